@@ -1,0 +1,6 @@
+"""``python -m benchhydra``."""
+
+from benchhydra.cli import main
+
+if __name__ == "__main__":
+    main()

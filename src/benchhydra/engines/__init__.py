@@ -1,0 +1,51 @@
+"""Engines: how to start what is measured. An option is one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from benchhydra.errors import ConfigError
+from benchhydra.registry import knob
+from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSpec:
+    """What distinguishes one server (or offline engine process) from another. **Its equality is the reuse key.**
+
+    kind "http": argv gets ``--host 127.0.0.1 --port N``; "worker": an offline engine that speaks JSON lines over its
+    standard streams; "attached": somebody else's server at base_url, which we neither start nor stop.
+    """
+
+    kind: str
+    argv: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    gpus: int = 0
+    base_url: str = ""
+
+
+@dataclass(kw_only=True)
+class Engine:
+    """Base of the ``engine`` group."""
+
+    args: dict[str, Any] = knob({}, "flags of the engine: engine.args.max_num_seqs=64")
+    env: dict[str, str] = knob({}, "environment variables of the engine's process")
+    ready_timeout_s: float = knob(900.0, "longest wait for the engine to be ready", unit="s")
+    stop_timeout_s: float = knob(20.0, "wait after SIGTERM before SIGKILL", unit="s")
+
+    def target(self, model: Model, sparsity: Sparsity, gpus: Gpus) -> Target:
+        """The model as this engine loads it. Raises ConfigError or GpuUnavailable."""
+        return resolve_target(model, sparsity, gpus, self.args)
+
+    def server(self, target: Target) -> ServerSpec:
+        """The HTTP server to measure. Raises ConfigError where the engine has none."""
+        raise ConfigError(f"{type(self).__name__} serves nothing over HTTP", hint="engine=vllm")
+
+    def offline(self, target: Target) -> ServerSpec:
+        """The offline engine's process. Raises ConfigError where the engine has none."""
+        raise ConfigError(f"{type(self).__name__} has no offline engine", hint="script=serving, or engine=vllm")
+
+    def headers(self) -> dict[str, str]:
+        """Headers of every request, with secrets read from the environment now; they are never stored."""
+        return {}

@@ -1,0 +1,57 @@
+"""The exception tree. Every error a user can cause is one line that says what is wrong, and a hint that says what to type.
+
+    CompactHydraException (Hydra: prints one line, exit 1, the trace with HYDRA_FULL_ERROR=1)
+    └── BenchhydraError
+        ├── ConfigError       a value, combination, option or file of the configuration is wrong
+        ├── DatasetError      the data cannot be read, or does not hold what was asked for
+        ├── EngineError       a server or offline engine did not start, died, or answered wrongly
+        │   └── GpuUnavailable    fewer free GPUs than asked for
+        ├── RunInvalid        the point ran, and its result must not be believed
+        └── ResultError       a result file cannot be written, read, or does not match the schema
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.errors import CompactHydraException
+
+
+class BenchhydraError(CompactHydraException):
+    """An error shown to the user as one line. ``hint`` says what to type to get on."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{message}\n  hint: {hint}" if hint else message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self.hint))
+
+
+def _rebuild(kind: type[BenchhydraError], message: str, hint: str) -> BenchhydraError:
+    return kind(message, hint=hint)
+
+
+class ConfigError(BenchhydraError):
+    """A value, combination, option or file of the configuration is wrong."""
+
+
+class DatasetError(BenchhydraError):
+    """The data cannot be read, or does not hold what was asked for."""
+
+
+class EngineError(BenchhydraError):
+    """A server or offline engine did not start, died, or answered wrongly."""
+
+
+class GpuUnavailable(EngineError):
+    """Fewer free GPUs than asked for."""
+
+
+class RunInvalid(BenchhydraError):
+    """The point ran, and its result must not be believed."""
+
+
+class ResultError(BenchhydraError):
+    """A result file cannot be written, read, or does not match the schema."""

@@ -1,0 +1,208 @@
+"""A request is a row: columns from the moment it ends until the Parquet file.
+
+Times are int64 nanoseconds of CLOCK_MONOTONIC; -1 is "never". Gaps between chunks are float32 nanoseconds in one flat
+array (24 bits of mantissa: a 10 ms gap is exact to 1 ns, one of 7 minutes to 32 us), so that a request of 200 chunks
+costs under 1 kB.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from array import array
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+NEVER = -1
+
+
+class Status(IntEnum):
+    """How a request ended. OK and SHORT completed; all else failed."""
+
+    OK = 0
+    SHORT = 1  # a whole answer with fewer tokens than were asked for with ignore_eos
+    TIMEOUT = 2
+    REFUSED = 3  # no connection
+    RESET = 4  # the connection broke while the request was under way
+    HTTP_4XX = 5
+    HTTP_5XX = 6
+    MALFORMED = 7  # not HTTP, not SSE, not JSON where JSON must be
+    ERROR_EVENT = 8  # 200, then an error object in the stream
+    EARLY_END = 9  # the answer ended without [DONE]
+    CANCELLED = 10  # under way when the run was interrupted
+
+
+class Phase(IntEnum):
+    """Which part of the load a request belongs to; metrics are computed over MEASURED rows."""
+
+    MEASURED = 0
+    WARMUP = 1
+    COOLDOWN = 2
+
+
+TIMES = ("scheduled_ns", "sent_ns", "first_byte_ns", "first_ns", "last_ns", "done_ns")
+COUNTS = ("asked_prompt_tokens", "asked_output_tokens", "prompt_tokens", "output_tokens", "status", "error", "phase")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Records:
+    """Columns of n requests, in order of their scheduled time.
+
+    scheduled_ns: when the load shape wanted the request sent; sent_ns: when its bytes were handed to the socket;
+    first_byte_ns: first byte of the answer; first_ns / last_ns: first and last chunk that carried text; done_ns: end
+    of the answer or of the attempt. ``gaps_ns[gap_offsets[i]:gap_offsets[i + 1]]`` are the gaps between successive
+    chunks of row i. ``error`` indexes ``errors`` (-1: none). prompt_tokens and output_tokens are the server's ``usage``
+    (-1: not reported).
+    """
+
+    scheduled_ns: Int64
+    sent_ns: Int64
+    first_byte_ns: Int64
+    first_ns: Int64
+    last_ns: Int64
+    done_ns: Int64
+    asked_prompt_tokens: Int32
+    asked_output_tokens: Int32
+    prompt_tokens: Int32
+    output_tokens: Int32
+    status: Int32
+    error: Int32
+    phase: Int32
+    gaps_ns: Float32
+    gap_offsets: Int64
+    errors: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.sent_ns)
+
+    @property
+    def completed(self) -> Mask:
+        """Rows with a whole answer, shape (n,)."""
+        return np.asarray(self.status <= Status.SHORT)
+
+    def where(self, mask: Mask) -> Records:
+        """The rows of a mask of shape (n,), with their gaps."""
+        counts = np.diff(self.gap_offsets)
+        columns = {name: getattr(self, name)[mask] for name in TIMES + COUNTS}
+        offsets = np.concatenate(([0], np.cumsum(counts[mask]))).astype(np.int64)
+        return Records(
+            **columns, gaps_ns=self.gaps_ns[np.repeat(mask, counts)], gap_offsets=offsets, errors=self.errors
+        )
+
+    def measured(self) -> Records:
+        """The rows of the measured window."""
+        return self.where(np.asarray(self.phase == Phase.MEASURED))
+
+    def failures(self) -> dict[str, int]:
+        """How many rows ended in each class other than OK, by its lower-case name."""
+        values, counts = np.unique(self.status[self.status != Status.OK], return_counts=True)
+        return {Status(int(v)).name.lower(): int(c) for v, c in zip(values, counts, strict=True)}
+
+    def write(self, path: Path) -> None:
+        """Write as Parquet: one row a request, ``gaps_ns`` a list column, ``error`` its text."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns: dict[str, Any] = {name: pa.array(getattr(self, name)) for name in TIMES + COUNTS if name != "error"}
+        columns["gaps_ns"] = pa.ListArray.from_arrays(pa.array(self.gap_offsets.astype(np.int32)), pa.array(self.gaps_ns))
+        columns["error"] = pa.array([self.errors[i] if i >= 0 else None for i in self.error], pa.string())
+        temporary = path.with_suffix(".tmp")
+        pq.write_table(pa.table(columns), temporary)
+        temporary.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Records:
+        """Read what ``write`` wrote."""
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(path)
+        columns = {name: table[name].to_numpy().copy() for name in TIMES + COUNTS if name != "error"}
+        texts = table["error"].to_pylist()
+        errors = tuple(dict.fromkeys(text for text in texts if text is not None))
+        index = {text: i for i, text in enumerate(errors)}
+        gaps = table["gaps_ns"].combine_chunks()
+        offsets = gaps.offsets.to_numpy().astype(np.int64)
+        return cls(
+            **columns,
+            error=np.array([index.get(text, NEVER) for text in texts], dtype=np.int32),
+            gaps_ns=gaps.flatten().to_numpy().copy(),
+            gap_offsets=offsets - offsets[0] if len(offsets) else np.zeros(1, np.int64),
+            errors=errors,
+        )
+
+    @classmethod
+    def concat(cls, parts: list[Records]) -> Records:
+        """Rows of several records, ordered by scheduled time. Raises ValueError on an empty list."""
+        if not parts:
+            raise ValueError("no records to concatenate")
+        errors = tuple(dict.fromkeys(text for part in parts for text in part.errors))
+        index = {text: i for i, text in enumerate(errors)}
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in TIMES + COUNTS}
+        columns["error"] = np.concatenate([_renumber(part, index) for part in parts])
+        order = np.argsort(columns["scheduled_ns"], kind="stable")
+        counts = np.concatenate([np.diff(part.gap_offsets) for part in parts])
+        starts = np.concatenate(([0], np.cumsum(counts)))[:-1]
+        gaps = np.concatenate([part.gaps_ns for part in parts])
+        return cls(
+            **{name: column[order] for name, column in columns.items()},
+            gaps_ns=gaps[_ranges(starts[order], counts[order])],
+            gap_offsets=np.concatenate(([0], np.cumsum(counts[order]))).astype(np.int64),
+            errors=errors,
+        )
+
+
+def _renumber(part: Records, index: dict[str, int]) -> Int32:
+    table = np.array([index[text] for text in part.errors] + [NEVER], dtype=np.int32)
+    return np.asarray(table[part.error])
+
+
+def _ranges(starts: Int64, counts: Int64) -> Int64:
+    """Indices start, start + 1, ... for each (start, count), one after another."""
+    ends = np.cumsum(counts)
+    return np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
+
+
+class Recorder:
+    """Rows by index while requests are under way: plain arrays, nothing allocated a row or a token beyond its bytes."""
+
+    def __init__(self, count: int) -> None:
+        self.times = {name: array("q", [NEVER]) * count for name in TIMES}
+        self.counts = {name: array("i", [NEVER]) * count for name in COUNTS}
+        self.gap_start = array("q", [0]) * count
+        self.gap_count = array("i", [0]) * count
+        self.gaps_ns = array("f")
+        self._errors: dict[str, int] = {}
+
+    def error(self, row: int, status: Status, text: str) -> None:
+        """Mark a row as ended with a class and a text."""
+        self.counts["status"][row] = status
+        self.counts["error"][row] = self._errors.setdefault(text, len(self._errors))
+
+    def add_gaps(self, row: int, gaps_ns: array[float]) -> None:
+        """Keep the gaps between the chunks of a row, once, at its end."""
+        self.gap_start[row] = len(self.gaps_ns)
+        self.gap_count[row] = len(gaps_ns)
+        self.gaps_ns.extend(gaps_ns)
+
+    def records(self) -> Records:
+        """The rows that were sent or failed (rows never started are left out), by scheduled time."""
+        columns: dict[str, Any] = {name: np.array(column) for name, column in self.times.items()}
+        columns |= {name: np.array(column) for name, column in self.counts.items()}
+        started = columns["status"] != NEVER
+        order = np.flatnonzero(started)[np.argsort(columns["scheduled_ns"][started], kind="stable")]
+        starts, counts = np.array(self.gap_start)[order], np.array(self.gap_count, dtype=np.int64)[order]
+        gaps = np.array(self.gaps_ns, dtype=np.float32)
+        return Records(
+            **{name: column[order] for name, column in columns.items()},
+            gaps_ns=gaps[_ranges(starts, counts)],
+            gap_offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+            errors=tuple(self._errors),
+        )

@@ -1,0 +1,110 @@
+"""Options of the config groups: a dataclass in the right folder is a registered option.
+
+``discover()`` imports every module of the option packages (and of the ``benchhydra_plugins`` namespace package, where
+users put theirs) and stores each ``@option`` dataclass in Hydra's ConfigStore as ``schema/<group>/<name>``. An option
+without a YAML file in ``conf/<group>/`` is stored as ``<group>/<name>`` too, so that one Python file is enough.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+from hydra.core.config_store import ConfigStore
+
+from benchhydra.errors import ConfigError
+
+T = TypeVar("T")
+
+PACKAGE_DIR = Path(__file__).resolve().parent
+#: The YAML tree: inside the package in a wheel, at the top of a checkout otherwise.
+CONF_DIR = PACKAGE_DIR / "conf" if (PACKAGE_DIR / "conf").is_dir() else PACKAGE_DIR.parents[1] / "conf"
+#: Polymorphic group -> where its options live.
+GROUPS = {
+    "script": "benchhydra.scripts",
+    "dataset": "benchhydra.datasets",
+    "load": "benchhydra.loads",
+    "engine": "benchhydra.engines",
+    "tracking": "benchhydra.tracking",
+}
+PLUGIN_NAMESPACE = "benchhydra_plugins"
+
+_options: dict[tuple[str, str], type[Any]] = {}
+
+
+@dataclass_transform(field_specifiers=(dataclasses.field,), kw_only_default=True)
+def option(group: str, name: str) -> Callable[[type[T]], type[T]]:
+    """Make a class a dataclass and an option ``name`` of config group ``group``."""
+    if group not in GROUPS:
+        raise ConfigError(f"@option: no such config group: {group!r}", hint=f"one of {', '.join(GROUPS)}")
+
+    def register(cls: type[T]) -> type[T]:
+        made = dataclasses.dataclass(kw_only=True)(cls)
+        known = _options.get((group, name))
+        if known is not None and (known.__module__, known.__qualname__) != (made.__module__, made.__qualname__):
+            raise ConfigError(f"two options are called {group}={name}: {known.__module__} and {made.__module__}")
+        _options[group, name] = made
+        return made
+
+    return register
+
+
+def knob(default: Any, doc: str, *, unit: str = "", choices: tuple[str, ...] = ()) -> Any:
+    """A config field: its default (a list or dict is copied), what it means, its unit and, for texts, what is allowed."""
+    metadata = {"doc": doc, "unit": unit, "choices": choices}
+    if isinstance(default, (list, dict)):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check_choices(config: Any) -> None:
+    """Raise ConfigError where a field declared with ``choices`` holds something else."""
+    for field in dataclasses.fields(config):
+        choices = field.metadata.get("choices", ())
+        value = getattr(config, field.name)
+        if choices and value not in choices:
+            raise ConfigError(f"{field.name}={value!r} is not allowed", hint=f"one of {', '.join(map(str, choices))}")
+
+
+def option_name(config: Any) -> str:
+    """The name under which a config object's class is registered: ``poisson`` for a ``Poisson(...)``."""
+    for (_, name), cls in _options.items():
+        if cls is type(config):
+            return name
+    raise ConfigError(f"{type(config).__name__} is not a registered option")
+
+
+def options(group: str) -> dict[str, type[Any]]:
+    """The registered dataclasses of a polymorphic group, by option name."""
+    return {name: cls for (of, name), cls in sorted(_options.items()) if of == group}
+
+
+def discover() -> None:
+    """Import every option module, and fill Hydra's ConfigStore. Doing it twice changes nothing."""
+    for module in GROUPS.values():
+        _import_all(module)
+    if importlib.util.find_spec(PLUGIN_NAMESPACE):
+        _import_all(PLUGIN_NAMESPACE)
+    store = ConfigStore.instance()
+    for (group, name), cls in _options.items():
+        store.store(group=f"schema/{group}", name=name, node=cls)
+        if not (CONF_DIR / group / f"{name}.yaml").exists():
+            store.store(group=group, name=name, node=cls)
+
+
+def _import_all(package: str) -> None:
+    for name in _module_names(package):
+        importlib.import_module(name)
+
+
+def _module_names(package: str) -> Iterator[str]:
+    module = importlib.import_module(package)
+    yield package
+    for info in pkgutil.iter_modules(getattr(module, "__path__", ())):
+        if not info.name.startswith("_"):
+            yield f"{package}.{info.name}"
