@@ -5,19 +5,177 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchhydra import environment
+import yaml
+
+from benchhydra import environment, models
 from benchhydra.config import BenchConfig
 from benchhydra.engines import ServerSpec
-from benchhydra.errors import BenchhydraError, RunInvalid
+from benchhydra.errors import BenchhydraError, ResultError, RunInvalid
 from benchhydra.metrics import summarize
 from benchhydra.progress import Progress
 from benchhydra.registry import option_name
-from benchhydra.result import Result, point_key
+from benchhydra.result import Result, point_key, redact
 from benchhydra.scripts import Measured, Point
+from benchhydra.servers import Lease
 from benchhydra.servers.pool import Pool
 from benchhydra.target import Target
 from benchhydra.validity import Reason, Verdict, judge
+
+LOG_FILE = "server.log"
+
+
+def spec_of(config: BenchConfig) -> ServerSpec | None:
+    """The server that a point needs, after every check that needs no server. Raises BenchhydraError."""
+    target = _target(config)
+    config.engine.check(target)
+    config.script.check(_point(config, target, Path(), Progress()))
+    return config.script.spec(config.engine, target)
+
+
+def run_point(
+    config: BenchConfig,
+    *,
+    resolved: Mapping[str, Any],
+    out_dir: Path,
+    pool: Pool,
+    sweep_id: str | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Measure one point, write its files into ``out_dir``, and return its result.
+
+    ``resolved`` is the composed config as plain data. A point that fails still leaves a ``result.json`` with status
+    "failed"; then the error is raised again. An interrupted one has status "interrupted" and what was measured.
+    """
+    progress = progress or Progress()
+    started = time.time()
+    result = _blank(config, resolved, sweep_id, started)
+    _prepare(out_dir, result.config)
+    try:
+        _measure(config, result, out_dir, pool, progress)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - kept in the result, then raised again
+        _fail(result, error, out_dir)
+        result.wall_s = time.time() - started
+        result.write(out_dir)
+        config.tracking.log(result, out_dir)
+        raise
+    result.wall_s = time.time() - started
+    result.write(out_dir)
+    link = config.tracking.log(result, out_dir)
+    if link:
+        progress.say(f"logged: {link}")
+    return result
+
+
+def check(result: Result, config: BenchConfig) -> None:
+    """Raise RunInvalid where the result's verdict is one that ``script.fail_on`` refuses."""
+    refused = {"invalid": (Verdict.INVALID,), "suspect": (Verdict.INVALID, Verdict.SUSPECT), "never": ()}
+    if result.verdict in refused[config.script.fail_on]:
+        reasons = "; ".join(reason.text for reason in result.reasons)
+        raise RunInvalid(f"the result is {result.verdict}: {reasons}", hint="script.fail_on=never keeps exit code 0")
+
+
+def _measure(config: BenchConfig, result: Result, out_dir: Path, pool: Pool, progress: Progress) -> None:
+    target = models.ensure(_target(config), config.engine.interpreter(), progress)
+    config.engine.check(target)
+    result.warnings += target.warnings
+    result.tensor_parallel_size = max(1, target.gpus)
+    point = _point(config, target, out_dir, progress)
+    spec = config.script.spec(config.engine, target)
+    if spec is None:
+        measured = config.script.measure(point, None)
+    else:
+        with pool.lease(
+            spec,
+            progress,
+            ready_timeout_s=config.engine.ready_timeout_s,
+            stop_timeout_s=config.engine.stop_timeout_s,
+            headers=config.engine.headers(),
+        ) as lease:
+            measured = _on_server(config, result, point, lease)
+    _conclude(config, result, measured, out_dir)
+
+
+def _on_server(config: BenchConfig, result: Result, point: Point, lease: Lease) -> Measured:
+    result.engine_version = config.engine.version(lease.base_url)
+    result.metadata["server_started"] = lease.fresh
+    if lease.start_s is not None:
+        result.metadata["server_start_s"] = lease.start_s
+    try:
+        return config.script.measure(point, lease)
+    finally:
+        lease.write_log(point.out_dir / LOG_FILE)
+
+
+def _conclude(config: BenchConfig, result: Result, measured: Measured, out_dir: Path) -> None:
+    measured.records.write(out_dir / "records.parquet")
+    rows = measured.records.measured()
+    result.metadata |= measured.metadata
+    result.failures = rows.failures()
+    result.metrics = {m.key: m for m in summarize(measured.records, result.script, measured.context)}
+    result.verdict, result.reasons = judge(measured.records, measured.facts, config.validity)
+    result.warnings += measured.facts.notes
+    result.status = "interrupted" if measured.facts.interrupted else "ok"
+
+
+def _fail(result: Result, error: BaseException, out_dir: Path) -> None:
+    interrupted = isinstance(error, KeyboardInterrupt)
+    result.status = "interrupted" if interrupted else "failed"
+    message = error.message if isinstance(error, BenchhydraError) else f"{type(error).__name__}: {error}"
+    result.error = "interrupted before anything was measured" if interrupted else message
+    result.verdict = Verdict.INVALID
+    result.reasons = (Reason(check="measured", severity=Verdict.INVALID, text=f"nothing was measured: {result.error}"),)
+    log = out_dir / LOG_FILE
+    if log.exists():
+        result.log_tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+
+
+def _blank(config: BenchConfig, resolved: Mapping[str, Any], sweep_id: str | None, started: float) -> Result:
+    return Result(
+        status="failed",
+        verdict=Verdict.INVALID,
+        run_id=uuid.uuid4().hex,
+        sweep_id=sweep_id,
+        point_key=point_key(resolved),
+        repeat=config.repeat,
+        script=option_name(config.script),
+        description=config.description,
+        config=redact(resolved),
+        epoch_time=started,
+        model=config.model.id,
+        tokenizer=config.model.tokenizer or config.model.id,
+        dataset=option_name(config.dataset),
+        environment=environment.capture(),
+    )
+
+
+def _prepare(out_dir: Path, config: Mapping[str, Any]) -> None:
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        (out_dir / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+    except OSError as error:
+        raise ResultError(
+            f"cannot write to {out_dir}: {error.strerror}", hint="hydra.run.dir=DIR or hydra.sweep.dir=DIR moves the output"
+        ) from error
+
+
+def _target(config: BenchConfig) -> Target:
+    return config.engine.target(config.model, config.sparsity, config.gpus)
+
+
+def _point(config: BenchConfig, target: Target, out_dir: Path, progress: Progress) -> Point:
+    return Point(
+        engine=config.engine,
+        target=target,
+        dataset=config.dataset,
+        load=config.load,
+        num_prompts=config.num_prompts,
+        seed=config.seed,
+        repeat=config.repeat,
+        out_dir=out_dir,
+        progress=progress,
+    )
+
+

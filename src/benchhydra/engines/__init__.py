@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,17 @@ class Engine:
     def offline(self, target: Target) -> ServerSpec:
         """The offline engine's process. Raises ConfigError where the engine has none."""
         raise ConfigError(f"{type(self).__name__} has no offline engine", hint="script=serving, or engine=vllm")
+
+    def check(self, target: Target) -> None:
+        """Raise where the engine cannot start: called for every point of a sweep before the first server starts."""
+
+    def interpreter(self) -> str:
+        """The Python that has the engine's packages."""
+        return sys.executable
+
+    def version(self, base_url: str) -> str | None:
+        """The engine's version, or None where it does not say."""
+        return None
 
     def headers(self) -> dict[str, str]:
         """Headers of every request, with secrets read from the environment now; they are never stored."""

@@ -11,6 +11,7 @@ import numpy as np
 from benchhydra.datasets import Dataset
 from benchhydra.engines import Engine, ServerSpec
 from benchhydra.loads import LoadShape
+from benchhydra.metrics import Context
 from benchhydra.progress import Progress
 from benchhydra.records import Records
 from benchhydra.registry import check_choices, knob
@@ -29,12 +30,16 @@ class Point:
     load: LoadShape
     num_prompts: int | None
     seed: int
+    repeat: int
     out_dir: Path
     progress: Progress = field(default_factory=Progress)
 
     def rng(self, stream: str) -> np.random.Generator:
-        """A random stream of its own for each purpose ("prompts", "arrivals", "warmup"), from the one seed."""
-        return np.random.default_rng([self.seed, *stream.encode()])
+        """A random stream of its own for each purpose ("prompts", "arrivals", "warmup").
+
+        Repeats draw other prompts and arrivals; the same repeat of another point or build draws the same ones.
+        """
+        return np.random.default_rng([self.seed, self.repeat, *stream.encode()])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,7 @@ class Measured:
 
     records: Records
     facts: Facts
+    context: Context = field(default_factory=Context)
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -55,6 +61,9 @@ class Script:
 
     def __post_init__(self) -> None:
         check_choices(self)
+
+    def check(self, point: Point) -> None:
+        """Raise ConfigError where the point cannot be run, before anything is started."""
 
     def spec(self, engine: Engine, target: Target) -> ServerSpec | None:
         """The server or offline engine that the point needs, or None. Points with equal specs share one."""
