@@ -1,0 +1,197 @@
+"""``script=serving``: a real server and a streaming client under a load shape."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchhydra import steady
+from benchhydra.client import APIS, Endpoint, Requests
+from benchhydra.client.encode import encode
+from benchhydra.datasets import Prompt
+from benchhydra.datasets._tokenizers import load_tokenizer
+from benchhydra.engines import Engine, ServerSpec
+from benchhydra.errors import ConfigError, EngineError
+from benchhydra.loadgen import Driven, Plan, drive
+from benchhydra.metrics import Context
+from benchhydra.records import Records
+from benchhydra.registry import knob, option
+from benchhydra.scripts import Measured, Point, Script
+from benchhydra.servers import Lease
+from benchhydra.servers.control import Counters, scrape
+from benchhydra.target import Target
+from benchhydra.validity import Facts
+
+
+@option("script", "serving")
+class Serving(Script):
+    """A real server and a streaming client: TTFT, TPOT, ITL, latency and throughput under a load."""
+
+    api: str = knob("completions", "endpoint that requests go to", choices=tuple(APIS))
+    stream: bool = knob(True, "stream the answers; without it there is no TTFT, TPOT and ITL")
+    ignore_eos: bool = knob(True, "make the server generate exactly the asked number of tokens")
+    temperature: float = knob(0.0, "sampling temperature")
+    request_timeout_s: float = knob(600.0, "a request that takes longer has failed", unit="s")
+    warmup_requests: int = knob(8, "requests with other prompts before the load, at its concurrency", unit="requests")
+    slo: dict[str, float] = knob({}, "limits of goodput: script.slo.ttft_ms, .tpot_ms, .e2el_ms", unit="ms")
+    body: dict[str, Any] = knob({}, "further fields of each request's JSON body")
+    verify_tls: bool = knob(True, "check the server's certificate")
+    ca_file: str | None = knob(None, "certificates to trust in place of the system's")
+
+    def check(self, point: Point) -> None:
+        count = point.load.count(point.num_prompts)
+        if self.warmup_requests < 0:
+            raise ConfigError(f"script.warmup_requests={self.warmup_requests} is negative", hint="0 for none")
+        if point.load.warmup_s + point.load.cooldown_s and point.load.open_loop and count < 2:
+            raise ConfigError("load.warmup_s and cooldown_s leave nothing to measure", hint="a larger num_prompts")
+        unknown = set(self.slo) - {"ttft_ms", "tpot_ms", "e2el_ms"}
+        if unknown:
+            raise ConfigError(f"script.slo.{min(unknown)}: no such limit", hint="ttft_ms, tpot_ms or e2el_ms")
+
+    def spec(self, engine: Engine, target: Target) -> ServerSpec:
+        return engine.server(target)
+
+    def measure(self, point: Point, lease: Lease | None) -> Measured:
+        if lease is None:
+            raise EngineError("script=serving needs a server")
+        endpoint = self._endpoint(point, lease)
+        plan, prompts = self._plan(point, endpoint)
+        if self.warmup_requests:
+            self._warm_up(point, plan)
+        before = scrape(lease.base_url, endpoint.headers)
+        driven = drive(plan, point.progress)
+        after = scrape(lease.base_url, endpoint.headers)
+        if self.keep_text:
+            _write_texts(point, prompts, driven)
+        records = steady.apply(driven.records, point.load.warmup_s, point.load.cooldown_s, point.load.steady)
+        offered = point.load.offered_rps(plan.offsets_s)
+        return Measured(
+            records=records,
+            facts=self._facts(point, lease, driven, offered, before, after),
+            context=Context(slo=dict(self.slo), offered_rps=offered),
+            metadata=_metadata(point, records, len(plan.requests)),
+        )
+
+    def _endpoint(self, point: Point, lease: Lease) -> Endpoint:
+        return Endpoint(
+            base_url=lease.base_url,
+            api=self.api,
+            model=point.engine.model_name(point.target, lease.base_url),
+            stream=self.stream,
+            headers=point.engine.headers(),
+            verify_tls=self.verify_tls,
+            ca_file=self.ca_file,
+        )
+
+    def _plan(self, point: Point, endpoint: Endpoint) -> tuple[Plan, list[Prompt]]:
+        """The whole load, prepared: request bytes and send times. Prompts are kept only with keep_text."""
+        count = point.load.count(point.num_prompts)
+        point.progress.status(f"preparing {count} prompts")
+        tokenizer = load_tokenizer(point.target)
+        kept: list[Prompt] = []
+        recorded: list[float] = []
+        requests = Requests()
+        for prompt in point.dataset.sample(count, tokenizer, point.rng("prompts"), point.target.max_model_len):
+            self._add(requests, endpoint, prompt)
+            if self.keep_text:
+                kept.append(prompt)
+            if prompt.send_at_s is not None:
+                recorded.append(prompt.send_at_s)
+        offsets = point.load.offsets_s(
+            len(requests), point.rng("arrivals"), np.array(recorded) if len(recorded) == len(requests) else None
+        )
+        return self._plan_of(point, endpoint, requests, offsets), kept
+
+    def _plan_of(self, point: Point, endpoint: Endpoint, requests: Requests, offsets_s: Any) -> Plan:
+        return Plan(
+            endpoint=endpoint,
+            requests=requests,
+            offsets_s=offsets_s,
+            max_in_flight=point.load.max_in_flight,
+            timeout_s=self.request_timeout_s,
+            ignore_eos=self.ignore_eos,
+            processes=point.load.processes,
+            executor=point.load.executor,
+            keep_text=self.keep_text,
+        )
+
+    def _add(self, requests: Requests, endpoint: Endpoint, prompt: Prompt) -> None:
+        sampling: dict[str, Any] = {"temperature": self.temperature, **self.body}
+        if self.ignore_eos:
+            sampling["ignore_eos"] = True
+        request = encode(endpoint, prompt.text, prompt.messages, prompt.output_tokens, sampling)
+        requests.add(request, prompt.prompt_tokens, prompt.output_tokens)
+
+    def _warm_up(self, point: Point, plan: Plan) -> None:
+        """Other prompts, at the load's concurrency (Little's law is unknown yet: as many as there are, at once)."""
+        point.progress.status(f"warming up with {self.warmup_requests} requests")
+        requests = Requests()
+        tokenizer = load_tokenizer(point.target)
+        draw = point.rng("warmup")
+        for prompt in point.dataset.sample(self.warmup_requests, tokenizer, draw, point.target.max_model_len):
+            self._add(requests, plan.endpoint, prompt)
+        at_once = np.zeros(len(requests))
+        driven = drive(
+            replace(plan, requests=requests, offsets_s=at_once, keep_text=False, processes="1"), type(point.progress)()
+        )
+        failed = ~driven.records.completed
+        if failed.all():
+            text = driven.records.errors[0] if driven.records.errors else "no answer"
+            raise EngineError(f"all {len(requests)} warm-up requests failed: {text}", hint="see server.log")
+
+    def _facts(
+        self,
+        point: Point,
+        lease: Lease,
+        driven: Driven,
+        offered: float | None,
+        before: Counters | None,
+        after: Counters | None,
+    ) -> Facts:
+        moved = after.since(before) if before is not None and after is not None else None
+        return Facts(
+            script="serving",
+            offered_rps=offered,
+            ignore_eos=self.ignore_eos,
+            interrupted=driven.interrupted,
+            client_cpu_share=driven.client_cpu_share,
+            loop_stall_p99_ms=driven.loop_stall_p99_ms,
+            loop_stall_max_ms=driven.loop_stall_max_ms,
+            prefix_cache_queries=moved.prefix_cache_queries if moved else None,
+            prefix_cache_hits=moved.prefix_cache_hits if moved else None,
+            prefix_cache_intended=point.dataset.prefix_cache_intended,
+            preemptions=moved.preemptions if moved else None,
+            cache_reset=lease.cache_reset,
+            server_restarted=lease.restarted,
+        )
+
+
+def _metadata(point: Point, records: Records, planned: int) -> dict[str, Any]:
+    """nm-vllm's metadata of a serving run."""
+    rows = records.measured()
+    done = rows.where(rows.completed)
+    found: dict[str, Any] = {
+        "completed": len(done),
+        "num_prompts": planned,
+        "request_rate": point.load.qps if point.load.open_loop else "inf",
+    }
+    if len(done):
+        found["duration"] = float(rows.done_ns.max() - rows.sent_ns[rows.sent_ns >= 0].min()) / 1e9
+        if (done.prompt_tokens >= 0).all():
+            found["total_input"] = int(done.prompt_tokens.sum())
+        if (done.output_tokens >= 0).all():
+            found["total_output"] = int(done.output_tokens.sum())
+    return found
+
+
+def _write_texts(point: Point, prompts: Iterable[Prompt], driven: Driven) -> None:
+    with (point.out_dir / "texts.jsonl").open("w", encoding="utf-8") as file:
+        for prompt, generated in zip(prompts, driven.texts or (), strict=False):
+            line = {"prompt": prompt.messages or prompt.text, "generated": generated}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+

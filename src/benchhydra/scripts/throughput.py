@@ -1,0 +1,103 @@
+"""``script=throughput``: the offline engine, given every prompt at once, without a server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from benchhydra.datasets import Prompt
+from benchhydra.datasets._tokenizers import load_tokenizer
+from benchhydra.engines import Engine, ServerSpec
+from benchhydra.errors import EngineError
+from benchhydra.records import NEVER, Phase, Records, Status
+from benchhydra.registry import knob, option
+from benchhydra.scripts import Measured, Point, Script
+from benchhydra.servers import Lease
+from benchhydra.target import Target
+from benchhydra.validity import Facts
+
+DEFAULT_PROMPTS = 100
+
+
+@option("script", "throughput")
+class Throughput(Script):
+    """The offline engine, given every prompt at once: request and token throughput."""
+
+    ignore_eos: bool = knob(True, "make the engine generate exactly the asked number of tokens")
+    temperature: float = knob(0.0, "sampling temperature")
+    warmup_requests: int = knob(8, "other prompts generated before, not measured", unit="requests")
+    timeout_s: float = knob(3600.0, "the engine has failed if it takes longer", unit="s")
+
+    def spec(self, engine: Engine, target: Target) -> ServerSpec:
+        return engine.offline(target)
+
+    def measure(self, point: Point, lease: Lease | None) -> Measured:
+        if lease is None:
+            raise EngineError("script=throughput needs an offline engine")
+        count = DEFAULT_PROMPTS if point.num_prompts is None else point.num_prompts
+        if self.warmup_requests:
+            point.progress.status(f"warming up with {self.warmup_requests} prompts")
+            self._generate(lease, self._prompts(point, self.warmup_requests, "warmup"))
+            lease.reset()
+        prompts = self._prompts(point, count, "prompts")
+        point.progress.status(f"generating for {count} prompts")
+        answer = self._generate(lease, prompts)
+        if self.keep_text:
+            _write_texts(point, prompts, answer["texts"])
+        records = _records(prompts, answer, self.ignore_eos)
+        return Measured(
+            records=records,
+            facts=Facts(script="throughput", ignore_eos=self.ignore_eos, cache_reset=lease.cache_reset),
+            metadata={"num_prompts": count, "completed": int(records.completed.sum()), "request_rate": "inf"},
+        )
+
+    def _prompts(self, point: Point, count: int, stream: str) -> list[Prompt]:
+        tokenizer = load_tokenizer(point.target)
+        return list(point.dataset.sample(count, tokenizer, point.rng(stream), point.target.max_model_len))
+
+    def _generate(self, lease: Lease, prompts: list[Prompt]) -> dict[str, Any]:
+        request = {
+            "op": "generate",
+            "prompts": [prompt.text for prompt in prompts],
+            "output_tokens": [prompt.output_tokens for prompt in prompts],
+            "ignore_eos": self.ignore_eos,
+            "temperature": self.temperature,
+            "keep_text": self.keep_text,
+        }
+        return lease.call(request, timeout_s=self.timeout_s)
+
+
+def _records(prompts: list[Prompt], answer: dict[str, Any], ignore_eos: bool) -> Records:
+    """One row a prompt: sent when the batch was handed over, done when it was back. Tokens are those generated."""
+    n = len(prompts)
+    never = np.full(n, NEVER, dtype=np.int64)
+    none = np.full(n, NEVER, dtype=np.int32)
+    start, end = (np.full(n, answer[key], dtype=np.int64) for key in ("start_ns", "end_ns"))
+    asked = np.array([prompt.output_tokens for prompt in prompts], dtype=np.int32)
+    generated = np.array(answer["output_tokens"], dtype=np.int32)
+    short = (generated < asked) & ignore_eos
+    return Records(
+        scheduled_ns=start,
+        sent_ns=start,
+        first_byte_ns=never,
+        first_ns=never,
+        last_ns=never,
+        done_ns=end,
+        asked_prompt_tokens=np.array([prompt.prompt_tokens for prompt in prompts], dtype=np.int32),
+        asked_output_tokens=asked,
+        prompt_tokens=np.array(answer["prompt_tokens"], dtype=np.int32),
+        output_tokens=generated,
+        status=np.where(short, Status.SHORT, Status.OK).astype(np.int32),
+        error=none,
+        phase=np.full(n, Phase.MEASURED, dtype=np.int32),
+        gaps_ns=np.zeros(0, dtype=np.float32),
+        gap_offsets=np.zeros(n + 1, dtype=np.int64),
+    )
+
+
+def _write_texts(point: Point, prompts: list[Prompt], texts: list[str]) -> None:
+    with (point.out_dir / "texts.jsonl").open("w", encoding="utf-8") as file:
+        for prompt, generated in zip(prompts, texts, strict=True):
+            file.write(json.dumps({"prompt": prompt.text, "generated": generated}, ensure_ascii=False) + "\n")
