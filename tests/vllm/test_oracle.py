@@ -1,0 +1,94 @@
+"""The oracle: on one running vLLM, with the same prompts, our figures are those of ``vllm bench serve``."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchhydra.datasets._tokenizers import load_tokenizer
+from benchhydra.datasets.synthetic import Synthetic
+from benchhydra.result import Result
+from benchhydra.target import Target
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+
+ROUNDS = 4
+RATE = 4
+COUNT = 40
+OUTPUT_TOKENS = 24
+#: What must agree: vllm bench serve's name and ours are the same.
+FIGURES = (
+    "mean_ttft_ms",
+    "median_ttft_ms",
+    "mean_tpot_ms",
+    "median_tpot_ms",
+    "mean_e2el_ms",
+    "median_e2el_ms",
+    "request_throughput",
+    "output_throughput",
+)
+ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+
+
+def run(command: list[str]) -> None:
+    done = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+
+
+def upstream(url: str, target: Target, prompts: Path, out: Path, seed: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "bench", "serve", "--backend", "openai"]
+    command += ["--base-url", url, "--endpoint", "/v1/completions", "--model", target.model]
+    command += ["--served-model-name", target.served_name, "--tokenizer", target.tokenizer]
+    command += ["--dataset-name", "custom", "--dataset-path", str(prompts), "--skip-chat-template"]
+    command += ["--custom-output-len", str(OUTPUT_TOKENS), "--disable-shuffle", "--ignore-eos"]
+    command += ["--num-prompts", str(COUNT), "--request-rate", str(RATE), "--seed", str(seed), "--disable-tqdm"]
+    command += ["--temperature", "0", "--percentile-metrics", "ttft,tpot,itl,e2el", "--metric-percentiles", "50,99"]
+    command += ["--save-result", "--result-dir", str(out.parent), "--result-filename", out.name]
+    run(command)
+    found = json.loads(out.read_text())
+    assert found["completed"] == COUNT
+    return {name: found[name] for name in FIGURES}
+
+
+def ours(url: str, target: Target, prompts: Path, out: Path, seed: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchhydra", "script=serving", "engine=attach", f"engine.base_url={url}"]
+    command += ["model=custom", f"model.id={target.served_name}", f"model.tokenizer={target.tokenizer}"]
+    command += ["dataset=jsonl", f"dataset.path={prompts}", f"dataset.output_tokens={OUTPUT_TOKENS}"]
+    command += [f"num_prompts={COUNT}", f"qps={RATE}", f"seed={seed}", "script.warmup_requests=0", "tracking=none"]
+    command += [f"hydra.run.dir={out}", "script.fail_on=never"]
+    run(command)
+    result = Result.read(out)
+    assert result.metadata["completed"] == COUNT
+    return {name: result.metrics[name].value for name in FIGURES}
+
+
+@pytest.fixture
+def prompts(tiny: Target, tmp_path: Path) -> Path:
+    """Prompts of 64 tokens, as both programs read them."""
+    sample = Synthetic(prompt_tokens=64, output_tokens=OUTPUT_TOKENS).sample(
+        COUNT, load_tokenizer(tiny), np.random.default_rng(7), None
+    )
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": p.text, "output_tokens": OUTPUT_TOKENS}) + "\n" for p in sample))
+    return path
+
+
+def test_agrees_with_vllm_bench_serve(vllm_url: str, tiny: Target, prompts: Path, tmp_path: Path) -> None:
+    theirs: list[dict[str, float]] = []
+    mine: list[dict[str, float]] = []
+    ours(vllm_url, tiny, prompts, tmp_path / "warm", seed=99)
+    for k in range(ROUNDS):
+        theirs.append(upstream(vllm_url, tiny, prompts, tmp_path / f"upstream-{k}.json", seed=k))
+        mine.append(ours(vllm_url, tiny, prompts, tmp_path / f"ours-{k}", seed=k))
+    for name in FIGURES:
+        a, b = [r[name] for r in theirs], [r[name] for r in mine]
+        noise = max(statistics.stdev(a), statistics.stdev(b))
+        bound = max(3 * noise, 0.10 * statistics.median(a))
+        assert abs(statistics.median(a) - statistics.median(b)) <= bound, (name, a, b)
