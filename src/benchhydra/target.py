@@ -1,17 +1,27 @@
 """What is measured: the model, its GPUs and its sparsity, resolved to one target with one precedence.
 
-model < sparsity < gpus < engine.args: what is named later wins.
+model < sparsity < gpus < engine.args: what is named later wins. Resolving is quick and changes nothing: it reads the
+model's ``config.json`` where that is on this machine, counts GPUs, and downloads, builds and starts nothing.
 """
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from benchhydra.registry import knob
+from benchhydra.errors import ConfigError, GpuUnavailable
+from benchhydra.registry import check_choices, knob
 
 #: Tokenizer of the fake engine: a word a token, no file, no network.
 WORD_TOKENIZER = "word"
+#: Models that are made here -> the recipe's version: a new recipe gets a new directory.
+BUILDS = {"tiny": 1, "smollm2": 1}
+#: Flags under engine.args that the target takes over: an engine passes the target's value, not the flag again.
+TARGET_ARGS = ("tokenizer", "revision", "dtype", "quantization", "max_model_len", "chat_template")
 
 
 @dataclass(kw_only=True)
@@ -24,17 +34,31 @@ class Model:
     dtype: str | None = knob(None, "weights' type given to the engine; null: the engine's default")
     quantization: str | None = knob(None, "quantization given to the engine; null: read from the model")
     max_model_len: int | None = knob(None, "longest sequence; null: the model's own", unit="tokens")
-    chat_template: str | None = knob(None, "Jinja chat template for models that carry none")
-    build: str | None = knob(None, "made locally, once, into the cache, in place of a download", choices=("smollm2", "tiny", None))  # type: ignore[arg-type]
+    chat_template: str | None = knob(None, "file with a Jinja chat template, for models that carry none")
+    build: str | None = knob(None, "smollm2 or tiny: made here, once, into the cache, in place of a download")
     sparse: dict[str, str] = knob({}, "sparsity name -> id of this model's sparse variant")
+
+    def __post_init__(self) -> None:
+        if self.build is not None and self.build not in BUILDS:
+            raise ConfigError(f"model.build={self.build} is not allowed", hint=f"one of {', '.join(BUILDS)}, null")
+        if not self.id:
+            raise ConfigError("model.id is empty", hint="model.id=HUB_ID_OR_DIRECTORY")
+        if isinstance(self.max_model_len, int) and self.max_model_len < 1:
+            raise ConfigError(f"model.max_model_len={self.max_model_len} must be at least 1")
 
 
 @dataclass(kw_only=True)
 class Gpus:
     """Which accelerators: the device and how many."""
 
-    device: str = knob("auto", "auto: one GPU where there is one, else CPU", choices=("auto", "cpu", "cuda"))
+    device: str = knob("auto", "auto: GPUs where there is one, else CPU", choices=("auto", "cpu", "cuda"))
     count: int | None = knob(None, "GPUs for tensor parallelism; null: all of them", unit="GPUs")
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        lowest = 0 if self.device == "cpu" else 1
+        if isinstance(self.count, int) and self.count < lowest:
+            raise ConfigError(f"gpus.count={self.count} is no number of GPUs", hint="gpus=single, gpus=tp2 or gpus=cpu")
 
 
 @dataclass(kw_only=True)
@@ -47,7 +71,7 @@ class Sparsity:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A model as an engine must load it. ``model`` and ``tokenizer`` are local directories where they were built."""
+    """A model as an engine must load it. ``model`` and ``tokenizer`` are local directories where they are built."""
 
     model: str
     tokenizer: str
@@ -64,6 +88,184 @@ class Target:
     served_name: str = ""  # the model name that requests carry
 
 
-def resolve_target(model: Model, sparsity: Sparsity, gpus: Gpus, args: dict[str, Any]) -> Target:
-    """One target from the four config groups. Raises ConfigError or GpuUnavailable."""
-    raise NotImplementedError
+def resolve_target(
+    model: Model,
+    sparsity: Sparsity,
+    gpus: Gpus,
+    args: dict[str, Any],
+    *,
+    has_sparsity_flag: Callable[[], bool] | None = None,
+) -> Target:
+    """One target from the four config groups. Raises ConfigError or GpuUnavailable.
+
+    ``has_sparsity_flag`` says whether the engine knows ``--sparsity``; it is asked only where sparsity is wanted, and
+    None means that it does not.
+    """
+    flags = {key.replace("-", "_").lstrip("_"): value for key, value in args.items()}
+    name = sparse_variant(model, sparsity)
+    device, count = _accelerators(gpus, flags.get("tensor_parallel_size"))
+    passed, warnings = _sparsity_flag(sparsity, has_sparsity_flag)
+    path = str(built_path(model.build)) if model.build else name
+    chosen: dict[str, Any] = {
+        key: flags.get(key) if flags.get(key) is not None else getattr(model, key) for key in TARGET_ARGS
+    }
+    chosen["tokenizer"] = chosen["tokenizer"] or path
+    chosen["max_model_len"], lowered = _fit_length(path, chosen["revision"], chosen["max_model_len"])
+    return Target(
+        model=path,
+        device=device,
+        gpus=count,
+        sparsity=passed,
+        build=model.build,
+        warnings=warnings + lowered,
+        served_name=name,
+        **chosen,
+    )
+
+
+def sparse_variant(model: Model, sparsity: Sparsity) -> str:
+    """Id of the weights for a sparsity; the model's own where dense. Raises ConfigError where there are none."""
+    if sparsity.name is None:
+        return model.id
+    if sparsity.name in model.sparse:
+        return model.sparse[sparsity.name]
+    known = ", ".join(sorted(model.sparse)) or "none"
+    raise ConfigError(
+        f"{model.id} has no variant for sparsity={sparsity.name} (it has: {known})",
+        hint=f"sparsity=dense, model=openhermes, or '+model.sparse.{sparsity.name}=HUB_ID'",
+    )
+
+
+def _sparsity_flag(sparsity: Sparsity, has_flag: Callable[[], bool] | None) -> tuple[str | None, tuple[str, ...]]:
+    """What to pass as ``--sparsity``, and what to record where the weights run as dense ones."""
+    if sparsity.name is None or (has_flag is not None and has_flag()):
+        return sparsity.name, ()
+    if not sparsity.allow_dense:
+        raise ConfigError(
+            f"this engine has no --sparsity flag, so {sparsity.name} weights would run as dense ones",
+            hint="sparsity.allow_dense=true runs and records it; engine.python=PATH names an nm-vllm that has the flag",
+        )
+    return None, (f"sparsity {sparsity.name}: the engine has no --sparsity flag, so these weights ran as dense ones",)
+
+
+# GPUs
+
+
+def gpu_count() -> int:
+    """NVIDIA GPUs that a process started here may use: NVML's count, cut down by CUDA_VISIBLE_DEVICES."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        present = int(pynvml.nvmlDeviceGetCount())
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return present
+    return min(present, len([part for part in visible.split(",") if part.strip() not in ("", "-1", "NoDevFiles")]))
+
+
+def _accelerators(gpus: Gpus, tensor_parallel_size: Any) -> tuple[str, int]:
+    """(device, number of GPUs). Raises GpuUnavailable where there are fewer than asked for."""
+    if gpus.device == "cpu":
+        return "cpu", 0
+    there = gpu_count()
+    if gpus.device == "auto" and not there:
+        return "cpu", 0
+    wanted = tensor_parallel_size if tensor_parallel_size is not None else gpus.count
+    wanted = max(1, there) if wanted is None else _positive("engine.args.tensor_parallel_size", wanted)
+    if wanted > there:
+        raise GpuUnavailable(
+            f"{wanted} GPU{'s' * (wanted > 1)} asked for, {there} here",
+            hint="gpus=cpu" if not there else "gpus=all, or gpus=auto for one",
+        )
+    return "cuda", wanted
+
+
+def _positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not str(value).isdecimal() or int(value) < 1:
+        raise ConfigError(f"{name}={value!r} is not a positive whole number")
+    return int(value)
+
+
+# Length
+
+
+def _fit_length(model: str, revision: str | None, wanted: Any) -> tuple[int | None, tuple[str, ...]]:
+    """``wanted`` lowered to what the model supports, with a warning where that changed it."""
+    if wanted is None:
+        return None, ()
+    asked = _positive("max_model_len", wanted)
+    longest = supported_length(model, revision)
+    if longest is None or asked <= longest:
+        return asked, ()
+    return longest, (f"max_model_len lowered from {asked} to {longest}: {model} supports no more",)
+
+
+def supported_length(model: str, revision: str | None = None) -> int | None:
+    """Longest sequence by the model's ``config.json``, or None where it is not on this machine or does not say."""
+    path = model_file(model, "config.json", revision)
+    if path is None:
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    return _config_length(config)
+
+
+#: Where the many architectures keep their longest sequence; the smallest counts, as in vLLM.
+LENGTH_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "model_max_length",
+    "max_target_positions",
+    "max_sequence_length",
+    "max_seq_length",
+    "seq_len",
+)
+#: Rope types whose max_position_embeddings is the scaled length already.
+ROPE_SCALED_ALREADY = ("default", "su", "longrope", "llama3", "mrope")
+
+
+def _config_length(config: dict[str, Any]) -> int | None:
+    text = {**config, **config.get("text_config", {})}
+    lengths = [int(text[key]) for key in LENGTH_KEYS if isinstance(text.get(key), (int, float))]
+    if not lengths:
+        return None
+    rope = text.get("rope_scaling") or text.get("rope_parameters") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind in ROPE_SCALED_ALREADY or "gemma3" in str(text.get("model_type", "")):
+        return min(lengths)
+    length = rope.get("original_max_position_embeddings") if kind == "yarn" else None
+    return int((length or min(lengths)) * float(rope.get("factor", 1)))
+
+
+# Files
+
+
+def built_path(build: str) -> Path:
+    """Where a model that is made here is or will be."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "benchhydra" / "models" / f"{build}-v{BUILDS[build]}"
+
+
+def model_file(model: str, name: str, revision: str | None = None) -> Path | None:
+    """A file of a local model directory or of the hub's cache, or None; never downloads."""
+    if Path(model).is_dir():
+        path = Path(model) / name
+        return path if path.is_file() else None
+    repo = _hub_cache() / f"models--{model.replace('/', '--')}"
+    ref = repo / "refs" / (revision or "main")
+    commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else revision
+    path = repo / "snapshots" / commit / name if commit else repo / name
+    return path if path.is_file() else None
+
+
+def _hub_cache() -> Path:
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")

@@ -1,0 +1,93 @@
+"""The fake engine: a server of our own whose times and errors are known, to test the whole path without a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from benchhydra.engines import Engine, ServerSpec
+from benchhydra.errors import ConfigError
+from benchhydra.fakeserver.plan import FAULTS
+from benchhydra.registry import knob, option
+from benchhydra.target import WORD_TOKENIZER, Gpus, Model, Sparsity, Target, sparse_variant
+
+WORKER = Path(__file__).resolve().parents[1] / "foreign" / "fake_worker.py"
+#: Fields that are flags of the server: ``ttft_ms`` is ``--ttft-ms``.
+TIMES = ("ttft_ms", "itl_ms", "ttft_sigma", "itl_sigma", "start_s")
+COUNTS = ("tokens_per_chunk", "max_concurrency", "crash_after_requests", "fake_seed")
+SHARES = tuple(f"{fault}_share" for fault in FAULTS)
+SWITCHES = ("fail_start", "reset_fails")
+
+
+@option("engine", "fake")
+class Fake(Engine):
+    """A built-in OpenAI-compatible server with programmable times and errors."""
+
+    ttft_ms: float = knob(50.0, "time to first token", unit="ms")
+    itl_ms: float = knob(10.0, "time between chunks", unit="ms")
+    ttft_sigma: float = knob(0.0, "lognormal spread of the time to first token; 0: exact")
+    itl_sigma: float = knob(0.0, "lognormal spread of the times between chunks; 0: exact")
+    tokens_per_chunk: int = knob(1, "tokens a chunk carries", unit="tokens")
+    max_concurrency: int | None = knob(None, "requests served at once; more wait in a queue", unit="requests")
+    start_s: float = knob(0.0, "time from start to ready", unit="s")
+    fake_seed: int = knob(0, "of faults and spreads")
+    reset_share: float = knob(0.0, "share of requests whose connection is reset")
+    timeout_share: float = knob(0.0, "share of requests that are never answered")
+    http_4xx_share: float = knob(0.0, "share of requests answered 400")
+    http_5xx_share: float = knob(0.0, "share of requests answered 500")
+    malformed_share: float = knob(0.0, "share of answers with a broken event")
+    error_event_share: float = knob(0.0, "share of answers with an error event")
+    early_end_share: float = knob(0.0, "share of answers that end without [DONE]")
+    short_share: float = knob(0.0, "share of answers with fewer tokens than asked")
+    crash_after_requests: int | None = knob(None, "the server dies when this many requests have come", unit="requests")
+    fail_start: bool = knob(False, "the server prints an error and exits at once")
+    reset_fails: bool = knob(False, "cache resets answer success: false")
+
+    def __post_init__(self) -> None:
+        shares = [getattr(self, name) for name in SHARES]
+        if min(shares) < 0 or sum(shares) > 1:
+            raise ConfigError(f"engine=fake: shares of {', '.join(SHARES)} must be at least 0 and sum to at most 1")
+        for name in TIMES:
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"engine.{name}={getattr(self, name)} must be at least 0")
+        for name in ("tokens_per_chunk", "max_concurrency", "crash_after_requests"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"engine.{name}={value} must be at least 1")
+
+    def target(self, model: Model, sparsity: Sparsity, gpus: Gpus) -> Target:
+        """Any model, by name alone: no file, no GPU, a word a token."""
+        name = sparse_variant(model, sparsity)
+        return Target(
+            model=name,
+            tokenizer=WORD_TOKENIZER,
+            max_model_len=model.max_model_len,
+            sparsity=sparsity.name,
+            served_name=name,
+        )
+
+    def server(self, target: Target) -> ServerSpec:
+        """Our own server, in a process of its own."""
+        argv = [sys.executable, "-P", "-m", "benchhydra.fakeserver", "--model", target.served_name, *self._flags()]
+        return ServerSpec(kind="http", argv=tuple(argv), env=tuple(sorted(self.env.items())))
+
+    def offline(self, target: Target) -> ServerSpec:
+        """A worker that sleeps for as long as generating would take."""
+        argv = (sys.executable, str(WORKER), "--ttft-ms", str(self.ttft_ms), "--itl-ms", str(self.itl_ms))
+        return ServerSpec(kind="worker", argv=argv, env=tuple(sorted(self.env.items())))
+
+    def version(self, base_url: str) -> str | None:
+        """The fake's version is benchhydra's own."""
+        from importlib.metadata import version
+
+        return f"fake-{version('benchhydra')}"
+
+    def _flags(self) -> list[str]:
+        flags: list[str] = []
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name in (*TIMES, *COUNTS, *SHARES):
+            value = getattr(self, name)
+            if value != defaults[name] or name in ("ttft_ms", "itl_ms"):
+                flags += [f"--{name.replace('_', '-')}", str(value)]
+        return flags + [f"--{name.replace('_', '-')}" for name in SWITCHES if getattr(self, name)]

@@ -1,0 +1,72 @@
+"""Flags of the fake engine's server, and its life from start to SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import ssl
+import sys
+import time
+
+import uvloop
+from aiohttp import web
+
+from benchhydra.fakeserver.app import Server
+from benchhydra.fakeserver.plan import FAULTS
+
+TIMES = ("ttft-ms", "itl-ms", "ttft-sigma", "itl-sigma", "start-s")
+COUNTS = ("max-concurrency", "crash-after-requests", "fake-seed")  # 0: none
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    args = _parser().parse_args(argv)
+    if args.fail_start:
+        raise SystemExit("fake server: RuntimeError: failing to start, as told")
+    time.sleep(args.start_s)
+    uvloop.run(_serve(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchhydra.fakeserver", allow_abbrev=False)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--model", default="fake")
+    for name in TIMES:
+        parser.add_argument(f"--{name}", type=float, default=0.0)
+    for fault in FAULTS:
+        parser.add_argument(f"--{fault.replace('_', '-')}-share", type=float, default=0.0)
+    for name in COUNTS:
+        parser.add_argument(f"--{name}", type=int, default=0)
+    parser.add_argument("--tokens-per-chunk", type=int, default=1)
+    for name in ("fail-start", "reset-fails"):
+        parser.add_argument(f"--{name}", action="store_true")
+    for name in ("api-key", "ssl-certfile", "ssl-keyfile"):
+        parser.add_argument(f"--{name}", default="")
+    return parser
+
+
+async def _serve(args: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runner = web.AppRunner(Server(args).app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, args.host, args.port, ssl_context=_tls(args), backlog=4096).start()
+    sys.stdout.write(f"fake server: {args.model} on {args.host}:{args.port}\n")
+    sys.stdout.flush()
+    await stop.wait()
+    await runner.cleanup()
+
+
+def _tls(args: argparse.Namespace) -> ssl.SSLContext | None:
+    if not args.ssl_certfile:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(args.ssl_certfile, args.ssl_keyfile or None)
+    return context
+
+
+if __name__ == "__main__":
+    main()

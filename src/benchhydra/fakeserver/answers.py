@@ -1,0 +1,54 @@
+"""Requests understood, and answers in OpenAI's shapes. A word is a token."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import Any
+
+
+class Ask:
+    """One request's body, understood."""
+
+    def __init__(self, body: dict[str, Any], chat: bool) -> None:
+        self.chat = chat
+        self.model = str(body.get("model", ""))
+        self.stream = bool(body.get("stream", False))
+        self.usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        self.tokens = max(1, int(body.get("max_completion_tokens") or body.get("max_tokens") or 16))
+        self.words = _words(body["messages"] if chat else body["prompt"])
+        self.id = f"{'chatcmpl' if chat else 'cmpl'}-{random.getrandbits(64):x}"
+
+    def usage_of(self, tokens: int) -> dict[str, int]:
+        return {"prompt_tokens": len(self.words), "completion_tokens": tokens, "total_tokens": len(self.words) + tokens}
+
+    def event(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+        kind = "chat.completion.chunk" if self.chat else "text_completion"
+        head = {"id": self.id, "object": kind, "created": int(time.time()), "model": self.model}
+        return b"data: " + json.dumps({**head, "choices": choices, **more}).encode() + b"\n\n"
+
+    def chunk(self, text: str, finish: str | None = None) -> bytes:
+        part: dict[str, Any] = {"delta": {"content": text}} if self.chat else {"text": text}
+        return self.event([{"index": 0, **part, "logprobs": None, "finish_reason": finish}])
+
+    def role(self) -> bytes:
+        """The first event of a chat: it carries no token."""
+        delta = {"role": "assistant", "content": ""}
+        return self.event([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}])
+
+    def whole(self, tokens: int, finish: str) -> dict[str, Any]:
+        text = " w" * tokens
+        part: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
+        kind = "chat.completion" if self.chat else "text_completion"
+        choice = {"index": 0, **part, "logprobs": None, "finish_reason": finish}
+        head = {"id": self.id, "object": kind, "created": int(time.time()), "model": self.model}
+        return {**head, "choices": [choice], "usage": self.usage_of(tokens)}
+
+
+def _words(prompt: Any) -> list[Any]:
+    if isinstance(prompt, str):
+        return prompt.split()
+    if prompt and isinstance(prompt[0], dict):
+        return [word for message in prompt for word in str(message.get("content", "")).split()]
+    return list(prompt)

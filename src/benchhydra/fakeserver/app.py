@@ -1,0 +1,188 @@
+"""The server's state and its handlers."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import socket
+import struct
+import sys
+import time
+from collections import Counter
+
+from aiohttp import web
+
+from benchhydra.fakeserver.answers import Ask
+from benchhydra.fakeserver.clock import Clock
+from benchhydra.fakeserver.plan import Plan, PrefixCache
+
+ERROR = {"error": {"message": "the fake engine was told to fail", "type": "fake", "code": 500}}
+
+
+class Server:
+    """The application's state and its handlers."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.clock = Clock()
+        self.cache = PrefixCache()
+        self.slots = asyncio.Semaphore(args.max_concurrency or 1 << 30)
+        self.index = itertools.count(1)
+        self.classes: Counter[str] = Counter()
+        self.requests = self.running = self.most_running = self.waiting = self.resets = 0
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=1 << 28)
+        app.router.add_get("/health", self.health)
+        app.router.add_get("/version", self.version)
+        app.router.add_get("/v1/models", self.models)
+        app.router.add_get("/metrics", self.metrics)
+        app.router.add_get("/stats", self.stats)
+        app.router.add_post("/v1/completions", self.completions)
+        app.router.add_post("/v1/chat/completions", self.completions)
+        for name in ("prefix", "mm", "encoder"):
+            app.router.add_post(f"/reset_{name}_cache", self.reset_cache)
+        return app
+
+    async def health(self, _: web.Request) -> web.Response:
+        return web.Response()
+
+    async def version(self, _: web.Request) -> web.Response:
+        return web.json_response({"version": "fake"})
+
+    async def models(self, _: web.Request) -> web.Response:
+        model = {"id": self.args.model, "object": "model", "owned_by": "benchhydra", "root": self.args.model}
+        return web.json_response({"object": "list", "data": [model]})
+
+    async def stats(self, _: web.Request) -> web.Response:
+        body = {"requests": self.requests, "classes": dict(self.classes), "running": self.running}
+        return web.json_response({**body, "most_running": self.most_running, "resets": self.resets})
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        values = {
+            "prefix_cache_queries_total": ("counter", self.cache.queries),
+            "prefix_cache_hits_total": ("counter", self.cache.hits),
+            "num_preemptions_total": ("counter", 0),
+            "num_requests_running": ("gauge", self.running),
+            "num_requests_waiting": ("gauge", self.waiting),
+        }
+        lines = []
+        for name, (kind, value) in values.items():
+            family = name.removesuffix("_total")
+            lines += [f"# HELP vllm:{family} As in vLLM.", f"# TYPE vllm:{family} {kind}"]
+            lines.append(f'vllm:{name}{{engine="0",model_name="{self.args.model}"}} {float(value)}')
+        return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
+
+    async def reset_cache(self, _: web.Request) -> web.Response:
+        self.resets += 1
+        if not self.args.reset_fails:
+            self.cache.clear()
+        return web.json_response({"success": not self.args.reset_fails})
+
+    async def completions(self, request: web.Request) -> web.StreamResponse:
+        start_ns = time.monotonic_ns()
+        index = next(self.index)
+        self.requests = index
+        if self.args.crash_after_requests and index >= self.args.crash_after_requests:
+            sys.stderr.write("fake server: crashing, as told\n")
+            sys.stderr.flush()
+            os._exit(17)
+        if self.args.api_key and request.headers.get("Authorization") != f"Bearer {self.args.api_key}":
+            return self._refuse(401, "Unauthorized")
+        try:
+            ask = Ask(await request.json(), request.path.endswith("chat/completions"))
+        except (ValueError, KeyError, TypeError) as error:
+            return self._refuse(400, f"bad request: {error!r}")
+        if ask.model != self.args.model:
+            return self._refuse(404, f"The model `{ask.model}` does not exist.")
+        return await self._serve(request, ask, Plan(self.args, index, ask.tokens), start_ns)
+
+    def _refuse(self, status: int, message: str) -> web.Response:
+        self.classes[f"http_{status // 100}xx"] += 1
+        return web.json_response({"error": {"message": message, "code": status}}, status=status)
+
+    async def _serve(self, request: web.Request, ask: Ask, plan: Plan, start_ns: int) -> web.StreamResponse:
+        if plan.fault:
+            self.classes[plan.fault] += 1
+        if plan.fault in ("http_4xx", "http_5xx"):
+            return web.json_response(ERROR, status=400 if plan.fault == "http_4xx" else 500)
+        self.waiting += 1
+        queued = self.slots.locked()
+        async with self.slots:
+            self.waiting -= 1
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+            self.cache.look_up(ask.words)
+            try:
+                begin_ns = time.monotonic_ns() if queued else start_ns
+                answer = await (self._stream if ask.stream else self._whole)(request, ask, plan, begin_ns)
+            except (ConnectionError, asyncio.CancelledError):
+                self.classes["client_gone"] += plan.fault is None
+                raise
+            finally:
+                self.running -= 1
+            self.classes["ok"] += plan.fault is None
+            return answer
+
+    async def _whole(self, request: web.Request, ask: Ask, plan: Plan, begin_ns: int) -> web.StreamResponse:
+        """The answer in one piece, when its last token is due."""
+        *_, last_ns = plan.due_ns()
+        if plan.fault == "timeout":
+            await asyncio.Event().wait()
+        if plan.fault == "reset":
+            await self._reset(request)
+        await self.clock.until(begin_ns + last_ns)
+        if plan.fault == "error_event":
+            return web.json_response(ERROR)
+        body = json.dumps(ask.whole(plan.tokens, plan.finish)).encode()
+        if plan.fault in ("malformed", "early_end"):
+            body = body[: len(body) // 2]
+        return web.Response(body=body, content_type="application/json")
+
+    async def _stream(self, request: web.Request, ask: Ask, plan: Plan, begin_ns: int) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        if plan.fault == "timeout":
+            await asyncio.Event().wait()
+        if plan.fault == "reset" and plan.fault_chunk == 0:
+            await self._reset(request)
+        await answer.prepare(request)
+        whole = await self._chunks(request, answer, ask, plan, begin_ns)
+        if whole and ask.usage:
+            await answer.write(ask.event([], usage=ask.usage_of(plan.tokens)))
+        if plan.fault != "early_end":
+            await answer.write(b"data: [DONE]\n\n")
+        await answer.write_eof()
+        return answer
+
+    async def _chunks(
+        self, request: web.Request, answer: web.StreamResponse, ask: Ask, plan: Plan, begin_ns: int
+    ) -> bool:
+        """Send each chunk when it is due; False where the plan's fault ended the answer."""
+        bodies = {size: ask.chunk(" w" * size) for size in {*plan.sizes()}}
+        for i, (due_ns, size) in enumerate(zip(plan.due_ns(), plan.sizes(), strict=True)):
+            await self.clock.until(begin_ns + due_ns)
+            body = bodies[size] if i + 1 < plan.chunks else ask.chunk(" w" * size, plan.finish)
+            if i == 0 and plan.fault == "malformed":
+                body = b'data: {"choices": [{"te\n\n'
+            elif i == 0 and ask.chat:
+                body = ask.role() + body
+            if i == plan.fault_chunk and plan.fault in ("reset", "error_event", "early_end"):
+                if plan.fault == "reset":
+                    await self._reset(request)
+                if plan.fault == "error_event":
+                    await answer.write(b"data: " + json.dumps(ERROR).encode() + b"\n\n")
+                return False
+            await answer.write(body)
+        return True
+
+    async def _reset(self, request: web.Request) -> None:
+        """Break the connection with a RST."""
+        transport = request.transport
+        if transport is not None:
+            sock = transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            transport.abort()
+        raise ConnectionResetError("told to")
