@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchhydra import environment
 from benchhydra.errors import ConfigError, GpuUnavailable
 from benchhydra.registry import check_choices, knob
 
@@ -152,19 +153,8 @@ def _sparsity_flag(sparsity: Sparsity, has_flag: Callable[[], bool] | None) -> t
 
 
 def gpu_count() -> int:
-    """NVIDIA GPUs that a process started here may use: NVML's count, cut down by CUDA_VISIBLE_DEVICES."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        present = int(pynvml.nvmlDeviceGetCount())
-        pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
-        return 0
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return present
-    return min(present, len([part for part in visible.split(",") if part.strip() not in ("", "-1", "NoDevFiles")]))
+    """NVIDIA GPUs that a process started here may use."""
+    return len(environment.gpus())
 
 
 def _accelerators(gpus: Gpus, tensor_parallel_size: Any) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from benchhydra.progress import Progress
 from benchhydra.registry import knob
 
 
@@ -28,7 +29,7 @@ class Prompt:
 
 
 class Tokenizer(Protocol):
-    """What datasets need of a tokenizer. ``encode`` adds no special tokens; ``overhead`` is how many the server adds."""
+    """What datasets need of a tokenizer. ``encode`` adds no special tokens; ``overhead``: how many a server adds."""
 
     vocab_size: int
     overhead: int
@@ -37,6 +38,12 @@ class Tokenizer(Protocol):
     def encode_batch(self, texts: list[str]) -> list[list[int]]: ...
     def decode(self, ids: list[int]) -> str: ...
     def decode_batch(self, batch: list[list[int]]) -> list[str]: ...
+    def count_batch(self, texts: list[str]) -> list[int]:
+        """How many tokens each text has, without special tokens."""
+
+    def token(self, token_id: int) -> str:
+        """A token as the vocabulary writes it; empty where there is none of this id."""
+
     def chat(self, messages: list[dict[str, str]]) -> str:
         """The conversation as the model's chat template writes it, ending with the generation prompt."""
 
@@ -46,7 +53,12 @@ class Dataset:
     """Base of the ``dataset`` group."""
 
     output_tokens: int | None = knob(None, "asked output length of every request; null: the data's own", unit="tokens")
-    prefix_cache_intended: bool = dataclasses.field(default=False, metadata={"doc": "prompts share prefixes on purpose"})
+    prefix_cache_intended: bool = dataclasses.field(
+        default=False, metadata={"doc": "prompts share prefixes on purpose"}
+    )
+
+    def prepare(self, progress: Progress) -> None:
+        """Fetch what must be fetched, saying so. ``sample`` does it silently where this was not called."""
 
     def sample(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None

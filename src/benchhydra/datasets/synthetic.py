@@ -1,0 +1,183 @@
+"""Prompts of exact lengths: what most load questions need, with nothing to download."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from benchhydra.datasets import Dataset, Prompt, Tokenizer
+from benchhydra.errors import ConfigError, DatasetError
+from benchhydra.registry import check_choices, knob, option
+
+SHAPES = ("fixed", "uniform", "normal", "lognormal")
+Ints = npt.NDArray[np.int64]
+#: Words to draw from: many enough that two prompts do not begin alike, few enough to be found in milliseconds.
+POOL_WORDS = 2048
+BATCH_PROMPTS = 512
+REPAIR_ROUNDS = 20
+#: A token that is a whole ASCII word, with the mark of a word's start (byte-level, SentencePiece) or without.
+WORD_TOKEN = re.compile(r"[Ġ▁]?([A-Za-z][A-Za-z0-9]+)")
+
+
+@option("dataset", "synthetic")
+class Synthetic(Dataset):
+    """Random words: exact prompt and output lengths under the model's own tokenizer."""
+
+    output_tokens: int | None = knob(64, "asked output length, or the mean of its distribution", unit="tokens")
+    prompt_tokens: int = knob(
+        128, "prompt length, special tokens included, or the mean of its distribution", unit="tokens"
+    )
+    prompt_shape: str = knob("fixed", "distribution of prompt lengths", choices=SHAPES)
+    prompt_std: float | None = knob(None, "spread of prompt lengths; null: a quarter of the mean", unit="tokens")
+    prompt_min: int | None = knob(None, "shortest prompt; null: what the tokenizer allows", unit="tokens")
+    prompt_max: int | None = knob(None, "longest prompt; null: no bound of its own", unit="tokens")
+    output_shape: str = knob("fixed", "distribution of output lengths", choices=SHAPES)
+    output_std: float | None = knob(None, "spread of output lengths; null: a quarter of the mean", unit="tokens")
+    output_min: int | None = knob(None, "shortest output; null: 1", unit="tokens")
+    output_max: int | None = knob(None, "longest output; null: no bound of its own", unit="tokens")
+    prefix_tokens: int = knob(0, "words that all prompts begin with, inside prompt_tokens", unit="tokens")
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if self.output_tokens is None:
+            raise ConfigError("dataset.output_tokens=null: synthetic data has no lengths of its own", hint="a number")
+        for side, mean in (("prompt", self.prompt_tokens), ("output", self.output_tokens)):
+            self._check_side(side, mean)
+        if not 0 <= self.prefix_tokens < self.prompt_tokens:
+            raise ConfigError(
+                f"dataset.prefix_tokens={self.prefix_tokens} must be below prompt_tokens={self.prompt_tokens}"
+            )
+        self.prefix_cache_intended = self.prefix_cache_intended or self.prefix_tokens > 0
+
+    def _check_side(self, side: str, mean: int) -> None:
+        low, high = getattr(self, f"{side}_min"), getattr(self, f"{side}_max")
+        std = getattr(self, f"{side}_std")
+        if mean < 1:
+            raise ConfigError(f"dataset.{side}_tokens={mean} must be at least 1")
+        if std is not None and std <= 0:
+            raise ConfigError(f"dataset.{side}_std={std} must be above 0")
+        if getattr(self, f"{side}_shape") == "uniform" and (low is None or high is None):
+            raise ConfigError(
+                f"dataset.{side}_shape=uniform needs its bounds", hint=f"dataset.{side}_min=64 dataset.{side}_max=256"
+            )
+        if (low is not None and low < 1) or (low is not None and high is not None and low > high):
+            raise ConfigError(f"dataset.{side}_min={low} must be at least 1 and at most {side}_max={high}")
+
+    def sample(
+        self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
+    ) -> Iterator[Prompt]:
+        """Exact lengths, re-encoded to be sure; made as they are asked for."""
+        prompts, outputs = self._lengths(count, rng, tokenizer.overhead + 1, max_total_tokens)
+        writer = Writer(tokenizer, rng)
+        prefix = writer.words(self.prefix_tokens) if self.prefix_tokens else []
+        return self._prompts(writer, prefix, prompts, outputs)
+
+    def _prompts(self, writer: Writer, prefix: list[str], prompts: Ints, outputs: Ints) -> Iterator[Prompt]:
+        for start in range(0, len(prompts), BATCH_PROMPTS):
+            lengths = prompts[start : start + BATCH_PROMPTS].tolist()
+            wanted = outputs[start : start + BATCH_PROMPTS].tolist()
+            for text, length, output in zip(writer.texts(lengths, prefix), lengths, wanted, strict=True):
+                yield Prompt(text, length, output)
+
+    def _lengths(self, count: int, rng: np.random.Generator, floor: int, most: int | None) -> tuple[Ints, Ints]:
+        """Prompt and output lengths, shape (count,) each, that together fit ``most``."""
+        assert self.output_tokens is not None
+        floor = max(floor, self.prefix_tokens + floor) if self.prefix_tokens else floor
+        if (
+            self.prompt_shape == self.output_shape == "fixed"
+            and most
+            and self.prompt_tokens + self.output_tokens > most
+        ):
+            raise DatasetError(
+                f"prompt_tokens={self.prompt_tokens} + output_tokens={self.output_tokens} exceed max_model_len={most}",
+                hint="model.max_model_len=null or smaller lengths",
+            )
+        if self.prompt_shape == "fixed" and self.prompt_tokens < floor:
+            raise DatasetError(f"dataset.prompt_tokens={self.prompt_tokens} is too short: at least {floor} are needed")
+        prompts = np.maximum(self._draw("prompt", self.prompt_tokens, count, rng), floor)
+        outputs = np.maximum(self._draw("output", self.output_tokens, count, rng), 1)
+        if most is None:
+            return prompts, outputs
+        if floor >= most:
+            raise DatasetError(f"max_model_len={most} leaves no room for a prompt of {floor} tokens and an output")
+        prompts = np.minimum(prompts, most - 1)
+        return prompts, np.minimum(outputs, most - prompts)
+
+    def _draw(self, side: str, mean: int, count: int, rng: np.random.Generator) -> Ints:
+        shape, std = getattr(self, f"{side}_shape"), getattr(self, f"{side}_std") or mean / 4
+        low, high = getattr(self, f"{side}_min") or 1, getattr(self, f"{side}_max")
+        if shape == "fixed":
+            return np.full(count, mean, dtype=np.int64)
+        if shape == "uniform":
+            return rng.integers(low, high, count, endpoint=True)
+        if shape == "normal":
+            drawn = rng.normal(mean, std, count)
+        else:
+            sigma2 = math.log1p((std / mean) ** 2)
+            drawn = rng.lognormal(math.log(mean) - sigma2 / 2, math.sqrt(sigma2), count)
+        return np.clip(np.rint(drawn), low, high).astype(np.int64)
+
+
+class Writer:
+    """Writes texts of exact token counts out of words that are one token each."""
+
+    def __init__(self, tokenizer: Tokenizer, rng: np.random.Generator) -> None:
+        self._tokenizer, self._rng = tokenizer, rng
+        self._pool = _one_token_words(tokenizer, rng)
+        starts = [word for word, n in zip(self._pool, tokenizer.count_batch(self._pool), strict=True) if n == 1]
+        self._starts = starts or self._pool
+
+    def words(self, count: int) -> list[str]:
+        """Random words; the first is one token at a text's start too."""
+        first = self._starts[int(self._rng.integers(len(self._starts)))]
+        rest = self._rng.integers(len(self._pool), size=count - 1)
+        return [first, *[self._pool[i] for i in rest.tolist()]]
+
+    def texts(self, lengths: list[int], prefix: list[str]) -> list[str]:
+        """One text for each length (special tokens included), all beginning with ``prefix``. Raises DatasetError."""
+        wanted = [length - self._tokenizer.overhead for length in lengths]
+        written = [[*prefix, *self.words(n - len(prefix))] for n in wanted]
+        texts = [" ".join(words) for words in written]
+        wrong = list(range(len(texts)))
+        for _ in range(REPAIR_ROUNDS):
+            counts = self._tokenizer.count_batch([texts[i] for i in wrong])
+            off = [(i, n - wanted[i]) for i, n in zip(wrong, counts, strict=True) if n != wanted[i]]
+            for i, excess in off:
+                written[i] = self._repair(written[i], excess)
+                texts[i] = " ".join(written[i])
+            wrong = [i for i, _ in off]
+            if not wrong:
+                return texts
+        raise DatasetError(f"no text of exactly {lengths[wrong[0]]} tokens was found under the model's tokenizer")
+
+    def _repair(self, words: list[str], excess: int) -> list[str]:
+        """Shorter or longer by what it is off; anew where too little would be left."""
+        if excess >= len(words):
+            return self.words(len(words))
+        if excess > 0:
+            return words[:-excess]
+        return words + self.words(-excess)
+
+
+def _one_token_words(tokenizer: Tokenizer, rng: np.random.Generator) -> list[str]:
+    """Random words of the vocabulary that are one token after a space. Raises DatasetError where there are none."""
+    ids = (
+        rng.permutation(tokenizer.vocab_size) if tokenizer.vocab_size < 1 << 18 else rng.integers(1 << 18, size=1 << 16)
+    )
+    words: dict[str, None] = {}
+    for token_id in ids.tolist():
+        match = WORD_TOKEN.fullmatch(tokenizer.token(token_id))
+        if match:
+            words[match[1]] = None
+        if len(words) == POOL_WORDS:
+            break
+    (alone,) = tokenizer.count_batch(["a"])
+    counts = tokenizer.count_batch([f"a {word}" for word in words])
+    pool = [word for word, n in zip(words, counts, strict=True) if n == alone + 1]
+    if not pool:
+        raise DatasetError("the model's tokenizer has no words of one token", hint="dataset=jsonl or dataset=sharegpt")
+    return pool
