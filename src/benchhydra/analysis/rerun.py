@@ -1,0 +1,91 @@
+"""Running a point again, as a program of its own: what confirms a regression, and what an A/B test alternates."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchhydra.analysis.load import load
+from benchhydra.analysis.runs import Run
+from benchhydra.errors import ResultError
+from benchhydra.result import RESULT_FILE
+
+SWEEP_FILE = "sweep.json"
+#: Keys that belong to the sweep a point was part of, not to the point.
+NOT_OURS = ("repeat", "repeats", "seed", "tracking")
+NOT_OURS_BELOW = ("hydra.", "sweep.", "tracking.")
+
+#: Runs of a point again: (point's run, how often) -> new runs.
+Rerun = Callable[[Run, int], list[Run]]
+
+
+def overrides_of(run: Run) -> list[str] | None:
+    """The command-line overrides that make a run's point, from its result or its sweep; None where nobody wrote them."""
+    if run.directory is None:
+        return None
+    found = _from_result(run.directory) or _from_sweep(run.directory)
+    return None if found is None else [word for word in found if _ours(word)]
+
+
+def _ours(override: str) -> bool:
+    key = override.lstrip("+~").partition("=")[0]
+    return key not in NOT_OURS and not key.startswith(NOT_OURS_BELOW)
+
+
+def _from_result(directory: Path) -> list[str] | None:
+    found = _read(directory / RESULT_FILE).get("metadata", {}).get("overrides")
+    return found if isinstance(found, list) else None
+
+
+def _from_sweep(directory: Path) -> list[str] | None:
+    """The overrides of the sweep's point that lies in ``directory``."""
+    for parent in directory.parents[:3]:
+        data = _read(parent / SWEEP_FILE)
+        entries = [entry for key in ("points", "outcomes") for entry in data.get(key) or () if isinstance(entry, dict)]
+        for entry in entries:
+            if (parent / str(entry.get("directory"))).resolve() == directory.resolve():
+                return [str(word) for word in entry.get("overrides", ())]
+    return None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def command(overrides: Sequence[str], directory: Path, repeats: int) -> list[str]:
+    """The program that measures a point ``repeats`` times into ``directory``, on one server."""
+    own = (f"repeats={repeats}", "script.fail_on=never", "tracking=none", f"hydra.sweep.dir={directory}")
+    return [sys.executable, "-m", "benchhydra", "-m", *overrides, *own]
+
+
+def measure(overrides: Sequence[str], directory: Path, repeats: int) -> list[Run]:
+    """Measure a point ``repeats`` times. Its output goes to our stderr. Raises ResultError where nothing came of it."""
+    words = command(overrides, directory.resolve(), repeats)
+    code = subprocess.run(words, stdout=sys.stderr, check=False).returncode
+    try:
+        return load(str(directory)).runs
+    except ResultError as error:
+        raise ResultError(f"running a point again left no result (exit code {code})", hint=" ".join(words)) from error
+
+
+def into(directory: Path, more: Sequence[str] = ()) -> Rerun:
+    """A ``Rerun`` that puts its points below ``directory``, with more overrides at the end."""
+    count = 0
+
+    def rerun(run: Run, repeats: int) -> list[Run]:
+        nonlocal count
+        count += 1
+        words = overrides_of(run)
+        if words is None:
+            raise ResultError(f"{run.source} does not say how to run it again", hint="--no-confirm decides without")
+        return measure([*words, *more], directory / f"{count:02d}-{run.point_key}", repeats)
+
+    return rerun

@@ -1,0 +1,69 @@
+"""What counts: the smallest change of each metric that matters, which metrics are judged, and how sure to be."""
+
+from __future__ import annotations
+
+import math
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import msgspec
+
+from benchhydra.errors import ConfigError
+from benchhydra.metrics import Better
+from benchhydra.registry import CONF_DIR
+
+
+class MetricThreshold(msgspec.Struct, forbid_unknown_fields=True):
+    """One metric's own limit; ``better`` makes an Observation be judged."""
+
+    min_effect_percent: float | None = None
+    better: Better | None = None
+
+
+class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
+    """A threshold file, as in conf/gate/."""
+
+    min_effect_percent: float = 2.0
+    false_alarm_percent: float = 1.0
+    metrics: dict[str, MetricThreshold] = {}
+    ignore: list[str] = []
+
+    @property
+    def alpha(self) -> float:
+        """Chance of any false alarm in a whole comparison, one direction."""
+        return self.false_alarm_percent / 100
+
+    def smallest(self, metric: str) -> float:
+        """The smallest log ratio of a metric that matters."""
+        found = self.min_effect_percent
+        for pattern, own in self.metrics.items():
+            if own.min_effect_percent is not None and fnmatchcase(metric, pattern):
+                found = own.min_effect_percent
+        return math.log1p(found / 100)
+
+    def direction(self, metric: str, declared: Better) -> Better:
+        """How a metric is judged; Observation: not at all."""
+        if any(fnmatchcase(metric, pattern) for pattern in self.ignore):
+            return Better.OBSERVATION
+        for pattern, own in self.metrics.items():
+            if own.better is not None and fnmatchcase(metric, pattern):
+                declared = own.better
+        return declared
+
+
+def read(name: str = "default") -> Thresholds:
+    """A threshold file by path, or by name from conf/gate. Raises ConfigError."""
+    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else CONF_DIR / "gate" / f"{name}.yaml"
+    try:
+        found = msgspec.yaml.decode(path.read_bytes(), type=Thresholds)
+    except OSError as error:
+        known = ", ".join(sorted(file.stem for file in (CONF_DIR / "gate").glob("*.yaml")))
+        raise ConfigError(
+            f"cannot read thresholds {path}: {error.strerror}", hint=f"a YAML file, or: {known}"
+        ) from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"thresholds {path}: {error}") from error
+    own = [m.min_effect_percent for m in found.metrics.values() if m.min_effect_percent is not None]
+    if min([found.min_effect_percent, *own]) < 0 or not 0 < found.false_alarm_percent < 50:
+        raise ConfigError(f"thresholds {path}: min_effect_percent from 0 up, false_alarm_percent between 0 and 50")
+    return found
