@@ -1,0 +1,48 @@
+"""Sweeps: what to run in which order on which server, what to skip, and what came of it.
+
+Everything here is planning on plain values; Hydra's part (parsing, composing, launching) is in the plugin
+``hydra_plugins.benchhydra``, which is a thin shell over this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from benchhydra.engines import ServerSpec
+from benchhydra.result import point_key
+
+SWEEP_FILE = "sweep.json"
+
+
+class Identity(NamedTuple):
+    """What tells one measurement of a sweep from another: a point, the interpreter of its engine, a repeat."""
+
+    point_key: str
+    python: str | None
+    repeat: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A point that is to be measured: its overrides, its directory, and what it needs."""
+
+    overrides: tuple[str, ...]
+    directory: str
+    identity: Identity
+    spec: ServerSpec | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The points that one server serves, in their order."""
+
+    spec: ServerSpec | None
+    points: tuple[Planned, ...]
+
+
+def identity(resolved: Mapping[str, Any]) -> Identity:
+    """The identity of a point, from its composed config as plain data (also as ``result.json`` keeps it)."""
+    python = (resolved.get("engine") or {}).get("python")
+    return Identity(point_key(resolved), python, int(resolved.get("repeat") or 0))

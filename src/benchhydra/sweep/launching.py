@@ -1,0 +1,103 @@
+"""Handing groups to Hydra's launchers so that one group's end, however violent, is no other group's.
+
+basic: one after another. joblib: all at once; where a worker is killed joblib gives up on the whole batch, so groups
+that had not finished are launched again, each alone (they keep the points they had measured), and one that dies then,
+fails. Others (submitit, ray): a launch of its own for every group, side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchhydra.sweep import Planned
+from benchhydra.sweep.job import GroupJob
+from benchhydra.sweep.outcomes import Outcome, blank, from_disk, read_journal
+
+#: Starts jobs given by their overrides, and returns what they returned. May raise whatever a launcher raises.
+Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A group that has ended, and how its points did."""
+
+    job: GroupJob
+    outcomes: tuple[Outcome, ...]
+    server_starts: int
+
+
+def launch_all(kind: str, launch: Launch, jobs: Sequence[GroupJob]) -> Iterator[Ended]:
+    """Run all jobs on a launcher (``kind``: its class name), and yield each as it ends."""
+    if kind == "BasicLauncher":
+        yield from (_alone(launch, job) for job in jobs)
+    elif kind == "JoblibLauncher":
+        yield from _batch(launch, jobs)
+    else:
+        yield from _side_by_side(launch, jobs)
+
+
+def _batch(launch: Launch, jobs: Sequence[GroupJob]) -> Iterator[Ended]:
+    try:
+        launch([overrides(job) for job in jobs], jobs[0].number)
+    except Exception:  # noqa: BLE001 - a launcher raises anything; what the groups left behind says what is to be done
+        pass
+    for job in jobs:
+        _, finished = read_journal(job.journal)
+        yield ended(job, None) if finished else _alone(launch, job)
+
+
+def _side_by_side(launch: Launch, jobs: Sequence[GroupJob]) -> Iterator[Ended]:
+    with ThreadPoolExecutor(max_workers=len(jobs)) as threads:
+        futures = [threads.submit(_alone, launch, job) for job in jobs]
+        yield from (future.result() for future in as_completed(futures))
+
+
+def _alone(launch: Launch, job: GroupJob) -> Ended:
+    try:
+        launch([overrides(job)], job.number)
+    except Exception as error:  # noqa: BLE001 - see _batch
+        return ended(job, error)
+    return ended(job, None)
+
+
+def overrides(job: GroupJob) -> list[str]:
+    """A job's own overrides: those of its first point, so that whatever that needs is there, and the job's text."""
+    return [*job.points[0].overrides, f"sweep.job='{job.encode()}'"]
+
+
+def ended(job: GroupJob, error: Exception | None) -> Ended:
+    """How a group ended, from its journal, and for points that are not in it from their own files."""
+    known, finished = read_journal(job.journal)
+    seen = {outcome.identity for outcome in known}
+    if finished:
+        reason = "the group ended without this point"
+    else:
+        reason = f"the group's process ended early: {type(error).__name__}" if error else "the group's process ended early"
+        if error is not None and str(error).strip():
+            reason += f": {str(error).strip().splitlines()[-1]}"
+    missing = [_unfinished(point, reason) for point in job.points if point.identity not in seen]
+    return Ended(job, (*known, *missing), starts(job.journal))
+
+
+def interrupted(jobs: Iterable[GroupJob]) -> Iterator[Ended]:
+    """The groups of a sweep that was interrupted: what their journals and points tell."""
+    for job in jobs:
+        known, _ = read_journal(job.journal)
+        seen = {outcome.identity for outcome in known}
+        rest = [from_disk(p, blank(p, status="skipped", error="the sweep was interrupted")) for p in job.points]
+        yield Ended(job, (*known, *(o for o in rest if o.identity not in seen)), starts(job.journal))
+
+
+def starts(journal: Path) -> int:
+    """Server starts that a group's journal counts."""
+    from benchhydra.sweep.resume import read_json
+
+    return int((read_json(journal) or {}).get("server_starts", 0))
+
+
+def _unfinished(point: Planned, reason: str) -> Outcome:
+    return from_disk(point, blank(point, status="failed", error=reason))

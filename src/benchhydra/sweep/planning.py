@@ -1,0 +1,124 @@
+"""From the overrides of points to planned points: each one composed and checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchhydra.config import BenchConfig, Sweep
+from benchhydra.engines import ServerSpec
+from benchhydra.errors import BenchhydraError, ConfigError
+from benchhydra.metrics import table
+from benchhydra.result import RESULT_FILE
+from benchhydra.sweep import Group, Identity, Planned, identity
+from benchhydra.sweep.directories import slug
+from benchhydra.sweep.job import Compose, Limits
+from benchhydra.sweep.order import arrange, group
+from benchhydra.sweep.resume import Done, read_json
+
+SpecOf = Callable[[BenchConfig], ServerSpec | None]
+HISTORY_FILES = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """The points of a sweep, in the order of the arguments; ``sweep`` and ``seed`` are those of the first point."""
+
+    points: tuple[Planned, ...]
+    sweep: Sweep
+    seed: int
+    configs: dict[Identity, BenchConfig]
+
+
+def check(points: Iterable[Sequence[str]], compose: Compose, spec_of: SpecOf, directory: Path) -> Checked:
+    """Compose and check every point, repeats included. Raises BenchhydraError, naming the point, at the first bad one."""
+    planned: dict[Identity, Planned] = {}
+    configs: dict[Identity, BenchConfig] = {}
+    first: BenchConfig | None = None
+    for overrides in points:
+        config, point = _checked(overrides, compose, spec_of)
+        first = first or config
+        for repeated in _repeats(point, config, directory):
+            planned.setdefault(repeated.identity, repeated)
+            configs.setdefault(repeated.identity, config)
+    if first is None:
+        raise ConfigError("the sweep has no points")
+    return Checked(points=tuple(planned.values()), sweep=first.sweep, seed=first.seed, configs=configs)
+
+
+def _checked(overrides: Sequence[str], compose: Compose, spec_of: SpecOf) -> tuple[BenchConfig, Planned]:
+    config, resolved = compose(overrides)
+    try:
+        spec = spec_of(config)
+    except BenchhydraError as error:
+        raise type(error)(f"{error.message} (point: {' '.join(overrides)})", hint=error.hint) from error
+    return config, Planned(overrides=tuple(overrides), directory="", identity=identity(resolved), spec=spec)
+
+
+def _repeats(point: Planned, config: BenchConfig, directory: Path) -> Iterator[Planned]:
+    if config.repeats == 1 and config.sweep.ci is None:
+        yield replace(point, directory=str(directory / slug(point.overrides)))
+        return
+    for repeat in range(config.repeats):
+        overrides = (*point.overrides, f"repeat={repeat}")
+        place = str(directory / slug(overrides))
+        yield replace(
+            point, overrides=overrides, directory=place, identity=point.identity._replace(repeat=repeat)
+        )
+
+
+def groups(points: Iterable[Planned], order: str, seed: int) -> list[Group]:
+    """Points grouped by server, each group in the order of ``sweep.order``."""
+    return [replace(g, points=tuple(arrange(g.points, order, seed))) for g in group(points)]
+
+
+def limits(sweep: Sweep, now_s: float) -> Limits:
+    """The limits that ``sweep.*`` keys set. Raises ConfigError for a ``sweep.ci`` that cannot be read."""
+    metric, share = _interval(sweep.ci)
+    deadline_s = None if sweep.max_time_s is None else now_s + sweep.max_time_s
+    return Limits(
+        fail_fast=sweep.fail_fast,
+        max_failures=sweep.max_failures,
+        deadline_s=deadline_s,
+        max_time_s=sweep.max_time_s,
+        ci_metric=metric,
+        ci_share=share,
+        max_repeats=sweep.max_repeats,
+    )
+
+
+def _interval(text: str | None) -> tuple[str | None, float]:
+    if text is None:
+        return None, 0.0
+    metric, separator, percent = text.partition(":")
+    try:
+        share = float(percent.removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if not separator or not percent.endswith("%") or not 0 < share < 1:
+        raise ConfigError(f"sweep.ci={text} is not METRIC:PERCENT", hint="sweep.ci=p99_ttft_ms:2%")
+    known = table()
+    if metric not in known:
+        from difflib import get_close_matches
+
+        near = get_close_matches(metric, known, n=3)
+        raise ConfigError(f"sweep.ci: no such metric: {metric}", hint=" or ".join(near) or "docs/metrics.md lists all")
+    return metric, share
+
+
+def history_s(root: Path) -> dict[Identity, float]:
+    """Wall times of the newest results anywhere below ``root``."""
+    files = sorted(root.glob(f"**/{RESULT_FILE}"), key=lambda path: path.stat().st_mtime)[-HISTORY_FILES:]
+    known = {}
+    for path in files:
+        data = read_json(path) or {}
+        if data.get("status") == "ok" and "wall_s" in data:
+            known[Identity(data["point_key"], None, int(data.get("repeat", 0)))] = float(data["wall_s"])
+    return known
+
+
+def relocated(points: Iterable[Planned], results: Iterable[Done]) -> list[Planned]:
+    """The points, each in the directory where a resumed sweep has its result already, whatever that result is."""
+    places = {done.identity: str(done.directory) for done in results}
+    return [replace(point, directory=places.get(point.identity, point.directory)) for point in points]

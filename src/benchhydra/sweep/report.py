@@ -1,0 +1,104 @@
+"""What a sweep says on the terminal: the plan before, the failures after."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from benchhydra.engines import ServerSpec
+from benchhydra.sweep import Group, Identity
+from benchhydra.sweep.outcomes import BAD, Outcome
+
+LOG_LINES = 10
+
+
+def plan_lines(
+    groups: Sequence[Group], kept: int, history_s: Mapping[Identity, float], swept: Iterable[str]
+) -> Iterator[str]:
+    """The plan: counts, then each group with its server's command line and its points in order."""
+    points = [point for group in groups for point in group.points]
+    starts = sum(group.spec is not None and group.spec.kind != "attached" for group in groups)
+    yield f"{count(len(points), 'point')}, {count(len(groups), 'group')}, {count(starts, 'server start')}"
+    if kept:
+        yield f"{count(kept, 'point')} skipped: a believable result is there"
+    yield estimate([point.identity for point in points], history_s)
+    swept = tuple(swept)
+    for number, group in enumerate(groups, 1):
+        yield f"group {number}: {server_line(group.spec)}"
+        for point in group.points:
+            yield f"  {shown(point.overrides, swept)}"
+
+
+def estimate(identities: Sequence[Identity], history_s: Mapping[Identity, float]) -> str:
+    """The time that the points will take, from what the same ones took before."""
+    by_point: dict[str, list[float]] = {}
+    for identity, wall_s in history_s.items():
+        by_point.setdefault(identity.point_key, []).append(wall_s)
+    known = [sum(by_point[i.point_key]) / len(by_point[i.point_key]) for i in identities if i.point_key in by_point]
+    if not known:
+        return "estimated time: unknown, none of these points has been measured before"
+    total = sum(known) + (len(identities) - len(known)) * sum(known) / len(known)
+    return f"estimated time: {duration(total)} (from earlier results of {len(known)} of {len(identities)} points)"
+
+
+def server_line(spec: ServerSpec | None) -> str:
+    """How a server is started, as one would type it."""
+    if spec is None:
+        return "no server"
+    if spec.kind == "attached":
+        return f"attached to {spec.base_url}"
+    return shlex.join(spec.argv)
+
+
+def shown(overrides: Sequence[str], swept: Sequence[str]) -> str:
+    """A point's overrides of swept keys (all of them where nothing is swept)."""
+    keys = {*swept, "repeat"}
+    picked = [override for override in overrides if override.lstrip("+").partition("=")[0] in keys]
+    return " ".join(picked or overrides) or "(defaults)"
+
+
+def command(overrides: Sequence[str], options: Sequence[str] = ()) -> str:
+    """The command line that runs one point alone."""
+    return shlex.join(["benchhydra", *options, *overrides])
+
+
+def failure_lines(outcomes: Sequence[Outcome], options: Sequence[str] = ()) -> Iterator[str]:
+    """Every point that did not end well: what happened, the end of the server's log, how to run it alone."""
+    for outcome in outcomes:
+        if outcome.status not in BAD or outcome.status == "skipped":
+            continue
+        yield f"{outcome.status}: {' '.join(outcome.overrides)}"
+        yield f"  {outcome.error or 'no reason is known'}"
+        yield from (f"  | {line}" for line in (outcome.log_tail or "").splitlines()[-LOG_LINES:])
+        yield f"  its files: {_relative(outcome.directory)}"
+        yield f"  run it alone: {command(outcome.overrides, options)}"
+
+
+def verdict_line(outcomes: Sequence[Outcome]) -> str | None:
+    """Why the sweep exits non-zero, in one line; None where all went well."""
+    bad: dict[str, int] = {}
+    for outcome in outcomes:
+        if outcome.status in BAD:
+            bad[outcome.status] = bad.get(outcome.status, 0) + 1
+    if not bad:
+        return None
+    return f"{', '.join(f'{number} {status}' for status, number in bad.items())} of {count(len(outcomes), 'point')}"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 point``, ``2 points``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _relative(directory: str) -> str:
+    path, here = Path(directory), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else directory

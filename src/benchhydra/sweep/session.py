@@ -1,0 +1,236 @@
+"""One sweep from axes to exit: plan, skip what is done, launch the groups, collect, report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from benchhydra.config import BenchConfig
+from benchhydra.errors import BenchhydraError, ConfigError
+from benchhydra.sweep import SWEEP_FILE, Group, Identity, Planned, directories, planning, resume
+from benchhydra.sweep.axes import Axis, expand
+from benchhydra.sweep.compose import Composer
+from benchhydra.sweep.job import FAILURES, JOURNALS, GroupJob, Limits
+from benchhydra.sweep.launching import Ended, interrupted, launch_all
+from benchhydra.sweep.outcomes import blank, from_disk
+from benchhydra.sweep.record import Record, begun
+from benchhydra.sweep.report import failure_lines, plan_lines, verdict_line
+
+
+class SweepFailed(BenchhydraError):
+    """Points of the sweep failed; they have been listed."""
+
+
+@dataclass(kw_only=True)
+class Session:
+    """One sweep. ``spec_of`` is a parameter for tests."""
+
+    context: HydraContext
+    task: TaskFunction
+    master: DictConfig
+    spec_of: planning.SpecOf | None = None
+    composer: Composer = field(init=False)
+
+    def __post_init__(self) -> None:
+        loader = self.context.config_loader
+        assert isinstance(loader, ConfigLoaderImpl)
+        hydra_overrides = list(self.master.hydra.overrides.hydra)
+        self.composer = Composer(loader, self.master.hydra.job.config_name, hydra_overrides)
+
+    def run(self, axes: Sequence[Axis]) -> list[Ended]:
+        """Run the sweep. Raises SweepFailed where a point did not end well, ConfigError before anything started."""
+        settings = self.master.sweep
+        directory = Path(str(self.master.hydra.sweep.dir)).absolute()
+        points = expand(axes, OmegaConf.to_container(settings.zip, resolve=True))  # type: ignore[arg-type]
+        checked = planning.check(points, self.composer, self.spec_of or _spec_of(), directory)
+        directory, results = self._resumed(checked, directory)
+        placed = planning.relocated(checked.points, results)
+        todo, kept = resume.split(placed, results)
+        limits = planning.limits(checked.sweep, time.time())
+        groups = planning.groups(placed if limits.ci_metric else todo, checked.sweep.order, checked.seed)
+        if checked.sweep.plan:
+            self._print_plan(groups, len(kept), directory, axes)
+            return []
+        resume.refuse_other_versions(kept, None, checked.sweep.any_engine_version)
+        record = self._begin(directory, placed)
+        kept_points = {done.identity for done in kept}
+        record.outcomes |= {
+            p.identity: from_disk(p, blank(p, status="failed"), kept=True) for p in placed if p.identity in kept_points
+        }
+        versions = () if checked.sweep.any_engine_version else {d.engine_version for d in kept if d.engine_version}
+        jobs = self._jobs(record, groups, limits, tuple(versions))
+        self._say_plan(groups, len(kept))
+        return self._conclude(record, jobs, checked.configs)
+
+    def _resumed(self, checked: planning.Checked, directory: Path) -> tuple[Path, list[resume.Done]]:
+        """Where the sweep goes on, and the results that are there."""
+        wish = checked.sweep.resume
+        if wish is None:
+            if (directory / SWEEP_FILE).exists() and not checked.sweep.plan:
+                raise ConfigError(f"{directory} holds a sweep already", hint=f"sweep.resume={directory} goes on with it")
+            return directory, []
+        if wish == "auto":
+            wanted = {point.identity for point in checked.points}
+            place = resume.newest(directory.parents[1], wanted)
+            if place is None:
+                _say("sweep.resume=auto: no sweep of the same points is there; this is a new one")
+                return directory, []
+        else:
+            place = Path(wish).absolute()
+            if begun(place) is None:
+                raise ConfigError(f"sweep.resume={wish}: no {SWEEP_FILE} is there", hint="sweep.resume=auto finds the newest")
+        return place, resume.found(place)
+
+    def _begin(self, directory: Path, points: Sequence[Planned]) -> Record:
+        """The sweep's directory and its file, before anything is started."""
+        before = begun(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / JOURNALS / FAILURES).unlink(missing_ok=True)
+        for journal in (directory / JOURNALS).glob("*.json"):
+            journal.unlink()
+        with read_write(self.master.hydra), open_dict(self.master.hydra):
+            self.master.hydra.sweep.dir = str(directory)
+            self.master.hydra.overrides.hydra.append(f"hydra.sweep.dir='{directory}'")
+        sweep_id, server_starts, wall_s = before or (uuid.uuid4().hex, 0, 0.0)
+        command = shlex.join(["benchhydra", *sys.argv[1:]])
+        record = Record(directory=directory, sweep_id=sweep_id, command=command, points=points)
+        record.server_starts, record.wall_s = server_starts, wall_s
+        record.write()
+        return record
+
+    def _jobs(self, record: Record, groups: Sequence[Group], limits: Limits, versions: tuple[str, ...]) -> list[GroupJob]:
+        hydra_overrides = tuple(self.master.hydra.overrides.hydra)
+        return [
+            GroupJob(
+                sweep_id=record.sweep_id,
+                sweep_dir=str(record.directory),
+                number=number,
+                points=group.points,
+                config_name=str(self.master.hydra.job.config_name),
+                hydra_overrides=hydra_overrides,
+                limits=limits,
+                engine_versions=versions,
+            )
+            for number, group in enumerate(groups)
+        ]
+
+    def _conclude(self, record: Record, jobs: list[GroupJob], configs: dict[Identity, BenchConfig]) -> list[Ended]:
+        groups: list[Ended] = []
+        try:
+            for ended in self._launched(jobs):
+                groups.append(ended)
+                record.add(ended.outcomes, ended.server_starts)
+        except KeyboardInterrupt:
+            seen = {ended.job.number for ended in groups}
+            for ended in interrupted(job for job in jobs if job.number not in seen):
+                record.add(ended.outcomes, ended.server_starts)
+            record.stopped = "interrupted"
+            record.write()
+            _say(f"go on with: {_go_on(record)}")
+            raise
+        self._finish(record)
+        return groups
+
+    def _launched(self, jobs: list[GroupJob]) -> Any:
+        """All jobs, those of equal resources together (a cluster's launcher asks for the same for all its jobs)."""
+        by_resources: dict[str, list[GroupJob]] = {}
+        configs: dict[str, DictConfig] = {}
+        for job in jobs:
+            config = self._launcher_config(job)
+            key = OmegaConf.to_yaml(config.hydra.launcher, resolve=False) + str(_resources(config))
+            configs.setdefault(key, config)
+            by_resources.setdefault(key, []).append(job)
+        for key, members in by_resources.items():
+            launcher = _launcher(self.context, self.task, configs[key])
+            yield from launch_all(type(launcher).__name__, partial(_launch, launcher), members)
+
+    def _launcher_config(self, job: GroupJob) -> DictConfig:
+        if str(self.master.hydra.launcher._target_).endswith("BasicLauncher"):
+            return self.master
+        config = self.composer.launcher(job.points[0].overrides)
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.sweep.dir = str(job.sweep_dir)
+            config.hydra.overrides.hydra = list(self.master.hydra.overrides.hydra)
+        return config
+
+    def _finish(self, record: Record) -> None:
+        outcomes = record.ordered()
+        skipped = next((outcome for outcome in outcomes if outcome.status == "skipped"), None)
+        record.stopped = skipped.error if skipped else None
+        record.write(finished=skipped is None)
+        _summary(record.directory)
+        for line in failure_lines(outcomes):
+            _say(line)
+        problem = verdict_line(outcomes)
+        if problem:
+            again = f"{_go_on(record)}"
+            raise SweepFailed(f"{record.stopped + ': ' if record.stopped else ''}{problem}", hint=f"go on with: {again}")
+
+    def _say_plan(self, groups: Sequence[Group], kept: int) -> None:
+        points = sum(len(group.points) for group in groups)
+        more = f"; {kept} kept from before" if kept else ""
+        _say(f"sweep: {points} points on {len(groups)} servers{more}")
+
+    def _print_plan(self, groups: Sequence[Group], kept: int, directory: Path, axes: Sequence[Axis]) -> None:
+        history = planning.history_s(_outputs(directory))
+        swept = [axis.key for axis in axes if len(axis.overrides) > 1]
+        for line in plan_lines(groups, kept, history, swept):
+            sys.stdout.write(f"{line}\n")
+
+
+def _outputs(directory: Path) -> Path:
+    """The root of earlier results: the directory called outputs above the sweep's, or the one above it."""
+    return next((parent for parent in directory.parents if parent.name == "outputs"), directory.parent)
+
+
+def _spec_of() -> planning.SpecOf:
+    from benchhydra.run import spec_of
+
+    return spec_of
+
+
+def _launcher(context: HydraContext, task: TaskFunction, config: DictConfig) -> Any:
+    return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
+
+
+def _launch(launcher: Any, jobs: Sequence[Sequence[str]], first: int) -> Sequence[Any]:
+    returned = launcher.launch([list(job) for job in jobs], initial_job_idx=first)
+    for job in returned:
+        error = job._return_value
+        if isinstance(error, Exception):
+            raise error
+    return [job._return_value for job in returned]
+
+
+def _resources(config: DictConfig) -> Any:
+    resources = {key: config.hydra.launcher.get(key) for key in ("gpus_per_node", "cpus_per_task")}
+    return resources | {"ray": OmegaConf.select(config, "hydra.launcher.ray.remote.num_gpus")}
+
+
+def _summary(directory: Path) -> None:
+    from benchhydra.render.summary import print_summary, write_summary
+
+    write_summary(directory)
+    print_summary(directory)
+
+
+def _go_on(record: Record) -> str:
+    kept = [word for word in sys.argv[1:] if not word.startswith("sweep.resume=")]
+    return shlex.join(["benchhydra", *kept, f"sweep.resume={record.directory}"])
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

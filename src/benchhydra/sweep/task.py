@@ -1,0 +1,85 @@
+"""The function that Hydra calls for every job: a group of a sweep, or a single point."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from benchhydra import config as schema
+from benchhydra import registry
+from benchhydra.errors import ConfigError
+from benchhydra.progress import Progress
+from benchhydra.sweep.compose import Composer
+from benchhydra.sweep.job import GroupRun, decode
+from benchhydra.sweep.outcomes import Outcome
+
+SERVER_LOGS = "servers"
+
+
+def task(config: DictConfig) -> list[Outcome] | None:
+    """A sweep's group: its outcomes. A single run: None, or the error that ended it."""
+    registry.discover()  # a worker of joblib, submitit or ray begins with an empty registry
+    schema.register()
+    if config.sweep.job is None:
+        _single(config)
+        return None
+    return _group(str(config.sweep.job))
+
+
+def _group(text: str) -> list[Outcome]:
+    from benchhydra.run import check, run_point
+    from benchhydra.servers.pool import Pool
+
+    job = decode(text)
+    loader = GlobalHydra.instance().config_loader()
+    assert isinstance(loader, ConfigLoaderImpl)
+    composer = Composer(loader, job.config_name, job.hydra_overrides)
+    pool = Pool(Path(job.sweep_dir) / SERVER_LOGS)
+    with _progress() as progress:
+        run = GroupRun(job=job, compose=composer, run_point=run_point, check=check, pool=pool, progress=progress)
+        return run.all()
+
+
+def _single(composed: DictConfig) -> None:
+    from benchhydra.run import check, run_point, spec_of
+    from benchhydra.servers.pool import Pool
+
+    resolved: Any = OmegaConf.to_container(composed, resolve=True)
+    config: Any = OmegaConf.to_object(composed)
+    if config.repeats > 1 or config.sweep.ci or config.sweep.resume or config.sweep.plan:
+        raise ConfigError("repeats, sweep.ci, sweep.resume and sweep.plan belong to sweeps", hint="add -m")
+    spec_of(config)
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    pool = Pool(directory / SERVER_LOGS)
+    with _progress() as progress:
+        try:
+            result = run_point(config, resolved=resolved, out_dir=directory, pool=pool, progress=progress)
+        finally:
+            pool.close()
+    if result.status == "interrupted":
+        raise KeyboardInterrupt
+    _show(directory)
+    check(result, config)
+
+
+def _show(directory: Path) -> None:
+    from benchhydra.render.summary import print_summary
+
+    print_summary(directory)
+
+
+def _progress() -> Any:
+    from contextlib import nullcontext
+
+    from benchhydra import progress
+
+    show = getattr(progress, "show", None)
+    if show is None or threading.current_thread() is not threading.main_thread():
+        return nullcontext(Progress())
+    return show()
