@@ -1,0 +1,46 @@
+"""ShareGPT's conversations: first question and first answer, filtered and sampled as vLLM's serving benchmark does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchhydra.datasets import Dataset, Prompt, Tokenizer
+from benchhydra.datasets._files import local, rows
+from benchhydra.datasets._fitting import Bounds, Candidate, fitting, smaller, take
+from benchhydra.progress import Progress
+from benchhydra.registry import knob, option
+
+
+@option("dataset", "sharegpt")
+class ShareGPT(Dataset):
+    """ShareGPT's JSON: the first human turn is the prompt, the first answer gives the output length."""
+
+    path: str = knob("???", "file or https URL of the JSON")
+    min_tokens: int = knob(4, "shortest prompt and shortest output", unit="tokens")
+    max_prompt_tokens: int = knob(1024, "longest prompt", unit="tokens")
+    max_total_tokens: int = knob(2048, "longest prompt and output together", unit="tokens")
+    allow_repeat: bool = knob(False, "use prompts again where there are too few")
+
+    def prepare(self, progress: Progress) -> None:
+        """Download a URL once."""
+        local(self.path, progress)
+
+    def sample(
+        self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
+    ) -> Iterator[Prompt]:
+        """Shuffled by ``rng``, then the first that fit."""
+        pairs = list(self._pairs())
+        order = (pairs[i] for i in rng.permutation(len(pairs)).tolist())
+        most = smaller(self.max_total_tokens, max_total_tokens)
+        bounds = Bounds(min_tokens=self.min_tokens, max_prompt=self.max_prompt_tokens, max_total=most)
+        prompts = fitting(order, tokenizer, bounds, self.output_tokens)
+        return take(prompts, count, self.path, allow_repeat=self.allow_repeat)
+
+    def _pairs(self) -> Iterator[Candidate]:
+        for row in rows(local(self.path, Progress())):
+            turns = row.get("conversations") or []
+            if len(turns) >= 2 and (turns[0].get("from"), turns[1].get("from")) == ("human", "gpt"):
+                text = turns[0]["value"]
+                yield Candidate(text, turns[1]["value"], messages=({"role": "user", "content": text},))

@@ -1,0 +1,56 @@
+"""UltraChat's conversations: each user turn, with all that was said before it, is a prompt."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchhydra.datasets import Dataset, Prompt, Tokenizer
+from benchhydra.datasets._files import hub, local, rows
+from benchhydra.datasets._fitting import Bounds, Candidate, fitting, smaller, take
+from benchhydra.progress import Progress
+from benchhydra.registry import knob, option
+
+
+@option("dataset", "ultrachat")
+class UltraChat(Dataset):
+    """Conversations turn by turn, written with the model's chat template."""
+
+    prefix_cache_intended: bool = dataclasses.field(default=True, metadata={"doc": "turns share their history"})
+    path: str = knob("HuggingFaceH4/ultrachat_200k", "hub id, or a local .json, .jsonl or .parquet")
+    split: str = knob("test_sft", "split on the hub")
+    max_total_tokens: int | None = knob(None, "longest prompt and output together; null: the model's", unit="tokens")
+    allow_repeat: bool = knob(False, "use prompts again where there are too few")
+
+    def prepare(self, progress: Progress) -> None:
+        """Fetch the split once."""
+        self._files(progress)
+
+    def sample(
+        self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
+    ) -> Iterator[Prompt]:
+        """Conversations shuffled by ``rng``, their turns in order."""
+        talks = [row["messages"] for file in self._files(Progress()) for row in rows(file) if row.get("messages")]
+        order = (talks[i] for i in rng.permutation(len(talks)).tolist())
+        turns = (turn for talk in order for turn in _turns(talk, tokenizer))
+        bounds = Bounds(max_total=smaller(self.max_total_tokens, max_total_tokens))
+        prompts = fitting(turns, tokenizer, bounds, self.output_tokens)
+        return take(prompts, count, self.path, allow_repeat=self.allow_repeat)
+
+    def _files(self, progress: Progress) -> list[Path]:
+        if Path(self.path).suffix in (".json", ".jsonl", ".parquet"):
+            return [local(self.path, progress)]
+        return hub(self.path, self.split, progress)
+
+
+def _turns(talk: list[dict[str, Any]], tokenizer: Tokenizer) -> Iterator[Candidate]:
+    messages = [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in talk]
+    for i, message in enumerate(messages):
+        if message["role"] == "user":
+            history = messages[: i + 1]
+            answer = messages[i + 1]["content"] if i + 1 < len(messages) else ""
+            yield Candidate(tokenizer.chat(history), answer, messages=tuple(history))
