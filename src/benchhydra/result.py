@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -42,6 +43,12 @@ NOT_IDENTITY = (
     "engine.stop_timeout_s",
     "engine.api_key_env",
 )
+
+HIDDEN = "***"
+#: A key with one of these words holds a secret ...
+SECRET_WORDS = {"key", "apikey", "token", "secret", "password", "passwd", "credentials", "authorization"}
+#: ... but for these, which name where it is.
+NOT_SECRET = {"api_key_env"}
 
 
 @dataclass(kw_only=True)
@@ -105,8 +112,10 @@ class Result:
                 "cuda_device_names": [gpu["name"] for gpu in gpus],
             },
         }
+        known["config"] = redact(self.config)
         known["dataset"] = self.dataset or "synthetic"
-        return _without_unknown(known)
+        cleaned: dict[str, Any] = _without_unknown(known)
+        return cleaned
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Result:
@@ -137,7 +146,9 @@ class Result:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
-            raise ResultError(f"cannot write {path}: {error.strerror}", hint="hydra.run.dir=DIR moves the output") from error
+            raise ResultError(
+                f"cannot write {path}: {error.strerror}", hint="hydra.run.dir=DIR moves the output"
+            ) from error
         return path
 
     @classmethod
@@ -156,6 +167,24 @@ def point_key(config: Mapping[str, Any]) -> str:
     """What identifies a point: a hash of its config without ``NOT_IDENTITY`` (16 hex digits)."""
     kept = {f"{key}": value for key, value in flatten(config).items() if not _not_identity(key)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def redact(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a config in which texts whose key speaks of a secret are ``***`` (``engine.env.HF_TOKEN``)."""
+    return {key: _redacted(str(key), value) for key, value in config.items()}
+
+
+def _redacted(key: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return redact(value)
+    if isinstance(value, (list, tuple)):
+        return [_redacted(key, item) for item in value]
+    return HIDDEN if isinstance(value, str) and value and _is_secret(key) else value
+
+
+def _is_secret(key: str) -> bool:
+    words = set(re.split(r"[^a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", key).lower()))
+    return bool(words & SECRET_WORDS) and key not in NOT_SECRET
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,16 +1,22 @@
-"""Load shapes: pure functions from a config and a random stream to send times. Nothing here waits."""
+"""Load shapes: pure functions from a config and a random stream to send times. Nothing here waits.
+
+A schedule is absolute: offsets from the start of the load, fixed before the first request is sent, so that a late
+answer or a late client moves no later send. ``offered_rps`` is the rate of the schedule that was drawn, which for a
+random shape differs from ``qps`` by chance (a Poisson schedule of n requests by about 100 / sqrt(n) percent).
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from omegaconf import II
 
 from benchhydra.errors import ConfigError
-from benchhydra.registry import knob
+from benchhydra.registry import check_choices, knob
 
 Seconds = npt.NDArray[np.float64]
 
@@ -21,27 +27,51 @@ class LoadShape:
 
     qps: float = knob(II("qps"), "mean offered rate; the root key qps", unit="requests/s")
     duration_s: float = knob(60.0, "length of the load where num_prompts is null", unit="s")
-    max_in_flight: int | None = knob(None, "most requests under way; later ones wait, and their wait shows", unit="requests")
+    max_in_flight: int | None = knob(
+        None, "most requests under way; later ones wait, and their wait shows", unit="requests"
+    )
     warmup_s: float = knob(0.0, "the first seconds of the load that are sent and not measured", unit="s")
     cooldown_s: float = knob(0.0, "the last seconds of the load that are sent and not measured", unit="s")
+    steady: str = knob(
+        "fixed",
+        "the measured window: warmup_s and cooldown_s as they are, or auto: the steady part of what they leave",
+        choices=("fixed", "auto"),
+    )
     processes: str = knob("auto", "client processes: auto or a number")
+    executor: str = knob(
+        "local", "where client processes run: this machine, or a Ray cluster", choices=("local", "ray")
+    )
 
     open_loop = True  # a class fact: send times do not depend on answers
+    stationary = True  # a class fact: the rate is meant to stay the same from begin to end
 
     def __post_init__(self) -> None:
-        if isinstance(self.qps, (int, float)) and not self.qps > 0:
-            raise ConfigError(f"qps={self.qps} is not a rate", hint="qps=5, or qps=inf to send everything at once")
+        require(self, "qps", lambda value: value > 0, "must be above 0", hint="qps=5, or qps=inf to send all at once")
+        require(self, "duration_s", lambda value: 0 < value < math.inf, "must be above 0 and finite")
+        require(self, "max_in_flight", lambda value: value >= 1, "must be at least 1, or null for no limit")
+        require(self, "warmup_s", lambda value: 0 <= value < math.inf, "must be at least 0")
+        require(self, "cooldown_s", lambda value: 0 <= value < math.inf, "must be at least 0")
+        processes = str(self.processes)
+        if processes != "auto" and not (processes.isdecimal() and int(processes) >= 1):
+            raise ConfigError(f"load.processes={processes} is neither auto nor a number of at least 1")
+        check_choices(self)
 
     def count(self, num_prompts: int | None) -> int:
-        """How many requests: ``num_prompts``, or duration_s * qps. Raises ConfigError where neither says."""
-        if num_prompts is not None:
-            return num_prompts
-        if math.isinf(self.qps):
-            raise ConfigError("qps=inf needs num_prompts", hint="num_prompts=100 qps=inf")
-        return max(1, round(self.duration_s * self.qps))
+        """How many requests: ``num_prompts``, or what the duration holds. Raises ConfigError where neither says."""
+        count = self._default_count() if num_prompts is None else num_prompts
+        length_s = self._length_s(count)
+        if length_s is not None and self.warmup_s + self.cooldown_s >= length_s:
+            trimmed = f"load.warmup_s={self.warmup_s:g} and load.cooldown_s={self.cooldown_s:g}"
+            raise ConfigError(
+                f"{trimmed} leave nothing to measure of a load of {length_s:.4g} s", hint="load.duration_s=120"
+            )
+        return count
 
-    def offsets_s(self, count: int, rng: np.random.Generator) -> Seconds:
-        """Send times in seconds from the start of the load, shape (count,), not decreasing."""
+    def offsets_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
+        """Send times in seconds from the start of the load, shape (count,), not decreasing, the first at least 0.
+
+        recorded_s: send times that came with the prompts, shape (count,); only a shape that replays them looks.
+        """
         raise NotImplementedError
 
     def offered_rps(self, offsets_s: Seconds) -> float | None:
@@ -50,4 +80,23 @@ class LoadShape:
             return None
         return float((len(offsets_s) - 1) / (offsets_s[-1] - offsets_s[0]))
 
+    def _default_count(self) -> int:
+        if math.isinf(self.qps):
+            raise ConfigError("qps=inf needs num_prompts", hint="num_prompts=100 qps=inf")
+        return max(1, round(self.duration_s * self.qps))
 
+    def _length_s(self, count: int) -> float | None:
+        """About how long sending takes; None where that is the server's affair."""
+        return None if math.isinf(self.qps) else count / self.qps
+
+
+def require(config: Any, name: str, holds: Any, rule: str, *, hint: str = "") -> None:
+    """Raise ConfigError where a number breaks its rule. None, and texts that are still to be resolved, pass."""
+    value = getattr(config, name)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not holds(value):
+        raise ConfigError(f"load.{name}={value:g} {rule}", hint=hint)
+
+
+def from_gaps(gaps_s: Seconds) -> Seconds:
+    """Send times from the gaps between them, the first at 0: shape (n - 1,) -> (n,)."""
+    return np.concatenate(([0.0], np.cumsum(gaps_s)))

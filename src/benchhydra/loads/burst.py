@@ -1,0 +1,26 @@
+"""Groups of requests at the same instant: batch jobs, retries after an outage, a page that asks five things."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from benchhydra.loads import LoadShape, Seconds, require
+from benchhydra.registry import knob, option
+
+
+@option("load", "burst")
+class Burst(LoadShape):
+    """Groups of requests sent at once, evenly spaced, at a mean rate of qps."""
+
+    size: int = knob(10, "requests in a group", unit="requests")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "size", lambda value: value >= 1, "must be at least 1")
+
+    def offsets_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
+        if math.isinf(self.qps):
+            return np.zeros(count)
+        return np.asarray(np.arange(count) // self.size * (self.size / self.qps), dtype=np.float64)

@@ -1,0 +1,42 @@
+"""A closed loop: as many requests under way as told, each answer followed at once by the next request.
+
+A slow server slows this load down, which hides how long users would have waited: it measures capacity, not latency
+under a rate. For a rate with a limit of requests under way, take an open shape with ``load.max_in_flight``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from benchhydra.errors import ConfigError
+from benchhydra.loads import LoadShape, Seconds
+from benchhydra.registry import knob, option
+
+
+@option("load", "concurrency")
+class Concurrency(LoadShape):
+    """Closed loop: load.max_in_flight requests under way at all times.
+
+    Where num_prompts is null, 10 requests for each one under way are sent, and at least 100.
+    """
+
+    qps: float = knob(math.inf, "a closed loop has no rate: leave this alone", unit="requests/s")
+    max_in_flight: int | None = knob(None, "requests under way; mandatory", unit="requests")
+
+    open_loop = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_in_flight is None:
+            raise ConfigError("load=concurrency needs load.max_in_flight", hint="load=concurrency load.max_in_flight=8")
+        if isinstance(self.qps, (int, float)) and not math.isinf(self.qps):
+            limit = f"load=poisson qps={self.qps:g} load.max_in_flight={self.max_in_flight}"
+            raise ConfigError(f"load.qps={self.qps:g} means nothing to load=concurrency, a closed loop", hint=limit)
+
+    def offsets_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
+        return np.zeros(count)
+
+    def _default_count(self) -> int:
+        return max(100, 10 * (self.max_in_flight or 1))

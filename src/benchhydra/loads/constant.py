@@ -1,0 +1,18 @@
+"""Evenly spaced arrivals: the least variance a load can have."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from benchhydra.loads import LoadShape, Seconds
+from benchhydra.registry import option
+
+
+@option("load", "constant")
+class Constant(LoadShape):
+    """Evenly spaced arrivals: one request each 1 / qps seconds."""
+
+    def offsets_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
+        return np.zeros(count) if math.isinf(self.qps) else np.arange(count) / self.qps

@@ -1,0 +1,57 @@
+"""A rate that rises (or falls): where does a server begin to fail, found in one run."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from benchhydra.errors import ConfigError
+from benchhydra.loads import LoadShape, Seconds, require
+from benchhydra.registry import knob, option
+
+
+@option("load", "ramp")
+class Ramp(LoadShape):
+    """A rate that goes from load.start_qps to qps, by a straight line or by equal factors in equal times.
+
+    Where num_prompts is null the ramp takes load.duration_s; otherwise as long as that many requests take. Arrivals
+    are those of an inhomogeneous Poisson process with exactly that many arrivals (sorted uniform draws of the rate's
+    integral, which is then inverted), or evenly spaced in that integral.
+    """
+
+    start_qps: float = knob(1.0, "rate at the start; qps is the rate at the end", unit="requests/s")
+    curve: str = knob("linear", "how the rate goes from start_qps to qps", choices=("linear", "exponential"))
+    arrivals: str = knob("poisson", "random arrivals, or evenly spaced ones", choices=("poisson", "constant"))
+
+    stationary = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "start_qps", lambda value: 0 < value < math.inf, "must be above 0 and finite")
+        if isinstance(self.qps, float) and math.isinf(self.qps):
+            raise ConfigError("load=ramp cannot end at qps=inf", hint="qps=50 load.start_qps=1")
+
+    def offsets_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
+        share = np.sort(rng.random(count)) if self.arrivals == "poisson" else np.arange(count) / count
+        return self._inverse(share) * count / self._mean_qps()
+
+    def _inverse(self, share: Seconds) -> Seconds:
+        """The share of the duration after which a share of all requests has been sent."""
+        ratio = self.qps / self.start_qps
+        if math.isclose(ratio, 1.0, rel_tol=1e-9):
+            return share
+        if self.curve == "exponential":
+            return np.log1p(share * (ratio - 1)) / math.log(ratio)
+        return (np.sqrt(1 + share * (ratio**2 - 1)) - 1) / (ratio - 1)
+
+    def _mean_qps(self) -> float:
+        if self.curve == "exponential" and not math.isclose(self.qps, self.start_qps, rel_tol=1e-9):
+            return (self.qps - self.start_qps) / math.log(self.qps / self.start_qps)
+        return (self.qps + self.start_qps) / 2
+
+    def _default_count(self) -> int:
+        return max(1, round(self.duration_s * self._mean_qps()))
+
+    def _length_s(self, count: int) -> float:
+        return count / self._mean_qps()
