@@ -1,6 +1,17 @@
-"""What long work says while it runs: a live line on a terminal, plain lines elsewhere."""
+"""What long work says while it runs: a live line on a terminal, plain lines elsewhere. Everything goes to stderr."""
 
 from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+PLAIN_INTERVAL_S = 5.0  # between two plain lines that only say how far things are
 
 
 class Progress:
@@ -16,3 +27,98 @@ class Progress:
         self, done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
     ) -> None:
         """How far the load is: called a few times a second at the most."""
+
+
+class PlainProgress(Progress):
+    """Plain lines for logs and pipes: what happened at once, how far it is at most each ``interval_s``."""
+
+    def __init__(
+        self,
+        label: str,
+        stream: TextIO,
+        *,
+        interval_s: float = PLAIN_INTERVAL_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._label = label
+        self._stream = stream
+        self._interval_s = interval_s
+        self._clock = clock
+        self._next = clock()
+
+    def say(self, text: str) -> None:
+        self._write(text)
+
+    def status(self, text: str) -> None:
+        self._seldom(text)
+
+    def requests(
+        self, done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
+    ) -> None:
+        self._seldom(describe(done, total, failed, rate_rps, ttft_ms, left_s), now=done == total)
+
+    def _seldom(self, text: str, *, now: bool = False) -> None:
+        if now or self._clock() >= self._next:
+            self._next = self._clock() + self._interval_s
+            self._write(text)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(f"{self._label}: {text}\n" if self._label else f"{text}\n")
+        self._stream.flush()
+
+
+class LiveProgress(Progress):
+    """One line that changes, on a terminal; what happened scrolls by above it."""
+
+    def __init__(self, label: str, live: Live) -> None:
+        self._label = label
+        self._live = live
+
+    def say(self, text: str) -> None:
+        from rich.text import Text
+
+        self._live.console.print(Text(f"{self._label}: {text}" if self._label else text))
+
+    def status(self, text: str) -> None:
+        self._show(text)
+
+    def requests(
+        self, done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
+    ) -> None:
+        bar = "━" * (20 * done // total) if total else ""
+        self._show(f"{bar:20} {describe(done, total, failed, rate_rps, ttft_ms, left_s)}")
+
+    def _show(self, text: str) -> None:
+        from rich.text import Text
+
+        line = Text(f"{self._label}  {' '.join(text.splitlines())}", no_wrap=True, overflow="ellipsis")
+        self._live.update(line, refresh=True)
+
+
+def describe(
+    done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
+) -> str:
+    """How far a load is, in words; what is unknown is left out."""
+    parts = [f"{done}/{total} requests"]
+    if rate_rps is not None:
+        parts.append(f"{rate_rps:.1f} requests/s")
+    if ttft_ms is not None:
+        parts.append(f"TTFT {ttft_ms:.0f} ms")
+    if failed:
+        parts.append(f"{failed} failed")
+    if left_s is not None:
+        parts.append(f"{left_s:.0f} s left")
+    return ", ".join(parts)
+
+
+@contextlib.contextmanager
+def make_progress(label: str) -> Iterator[Progress]:
+    """Progress of one piece of work on stderr: live on a terminal, plain lines elsewhere."""
+    if not sys.stderr.isatty():
+        yield PlainProgress(label, sys.stderr)
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+        yield LiveProgress(label, live)

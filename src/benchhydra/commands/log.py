@@ -1,0 +1,47 @@
+"""Log results to MLflow that are not there yet: a point, a sweep or a whole tree.
+
+A result that is there already is left alone, so the command can be repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchhydra.errors import BenchhydraError, ResultError
+from benchhydra.result import RESULT_FILE, Result
+from benchhydra.tracking import store
+from benchhydra.tracking.mlflow import Mlflow
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="a point, a sweep, or a tree of them")
+    parser.add_argument("--uri", help="tracking URI (default: MLFLOW_TRACKING_URI, else sqlite under outputs/)")
+    parser.add_argument("--experiment", default="benchhydra", help="name of the experiment (default: %(default)s)")
+    parser.add_argument("--again", action="store_true", help="log also what is there, in place of the old run")
+    parser.add_argument("--no-artifacts", action="store_true", help="log no files")
+
+
+def run(args: argparse.Namespace) -> int:
+    files = sorted({file for directory in args.directories for file in directory.rglob(RESULT_FILE)})
+    if not files:
+        where = ", ".join(map(str, args.directories))
+        raise ResultError(f"no {RESULT_FILE} under {where}", hint="name the directory of a point or of a sweep")
+    tracking = Mlflow(uri=args.uri, experiment=args.experiment, artifacts=not args.no_artifacts)
+    new = 0
+    for file in files:
+        new += _log(tracking, file, again=args.again)
+    sys.stdout.write(f"{new} of {len(files)} results logged, {len(files) - new} were there\n")
+    return 0
+
+
+def _log(tracking: Mlflow, file: Path, *, again: bool) -> bool:
+    try:
+        logged = tracking.record(Result.read(file), file.parent, again=again)
+    except store.failures() as error:
+        raise BenchhydraError(
+            f"cannot log {file.parent}: {store.one_line(error)}", hint="MLFLOW_TRACKING_URI or --uri names the store"
+        ) from error
+    sys.stdout.write(f"{'logged' if logged.new else 'there  '} {file.parent}  {logged.link}\n")
+    return logged.new

@@ -1,0 +1,135 @@
+"""The summary of a sweep: a table on the terminal, ``summary.md`` and ``summary.csv`` beside its ``sweep.json``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchhydra.metrics import Better
+from benchhydra.render.point import COLOURS
+from benchhydra.render.points import Row, SweepRows, read_sweep, shown_metrics, unit_of
+from benchhydra.render.text import csv_cell, markdown, number
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ARROWS = {Better.BIGGER: " ↑", Better.SMALLER: " ↓", Better.OBSERVATION: ""}
+
+
+def write_summary(sweep_dir: Path) -> None:
+    """Write ``summary.md`` and ``summary.csv``. Raises ResultError where sweep.json cannot be read, or OSError."""
+    sweep = read_sweep(sweep_dir)
+    _write(sweep_dir / "summary.md", as_markdown(sweep))
+    _write(sweep_dir / "summary.csv", as_csv(sweep))
+
+
+def print_summary(sweep_dir: Path, *, console: Console | None = None) -> None:
+    """Print a row a point, grouped by script, and the reasons below, to stdout."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = console or Console(file=sys.stdout)
+    sweep = read_sweep(sweep_dir)
+    for script, rows in sweep.by_script().items():
+        _print_table(console, sweep, script, rows)
+    for row in sweep.rows:
+        for reason in row.reasons:
+            console.print(f"  {escape(sweep.name(row))}: {escape(reason)}", highlight=False)
+    console.print(escape(_counts(sweep)), highlight=False)
+    console.print(f"files:  {escape(str(sweep_dir))}", highlight=False, soft_wrap=True)
+
+
+def as_markdown(sweep: SweepRows) -> str:
+    """The summary as Markdown."""
+    lines = ["# Summary", "", markdown(_counts(sweep)), ""]
+    if sweep.facts.get("command"):
+        lines += [f"Command: {markdown(str(sweep.facts['command']))}", ""]
+    for script, rows in sweep.by_script().items():
+        metrics = shown_metrics(rows)
+        heads = ["point", *(_head(rows, name) for name in metrics), "verdict"]
+        lines += [
+            f"## {markdown(script or 'no result')}",
+            "",
+            _line(heads),
+            _line(["---", *["--:"] * len(metrics), "---"]),
+        ]
+        lines += [_line([markdown(sweep.name(row)), *_values(row, metrics), _verdict(row)]) for row in rows]
+        lines.append("")
+    lines += [f"- {markdown(sweep.name(row))}: {markdown(text)}" for row in sweep.rows for text in row.reasons]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def as_csv(sweep: SweepRows) -> str:
+    """Every varying override and every metric a column; unknown is empty."""
+    metrics = list(dict.fromkeys(name for row in sweep.rows if row.result for name in row.result.metrics))
+    varying = sweep.varying
+    heads = [*varying, "repeat", "script", "status", "verdict", "reasons", "dir", *metrics]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(csv_cell, heads))
+    for row in sweep.rows:
+        cells = [row.overrides.get(key, "") for key in varying]
+        cells += [str(row.result.repeat) if row.result else "", row.script, row.status, row.verdict]
+        cells += ["; ".join(row.reasons), row.directory]
+        values = [row.result.value(name) if row.result else None for name in metrics]
+        writer.writerow([csv_cell(c) for c in cells] + ["" if v is None else repr(v) for v in values])
+    return text.getvalue()
+
+
+def _print_table(console: Console, sweep: SweepRows, script: str, rows: list[Row]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    metrics = shown_metrics(rows)
+    table = Table(title=script, title_justify="left", box=None, header_style="bold")
+    table.add_column("point", overflow="fold")
+    for name in metrics:
+        table.add_column(_head(rows, name).replace(", ", "\n"), justify="right")
+    table.add_column("verdict")
+    for row in rows:
+        verdict = Text(_verdict(row), style=COLOURS.get(row.verdict, "red"))
+        table.add_row(Text(sweep.name(row)), *_values(row, metrics), verdict)
+    console.print(table)
+
+
+def _head(rows: list[Row], metric: str) -> str:
+    better = next(row.result.metrics[metric].better for row in rows if row.result and metric in row.result.metrics)
+    unit = unit_of(rows, metric)
+    name = metric.removesuffix(f"_{unit}")
+    return f"{name}{ARROWS[better]}, {unit}"
+
+
+def _values(row: Row, metrics: list[str]) -> list[str]:
+    values = [row.result.value(name) if row.result else None for name in metrics]
+    return ["" if value is None else number(value) for value in values]
+
+
+def _verdict(row: Row) -> str:
+    return row.verdict if row.status == "ok" else f"{row.verdict} ({row.status})".strip()
+
+
+def _counts(sweep: SweepRows) -> str:
+    parts = [f"{len(sweep.rows)} points"]
+    for verdict in COLOURS:
+        count = sum(row.verdict == verdict for row in sweep.rows)
+        if count:
+            parts.append(f"{count} {verdict}")
+    if "server_starts" in sweep.facts:
+        parts.append(f"{sweep.facts['server_starts']} server starts")
+    if isinstance(sweep.facts.get("wall_s"), int | float):
+        parts.append(f"{number(round(sweep.facts['wall_s'], 1))} s")
+    return ", ".join(parts)
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

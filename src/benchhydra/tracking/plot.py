@@ -1,0 +1,63 @@
+"""The plot of a point's latencies: their distributions, and how they went over time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchhydra.records import Records
+
+Float64 = npt.NDArray[np.float64]
+
+
+def write_plot(records_file: Path, path: Path) -> Path | None:
+    """Plot the measured, completed rows of a records file as PNG; None where there are none."""
+    records = Records.read(records_file).measured()
+    rows = records.where(records.completed)
+    series = {name: values for name, values in latencies_ms(rows).items() if len(values)}
+    if not series:
+        return None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    _distributions(left, series)
+    _timeline(right, rows)
+    figure.savefig(path, dpi=100)
+    return path
+
+
+def latencies_ms(rows: Records) -> dict[str, Float64]:
+    """TTFT, TPOT and E2E of the rows where they are known, by name."""
+    first = (rows.first_ns >= 0) & (rows.sent_ns >= 0)
+    last = (rows.last_ns >= 0) & (rows.sent_ns >= 0)
+    many = first & last & (rows.output_tokens > 1)
+    tpot_ns = (rows.last_ns - rows.first_ns)[many] / (rows.output_tokens[many] - 1)
+    return {
+        "TTFT": (rows.first_ns - rows.sent_ns)[first] / 1e6,
+        "TPOT": tpot_ns / 1e6,
+        "E2E": (rows.last_ns - rows.sent_ns)[last] / 1e6,
+    }
+
+
+def _distributions(axes: Any, series: dict[str, Float64]) -> None:
+    for name, values in series.items():
+        axes.plot(np.sort(values), np.arange(1, len(values) + 1) / len(values), label=name, drawstyle="steps-post")
+    axes.set(xlabel="ms", ylabel="share of requests at or below", title="Distribution", xscale="symlog")
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def _timeline(axes: Any, rows: Records) -> None:
+    start = rows.sent_ns.min()
+    for name, ends in (("TTFT", rows.first_ns), ("E2E", rows.last_ns)):
+        known = ends >= 0
+        axes.plot((rows.sent_ns[known] - start) / 1e9, (ends - rows.sent_ns)[known] / 1e6, ".", ms=3, label=name)
+    axes.set(xlabel="sent, s after the first request", ylabel="ms", title="Over time")
+    axes.grid(alpha=0.3)
+    axes.legend()

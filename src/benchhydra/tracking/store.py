@@ -1,0 +1,197 @@
+"""The MLflow store: where it is, created once under a lock, opened without patience for a server that is down.
+
+Eight processes that create one fresh SQLite store at once break the file for good, and an unreachable server is retried
+by MLflow for minutes: both are kept away here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchhydra.errors import BenchhydraError
+
+UI_PORT = 5000
+LOCK_TIMEOUT_S = 120.0  # creating a store takes 3 to 8 s; others wait for it in turn
+CONNECT_TIMEOUT_S = 5.0
+#: At most two tries of 5 s a call, in place of MLflow's eight of 120 s. The user's own settings win.
+IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+#: No telemetry, and no progress bars between our own lines.
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+DATABASES = ("postgresql", "mysql", "mssql")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """An open store: its client and our experiment in it."""
+
+    uri: str
+    client: Any
+    experiment_id: str
+
+
+def tracking_uri(configured: str | None) -> str:
+    """The configured URI, else MLFLOW_TRACKING_URI, else the SQLite file under the working directory's outputs/."""
+    uri = configured or os.environ.get("MLFLOW_TRACKING_URI")
+    return uri or f"sqlite:///{Path.cwd() / 'outputs' / 'mlflow.db'}"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of an SQLite URI; None for every other URI."""
+    return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
+
+
+def artifact_location(uri: str) -> str | None:
+    """Where artifacts of an SQLite store lie: an absolute directory beside it. Servers choose their own."""
+    file = sqlite_file(uri)
+    return None if file is None else (file.parent / "mlartifacts").as_uri()
+
+
+def base_url(uri: str) -> str:
+    """The address of the web pages: the server's own, or that of ``benchhydra ui``. Without credentials."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https"):
+        return f"http://127.0.0.1:{UI_PORT}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+
+
+def open_store(uri: str, experiment: str) -> Store:
+    """A client of the store, which is made where it is not there, and our experiment. Raises ``failures()``."""
+    reach(uri)
+    file = sqlite_file(uri)
+    if file is None:
+        return _open(uri, experiment)
+    from filelock import FileLock
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT_S):
+        return _open(uri, experiment)
+
+
+def _open(uri: str, experiment: str) -> Store:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    return Store(uri=uri, client=client, experiment_id=_experiment_id(client, uri, experiment))
+
+
+def _experiment_id(client: Any, uri: str, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifact_location(uri)))
+        except MlflowException as error:
+            found = client.get_experiment_by_name(name)  # another process was quicker
+            if found is None:
+                raise error
+    if found.lifecycle_stage == "deleted":
+        raise BenchhydraError(
+            f"the MLflow experiment {name!r} is deleted", hint="tracking.experiment=NAME takes another"
+        )
+    return str(found.experiment_id)
+
+
+def reach(uri: str) -> None:
+    """Raise OSError or sqlite3.Error where the store cannot be reached, within seconds."""
+    file = sqlite_file(uri)
+    if file is not None:
+        _check_sqlite(file)
+        return
+    parts = urlsplit(uri)
+    scheme = parts.scheme.partition("+")[0]
+    if scheme in ("http", "https") or (scheme in DATABASES and parts.hostname):
+        _connect(
+            parts.hostname or "", parts.port or (443 if scheme == "https" else 80), check=scheme.startswith("http")
+        )
+    elif scheme not in DATABASES:
+        raise BenchhydraError(f"not a tracking URI: {uri!r}", hint="sqlite:////DIR/mlflow.db or http://HOST:PORT")
+
+
+def _check_sqlite(file: Path) -> None:
+    if file.exists():
+        with contextlib.closing(
+            sqlite3.connect(file.as_uri() + "?mode=ro", uri=True, timeout=CONNECT_TIMEOUT_S)
+        ) as base:
+            base.execute("PRAGMA schema_version").fetchone()
+
+
+def _connect(host: str, port: int, *, check: bool) -> None:
+    """Connect once, in a thread of its own: a name server that is down would block longer than any timeout here."""
+    problem: list[OSError] = [TimeoutError(f"no answer from {host}:{port} in {2 * CONNECT_TIMEOUT_S:.0f} s")]
+
+    def attempt() -> None:
+        try:
+            socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
+            problem.clear()
+        except OSError as error:
+            problem[:] = [OSError(f"cannot reach {host}:{port}: {error.strerror or error}")]
+
+    if not check:
+        return
+    thread = threading.Thread(target=attempt, daemon=True, name="mlflow-connect")
+    thread.start()
+    thread.join(2 * CONNECT_TIMEOUT_S)
+    if problem:
+        raise problem[0]
+
+
+def failures() -> tuple[type[BaseException], ...]:
+    """What logging may raise when the tracker, the network or the disk fails; nothing of it may lose a result."""
+    known: list[type[BaseException]] = [OSError, ImportError, ValueError, sqlite3.Error, BenchhydraError]
+    with contextlib.suppress(ImportError):
+        from mlflow.exceptions import MlflowException
+        from requests.exceptions import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        known += [MlflowException, RequestException, SQLAlchemyError]
+    return tuple(known)
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error, short, without what stands before an @ in an address."""
+    import re
+
+    message = error.message if isinstance(error, BenchhydraError) else str(error)
+    first = (message.strip().splitlines() or [type(error).__name__])[0][:300]
+    return re.sub(r"://[^/\s@]*@", "://***@", first)
+
+
+@contextlib.contextmanager
+def impatient() -> Iterator[None]:
+    """Environment in which MLflow gives up soon, puts up no progress bars and calls nobody."""
+    wanted = {key: value for key, value in (IMPATIENCE | QUIET).items() if key not in os.environ}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for key in wanted:
+            os.environ.pop(key, None)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep MLflow's and alembic's chatter about migrations off the terminal."""
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
