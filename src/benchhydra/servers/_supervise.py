@@ -1,0 +1,149 @@
+"""The process between us and an engine: it makes sure that no engine outlives us, whatever happens to us.
+
+Run by path, isolated, with nothing but the standard library, so that it starts in milliseconds. It is the leader of
+the engine's session and a child subreaper: every descendant of the engine stays below it, even one that changed its
+session or lost its parent. It forwards SIGTERM to the engine, kills what is left after a time, and does the same when
+the benchmark's process disappears (seen through a pidfd, so SIGKILL of it is noticed as well).
+
+    _supervise.py PARENT_PID STOP_TIMEOUT_S COMMAND...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+#: After our parent's death nobody waits for a tidy end: the engine gets this long.
+ORPHAN_TIMEOUT_S = 5.0
+#: Where the kernel has no pidfd: how often to look for the parent.
+POLL_MS = 200
+
+
+def prctl(option: int, value: int) -> None:
+    """Call prctl(2); a kernel that refuses it leaves us with less, not with nothing."""
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def spawn(command: list[str]) -> int:
+    """Fork and execute; the engine dies with us even if we are killed. Returns its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        os.write(2, f"cannot run {command[0]}: {error.strerror}\n".encode())
+        os._exit(127)
+
+
+def descendants(root: int) -> list[int]:
+    """Pids of everything below ``root``, from /proc."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                stat = (entry / "stat").read_bytes()
+                parent = int(stat[stat.rindex(b")") + 2 :].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found, todo = [], [root]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+class Supervisor:
+    """Waits for the engine's end, for SIGTERM, or for the parent's end."""
+
+    def __init__(self, parent: int, stop_timeout_s: float) -> None:
+        self.parent = parent
+        self.stop_timeout_s = stop_timeout_s
+        self.stopping = False
+        self.status: int | None = None
+        self.engine = 0
+        self.poll = select.poll()
+        self.wait_ms: int | None = None
+        self._listen()
+
+    def run(self, command: list[str]) -> int:
+        """Run the engine; returns its exit code (128 + N after signal N)."""
+        self.engine = spawn(command)
+        for fd in (0, 1):  # the engine's alone: its end must be an end of file for who reads
+            os.dup2(os.open(os.devnull, os.O_RDWR), fd)
+        while self.status is None and not self.stopping and os.getppid() == self.parent:
+            self._wait(self.wait_ms)
+        if self.status is None:
+            self._terminate(self.stop_timeout_s if self.stopping else ORPHAN_TIMEOUT_S)
+        self._kill_rest()
+        code = os.waitstatus_to_exitcode(self.status) if self.status is not None else 137
+        return code if code >= 0 else 128 - code
+
+    def _listen(self) -> None:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        self.wake, wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_stop)
+        self.poll.register(self.wake, select.POLLIN)
+        try:
+            self.poll.register(os.pidfd_open(self.parent), select.POLLIN)
+        except OSError:
+            self.wait_ms = POLL_MS
+
+    def _on_stop(self, *_: object) -> None:
+        self.stopping = True
+
+    def _wait(self, timeout_ms: int | None) -> None:
+        """Sleep until something happens, then reap whoever has ended."""
+        self.poll.poll(timeout_ms)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.wake, 4096)
+        self._reap()
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                if pid == self.engine:
+                    self.status = status
+
+    def _terminate(self, timeout_s: float) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.engine, signal.SIGTERM)
+        deadline = time.monotonic() + timeout_s
+        while self.status is None and time.monotonic() < deadline:
+            self._pause()
+
+    def _kill_rest(self) -> None:
+        """Kill and reap until nothing is left below us (a process in the kernel's hands may take a moment)."""
+        deadline = time.monotonic() + 10.0
+        while (left := descendants(os.getpid())) and time.monotonic() < deadline:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._pause()
+        self._reap()
+
+    def _pause(self) -> None:
+        """20 ms, without the pidfd: once the parent is gone that is always readable."""
+        time.sleep(0.02)
+        self._reap()
+
+
+if __name__ == "__main__":
+    sys.exit(Supervisor(int(sys.argv[1]), float(sys.argv[2])).run(sys.argv[3:]))

@@ -1,0 +1,90 @@
+"""Claims on GPUs: a file lock for each, so that two benchmarks of one user never share a GPU by accident."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from benchhydra import environment
+from benchhydra.environment import Gpu
+from benchhydra.errors import GpuUnavailable
+
+#: What a driver keeps for itself; less than this above the level from before is released.
+SLACK_MIB = 512
+RELEASE_S = 30.0
+
+
+@contextmanager
+def claim(count: int) -> Iterator[tuple[int, ...]]:
+    """Hold ``count`` GPUs (by NVML index, the idle ones first) until the end of the block. Raises GpuUnavailable."""
+    there = sorted(environment.gpus(), key=lambda gpu: (len(gpu.pids), gpu.index))
+    with ExitStack() as held:
+        taken: list[int] = []
+        for gpu in there:
+            if len(taken) < count and _try(gpu, held):
+                taken.append(gpu.index)
+        if len(taken) < count:
+            raise _unavailable(count, there, taken)
+        yield tuple(sorted(taken))
+
+
+def wait_released(indices: tuple[int, ...], before_mib: dict[int, int]) -> bool:
+    """Wait until the memory of GPUs is back to what it was before. False where it is not in time."""
+    deadline = time.monotonic() + RELEASE_S
+    while True:
+        used = used_mib(indices)
+        if all(used.get(index, 0) <= before_mib.get(index, 0) + SLACK_MIB for index in indices):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.25)
+
+
+def used_mib(indices: tuple[int, ...]) -> dict[int, int]:
+    """Memory in use, by GPU index."""
+    return {gpu.index: gpu.used_mib for gpu in environment.gpus() if gpu.index in indices}
+
+
+def lock_dir() -> Path:
+    """This user's directory of locks."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    path = Path(base) / "benchhydra" if base else Path(tempfile.gettempdir()) / f"benchhydra-{os.getuid()}"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def _try(gpu: Gpu, held: ExitStack) -> bool:
+    lock = FileLock(lock_dir() / f"{gpu.uuid}.lock", timeout=0, thread_local=False)
+    try:
+        held.enter_context(lock)
+    except Timeout:
+        return False
+    note = _note(gpu)
+    note.write_text(str(os.getpid()))
+    held.callback(note.unlink, missing_ok=True)
+    return True
+
+
+def _note(gpu: Gpu) -> Path:
+    return lock_dir() / f"{gpu.uuid}.holder"
+
+
+def _unavailable(count: int, there: list[Gpu], taken: list[int]) -> GpuUnavailable:
+    if len(there) < count:
+        return GpuUnavailable(f"{count} GPUs were asked for, and there are {len(there)}", hint="gpus=auto, or gpus=cpu")
+    holders = [f"GPU {gpu.index} by {_holder(gpu)}" for gpu in there if gpu.index not in taken]
+    text = f"{count} GPUs were asked for, and {len(taken)} of {len(there)} are free; held: {', '.join(holders)}"
+    return GpuUnavailable(text, hint="wait for the other benchmark, or ask for fewer: gpus=single")
+
+
+def _holder(gpu: Gpu) -> str:
+    with contextlib.suppress(OSError):
+        return f"process {_note(gpu).read_text()}"
+    return "another benchmark"

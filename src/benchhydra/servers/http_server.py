@@ -1,0 +1,103 @@
+"""An HTTP server of ours: started on a free port, proven to be ready and to be the one that answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from benchhydra.engines import ServerSpec
+from benchhydra.errors import EngineError
+from benchhydra.progress import Progress
+from benchhydra.servers import ports
+from benchhydra.servers.control import Control
+from benchhydra.servers.logs import explained, last_line
+from benchhydra.servers.process import Process, ended
+
+POLL_S = 0.25
+#: Another program may take the free port before the server does.
+ATTEMPTS = 3
+PORT_RELEASE_S = 10.0
+
+
+class _PortTaken(EngineError):
+    """Somebody else listens on the port that was free a moment ago."""
+
+
+class HttpServer:
+    """A started server. The constructor returns when it is ready; it raises EngineError, with the log, if it is not."""
+
+    def __init__(
+        self,
+        spec: ServerSpec,
+        env: Mapping[str, str],
+        log: Path,
+        progress: Progress,
+        *,
+        ready_timeout_s: float,
+        stop_timeout_s: float,
+        headers: Mapping[str, str],
+    ) -> None:
+        self.log = log
+        for attempt in range(1, ATTEMPTS + 1):
+            self.port = ports.free_port()
+            argv = [*spec.argv, "--host", "127.0.0.1", "--port", str(self.port)]
+            self.process = Process(argv, env, log, stop_timeout_s=stop_timeout_s)
+            self.control = Control(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout_s=2.0)
+            try:
+                self.start_s = self._wait_ready(progress, ready_timeout_s)
+                return
+            except BaseException as error:
+                self.stop()
+                if not isinstance(error, _PortTaken) or attempt == ATTEMPTS:
+                    raise
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens."""
+        return self.control.base_url
+
+    def alive(self) -> bool:
+        """Whether its process runs and the port is still its own."""
+        return self.process.exit_code is None and self._port_is_ours() is True
+
+    def reset(self) -> bool:
+        """Empty its caches. A server of ours that offers no reset has not proven anything."""
+        return self.control.reset_caches() is True
+
+    def stop(self) -> None:
+        """Stop the whole of it, and wait until the port is free."""
+        self.process.stop()
+        deadline = time.monotonic() + PORT_RELEASE_S
+        while ports.listeners(self.port) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _wait_ready(self, progress: Progress, timeout_s: float) -> float:
+        """Seconds until it was ready. First the process, then the port's owner, then the question."""
+        while True:
+            age_s = self.process.age_s
+            self._check_alive()
+            if self._port_is_ours() and self.control.healthy() and self._port_is_ours():
+                return self.process.age_s
+            if age_s > timeout_s:
+                what = f"the server was not ready after {timeout_s:g} s"
+                raise EngineError(explained(what, self.log), hint="engine.ready_timeout_s=SECONDS")
+            progress.status(f"server starting ({age_s:.0f} s): {last_line(self.log)}")
+            self.process.wait(POLL_S)
+
+    def _check_alive(self) -> None:
+        code = self.process.exit_code
+        if code is not None:
+            what = f"the server {ended(code)} after {self.process.age_s:.1f} s"
+            kind = _PortTaken if ports.listeners(self.port) else EngineError
+            raise kind(explained(what, self.log))
+
+    def _port_is_ours(self) -> bool:
+        """Whether the listener is ours alone. Raises where it is somebody else's."""
+        pids = [process.pid for process in self.process.tree()]
+        ours = ports.owned(self.port, pids)
+        if ours is False and psutil.pid_exists(self.process.pid):
+            raise _PortTaken(f"port {self.port} was taken by another program while the server started")
+        return ours is True

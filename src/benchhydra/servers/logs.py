@@ -1,0 +1,46 @@
+"""What a server's log says: its last lines, and the line that names why it failed."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+TAIL_BYTES = 64 * 1024
+#: ``ValueError: text`` or argparse's ``error: text``, after any log prefix.
+CAUSE = re.compile(r"(?:^|\s)((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit)|error): (\S.*)$")
+NOISE = re.compile(r"\bWARNING\b|Engine core initialization failed|EngineDeadError")
+
+
+def tail(log: Path, lines: int = 20) -> list[str]:
+    """The last lines of a log that say something; none where there is no log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+
+
+def cause(log: Path) -> str | None:
+    """The first error that a log names: where one process fails after another, the first is the root."""
+    for line in tail(log, 2000):
+        found = CAUSE.search(line)
+        if found and not NOISE.search(line):
+            return f"{found[1]}: {found[2]}"[:300]
+    return None
+
+
+def last_line(log: Path, width: int = 100) -> str:
+    """The last line, cut to a width, for a progress display."""
+    lines = tail(log, 1)
+    return lines[0][:width] if lines else ""
+
+
+def explained(what: str, log: Path, lines: int = 20) -> str:
+    """``what``, with the cause that the log names and its last lines."""
+    named = cause(log)
+    text = f"{what}: {named}" if named else what
+    last = tail(log, lines)
+    return "\n".join([text, f"  last lines of {log}:", *(f"    {line[:300]}" for line in last)] if last else [text])

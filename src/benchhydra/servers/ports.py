@@ -1,0 +1,56 @@
+"""Ports on the loopback interface: a free one, and whose the listener is (a stale server must not pass for ours)."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+LISTEN = "0A"
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listeners(port: int) -> set[int]:
+    """Inodes of the sockets that listen on a TCP port, of any process on this machine."""
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                    inodes.add(int(fields[9]))
+    return inodes
+
+
+def sockets(pids: Iterable[int]) -> set[int]:
+    """Inodes of all sockets that these processes have open."""
+    inodes = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                inodes |= _inode(link)
+    return inodes
+
+
+def owned(port: int, pids: Iterable[int]) -> bool | None:
+    """Whether every listener on ``port`` belongs to ``pids``; None where nobody listens."""
+    there = listeners(port)
+    if not there:
+        return None
+    return there <= sockets(pids)
+
+
+def _inode(link: Path) -> set[int]:
+    with contextlib.suppress(OSError):
+        target = str(link.readlink())
+        if target.startswith("socket:["):
+            return {int(target[8:-1])}
+    return set()

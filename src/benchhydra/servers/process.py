@@ -1,0 +1,107 @@
+"""An engine's process: started under a supervisor in a session of its own, with its own log, and stopped whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from benchhydra.errors import EngineError
+
+SUPERVISOR = Path(__file__).with_name("_supervise.py")
+#: Beyond the stop timeout: for the supervisor to kill and reap what is left.
+REAP_S = 12.0
+
+
+class Process:
+    """A running engine. ``pid`` is its supervisor's: the root of everything that belongs to it."""
+
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str], log: Path, *, stop_timeout_s: float, piped: bool = False
+    ) -> None:
+        self.log = log
+        self.stop_timeout_s = stop_timeout_s
+        self.started_s = time.monotonic()
+        supervised = [sys.executable, "-I", "-S", str(SUPERVISOR), str(os.getpid()), str(stop_timeout_s), *argv]
+        try:
+            with log.open("ab") as file:
+                self._popen = subprocess.Popen(
+                    supervised,
+                    stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE if piped else file,
+                    stderr=file,
+                    env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
+                    start_new_session=True,
+                    bufsize=0,
+                )
+        except (OSError, ValueError) as error:
+            raise EngineError(f"cannot start {argv[0]}: {error}") from error
+        self.pid = self._popen.pid
+        self.stdin, self.stdout = self._popen.stdin, self._popen.stdout
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the engine ended, or None while it lives."""
+        return self._popen.poll()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started_s
+
+    def tree(self) -> list[psutil.Process]:
+        """The supervisor and everything below it."""
+        try:
+            root = psutil.Process(self.pid)
+            return [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the engine has ended within a time."""
+        try:
+            self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """SIGTERM, wait, SIGKILL to all that is left. Raises EngineError where something stays all the same."""
+        remembered = self.tree()
+        with contextlib.suppress(ProcessLookupError):
+            self._popen.terminate()
+        if not self.wait(self.stop_timeout_s + REAP_S):
+            self._popen.kill()
+            self._popen.wait(REAP_S)
+        self._close_pipes()
+        self._sweep([process for process in remembered if process.pid != self.pid])
+
+    def _sweep(self, processes: list[psutil.Process]) -> None:
+        """Kill what the supervisor has left (it was killed itself, or could not)."""
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
+        _, left = psutil.wait_procs(processes, timeout=REAP_S)
+        if left:
+            raise EngineError(f"cannot stop the engine's processes {', '.join(str(p.pid) for p in left)}")
+
+    def _close_pipes(self) -> None:
+        for pipe in (self.stdin, self.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def ended(code: int) -> str:
+    """An exit code in words."""
+    if code > 128:
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(code - 128).name}"
+    return f"exited with code {code}"

@@ -1,0 +1,119 @@
+"""An offline engine of ours: a process that answers JSON lines. It runs in the interpreter that has the engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchhydra.engines import ServerSpec
+from benchhydra.errors import EngineError
+from benchhydra.progress import Progress
+from benchhydra.servers.logs import explained, last_line
+from benchhydra.servers.process import Process, ended
+
+POLL_S = 0.25
+READ_BYTES = 1 << 20
+
+
+class Worker:
+    """A started offline engine. The constructor returns when it is ready; it raises EngineError if it is not."""
+
+    def __init__(
+        self,
+        spec: ServerSpec,
+        env: Mapping[str, str],
+        log: Path,
+        progress: Progress,
+        *,
+        ready_timeout_s: float,
+        stop_timeout_s: float,
+    ) -> None:
+        self.log = log
+        self._buffer = bytearray()
+        self._busy = True
+        self.process = Process(spec.argv, env, log, stop_timeout_s=stop_timeout_s, piped=True)
+        try:
+            self.ready = self._read(ready_timeout_s, "engine.ready_timeout_s=SECONDS", progress)
+        except BaseException:
+            self.process.stop()
+            raise
+        self._busy = False
+        self.start_s = self.process.age_s
+
+    def alive(self) -> bool:
+        """Whether it runs and waits for a request (one that was interrupted in an answer does not)."""
+        return self.process.exit_code is None and not self._busy
+
+    def call(self, request: Mapping[str, Any], timeout_s: float | None) -> dict[str, Any]:
+        """Ask, and wait for the answer. Raises EngineError where it dies, refuses or takes too long."""
+        if self._busy:
+            raise EngineError("the offline engine is in the middle of another request")
+        self._busy = True
+        self._write(json.dumps(request).encode() + b"\n")
+        answer = self._read(timeout_s, "script.timeout_s=SECONDS", Progress())
+        self._busy = False
+        if "error" in answer:
+            raise EngineError(explained(f"the offline engine failed: {answer['error']}", self.log))
+        return answer
+
+    def reset(self) -> bool | None:
+        """Empty its caches. True: proven; False: not; None: it has none."""
+        proven: bool | None = self.call({"op": "reset"}, 60.0).get("success")
+        return proven
+
+    def stop(self) -> None:
+        """Stop the whole of it."""
+        self.process.stop()
+
+    def _write(self, line: bytes) -> None:
+        pipe = self.process.stdin
+        try:
+            view = memoryview(line)
+            while pipe is not None and view:
+                view = view[pipe.write(view) or 0 :]
+        except (OSError, ValueError) as error:
+            raise self._died() from error
+
+    def _read(self, timeout_s: float | None, hint: str, progress: Progress) -> dict[str, Any]:
+        """The next line's object. An end of file means that the process has ended."""
+        started = time.monotonic()
+        while b"\n" not in self._buffer:
+            age_s = time.monotonic() - started
+            if timeout_s is not None and age_s > timeout_s:
+                raise EngineError(explained(f"the offline engine was silent for {timeout_s:g} s", self.log), hint=hint)
+            progress.status(f"offline engine starting ({age_s:.0f} s): {last_line(self.log)}")
+            self._fill()
+        line, _, rest = bytes(self._buffer).partition(b"\n")
+        self._buffer = bytearray(rest)
+        return self._object(line)
+
+    def _fill(self) -> None:
+        if self.process.stdout is None:
+            raise self._died()
+        fd = self.process.stdout.fileno()
+        if not select.select([fd], [], [], POLL_S)[0]:
+            return
+        data = os.read(fd, READ_BYTES)
+        if not data:
+            raise self._died()
+        self._buffer += data
+
+    def _object(self, line: bytes) -> dict[str, Any]:
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise EngineError(explained(f"the offline engine wrote {line[:80]!r} in place of an answer", self.log))
+        return answer
+
+    def _died(self) -> EngineError:
+        self.process.wait(self.process.stop_timeout_s)
+        code = self.process.exit_code
+        how = ended(code) if code is not None else "closed its output"
+        return EngineError(explained(f"the offline engine {how}", self.log))
