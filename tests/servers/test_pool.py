@@ -1,0 +1,40 @@
+"""The pool on real processes: stand-in offline engines and servers that fail."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchhydra.engines import ServerSpec
+from benchhydra.errors import EngineError
+from benchhydra.progress import Progress
+from benchhydra.servers.pool import Pool
+
+FAKE = Path(__file__).resolve().parents[2] / "src/benchhydra/foreign/fake_worker.py"
+LIMITS = {"ready_timeout_s": 10.0, "stop_timeout_s": 2.0}
+
+
+def test_equal_specs_share_one_worker_and_nothing_is_left(tmp_path: Path) -> None:
+    spec = ServerSpec(kind="worker", argv=(sys.executable, str(FAKE), "--ttft-ms", "1", "--itl-ms", "1"))
+    pool = Pool(tmp_path)
+    with pool.lease(spec, Progress(), headers={}, **LIMITS) as first:
+        answer = first.call({"op": "generate", "prompts": ["a b", "c"], "output_tokens": [3, 5]}, timeout_s=5)
+        assert (answer["prompt_tokens"], answer["output_tokens"]) == ([2, 1], [3, 5])
+    with pool.lease(spec, Progress(), headers={}, **LIMITS) as second:
+        assert (second.fresh, second.cache_reset, second.pid) == (False, True, first.pid)
+    tree = psutil.Process(first.pid).children(recursive=True)
+    pool.close()
+    assert pool.starts == 1
+    assert tree and not any(process.is_running() for process in tree)
+
+
+def test_a_crash_at_start_ends_with_the_log(tmp_path: Path) -> None:
+    spec = ServerSpec(kind="http", argv=(sys.executable, "-c", "raise ValueError('no such weights')"))
+    pool = Pool(tmp_path)
+    with pytest.raises(EngineError, match="exited with code 1.*ValueError: no such weights"):
+        with pool.lease(spec, Progress(), headers={}, **LIMITS):
+            pass
+    pool.close()
