@@ -1,0 +1,125 @@
+"""Permanent storage of results: ``root/date/event/label/python/branch/commit/run_id/``, written once.
+
+A directory appears whole or not at all: it is filled beside its place and then renamed. What is there is never changed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchhydra.errors import ConfigError, ResultError
+from benchhydra.result import RESULT_FILE, Result
+
+LEVELS = ("date", "event", "label", "python", "branch", "commit", "run_id")
+EVENTS = ("push", "pull_request", "schedule", "workflow_dispatch", "manual")
+FILES = (RESULT_FILE, "records.parquet", "config.yaml", "server.log")
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a result is, or belongs, in an archive. Each field is one level of directories."""
+
+    date: str
+    event: str
+    label: str
+    python: str
+    branch: str
+    commit: str
+    run_id: str
+
+    @property
+    def path(self) -> Path:
+        """The place below the archive's root."""
+        return Path(*(getattr(self, level) for level in LEVELS))
+
+
+def place_of(result: Result, *, event: str, label: str | None = None, branch: str | None = None) -> Place:
+    """A result's place. label (the machine) and branch come from the result's own facts where they are not given."""
+    environment = result.environment
+    git, packages = environment.get("git") or {}, environment.get("packages") or {}
+    return Place(
+        date=time.strftime("%Y-%m-%d", time.gmtime(result.epoch_time)),
+        event=_level(event),
+        label=_level(label or environment.get("machine_class") or UNKNOWN),
+        python=_level(packages.get("python") or environment.get("python") or UNKNOWN),
+        branch=_level(branch or git.get("branch") or UNKNOWN),
+        commit=_level(git.get("commit") or UNKNOWN),
+        run_id=_level(result.run_id),
+    )
+
+
+def store(source: Path, root: Path, place: Place) -> Path:
+    """Copy one result's files to their place. Raises ResultError where something is there, or cannot be written."""
+    final = root / place.path
+    if final.exists():
+        raise ResultError(f"{final} is archived already", hint="an archive is never overwritten")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{place.run_id}-", dir=final.parent))
+    except OSError as error:
+        raise ResultError(f"cannot write to {root}: {error.strerror}", hint="--root DIR names another place") from error
+    try:
+        _fill(source, partial)
+        partial.rename(final)  # fails where another process was first: a directory with files is not replaced
+    except OSError as error:
+        raise ResultError(f"cannot archive {source} to {final}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return final
+
+
+def find(root: Path, wanted: Mapping[str, str]) -> Iterator[tuple[Place, Path]]:
+    """The stored results whose levels match (``*`` stands for anything), oldest first.
+
+    Raises ConfigError where there is no archive.
+    """
+    if not root.is_dir():
+        raise ConfigError(f"{root} is no directory", hint="--root DIR names the archive")
+    patterns = [re.compile(_pattern(wanted.get(level, "*"))) for level in LEVELS]
+    for directory in _walk(root, patterns):
+        names = directory.relative_to(root).parts
+        if (directory / RESULT_FILE).is_file():
+            yield Place(**dict(zip(LEVELS, names, strict=True))), directory
+
+
+def _walk(directory: Path, patterns: Sequence[re.Pattern[str]]) -> Iterator[Path]:
+    if not patterns:
+        yield directory
+        return
+    for child in sorted(directory.iterdir()):
+        if child.is_dir() and not child.name.startswith(".") and patterns[0].fullmatch(child.name):
+            yield from _walk(child, patterns[1:])
+
+
+def _pattern(wanted: str) -> str:
+    """A level's glob as a regular expression; what was typed is made a level first, as it was when it was stored."""
+    return ".*".join(re.escape(_safe(part)) for part in wanted.split("*"))
+
+
+def _fill(source: Path, partial: Path) -> None:
+    partial.chmod(0o755)  # mkdtemp makes it private
+    for name in FILES:
+        if (source / name).is_file():
+            shutil.copy2(source / name, partial / name)
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _level(text: str) -> str:
+    """One name of one directory: ``feature/x`` is ``feature-x``; nothing climbs out of the archive or hides in it."""
+    return _safe(str(text)).strip(".") or UNKNOWN
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.=+-]+", "-", text)

@@ -1,0 +1,39 @@
+"""read another tool's result file into result.json
+
+Reads what nm-vllm, ``vllm bench serve`` (and throughput, and sweep), guidellm and aiperf write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from benchhydra import formats
+from benchhydra.errors import ResultError
+from benchhydra.result import RESULT_FILE, Result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of ``benchhydra convert``."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="another tool's result file")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="gets a directory for each run")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write a ``result.json`` for each run, and say where and what it is worth."""
+    found = [(file, result) for file in args.files for result in formats.read(file)]
+    for file, result in found:
+        directory = args.output / _name(file, result)
+        if (directory / RESULT_FILE).exists():
+            raise ResultError(f"{directory} has a result already", hint="-o DIR names another place")
+        result.write(directory)
+        sys.stdout.write(f"{directory / RESULT_FILE}  {result.verdict}  {len(result.metrics)} metrics\n")
+        sys.stdout.write("".join(f"  {reason.text}\n" for reason in result.reasons))
+    return 0
+
+
+def _name(file: Path, result: Result) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_.=-]+", "-", file.stem).strip(".-") or "result"
+    return f"{stem}-{result.run_id[:8]}"

@@ -1,0 +1,36 @@
+"""write results in another tool's format
+
+gha: github-action-benchmark's custom JSON, three files by direction for each machine class
+csv: one row a result, one column a metric
+vllm: the JSON of ``vllm bench serve --save-result``, one file a serving result
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchhydra import formats
+from benchhydra.errors import ResultError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of ``benchhydra export``."""
+    parser.add_argument("source", type=Path, help="directory with results, or a result.json")
+    parser.add_argument("--format", required=True, choices=sorted(formats.exporters()), help="what to write")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where to write it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the files, and say which."""
+    results = [result for _, result in formats.find_results(args.source)]
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+        written = formats.exporters()[args.format](results, args.output)
+    except OSError as error:
+        raise ResultError(
+            f"cannot write to {args.output}: {error.strerror}", hint="-o DIR names another place"
+        ) from error
+    sys.stdout.write("".join(f"{path}\n" for path in written))
+    return 0

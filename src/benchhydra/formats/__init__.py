@@ -1,0 +1,240 @@
+"""Other tools' result files: read as ``Result``, and written from it. One file a format; being here is being known.
+
+Only what means the same is mapped: a figure that another tool defines otherwise is left out, and a zero that it writes
+where nothing was measured is absent here. ``docs/formats.md`` has the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import math
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchhydra.errors import ResultError
+from benchhydra.metrics import Better, MetricValue, table
+from benchhydra.result import RESULT_FILE, Result, point_key
+from benchhydra.validity import Limits, Reason, Verdict
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a foreign file says of one run, in our words. ``intent`` is what identifies the point; None is unknown.
+
+    metrics: by our names, in our units; NaN and infinity stand for "not measured".
+    """
+
+    tool: str
+    script: str = "serving"
+    tool_version: str | None = None
+    engine_version: str | None = None
+    epoch_time: float
+    model: str = ""
+    tokenizer: str = ""
+    dataset: str = ""
+    tensor_parallel_size: int = 1
+    description: str = ""
+    repeat: int = 0
+    intent: dict[str, Any] = field(default_factory=dict)
+    completed: int | None = None
+    failed: int = 0
+    total_output: int | None = None
+    interrupted: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importer:
+    """A format that can be read: ``recognizes`` a JSON object, and makes the runs in it."""
+
+    name: str
+    recognizes: Callable[[Json], bool]
+    runs: Callable[[Json], Sequence[Run]]
+
+
+Export = Callable[[Sequence[Result], Path], list[Path]]
+_importers: dict[str, Importer] = {}
+_exporters: dict[str, Export] = {}
+
+
+def importer(
+    name: str, recognizes: Callable[[Json], bool]
+) -> Callable[[Callable[[Json], Sequence[Run]]], Callable[[Json], Sequence[Run]]]:
+    """Declare the function that makes runs of a JSON object of this format."""
+
+    def declare(runs: Callable[[Json], Sequence[Run]]) -> Callable[[Json], Sequence[Run]]:
+        _importers[name] = Importer(name=name, recognizes=recognizes, runs=runs)
+        return runs
+
+    return declare
+
+
+def exporter(name: str) -> Callable[[Export], Export]:
+    """Declare the function that writes results into a directory in this format."""
+
+    def declare(export: Export) -> Export:
+        _exporters[name] = export
+        return export
+
+    return declare
+
+
+@cache
+def _discover() -> None:
+    for info in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{info.name}")
+
+
+def importers() -> dict[str, Importer]:
+    """The formats that can be read, by name."""
+    _discover()
+    return dict(_importers)
+
+
+def exporters() -> dict[str, Export]:
+    """The formats that can be written, by name."""
+    _discover()
+    return dict(_exporters)
+
+
+def read(path: Path) -> list[Result]:
+    """The results in another tool's file. Raises ResultError where it cannot be read or is of no known format."""
+    return [to_result(run) for document in _documents(path) for run in _runs(document, path)]
+
+
+def to_result(run: Run) -> Result:
+    """A foreign run as a result. One without a single answer is INVALID, and has no metrics."""
+    reasons = _reasons(run)
+    config = {"script": run.script, "model": {"id": run.model}, "dataset": {"name": run.dataset}, **run.intent}
+    nothing = run.completed == 0
+    return Result(
+        status="failed" if nothing else "interrupted" if run.interrupted else "ok",
+        verdict=reasons[0].severity if reasons else Verdict.VALID,
+        reasons=reasons,
+        run_id=_run_id(run),
+        point_key=point_key(config),
+        script=run.script,
+        config=config,
+        epoch_time=run.epoch_time,
+        repeat=run.repeat,
+        description=run.description,
+        model=run.model,
+        tokenizer=run.tokenizer or run.model,
+        dataset=run.dataset,
+        tensor_parallel_size=run.tensor_parallel_size,
+        engine_version=run.engine_version,
+        environment=run.environment,
+        metadata={"tool": run.tool, **_known({"tool_version": run.tool_version, **_counts(run)}), **run.metadata},
+        failures={"failed": run.failed} if run.failed else {},
+        metrics={} if nothing else _metrics(run),
+        warnings=run.warnings,
+        error=reasons[0].text if nothing else None,
+    )
+
+
+def find_results(source: Path) -> list[tuple[Path, Result]]:
+    """Every result at or below a path, with its directory, in order of path. Raises ResultError where there is none."""
+    files = [source] if source.is_file() else sorted(source.rglob(RESULT_FILE))
+    if not files:
+        raise ResultError(f"no {RESULT_FILE} in {source}", hint="name a directory that a run or a sweep has written")
+    return [(file.parent, Result.read(file)) for file in files]
+
+
+def _documents(path: Path) -> list[Any]:
+    """The JSON values of a file: one, or one a line (``vllm bench serve --append-result``)."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResultError(f"cannot read {path}: {error}") from error
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError:
+        return _lines(text, path)
+    return whole if isinstance(whole, list) else [whole]
+
+
+def _lines(text: str, path: Path) -> list[Any]:
+    try:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except json.JSONDecodeError as error:
+        raise ResultError(f"{path} is neither JSON nor one JSON object a line: {error}") from error
+
+
+def _runs(document: Any, path: Path) -> Sequence[Run]:
+    found = [known for known in importers().values() if isinstance(document, dict) and known.recognizes(document)]
+    if len(found) != 1:
+        raise ResultError(f"{path} is of no format that is known here", hint=f"readable: {', '.join(importers())}")
+    try:
+        return found[0].runs(document)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ResultError(f"{path} looks like {found[0].name}, but cannot be read: {what}") from error
+
+
+def _reasons(run: Run) -> tuple[Reason, ...]:
+    limit = Limits().failed_share
+    total = run.failed + (run.completed or 0)
+    if run.completed == 0:
+        return (
+            _reason(
+                "completed",
+                Verdict.INVALID,
+                f"all {run.failed} requests failed" if run.failed else "no request was answered",
+            ),
+        )
+    if run.total_output == 0 or (run.total_output is None and not run.metrics):
+        return (
+            _reason(
+                "tokens", Verdict.INVALID, "not one token was generated" if run.total_output == 0 else "no figures"
+            ),
+        )
+    if run.completed is not None and run.failed > limit * total:
+        text = f"{run.failed} of {total} requests failed ({run.failed / total:.1%}; limit {limit:.1%})"
+        return (_reason("failed_share", Verdict.INVALID, text),)
+    if run.interrupted:
+        return (_reason("interrupted", Verdict.SUSPECT, run.interrupted),)
+    return ()
+
+
+def _reason(check: str, severity: Verdict, text: str) -> Reason:
+    return Reason(check=check, severity=severity, text=text)
+
+
+def _counts(run: Run) -> dict[str, Any]:
+    return {"completed": run.completed, "total_output": run.total_output}
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _metrics(run: Run) -> dict[str, MetricValue]:
+    declared = table()
+    values = dict(run.metrics)
+    if run.completed is not None:
+        values |= {"completed": run.completed, "failed": run.failed}
+    made = {}
+    for key, value in values.items():
+        if not math.isfinite(value):
+            continue
+        known = declared.get(key)
+        unit, better = (known.unit, known.better) if known else ("ms", Better.SMALLER)
+        made[key] = MetricValue(key=key, unit=unit, value=float(value), better=better)
+    return made
+
+
+def _run_id(run: Run) -> str:
+    """The same file gives the same id, however often it is read."""
+    parts = [run.tool, run.epoch_time, run.repeat, run.intent, run.metrics, run.metadata]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]

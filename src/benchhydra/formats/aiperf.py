@@ -1,0 +1,114 @@
+"""aiperf's ``profile_export_aiperf.json``: one run a file, each metric with its unit.
+
+Its ``inter_token_latency`` is a mean a request, which is our TPOT; its ``inter_chunk_latency`` pools the gaps between
+chunks, which is our ITL. Where all requests fail it writes no such file at all.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchhydra.errors import ResultError
+from benchhydra.formats import Json, Run, importer
+
+LATENCIES = {
+    "ttft": "time_to_first_token",
+    "tpot": "inter_token_latency",
+    "itl": "inter_chunk_latency",
+    "e2el": "request_latency",
+}
+RATES = {
+    "request_throughput": "request_throughput",
+    "input_throughput": "input_token_throughput",
+    "output_throughput": "output_token_throughput",
+    "total_token_throughput": "total_token_throughput",
+}
+STATISTICS = {"avg": "mean", "p50": "median", "std": "std", "p90": "p90", "p95": "p95", "p99": "p99", "max": "max"}
+TO_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "sec": 1e3, "s": 1e3}
+
+
+def _recognizes(data: Json) -> bool:
+    return "aiperf_version" in data
+
+
+@importer("aiperf", _recognizes)
+def runs(data: Json) -> Sequence[Run]:
+    """The one run of an export."""
+    settings = data["input_config"]
+    completed, failed = _number(data, "request_count") or 0.0, _number(data, "error_request_count") or 0.0
+    duration_s = _milliseconds(data["benchmark_duration"], "avg") / 1e3
+    return [
+        Run(
+            tool="aiperf",
+            tool_version=data["aiperf_version"],
+            epoch_time=datetime.datetime.fromisoformat(data["start_time"]).timestamp(),
+            model=settings["models"]["items"][0]["name"],
+            tokenizer=(settings.get("tokenizer") or {}).get("name") or "",
+            dataset=_dataset(settings),
+            repeat=int(data.get("run_info", {}).get("trial") or 0),
+            intent=_intent(settings),
+            completed=int(completed),
+            failed=int(failed),
+            total_output=_count(data, "total_output_tokens"),
+            interrupted="" if data.get("is_complete", True) else f"not complete: {data.get('incomplete_reason')}",
+            metrics={**_rates(data), **_latencies(data), "duration_s": duration_s},
+            metadata=_metadata(data, int(completed + failed), duration_s),
+        )
+    ]
+
+
+def _metadata(data: Json, num_prompts: int, duration_s: float) -> dict[str, Any]:
+    total_input = _count(data, "total_isl")
+    found: dict[str, Any] = {"num_prompts": num_prompts, "duration": duration_s}
+    return found if total_input is None else {**found, "total_input": total_input}
+
+
+def _dataset(settings: Json) -> str:
+    return ",".join(str(part.get("type", "")) for part in settings.get("datasets", ()))
+
+
+def _intent(settings: Json) -> dict[str, Any]:
+    phase = next((part for part in settings["phases"] if part.get("kind") == "profiling"), settings["phases"][-1])
+    intent: dict[str, Any] = {"load": {"kind": phase.get("type"), "max_in_flight": phase.get("concurrency")}}
+    prompts = [part.get("prompts") for part in settings.get("datasets", ())]
+    return {**intent, "qps": phase.get("rate"), "num_prompts": phase.get("requests"), "prompts": prompts}
+
+
+def _rates(data: Json) -> dict[str, float]:
+    found = {ours: (theirs, _number(data, theirs)) for ours, theirs in RATES.items()}
+    for theirs, value in found.values():
+        if value is not None and not str(data[theirs]["unit"]).endswith("/sec"):
+            raise ResultError(f"aiperf's {theirs} is in {data[theirs]['unit']!r}, which is not known here")
+    return {ours: value for ours, (_, value) in found.items() if value is not None}
+
+
+def _latencies(data: Json) -> dict[str, float]:
+    found = {}
+    for latency, theirs in LATENCIES.items():
+        spread = data.get(theirs)
+        if not isinstance(spread, Mapping) or not spread.get("avg"):
+            continue
+        for name, ours in STATISTICS.items():
+            if name in spread:
+                found[f"{ours}_{latency}_ms"] = _milliseconds(spread, name)
+    return found
+
+
+def _milliseconds(spread: Json, name: str) -> float:
+    if spread["unit"] not in TO_MS:
+        raise ResultError(
+            f"aiperf's unit {spread['unit']!r} of a time is not known here", hint=f"known: {', '.join(TO_MS)}"
+        )
+    return float(spread[name]) * TO_MS[spread["unit"]]
+
+
+def _number(data: Json, name: str) -> float | None:
+    spread = data.get(name)
+    return float(spread["avg"]) if isinstance(spread, Mapping) and spread.get("avg") is not None else None
+
+
+def _count(data: Json, name: str) -> int | None:
+    value = _number(data, name)
+    return None if value is None else round(value)

@@ -1,0 +1,141 @@
+"""github-action-benchmark's custom JSON: three files by direction for each machine class, with names that last.
+
+The action compares a name only with itself in the suite before, so a name holds what identifies a point and nothing
+that an upgrade changes: versions go into ``extra``. A run that is INVALID is never exported: a metric that fell to 0
+would pass for an improvement, and then be the next baseline. An empty array stops the action: no such file is written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchhydra.errors import ResultError
+from benchhydra.formats import exporter
+from benchhydra.metrics import Better
+from benchhydra.result import Result
+from benchhydra.validity import Verdict
+
+FILES = {
+    Better.BIGGER: "bigger_is_better.json",
+    Better.SMALLER: "smaller_is_better.json",
+    Better.OBSERVATION: "observation_metrics.json",
+}
+UNKNOWN_MACHINE = "unknown-machine"
+
+
+@exporter("gha")
+def export(results: Sequence[Result], directory: Path) -> list[Path]:
+    """Write ``DIR/MACHINE_CLASS/{bigger_is_better,smaller_is_better,observation_metrics}.json``."""
+    good = [result for result in results if believable(result)]
+    if not good:
+        raise ResultError(
+            f"nothing to export: none of {len(results)} results is valid", hint="benchhydra gate says why"
+        )
+    written = []
+    for machine, those in _by(good, machine_class).items():
+        for better, rows in _entries(those).items():
+            path = directory / machine / FILES[better]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def believable(result: Result) -> bool:
+    """Whether a result may be compared with others."""
+    return result.status == "ok" and result.verdict is not Verdict.INVALID
+
+
+def machine_class(result: Result) -> str:
+    """The name of the kind of machine, which is a suite of its own."""
+    return _slug(str(result.environment.get("machine_class") or UNKNOWN_MACHINE))
+
+
+def point_name(result: Result) -> str:
+    """``model/dataset/load``: what identifies the point, without versions."""
+    model = result.model.rstrip("/").rsplit("/", 1)[-1] or "model"
+    return "/".join(_slug(part) for part in (model, result.dataset or "synthetic", _load(result)))
+
+
+def _load(result: Result) -> str:
+    config = result.config
+    parts = [result.script] if result.script == "serving" else [result.script or "run"]
+    rate = result.metadata.get("request_rate", config.get("qps"))
+    in_flight = _at(config, "load.max_in_flight")
+    if result.script == "serving" and (rate != "inf" or in_flight is None):
+        parts.append(f"qps={_number(rate)}")
+    known = {
+        "c": in_flight,
+        "n": config.get("num_prompts") or result.metadata.get("num_prompts"),
+        "in": _at(config, "dataset.prompt_tokens"),
+        "out": _at(config, "dataset.output_tokens"),
+        "burst": _at(config, "load.size"),
+        "from": _at(config, "load.start_qps"),
+        "tp": result.tensor_parallel_size if result.tensor_parallel_size > 1 else None,
+        "sparsity": _at(config, "sparsity.name"),
+    }
+    parts += [f"{key}={_number(value)}" for key, value in known.items() if value is not None]
+    return ",".join(parts)
+
+
+def _entries(results: Sequence[Result]) -> dict[Better, list[dict[str, Any]]]:
+    found: dict[Better, list[dict[str, Any]]] = defaultdict(list)
+    for name, repeats in _points(results).items():
+        for key, metric in repeats[0].metrics.items():
+            values = [value for value in (result.value(key) for result in repeats) if value is not None]
+            entry = {"name": f"{name}/{key}", "value": statistics.fmean(values), "unit": metric.unit}
+            if len(values) > 1:
+                entry["range"] = f"± {statistics.stdev(values):.4g}"
+            found[metric.better].append({**entry, "extra": _extra(repeats)})
+    return found
+
+
+def _points(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Repeats by name. Points that differ only in what a name leaves out get their key behind it."""
+    named: dict[str, list[Result]] = {}
+    for name, same in _by(results, point_name).items():
+        by_key = _by(same, lambda result: result.point_key)
+        named |= {name if len(by_key) == 1 else f"{name},{key[:8]}": repeats for key, repeats in by_key.items()}
+    return named
+
+
+def _extra(repeats: Sequence[Result]) -> str:
+    result = repeats[0]
+    packages, git = result.environment.get("packages") or {}, result.environment.get("git") or {}
+    known = {
+        "engine": result.engine_version,
+        **{name: packages.get(name) for name in ("benchhydra", "python", "torch")},
+        "commit": git.get("commit"),
+        "point": result.point_key,
+        "repeats": len(repeats),
+        "verdict": Verdict.SUSPECT if any(r.verdict is Verdict.SUSPECT for r in repeats) else Verdict.VALID,
+    }
+    return "\n".join(f"{key}: {value}" for key, value in known.items() if value is not None)
+
+
+def _by(results: Iterable[Result], key: Any) -> dict[str, list[Result]]:
+    groups: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        groups[key(result)].append(result)
+    return dict(groups)
+
+
+def _at(config: Mapping[str, Any], path: str) -> Any:
+    value: Any = config
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.,=+-]+", "-", text).strip("-") or "-"

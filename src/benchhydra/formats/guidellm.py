@@ -1,0 +1,100 @@
+"""guidellm's ``benchmarks.json`` (since 0.4; file version 1 and 2): one run for each of its benchmarks.
+
+Its ``inter_token_latency`` is (last - first) / (n - 1) a request, which is our TPOT; its own ``time_per_output_token``
+counts the first token too and maps to nothing; it has no pooled gaps, so ITL is absent. Its percentiles are those of
+the nearest rank. Request latency is in seconds there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchhydra.formats import Json, Run, importer
+
+#: Our latency -> its name there, and what makes milliseconds of it.
+LATENCIES = {
+    "ttft": ("time_to_first_token_ms", 1.0),
+    "tpot": ("inter_token_latency_ms", 1.0),
+    "e2el": ("request_latency", 1e3),
+}
+RATES = {
+    "request_throughput": "requests_per_second",
+    "input_throughput": "prompt_tokens_per_second",
+    "output_throughput": "output_tokens_per_second",
+    "total_token_throughput": "tokens_per_second",
+}
+MOMENTS = {"mean": "mean", "median": "median", "std_dev": "std", "max": "max"}
+PERCENTILES = ("p90", "p95", "p99")
+
+
+def _recognizes(data: Json) -> bool:
+    return isinstance(data.get("benchmarks"), list) and "guidellm_version" in data.get("metadata", {})
+
+
+@importer("guidellm", _recognizes)
+def runs(data: Json) -> Sequence[Run]:
+    """The runs of a report."""
+    return [_run(data, benchmark) for benchmark in data["benchmarks"]]
+
+
+def _run(data: Json, benchmark: Json) -> Run:
+    metrics, totals = benchmark["metrics"], benchmark["metrics"]["request_totals"]
+    spec = data.get("config", {}).get("spec", {})
+    backend = spec.get("backend", {})
+    incomplete = totals.get("incomplete", 0)
+    return Run(
+        tool="guidellm",
+        tool_version=data["metadata"]["guidellm_version"],
+        epoch_time=benchmark["start_time"],
+        model=str(backend.get("model") or ""),
+        dataset=_dataset(spec),
+        intent={
+            **_load(benchmark["config"]["strategy"]),
+            "data": spec.get("data"),
+            "constraints": spec.get("constraints"),
+        },
+        completed=totals["successful"],
+        failed=totals["errored"],
+        total_output=_sum(metrics["output_token_count"]),
+        metrics={**_rates(metrics), **_latencies(metrics), "duration_s": benchmark["duration"]},
+        metadata=_metadata(benchmark, totals),
+        warnings=(f"{incomplete} requests were cut off at the end, and are not counted",) if incomplete else (),
+    )
+
+
+def _metadata(benchmark: Json, totals: Json) -> dict[str, Any]:
+    found = {"num_prompts": totals["total"], "total_input": _sum(benchmark["metrics"]["prompt_token_count"])}
+    return {**found, "duration": benchmark["duration"]} if benchmark["duration"] > 0 else found
+
+
+def _dataset(spec: Json) -> str:
+    kinds = [str(part.get("kind", "")) for part in spec.get("data", ()) if isinstance(part, Mapping)]
+    return "synthetic" if kinds == ["synthetic_text"] else ",".join(kinds)
+
+
+def _load(strategy: Json) -> dict[str, Any]:
+    kind = strategy["type_"]
+    rate = strategy.get("rate")
+    if kind in ("throughput", "synchronous") or rate is None:
+        return {"load": {"kind": kind, "max_in_flight": strategy.get("streams", strategy.get("max_concurrency"))}}
+    return {"load": {"kind": kind, "max_in_flight": strategy.get("max_concurrency")}, "qps": rate}
+
+
+def _rates(metrics: Json) -> dict[str, float]:
+    return {ours: metrics[theirs]["successful"]["mean"] for ours, theirs in RATES.items() if metrics.get(theirs)}
+
+
+def _latencies(metrics: Json) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for latency, (theirs, to_ms) in LATENCIES.items():
+        spread = (metrics.get(theirs) or {}).get("successful") or {}
+        if not spread.get("count") or not spread["mean"]:
+            continue  # nothing was measured: its zeros mean nothing
+        found |= {f"{ours}_{latency}_ms": spread[name] * to_ms for name, ours in MOMENTS.items()}
+        found |= {f"{name}_{latency}_ms": spread["percentiles"][name] * to_ms for name in PERCENTILES}
+    return found
+
+
+def _sum(spread: Json) -> int:
+    return round(float(spread["successful"]["total_sum"]))

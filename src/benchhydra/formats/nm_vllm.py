@@ -1,0 +1,100 @@
+"""nm-vllm's ``BenchmarkResult`` (schema 0.0.0): what the Neural Magic benchmarks stored, so that old histories go on.
+
+Its TPOT divides by re-tokenised output tokens, BOS included: about 1/N low, kept with a warning. Its offline token
+throughput counts tokens that were asked for. It wrote a bare NaN where every request failed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from benchhydra.formats import Json, Run, importer
+
+NAMES = {
+    "request_throughput": "request_throughput",
+    "input_throughput": "input_throughput",
+    "output_throughput": "output_throughput",
+    "token_throughput": "total_token_throughput",
+}
+LATENCY = re.compile(r"(mean|median|p90|p99)_(request_latency|ttft_ms|tpot_ms)")
+LATENCIES = {"request_latency": "e2el_ms", "ttft_ms": "ttft_ms", "tpot_ms": "tpot_ms"}
+TPOT_NOTE = "TPOT is divided by re-tokenised output tokens with BOS, as nm-vllm does: about 1 part in N too low"
+#: What its scripts take that identifies a point.
+ARGUMENTS = (
+    "nr_qps_pair_", "num_prompts_", "request_rate_", "num_prompts", "input_len", "output_len", "num_input_tokens",
+    "num_output_tokens", "sparsity", "quantization", "dtype", "max_model_len", "enforce_eager", "best_of", "n",
+)  # fmt: skip
+
+
+def _recognizes(data: Json) -> bool:
+    return {
+        "json_schema_version",
+        "benchmarking_context",
+        "script_name",
+        "metrics",
+    } <= data.keys() and "verdict" not in data
+
+
+@importer("nm-vllm", _recognizes)
+def runs(data: Json) -> Sequence[Run]:
+    """The one run of a result file."""
+    metadata, context = data.get("metadata") or {}, data["benchmarking_context"]
+    completed = metadata.get("completed")
+    metrics = _metrics(data["metrics"])
+    return [
+        Run(
+            tool="nm-vllm",
+            script="throughput" if "throughput" in data["script_name"] else "serving",
+            engine_version=data.get("vllm_version"),
+            epoch_time=data["epoch_time"],
+            model=data["model"],
+            tokenizer=data.get("tokenizer") or "",
+            dataset=data.get("dataset") or "synthetic",
+            tensor_parallel_size=data.get("tensor_parallel_size") or 1,
+            description=data.get("description") or "",
+            intent=_intent(data),
+            completed=completed,
+            failed=metadata["num_prompts"] - completed if completed is not None and "num_prompts" in metadata else 0,
+            total_output=metadata.get("total_output"),
+            metrics=metrics,
+            metadata=_metadata(metadata),
+            environment=_environment(data, context),
+            warnings=(TPOT_NOTE,) if any(key.endswith("tpot_ms") for key in metrics) else (),
+        )
+    ]
+
+
+def _metrics(stored: Json) -> dict[str, float]:
+    found = {}
+    for key, metric in stored.items():
+        match = LATENCY.fullmatch(key)
+        name = f"{match[1]}_{LATENCIES[match[2]]}" if match else NAMES.get(key)
+        if name is not None and metric["value"] is not None:
+            found[name] = float(metric["value"])
+    return found
+
+
+def _metadata(metadata: Json) -> dict[str, Any]:
+    kept = {
+        key: metadata[key] for key in ("num_prompts", "total_input", "request_rate") if metadata.get(key) is not None
+    }
+    return {**kept, "duration": metadata["duration"]} if metadata.get("duration", 0) > 0 else kept
+
+
+def _intent(data: Json) -> dict[str, Any]:
+    arguments = data.get("script_args") or {}
+    kept = {key: arguments[key] for key in ARGUMENTS if arguments.get(key) is not None}
+    return {"script_args": kept, "gpus": {"count": data.get("tensor_parallel_size") or 1}}
+
+
+def _environment(data: Json, context: Json) -> dict[str, Any]:
+    packages = {"python": context.get("python_version"), "torch": context.get("torch_version")}
+    names = context.get("cuda_device_names") or []
+    environment: dict[str, Any] = {"packages": {key: value for key, value in packages.items() if value}}
+    if names:
+        environment["gpus"] = [{"name": name} for name in names]
+    if context.get("torch_cuda_version"):
+        environment["cuda"] = context["torch_cuda_version"]
+    return environment

@@ -1,0 +1,167 @@
+"""``vllm bench serve --save-result``: the flat JSON object that it and ``vllm bench sweep serve`` write, both ways.
+
+Its definitions are ours, with two exceptions: with a chat endpoint it takes the role-only first chunk for a token (so
+TTFT may be early, and ITL has a gap too many: left out), and it writes 0 where nothing was measured (left out).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchhydra.errors import ResultError
+from benchhydra.formats import Json, Run, exporter, importer
+from benchhydra.result import Result
+
+STATISTIC = re.compile(r"(mean|median|std|p\d+)_(ttft|tpot|itl|e2el)_ms")
+RATES = ("request_throughput", "output_throughput", "total_token_throughput", "request_goodput")
+DATE = "%Y%m%d-%H%M%S"
+#: A file has the 50th percentile under two names.
+SAME = {"p50": "median"}
+
+
+def _recognizes(data: Json) -> bool:
+    return {"model_id", "request_throughput", "total_input_tokens", "endpoint_type"} <= data.keys()
+
+
+@importer("vllm bench serve", _recognizes)
+def runs(data: Json) -> Sequence[Run]:
+    """The one run of a result object."""
+    chat = "chat" in str(data["endpoint_type"])
+    metrics = {**_statistics(data), **_request_latency(data)}
+    if chat:
+        metrics = {key: value for key, value in metrics.items() if not key.endswith("_itl_ms")}
+    note = "TTFT may be that of the role-only first chunk, which vllm bench serve takes for a token"
+    return [
+        Run(
+            tool="vllm bench serve",
+            epoch_time=time.mktime(time.strptime(data["date"], DATE)),
+            model=data["model_id"],
+            tokenizer=data.get("tokenizer_id") or "",
+            repeat=int(data.get("run_number") or 0),
+            intent=_intent(data),
+            completed=data["completed"],
+            failed=_failed(data),
+            total_output=data["total_output_tokens"],
+            metrics=metrics,
+            metadata={
+                "num_prompts": data["num_prompts"],
+                "request_rate": data["request_rate"],
+                "total_input": data["total_input_tokens"],
+                **({"duration": data["duration"]} if data["duration"] > 0 else {}),
+            },
+            warnings=(note,) if chat else (),
+        )
+    ]
+
+
+@exporter("vllm")
+def export(results: Sequence[Result], directory: Path) -> list[Path]:
+    """One file a serving result, with the keys of ``--save-result``; what is not known is null or not there."""
+    serving = [result for result in results if result.script == "serving" and result.status != "failed"]
+    if not serving:
+        raise ResultError("no serving result with figures to export as vllm bench serve's JSON")
+    written = []
+    for result in serving:
+        path = directory / f"serve-{result.run_id[:12]}.json"
+        path.write_text(json.dumps(_as_vllm(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def _as_vllm(result: Result) -> dict[str, Any]:
+    known = result.metadata
+    flat: dict[str, Any] = {
+        "date": time.strftime(DATE, time.localtime(result.epoch_time)),
+        "endpoint_type": "openai-chat" if _part(result, "script").get("api") == "chat" else "openai",
+        "backend": "benchhydra",
+        "label": result.description or None,
+        "model_id": result.model,
+        "tokenizer_id": result.tokenizer,
+        "num_prompts": known.get("num_prompts"),
+        "verdict": result.verdict.value,
+        "request_rate": known.get("request_rate"),
+        "burstiness": _part(result, "load").get("burstiness", 1.0),
+        "max_concurrency": _part(result, "load").get("max_in_flight"),
+        "duration": known.get("duration"),
+        "completed": known.get("completed"),
+        "failed": _count(result.value("failed")),
+        "total_input_tokens": known.get("total_input"),
+        "total_output_tokens": known.get("total_output"),
+        **{key: result.value(key) for key in RATES},
+    }
+    flat |= {key: metric.value for key, metric in result.metrics.items() if STATISTIC.fullmatch(key)}
+    return flat
+
+
+def _part(result: Result, name: str) -> Mapping[str, Any]:
+    part = result.config.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _count(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _statistics(data: Json) -> dict[str, float]:
+    found = {key: data[key] for key in RATES if data.get(key) is not None}
+    for key, value in data.items():
+        match = STATISTIC.fullmatch(key)
+        if match and value is not None and _measured(data, match[2]):
+            found[f"{SAME.get(match[1], match[1])}_{match[2]}_ms"] = value
+    if data["duration"] > 0:
+        found |= {"input_throughput": data["total_input_tokens"] / data["duration"], "duration_s": data["duration"]}
+    return found
+
+
+def _measured(data: Json, latency: str) -> bool:
+    """A mean of exactly 0 is written where there was no sample: answers of one token have no TPOT and no ITL."""
+    return bool(data.get(f"mean_{latency}_ms", 1.0))
+
+
+def _request_latency(data: Json) -> dict[str, float]:
+    """Request latency from the raw list, which is there also where its statistics were not asked for."""
+    if "mean_e2el_ms" in data or not data.get("latencies"):
+        return {}
+    answered = _answered(data)
+    if answered is None:
+        return {}
+    latencies_ms = np.asarray(data["latencies"])[answered] * 1e3
+    if not len(latencies_ms):
+        return {}
+    p90, p95, p99 = np.percentile(latencies_ms, (90, 95, 99))
+    return {
+        "mean_e2el_ms": float(latencies_ms.mean()),
+        "median_e2el_ms": float(np.median(latencies_ms)),
+        "std_e2el_ms": float(latencies_ms.std()),
+        "p90_e2el_ms": float(p90),
+        "p95_e2el_ms": float(p95),
+        "p99_e2el_ms": float(p99),
+        "max_e2el_ms": float(latencies_ms.max()),
+    }
+
+
+def _answered(data: Json) -> Any:
+    """Which rows of the lists were answered, shape (n,), or None where the file cannot tell."""
+    if data.get("errors") is not None:
+        return np.array([not error for error in data["errors"]], dtype=bool)
+    return np.ones(len(data["latencies"]), dtype=bool) if not _failed(data) else None
+
+
+def _failed(data: Json) -> int:
+    return int(data["failed"]) if "failed" in data else int(data["num_prompts"]) - int(data["completed"])
+
+
+def _intent(data: Json) -> dict[str, Any]:
+    return {
+        "num_prompts": data["num_prompts"],
+        "qps": data["request_rate"],
+        "load": {"max_in_flight": data.get("max_concurrency"), "burstiness": data.get("burstiness")},
+        "script_args": {"api": "chat" if "chat" in str(data["endpoint_type"]) else "completions"},
+    }

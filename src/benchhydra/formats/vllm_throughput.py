@@ -1,0 +1,34 @@
+"""``vllm bench throughput --output-json``: a flat JSON object. Its token throughput counts prompt and output tokens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from benchhydra.formats import Json, Run, importer
+
+
+def _recognizes(data: Json) -> bool:
+    return {"elapsed_time", "num_requests", "total_num_tokens", "requests_per_second"} <= data.keys()
+
+
+@importer("vllm bench throughput", _recognizes)
+def runs(data: Json) -> Sequence[Run]:
+    """The one run of a result object. The file has no date: the time of reading stands for it."""
+    return [
+        Run(
+            tool="vllm bench throughput",
+            script="throughput",
+            epoch_time=time.time(),
+            model=data.get("model_id") or "",
+            intent={"num_prompts": data["num_requests"]},
+            completed=data["num_requests"],
+            metrics={
+                "request_throughput": data["requests_per_second"],
+                "total_token_throughput": data["tokens_per_second"],
+                "duration_s": data["elapsed_time"],
+            },
+            metadata={"num_prompts": data["num_requests"], "duration": data["elapsed_time"], "request_rate": "inf"},
+            warnings=("the file has no date: the time when it was read stands for it",),
+        )
+    ]
