@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 SLUG_LENGTH = 80
 
@@ -21,15 +20,3 @@ def slug(overrides: Sequence[str]) -> str:
 def _short(override: str) -> str:
     key, separator, value = override.lstrip("+~").partition("=")
     return f"{key.rsplit('.', 1)[-1]}{separator}{value}"
-
-
-def fresh(directory: Path) -> Path:
-    """The directory, or the first of ``NAME-2``, ``NAME-3``, ... that is not there, made now."""
-    for number in range(1, 10_000):
-        candidate = directory if number == 1 else directory.with_name(f"{directory.name}-{number}")
-        try:
-            candidate.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return candidate
-    raise FileExistsError(directory)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,8 @@ def launch_all(kind: str, launch: Launch, jobs: Sequence[GroupJob]) -> Iterator[
 
 
 def _batch(launch: Launch, jobs: Sequence[GroupJob]) -> Iterator[Ended]:
-    try:
+    with suppress(Exception):  # a launcher raises anything; what the groups left behind says what is to be done
         launch([overrides(job) for job in jobs], jobs[0].number)
-    except Exception:  # noqa: BLE001 - a launcher raises anything; what the groups left behind says what is to be done
-        pass
     for job in jobs:
         _, finished = read_journal(job.journal)
         yield ended(job, None) if finished else _alone(launch, job)
@@ -76,9 +75,9 @@ def ended(job: GroupJob, error: Exception | None) -> Ended:
     if finished:
         reason = "the group ended without this point"
     else:
-        reason = f"the group's process ended early: {type(error).__name__}" if error else "the group's process ended early"
-        if error is not None and str(error).strip():
-            reason += f": {str(error).strip().splitlines()[-1]}"
+        reason = "the group's process ended early"
+        if error is not None:
+            reason += f": {type(error).__name__}: {' '.join(str(error).split())[:200]}"
     missing = [_unfinished(point, reason) for point in job.points if point.identity not in seen]
     return Ended(job, (*known, *missing), starts(job.journal))
 

@@ -32,7 +32,7 @@ class Checked:
 
 
 def check(points: Iterable[Sequence[str]], compose: Compose, spec_of: SpecOf, directory: Path) -> Checked:
-    """Compose and check every point, repeats included. Raises BenchhydraError, naming the point, at the first bad one."""
+    """Compose and check every point, repeats included. Raises BenchhydraError, naming the first bad point."""
     planned: dict[Identity, Planned] = {}
     configs: dict[Identity, BenchConfig] = {}
     first: BenchConfig | None = None
@@ -63,9 +63,7 @@ def _repeats(point: Planned, config: BenchConfig, directory: Path) -> Iterator[P
     for repeat in range(config.repeats):
         overrides = (*point.overrides, f"repeat={repeat}")
         place = str(directory / slug(overrides))
-        yield replace(
-            point, overrides=overrides, directory=place, identity=point.identity._replace(repeat=repeat)
-        )
+        yield replace(point, overrides=overrides, directory=place, identity=point.identity._replace(repeat=repeat))
 
 
 def groups(points: Iterable[Planned], order: str, seed: int) -> list[Group]:

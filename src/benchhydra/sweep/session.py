@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from benchhydra.config import BenchConfig
 from benchhydra.errors import BenchhydraError, ConfigError
-from benchhydra.sweep import SWEEP_FILE, Group, Identity, Planned, directories, planning, resume
+from benchhydra.sweep import SWEEP_FILE, Group, Identity, Planned, planning, resume
 from benchhydra.sweep.axes import Axis, expand
 from benchhydra.sweep.compose import Composer
 from benchhydra.sweep.job import FAILURES, JOURNALS, GroupJob, Limits
@@ -52,7 +52,7 @@ class Session:
     def run(self, axes: Sequence[Axis]) -> list[Ended]:
         """Run the sweep. Raises SweepFailed where a point did not end well, ConfigError before anything started."""
         settings = self.master.sweep
-        directory = Path(str(self.master.hydra.sweep.dir)).absolute()
+        directory = self._directory()
         points = expand(axes, OmegaConf.to_container(settings.zip, resolve=True))  # type: ignore[arg-type]
         checked = planning.check(points, self.composer, self.spec_of or _spec_of(), directory)
         directory, results = self._resumed(checked, directory)
@@ -74,12 +74,22 @@ class Session:
         self._say_plan(groups, len(kept))
         return self._conclude(record, jobs, checked.configs)
 
+    def _directory(self) -> Path:
+        """The sweep's directory: as asked for, or a new one where two sweeps began within one second."""
+        directory = Path(str(self.master.hydra.sweep.dir)).absolute()
+        chosen = any(str(override).startswith("hydra.sweep.dir=") for override in self.master.hydra.overrides.hydra)
+        number = 1
+        while not chosen and (directory / SWEEP_FILE).exists():
+            number += 1
+            directory = directory.with_name(f"{directory.name.partition('.')[0]}.{number}")
+        return directory
+
     def _resumed(self, checked: planning.Checked, directory: Path) -> tuple[Path, list[resume.Done]]:
         """Where the sweep goes on, and the results that are there."""
         wish = checked.sweep.resume
         if wish is None:
             if (directory / SWEEP_FILE).exists() and not checked.sweep.plan:
-                raise ConfigError(f"{directory} holds a sweep already", hint=f"sweep.resume={directory} goes on with it")
+                raise ConfigError(f"{directory} holds a sweep", hint=f"sweep.resume={directory} goes on with it")
             return directory, []
         if wish == "auto":
             wanted = {point.identity for point in checked.points}
@@ -90,7 +100,7 @@ class Session:
         else:
             place = Path(wish).absolute()
             if begun(place) is None:
-                raise ConfigError(f"sweep.resume={wish}: no {SWEEP_FILE} is there", hint="sweep.resume=auto finds the newest")
+                raise ConfigError(f"sweep.resume={wish}: no {SWEEP_FILE} is there", hint="sweep.resume=auto")
         return place, resume.found(place)
 
     def _begin(self, directory: Path, points: Sequence[Planned]) -> Record:
@@ -110,7 +120,9 @@ class Session:
         record.write()
         return record
 
-    def _jobs(self, record: Record, groups: Sequence[Group], limits: Limits, versions: tuple[str, ...]) -> list[GroupJob]:
+    def _jobs(
+        self, record: Record, groups: Sequence[Group], limits: Limits, versions: tuple[str, ...]
+    ) -> list[GroupJob]:
         hydra_overrides = tuple(self.master.hydra.overrides.hydra)
         return [
             GroupJob(
@@ -175,8 +187,8 @@ class Session:
             _say(line)
         problem = verdict_line(outcomes)
         if problem:
-            again = f"{_go_on(record)}"
-            raise SweepFailed(f"{record.stopped + ': ' if record.stopped else ''}{problem}", hint=f"go on with: {again}")
+            why = f"{record.stopped}: " if record.stopped else ""
+            raise SweepFailed(f"{why}{problem}", hint=f"go on with: {_go_on(record)}")
 
     def _say_plan(self, groups: Sequence[Group], kept: int) -> None:
         points = sum(len(group.points) for group in groups)

@@ -58,7 +58,7 @@ class BenchhydraSweeper(BasicSweeper):
             values: tuple[str, ...] = (str(override.input_line),)
             if override.is_sweep_override():
                 if not override.is_discrete_sweep():
-                    raise ConfigError(f"{override.input_line}: an interval has no points", hint="range(1,10,2), or 1,3,5")
+                    raise ConfigError(f"{override.input_line}: an interval has no points", hint="range(1,10,2) or 1,3")
                 values = tuple(f"{key}={value}" for value in override.sweep_string_iterator())
             axes[key.lstrip("+")] = Axis(key.lstrip("+"), values)
         return list(axes.values())

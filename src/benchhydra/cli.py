@@ -1,0 +1,121 @@
+"""The program: the first word is a subcommand, or all words are Hydra's. Errors end as one line and an exit code.
+
+Exit codes: 0 all went well, 1 an error or a result that must not be believed, 2 wrong usage of a subcommand,
+130 and 143 after SIGINT and SIGTERM, when everything that was started has been stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import NoReturn
+
+from benchhydra import _cli_arguments, commands
+from benchhydra.errors import BenchhydraError
+
+HELP = ("-h", "--help")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: unwinds like Ctrl-C, so that servers are stopped and results kept."""
+
+
+def main() -> NoReturn:
+    """Run the program on ``sys.argv``, and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the program on these words, and return its exit code."""
+    _handle_signals()
+    work: Callable[[Sequence[str]], int] = _subcommand if words and words[0] in commands.names() else _hydra
+    try:
+        return work(words)
+    except Terminated:
+        return _said("terminated; what was measured is kept", 143)
+    except KeyboardInterrupt:
+        return _said("interrupted; what was measured is kept", 130)
+    except BrokenPipeError:  # benchhydra ... | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except BenchhydraError as error:
+        _traced(error)
+        return _said(str(error), 1)
+
+
+def _subcommand(words: Sequence[str]) -> int:
+    name, *arguments = words
+    command = commands.load(name)
+    summary = (command.__doc__ or "").strip()
+    parser = argparse.ArgumentParser(
+        prog=f"benchhydra {name}", description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(arguments))
+
+
+def _hydra(words: Sequence[str]) -> int:
+    from benchhydra import config, registry
+
+    registry.discover()
+    config.register()
+    if not words or any(word in HELP for word in words):
+        from benchhydra import _cli_help
+
+        sys.stdout.write(_cli_help.text())
+        return 0
+    rewritten = _cli_arguments.rewrite(words)
+    try:
+        _run_hydra(rewritten)
+    except BenchhydraError:
+        raise
+    except Exception as error:  # noqa: BLE001 - Hydra and OmegaConf raise many kinds: each becomes one line here
+        _traced(error)
+        from benchhydra import _cli_errors
+
+        message, hint = _cli_errors.explain(error, words)
+        raise BenchhydraError(message, hint=hint) from error
+    return 0
+
+
+def _run_hydra(words: Sequence[str]) -> None:
+    import hydra
+    from hydra._internal import utils
+
+    from benchhydra.registry import CONF_DIR
+    from benchhydra.sweep.task import task
+
+    before, report = sys.argv, utils.run_and_report
+    sys.argv = [before[0] if before else "benchhydra", *words]
+    utils.run_and_report = lambda function: function()  # Hydra prints traces and exits; errors are ours to tell
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(task)()
+    finally:
+        sys.argv, utils.run_and_report = before, report
+
+
+def _handle_signals() -> None:
+    signal.signal(signal.SIGINT, _on_signal)
+    signal.signal(signal.SIGTERM, _on_signal)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
+    """The first signal unwinds; a second one ends the process at once."""
+    signal.signal(number, signal.SIG_DFL)
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def _said(text: str, code: int) -> int:
+    sys.stderr.write(f"{'error: ' if code == 1 else ''}{text}\n")
+    return code
+
+
+def _traced(error: Exception) -> None:
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        import traceback
+
+        traceback.print_exception(error)
