@@ -224,8 +224,13 @@ def measured(
     if stats.freedom([base, candidate, *others]) + (prior.freedom if prior else 0) < LEAST_FREEDOM:
         return replace(found, note="one run a side, and no history: repeats=5 gives evidence")
     evidence = stats.compare(base, candidate, others, prior)
+    found = replace(found, base=_level(base, evidence), candidate=_level(candidate, evidence))
     lone = len(base) == 1 and len(candidate) == 1
     return with_evidence(found, evidence, Basis.HISTORY if lone else Basis.REPEATS)
+
+
+def _level(logs: Floats, evidence: Evidence) -> float:
+    return math.exp(stats.location(logs, evidence.scale))
 
 
 def with_evidence(found: MetricChange, evidence: Evidence, basis: Basis) -> MetricChange:
@@ -278,9 +283,8 @@ def verdicts(found: Comparison) -> Comparison:
     worse = stats.holm([m.p_worse for m in tested if m.p_worse is not None])
     better = stats.holm([m.p_better for m in tested if m.p_better is not None])
     sure = {id(m): (w < alpha, b < alpha) for m, w, b in zip(tested, worse, better, strict=True)}
-    points = [
-        replace(p, metrics=tuple(_judge(m, *sure.get(id(m), (False, False))) for m in p.metrics)) for p in found.points
-    ]
+    no = (False, False)
+    points = (replace(p, metrics=tuple(_judge(m, *sure.get(id(m), no)) for m in p.metrics)) for p in found.points)
     return replace(found, points=tuple(points))
 
 

@@ -95,9 +95,8 @@ class Gate:
         confirmed: dict[str, set[str]] = {}
         for share in SPENDING:
             limit = share * self.thresholds.alpha / family
-            found = replace(
-                found, points=tuple(self._again(p, rerun) if p.point_key in suspects else p for p in found.points)
-            )
+            points = (self._again(p, rerun) if p.point_key in suspects else p for p in found.points)
+            found = replace(found, points=tuple(points))
             suspects, sure = _sift(found, suspects, limit)
             for key, names in sure.items():
                 confirmed.setdefault(key, set()).update(names)
@@ -151,9 +150,8 @@ class AgainstHistory(Gate):
         if not usable(candidate):
             return replace(old, candidate=tuple(candidate), base=tuple(base), invalid="candidate")
         if len(base) < LEAST_HISTORY:
-            self.notes.append(
-                f"{old.label}: {len(base)} runs of history on {candidate[0].machine}, {LEAST_HISTORY} needed"
-            )
+            machine = candidate[0].machine
+            self.notes.append(f"{old.label}: {len(base)} runs of history on {machine}, {LEAST_HISTORY} needed")
             return replace(old, invalid="base")
         kinds = self.base.kinds | self.candidate.kinds
         found = point(base, candidate, kinds, self.thresholds, Floor([]))
@@ -215,9 +213,8 @@ def _settled(found: Comparison, confirmed: dict[str, set[str]]) -> Comparison:
         return replace(metric, change=Change.UNCLEAR) if metric.change is Change.WORSE else metric
 
     judged = verdicts(found)
-    return replace(
-        judged, points=tuple(replace(p, metrics=tuple(settle(p, m) for m in p.metrics)) for p in judged.points)
-    )
+    points = (replace(p, metrics=tuple(settle(p, m) for m in p.metrics)) for p in judged.points)
+    return replace(judged, points=tuple(points))
 
 
 def _same_machine(found: Comparison, notes: list[str]) -> Comparison:

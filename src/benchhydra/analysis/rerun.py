@@ -24,7 +24,7 @@ Rerun = Callable[[Run, int], list[Run]]
 
 
 def overrides_of(run: Run) -> list[str] | None:
-    """The command-line overrides that make a run's point, from its result or its sweep; None where nobody wrote them."""
+    """The overrides that make a run's point, from its result or its sweep; None where nobody wrote them."""
     if run.directory is None:
         return None
     found = _from_result(run.directory) or _from_sweep(run.directory)
