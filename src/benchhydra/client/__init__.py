@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 
 APIS = {"completions": "/v1/completions", "chat": "/v1/chat/completions"}
 
+_LENGTH = b"\r\nContent-Length: "
+_PROMPTS = (b'"prompt":', b'"messages":')
+#: Beyond this many different beginnings, sharing them saves nothing: requests are kept whole.
+_MAX_BEGINNINGS = 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
@@ -23,19 +28,68 @@ class Endpoint:
 
 @dataclass(kw_only=True)
 class Requests:
-    """Whole requests as bytes, prepared before the window: request i is ``blob[offsets[i]:offsets[i + 1]]``."""
+    """Whole requests, prepared before the window. ``whole(i)`` is what goes onto the wire.
 
-    blob: bytearray = field(default_factory=bytearray)
-    offsets: array[int] = field(default_factory=lambda: array("q", [0]))
-    prompt_tokens: array[int] = field(default_factory=lambda: array("i"))
-    output_tokens: array[int] = field(default_factory=lambda: array("i"))
+    What all requests begin with (head, sampling parameters) is kept once: ``beginnings[beginning[i]]`` is the bytes
+    before and after the value of Content-Length, ``blob[offsets[i]:offsets[i + 1]]`` is the request's own rest.
+    """
+
+    blob: bytearray = field(default_factory=bytearray, repr=False)
+    offsets: array[int] = field(default_factory=lambda: array("q", [0]), repr=False)
+    beginning: array[int] = field(default_factory=lambda: array("i"), repr=False)
+    beginnings: list[tuple[bytes, bytes]] = field(default_factory=list, repr=False)
+    prompt_tokens: array[int] = field(default_factory=lambda: array("i"), repr=False)
+    output_tokens: array[int] = field(default_factory=lambda: array("i"), repr=False)
+    _index: dict[tuple[bytes, bytes], int] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def add(self, request: bytes, prompt_tokens: int, output_tokens: int) -> None:
         """Append one whole request (head and body)."""
-        self.blob += request
+        before, after, rest = _split(request)
+        index = self._index.get((before, after), -1)
+        if index < 0 and before and len(self.beginnings) < _MAX_BEGINNINGS:
+            index = self._index[before, after] = len(self.beginnings)
+            self.beginnings.append((before, after))
+        self.beginning.append(index)
+        self.blob += rest if index >= 0 else request
         self.offsets.append(len(self.blob))
         self.prompt_tokens.append(prompt_tokens)
         self.output_tokens.append(output_tokens)
+
+    def whole(self, i: int) -> bytes:
+        """Request i as it goes onto the wire."""
+        rest = bytes(self.blob[self.offsets[i] : self.offsets[i + 1]])
+        index = self.beginning[i]
+        if index < 0:
+            return rest
+        before, after = self.beginnings[index]
+        # the head ends with an empty line: 4 bytes of ``after`` are not of the body
+        return b"%b%d%b%b" % (before, len(after) - 4 + len(rest), after, rest)
+
+    def deal(self, part: int, parts: int) -> Requests:
+        """Every ``parts``-th request from ``part`` on."""
+        dealt = Requests(beginnings=self.beginnings, _index=self._index)
+        for i in range(part, len(self), parts):
+            dealt.blob += self.blob[self.offsets[i] : self.offsets[i + 1]]
+            dealt.offsets.append(len(dealt.blob))
+        dealt.beginning = self.beginning[part::parts]
+        dealt.prompt_tokens = self.prompt_tokens[part::parts]
+        dealt.output_tokens = self.output_tokens[part::parts]
+        return dealt
+
+
+def _split(request: bytes) -> tuple[bytes, bytes, bytes]:
+    """(before the length's value, from there to the prompt, the prompt and what follows); ("", "", all) if not.
+
+    A quoted key cannot occur inside a JSON string (its quotes would be escaped), and any cut would be right anyway.
+    """
+    body = request.find(b"\r\n\r\n")
+    length = request.rfind(_LENGTH, 0, body)
+    if body < 0 or length < 0 or request[length + len(_LENGTH) : body] != b"%d" % (len(request) - body - 4):
+        return b"", b"", request
+    cut = max(request.find(key, body) for key in _PROMPTS)
+    if cut < 0:
+        return b"", b"", request
+    return request[: length + len(_LENGTH)], request[body:cut], request[cut:]

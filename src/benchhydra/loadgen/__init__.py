@@ -8,12 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.client import Endpoint, Requests
+from benchhydra.progress import Progress
 from benchhydra.records import Records
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to send and when. offsets_s: seconds from the start, shape (n,), not decreasing."""
+    """What to send and when. offsets_s: seconds from the start, shape (n,), not decreasing.
+
+    Where all offsets are equal and ``max_in_flight`` is given, the load is a closed loop: a request is scheduled when
+    one before it makes room. In all other cases it is scheduled at its offset, and waiting for room counts as waiting.
+    """
 
     endpoint: Endpoint
     requests: Requests
@@ -22,7 +27,14 @@ class Plan:
     timeout_s: float = 600.0  # of one request, from its sending
     ignore_eos: bool = True
     processes: str = "auto"
+    executor: str = "local"  # or "ray": the client processes are tasks of a Ray cluster
+    ray_address: str | None = None  # None: RAY_ADDRESS, or else a local Ray
     keep_text: bool = False
+
+    @property
+    def closed_loop(self) -> bool:
+        """Whether answers, not the schedule, say when to send."""
+        return self.max_in_flight is not None and bool(self.offsets_s[-1] <= self.offsets_s[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +43,22 @@ class Driven:
 
     records: Records
     interrupted: bool = False
-    client_cpu_share: float | None = None
+    client_cpu_share: float | None = None  # CPU seconds a wall second, of the busiest process
     loop_stall_p99_ms: float | None = None
     loop_stall_max_ms: float | None = None
+    client_lag_p99_ms: float | None = None  # lateness of the client's own: waiting for max_in_flight is not in it
     processes: int = 1
     texts: tuple[str, ...] | None = None  # generated texts by row, with keep_text
+    clock_offsets_ns: tuple[int, ...] = ()  # of other hosts' clocks against ours, taken out of the rows
+    clock_error_ns: int | None = None  # bound of the error of these offsets
+    lost_processes: tuple[str, ...] = ()  # what became of client processes that brought no rows
+
+
+def drive(plan: Plan, progress: Progress) -> Driven:
+    """Send a plan and wait for all answers. Failed requests are rows; a signal ends it with what there is so far.
+
+    Raises EngineError where no client process brought rows, ConfigError for ``processes`` or ``executor`` of no sense.
+    """
+    from benchhydra.loadgen.driver import drive as run
+
+    return run(plan, progress)

@@ -1,0 +1,138 @@
+"""One connection: the asyncio.Protocol that stamps what comes in. One clock reading a packet, no object a token.
+
+A request's bytes go straight to the socket (over TLS through the transport), so that ``sent_ns`` is the moment before
+the system call, not the moment before a queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from array import array
+from time import monotonic_ns
+from typing import Protocol, cast
+
+from benchhydra.client.parser import Answer
+from benchhydra.records import NEVER, Status
+
+_ZERO = array("f", [0.0])
+
+
+class Owner(Protocol):
+    """Who wants to know about connections."""
+
+    def finished(self, connection: Connection, now_ns: int) -> None:
+        """The connection's request has ended, one way or another."""
+
+    def gone(self, connection: Connection) -> None:
+        """An idle connection was closed."""
+
+
+class Connection(asyncio.Protocol):
+    """A keep-alive connection that carries one request at a time: ``row`` of it, or -1."""
+
+    def __init__(self, owner: Owner, sock: socket.socket, *, stream: bool, keep_text: bool, tls: bool) -> None:
+        self.answer = Answer(stream=stream, keep_text=keep_text)
+        self.gaps_ns = array("f")
+        self.row = -1
+        self.sent_ns = self.first_byte_ns = self.first_ns = self.last_ns = NEVER
+        self.idle_since_ns = 0
+        self.open = False
+        self._owner = owner
+        self._sock = sock
+        self._tls = tls
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self.open = True
+
+    def usable(self) -> bool:
+        """Whether an idle connection is still open and silent: asked of the kernel, which knows first."""
+        if not self.open:
+            return False
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def send(self, row: int, request: bytes) -> None:
+        """Send a request. What becomes of it is told to the owner, once."""
+        self.row = row
+        self.answer.begin()
+        self.first_byte_ns = self.first_ns = self.last_ns = NEVER
+        del self.gaps_ns[:]
+        self.sent_ns = monotonic_ns()
+        try:
+            self._write(request)
+        except OSError as error:
+            self.answer.end(describe(error))
+            self._finish(monotonic_ns())
+
+    def _write(self, request: bytes) -> None:
+        assert self._transport is not None
+        written = 0
+        if not self._tls:
+            try:
+                written = self._sock.send(request)
+            except (BlockingIOError, InterruptedError):
+                written = 0
+        if written < len(request):
+            self._transport.write(request[written:])
+
+    def data_received(self, data: bytes) -> None:
+        now_ns = monotonic_ns()
+        if self.row < 0:
+            self.close()  # nobody asked
+            return
+        if self.first_byte_ns < 0:
+            self.first_byte_ns = now_ns
+        answer = self.answer
+        chunks = answer.feed(data)
+        if chunks:
+            if self.last_ns >= 0:
+                self.gaps_ns.append(now_ns - self.last_ns)
+            else:
+                self.first_ns = now_ns
+            self.last_ns = now_ns
+            if chunks > 1:  # they came at the same moment
+                self.gaps_ns.extend(_ZERO * (chunks - 1))
+        if answer.complete:
+            self._finish(now_ns)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+        if self.row < 0:
+            self._owner.gone(self)
+            return
+        self.answer.end(describe(exc) if exc else "")
+        self._finish(monotonic_ns())
+
+    def give_up(self, status: Status, text: str) -> None:
+        """End the request that is under way: timed out or cancelled."""
+        self.answer.status, self.answer.error = status, text
+        self.answer.complete, self.answer.keep_alive = True, False
+        self._finish(monotonic_ns())
+
+    def close(self) -> None:
+        """Close now, without a word to anybody."""
+        self.open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _finish(self, now_ns: int) -> None:
+        if not self.answer.keep_alive:
+            self.close()
+        self._owner.finished(self, now_ns)
+
+
+def describe(error: BaseException) -> str:
+    """A system error as its name and text."""
+    if isinstance(error, OSError) and error.errno is not None:
+        name = errno.errorcode.get(error.errno, "")
+        return f"{name} ({error.strerror})" if name else str(error)
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,52 @@
+"""Timers of the kernel's own precision: the event loop's are rounded to a millisecond."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import struct
+from collections.abc import Callable
+
+from benchhydra.records import NEVER
+
+_CLOCK_MONOTONIC = 1
+_ABSOLUTE = 1
+_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC  # the values of TFD_NONBLOCK and TFD_CLOEXEC
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Timer:
+    """A timerfd on CLOCK_MONOTONIC that calls back in the loop, at absolute times."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+        self._fd = _checked(_libc.timerfd_create(_CLOCK_MONOTONIC, _FLAGS))
+        self._loop = loop
+        self._callback = callback
+        loop.add_reader(self._fd, self._fired)
+
+    def at(self, when_ns: int, every_ns: int = 0) -> None:
+        """Fire at a time (at once if it has passed), and then periodically where ``every_ns`` is given."""
+        spec = struct.pack("qqqq", *divmod(every_ns, 1_000_000_000), *divmod(max(1, when_ns), 1_000_000_000))
+        _checked(_libc.timerfd_settime(self._fd, _ABSOLUTE, spec, None))
+
+    def close(self) -> None:
+        """Stop and free it."""
+        if self._fd != NEVER:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = NEVER
+
+    def _fired(self) -> None:
+        try:
+            os.read(self._fd, 8)
+        except BlockingIOError:
+            return  # it was set anew between firing and now
+        self._callback()
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result

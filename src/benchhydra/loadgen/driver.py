@@ -1,0 +1,149 @@
+"""``drive``: a plan in, rows out. Decides how many processes send it, and puts their rows together."""
+
+from __future__ import annotations
+
+import math
+import os
+from array import array
+from collections.abc import Sequence
+from time import monotonic_ns
+
+import numpy as np
+
+from benchhydra.loadgen import Driven, Plan
+from benchhydra.loadgen.local import send_here
+from benchhydra.loadgen.pulse import p99_ms
+from benchhydra.loadgen.sender import Count, Sent, Share
+from benchhydra.progress import Progress
+from benchhydra.records import Records
+
+#: Chunks a second that one process takes without being late: less than half of what it can take when it may be late.
+CHUNKS_PER_PROCESS = 60_000
+#: A chunk a stream in this time is assumed where the schedule says nothing about the rate.
+_ASSUMED_CHUNKS_PER_STREAM = 100
+
+
+def drive(plan: Plan, progress: Progress) -> Driven:
+    """Send a plan and wait for all answers. See ``benchhydra.loadgen.drive``."""
+    parts = min(processes_for(plan), max(1, len(plan.requests)))
+    report = Reporter(plan, progress, parts)
+    if plan.executor == "ray":
+        from benchhydra.loadgen.cluster import send_on_ray
+
+        return send_on_ray(plan, shares(plan, parts), report)
+    if parts == 1:
+        (share,) = shares(plan, 1)
+        return merge(plan, [send_here(share, lambda count: report(0, count))])
+    from benchhydra.loadgen.processes import send_in_processes
+
+    sent, lost = send_in_processes(shares(plan, parts), report)
+    return merge(plan, sent, lost_processes=lost)
+
+
+def processes_for(plan: Plan) -> int:
+    """How many client processes. Raises ConfigError where ``processes`` or ``executor`` says nothing of sense."""
+    from benchhydra.errors import ConfigError
+
+    if plan.executor not in ("local", "ray"):
+        raise ConfigError(f"load.executor={plan.executor} is not known", hint="load.executor=local, or ray")
+    if plan.processes != "auto":
+        if not plan.processes.isdigit() or int(plan.processes) < 1:
+            raise ConfigError(f"load.processes={plan.processes} is not a number", hint="load.processes=auto, or 2")
+        return int(plan.processes)
+    cores = len(os.sched_getaffinity(0))
+    return max(1, min(math.ceil(_expected_chunks_per_s(plan) / CHUNKS_PER_PROCESS), cores - 1))
+
+
+def _expected_chunks_per_s(plan: Plan) -> float:
+    count = len(plan.requests)
+    span_s = float(plan.offsets_s[-1] - plan.offsets_s[0]) if count else 0.0
+    if span_s > 0 and plan.endpoint.stream:
+        return sum(plan.requests.output_tokens) / span_s
+    return (plan.max_in_flight or count) * _ASSUMED_CHUNKS_PER_STREAM if plan.endpoint.stream else 0.0
+
+
+def shares(plan: Plan, parts: int) -> list[Share]:
+    """The plan dealt out: every parts-th request to each, and as even a part of max_in_flight as there is."""
+    limits: Sequence[int | None] = [None] * parts
+    if plan.max_in_flight is not None:
+        parts = min(parts, plan.max_in_flight)
+        limits = [plan.max_in_flight // parts + (part < plan.max_in_flight % parts) for part in range(parts)]
+    return [
+        Share(
+            endpoint=plan.endpoint,
+            requests=plan.requests if parts == 1 else plan.requests.deal(part, parts),
+            offsets_s=plan.offsets_s[part::parts],
+            max_in_flight=limits[part],
+            closed_loop=plan.closed_loop if len(plan.offsets_s) else False,
+            timeout_s=plan.timeout_s,
+            ignore_eos=plan.ignore_eos,
+            keep_text=plan.keep_text,
+        )
+        for part in range(parts)
+    ]
+
+
+def merge(
+    plan: Plan,
+    sent: list[Sent],
+    *,
+    lost_processes: tuple[str, ...] = (),
+    clock_offsets_ns: tuple[int, ...] = (),
+    clock_error_ns: int | None = None,
+) -> Driven:
+    """One account of what all processes did."""
+    records = sent[0].records if len(sent) == 1 else Records.concat([part.records for part in sent])
+    stalls, lags = array("f"), array("f")
+    for part in sent:
+        stalls += part.stalls_ns
+        lags += part.lags_ns
+    busy = [part.cpu_share for part in sent if part.cpu_share is not None]
+    return Driven(
+        records=records,
+        interrupted=any(part.interrupted for part in sent),
+        client_cpu_share=max(busy, default=None),
+        loop_stall_p99_ms=p99_ms(stalls),
+        loop_stall_max_ms=max(stalls) / 1e6 if stalls else None,
+        client_lag_p99_ms=p99_ms(lags),
+        processes=len(sent) + len(lost_processes),
+        texts=_texts(sent) if plan.keep_text else None,
+        lost_processes=lost_processes,
+        clock_offsets_ns=clock_offsets_ns,
+        clock_error_ns=clock_error_ns,
+    )
+
+
+def _texts(sent: list[Sent]) -> tuple[str, ...]:
+    """In the order of the merged rows."""
+    texts = [text for part in sent for text in part.texts]
+    order = np.argsort(np.concatenate([part.records.scheduled_ns for part in sent]), kind="stable")
+    return tuple(texts[i] for i in order)
+
+
+class Reporter:
+    """Adds up what the processes say, and tells the progress a few times a second."""
+
+    def __init__(self, plan: Plan, progress: Progress, parts: int) -> None:
+        self._progress = progress
+        self._total = len(plan.requests)
+        self._last_s = float(plan.offsets_s[-1]) if self._total and not plan.closed_loop else None
+        self._counts = [Count() for _ in range(parts)]
+        self._started_ns = self._told_ns = monotonic_ns()
+
+    def __call__(self, part: int, count: Count) -> None:
+        self._counts[part] = count
+        now_ns = monotonic_ns()
+        if part == 0 and now_ns - self._told_ns > 200_000_000:
+            self._told_ns = now_ns
+            self._tell((now_ns - self._started_ns) / 1e9)
+
+    def _tell(self, elapsed_s: float) -> None:
+        done = sum(count.done for count in self._counts)
+        seen = sum(count.ttft_count for count in self._counts)
+        ttft_ms = sum(count.ttft_sum_ns for count in self._counts) / seen / 1e6 if seen else None
+        rate = done / elapsed_s if elapsed_s > 0 else None
+        left_s = (self._total - done) / rate if rate else None
+        if self._last_s is not None:
+            left_s = max(0.0, self._last_s - elapsed_s)
+        failed = sum(count.failed for count in self._counts)
+        self._progress.requests(done, self._total, failed, rate, ttft_ms, left_s)

@@ -1,0 +1,159 @@
+"""Several client processes on this machine: started, told one common start, listened to, ended."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic_ns
+from types import FrameType
+from typing import IO
+
+import msgspec
+
+from benchhydra.loadgen.child import frame
+from benchhydra.loadgen.sender import Count, Sent, Share
+from benchhydra.loadgen.wire import pack_share, unpack_sent
+
+_LEAD_NS = 20_000_000
+_HEAD = 9
+
+
+class _Child:
+    """One client process and what it has said so far."""
+
+    def __init__(self, share: Share) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchhydra.loadgen.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C in the terminal is for us alone
+        )
+        self.sent: Sent | None = None
+        self.ready = self.over = False
+        self._heard = bytearray()
+        self.tell(frame(b"S", pack_share(share)))
+
+    @property
+    def out(self) -> IO[bytes]:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    def tell(self, said: bytes) -> None:
+        """Say something. A child that is gone is noticed where it is listened to."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(said)
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return
+
+    def listen(self) -> Iterator[tuple[bytes, bytes]]:
+        """The frames that have come."""
+        data = os.read(self.out.fileno(), 1 << 20)
+        self.over = not data
+        self._heard += data
+        while len(self._heard) >= _HEAD:
+            end = _HEAD + int.from_bytes(self._heard[1:_HEAD], "little")
+            if len(self._heard) < end:
+                return
+            yield bytes(self._heard[:1]), bytes(self._heard[_HEAD:end])
+            del self._heard[:end]
+
+    def end(self) -> int:
+        """Wait for its end, which the end of its input brings about. Returns its exit code."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    continue
+        try:
+            return self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+def send_in_processes(shares: list[Share], report: Callable[[int, Count], None]) -> tuple[list[Sent], tuple[str, ...]]:
+    """Send each share in a process of its own. Returns what came, and a sentence for each process that brought nothing.
+
+    Raises EngineError where no process brought anything.
+    """
+    from benchhydra.errors import EngineError
+
+    children = [_Child(share) for share in shares]
+    codes: list[int] = []
+    try:
+        with _stopping(children), selectors.DefaultSelector() as selector:
+            for part, child in enumerate(children):
+                selector.register(child.out, selectors.EVENT_READ, part)
+            _hear(children, selector, report, lambda child: child.ready)
+            go = frame(b"G", b"%d" % (monotonic_ns() + _LEAD_NS))
+            for child in children:
+                child.tell(go)
+            _hear(children, selector, report, lambda child: child.sent is not None)
+    finally:
+        codes = [child.end() for child in children]
+    lost = tuple(
+        f"client process {part} ended with exit code {code} and brought no rows"
+        for part, (child, code) in enumerate(zip(children, codes, strict=True))
+        if child.sent is None
+    )
+    sent = [child.sent for child in children if child.sent is not None]
+    if not sent:
+        raise EngineError("; ".join(lost), hint="load.processes=1")
+    return sent, lost
+
+
+def _hear(
+    children: list[_Child],
+    selector: selectors.BaseSelector,
+    report: Callable[[int, Count], None],
+    enough: Callable[[_Child], bool],
+) -> None:
+    """Listen until each child has said enough, or is gone."""
+    while not all(child.over or enough(child) for child in children):
+        for key, _ in selector.select():
+            child = children[key.data]
+            for kind, body in child.listen():
+                _take(child, key.data, kind, body, report)
+            if child.over:
+                selector.unregister(child.out)
+
+
+def _take(child: _Child, part: int, kind: bytes, body: bytes, report: Callable[[int, Count], None]) -> None:
+    if kind == b"R":
+        child.ready = True
+    elif kind == b"P":
+        done, failed, ttft_sum_ns, ttft_count = msgspec.msgpack.decode(body)
+        report(part, Count(done=done, failed=failed, ttft_sum_ns=ttft_sum_ns, ttft_count=ttft_count))
+    elif kind == b"D":
+        child.sent = unpack_sent(body)
+
+
+@contextmanager
+def _stopping(children: list[_Child]) -> Iterator[None]:
+    """The first SIGINT or SIGTERM stops the children in order; a second one raises KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = (signal.SIGINT, signal.SIGTERM)
+
+    def first(number: int, at: FrameType | None) -> None:
+        for name in names:
+            signal.signal(name, signal.default_int_handler)
+        for child in children:
+            child.tell(frame(b"X"))
+
+    before = {name: signal.signal(name, first) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler if handler is not None else signal.SIG_DFL)

@@ -1,0 +1,51 @@
+"""What the client knows about itself: how late its event loop is, and how busy its process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from array import array
+from collections.abc import Callable
+from time import monotonic_ns
+
+import numpy as np
+
+from benchhydra.loadgen.clock import Timer
+
+PERIOD_NS = 20_000_000
+
+
+class Pulse:
+    """A timer that should fire every 20 ms. Each beat that was missed counts with its own lateness."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, beat: Callable[[int], None]) -> None:
+        self.late_ns = array("f")
+        self._beat = beat
+        self._next_ns = self._start_ns = 0
+        self._cpu_s = 0.0
+        self._timer = Timer(loop, self._fired)
+
+    def start(self, start_ns: int) -> None:
+        """Beat from the start of the window on."""
+        self._start_ns = start_ns
+        self._next_ns = start_ns + PERIOD_NS
+        self._cpu_s = time.process_time()
+        self._timer.at(self._next_ns, PERIOD_NS)
+
+    def _fired(self) -> None:
+        now_ns = monotonic_ns()
+        while self._next_ns <= now_ns:
+            self.late_ns.append(now_ns - self._next_ns)
+            self._next_ns += PERIOD_NS
+        self._beat(now_ns)
+
+    def stop(self) -> float | None:
+        """Stop beating. Returns CPU seconds a wall second since the start; None where it had not begun."""
+        self._timer.close()
+        wall_s = (monotonic_ns() - self._start_ns) / 1e9
+        return (time.process_time() - self._cpu_s) / wall_s if self._start_ns and wall_s > 0 else None
+
+
+def p99_ms(values_ns: array[float]) -> float | None:
+    """The 99th percentile in ms; None of nothing."""
+    return float(np.percentile(np.frombuffer(values_ns, np.float32), 99)) / 1e6 if values_ns else None

@@ -1,0 +1,80 @@
+"""Shares and what came of them as bytes: columns go between processes and hosts as they lie in memory, never pickled."""
+
+from __future__ import annotations
+
+import dataclasses
+from array import array
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from benchhydra.client import Endpoint, Requests
+from benchhydra.loadgen.sender import Sent, Share
+from benchhydra.records import COUNTS, TIMES, Records
+
+_COLUMNS = {name: np.int64 for name in (*TIMES, "gap_offsets")} | {name: np.int32 for name in COUNTS}
+_PLAIN = ("max_in_flight", "closed_loop", "timeout_s", "ignore_eos", "keep_text")
+_ARRAYS = {"offsets": "q", "beginning": "i", "prompt_tokens": "i", "output_tokens": "i"}
+
+
+def pack_share(share: Share) -> bytes:
+    """A share as bytes. It holds the endpoint's headers: it goes through pipes, never into files."""
+    requests = share.requests
+    arrays = {name: getattr(requests, name).tobytes() for name in _ARRAYS}
+    packed = {name: getattr(share, name) for name in _PLAIN} | {
+        "endpoint": dataclasses.asdict(share.endpoint),
+        "offsets_s": share.offsets_s.astype(np.float64).tobytes(),
+        "requests": {"blob": bytes(requests.blob), "beginnings": requests.beginnings, **arrays},
+    }
+    return msgspec.msgpack.encode(packed)
+
+
+def unpack_share(data: bytes) -> Share:
+    """What ``pack_share`` packed."""
+    packed: dict[str, Any] = msgspec.msgpack.decode(data)
+    raw = packed["requests"]
+    requests = Requests(
+        blob=bytearray(raw["blob"]), beginnings=[(before, after) for before, after in raw["beginnings"]]
+    )
+    for name, code in _ARRAYS.items():
+        setattr(requests, name, array(code, raw[name]))
+    return Share(
+        endpoint=Endpoint(**packed["endpoint"]),
+        requests=requests,
+        offsets_s=np.frombuffer(packed["offsets_s"], np.float64),
+        **{name: packed[name] for name in _PLAIN},
+    )
+
+
+def pack_sent(sent: Sent) -> bytes:
+    """Rows and what goes with them, as bytes."""
+    records = sent.records
+    packed = {
+        "columns": {name: getattr(records, name).astype(kind).tobytes() for name, kind in _COLUMNS.items()},
+        "gaps_ns": records.gaps_ns.astype(np.float32).tobytes(),
+        "errors": records.errors,
+        "stalls_ns": sent.stalls_ns.tobytes(),
+        "lags_ns": sent.lags_ns.tobytes(),
+        "interrupted": sent.interrupted,
+        "cpu_share": sent.cpu_share,
+        "texts": sent.texts,
+    }
+    return msgspec.msgpack.encode(packed)
+
+
+def unpack_sent(data: bytes, offset_ns: int = 0) -> Sent:
+    """What ``pack_sent`` packed. ``offset_ns`` is taken off all times that have been: the sender's clock less ours."""
+    packed: dict[str, Any] = msgspec.msgpack.decode(data)
+    columns = {name: np.frombuffer(packed["columns"][name], kind) for name, kind in _COLUMNS.items()}
+    for name in TIMES if offset_ns else ():
+        columns[name] = np.where(columns[name] >= 0, columns[name] - offset_ns, columns[name])
+    gaps = np.frombuffer(packed["gaps_ns"], np.float32)
+    return Sent(
+        records=Records(**columns, gaps_ns=gaps, errors=tuple(packed["errors"])),
+        interrupted=packed["interrupted"],
+        cpu_share=packed["cpu_share"],
+        stalls_ns=array("f", packed["stalls_ns"]),
+        lags_ns=array("f", packed["lags_ns"]),
+        texts=tuple(packed["texts"]),
+    )

@@ -1,0 +1,165 @@
+"""The parser over every split of real and broken streams."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchhydra.client.parser import Answer
+from benchhydra.records import Status
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def chunk(text: str, **more: Any) -> bytes:
+    return json.dumps({"id": "c-1", "choices": [{"index": 0, "text": text, "finish_reason": None}], **more}).encode()
+
+
+def delta(**fields: Any) -> bytes:
+    return json.dumps({"id": "c-1", "choices": [{"index": 0, "delta": fields}]}).encode()
+
+
+def usage(prompt: int, output: int) -> bytes:
+    counts = {"prompt_tokens": prompt, "completion_tokens": output}
+    return json.dumps({"id": "c-1", "choices": [], "usage": counts}).encode()
+
+
+def stream(*events: bytes, newline: bytes = b"\n") -> bytes:
+    return b"".join(b"data: " + event + newline * 2 for event in events)
+
+
+def chunked(*bodies: bytes) -> bytes:
+    return HEAD + b"".join(b"%x\r\n%b\r\n" % (len(body), body) for body in bodies) + b"0\r\n\r\n"
+
+
+def each(*events: bytes, newline: bytes = b"\n") -> bytes:
+    """One HTTP chunk an event, as servers write them."""
+    return chunked(*(stream(event, newline=newline) for event in events))
+
+
+def facts(answer: Answer) -> tuple[Any, ...]:
+    return answer.chunks, answer.complete, answer.status, answer.prompt_tokens, answer.output_tokens, answer.texts
+
+
+def fed(*parts: bytes, end: str | None = None, **options: bool) -> Answer:
+    answer = Answer(**options)
+    counted = sum(answer.feed(part) for part in parts)
+    if end is not None:
+        answer.end(end)
+    assert counted == answer.chunks
+    return answer
+
+
+D = b"[DONE]"
+CASES: dict[str, tuple[bytes, int, Status | None]] = {
+    "completions": (each(chunk(" a"), chunk(" b"), chunk(" c"), usage(5, 3), D), 3, None),
+    "empty texts": (each(chunk(""), chunk(" b"), chunk(""), chunk(" c"), usage(5, 2), D), 2, None),
+    "role first": (
+        each(delta(role="assistant", content=""), delta(content="x"), delta(content="y"), delta(), D),
+        2,
+        None,
+    ),
+    "reasoning": (each(delta(reasoning_content="x"), delta(reasoning="y"), delta(content="z"), D), 3, None),
+    "crlf": (each(chunk(" a"), chunk(" b"), D, newline=b"\r\n"), 2, None),
+    "cr": (each(chunk(" a"), chunk(" b"), D, newline=b"\r"), 2, None),
+    "one body": (chunked(stream(chunk(" a"), chunk(" b"), chunk(" c"), D)), 3, None),
+    "event over bodies": (
+        chunked(stream(chunk(" a"), chunk(" b"))[:-20], stream(chunk(" b"))[-20:] + stream(D)),
+        2,
+        None,
+    ),
+    "comments": (chunked(b": ping\n\n", stream(chunk(" a")), b":\n\n", stream(chunk(" b")), stream(D)), 2, None),
+    "multi-line data": (chunked(b'data: {"choices":\ndata: [{"text": "a"}]}\n\n', stream(D)), 1, None),
+    "no blank after done": (chunked(stream(chunk(" a")), b"data: [DONE]"), 1, None),
+    "error event": (each(chunk(" a"), b'{"error": {"message": "out of memory"}}', D), 1, Status.ERROR_EVENT),
+    "not json": (each(chunk(" a"), b"{broken", D), 1, Status.MALFORMED),
+    "not an object": (each(b"[1]", D), 0, Status.MALFORMED),
+    "no events": (chunked(b'{"hello": 1}'), 0, Status.MALFORMED),
+    "early end": (each(chunk(" a"), chunk(" b")), 2, Status.EARLY_END),
+    "empty": (chunked(), 0, Status.EARLY_END),
+    "404": (b'HTTP/1.1 404 Not Found\r\ncontent-length: 23\r\n\r\n{"error":{"message":1}}', 0, Status.HTTP_4XX),
+    "503": (b"HTTP/1.1 503 Busy\r\ncontent-length: 4\r\n\r\nbusy", 0, Status.HTTP_5XX),
+    "redirect": (b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n", 0, Status.MALFORMED),
+    "continue first": (b"HTTP/1.1 100 Continue\r\n\r\n" + each(chunk("a"), D), 1, None),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_two_way_split_gives_the_same(name: str) -> None:
+    data, chunks, status = CASES[name]
+    whole = fed(data)
+    assert (whole.chunks, whole.complete, whole.status) == (chunks, True, status)
+    for at in range(1, len(data)):
+        assert facts(fed(data[:at], data[at:])) == facts(whole), at
+
+
+@given(st.data(), st.sampled_from(sorted(CASES)), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_any_split_gives_the_same(data: st.DataObject, name: str, keep_text: bool) -> None:
+    raw = CASES[name][0]
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(raw) - 1), max_size=30)))
+    parts = [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
+    assert facts(fed(*parts, keep_text=keep_text)) == facts(fed(raw, keep_text=keep_text))
+
+
+@given(st.lists(st.text(max_size=8), min_size=1, max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_counts_and_texts_are_those_of_the_json(texts: list[str]) -> None:
+    raw = each(*(chunk(text) for text in texts), D)
+    assert fed(raw).chunks == sum(bool(text) for text in texts)
+    assert "".join(fed(raw, keep_text=True).texts) == "".join(texts)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_garbage_never_raises_and_is_never_ok(garbage: bytes) -> None:
+    for answer in (
+        fed(garbage, end=""),
+        fed(HEAD + garbage, end=""),
+        fed(chunked(b"data: " + garbage, b"\n\n"), end=""),
+    ):
+        assert answer.complete
+        assert answer.status is not None or answer.output_tokens == -1
+
+
+@pytest.mark.parametrize("end", ["", "ECONNRESET"])
+def test_a_cut_connection_is_a_reset(end: str) -> None:
+    raw = each(chunk(" a"), chunk(" b"), D)
+    for at in range(len(raw)):
+        assert fed(raw[:at], end=end).status is Status.RESET, at
+
+
+def test_continuous_usage_comes_from_the_last_content_event() -> None:
+    events = [chunk(" a", usage={"prompt_tokens": 4, "completion_tokens": n}) for n in (1, 2, 7)]
+    answer = fed(each(*events, D))
+    assert (answer.prompt_tokens, answer.output_tokens, answer.chunks) == (4, 7, 3)
+
+
+def test_usage_that_is_absent_is_unknown() -> None:
+    assert fed(each(chunk(" a"), D)).output_tokens == -1
+
+
+def test_a_body_without_length_ends_with_its_connection() -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+    answer = fed(head + stream(chunk(" a"), D), end="")
+    assert (answer.status, answer.chunks, answer.keep_alive) == (None, 1, False)
+
+
+def test_the_next_answer_on_the_same_connection() -> None:
+    answer = fed(each(chunk(" a"), chunk(" b"), usage(1, 2), D))
+    assert answer.keep_alive
+    answer.begin()
+    answer.feed(each(chunk(" c"), D))
+    assert facts(answer) == (1, True, None, -1, -1, [])
+
+
+def test_an_answer_that_is_one_document() -> None:
+    body = json.dumps({"choices": [{"text": "hi"}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}).encode()
+    raw = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    for at in range(1, len(raw)):
+        answer = fed(raw[:at], raw[at:], stream=False, keep_text=True)
+        assert facts(answer) == (1, True, None, 3, 2, ["hi"])
