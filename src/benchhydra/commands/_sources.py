@@ -1,0 +1,46 @@
+"""What compare, gate, ab and history share on the command line: sources of runs and where output goes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchhydra.analysis.load import load
+from benchhydra.analysis.runs import Runs
+from benchhydra.errors import ResultError
+
+HISTORY = "outputs"
+
+
+def runs_of(source: str) -> Runs:
+    """The runs of a source: a path, or ``mlflow:EXPERIMENT?filter``. Raises ResultError."""
+    return load(source, _from_mlflow)
+
+
+def history_of(source: str | None) -> Runs:
+    """The runs of a history; by default those under outputs/, if there are any."""
+    if source is not None:
+        return runs_of(source)
+    return load(HISTORY) if Path(HISTORY).is_dir() and any(Path(HISTORY).iterdir()) else Runs([], {})
+
+
+def _from_mlflow(query: str) -> Runs:
+    from benchhydra import tracking
+    from benchhydra.analysis.runs import of_results
+
+    read = getattr(tracking, "results_from_mlflow", None)
+    if read is None:
+        raise ResultError("this tracking store cannot be read back", hint="name a directory of results")
+    return of_results(read(query), f"mlflow:{query}")
+
+
+def write(text: str, output: Path | None) -> None:
+    """Write a document to a file, or to stdout."""
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ResultError(f"cannot write {output}: {error.strerror}", hint="-o FILE names another place") from error

@@ -1,0 +1,104 @@
+"""may this build pass: exit 0 fine, 3 regression, 4 nothing comparable, 5 invalid
+
+benchhydra gate BASELINE CANDIDATE, or benchhydra gate CANDIDATE --against history.
+What looks worse is measured again before it is reported, where the candidate says how to run it (--no-confirm: not).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchhydra.commands import _sources
+from benchhydra.errors import ConfigError
+
+if TYPE_CHECKING:
+    from benchhydra.analysis.gate import Decision, Gate
+    from benchhydra.analysis.runs import Runs
+
+FORMATS = ("markdown", "json", "junit")
+SUMMARY = "GITHUB_STEP_SUMMARY"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of ``benchhydra gate``."""
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="BASELINE CANDIDATE; or CANDIDATE alone")
+    parser.add_argument("--against", choices=("history",), help="compare with the stable end of history")
+    parser.add_argument("--history", metavar="SOURCE", help="runs of the past (default: outputs)")
+    parser.add_argument("--thresholds", default="default", metavar="FILE", help="a YAML file, or a name in conf/gate")
+    parser.add_argument(
+        "--confirm", action=argparse.BooleanOptionalAction, default=None, help="measure again what looks worse"
+    )
+    parser.add_argument(
+        "--confirm-dir", type=Path, default=Path("outputs/confirm"), metavar="DIR", help="where re-runs go"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="markdown", help="output format")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file")
+    parser.add_argument("--comment", type=Path, metavar="FILE", help="write the body of a comment in Markdown too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decide, print, and return the outcome as exit code."""
+    decision = _gate(args).decide()
+    _sources.write(_document(args.format, decision), args.output)
+    _publish(args, decision)
+    return int(decision.outcome)
+
+
+def _gate(args: argparse.Namespace) -> Gate:
+    from benchhydra.analysis import thresholds
+    from benchhydra.analysis.gate import AgainstHistory, Gate
+    from benchhydra.analysis.runs import Runs
+
+    wanted = 1 if args.against else 2
+    if len(args.sources) != wanted:
+        hint = "benchhydra gate BASELINE CANDIDATE, or benchhydra gate CANDIDATE --against history"
+        raise ConfigError(f"gate takes {wanted} sources, not {len(args.sources)}", hint=hint)
+    candidate = _sources.runs_of(args.sources[-1])
+    history = _sources.history_of(args.history)
+    base = Runs([], history.kinds) if args.against else _sources.runs_of(args.sources[0])
+    make = AgainstHistory if args.against else Gate
+    gate = make(base, candidate, thresholds.read(args.thresholds), history.runs)
+    _prepare(gate, args, candidate)
+    return gate
+
+
+def _prepare(gate: Gate, args: argparse.Namespace, candidate: Runs) -> None:
+    """Set how points are measured again: as asked, or where every point of the candidate says how."""
+    from time import strftime
+
+    from benchhydra.analysis import rerun
+
+    known = all(rerun.overrides_of(run) is not None for run in candidate.runs)
+    if args.confirm and not known:
+        raise ConfigError("--confirm: the candidate does not say how to run it again", hint="--no-confirm")
+    if args.confirm is not False and known:
+        gate.rerun = rerun.into(args.confirm_dir / strftime("%Y-%m-%d-%H-%M-%S"))
+    elif args.confirm is None:
+        gate.notes.append("not confirmed by re-runs: the candidate does not say how to run it again")
+
+
+def _document(kind: str, decision: Decision) -> str:
+    from benchhydra.render import compare_json, compare_markdown, junit
+
+    if kind == "json":
+        return compare_json.gate_json(decision)
+    return junit.junit(decision.comparison) if kind == "junit" else compare_markdown.gate_markdown(decision)
+
+
+def _publish(args: argparse.Namespace, decision: Decision) -> None:
+    """Write the comment's body, and add to the page of a CI job."""
+    from benchhydra.render.compare_markdown import gate_markdown
+
+    if args.comment is not None:
+        _sources.write(gate_markdown(decision), args.comment)
+    summary = os.environ.get(SUMMARY)
+    if summary:
+        try:
+            with Path(summary).open("a", encoding="utf-8") as page:
+                page.write(gate_markdown(decision))
+        except OSError as error:
+            sys.stderr.write(f"cannot write {SUMMARY} {summary}: {error.strerror}\n")

@@ -1,0 +1,96 @@
+"""A comparison as Markdown: for a CI job's page, a pull-request comment, an MLflow note."""
+
+from __future__ import annotations
+
+from benchhydra.analysis.compare import Basis, Change, Comparison, MetricChange, PointChange
+from benchhydra.analysis.gate import Decision, Outcome
+
+HEAD = "| metric | base | candidate | change | 95 % interval | verdict |\n|---|--:|--:|--:|--:|---|\n"
+SAID = {
+    Outcome.FINE: "no regression",
+    Outcome.REGRESSION: "REGRESSION",
+    Outcome.NOTHING_COMPARABLE: "nothing comparable",
+    Outcome.INVALID: "INVALID: the candidate has points without a usable result",
+}
+
+
+def percent(ratio: float | None) -> str:
+    """``0.031`` -> ``+3.1 %``."""
+    return "" if ratio is None else f"{ratio * 100:+.1f} %"
+
+
+def interval(metric: MetricChange) -> str:
+    """The interval of the change."""
+    return "" if metric.low is None else f"{percent(metric.low)} to {percent(metric.high)}"
+
+
+def verdict(metric: MetricChange) -> str:
+    """The verdict with what a reader needs beside it: how weak the evidence is, and what it could have seen."""
+    words = [str(metric.change)]
+    if metric.change is Change.UNCLEAR and metric.detectable is not None:
+        words.append(f"(sees {metric.detectable * 100:.1f} % and more)")
+    if metric.basis is Basis.REQUESTS:
+        words.append("(weaker: one run a side, from its requests)")
+    return " ".join([*words, f"({metric.note})"] if metric.note else words)
+
+
+def figure(value: float, unit: str) -> str:
+    """A value with four digits and its unit."""
+    return f"{value:.4g} {unit}".strip()
+
+
+def heading(point: PointChange) -> str:
+    """A point's name, its runs, and whether any of them is doubtful."""
+    used = [sum(run.usable for run in side) for side in (point.base, point.candidate)]
+    return f"{point.label} ({used[0]} against {used[1]} runs{', SUSPECT' if point.suspect else ''})"
+
+
+def compare_markdown(found: Comparison) -> str:
+    """The whole comparison."""
+    parts = [_point(point) for point in found.points]
+    parts += [f"Only in the base: {_text(label)}\n" for label in found.only_base]
+    parts += [f"Only in the candidate: {_text(label)}\n" for label in found.only_candidate]
+    return "\n".join(parts) or "No point is in both.\n"
+
+
+def _point(point: PointChange) -> str:
+    lines = [f"### {_text(heading(point))}\n"]
+    lines += [f"- {_text(text)}" for text in point.differences]
+    if point.invalid:
+        reasons = sorted({text for run in (*point.base, *point.candidate) for text in run.reasons if not run.usable})
+        return "\n".join([*lines, f"- INVALID: the {point.invalid} has no usable run. {_text('; '.join(reasons))}", ""])
+    rows = "".join(_row(metric) for metric in point.metrics)
+    lost = f"\nNot measured by the candidate: {', '.join(point.missing)}\n" if point.missing else ""
+    return "\n".join(lines) + f"\n\n{HEAD}{rows}{lost}"
+
+
+def _row(metric: MetricChange) -> str:
+    mark = "**" if metric.change in (Change.WORSE, Change.BETTER) else ""
+    cells = (
+        metric.metric,
+        figure(metric.base, metric.unit),
+        figure(metric.candidate, metric.unit),
+        percent(metric.ratio),
+        interval(metric),
+        f"{mark}{verdict(metric)}{mark}",
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _text(text: str) -> str:
+    """Text of others, made harmless in Markdown and HTML."""
+    for mark in "\\`*_|[]#":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
+
+
+def gate_markdown(decision: Decision) -> str:
+    """A gate's decision: the outcome, what is worse, how it was confirmed, then all figures folded away."""
+    lines = [f"## Benchmark gate: {SAID[decision.outcome]}\n"]
+    for point, metric in decision.regressions:
+        change = f"{percent(metric.ratio)} ({interval(metric)})"
+        lines.append(f"- {_text(point.label)}: **{metric.metric}** {change}")
+    lines += [f"- measured again: {_text(text)}" for text in decision.reran]
+    lines += [f"- {_text(note)}" for note in decision.notes]
+    body = compare_markdown(decision.comparison)
+    return "\n".join(lines) + f"\n\n<details><summary>All figures</summary>\n\n{body}\n</details>\n"
