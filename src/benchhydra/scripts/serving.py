@@ -18,6 +18,7 @@ from benchhydra.engines import Engine, ServerSpec
 from benchhydra.errors import ConfigError, EngineError
 from benchhydra.loadgen import Driven, Plan, drive
 from benchhydra.metrics import Context
+from benchhydra.progress import Progress
 from benchhydra.records import Records
 from benchhydra.registry import knob, option
 from benchhydra.scripts import Measured, Point, Script
@@ -136,7 +137,7 @@ class Serving(Script):
             self._add(requests, plan.endpoint, prompt)
         at_once = np.zeros(len(requests))
         driven = drive(
-            replace(plan, requests=requests, offsets_s=at_once, keep_text=False, processes="1"), type(point.progress)()
+            replace(plan, requests=requests, offsets_s=at_once, keep_text=False, processes="1"), Progress()
         )
         failed = ~driven.records.completed
         if failed.all():

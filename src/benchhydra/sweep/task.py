@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from benchhydra import config as schema
 from benchhydra import registry
 from benchhydra.errors import ConfigError
-from benchhydra.progress import Progress
+from benchhydra.progress import Progress, make_progress
+from benchhydra.result import Result
 from benchhydra.sweep.compose import Composer
 from benchhydra.sweep.job import GroupRun, decode
 from benchhydra.sweep.outcomes import Outcome
@@ -41,7 +43,7 @@ def _group(text: str) -> list[Outcome]:
     assert isinstance(loader, ConfigLoaderImpl)
     composer = Composer(loader, job.config_name, job.hydra_overrides)
     pool = Pool(Path(job.sweep_dir) / SERVER_LOGS)
-    with _progress() as progress:
+    with _progress(f"group {job.number + 1}") as progress:
         run = GroupRun(job=job, compose=composer, run_point=run_point, check=check, pool=pool, progress=progress)
         return run.all()
 
@@ -57,29 +59,26 @@ def _single(composed: DictConfig) -> None:
     spec_of(config)
     directory = Path(HydraConfig.get().runtime.output_dir)
     pool = Pool(directory / SERVER_LOGS)
-    with _progress() as progress:
+    with _progress(directory.name) as progress:
         try:
             result = run_point(config, resolved=resolved, out_dir=directory, pool=pool, progress=progress)
         finally:
             pool.close()
     if result.status == "interrupted":
         raise KeyboardInterrupt
-    _show(directory)
+    _show(result, directory)
     check(result, config)
 
 
-def _show(directory: Path) -> None:
-    from benchhydra.render.summary import print_summary
+def _show(result: Result, directory: Path) -> None:
+    from benchhydra.render.point import print_point
+    from benchhydra.tracking.mlflow import links
 
-    print_summary(directory)
+    print_point(result, directory, links(directory).get("link"))
 
 
-def _progress() -> Any:
-    from contextlib import nullcontext
-
-    from benchhydra import progress
-
-    show = getattr(progress, "show", None)
-    if show is None or threading.current_thread() is not threading.main_thread():
+def _progress(label: str) -> AbstractContextManager[Progress]:
+    """Progress of the points, where they run in the main thread; a thread of a launcher says nothing."""
+    if threading.current_thread() is not threading.main_thread():
         return nullcontext(Progress())
-    return show()
+    return make_progress(label)

@@ -1,10 +1,9 @@
 """``hydra/sweeper=benchhydra``: Hydra's part of a sweep. It parses axes, composes, and hands groups to the launcher.
 
 What to run, in which order, and what came of it is decided in ``benchhydra.sweep``, imported only when a sweep runs:
-Hydra imports this module at every start.
+Hydra imports this module at every start, without entering it in ``sys.modules``: so annotations are evaluated here, or
+dataclasses could not read theirs.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ class BenchhydraSweeper(BasicSweeper):
         axes = self._axes([*self._parse_config(), *arguments])
         return Session(context=self.hydra_context, task=self.task_function, master=self.config).run(axes)
 
-    def _axes(self, arguments: Sequence[str]) -> list[Axis]:
+    def _axes(self, arguments: Sequence[str]) -> "list[Axis]":
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         from benchhydra.errors import ConfigError
