@@ -24,7 +24,7 @@ def _suite(root: ElementTree.Element, point: PointChange) -> None:
     failures = sum(metric.change is Change.WORSE for metric in point.metrics)
     tests = len(point.metrics) or 1
     counts = {"tests": str(tests), "failures": str(failures), "errors": str(int(bool(point.invalid)))}
-    suite = ElementTree.SubElement(root, "testsuite", name=_text(heading(point)), **counts)
+    suite = ElementTree.SubElement(root, "testsuite", {"name": _text(heading(point)), **counts})
     if point.invalid:
         case = ElementTree.SubElement(suite, "testcase", name="usable", classname=_text(point.label))
         ElementTree.SubElement(case, "error", message=f"the {point.invalid} has no usable run")

@@ -1,0 +1,55 @@
+"""Runs with a known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from benchhydra.analysis.runs import Kind, Run, Runs
+from benchhydra.metrics import Better
+from benchhydra.validity import Verdict
+
+KINDS = {
+    "mean_ttft_ms": Kind("ms", Better.SMALLER),
+    "request_throughput": Kind("requests/s", Better.BIGGER),
+    "completed": Kind("requests", Better.OBSERVATION),
+}
+Make = Callable[..., Runs]
+
+
+@pytest.fixture
+def make() -> Make:
+    """Make ``count`` runs of a point with 1 % noise: make("a", 5, ttft=100, rate=10)."""
+
+    def runs(
+        name: str,
+        count: int,
+        *,
+        ttft: float = 100.0,
+        rate: float = 10.0,
+        seed: int = 0,
+        verdict: str = "VALID",
+        key: str = "k",
+    ) -> Runs:
+        rng = np.random.default_rng([seed, *name.encode()])
+        made = [
+            Run(
+                run_id=f"{name}{i}",
+                point_key=key,
+                verdict=Verdict(verdict),
+                status="ok",
+                epoch_time=float(i),
+                machine="m",
+                metrics={
+                    "mean_ttft_ms": ttft * float(np.exp(rng.normal(0, 0.01))),
+                    "request_throughput": rate * float(np.exp(rng.normal(0, 0.01))),
+                    "completed": 100.0,
+                },
+            )
+            for i in range(count)
+        ]
+        return Runs(made, dict(KINDS))
+
+    return runs

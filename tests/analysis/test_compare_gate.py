@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchhydra.analysis import stats
+from benchhydra.analysis.compare import Change, Comparison, compare
+from benchhydra.analysis.gate import AgainstHistory, Gate, Outcome
+from benchhydra.analysis.history import steps
+from benchhydra.analysis.runs import Run, Runs
+from benchhydra.analysis.thresholds import Thresholds
+
+Make = Callable[..., Runs]
+LIMITS = Thresholds()
+
+
+def changes(found: Comparison) -> dict[str, Change]:
+    return {metric.metric: metric.change for _, metric in found.metrics}
+
+
+def test_a_slowdown_is_worse_and_swapped_sides_are_better(make: Make) -> None:
+    base, slow = make("a", 5), make("b", 5, ttft=115, rate=8)
+    history = make("h", 20).runs
+    worse = changes(compare(base, slow, thresholds=LIMITS, history=history))
+    better = changes(compare(slow, base, thresholds=LIMITS, history=history))
+    assert worse == {"mean_ttft_ms": Change.WORSE, "request_throughput": Change.WORSE}
+    assert better == {"mean_ttft_ms": Change.BETTER, "request_throughput": Change.BETTER}
+
+
+def test_identical_builds_are_same_with_enough_runs(make: Make) -> None:
+    found = changes(compare(make("a", 20), make("b", 20), thresholds=LIMITS))
+    assert set(found.values()) == {Change.SAME}
+
+
+def test_one_run_a_side_proves_nothing(make: Make) -> None:
+    found = compare(make("a", 1), make("b", 1, ttft=200), thresholds=LIMITS)
+    assert set(changes(found).values()) == {Change.UNCLEAR}
+    assert all("repeats=5" in metric.note for _, metric in found.metrics)
+
+
+def test_the_order_of_runs_changes_nothing(make: Make) -> None:
+    base, slow = make("a", 5), make("b", 5, ttft=103)
+    shuffled = random.Random(3).sample(slow.runs, 5)
+    first = compare(base, slow, thresholds=LIMITS).metrics[0][1]
+    second = compare(base, Runs(shuffled, slow.kinds), thresholds=LIMITS).metrics[0][1]
+    assert first.ratio == pytest.approx(second.ratio)
+    assert first.p_worse == pytest.approx(second.p_worse)
+
+
+@given(st.floats(1e-3, 1e6), st.integers(0, 100))
+def test_units_do_not_matter(factor: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = np.exp(rng.normal(0, 0.02, 5)), np.exp(rng.normal(0.05, 0.02, 5))
+    plain = stats.compare(np.log(a), np.log(b))
+    scaled = stats.compare(np.log(a * factor), np.log(b * factor))
+    assert float(scaled.t) == pytest.approx(float(plain.t), rel=1e-6)
+
+
+def gate(base: Runs, candidate: Runs, history: list[Run] | None = None) -> Gate:
+    return Gate(base, candidate, LIMITS, history or [])
+
+
+def test_exit_codes(make: Make) -> None:
+    history = make("h", 20).runs
+    assert gate(make("a", 5), make("b", 5), history).decide().outcome is Outcome.FINE
+    assert gate(make("a", 5), make("b", 5, ttft=115), history).decide().outcome is Outcome.REGRESSION
+    assert gate(make("a", 5), make("b", 5, verdict="INVALID", ttft=1), history).decide().outcome is Outcome.INVALID
+    assert gate(make("a", 5, verdict="INVALID"), make("b", 5), history).decide().outcome is Outcome.NOTHING_COMPARABLE
+    assert gate(make("a", 1), make("b", 1)).decide().outcome is Outcome.NOTHING_COMPARABLE
+
+
+def test_zero_tokens_are_invalid_never_better(make: Make) -> None:
+    empty = make("b", 5, ttft=1)
+    for run in empty.runs:
+        run.metrics["output_throughput"] = 0.0
+    assert gate(make("a", 5), empty).decide().outcome is Outcome.INVALID
+
+
+def test_machines_are_not_mixed(make: Make) -> None:
+    other = make("b", 5, ttft=200)
+    for run in other.runs:
+        run.machine = "faster"
+    decision = gate(make("a", 5), other).decide()
+    assert decision.outcome is Outcome.NOTHING_COMPARABLE
+    assert "machines differ" in decision.notes[0]
+
+
+@pytest.mark.parametrize(("ttft", "outcome"), [(100.0, Outcome.FINE), (115.0, Outcome.REGRESSION)])
+def test_reruns_decide(make: Make, ttft: float, outcome: Outcome) -> None:
+    asked: list[int] = []
+
+    def rerun(run: Run, repeats: int) -> list[Run]:
+        asked.append(repeats)
+        return make(f"r{len(asked)}", repeats, ttft=ttft).runs
+
+    judge = gate(make("a", 5), make("b", 5, ttft=106), make("h", 20).runs)
+    judge.rerun = rerun
+    assert judge.decide().outcome is outcome
+    assert asked and asked[0] == 5
+
+
+def test_against_history(make: Make) -> None:
+    history = make("h", 20)
+    empty = Runs([], history.kinds)
+    slow, fine, invalid = make("b", 5, ttft=115), make("c", 5), make("d", 5, verdict="INVALID")
+    outcomes = [AgainstHistory(empty, r, LIMITS, history.runs).decide().outcome for r in (slow, fine, invalid)]
+    assert outcomes == [Outcome.REGRESSION, Outcome.FINE, Outcome.INVALID]
+    assert AgainstHistory(empty, fine, LIMITS, []).decide().outcome is Outcome.NOTHING_COMPARABLE
+
+
+def test_a_step_is_found_and_an_outlier_is_none() -> None:
+    values = np.exp(np.random.default_rng(1).normal(0, 0.02, 40))
+    values[7] *= 3
+    assert steps(values) == []
+    values[20:] *= 1.1
+    (step,) = steps(values)
+    assert abs(step.at - 20) <= 1
+    assert step.ratio == pytest.approx(1.1, abs=0.03)
+
+
+def test_thresholds_by_pattern() -> None:
+    assert LIMITS.smallest("mean_ttft_ms") == pytest.approx(np.log(1.02))
