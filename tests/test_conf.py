@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -60,6 +61,6 @@ def test_every_group_has_options() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(registry.CONF_DIR.glob("*/*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
-def test_every_file_says_in_one_line_what_it_is(path: object) -> None:
-    lines = [line for line in open(str(path), encoding="utf-8") if not line.startswith("# @package")]
+def test_every_file_says_in_one_line_what_it_is(path: Path) -> None:
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package")]
     assert lines[0].startswith("# ") and len(lines[0].strip()) > 10
