@@ -2,9 +2,9 @@
 
 The screen lets through what a 5 % slowdown could look like. Each suspicious point is measured again, up to three
 rounds; after each round the old and the new runs together are tested at that round's share of the false-alarm budget
-(a group-sequential test with a fixed spending of alpha; Lan and DeMets, Biometrika 70 (1983)), divided by the number of
-metrics that were tested at the start. So identical builds raise an alarm in at most ``false_alarm_percent`` of gates,
-and the screen costs re-runs, not alarms.
+(a group-sequential test whose limits were set by simulation), divided by the number of
+metrics that were tested at the start. The measured rate of false alarms is in docs/statistics.md: it stays near
+``false_alarm_percent``, and is above it (1.4 % at 1 %) where tails are heavy.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ from benchhydra.errors import ResultError
 #: One-sided p below which a metric is measured again, and above which it is let go after a round.
 SCREEN = 0.025
 LET_GO = 0.1
-#: Shares of the false-alarm budget spent in the rounds of re-runs: 0.9 in all, the rest is kept for heavy tails.
-SPENDING = (0.2, 0.28, 0.42)
+#: Shares of the false-alarm budget at which the rounds of re-runs are tested. They add up to more than 1: rounds share
+#: their runs and the screen comes first, so fewer alarms are false than the sum says (benchmarks/gate_trials.py).
+SPENDING = (0.5, 0.8, 1.2)
 #: History that a gate against history needs.
 LEAST_HISTORY = 5
 
