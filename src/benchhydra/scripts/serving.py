@@ -74,7 +74,7 @@ class Serving(Script):
             records=records,
             facts=self._facts(point, lease, driven, offered, before, after),
             context=Context(slo=dict(self.slo), offered_rps=offered),
-            metadata=_metadata(point, records, len(plan.requests)),
+            metadata=_metadata(point, records, len(plan.requests)) | _client(driven),
         )
 
     def _endpoint(self, point: Point, lease: Lease) -> Endpoint:
@@ -187,6 +187,18 @@ def _metadata(point: Point, records: Records, planned: int) -> dict[str, Any]:
         if (done.output_tokens >= 0).all():
             found["total_output"] = int(done.output_tokens.sum())
     return found
+
+
+def _client(driven: Driven) -> dict[str, Any]:
+    """What the client knows about itself."""
+    found = {
+        "client_processes": driven.processes,
+        "client_cpu_share": driven.client_cpu_share,
+        "client_loop_stall_p99_ms": driven.loop_stall_p99_ms,
+        "client_loop_stall_max_ms": driven.loop_stall_max_ms,
+        "client_clock_error_ms": None if driven.clock_error_ns is None else driven.clock_error_ns / 1e6,
+    }
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _write_texts(point: Point, prompts: Iterable[Prompt], driven: Driven) -> None:
