@@ -174,6 +174,11 @@ def redact(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _redacted(str(key), value) for key, value in config.items()}
 
 
+def secrets(config: Mapping[str, Any]) -> list[str]:
+    """The dotted keys of a config that hold a secret as text."""
+    return [key for key, value in flatten(config).items() if value != _redacted(key.rsplit(".", 1)[-1], value)]
+
+
 def _redacted(key: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return redact(value)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,11 @@ import yaml
 from benchhydra import environment, models
 from benchhydra.config import BenchConfig
 from benchhydra.engines import ServerSpec
-from benchhydra.errors import BenchhydraError, ResultError, RunInvalid
+from benchhydra.errors import BenchhydraError, ConfigError, ResultError, RunInvalid
 from benchhydra.metrics import summarize
 from benchhydra.progress import Progress
 from benchhydra.registry import option_name
-from benchhydra.result import Result, point_key, redact
+from benchhydra.result import Result, point_key, redact, secrets
 from benchhydra.scripts import Measured, Point
 from benchhydra.servers import Lease
 from benchhydra.servers.pool import Pool
@@ -29,6 +31,7 @@ LOG_FILE = "server.log"
 
 def spec_of(config: BenchConfig) -> ServerSpec | None:
     """The server that a point needs, after every check that needs no server. Raises BenchhydraError."""
+    _refuse_secrets(config)
     target = _target(config)
     config.engine.check(target)
     config.script.check(_point(config, target, Path(), Progress()))
@@ -41,17 +44,20 @@ def run_point(
     resolved: Mapping[str, Any],
     out_dir: Path,
     pool: Pool,
+    overrides: Sequence[str] = (),
     sweep_id: str | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Measure one point, write its files into ``out_dir``, and return its result.
 
-    ``resolved`` is the composed config as plain data. A point that fails still leaves a ``result.json`` with status
+    ``resolved`` is the composed config as plain data, ``overrides`` what the user typed for it. A point that fails still leaves a ``result.json`` with status
     "failed"; then the error is raised again. An interrupted one has status "interrupted" and what was measured.
     """
     progress = progress or Progress()
     started = time.time()
     result = _blank(config, resolved, sweep_id, started)
+    result.metadata["overrides"] = list(overrides)
+    result.metadata["command"] = shlex.join(["benchhydra", *overrides])
     _prepare(out_dir, result.config)
     try:
         _measure(config, result, out_dir, pool, progress)
@@ -77,12 +83,23 @@ def check(result: Result, config: BenchConfig) -> None:
         raise RunInvalid(f"the result is {result.verdict}: {reasons}", hint="script.fail_on=never keeps exit code 0")
 
 
+def _refuse_secrets(config: BenchConfig) -> None:
+    """Overrides are kept in results, directory names and logs: a secret has no place in them."""
+    for key in secrets(dataclasses.asdict(config)):
+        name = key.rsplit(".", 1)[-1]
+        raise ConfigError(
+            f"{key} holds a secret, and a config is kept with its results",
+            hint=f"export {name.upper()}=... instead: engines inherit the environment (engine.api_key_env for attach)",
+        )
+
+
 def _measure(config: BenchConfig, result: Result, out_dir: Path, pool: Pool, progress: Progress) -> None:
     target = models.ensure(_target(config), config.engine.interpreter(), progress)
     config.engine.check(target)
     result.warnings += target.warnings
     result.tensor_parallel_size = max(1, target.gpus)
     point = _point(config, target, out_dir, progress)
+    config.dataset.prepare(progress)
     spec = config.script.spec(config.engine, target)
     if spec is None:
         measured = config.script.measure(point, None)

@@ -139,6 +139,7 @@ class GroupRun:
                 resolved=resolved,
                 out_dir=directory,
                 pool=self.pool,
+                overrides=point.overrides,
                 sweep_id=self.job.sweep_id,
                 progress=self.progress,
             )

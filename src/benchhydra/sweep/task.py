@@ -61,7 +61,14 @@ def _single(composed: DictConfig) -> None:
     pool = Pool(directory / SERVER_LOGS)
     with _progress(directory.name) as progress:
         try:
-            result = run_point(config, resolved=resolved, out_dir=directory, pool=pool, progress=progress)
+            result = run_point(
+                config,
+                resolved=resolved,
+                out_dir=directory,
+                pool=pool,
+                overrides=HydraConfig.get().overrides.task,
+                progress=progress,
+            )
         finally:
             pool.close()
     if result.status == "interrupted":
