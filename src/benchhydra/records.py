@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from array import array
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,38 @@ class Records:
         """How many rows ended in each class other than OK, by its lower-case name."""
         values, counts = np.unique(self.status[self.status != Status.OK], return_counts=True)
         return {Status(int(v)).name.lower(): int(c) for v, c in zip(values, counts, strict=True)}
+
+    @classmethod
+    def of_spans(
+        cls,
+        sent_ns: Sequence[int],
+        done_ns: Sequence[int],
+        *,
+        prompt_tokens: Sequence[int] | None = None,
+        output_tokens: Sequence[int] | None = None,
+    ) -> Records:
+        """Completed rows of which only begin and end are known (and the tokens, where they are given)."""
+        n = len(sent_ns)
+        begun, never = np.array(sent_ns, dtype=np.int64), np.full(n, NEVER, dtype=np.int64)
+        none = np.full(n, NEVER, dtype=np.int32)
+        prompt, output = (none if t is None else np.array(t, dtype=np.int32) for t in (prompt_tokens, output_tokens))
+        return cls(
+            scheduled_ns=begun,
+            sent_ns=begun,
+            first_byte_ns=never,
+            first_ns=never,
+            last_ns=never,
+            done_ns=np.array(done_ns, dtype=np.int64),
+            asked_prompt_tokens=none,
+            asked_output_tokens=none,
+            prompt_tokens=prompt,
+            output_tokens=output,
+            status=np.full(n, Status.OK, dtype=np.int32),
+            error=none,
+            phase=np.full(n, Phase.MEASURED, dtype=np.int32),
+            gaps_ns=np.zeros(0, dtype=np.float32),
+            gap_offsets=np.zeros(n + 1, dtype=np.int64),
+        )
 
     def write(self, path: Path) -> None:
         """Write as Parquet: one row a request, ``gaps_ns`` a list column, ``error`` its text."""

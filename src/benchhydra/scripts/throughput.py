@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from benchhydra.datasets import Prompt
 from benchhydra.datasets._tokenizers import load_tokenizer
 from benchhydra.engines import Engine, ServerSpec
 from benchhydra.errors import EngineError
-from benchhydra.records import NEVER, Phase, Records, Status
+from benchhydra.records import Records, Status
 from benchhydra.registry import knob, option
 from benchhydra.scripts import Measured, Point, Script
 from benchhydra.servers import Lease
@@ -72,28 +73,19 @@ class Throughput(Script):
 def _records(prompts: list[Prompt], answer: dict[str, Any], ignore_eos: bool) -> Records:
     """One row a prompt: sent when the batch was handed over, done when it was back. Tokens are those generated."""
     n = len(prompts)
-    never = np.full(n, NEVER, dtype=np.int64)
-    none = np.full(n, NEVER, dtype=np.int32)
-    start, end = (np.full(n, answer[key], dtype=np.int64) for key in ("start_ns", "end_ns"))
+    rows = Records.of_spans(
+        [answer["start_ns"]] * n,
+        [answer["end_ns"]] * n,
+        prompt_tokens=answer["prompt_tokens"],
+        output_tokens=answer["output_tokens"],
+    )
     asked = np.array([prompt.output_tokens for prompt in prompts], dtype=np.int32)
-    generated = np.array(answer["output_tokens"], dtype=np.int32)
-    short = (generated < asked) & ignore_eos
-    return Records(
-        scheduled_ns=start,
-        sent_ns=start,
-        first_byte_ns=never,
-        first_ns=never,
-        last_ns=never,
-        done_ns=end,
+    short = (rows.output_tokens < asked) & ignore_eos
+    return replace(
+        rows,
         asked_prompt_tokens=np.array([prompt.prompt_tokens for prompt in prompts], dtype=np.int32),
         asked_output_tokens=asked,
-        prompt_tokens=np.array(answer["prompt_tokens"], dtype=np.int32),
-        output_tokens=generated,
         status=np.where(short, Status.SHORT, Status.OK).astype(np.int32),
-        error=none,
-        phase=np.full(n, Phase.MEASURED, dtype=np.int32),
-        gaps_ns=np.zeros(0, dtype=np.float32),
-        gap_offsets=np.zeros(n + 1, dtype=np.int64),
     )
 
 
