@@ -135,13 +135,13 @@ class Result:
         """Write ``result.json`` atomically. Raises ResultError where it cannot be written or breaks the schema."""
         data = self.to_json()
         _validate(data)
+        text = _json_text(data)
         path = directory / RESULT_FILE
         temporary = path.with_suffix(".tmp")
         try:
             directory.mkdir(parents=True, exist_ok=True)
             with temporary.open("w", encoding="utf-8") as file:
-                json.dump(data, file, indent=1, allow_nan=False)
-                file.write("\n")
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -205,6 +205,13 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _not_identity(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in NOT_IDENTITY)
+
+
+def _json_text(data: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(data, indent=1, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ResultError(f"a result must hold no NaN: {error}") from error
 
 
 def _metric_json(value: MetricValue) -> dict[str, Any]:

@@ -1,0 +1,125 @@
+"""Load shapes are pure: their send times can be tested like any other numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from benchhydra import registry
+from benchhydra.errors import ConfigError
+from benchhydra.loads import LoadShape
+from benchhydra.loads.burst import Burst
+from benchhydra.loads.concurrency import Concurrency
+from benchhydra.loads.constant import Constant
+from benchhydra.loads.poisson import Poisson
+from benchhydra.loads.ramp import Ramp
+from benchhydra.loads.trace import Trace
+
+registry.discover()
+OPEN = [name for name, cls in registry.options("load").items() if cls.open_loop and name != "trace"]
+
+
+def shape(name: str, **fields: Any) -> LoadShape:
+    made: LoadShape = registry.options("load")[name](**fields)
+    return made
+
+
+@pytest.mark.parametrize("name", OPEN)
+@given(qps=st.floats(0.1, 5000), count=st.integers(1, 300), seed=st.integers(0, 2**31))
+def test_every_open_shape_is_a_schedule(name: str, qps: float, count: int, seed: int) -> None:
+    offsets = shape(name, qps=qps).offsets_s(count, np.random.default_rng(seed))
+    assert offsets.shape == (count,)
+    assert np.isfinite(offsets).all() and offsets[0] >= 0 and (np.diff(offsets) >= 0).all()
+    again = shape(name, qps=qps).offsets_s(count, np.random.default_rng(seed))
+    assert np.array_equal(offsets, again)
+
+
+@pytest.mark.parametrize("name", [name for name in OPEN if name != "ramp"])
+def test_the_mean_rate_is_the_asked_one(name: str) -> None:
+    made = shape(name, qps=50.0)
+    assert made.offered_rps(made.offsets_s(20_000, np.random.default_rng(1))) == pytest.approx(50, rel=0.03)
+
+
+@pytest.mark.parametrize("burstiness", [0.25, 1.0, 4.0])
+def test_gaps_have_the_asked_distribution(burstiness: float) -> None:
+    gaps = np.diff(Poisson(qps=200.0, burstiness=burstiness).offsets_s(20_000, np.random.default_rng(3)))
+    assert stats.kstest(gaps, "gamma", args=(burstiness, 0, 1 / (200 * burstiness))).pvalue > 0.01
+    assert np.std(gaps) / np.mean(gaps) == pytest.approx(1 / math.sqrt(burstiness), rel=0.05)
+
+
+def test_constant_gaps_are_equal() -> None:
+    assert np.diff(Constant(qps=8.0).offsets_s(9, np.random.default_rng(0))) == pytest.approx([0.125] * 8)
+
+
+@pytest.mark.parametrize("curve", ["linear", "exponential"])
+def test_a_ramp_ends_faster_than_it_began(curve: str) -> None:
+    offsets = Ramp(qps=100.0, start_qps=10.0, curve=curve, arrivals="constant").offsets_s(
+        20_000, np.random.default_rng(0)
+    )
+    gaps = np.diff(offsets)
+    assert 1 / gaps[:20].mean() == pytest.approx(10, rel=0.15)
+    assert 1 / gaps[-20:].mean() == pytest.approx(100, rel=0.05)
+
+
+def test_everything_at_once() -> None:
+    offsets = Poisson(qps=math.inf).offsets_s(5, np.random.default_rng(0))
+    assert (offsets == 0).all()
+    assert Poisson(qps=math.inf).offered_rps(offsets) is None
+
+
+def test_a_closed_loop_has_no_rate() -> None:
+    loop = Concurrency(max_in_flight=4)
+    assert loop.count(None) == 100
+    assert Concurrency(max_in_flight=32).count(None) == 320
+    assert loop.offered_rps(loop.offsets_s(8, np.random.default_rng(0))) is None
+
+
+def test_a_trace_replays_what_was_recorded() -> None:
+    recorded = np.array([5.0, 6.0, 9.0])
+    assert Trace(speedup=2.0).offsets_s(3, np.random.default_rng(0), recorded).tolist() == [0.0, 0.5, 2.0]
+    with pytest.raises(ConfigError, match="send time for each prompt"):
+        Trace().offsets_s(3, np.random.default_rng(0), None)
+    with pytest.raises(ConfigError, match="back in time"):
+        Trace().offsets_s(3, np.random.default_rng(0), recorded[::-1])
+
+
+def test_how_many_requests() -> None:
+    assert Poisson(qps=5.0, duration_s=60.0).count(None) == 300
+    assert Poisson(qps=5.0).count(7) == 7
+    with pytest.raises(ConfigError, match="num_prompts"):
+        Poisson(qps=math.inf).count(None)
+    with pytest.raises(ConfigError, match="leave nothing to measure"):
+        Poisson(qps=10.0, warmup_s=5.0, cooldown_s=5.0).count(50)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("poisson", {"qps": 0.0}),
+        ("poisson", {"qps": -1.0}),
+        ("poisson", {"qps": 1.0, "burstiness": 0.0}),
+        ("poisson", {"qps": 1.0, "max_in_flight": 0}),
+        ("poisson", {"qps": 1.0, "processes": "many"}),
+        ("poisson", {"qps": 1.0, "warmup_s": -1.0}),
+        ("poisson", {"qps": 1.0, "steady": "perhaps"}),
+        ("concurrency", {}),
+        ("concurrency", {"max_in_flight": 4, "qps": 3.0}),
+        ("ramp", {"qps": math.inf}),
+        ("trace", {"speedup": 0.0}),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(name: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        shape(name, **fields)
+    assert "\n" not in caught.value.message
+
+
+def test_bursts_come_together() -> None:
+    offsets = Burst(qps=100.0).offsets_s(1000, np.random.default_rng(0))
+    assert len(np.unique(offsets)) < 500

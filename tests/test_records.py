@@ -1,0 +1,98 @@
+"""Rows survive everything that is done to them: files, merging, masks."""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchhydra.records import COUNTS, NEVER, TIMES, Phase, Recorder, Records, Status
+
+
+def recorded(spec: list[tuple[int, int, str]]) -> Records:
+    """Rows of (scheduled time, number of gaps, error text or "")."""
+    recorder = Recorder(len(spec))
+    for row, (scheduled, gaps, error) in enumerate(spec):
+        recorder.times["scheduled_ns"][row] = recorder.times["sent_ns"][row] = scheduled
+        recorder.times["done_ns"][row] = scheduled + 100
+        recorder.counts["phase"][row] = Phase.MEASURED
+        recorder.add_gaps(row, array("f", [float(1000 * row + k) for k in range(gaps)]))
+        if error:
+            recorder.error(row, Status.RESET, error)
+        else:
+            recorder.counts["status"][row] = Status.OK
+    return recorder.records()
+
+
+def same(a: Records, b: Records) -> bool:
+    columns = [*TIMES, *(name for name in COUNTS if name != "error"), "gaps_ns", "gap_offsets"]
+    texts = [[r.errors[i] if i >= 0 else None for i in r.error] for r in (a, b)]
+    return texts[0] == texts[1] and all(np.array_equal(getattr(a, c), getattr(b, c)) for c in columns)
+
+
+specs = st.lists(
+    st.tuples(st.integers(0, 10**15), st.integers(0, 5), st.sampled_from(["", "cut", "late"])), max_size=20
+)
+
+
+def test_rows_come_back_by_scheduled_time_with_their_gaps() -> None:
+    rows = recorded([(30, 2, ""), (10, 1, "cut"), (20, 0, "")])
+    assert rows.scheduled_ns.tolist() == [10, 20, 30]
+    assert rows.gaps_ns.tolist() == [1000.0, 0.0, 1.0]
+    assert rows.gap_offsets.tolist() == [0, 1, 1, 3]
+    assert rows.failures() == {"reset": 1}
+
+
+def test_rows_never_started_are_left_out() -> None:
+    recorder = Recorder(3)
+    recorder.counts["status"][1] = Status.OK
+    assert len(recorder.records()) == 1
+
+
+@pytest.mark.parametrize("spec", [[], [(5, 3, "")], [(7, 0, "cut"), (5, 2, ""), (6, 1, "late")]])
+def test_parquet_gives_back_what_was_written(spec: list[tuple[int, int, str]], tmp_path: Path) -> None:
+    rows = recorded(spec)
+    rows.write(tmp_path / "records.parquet")
+    assert same(Records.read(tmp_path / "records.parquet"), rows)
+    assert [path.name for path in tmp_path.iterdir()] == ["records.parquet"]
+
+
+@given(specs, st.integers(1, 4))
+def test_parts_merge_to_the_whole(spec: list[tuple[int, int, str]], parts: int) -> None:
+    unique = [(10 * i + at % 10, gaps, error) for i, (at, gaps, error) in enumerate(spec)]
+    whole = recorded(unique)
+    masks = [np.arange(len(whole)) % parts == k for k in range(parts)]
+    assert same(Records.concat([whole.where(mask) for mask in masks]), whole)
+
+
+@given(specs)
+def test_a_mask_and_its_complement_hold_every_row_and_gap(spec: list[tuple[int, int, str]]) -> None:
+    rows = recorded(spec)
+    odd = np.arange(len(rows)) % 2 == 1
+    a, b = rows.where(odd), rows.where(~odd)
+    assert len(a) + len(b) == len(rows)
+    assert len(a.gaps_ns) + len(b.gaps_ns) == len(rows.gaps_ns)
+
+
+def test_a_request_of_200_chunks_costs_under_a_kilobyte() -> None:
+    count, gaps = 1000, array("f", [1.0] * 199)
+    recorder = Recorder(count)
+    for row in range(count):
+        recorder.add_gaps(row, gaps)
+    columns = [*recorder.times.values(), *recorder.counts.values(), recorder.gap_start, recorder.gap_count]
+    held = sum(column.buffer_info()[1] * column.itemsize for column in [*columns, recorder.gaps_ns])
+    assert held / count < 1000
+
+
+def test_spans_have_no_first_token() -> None:
+    rows = Records.of_spans([1, 2], [5, 9])
+    assert rows.completed.all() and (rows.first_ns == NEVER).all() and (rows.output_tokens == NEVER).all()
+
+
+def test_no_parts_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no records"):
+        Records.concat([])
