@@ -202,6 +202,8 @@ class Answer:
             self._usage_of(self._last)
         if self._done or rest.strip() == _DONE:
             return
+        if self._line and not self._data:
+            self._take_line(self._line)
         if self._junk:
             self._fail(Status.MALFORMED, f"not an event stream: {self._junk!r}")
         self._fail(Status.EARLY_END, f"the answer ended without [DONE] after {self.chunks} chunks")

@@ -27,7 +27,7 @@ class Plan:
     timeout_s: float = 600.0  # of one request, from its sending
     ignore_eos: bool = True
     processes: str = "auto"
-    executor: str = "local"  # or "ray": the client processes are tasks of a Ray cluster
+    executor: str = "local"  # nothing else is implemented
     ray_address: str | None = None  # None: RAY_ADDRESS, or else a local Ray
     keep_text: bool = False
 

@@ -27,10 +27,6 @@ def drive(plan: Plan, progress: Progress) -> Driven:
     """Send a plan and wait for all answers. See ``benchhydra.loadgen.drive``."""
     parts = min(processes_for(plan), max(1, len(plan.requests)))
     report = Reporter(plan, progress, parts)
-    if plan.executor == "ray":
-        from benchhydra.loadgen.cluster import send_on_ray
-
-        return send_on_ray(plan, shares(plan, parts), report)
     if parts == 1:
         (share,) = shares(plan, 1)
         return merge(plan, [send_here(share, lambda count: report(0, count))])
@@ -44,8 +40,8 @@ def processes_for(plan: Plan) -> int:
     """How many client processes. Raises ConfigError where ``processes`` or ``executor`` says nothing of sense."""
     from benchhydra.errors import ConfigError
 
-    if plan.executor not in ("local", "ray"):
-        raise ConfigError(f"load.executor={plan.executor} is not known", hint="load.executor=local, or ray")
+    if plan.executor != "local":
+        raise ConfigError(f"load.executor={plan.executor} is not implemented", hint="load.executor=local")
     if plan.processes != "auto":
         if not plan.processes.isdigit() or int(plan.processes) < 1:
             raise ConfigError(f"load.processes={plan.processes} is not a number", hint="load.processes=auto, or 2")

@@ -1,4 +1,4 @@
-"""Shares and what came of them as bytes: columns go between processes and hosts as they lie in memory, never pickled."""
+"""Shares and what came of them as bytes: columns go between processes and hosts as they lie in memory, unpickled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchhydra.client import Endpoint, Requests
 from benchhydra.loadgen.sender import Sent, Share
 from benchhydra.records import COUNTS, TIMES, Records
 
-_COLUMNS = {name: np.int64 for name in (*TIMES, "gap_offsets")} | {name: np.int32 for name in COUNTS}
+_COLUMNS: dict[str, Any] = dict.fromkeys((*TIMES, "gap_offsets"), np.int64) | dict.fromkeys(COUNTS, np.int32)
 _PLAIN = ("max_in_flight", "closed_loop", "timeout_s", "ignore_eos", "keep_text")
 _ARRAYS = {"offsets": "q", "beginning": "i", "prompt_tokens": "i", "output_tokens": "i"}
 
@@ -66,7 +66,7 @@ def pack_sent(sent: Sent) -> bytes:
 def unpack_sent(data: bytes, offset_ns: int = 0) -> Sent:
     """What ``pack_sent`` packed. ``offset_ns`` is taken off all times that have been: the sender's clock less ours."""
     packed: dict[str, Any] = msgspec.msgpack.decode(data)
-    columns = {name: np.frombuffer(packed["columns"][name], kind) for name, kind in _COLUMNS.items()}
+    columns: dict[str, Any] = {name: np.frombuffer(packed["columns"][name], kind) for name, kind in _COLUMNS.items()}
     for name in TIMES if offset_ns else ():
         columns[name] = np.where(columns[name] >= 0, columns[name] - offset_ns, columns[name])
     gaps = np.frombuffer(packed["gaps_ns"], np.float32)

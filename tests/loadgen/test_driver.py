@@ -1,0 +1,160 @@
+"""The driver against a server that fails in every way on purpose: no row is lost, and each has its class."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchhydra.client import Endpoint, Requests
+from benchhydra.client.encode import encode
+from benchhydra.errors import ConfigError
+from benchhydra.loadgen import Driven, Plan, drive
+from benchhydra.progress import Progress
+
+SECRET = "sk-12345"
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def chunk(body: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def usage(tokens: int) -> bytes:
+    counts = b'{"prompt_tokens":1,"completion_tokens":%d}' % tokens
+    return chunk(b'data: {"choices":[],"usage":%b}\n\n' % counts)
+
+
+TOKEN = chunk(b'data: {"choices":[{"text":" x"}]}\n\n')
+END = chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+ANSWERS = {
+    "ok": HEAD + TOKEN * 4 + usage(4) + END,
+    "short": HEAD + TOKEN * 2 + usage(2) + END,
+    "http_4xx": b"HTTP/1.1 401 No\r\ncontent-length: 16\r\n\r\nbad key " + SECRET.encode(),
+    "http_5xx": b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n",
+    "malformed": HEAD + TOKEN + chunk(b"data: {x\n\n") + END,
+    "error_event": HEAD + TOKEN + chunk(b'data: {"error":{"message":"oom"}}\n\n') + END,
+    "early_end": HEAD + TOKEN + b"0\r\n\r\n",
+    "reset": HEAD + TOKEN,
+    "timeout": HEAD + TOKEN,
+}
+NAMES = list(ANSWERS)
+EACH = 10
+FAILURES = {name: EACH for name in NAMES if name != "ok"}
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
+            name = NAMES[int(body.split(b'"prompt":"')[1].split(b'"')[0])]
+            writer.write(ANSWERS[name])
+            await writer.drain()
+            if name == "reset":
+                linger = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                writer.transport.abort()
+                return
+    writer.close()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    ready, ports, loops, ends = threading.Event(), [], [], []
+
+    async def serve() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            ports.append(server.sockets[0].getsockname()[1])
+            loops.append(asyncio.get_running_loop())
+            ends.append(asyncio.Event())
+            ready.set()
+            await ends[0].wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert ready.wait(10)
+    yield ports[0]
+    loops[0].call_soon_threadsafe(ends[0].set)
+    thread.join(10)
+
+
+def send(port: int, **more: Any) -> Driven:
+    """EACH requests of each kind, 3 ms apart unless told otherwise."""
+    endpoint = Endpoint(base_url=f"http://127.0.0.1:{port}", model="m", headers={"Authorization": f"Bearer {SECRET}"})
+    requests, count = Requests(), EACH * len(NAMES)
+    for i in range(count):
+        requests.add(encode(endpoint, str(i % len(NAMES)), None, 4, {}), 1, 4)
+    options = {"offsets_s": np.arange(count) * 0.003, "timeout_s": 0.5, "processes": "1"} | more
+    return drive(Plan(endpoint=endpoint, requests=requests, **options), Progress())
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_each_failure_has_its_class_and_nothing_is_lost(port: int, processes: str) -> None:
+    driven = send(port, processes=processes)
+    rows = driven.records
+    assert len(rows) == EACH * len(NAMES)
+    assert rows.failures() == FAILURES
+    assert driven.processes == int(processes)
+    assert not any(SECRET in text for text in rows.errors)
+    assert (rows.sent_ns >= rows.scheduled_ns).all()
+    assert (np.diff(rows.scheduled_ns)[:: int(processes)] > 0).all()
+
+
+def test_the_schedule_is_the_plan_s(port: int) -> None:
+    offsets = np.cumsum(np.random.default_rng(1).exponential(0.002, EACH * len(NAMES)))
+    rows = send(port, offsets_s=offsets).records
+    got = (rows.scheduled_ns - rows.scheduled_ns[0]) / 1e9
+    assert np.abs(got - (offsets - offsets[0])).max() < 2e-9
+
+
+def test_a_closed_loop_schedules_when_there_is_room(port: int) -> None:
+    rows = send(port, offsets_s=np.zeros(EACH * len(NAMES)), max_in_flight=7).records
+    assert rows.failures() == FAILURES
+    assert rows.scheduled_ns[-1] > rows.scheduled_ns[0]
+    ends = np.sort(rows.done_ns)
+    under_way = np.arange(1, len(rows) + 1) - np.searchsorted(ends, np.sort(rows.sent_ns), side="right")
+    assert under_way.max() <= 7
+
+
+def test_texts_are_kept_on_request(port: int) -> None:
+    texts = send(port, keep_text=True).texts
+    assert texts is not None
+    assert texts[0] == " x" * 4
+    assert texts[1] == " x" * 2
+
+
+def test_refused_connections_are_rows() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        rows = send(taken.getsockname()[1]).records
+    assert rows.failures() == {"refused": EACH * len(NAMES)}
+    assert (rows.sent_ns == -1).all()
+    assert "ECONNREFUSED" in rows.errors[0]
+
+
+def test_an_interruption_keeps_what_was_measured(port: int) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    timer = threading.Timer(0.15, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    driven = send(port)
+    timer.join()
+    assert driven.interrupted
+    assert driven.records.failures()["cancelled"] > 0
+    assert 0 < len(driven.records) < EACH * len(NAMES)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("wrong", [{"processes": "0"}, {"processes": "many"}, {"executor": "ray"}])
+def test_what_cannot_be_done_is_said(wrong: dict[str, str]) -> None:
+    with pytest.raises(ConfigError):
+        send(1, **wrong)
