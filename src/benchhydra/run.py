@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,7 @@ def run_point(
     try:
         _measure(config, result, out_dir, pool, progress)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - kept in the result, then raised again
-        _fail(result, error, out_dir)
+        _fail(result, error, out_dir, pool)
         result.wall_s = time.time() - started
         result.write(out_dir)
         config.tracking.log(result, out_dir)
@@ -137,7 +138,7 @@ def _conclude(config: BenchConfig, result: Result, measured: Measured, out_dir: 
     result.status = "interrupted" if measured.facts.interrupted else "ok"
 
 
-def _fail(result: Result, error: BaseException, out_dir: Path) -> None:
+def _fail(result: Result, error: BaseException, out_dir: Path, pool: Pool) -> None:
     interrupted = isinstance(error, KeyboardInterrupt)
     result.status = "interrupted" if interrupted else "failed"
     message = error.message if isinstance(error, BenchhydraError) else f"{type(error).__name__}: {error}"
@@ -145,6 +146,8 @@ def _fail(result: Result, error: BaseException, out_dir: Path) -> None:
     result.verdict = Verdict.INVALID
     result.reasons = (Reason(check="measured", severity=Verdict.INVALID, text=f"nothing was measured: {result.error}"),)
     log = out_dir / LOG_FILE
+    if "server_started" not in result.metadata and pool.log is not None and pool.log.exists():
+        shutil.copyfile(pool.log, log)  # it did not start: there was no lease to write it
     if log.exists():
         result.log_tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
 

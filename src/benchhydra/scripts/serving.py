@@ -40,8 +40,6 @@ class Serving(Script):
     warmup_requests: int = knob(8, "requests with other prompts before the load, at its concurrency", unit="requests")
     slo: dict[str, float] = knob({}, "limits of goodput: script.slo.ttft_ms, .tpot_ms, .e2el_ms", unit="ms")
     body: dict[str, Any] = knob({}, "further fields of each request's JSON body")
-    verify_tls: bool = knob(True, "check the server's certificate")
-    ca_file: str | None = knob(None, "certificates to trust in place of the system's")
 
     def check(self, point: Point) -> None:
         count = point.load.count(point.num_prompts)
@@ -63,9 +61,9 @@ class Serving(Script):
         plan, prompts = self._plan(point, endpoint)
         if self.warmup_requests:
             self._warm_up(point, plan)
-        before = scrape(lease.base_url, endpoint.headers)
+        before = _counters(endpoint)
         driven = drive(plan, point.progress)
-        after = scrape(lease.base_url, endpoint.headers)
+        after = _counters(endpoint)
         if self.keep_text:
             _write_texts(point, prompts, driven)
         records = steady.apply(driven.records, point.load.warmup_s, point.load.cooldown_s, point.load.steady)
@@ -84,8 +82,8 @@ class Serving(Script):
             model=point.engine.model_name(point.target, lease.base_url),
             stream=self.stream,
             headers=point.engine.headers(),
-            verify_tls=self.verify_tls,
-            ca_file=self.ca_file,
+            verify_tls=lease.verify_tls,
+            ca_file=lease.ca_file,
         )
 
     def _plan(self, point: Point, endpoint: Endpoint) -> tuple[Plan, list[Prompt]]:
@@ -187,6 +185,10 @@ def _metadata(point: Point, records: Records, planned: int) -> dict[str, Any]:
         if (done.output_tokens >= 0).all():
             found["total_output"] = int(done.output_tokens.sum())
     return found
+
+
+def _counters(endpoint: Endpoint) -> Counters | None:
+    return scrape(endpoint.base_url, endpoint.headers, verify_tls=endpoint.verify_tls, ca_file=endpoint.ca_file)
 
 
 def _client(driven: Driven) -> dict[str, Any]:
