@@ -94,7 +94,7 @@ def send(port: int, **more: Any) -> Driven:
     requests, count = Requests(), EACH * len(NAMES)
     for i in range(count):
         requests.add(encode(endpoint, str(i % len(NAMES)), None, 4, {}), 1, 4)
-    options = {"offsets_s": np.arange(count) * 0.003, "timeout_s": 0.5, "processes": "1"} | more
+    options: dict[str, Any] = {"offsets_s": np.arange(count) * 0.003, "timeout_s": 0.5, "processes": "1"} | more
     return drive(Plan(endpoint=endpoint, requests=requests, **options), Progress())
 
 
