@@ -87,6 +87,8 @@ def _build(build: str, python: str, path: Path) -> None:
     try:
         recipes[build](making)
         making.chmod(0o755)
+        for file in making.iterdir():
+            file.chmod(0o644)  # safetensors writes for the owner alone
         making.replace(path)
     finally:
         shutil.rmtree(making, ignore_errors=True)
@@ -145,7 +147,10 @@ def _train_tokenizer(rng: np.random.Generator, path: Path) -> dict[str, int]:
     )
     tokenizer.train_from_iterator(_made_up_text(rng), trainer)
     tokenizer.save(str(path))
-    return {token: int(tokenizer.token_to_id(token) or 0) for token in (BOS, EOS)}
+    special = {BOS: TINY["bos_token_id"], EOS: TINY["eos_token_id"]}
+    if any(tokenizer.token_to_id(token) != token_id for token, token_id in special.items()):
+        raise EngineError(f"the tokenizer made for tiny does not have the special tokens {special}")
+    return special
 
 
 def _made_up_text(rng: np.random.Generator) -> Iterator[str]:

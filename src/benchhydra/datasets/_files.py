@@ -7,10 +7,13 @@ import json
 import os
 import shutil
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import filelock
 
@@ -30,21 +33,38 @@ def local(path: str, progress: Progress) -> Path:
     if not path.startswith("https://"):
         raise DatasetError(f"dataset.path={path} is not https", hint="download it yourself, and dataset.path=FILE")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "benchhydra" / "datasets"
-    kept = cache / f"{hashlib.sha256(path.encode()).hexdigest()[:16]}-{Path(path).name}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(f"{kept}.lock"):
-        if not kept.exists():
-            _download(path, kept, progress)
+    kept = cache / f"{hashlib.sha256(path.encode()).hexdigest()[:16]}-{Path(urlsplit(path).path).name}"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(f"{kept}.lock"):
+            if not kept.exists():
+                _download(path, kept, progress)
+    except OSError as error:
+        raise DatasetError(
+            f"cannot write {kept}: {error.strerror}", hint="XDG_CACHE_HOME=DIR moves the cache"
+        ) from error
     return kept
+
+
+class HttpsOnly(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to https alone: what was asked for safely must not come in the open."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """The next request. Raises URLError for any other scheme."""
+        if not newurl.startswith("https://"):
+            raise urllib.error.URLError(f"redirected to {newurl}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _download(url: str, kept: Path, progress: Progress) -> None:
     progress.say(f"downloading {url} (once)")
     with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as part:
         try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+            with urllib.request.build_opener(HttpsOnly).open(url, timeout=TIMEOUT_S) as answer:
                 shutil.copyfileobj(answer, part)
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             Path(part.name).unlink()
             raise DatasetError(
                 f"cannot download {url}: {error}", hint="dataset.path=FILE, or dataset=synthetic"
@@ -56,26 +76,34 @@ def _download(url: str, kept: Path, progress: Progress) -> None:
 
 def rows(path: Path) -> Rows:
     """The objects of a .jsonl, .json (one list) or .parquet file. Raises DatasetError."""
+    return (row for _, row in numbered(path))
+
+
+def numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects as ``rows`` gives them, each with its line in a .jsonl file, and else its place, from 1 on."""
     try:
-        if path.suffix == ".parquet":
-            yield from _parquet(path)
-        elif path.suffix == ".jsonl":
+        if path.suffix == ".jsonl":
             yield from _lines(path)
+        elif path.suffix == ".parquet":
+            yield from enumerate(_parquet(path), 1)
         else:
-            yield from _objects(json.loads(path.read_text(encoding="utf-8")), path)
+            yield from enumerate(_objects(json.loads(path.read_text(encoding="utf-8")), path), 1)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
 
 
-def _lines(path: Path) -> Rows:
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
-                yield from _objects([json.loads(line)], path)
+                row = json.loads(line)
             except ValueError as error:
                 raise DatasetError(f"{path}:{number} is not JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise DatasetError(f"{path}:{number} is not a JSON object")
+            yield number, row
 
 
 def _objects(content: Any, path: Path) -> Rows:

@@ -96,13 +96,18 @@ class ChatTemplate:
 
     def render(self, messages: list[dict[str, str]], *, without_bos: bool) -> str:
         """The conversation, with the generation prompt; a leading BOS cut off where the server will add one."""
+        from jinja2 import TemplateError
+
         tokenizer = self.tokenizer()
         template = self._text() if self._template else None
         if not (template or tokenizer.chat_template):
             raise ConfigError(f"{self.name} has no chat template", hint="model.chat_template=FILE")
-        text = tokenizer.apply_chat_template(
-            messages, chat_template=template, tokenize=False, add_generation_prompt=True
-        )
+        try:
+            text = tokenizer.apply_chat_template(
+                messages, chat_template=template, tokenize=False, add_generation_prompt=True
+            )
+        except TemplateError as error:
+            raise ConfigError(f"the chat template of {self.name} refuses a conversation: {error}") from error
         bos = tokenizer.bos_token
         return str(text).removeprefix(bos) if without_bos and bos else str(text)
 

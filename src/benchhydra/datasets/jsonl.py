@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from benchhydra.datasets import Dataset, Prompt, Tokenizer
-from benchhydra.datasets._files import local, rows
+from benchhydra.datasets._files import local, numbered
 from benchhydra.datasets._fitting import Bounds, Candidate, fitting, take
 from benchhydra.errors import DatasetError
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
+
+TIMES = ("send_at_s", "timestamp")
 
 
 @option("dataset", "jsonl")
@@ -30,24 +33,48 @@ class Jsonl(Dataset):
     def sample(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
-        """As in the file, or shuffled by ``rng``."""
-        lines = list(rows(local(self.path, Progress())))
+        """As in the file, or shuffled by ``rng``. Send times count from the file's first one."""
+        lines = list(numbered(local(self.path, Progress())))
+        first_s = next((at for number, row in lines if (at := self._time_s(row, number)) is not None), 0.0)
         order = rng.permutation(len(lines)).tolist() if self.shuffle else range(len(lines))
-        candidates = (self._candidate(lines[i], i + 1, tokenizer) for i in order)
+        candidates = (self._candidate(*lines[i], first_s, tokenizer) for i in order)
         prompts = fitting(candidates, tokenizer, Bounds(max_total=max_total_tokens), self.output_tokens)
         return take(prompts, count, self.path, allow_repeat=self.allow_repeat)
 
-    def _candidate(self, row: dict[str, Any], number: int, tokenizer: Tokenizer) -> Candidate:
-        messages = row.get("messages")
-        if not isinstance(row.get("prompt"), str) and not messages:
-            raise DatasetError(f'{self.path}: object {number} has neither a text "prompt" nor "messages"')
+    def _candidate(self, number: int, row: dict[str, Any], first_s: float, tokenizer: Tokenizer) -> Candidate:
+        messages = self._messages(row, number)
+        if messages is None and not isinstance(row.get("prompt"), str):
+            raise self._bad(number, 'neither a text "prompt" nor "messages"')
         wanted = self.output_tokens or row.get("output_tokens")
-        if not isinstance(wanted, int) or wanted < 1:
-            raise DatasetError(f"{self.path}: object {number} has no output_tokens", hint="dataset.output_tokens=128")
-        at = row.get("send_at_s", row.get("timestamp"))
+        if type(wanted) is not int or wanted < 1:
+            raise self._bad(number, "no output_tokens that is a whole number above 0", hint="dataset.output_tokens=128")
+        at_s = self._time_s(row, number)
         return Candidate(
-            tokenizer.chat(messages) if messages else row["prompt"],
+            tokenizer.chat(list(messages)) if messages else row["prompt"],
             output_tokens=wanted,
-            messages=tuple(messages) if messages else None,
-            send_at_s=None if at is None else float(at),
+            messages=messages,
+            send_at_s=None if at_s is None else at_s - first_s,
         )
+
+    def _messages(self, row: dict[str, Any], number: int) -> tuple[dict[str, str], ...] | None:
+        """The conversation, role and content a message, or None where the line is a prompt."""
+        messages = row.get("messages")
+        if messages is None:
+            return None
+        if not isinstance(messages, list) or not messages:
+            raise self._bad(number, '"messages" that are no list of messages')
+        for message in messages:
+            if not isinstance(message, dict) or not all(isinstance(message.get(k), str) for k in ("role", "content")):
+                raise self._bad(number, 'a message without a text "role" and a text "content"')
+        return tuple({"role": message["role"], "content": message["content"]} for message in messages)
+
+    def _time_s(self, row: dict[str, Any], number: int) -> float | None:
+        at = next((row[key] for key in TIMES if row.get(key) is not None), None)
+        if at is None:
+            return None
+        if isinstance(at, bool) or not isinstance(at, (int, float)) or not math.isfinite(at):
+            raise self._bad(number, f"the send time {at!r}, which is no number of seconds")
+        return float(at)
+
+    def _bad(self, number: int, what: str, *, hint: str = "") -> DatasetError:
+        return DatasetError(f"{self.path}:{number} has {what}", hint=hint)

@@ -40,7 +40,6 @@ class ShareGPT(Dataset):
 
     def _pairs(self) -> Iterator[Candidate]:
         for row in rows(local(self.path, Progress())):
-            turns = row.get("conversations") or []
-            if len(turns) >= 2 and (turns[0].get("from"), turns[1].get("from")) == ("human", "gpt"):
-                text = turns[0]["value"]
-                yield Candidate(text, turns[1]["value"], messages=({"role": "user", "content": text},))
+            match row.get("conversations"):
+                case [{"from": "human", "value": str(text)}, {"from": "gpt", "value": str(answer)}, *_]:
+                    yield Candidate(text, answer, messages=({"role": "user", "content": text},))

@@ -38,7 +38,7 @@ class Fake(Engine):
     http_5xx_share: float = knob(0.0, "share of requests answered 500")
     malformed_share: float = knob(0.0, "share of answers with a broken event")
     error_event_share: float = knob(0.0, "share of answers with an error event")
-    early_end_share: float = knob(0.0, "share of answers that end without [DONE]")
+    early_end_share: float = knob(0.0, "share of answers that end without [DONE], or in the middle of a body")
     short_share: float = knob(0.0, "share of answers with fewer tokens than asked")
     crash_after_requests: int | None = knob(None, "the server dies when this many requests have come", unit="requests")
     fail_start: bool = knob(False, "the server prints an error and exits at once")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -12,6 +13,7 @@ import struct
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
@@ -94,7 +96,7 @@ class Server:
             return self._refuse(401, "Unauthorized")
         try:
             ask = Ask(await request.json(), request.path.endswith("chat/completions"))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             return self._refuse(400, f"bad request: {error!r}")
         if ask.model != self.args.model:
             return self._refuse(404, f"The model `{ask.model}` does not exist.")
@@ -109,23 +111,33 @@ class Server:
             self.classes[plan.fault] += 1
         if plan.fault in ("http_4xx", "http_5xx"):
             return web.json_response(ERROR, status=400 if plan.fault == "http_4xx" else 500)
-        self.waiting += 1
-        queued = self.slots.locked()
-        async with self.slots:
-            self.waiting -= 1
-            self.running += 1
-            self.most_running = max(self.most_running, self.running)
-            self.cache.look_up(ask.words)
-            try:
+        try:
+            async with self._slot() as queued:
+                self.cache.look_up(ask.words)
                 begin_ns = time.monotonic_ns() if queued else start_ns
                 answer = await (self._stream if ask.stream else self._whole)(request, ask, plan, begin_ns)
-            except (ConnectionError, asyncio.CancelledError):
-                self.classes["client_gone"] += plan.fault is None
-                raise
-            finally:
-                self.running -= 1
-            self.classes["ok"] += plan.fault is None
-            return answer
+        except (ConnectionError, asyncio.CancelledError):
+            self.classes["client_gone"] += plan.fault is None
+            raise
+        self.classes["ok"] += plan.fault is None
+        return answer
+
+    @contextlib.asynccontextmanager
+    async def _slot(self) -> AsyncIterator[bool]:
+        """One of the places to be served in; whether it had to be waited for."""
+        queued = self.slots.locked()
+        self.waiting += 1
+        try:
+            await self.slots.acquire()
+        finally:
+            self.waiting -= 1
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            yield queued
+        finally:
+            self.running -= 1
+            self.slots.release()
 
     async def _whole(self, request: web.Request, ask: Ask, plan: Plan, begin_ns: int) -> web.StreamResponse:
         """The answer in one piece, when its last token is due."""
@@ -138,9 +150,20 @@ class Server:
         if plan.fault == "error_event":
             return web.json_response(ERROR)
         body = json.dumps(ask.whole(plan.tokens, plan.finish)).encode()
-        if plan.fault in ("malformed", "early_end"):
+        if plan.fault == "early_end":
+            await self._cut(request, body)
+        if plan.fault == "malformed":
             body = body[: len(body) // 2]
         return web.Response(body=body, content_type="application/json")
+
+    async def _cut(self, request: web.Request, body: bytes) -> None:
+        """Half of what Content-Length promises, then close in order. Clients see a connection that broke."""
+        answer = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
+        await answer.prepare(request)
+        await answer.write(body[: len(body) // 2])
+        if request.transport is not None:
+            request.transport.close()
+        raise ConnectionResetError("told to")
 
     async def _stream(self, request: web.Request, ask: Ask, plan: Plan, begin_ns: int) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
