@@ -21,7 +21,7 @@ from benchhydra.result import RESULT_FILE, SCHEMA_VERSION
 from benchhydra.validity import Verdict
 
 INDEX_FILE = ".benchhydra-index"
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 MLFLOW = "mlflow:"
 #: A tree with fewer results than this is read without an index file.
 INDEX_FROM = 50
@@ -72,11 +72,12 @@ class _File(msgspec.Struct):
 
 
 class _Entry(msgspec.Struct, array_like=True):
-    """A file as it was when it was indexed; ``run`` is None where it is not a result of ours."""
+    """A file as it was when it was indexed; where it is not a result of ours, ``fault`` says why."""
 
     mtime_ns: int
     size: int
-    run: Run | None
+    run: Run | None = None
+    fault: str = ""
 
 
 class _Index(msgspec.Struct, array_like=True):
@@ -98,7 +99,8 @@ def load(source: str, from_mlflow: FromMlflow | None = None) -> Runs:
     else:
         found = _from_path(Path(source))
     if not found.runs:
-        raise ResultError(f"no results in {source}", hint="a result.json, a point, a sweep or a tree of them")
+        hint = found.faults[0] if found.faults else "a result.json, a point, a sweep or a tree of them"
+        raise ResultError(f"no results in {source}", hint=hint)
     return found
 
 
@@ -108,7 +110,7 @@ def _from_path(path: Path) -> Runs:
         return Runs([read_run(path, kinds)], kinds)
     if not path.is_dir():
         raise ResultError(f"no such file or directory: {path}", hint="ls outputs/ shows runs and sweeps")
-    return _from_tree(path)
+    return from_tree(path)
 
 
 def read_run(path: Path, kinds: dict[str, Kind]) -> Run:
@@ -150,32 +152,35 @@ def _run(data: _File, source: str) -> Run:
     )
 
 
-def _from_tree(root: Path) -> Runs:
+def from_tree(root: Path) -> Runs:
+    """The runs below a directory; none is fine."""
     old = _read_index(root)
     new = _Index(kinds=dict(old.kinds))
-    runs = []
+    runs, faults = [], []
     changed = False
     for path, stat in _result_files(str(root)):
         relative = path[len(str(root)) + 1 :]
         entry = old.entries.get(relative)
         if entry is None or (entry.mtime_ns, entry.size) != (stat.st_mtime_ns, stat.st_size):
-            entry = _Entry(stat.st_mtime_ns, stat.st_size, _try_read(Path(path), new.kinds))
+            entry = _entry(path, stat, new.kinds)
             changed = True
         new.entries[relative] = entry
-        if entry.run is not None:
+        if entry.run is None:
+            faults.append(entry.fault)
+        else:
             entry.run.source = path
             runs.append(entry.run)
     if (changed or len(new.entries) != len(old.entries)) and len(new.entries) >= INDEX_FROM:
         _write_index(root, new)
-    return Runs.joined([Runs(runs, new.kinds)])
+    return Runs.joined([Runs(runs, new.kinds, faults)])
 
 
-def _try_read(path: Path, kinds: dict[str, Kind]) -> Run | None:
-    """A tree may hold result files of other programs and half-copied ones: they are no runs of it."""
+def _entry(path: str, stat: os.stat_result, kinds: dict[str, Kind]) -> _Entry:
+    """A tree may hold result files of other programs and half-copied ones: they are left out, by name."""
     try:
-        return read_run(path, kinds)
-    except ResultError:
-        return None
+        return _Entry(stat.st_mtime_ns, stat.st_size, read_run(Path(path), kinds))
+    except ResultError as error:
+        return _Entry(stat.st_mtime_ns, stat.st_size, fault=error.message)
 
 
 def _result_files(root: str) -> Iterator[tuple[str, os.stat_result]]:

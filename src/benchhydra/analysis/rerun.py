@@ -62,7 +62,8 @@ def _read(file: Path) -> dict[str, Any]:
 
 def command(overrides: Sequence[str], directory: Path, repeats: int) -> list[str]:
     """The program that measures a point ``repeats`` times into ``directory``, on one server."""
-    own = (f"repeats={repeats}", "script.fail_on=never", "tracking=none", f"hydra.sweep.dir={directory}")
+    quoted = str(directory).replace("'", "\\'")
+    own = (f"repeats={repeats}", "script.fail_on=never", "tracking=none", f"hydra.sweep.dir='{quoted}'")
     return [sys.executable, "-m", "benchhydra", "-m", *overrides, *own]
 
 

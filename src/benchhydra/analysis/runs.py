@@ -60,10 +60,11 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Runs(msgspec.Struct):
-    """Runs of one source, oldest first, and what their metrics are."""
+    """Runs of one source, oldest first, and what their metrics are. ``faults``: files that were left out, and why."""
 
     runs: list[Run]
     kinds: dict[str, Kind]
+    faults: list[str] = []
 
     @classmethod
     def joined(cls, parts: list[Runs]) -> Runs:
@@ -72,7 +73,8 @@ class Runs(msgspec.Struct):
         kinds: dict[str, Kind] = {}
         for part in parts:
             kinds |= part.kinds
-        return cls(sorted(found.values(), key=lambda run: run.epoch_time), kinds)
+        faults = [fault for part in parts for fault in part.faults]
+        return cls(sorted(found.values(), key=lambda run: run.epoch_time), kinds, faults)
 
 
 def of_results(results: list[Result], source: str = "") -> Runs:

@@ -14,7 +14,8 @@ import numpy as np
 
 from benchhydra.analysis.runs import Run
 from benchhydra.analysis.stats import Evidence, Floats
-from benchhydra.metrics import summarize
+from benchhydra.errors import ResultError
+from benchhydra.metrics import Better, Context, summarize
 from benchhydra.records import COUNTS, TIMES, Int64, Records
 
 RECORDS_FILE = "records.parquet"
@@ -24,20 +25,30 @@ UNIT = "ms"
 
 
 def scales(run: Run, seed: int = 0) -> dict[str, float]:
-    """Standard error of the log of each latency metric of a run, from its records; empty where there are too few."""
+    """Standard error of the log of each latency metric of a run, from its records; empty where there are too few.
+
+    Raises ResultError where its records cannot be read.
+    """
     file = (run.directory or Path()) / RECORDS_FILE
     if run.directory is None or not file.is_file():
         return {}
-    rows = Records.read(file).measured()
+    rows = _read(file).measured()
     if len(rows) < FEWEST_REQUESTS:
         return {}
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {}
     for _ in range(RESAMPLES):
-        for metric in summarize(take(rows, _blocks(len(rows), rng)), run.script):
-            if metric.unit == UNIT and metric.value > 0:
+        for metric in summarize(take(rows, _blocks(len(rows), rng)), run.script, Context()):  # latencies need no limits
+            if metric.unit == UNIT and metric.better is not Better.OBSERVATION and metric.value > 0:
                 found.setdefault(metric.key, []).append(math.log(metric.value))
     return {key: float(np.std(logs, ddof=1)) for key, logs in found.items() if len(logs) == RESAMPLES}
+
+
+def _read(file: Path) -> Records:
+    try:
+        return Records.read(file)
+    except (OSError, ValueError, KeyError) as error:
+        raise ResultError(f"cannot read {file}: {error}", hint="delete it to go without") from error
 
 
 def compare(base: float, candidate: float, base_error: float, candidate_error: float) -> Evidence:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchhydra.analysis.load import load
+from benchhydra.analysis.load import from_tree, load
 from benchhydra.analysis.runs import Runs
 from benchhydra.errors import ResultError
 
@@ -14,14 +14,17 @@ HISTORY = "outputs"
 
 def runs_of(source: str) -> Runs:
     """The runs of a source: a path, or ``mlflow:EXPERIMENT?filter``. Raises ResultError."""
-    return load(source, _from_mlflow)
+    found = load(source, _from_mlflow)
+    if found.faults:
+        sys.stderr.write(f"{source}: {len(found.faults)} files left out, the first: {found.faults[0]}\n")
+    return found
 
 
 def history_of(source: str | None) -> Runs:
     """The runs of a history; by default those under outputs/, if there are any."""
     if source is not None:
         return runs_of(source)
-    return load(HISTORY) if Path(HISTORY).is_dir() and any(Path(HISTORY).iterdir()) else Runs([], {})
+    return from_tree(Path(HISTORY)) if Path(HISTORY).is_dir() else Runs([], {})
 
 
 def _from_mlflow(query: str) -> Runs:
