@@ -163,7 +163,7 @@ class Server:
         await answer.write(body[: len(body) // 2])
         if request.transport is not None:
             request.transport.close()
-        raise ConnectionResetError("told to")
+        await asyncio.Event().wait()  # until this handler is cancelled, because its connection is gone
 
     async def _stream(self, request: web.Request, ask: Ask, plan: Plan, begin_ns: int) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
@@ -208,4 +208,4 @@ class Server:
             sock = transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
-        raise ConnectionResetError("told to")
+        await asyncio.Event().wait()
