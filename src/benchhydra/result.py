@@ -38,7 +38,6 @@ NOT_IDENTITY = (
     "load.processes",
     "engine.python",
     "engine.base_url",
-    "engine.env",
     "engine.ready_timeout_s",
     "engine.stop_timeout_s",
     "engine.api_key_env",

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from benchhydra.engines import ServerSpec
-from benchhydra.result import point_key
+from benchhydra.result import flatten, point_key
 
 SWEEP_FILE = "sweep.json"
+#: Keys that do not identify a point (so that builds and seeds compare), and may be axes of a sweep all the same.
+VARIANTS = ("seed", "engine.python", "engine.base_url", "load.processes")
 
 
 class Identity(NamedTuple):
-    """What tells one measurement of a sweep from another: a point, the interpreter of its engine, a repeat."""
+    """What tells one measurement of a sweep from another: a point, a variant of it (see ``VARIANTS``), a repeat."""
 
     point_key: str
-    python: str | None
+    variant: str
     repeat: int
 
 
@@ -44,5 +46,6 @@ class Group:
 
 def identity(resolved: Mapping[str, Any]) -> Identity:
     """The identity of a point, from its composed config as plain data (also as ``result.json`` keeps it)."""
-    python = (resolved.get("engine") or {}).get("python")
-    return Identity(point_key(resolved), python, int(resolved.get("repeat") or 0))
+    flat = flatten(resolved)
+    variant = " ".join(f"{key}={flat[key]}" for key in VARIANTS if flat.get(key) is not None)
+    return Identity(point_key(resolved), variant, int(resolved.get("repeat") or 0))

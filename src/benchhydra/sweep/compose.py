@@ -5,7 +5,8 @@ A composition takes 80 ms, of which everything but the last millisecond depends 
 
 from __future__ import annotations
 
-import copy
+import dataclasses
+import pickle
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -30,21 +31,21 @@ class Composer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of search paths that are not there: the first composition has warned
             _, self._repo = loader._parse_overrides_and_create_caching_repo(config_name, self._hydra_overrides)
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._bases: dict[tuple[str, ...], bytes] = {}  # pickled
+        self._groups: dict[str, bool] = {}
         self._parsed: dict[str, Override] = {}
         self.compositions = 0
 
     def __call__(self, overrides: Sequence[str]) -> tuple[BenchConfig, dict[str, Any]]:
         """A point's config object and the same as plain data. Raises what composing raises, and ConfigError."""
-        config = self.config(overrides)
-        resolved: Any = OmegaConf.to_container(config, resolve=True)
-        return _as_object(config), resolved
+        made: Any = OmegaConf.to_object(self.config(overrides))
+        return made, plain(made)
 
     def config(self, overrides: Sequence[str]) -> DictConfig:
         """A point's config, without the node ``hydra``."""
         parsed = [self._parse(override) for override in overrides]
         choices = tuple(str(override.input_line) for override in parsed if self._is_choice(override))
-        config = copy.deepcopy(self._base(choices))
+        config: DictConfig = pickle.loads(self._base(choices))  # noqa: S301 - our own bytes: copied in a sixth of the time
         self._loader._apply_overrides_to_config([o for o in parsed if not self._is_choice(o)], config)
         return config
 
@@ -57,7 +58,7 @@ class Composer:
             run_mode=RunMode.MULTIRUN,
         )
 
-    def _base(self, choices: tuple[str, ...]) -> DictConfig:
+    def _base(self, choices: tuple[str, ...]) -> bytes:
         if choices not in self._bases:
             self.compositions += 1
             config = self._loader.load_configuration(
@@ -65,7 +66,7 @@ class Composer:
             )
             with open_dict(config):
                 del config["hydra"]
-            self._bases[choices] = config
+            self._bases[choices] = pickle.dumps(config)
         return self._bases[choices]
 
     def _parse(self, text: str) -> Override:
@@ -74,9 +75,12 @@ class Composer:
         return self._parsed[text]
 
     def _is_choice(self, override: Override) -> bool:
-        return not isinstance(override.value(), dict) and bool(self._repo.group_exists(override.key_or_group))
+        key = override.key_or_group
+        if key not in self._groups:
+            self._groups[key] = bool(self._repo.group_exists(key))
+        return self._groups[key] and not isinstance(override.value(), dict)
 
 
-def _as_object(config: DictConfig) -> BenchConfig:
-    made: Any = OmegaConf.to_object(config)
-    return made  # type: ignore[no-any-return]
+def plain(config: BenchConfig) -> dict[str, Any]:
+    """A config as plain data: what results keep, and what identifies a point."""
+    return dataclasses.asdict(config)

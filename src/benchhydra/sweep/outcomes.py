@@ -31,7 +31,7 @@ class Outcome:
     overrides: tuple[str, ...]
     directory: str
     point_key: str
-    python: str | None = None
+    variant: str = ""
     repeat: int = 0
     status: str = "ok"
     verdict: str | None = None
@@ -46,7 +46,7 @@ class Outcome:
 
     @property
     def identity(self) -> Identity:
-        return Identity(self.point_key, self.python, self.repeat)
+        return Identity(self.point_key, self.variant, self.repeat)
 
 
 def of_result(point: Planned, result: Result, **more: Any) -> Outcome:
@@ -66,9 +66,9 @@ def of_result(point: Planned, result: Result, **more: Any) -> Outcome:
 
 def blank(point: Planned, **more: Any) -> Outcome:
     """An outcome of a planned point that says nothing but what is given."""
-    key, python, repeat = point.identity
+    key, variant, repeat = point.identity
     return Outcome(
-        overrides=point.overrides, directory=point.directory, point_key=key, python=python, repeat=repeat, **more
+        overrides=point.overrides, directory=point.directory, point_key=key, variant=variant, repeat=repeat, **more
     )
 
 
@@ -100,7 +100,7 @@ def narrow_enough(values: Sequence[float], share: float) -> bool:
 
 def repeats(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
     """Points measured more than once: mean and 95 % t-interval of every metric that each repeat has."""
-    by_point: dict[tuple[str, str | None], list[Outcome]] = {}
+    by_point: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.status == "ok":
             by_point.setdefault(outcome.identity[:2], []).append(outcome)
@@ -119,7 +119,7 @@ def _repeated(members: list[Outcome]) -> dict[str, Any]:
     return {
         "overrides": [override for override in first.overrides if not override.startswith("repeat=")],
         "point_key": first.point_key,
-        "python": first.python,
+        "variant": first.variant,
         "repeats": len(members),
         "confidence": 0.95,
         "metrics": metrics,

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchhydra.errors import ConfigError
 from benchhydra.result import RESULT_FILE
-from benchhydra.sweep import SWEEP_FILE, Identity, Planned
+from benchhydra.sweep import SWEEP_FILE, Identity, Planned, identity
 from benchhydra.validity import Verdict
 
 
@@ -48,10 +48,10 @@ def _done(path: Path) -> Done | None:
     data = read_json(path)
     if data is None or "point_key" not in data:
         return None
-    python = (data.get("config", {}).get("engine") or {}).get("python")
+    config = data.get("config", {})
     return Done(
         directory=path.parent,
-        identity=Identity(data["point_key"], python, int(data.get("repeat", 0))),
+        identity=identity(config)._replace(point_key=data["point_key"], repeat=int(data.get("repeat", 0))),
         believable=data.get("status") == "ok" and data.get("verdict") != Verdict.INVALID,
         engine_version=data.get("engine_version"),
         wall_s=data.get("wall_s"),
@@ -101,4 +101,4 @@ def newest(root: Path, wanted: set[Identity]) -> Path | None:
 
 
 def _identity_of(point: dict[str, Any]) -> Identity:
-    return Identity(point.get("point_key", ""), point.get("python"), int(point.get("repeat", 0)))
+    return Identity(point.get("point_key", ""), point.get("variant", ""), int(point.get("repeat", 0)))

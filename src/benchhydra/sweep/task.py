@@ -17,7 +17,7 @@ from benchhydra import registry
 from benchhydra.errors import ConfigError
 from benchhydra.progress import Progress, make_progress
 from benchhydra.result import Result
-from benchhydra.sweep.compose import Composer
+from benchhydra.sweep.compose import Composer, plain
 from benchhydra.sweep.job import GroupRun, decode
 from benchhydra.sweep.outcomes import Outcome
 
@@ -52,8 +52,8 @@ def _single(composed: DictConfig) -> None:
     from benchhydra.run import check, run_point, spec_of
     from benchhydra.servers.pool import Pool
 
-    resolved: Any = OmegaConf.to_container(composed, resolve=True)
     config: Any = OmegaConf.to_object(composed)
+    resolved = plain(config)
     if config.repeats > 1 or config.sweep.ci or config.sweep.resume or config.sweep.plan:
         raise ConfigError("repeats, sweep.ci, sweep.resume and sweep.plan belong to sweeps", hint="add -m")
     spec_of(config)

@@ -1,0 +1,129 @@
+"""Planning is pure: no point is lost or doubled, every server has one group, whatever the order of the arguments."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchhydra.engines import ServerSpec
+from benchhydra.errors import ConfigError
+from benchhydra.sweep import Identity, Planned, identity
+from benchhydra.sweep.axes import Axis, expand
+from benchhydra.sweep.directories import SLUG_LENGTH, slug
+from benchhydra.sweep.job import GroupJob, decode
+from benchhydra.sweep.order import arrange, group
+from benchhydra.sweep.outcomes import interval, narrow_enough
+
+SPECS = [ServerSpec(kind="http", argv=(name,)) for name in "abc"]
+
+
+def planned(server: int, point: int, repeat: int = 0) -> Planned:
+    name = f"{server}-{point}"
+    return Planned(
+        overrides=(f"p={name}",), directory=name, identity=Identity(name, "", repeat), spec=SPECS[server]
+    )
+
+
+points = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), max_size=30, unique=True).map(
+    lambda pairs: [planned(*pair) for pair in pairs]
+)
+
+
+@given(points)
+def test_every_point_is_in_one_group_and_every_server_has_one(some: list[Planned]) -> None:
+    groups = group(some)
+    assert Counter(p for g in groups for p in g.points) == Counter(some)
+    assert len(groups) == len({p.spec for p in some})
+    assert all(p.spec == g.spec for g in groups for p in g.points)
+
+
+@given(points, st.randoms(use_true_random=False))
+def test_the_number_of_starts_does_not_depend_on_the_order(some: list[Planned], random: object) -> None:
+    shuffled = sorted(some, key=lambda p: hash((p.directory, id(random))))
+    assert len(group(shuffled)) == len(group(some))
+
+
+@pytest.mark.parametrize("order", ["blocked", "interleaved", "shuffled"])
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
+def test_an_order_loses_nothing(order: str, count: int, repeats: int, seed: int) -> None:
+    some = [planned(0, p, r) for r in range(repeats) for p in range(count)]
+    arranged = arrange(some, order, seed)
+    assert Counter(arranged) == Counter(some)
+    assert arrange(some, order, seed) == arranged
+
+
+def test_blocked_and_interleaved() -> None:
+    some = [planned(0, p, r) for p in range(2) for r in range(3)]
+    shown = {order: [(p.directory, p.identity.repeat) for p in arrange(some, order, 0)] for order in ("blocked", "interleaved")}
+    assert shown["blocked"] == [("0-0", 0), ("0-0", 1), ("0-0", 2), ("0-1", 0), ("0-1", 1), ("0-1", 2)]
+    assert shown["interleaved"] == [("0-0", 0), ("0-1", 0), ("0-0", 1), ("0-1", 1), ("0-0", 2), ("0-1", 2)]
+
+
+def axis(key: str, *values: object) -> Axis:
+    return Axis(key, tuple(f"{key}={value}" for value in values))
+
+
+def test_axes_multiply() -> None:
+    made = expand([axis("qps", 1, 5, 10), axis("model", "a", "b"), axis("seqs", 64, 128)])
+    assert len(made) == len(set(made)) == 12
+    assert made[0] == ("qps=1", "model=a", "seqs=64")
+
+
+def test_zipped_axes_go_in_step() -> None:
+    made = expand([axis("num_prompts", 150, 300), axis("model", "a", "b"), axis("qps", 0.5, 1)], [["num_prompts", "qps"]])
+    assert set(made) == {
+        ("num_prompts=150", "qps=0.5", "model=a"),
+        ("num_prompts=150", "qps=0.5", "model=b"),
+        ("num_prompts=300", "qps=1", "model=a"),
+        ("num_prompts=300", "qps=1", "model=b"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("zips", "message"),
+    [
+        ([["qps", "nothing"]], "which is not swept"),
+        ([["qps", "model"]], "different lengths"),
+        ([["qps", "qps"]], "twice"),
+    ],
+)
+def test_a_zip_that_makes_no_sense_is_refused(zips: list[list[str]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        expand([axis("qps", 1, 2, 3), axis("model", "a", "b")], zips)
+
+
+@given(st.lists(st.text(min_size=1, max_size=60), max_size=6))
+def test_directory_names_are_safe(overrides: list[str]) -> None:
+    name = slug(overrides)
+    assert name and "/" not in name and not name.startswith(".") and len(name) <= SLUG_LENGTH + 9
+    assert slug([*overrides, "x=1"]) != name
+
+
+def test_variants_of_a_point_are_measured_each() -> None:
+    base = {"qps": 1.0, "seed": 0, "repeat": 0, "engine": {"python": None, "env": {}}}
+    for change in ({"seed": 1}, {"repeat": 2}, {"engine": {"python": "/b/python", "env": {}}}, {"qps": 2.0}):
+        assert identity({**base, **change}) != identity(base)
+    assert identity({**base, "seed": 1}).point_key == identity(base).point_key
+    assert identity({**base, "engine": {"python": None, "env": {"A": "1"}}}).point_key != identity(base).point_key
+
+
+def test_a_job_survives_its_journey() -> None:
+    job = GroupJob(sweep_id="s", sweep_dir="/d", number=3, points=(planned(0, 1, 2),), hydra_overrides=("a=b",))
+    back = decode(job.encode())
+    assert [(p.overrides, p.directory, p.identity) for p in back.points] == [
+        (p.overrides, p.directory, p.identity) for p in job.points
+    ]
+    assert (back.sweep_id, back.number, back.hydra_overrides) == ("s", 3, ("a=b",))
+    with pytest.raises(ConfigError):
+        decode("nonsense")
+
+
+def test_intervals_of_repeats() -> None:
+    assert interval([5.0]) is None
+    mean, half = interval([9.0, 10.0, 11.0]) or (0.0, 0.0)
+    assert mean == pytest.approx(10) and half == pytest.approx(2.4841, abs=1e-3)  # t(0.975, 2) / sqrt(3)
+    assert narrow_enough([10.0, 10.01, 9.99], 0.02)
+    assert not narrow_enough([5.0, 15.0], 0.02)
