@@ -121,7 +121,3 @@ def test_a_step_is_found_and_an_outlier_is_none() -> None:
     (step,) = steps(values)
     assert abs(step.at - 20) <= 1
     assert step.ratio == pytest.approx(1.1, abs=0.03)
-
-
-def test_thresholds_by_pattern() -> None:
-    assert LIMITS.smallest("mean_ttft_ms") == pytest.approx(np.log(1.02))
