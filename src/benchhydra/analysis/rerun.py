@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,8 +16,9 @@ from benchhydra.errors import ResultError
 from benchhydra.result import RESULT_FILE
 
 SWEEP_FILE = "sweep.json"
-#: Keys that belong to the sweep a point was part of, not to the point.
-NOT_OURS = ("repeat", "repeats", "seed", "tracking")
+STDERR = 2
+#: Keys that belong to the sweep that a point was part of, or that a re-run sets itself.
+NOT_OURS = ("repeat", "repeats", "seed", "tracking", "script.fail_on")
 NOT_OURS_BELOW = ("hydra.", "sweep.", "tracking.")
 
 #: Runs of a point again: (point's run, how often) -> new runs.
@@ -70,11 +72,11 @@ def command(overrides: Sequence[str], directory: Path, repeats: int) -> list[str
 def measure(overrides: Sequence[str], directory: Path, repeats: int) -> list[Run]:
     """Measure a point ``repeats`` times. Its output goes to our stderr. Raises ResultError where nothing came of it."""
     words = command(overrides, directory.resolve(), repeats)
-    code = subprocess.run(words, stdout=sys.stderr, check=False).returncode
+    code = subprocess.run(words, stdout=STDERR, check=False).returncode
     try:
         return load(str(directory)).runs
     except ResultError as error:
-        raise ResultError(f"running a point again left no result (exit code {code})", hint=" ".join(words)) from error
+        raise ResultError(f"running a point again left no result (exit code {code})", hint=shlex.join(words)) from error
 
 
 def into(directory: Path, more: Sequence[str] = ()) -> Rerun:

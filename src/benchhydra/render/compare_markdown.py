@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from benchhydra.analysis.compare import Basis, Change, Comparison, MetricChange, PointChange
 from benchhydra.analysis.gate import Decision, Outcome
 
@@ -12,6 +14,16 @@ SAID = {
     Outcome.NOTHING_COMPARABLE: "nothing comparable",
     Outcome.INVALID: "INVALID: the candidate has points without a usable result",
 }
+
+
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f]")
+#: An underscore inside a word marks nothing up.
+MARKUP = re.compile(r"[\\`*|\[\]#]|(?<!\w)_|_(?!\w)")
+
+
+def plain(text: str) -> str:
+    """Text of others in one line, without what a terminal would obey."""
+    return UNPRINTABLE.sub("?", " ".join(text.split()))
 
 
 def percent(ratio: float | None) -> str:
@@ -60,7 +72,7 @@ def _point(point: PointChange) -> str:
         reasons = sorted({text for run in (*point.base, *point.candidate) for text in run.reasons if not run.usable})
         return "\n".join([*lines, f"- INVALID: the {point.invalid} has no usable run. {_text('; '.join(reasons))}", ""])
     rows = "".join(_row(metric) for metric in point.metrics)
-    lost = f"\nNot measured by the candidate: {', '.join(point.missing)}\n" if point.missing else ""
+    lost = f"\nNot measured by the candidate: {_text(', '.join(point.missing))}\n" if point.missing else ""
     return "\n".join(lines) + f"\n\n{HEAD}{rows}{lost}"
 
 
@@ -72,16 +84,14 @@ def _row(metric: MetricChange) -> str:
         figure(metric.candidate, metric.unit),
         percent(metric.ratio),
         interval(metric),
-        f"{mark}{verdict(metric)}{mark}",
     )
-    return f"| {' | '.join(cells)} |\n"
+    return f"| {' | '.join(map(_text, cells))} | {mark}{_text(verdict(metric))}{mark} |\n"
 
 
 def _text(text: str) -> str:
     """Text of others, made harmless in Markdown and HTML."""
-    for mark in "\\`*_|[]#":
-        text = text.replace(mark, f"\\{mark}")
-    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
+    text = MARKUP.sub(r"\\\g<0>", plain(text))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def gate_markdown(decision: Decision) -> str:
@@ -89,7 +99,7 @@ def gate_markdown(decision: Decision) -> str:
     lines = [f"## Benchmark gate: {SAID[decision.outcome]}\n"]
     for point, metric in decision.regressions:
         change = f"{percent(metric.ratio)} ({interval(metric)})"
-        lines.append(f"- {_text(point.label)}: **{metric.metric}** {change}")
+        lines.append(f"- {_text(point.label)}: **{_text(metric.metric)}** {change}")
     lines += [f"- measured again: {_text(text)}" for text in decision.reran]
     lines += [f"- {_text(note)}" for note in decision.notes]
     body = compare_markdown(decision.comparison)

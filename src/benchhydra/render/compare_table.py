@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from benchhydra.analysis.compare import Change, Comparison, MetricChange, PointChange
-from benchhydra.render.compare_markdown import figure, heading, interval, percent, verdict
+from benchhydra.render.compare_markdown import figure, heading, interval, percent, plain, verdict
 
 COLOURS = {Change.BETTER: "green", Change.WORSE: "bold red", Change.SAME: "dim", Change.UNCLEAR: "yellow"}
 COLUMNS = ("metric", "base", "candidate", "change", "95 % interval", "verdict")
@@ -19,10 +19,10 @@ def compare_table(found: Comparison, out: TextIO) -> None:
     for point in found.points:
         console.print(_table(point))
         for text in (*point.differences, *_faults(point)):
-            console.print(f"  {text}", markup=False)
+            console.print(f"  {plain(text)}", markup=False)
     for side, labels in (("base", found.only_base), ("candidate", found.only_candidate)):
         for label in labels:
-            console.print(f"only in the {side}: {label}", markup=False)
+            console.print(f"only in the {side}: {plain(label)}", markup=False)
 
 
 def _faults(point: PointChange) -> list[str]:
@@ -34,11 +34,11 @@ def _table(point: PointChange) -> object:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(heading(point)), title_justify="left", box=None, pad_edge=False)
+    table = Table(title=Text(plain(heading(point))), title_justify="left", box=None, pad_edge=False)
     for name in COLUMNS:
         table.add_column(name, justify="left" if name in ("metric", "verdict") else "right")
     for metric in point.metrics:
-        table.add_row(*(Text(cell, style=COLOURS[metric.change]) for cell in _cells(metric)))
+        table.add_row(*(Text(plain(cell), style=COLOURS[metric.change]) for cell in _cells(metric)))
     return table
 
 

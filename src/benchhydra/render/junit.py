@@ -33,9 +33,9 @@ def _suite(root: ElementTree.Element, point: PointChange) -> None:
 
 
 def _case(suite: ElementTree.Element, point: PointChange, metric: MetricChange) -> None:
-    case = ElementTree.SubElement(suite, "testcase", name=metric.metric, classname=_text(point.label))
+    case = ElementTree.SubElement(suite, "testcase", name=_text(metric.metric), classname=_text(point.label))
     base, candidate = figure(metric.base, metric.unit), figure(metric.candidate, metric.unit)
-    text = f"{base} -> {candidate}, {percent(metric.ratio)} ({interval(metric)}): {verdict(metric)}"
+    text = _text(f"{base} -> {candidate}, {percent(metric.ratio)} ({interval(metric)}): {verdict(metric)}")
     if metric.change is Change.WORSE:
         ElementTree.SubElement(case, "failure", message=text)
     else:
