@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchhydra import steady
+from benchhydra import calibration, environment, steady
 from benchhydra.client import APIS, Endpoint, Requests
 from benchhydra.client.encode import encode
 from benchhydra.datasets import Prompt
@@ -22,10 +22,12 @@ from benchhydra.progress import Progress
 from benchhydra.records import Records
 from benchhydra.registry import knob, option
 from benchhydra.scripts import Measured, Point, Script
+from benchhydra.scripts._neighbours import Watch
 from benchhydra.servers import Lease
 from benchhydra.servers.control import Counters, scrape
 from benchhydra.target import Target
 from benchhydra.validity import Facts
+from benchhydra.validity.answers import few_samples
 
 
 @option("script", "serving")
@@ -62,7 +64,9 @@ class Serving(Script):
         if self.warmup_requests:
             self._warm_up(point, plan)
         before = _counters(endpoint)
+        watch = Watch(lease)
         driven = drive(plan, point.progress)
+        watch.stop()
         after = _counters(endpoint)
         if self.keep_text:
             _write_texts(point, prompts, driven)
@@ -70,7 +74,9 @@ class Serving(Script):
         offered = point.load.offered_rps(plan.offsets_s)
         return Measured(
             records=records,
-            facts=self._facts(point, lease, driven, offered, before, after),
+            facts=replace(
+                self._facts(point, lease, driven, offered, before, after), notes=few_samples(records), **watch.facts()
+            ),
             context=Context(slo=dict(self.slo), offered_rps=offered),
             metadata=_metadata(point, records, len(plan.requests)) | _client(driven),
         )
@@ -155,6 +161,11 @@ class Serving(Script):
         return Facts(
             script="serving",
             offered_rps=offered,
+            stationary=point.load.open_loop and point.load.stationary and offered is not None,
+            max_in_flight=point.load.max_in_flight,
+            client_lag_p99_ms=driven.client_lag_p99_ms,
+            lost_processes=driven.lost_processes,
+            calibrated_rps=calibration.load(environment.machine_class()),
             ignore_eos=self.ignore_eos,
             interrupted=driven.interrupted,
             client_cpu_share=driven.client_cpu_share,
