@@ -232,7 +232,7 @@ def test_a_model_of_no_sense_is_refused(fields: dict[str, Any], words: str) -> N
 
 @pytest.mark.parametrize("fields", [{"device": "tpu"}, {"device": "cuda", "count": 0}, {"device": "cpu", "count": -1}])
 def test_gpus_of_no_sense_are_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="device|gpus"):
+    with pytest.raises(ConfigError, match=r"device|gpus"):
         Gpus(**fields)
 
 
