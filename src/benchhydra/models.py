@@ -101,6 +101,10 @@ def _smollm2(python: str, out: Path) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"making smollm2 took longer than {BUILD_TIMEOUT_S:.0f} s") from error
+    except OSError as error:
+        raise EngineError(
+            f"smollm2 cannot be made with {python}: {error.strerror}", hint="engine.python=PATH of a Python with vLLM"
+        ) from error
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         missing = done.returncode == MISSING_PACKAGE
