@@ -60,7 +60,7 @@ class Limits:
     rise_share: float = knob(
         0.5, "SUSPECT where latency keeps rising by this share of its median over the window", unit="fraction"
     )
-    slow_start_ratio: float = knob(3.0, "SUSPECT where the first requests take this many times the median of the rest")
+    slow_start_ratio: float = knob(4.0, "SUSPECT where the first requests take this many times the median of the rest")
     prefix_hit_share: float = knob(
         0.05,
         "SUSPECT above this share of prompt tokens found in the prefix cache, where none should be",

@@ -93,13 +93,15 @@ def warmup(evidence: Evidence) -> Iterator[Reason]:
 
 
 def slow_start(values_ms: Floats, ratio: float) -> npt.NDArray[np.bool_]:
-    """Whether the first values are far above the rest: all beyond its p95, or the very first beyond twice its maximum.
+    """Whether the first values are far above the rest; shape (...,) for values of shape (..., n).
 
-    Shape (...,) for values of shape (..., n).
+    Either the first three are (their least beyond twice that of any other three in a row: queues come and go, too), or
+    the very first alone is beyond twice the maximum of the rest.
     """
     first, rest = values_ms[..., :FIRST], values_ms[..., FIRST:]
     middle = np.median(rest, axis=-1)
-    several = (first.min(axis=-1) > np.percentile(rest, 95, axis=-1)) & (np.median(first, axis=-1) > ratio * middle)
+    runs = np.lib.stride_tricks.sliding_window_view(rest, FIRST, axis=-1).min(axis=-1)
+    several = (first.min(axis=-1) > 2 * runs.max(axis=-1)) & (np.median(first, axis=-1) > ratio * middle)
     one = (first[..., 0] > 2 * rest.max(axis=-1)) & (first[..., 0] > ratio * middle)
     return np.asarray(several | one)
 

@@ -1,0 +1,252 @@
+"""The verdict: every rule fires where it should and says nothing where it should not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchhydra.records import NEVER, Phase, Records, Status
+from benchhydra.validity import Facts, Limits, Reason, Verdict, judge, rules
+from benchhydra.validity.answers import few_samples
+from benchhydra.validity.window import rise, slow_start
+
+MS = 1_000_000
+RPS = 100.0
+
+
+def rows(count: int = 200, *, ttft_ms: Any = 50.0, sent_late_ms: Any = 0.0, seed: int = 1, **columns: Any) -> Records:
+    """A healthy run at 100 requests/s, Poisson, with spread of 5 % in latency; columns are put over it."""
+    rng = np.random.default_rng(seed)
+    scheduled = np.cumsum(rng.exponential(1e9 / RPS, count)).astype(np.int64)
+    sent = scheduled + (np.zeros(count) + sent_late_ms * MS).astype(np.int64)
+    first = sent + (ttft_ms * MS * rng.normal(1, 0.05, count)).astype(np.int64)
+    done = first + 100 * MS
+    ones = np.ones(count, dtype=np.int32)
+    spans = Records.of_spans(sent.tolist(), done.tolist(), prompt_tokens=[128] * count, output_tokens=[64] * count)
+    asked: dict[str, Any] = {"asked_prompt_tokens": 128 * ones, "asked_output_tokens": 64 * ones}
+    times = {"scheduled_ns": scheduled, "first_byte_ns": first, "first_ns": first, "last_ns": done}
+    return dataclasses.replace(spans, **asked | times | {name: value * ones for name, value in columns.items()})
+
+
+def some(count: int, value: int, among: int = 200, otherwise: int = 0) -> Any:
+    """A column with ``count`` times a value, spread over the run."""
+    column = np.full(among, otherwise, dtype=np.int32)
+    column[np.linspace(0, among - 1, count).astype(int)] = value
+    return column
+
+
+def facts(**fields: Any) -> Facts:
+    known: dict[str, Any] = {
+        "offered_rps": RPS,
+        "stationary": True,
+        "client_cpu_share": 0.2,
+        "client_lag_p99_ms": 0.3,
+        "client_wait_share": 0.1,
+        "loop_stall_p99_ms": 0.3,
+        "other_cpu_share": 0.02,
+        "prefix_cache_queries": 1000.0,
+        "prefix_cache_hits": 0.0,
+        "preemptions": 0.0,
+        "cache_reset": True,
+        "calibrated_rps": 800.0,
+    }
+    return Facts(script="serving", **known | fields)
+
+
+def verdict(records: Records, known: Facts) -> tuple[Verdict, list[str], tuple[Reason, ...]]:
+    found, reasons = judge(records, known, Limits())
+    return found, [reason.check for reason in reasons], reasons
+
+
+#: rule, severity, rows that break it, facts that break it, what its sentence says
+FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
+    ("completed", Verdict.INVALID, rows(status=int(Status.REFUSED)), {}, ("none of 200", "completed")),
+    ("completed", Verdict.INVALID, rows(phase=int(Phase.WARMUP)), {}, ("measured window",)),
+    ("completed", Verdict.SUSPECT, rows(9), {}, ("only 9", "10")),
+    ("failed_share", Verdict.INVALID, rows(status=some(4, Status.RESET)), {}, ("4 of 200", "2.0%", "1.0%", "4 reset")),
+    ("interrupted", Verdict.SUSPECT, rows(), {"interrupted": True}, ("interrupted", "200 completed")),
+    ("tokens", Verdict.INVALID, rows(output_tokens=0, status=int(Status.SHORT)), {}, ("no token",)),
+    ("tokens", Verdict.SUSPECT, rows(output_tokens=NEVER), {}, ("200 of 200", "usage", "absent")),
+    ("tokens", Verdict.SUSPECT, rows(output_tokens=some(3, NEVER, otherwise=64)), {}, ("3 of 200", "incomplete")),
+    ("short", Verdict.SUSPECT, rows(status=some(5, Status.SHORT)), {}, ("5 of 200", "2.5%", "1.0%")),
+    ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=140), {}, ("140.0", "128.0", "9.4%", "5.0%")),
+    ("rate", Verdict.INVALID, rows(sent_late_ms=np.linspace(0, 500, 200)), {}, ("offered", "95%", "keep up")),
+    ("client_lag", Verdict.INVALID, rows(), {"client_lag_p99_ms": 6.0}, ("6.0 ms", "5.0 ms", "10.0 ms between")),
+    ("loop_stall", Verdict.INVALID, rows(), {"loop_stall_p99_ms": 12.0}, ("12.0 ms", "limit 5.0 ms")),
+    ("client_cpu", Verdict.INVALID, rows(), {"client_cpu_share": 0.97}, ("97%", "90%")),
+    ("client_wait", Verdict.INVALID, rows(), {"client_wait_share": 0.8}, ("80%", "60%")),
+    ("lost_processes", Verdict.INVALID, rows(), {"lost_processes": ("killed by 9",)}, ("1 client", "killed by 9")),
+    ("calibrated", Verdict.SUSPECT, rows(), {"calibrated_rps": 50.0}, ("100", "50", "calibrate")),
+    ("prefix_cache", Verdict.SUSPECT, rows(), {"prefix_cache_hits": 200.0}, ("20.0%", "5.0%")),
+    ("cache_reset", Verdict.SUSPECT, rows(), {"cache_reset": False}, ("not proven",)),
+    ("preemptions", Verdict.SUSPECT, rows(), {"preemptions": 8.0}, ("8 times", "4.0%", "1.0%")),
+    ("server_restarted", Verdict.SUSPECT, rows(), {"server_restarted": True}, ("started again",)),
+    ("other_cpu", Verdict.SUSPECT, rows(), {"other_cpu_share": 0.3}, ("30%", "10%")),
+    ("other_gpu", Verdict.SUSPECT, rows(), {"other_gpu_pids": (7, 9)}, ("7, 9",)),
+    ("stationary", Verdict.INVALID, rows(ttft_ms=np.linspace(50, 1000, 200)), {}, ("TTFT kept rising", "95%")),
+    ("stationary", Verdict.SUSPECT, rows(ttft_ms=np.linspace(50, 110, 200)), {}, ("TTFT kept rising", "50%")),
+    ("warmup", Verdict.SUSPECT, rows(ttft_ms=np.where(np.arange(200) < 4, 400, 50)), {}, ("first 3", "TTFT")),
+    ("warmup", Verdict.SUSPECT, rows(ttft_ms=np.where(np.arange(200) < 1, 900, 50)), {}, ("first 3", "TTFT")),
+]
+
+#: rows and facts near to those above that must leave the verdict VALID
+VALID: list[tuple[Records, dict[str, Any]]] = [
+    (rows(), {}),
+    (rows(10), {}),
+    (rows(status=some(2, Status.RESET)), {}),
+    (rows(status=some(150, Status.SHORT), output_tokens=some(150, 0, otherwise=64)), {"ignore_eos": False}),
+    (rows(prompt_tokens=129), {}),
+    (rows(sent_late_ms=np.linspace(0, 50, 200)), {}),
+    (rows(sent_late_ms=np.linspace(0, 500, 200)), {"offered_rps": None, "stationary": False}),
+    (rows(), {"client_lag_p99_ms": 4.9}),
+    (rows(ttft_ms=1000), {"client_lag_p99_ms": 50.0, "loop_stall_p99_ms": 50.0}),
+    (rows(), {"client_lag_p99_ms": 9.0, "offered_rps": 5.0}),
+    (rows(), {"prefix_cache_hits": 900.0, "prefix_cache_intended": True}),
+    (rows(), {"prefix_cache_queries": 0.0}),
+    (rows(), {"preemptions": 2.0}),
+    (rows(), {"calibrated_rps": RPS}),
+    (rows(ttft_ms=np.linspace(50, 1000, 200)), {"stationary": False}),
+    (rows(ttft_ms=np.linspace(50, 65, 200)), {}),
+    (rows(ttft_ms=np.minimum(np.linspace(20, 150, 200), 60)), {}),  # it rises, and then is steady
+    (rows(ttft_ms=np.where(np.arange(200) % 50 == 30, 900, 50)), {}),  # slow requests in the middle
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "severity", "records", "known", "says"), FIRES, ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_a_rule_fires(
+    name: str, severity: Verdict, records: Records, known: dict[str, Any], says: tuple[str, ...]
+) -> None:
+    found, _, reasons = verdict(records, facts(**known))
+    mine = [reason for reason in reasons if reason.check == name]
+    assert [reason.severity for reason in mine] == [severity]
+    assert all(part in mine[0].text for part in says), mine[0].text
+    assert found >= severity if severity is Verdict.VALID else found in (severity, Verdict.INVALID)
+
+
+@pytest.mark.parametrize(("records", "known"), VALID)
+def test_no_rule_fires(records: Records, known: dict[str, Any]) -> None:
+    assert verdict(records, facts(**known))[::2] == (Verdict.VALID, ())
+
+
+def test_every_rule_is_tested() -> None:
+    assert {case[0] for case in FIRES} == set(rules())
+
+
+def test_a_healthy_run_breaks_only_the_rule_that_is_broken() -> None:
+    for name, severity, _, known, _ in FIRES:
+        if known:
+            assert verdict(rows(), facts(**known))[:2] == (severity, [name])
+
+
+def test_unknown_facts_say_nothing() -> None:
+    assert verdict(rows(), Facts(script="serving"))[::2] == (Verdict.VALID, ())
+
+
+def test_scripts_without_tokens_and_schedules_are_not_judged_by_them() -> None:
+    sent = list(range(0, 5 * MS, MS))
+    spans = Records.of_spans(sent, [at + (500 if at else 90_000) * 1000 for at in sent])
+    assert verdict(spans, Facts(script="health"))[::2] == (Verdict.VALID, ())
+    batch = Records.of_spans([0] * 4, [9 * MS] * 4, prompt_tokens=[8] * 4, output_tokens=[4] * 4)
+    batch = dataclasses.replace(batch, asked_output_tokens=np.full(4, 4, np.int32))
+    assert verdict(batch, Facts(script="throughput"))[::2] == (Verdict.VALID, ())
+    assert few_samples(spans) == few_samples(batch) == ()
+
+
+def test_offline_answers_without_tokens_are_invalid() -> None:
+    batch = Records.of_spans([0] * 4, [9 * MS] * 4, prompt_tokens=[8] * 4, output_tokens=[0] * 4)
+    batch = dataclasses.replace(batch, asked_output_tokens=np.full(4, 4, np.int32))
+    assert verdict(batch, Facts(script="throughput"))[:2] == (Verdict.INVALID, ["tokens"])
+
+
+def test_no_rows_at_all_are_invalid() -> None:
+    assert verdict(Records.of_spans([], []), facts())[:2] == (Verdict.INVALID, ["completed"])
+
+
+def test_all_failed_is_invalid_and_says_why() -> None:
+    failed = dataclasses.replace(
+        rows(status=int(Status.REFUSED), error=0, sent_ns=NEVER, first_ns=NEVER), errors=("nobody listens",)
+    )
+    found, names, reasons = verdict(failed, facts())
+    assert found is Verdict.INVALID
+    assert set(names) == {"completed", "failed_share"}
+    assert "nobody listens" in " ".join(reason.text for reason in reasons)
+
+
+def test_the_worst_reasons_come_first() -> None:
+    broken = facts(cache_reset=False, client_cpu_share=1.0, other_cpu_share=0.5, loop_stall_p99_ms=80.0)
+    found, _, reasons = verdict(rows(), broken)
+    severities = [reason.severity for reason in reasons]
+    assert found is Verdict.INVALID
+    assert severities == [Verdict.INVALID, Verdict.INVALID, Verdict.SUSPECT, Verdict.SUSPECT]
+
+
+def test_cancelled_requests_are_no_failures() -> None:
+    names = verdict(rows(status=some(50, Status.CANCELLED)), facts(interrupted=True))[1]
+    assert names == ["interrupted"]
+
+
+def test_waiting_for_room_is_the_limits_doing() -> None:
+    known = facts(max_in_flight=4)
+    found, names, reasons = verdict(rows(sent_late_ms=np.linspace(0, 2000, 200)), known)
+    assert (found, names) == (Verdict.INVALID, ["rate"])
+    assert "max_in_flight=4" in reasons[0].text
+
+
+def test_limits_are_respected() -> None:
+    records, known = rows(status=some(20, Status.RESET)), facts()
+    assert judge(records, known, Limits(failed_share=0.2))[0] is Verdict.VALID
+
+
+def test_few_samples_are_a_sentence() -> None:
+    assert few_samples(rows(100)) == ()
+    assert "40 requests" in few_samples(rows(40))[0]
+
+
+Arrivals = Callable[[np.random.Generator, int, int], tuple[Any, Any]]
+
+
+def infinite_servers(rng: np.random.Generator, trials: int, n: int) -> tuple[Any, Any]:
+    """Poisson arrivals, latencies of a heavy tail."""
+    return np.cumsum(rng.exponential(0.02, (trials, n)), axis=1), 50 * np.exp(rng.normal(0, 0.8, (trials, n)))
+
+
+def one_server(rng: np.random.Generator, trials: int, n: int, load: float = 0.6) -> tuple[Any, Any]:
+    """A queue: Lindley's recursion, M/M/1, warm (the first 500 are left out where the queue is stable)."""
+    skip = 500 if load < 1 else 0
+    gaps = rng.exponential(1.0, (n + skip, trials))
+    work = rng.exponential(load, (n + skip, trials))
+    latency = np.zeros_like(gaps)
+    waited = np.zeros(trials)
+    for i in range(n + skip):
+        waited = np.maximum(0, waited - gaps[i])
+        latency[i] = waited = waited + work[i]
+    return np.cumsum(gaps[skip:], axis=0).T, 1000 * latency[skip:].T
+
+
+@pytest.mark.parametrize("n", [40, 100, 400, 2000])
+@pytest.mark.parametrize("arrivals", [infinite_servers, one_server])
+def test_a_steady_window_is_rarely_called_rising(arrivals: Arrivals, n: int) -> None:
+    at_s, latency_ms = arrivals(np.random.default_rng(n), 2000, n)
+    found = rise(at_s, latency_ms).found(Limits().rise_share)
+    assert found.mean() < 0.01
+
+
+@pytest.mark.parametrize("n", [40, 100, 400, 2000])
+@pytest.mark.parametrize("arrivals", [infinite_servers, one_server])
+def test_a_steady_window_is_rarely_called_cold(arrivals: Arrivals, n: int) -> None:
+    _, latency_ms = arrivals(np.random.default_rng(n), 2000, n)
+    assert slow_start(latency_ms, Limits().slow_start_ratio).mean() < 0.01
+
+
+@pytest.mark.parametrize(("load", "n"), [(2.0, 100), (1.5, 400), (1.2, 2000)])
+def test_a_growing_queue_is_found(load: float, n: int) -> None:
+    at_s, latency_ms = one_server(np.random.default_rng(n), 500, n, load)
+    found = rise(at_s, latency_ms)
+    assert found.found(Limits().rise_share).mean() > 0.9
+    assert np.median(found.slope) / 1e3 == pytest.approx(load - 1, rel=0.2)
