@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     uri = store.tracking_uri(args.uri)
     try:
-        with store.quiet(), store.impatient():
+        with store.impatient(), store.quiet():
             opened = store.open_store(uri, args.experiment)
     except store.failures() as error:
         raise BenchhydraError(f"cannot open the store: {store.one_line(error)}", hint="--uri names another") from error

@@ -99,8 +99,15 @@ def unit_of(rows: list[Row], metric: str) -> str:
     return next((row.result.metrics[metric].unit for row in rows if row.result and metric in row.result.metrics), "")
 
 
+def _point_dir(sweep_dir: Path, recorded: str) -> str:
+    """A point's directory as seen from the sweep's: the sweep may have been moved since its paths were recorded."""
+    if not recorded or not (sweep_dir / Path(recorded).name).is_dir():
+        return recorded
+    return Path(recorded).name
+
+
 def _row(sweep_dir: Path, point: Mapping[str, Any]) -> Row:
-    directory = str(point.get("dir") or "")
+    directory = _point_dir(sweep_dir, str(point.get("directory") or ""))
     try:
         result = Result.read(sweep_dir / directory) if directory else None
     except ResultError:

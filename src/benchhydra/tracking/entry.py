@@ -117,11 +117,13 @@ def _load(result: Result) -> str:
 
 def _origin(result: Result) -> dict[str, Any]:
     facts = flatten(result.environment)
-    commit = next((facts[k] for k in ("git.commit", "git_commit", "commit") if facts.get(k)), None)
-    machine = next(
-        (facts[k] for k in ("hostname", "host", "machine", "host.name", "host.hostname") if facts.get(k)), None
-    )
-    return {"git_commit": commit, "mlflow.source.git.commit": commit, "machine": machine}
+    commit = facts.get("git.commit")
+    return {
+        "git_commit": commit,
+        "mlflow.source.git.commit": commit,
+        "machine": facts.get("host.name"),
+        "machine_class": facts.get("machine_class"),
+    }
 
 
 def _text(value: Any) -> str:

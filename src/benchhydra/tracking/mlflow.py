@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,6 @@ from benchhydra.tracking.plot import write_plot
 LINK_FILE = "mlflow.json"
 #: What a point leaves that is worth a copy in the tracker.
 FILES = ("result.json", "records.parquet", "config.yaml", "server.log")
-
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Logged:
@@ -41,17 +38,16 @@ class Mlflow(Tracking):
         try:
             return self.record(result, directory).link
         except store.failures() as error:
-            log.warning(
-                "not logged to MLflow (%s); the result is safe, log it later: benchhydra log %s",
-                store.one_line(error),
-                shlex.quote(str(directory)),
+            command = f"benchhydra log {shlex.quote(str(directory))}"
+            sys.stderr.write(
+                f"not logged to MLflow ({store.one_line(error)}); the result is safe, log it later: {command}\n"
             )
             return None
 
     def record(self, result: Result, directory: Path, *, again: bool = False) -> Logged:
         """Log a point unless it is there already (``again``: replace it). Raises one of ``store.failures()``."""
         uri = store.tracking_uri(self.uri)
-        with store.quiet(), store.impatient():
+        with store.impatient(), store.quiet():
             opened = store.open_store(uri, self.experiment)
             run_id = None if again else _complete_run(opened, result)
             new = run_id is None

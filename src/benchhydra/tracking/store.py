@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
 import sqlite3
 import threading
-from collections.abc import Iterator
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",  # read as MLflow is imported: migrations are told otherwise
 }
 DATABASES = ("postgresql", "mysql", "mssql")
 
@@ -114,10 +116,8 @@ def reach(uri: str) -> None:
         return
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
-    if scheme in ("http", "https") or (scheme in DATABASES and parts.hostname):
-        _connect(
-            parts.hostname or "", parts.port or (443 if scheme == "https" else 80), check=scheme.startswith("http")
-        )
+    if scheme in ("http", "https"):
+        _within_limit(lambda: _answer(uri), parts.hostname or "")
     elif scheme not in DATABASES:
         raise BenchhydraError(f"not a tracking URI: {uri!r}", hint="sqlite:////DIR/mlflow.db or http://HOST:PORT")
 
@@ -130,19 +130,29 @@ def _check_sqlite(file: Path) -> None:
             base.execute("PRAGMA schema_version").fetchone()
 
 
-def _connect(host: str, port: int, *, check: bool) -> None:
-    """Connect once, in a thread of its own: a name server that is down would block longer than any timeout here."""
-    problem: list[OSError] = [TimeoutError(f"no answer from {host}:{port} in {2 * CONNECT_TIMEOUT_S:.0f} s")]
+def _answer(uri: str) -> None:
+    """Any answer will do, an error too: credentials are for MLflow's client to send."""
+    try:
+        with urllib.request.urlopen(f"{base_url(uri)}/health", timeout=CONNECT_TIMEOUT_S):
+            pass
+    except urllib.error.HTTPError as error:
+        error.close()
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise OSError(f"no answer from {base_url(uri)}: {getattr(reason, 'strerror', None) or reason}") from error
+
+
+def _within_limit(work: Callable[[], None], host: str) -> None:
+    """Do it in a thread of its own: a name server that is down would block longer than any timeout of ours."""
+    problem: list[OSError] = [TimeoutError(f"no answer from {host} in {2 * CONNECT_TIMEOUT_S:.0f} s")]
 
     def attempt() -> None:
         try:
-            socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
+            work()
             problem.clear()
         except OSError as error:
-            problem[:] = [OSError(f"cannot reach {host}:{port}: {error.strerror or error}")]
+            problem[:] = [error]
 
-    if not check:
-        return
     thread = threading.Thread(target=attempt, daemon=True, name="mlflow-connect")
     thread.start()
     thread.join(2 * CONNECT_TIMEOUT_S)
