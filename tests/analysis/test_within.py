@@ -41,6 +41,7 @@ def single(directory: Path, name: str, ttft_ms: np.ndarray) -> Runs:
     """One run with its records on disk."""
     directory.mkdir()
     records = rows(ttft_ms)
+    (directory / "result.json").write_text("{}")
     records.write(directory / within.RECORDS_FILE)
     metrics = summarize(records, "serving", Context())
     run = Run(

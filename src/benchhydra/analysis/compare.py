@@ -15,6 +15,7 @@ from enum import StrEnum
 import numpy as np
 
 from benchhydra.analysis import stats, within
+from benchhydra.analysis.differences import differences
 from benchhydra.analysis.history import Floor
 from benchhydra.analysis.runs import Kind, Run, Runs
 from benchhydra.analysis.stats import Evidence, Floats
@@ -167,7 +168,7 @@ def point(
         label=candidate[-1].label,
         base=tuple(base),
         candidate=tuple(candidate),
-        differences=_differences(base[-1], candidate[-1]),
+        differences=differences(base[-1], candidate[-1]),
         invalid="base" if not left else "candidate" if not right else "",
     )
     if found.invalid:
@@ -180,12 +181,6 @@ def point(
         metrics=_with_requests(tuple(m for m in metrics if m is not None), left, right),
         missing=tuple(key for key in wanted if key not in there),
     )
-
-
-def _differences(base: Run, candidate: Run) -> tuple[str, ...]:
-    names = ("machine", "engine_version", "commit", "point_key")
-    both = ((name, getattr(base, name), getattr(candidate, name)) for name in names)
-    return tuple(f"{name.replace('_', ' ')}: {a or '-'} -> {b or '-'}" for name, a, b in both if a != b)
 
 
 def _metric(
