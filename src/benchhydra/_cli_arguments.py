@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 
+from benchhydra import registry
 from benchhydra.errors import ConfigError
 
 #: Dictionaries that take any key: plain Hydra wants a ``+`` in front of those.
 OPEN = ("engine.args.", "engine.env.")
+#: A group that no default chooses: plain Hydra wants a ``+`` there too.
+PRESETS = "experiment="
 PAIR_KEY = "nr_qps_pair"
 PAIR = ("num_prompts", "qps")
 #: Overrides that only a sweep understands.
 SWEEP_ONLY = ("sweep.plan=true", "sweep.resume=", "sweep.ci=", "sweep.zip=", "repeats=")
+#: Hydra's own options that take the word after them.
+VALUED = (
+    *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name"),
+    *("-cd", "--config-dir", "--experimental-rerun"),
+)
+INFO = ("-i", "--info")
+COMPLETION = ("-sc", "--shell-completion")
+FLAGS = ("-m", "--multirun", "-r", "--run", "--resolve", "--version", "--hydra-help", *INFO, *COMPLETION)
 
 
 def rewrite(words: Sequence[str]) -> list[str]:
     """The words as Hydra understands them. Raises ConfigError."""
-    rewritten: list[str] = []
-    for word in words:
-        if word.startswith(f"{PAIR_KEY}="):
-            rewritten += _pairs(word.partition("=")[2])
-        else:
-            rewritten.append(f"++{word}" if word.startswith(OPEN) and "=" in word else word)
+    options, overrides = _apart(words)
+    if any(option in COMPLETION for option in options):
+        return [*options, *overrides]
+    _refuse_idle_rate(overrides)
+    rewritten = [new for word in overrides for new in _override(word)]
     if not is_multirun(words) and needs_multirun(rewritten):
-        rewritten.insert(0, "--multirun")
-    _refuse_values_of_a_sweep(rewritten)
-    return rewritten
+        options.insert(0, "--multirun")
+    if not is_multirun([*options, *rewritten]):
+        _refuse_values_of_a_sweep(rewritten)
+    return [*options, *rewritten]
 
 
 def is_multirun(words: Iterable[str]) -> bool:
-    """Whether the words ask for a sweep."""
-    return any(word in ("-m", "--multirun") or word.startswith("hydra.mode=") for word in words)
+    """Whether the words ask for a sweep, or choose a preset, which may be one."""
+    return any(
+        word in ("-m", "--multirun") or word.startswith("hydra.mode=") or word.lstrip("+").startswith(PRESETS)
+        for word in words
+    )
 
 
 def needs_multirun(words: Iterable[str]) -> bool:
@@ -39,19 +56,75 @@ def needs_multirun(words: Iterable[str]) -> bool:
     return any(word.lower().startswith(SWEEP_ONLY) and word != "repeats=1" for word in words)
 
 
+def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(options with their values, overrides): Hydra's parser takes options only in front. Raises ConfigError."""
+    options: list[str] = []
+    overrides: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word in VALUED:
+            value = next(rest, None)
+            if value is None:
+                raise ConfigError(f"{word} needs a value", hint="benchhydra --hydra-help")
+            options += [word, value]
+        elif word in INFO:
+            options.append("--info=all")
+        elif word.startswith("-"):
+            _refuse_unknown(word)
+            options.append(word)
+        else:
+            overrides.append(word)
+    return options, overrides
+
+
+def _refuse_unknown(word: str) -> None:
+    name = word.partition("=")[0]
+    if name in FLAGS or name in VALUED:
+        return
+    near = difflib.get_close_matches(name, (*FLAGS, *VALUED), n=1)
+    raise ConfigError(f"no such option: {word}", hint=f"did you mean {near[0]}?" if near else "benchhydra --hydra-help")
+
+
+def _override(word: str) -> list[str]:
+    if word.startswith(f"{PAIR_KEY}="):
+        return _pairs(word.partition("=")[2])
+    if word.startswith(OPEN) and "=" in word:
+        return [f"++{word}"]
+    return [f"+{word}" if word.startswith(PRESETS) else word]
+
+
 def _pairs(text: str) -> list[str]:
     """``'150,0.5','300,1'`` (the quotes may have gone to the shell) -> the zipped axes num_prompts and qps."""
-    fields = [field.strip() for field in re.sub(r"['\"]", "", text).split(",")]
-    if len(fields) < 2 or len(fields) % 2 or not all(fields):
+    parts = [part.strip() for part in re.sub(r"['\"]", "", text).split(",")]
+    if len(parts) < 2 or len(parts) % 2 or not all(parts):
         raise ConfigError(f"{PAIR_KEY}={text}: every pair is NUM_PROMPTS,QPS", hint=f"{PAIR_KEY}=\"'150,0.5','300,1'\"")
-    counts, rates = fields[::2], fields[1::2]
+    counts, rates = parts[::2], parts[1::2]
     overrides = [f"{key}={','.join(values)}" for key, values in zip(PAIR, (counts, rates), strict=True)]
     return [*overrides, f"sweep.zip=[[{','.join(PAIR)}]]"] if len(counts) > 1 else overrides
 
 
-def _refuse_values_of_a_sweep(words: Sequence[str]) -> None:
-    if is_multirun(words) or any(word.startswith("-") for word in words):
+def _refuse_idle_rate(overrides: Sequence[str]) -> None:
+    """Refuse ``qps`` beside loads that have no rate of their own to set: it would silently mean nothing."""
+    given = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
+    chosen = given.get("load", "").split(",")
+    if "qps" not in given or not all(name in _rateless() for name in chosen):
         return
+    raise ConfigError(
+        f"qps={given['qps']} means nothing to load={given['load']}, which has no rate to set",
+        hint="leave qps out, or load=poisson (load.max_in_flight limits the requests under way)",
+    )
+
+
+def _rateless() -> set[str]:
+    """Loads whose own ``qps`` is not the root key."""
+    return {
+        name
+        for name, cls in registry.options("load").items()
+        if any(field.name == "qps" and field.default == math.inf for field in fields(cls))
+    }
+
+
+def _refuse_values_of_a_sweep(words: Sequence[str]) -> None:
     for word in words:
         key, separator, value = word.partition("=")
         if separator and re.fullmatch(r"[^\[{('\"]*,[^\[{('\"]*", value) and not key.lstrip("+").startswith("hydra."):

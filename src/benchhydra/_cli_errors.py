@@ -142,7 +142,7 @@ _KNOWN = (
 def nearest(key: str, known: Iterable[str]) -> str:
     """The known key most like this one, or nothing. A last part that fits counts: ``max_tokens`` for ``load.max_tokens``."""
     keys = list(known)
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
     if near:
         return near[0]
     same_end = [known for known in keys if known.rpartition(".")[2] == key.rpartition(".")[2]]

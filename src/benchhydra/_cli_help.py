@@ -32,6 +32,10 @@ HYDRA_FULL_ERROR=1 shows traces. --hydra-help says what Hydra itself can do (--c
 ORDER = ("model", "dataset", "script", "load", "engine", "gpus", "sparsity", "tracking", "launcher")
 
 
+#: Folders of conf/ that are read by subcommands or by one machine alone: nobody chooses one by GROUP=OPTION.
+NO_GROUPS = ("gate", "local", "suite")
+
+
 def text() -> str:
     """The whole help. Options must have been discovered."""
     return "\n".join([USAGE, *_groups(), "subcommands:", *_subcommands(), "", EXAMPLES])
@@ -39,9 +43,9 @@ def text() -> str:
 
 def groups() -> list[str]:
     """All config groups."""
-    inside = sorted(path.name for path in registry.CONF_DIR.iterdir() if path.is_dir() and path.name != "local")
+    inside = sorted(path.name for path in registry.CONF_DIR.iterdir() if path.is_dir())
     known = dict.fromkeys((*ORDER, *registry.GROUPS, *inside))
-    return [group for group in known if any(True for _ in options(group))]
+    return [group for group in known if group not in NO_GROUPS and options(group)]
 
 
 def options(group: str) -> dict[str, str]:

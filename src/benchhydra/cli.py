@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from benchhydra import _cli_arguments, commands
 from benchhydra.errors import BenchhydraError
@@ -91,11 +91,20 @@ def _run_hydra(words: Sequence[str]) -> None:
 
     before, report = sys.argv, utils.run_and_report
     sys.argv = [before[0] if before else "benchhydra", *words]
-    utils.run_and_report = lambda function: function()  # Hydra prints traces and exits; errors are ours to tell
+    utils.run_and_report = _raise_error  # Hydra prints traces and exits; errors are ours to tell
     try:
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(task)()
     finally:
         sys.argv, utils.run_and_report = before, report
+
+
+def _raise_error(function: Callable[[], Any]) -> Any:
+    """Run Hydra, and raise the error that a single run returned (Hydra would print a second line about it)."""
+    done = function()
+    error = getattr(done, "_return_value", None)
+    if isinstance(error, Exception):
+        raise error
+    return done
 
 
 def _handle_signals() -> None:

@@ -24,14 +24,17 @@ from benchhydra.sweep.outcomes import Outcome
 SERVER_LOGS = "servers"
 
 
-def task(config: DictConfig) -> list[Outcome] | None:
+def task(config: DictConfig) -> list[Outcome] | Exception | None:
     """A sweep's group: its outcomes. A single run: None, or the error that ended it."""
     registry.discover()  # a worker of joblib, submitit or ray begins with an empty registry
     schema.register()
-    if config.sweep.job is None:
+    if config.sweep.job is not None:
+        return _group(str(config.sweep.job))
+    try:
         _single(config)
-        return None
-    return _group(str(config.sweep.job))
+    except Exception as error:  # noqa: BLE001 - returned: Hydra writes a line of its own for one that is raised
+        return error
+    return None
 
 
 def _group(text: str) -> list[Outcome]:
