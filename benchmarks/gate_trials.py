@@ -23,7 +23,8 @@ KINDS = ("independent", "correlated", "heavy tails", "outlier runs", "correlated
 
 
 class Score(NamedTuple):
-    """Shares of gates: false alarms, slowdowns found, identical builds that needed re-runs; re-runs of the latter."""
+    """Shares of gates: false alarms, slowdowns found, identical builds that needed re-runs; re-runs a gate of
+    identical builds, those that needed none among them."""
 
     false_alarms: float
     found: float
@@ -91,7 +92,8 @@ def one_against_one(kind: str, gates: int, seed: int = 1) -> Score:
 
 def main(gates: int) -> None:
     """Print the table."""
-    print("| noise | rule | false alarms | 5 % found | identical builds measured again | re-runs of these, mean |")
+    columns = ("noise", "rule", "false alarms", "5 % found", "identical builds measured again")
+    print(f"| {' | '.join(columns)} | re-runs a gate of identical builds, mean |")
     print("|---|---|--:|--:|--:|--:|")
     for kind in KINDS:
         rows = {
