@@ -140,7 +140,7 @@ _KNOWN = (
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
-    """The known key most like this one, or nothing. A last part that fits counts: ``max_tokens`` for ``load.max_tokens``."""
+    """The known key most like this one, or nothing. A last part that fits counts: ``path`` for ``dataset.path``."""
     keys = list(known)
     near = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
     if near:
@@ -168,9 +168,9 @@ def known_keys(words: Sequence[str]) -> list[str]:
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
     keys = []
-    for key in config:
+    for key in map(str, config):
         keys.append(f"{prefix}{key}")
-        node = config._get_node(str(key))
+        node = config._get_node(key)
         if isinstance(node, DictConfig) and not node._is_missing() and not node._is_none():
             keys += _keys(node, f"{prefix}{key}.")
     return keys

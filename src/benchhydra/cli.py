@@ -55,7 +55,7 @@ def _subcommand(words: Sequence[str]) -> int:
         prog=f"benchhydra {name}", description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     command.add_arguments(parser)
-    return command.run(parser.parse_args(arguments))
+    return command.run(parser.parse_intermixed_args(arguments))
 
 
 def _hydra(words: Sequence[str]) -> int:
@@ -73,7 +73,7 @@ def _hydra(words: Sequence[str]) -> int:
         _run_hydra(rewritten)
     except BenchhydraError:
         raise
-    except Exception as error:  # noqa: BLE001 - Hydra and OmegaConf raise many kinds: each becomes one line here
+    except Exception as error:  # Hydra and OmegaConf raise many kinds: each becomes one line here
         _traced(error)
         from benchhydra import _cli_errors
 
@@ -98,9 +98,9 @@ def _run_hydra(words: Sequence[str]) -> None:
         sys.argv, utils.run_and_report = before, report
 
 
-def _raise_error(function: Callable[[], Any]) -> Any:
+def _raise_error(func: Callable[[], Any]) -> Any:
     """Run Hydra, and raise the error that a single run returned (Hydra would print a second line about it)."""
-    done = function()
+    done = func()
     error = getattr(done, "_return_value", None)
     if isinstance(error, Exception):
         raise error

@@ -55,7 +55,7 @@ def option(group: str, name: str) -> Callable[[type[T]], type[T]]:
 
 
 def knob(default: Any, doc: str, *, unit: str = "", choices: tuple[str, ...] = ()) -> Any:
-    """A config field: its default (a list or dict is copied), what it means, its unit and, for texts, what is allowed."""
+    """A config field: its default (a list or dict is copied), its meaning, its unit and, for texts, what is allowed."""
     metadata = {"doc": doc, "unit": unit, "choices": choices}
     if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
