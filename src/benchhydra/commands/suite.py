@@ -1,0 +1,99 @@
+"""run the experiments of a suite one after another, with one summary and one exit code
+
+benchhydra suite nightly engine.python=/opt/vllm/bin/python    overrides are for every experiment
+benchhydra suite --list                                        the suites there are
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchhydra.commands import _experiments
+from benchhydra.commands._experiments import Experiment
+from benchhydra.errors import ConfigError
+from benchhydra.registry import CONF_DIR
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of ``benchhydra suite``."""
+    parser.add_argument("suite", nargs="?", help="a suite's name, or a YAML file")
+    _experiments.add_arguments(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="gets a directory for each experiment (default: outputs/suites/...)",
+    )
+    parser.add_argument("--list", action="store_true", help="list the suites")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 where every experiment ended well, else 1."""
+    directories = [directory for directory in (args.config_dir, CONF_DIR) if directory]
+    if args.list:
+        sys.stdout.write("".join(f"{line}\n" for line in _listing(directories)))
+        return 0
+    if args.suite is None:
+        raise ConfigError("which suite?", hint="benchhydra suite --list")
+    path = _find(args.suite, directories)
+    experiments = read(path, directories)
+    default = Path("outputs/suites") / time.strftime("%Y-%m-%d") / f"{time.strftime('%H-%M-%S')}-{path.stem}"
+    return _experiments.run_all(experiments, args, args.output or default)
+
+
+def read(path: Path, directories: list[Path]) -> list[Experiment]:
+    """The experiments of a suite's file. Raises ConfigError for one that is not in ``directories``."""
+    try:
+        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    entries = body.get("experiments") if isinstance(body, dict) else None
+    if not isinstance(entries, list) or not entries or body.keys() != {"experiments"}:
+        raise ConfigError(f"{path} is no suite", hint="it has one key, experiments: a list of names")
+    return [_experiment(entry, path, directories) for entry in entries]
+
+
+def _experiment(entry: Any, path: Path, directories: list[Path]) -> Experiment:
+    match entry:
+        case str(name):
+            overrides: list[Any] = []
+        case dict() if len(entry) == 1 and isinstance(next(iter(entry.values())), list):
+            [(name, overrides)] = entry.items()
+        case _:
+            raise ConfigError(f"{path}: {entry!r} is no experiment", hint="write NAME, or NAME: [KEY=VALUE, ...]")
+    if not all(isinstance(override, str) and "=" in override for override in overrides):
+        raise ConfigError(f"{path}: {name}: overrides are texts", hint=f"{name}: [KEY=VALUE, ...]")
+    known = _names(directories, "experiment")
+    if name not in known:
+        near = get_close_matches(str(name), known, n=3) or known
+        raise ConfigError(f"{path}: no such experiment: {name}", hint=f"there are: {', '.join(near)}")
+    return Experiment(name=_experiments.slug(name), words=("-m", f"+experiment={name}", *overrides))
+
+
+def _find(suite: str, directories: list[Path]) -> Path:
+    for path in (Path(suite), *(directory / "suite" / f"{suite}.yaml" for directory in directories)):
+        if path.suffix in (".yaml", ".yml") and path.is_file():
+            return path
+    known = _names(directories, "suite")
+    raise ConfigError(f"no such suite: {suite}", hint=f"there are: {', '.join(known)}; or name a YAML file")
+
+
+def _names(directories: list[Path], group: str) -> list[str]:
+    return sorted({path.stem for directory in directories for path in (directory / group).glob("*.yaml")})
+
+
+def _listing(directories: list[Path]) -> list[str]:
+    lines = []
+    for name in _names(directories, "suite"):
+        path = _find(name, directories)
+        first = path.read_text(encoding="utf-8").partition("\n")[0]
+        lines.append(f"{name:<14} {len(read(path, directories)):>2} experiments: {first.lstrip('# ')}")
+    return lines
