@@ -65,11 +65,14 @@ class Fake(Engine):
             max_model_len=model.max_model_len,
             sparsity=sparsity.name,
             served_name=name,
+            warnings=("the fake engine has no flags: engine.args only tell its servers apart",) if self.args else (),
         )
 
     def server(self, target: Target) -> ServerSpec:
         """Our own server, in a process of its own."""
         argv = [sys.executable, "-P", "-m", "benchhydra.fakeserver", "--model", target.served_name, *self._flags()]
+        for key, value in sorted(self.args.items()):
+            argv += ["--engine-arg", f"{key}={value}"]
         return ServerSpec(kind="http", argv=tuple(argv), env=tuple(sorted(self.env.items())))
 
     def offline(self, target: Target) -> ServerSpec:

@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in COUNTS:
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--tokens-per-chunk", type=int, default=1)
+    parser.add_argument("--engine-arg", action="append", help="a real engine's flag: means nothing here")
     for name in ("fail-start", "reset-fails"):
         parser.add_argument(f"--{name}", action="store_true")
     for name in ("api-key", "ssl-certfile", "ssl-keyfile"):

@@ -1,0 +1,78 @@
+"""Sweeps as a user types them: real processes on the fake engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+QUICK = [
+    "script=serving",
+    "engine=fake",
+    "engine.ttft_ms=1",
+    "engine.itl_ms=0.5",
+    "dataset.prompt_tokens=8",
+    "dataset.output_tokens=4",
+    "script.warmup_requests=1",
+    "tracking=none",
+    "script.fail_on=never",
+]
+
+
+class Sweeps:
+    """Starts sweeps in one directory, and reads what they left."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.log = directory.with_suffix(".log")
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "benchhydra", "-m", *QUICK, *words]
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self.command(f"hydra.sweep.dir={self.directory}", *words),
+                stdout=log,
+                stderr=log,
+                cwd=self.directory.parent,
+                env={**os.environ, "NO_COLOR": "1"},
+            )
+
+    def run(self, *words: str, timeout: float = 200) -> int:
+        return self.start(*words).wait(timeout=timeout)
+
+    def summary(self) -> dict[str, Any]:
+        data: dict[str, Any] = json.loads((self.directory / "sweep.json").read_text())
+        return data
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """result.json by directory name."""
+        return {path.parent.name: json.loads(path.read_text()) for path in self.directory.glob("*/result.json")}
+
+
+@pytest.fixture
+def sweeps(tmp_path: Path) -> Sweeps:
+    return Sweeps(tmp_path / "sweep")
+
+
+@pytest.fixture
+def no_survivors() -> Callable[[Path], list[str]]:
+    """The command lines of processes that work for a sweep's directory."""
+
+    def look(directory: Path) -> list[str]:
+        found = []
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            words = " ".join(process.info["cmdline"] or ())
+            if str(directory) in words or process.info["cwd"] == str(directory.parent):
+                found.append(words)
+        return found
+
+    return look

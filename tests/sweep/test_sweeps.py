@@ -1,0 +1,148 @@
+"""Whole sweeps on the fake engine: servers start once, failures stay alone, resume loses and repeats nothing."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Sweeps = Any  # the fixture ``sweeps`` of conftest.py
+
+
+def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.05)
+
+
+def test_twelve_points_on_four_servers(sweeps: Sweeps) -> None:
+    code = sweeps.run("qps=100,200,400", "model=llama2,mistral", "engine.args.max_num_seqs=64,128", "num_prompts=5")
+    assert code == 0, sweeps.log.read_text()
+    summary = sweeps.summary()
+    assert len(summary["points"]) == 12 and summary["server_starts"] == 4
+    assert all(point["status"] == "ok" for point in summary["points"])
+    assert len({result["point_key"] for result in sweeps.results().values()}) == 12
+    assert (sweeps.directory / "summary.md").exists() and (sweeps.directory / "summary.csv").exists()
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_as_many_servers_on_every_launcher(sweeps: Sweeps, launcher: str) -> None:
+    code = sweeps.run("qps=100,200", "model=llama2,mistral", "num_prompts=5", f"launcher={launcher}")
+    assert code == 0, sweeps.log.read_text()
+    assert len(sweeps.summary()["points"]) == 4 and sweeps.summary()["server_starts"] == 2
+
+
+def test_a_plan_starts_nothing(sweeps: Sweeps) -> None:
+    done = subprocess.run(
+        sweeps.command("qps=1,5,10", "model=llama2,mistral", "num_prompts=5", "sweep.plan=true"),
+        cwd=sweeps.directory.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "6 points" in done.stdout and done.stdout.count("fakeserver") == 2
+    assert not sweeps.directory.exists() and not (sweeps.directory.parent / "outputs").exists()
+
+
+def test_failures_are_listed_and_resume_runs_just_those(sweeps: Sweeps) -> None:
+    rng = random.Random(5)
+    bad = set(rng.sample(range(40), 4))
+    names = ",".join("nobody" if seed in bad else "NousResearch/Llama-2-7b-chat-hf" for seed in range(40))
+    words = ["sweep.zip=[[seed,script.body.model]]", "seed=range(0,40)", f"script.body.model={names}"]
+    words += ["model=llama2", "qps=inf", "num_prompts=2"]
+    code = sweeps.run(*words)
+    assert code == 1
+    failed = [point["overrides"] for point in sweeps.summary()["points"] if point["status"] == "failed"]
+    assert {int(o.partition("=")[2]) for overrides in failed for o in overrides if o.startswith("seed=")} == bad
+    log = sweeps.log.read_text()
+    assert "4 failed of 40 points" in log and log.count("run it alone: ") == 4
+    before = {name: result["run_id"] for name, result in sweeps.results().items() if result["status"] == "ok"}
+    assert len(before) == 36
+    sweeps.run(*words, f"sweep.resume={sweeps.directory}")
+    after = {name: result["run_id"] for name, result in sweeps.results().items()}
+    assert len(after) == 40 and before.items() <= after.items()
+
+
+def test_a_server_that_does_not_start_does_not_stop_the_others(sweeps: Sweeps) -> None:
+    assert sweeps.run("engine.fail_start=false,true", "qps=100,200", "num_prompts=3") == 1
+    assert Counter(point["status"] for point in sweeps.summary()["points"]) == {"ok": 2, "failed": 2}
+    assert "failing to start, as told" in sweeps.log.read_text()
+
+
+@pytest.mark.parametrize("order", ["blocked", "interleaved"])
+def test_repeats_share_a_server_and_are_summed_up(sweeps: Sweeps, order: str) -> None:
+    assert sweeps.run("qps=100,200", "num_prompts=5", "repeats=3", f"sweep.order={order}") == 0
+    summary = sweeps.summary()
+    assert len(summary["points"]) == 6 and summary["server_starts"] == 1
+    assert [entry["repeats"] for entry in summary["repeats"]] == [3, 3]
+    spread = summary["repeats"][0]["metrics"]["mean_ttft_ms"]
+    assert spread["low"] <= spread["mean"] <= spread["high"]
+
+
+def test_repeats_go_on_until_the_interval_is_narrow(sweeps: Sweeps) -> None:
+    code = sweeps.run("num_prompts=10", "qps=200", "repeats=2", "sweep.ci=mean_e2el_ms:99%", "sweep.max_repeats=6")
+    assert code == 0 and len(sweeps.results()) == 2
+    sweeps.directory = sweeps.directory.with_name("narrow")
+    sweeps.run("num_prompts=10", "qps=200", "repeats=2", "sweep.ci=mean_e2el_ms:0.001%", "sweep.max_repeats=4")
+    assert len(sweeps.results()) == 4
+
+
+def test_a_budget_stops_at_a_point_and_resume_goes_on(sweeps: Sweeps) -> None:
+    words = ["seed=range(0,30)", "qps=20", "num_prompts=10"]
+    assert sweeps.run(*words, "sweep.max_time_s=2") == 1
+    first = sweeps.results()
+    assert 0 < len(first) < 30 and "sweep.resume=" in sweeps.log.read_text()
+    assert sweeps.run(*words, f"sweep.resume={sweeps.directory}") == 0
+    assert len(sweeps.results()) == 30
+
+
+@pytest.mark.timeout(280)
+def test_killed_at_random_moments_nothing_is_lost_or_measured_twice(
+    sweeps: Sweeps, no_survivors: Callable[[Path], list[str]]
+) -> None:
+    """SIGKILL, twenty times or until all is done; the survivors of each kill stay as they were."""
+    words = ["seed=range(0,120)", "qps=inf", "num_prompts=2"]
+    rng = random.Random(11)
+    kills, kept = 0, dict[str, str]()
+    while kills < 20:
+        more = [f"sweep.resume={sweeps.directory}"] if (sweeps.directory / "sweep.json").exists() else []
+        process = sweeps.start(*words, *more)
+        try:
+            process.wait(timeout=rng.uniform(0.3, 2.5))
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+        wait_for(lambda: not no_survivors(sweeps.directory), 15, "servers to end after the kill")
+        now = {name: result["run_id"] for name, result in sweeps.results().items()}
+        assert kept.items() <= now.items(), "a finished point was lost or measured again"
+        kept = now
+    more = [f"sweep.resume={sweeps.directory}"] if (sweeps.directory / "sweep.json").exists() else []
+    assert sweeps.run(*words, *more) == 0, sweeps.log.read_text()[-3000:]
+    results = sweeps.results()
+    assert len(results) == 120 and kept.items() <= {name: r["run_id"] for name, r in results.items()}.items()
+    assert kills >= 5
+    assert not no_survivors(sweeps.directory)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_keeps_what_was_measured(
+    sweeps: Sweeps, no_survivors: Callable[[Path], list[str]], number: signal.Signals, code: int
+) -> None:
+    process = sweeps.start("seed=range(0,50)", "qps=10", "num_prompts=10")
+    wait_for(lambda: len(sweeps.results()) >= 2, 30, "two points")
+    process.send_signal(number)
+    assert process.wait(timeout=20) == code
+    assert not no_survivors(sweeps.directory)
+    assert "go on with: " in sweeps.log.read_text()
+    assert sum(result["status"] == "ok" for result in sweeps.results().values()) >= 2
