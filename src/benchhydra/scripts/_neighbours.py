@@ -36,12 +36,12 @@ class Watch:
         self._end = self._read()
         self._strangers = _gpu_strangers(self._lease)
 
-    def facts(self) -> dict[str, Any]:
-        """Fields of ``Facts``."""
+    def facts(self, client_processes: int) -> dict[str, Any]:
+        """Fields of ``Facts``. Only a client that is this process itself has its waits counted."""
         return {
             "other_cpu_share": self._other_cpu_share(),
             "other_gpu_pids": self._strangers,
-            "client_wait_share": self._wait_share(),
+            "client_wait_share": self._wait_share() if client_processes == 1 else None,
         }
 
     def _read(self) -> _Reading:

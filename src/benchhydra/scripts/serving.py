@@ -13,6 +13,7 @@ from benchhydra import calibration, environment, steady
 from benchhydra.client import APIS, Endpoint, Requests
 from benchhydra.client.encode import encode
 from benchhydra.datasets import Prompt
+from benchhydra.datasets._others import others
 from benchhydra.datasets._tokenizers import load_tokenizer
 from benchhydra.engines import Engine, ServerSpec
 from benchhydra.errors import ConfigError, EngineError
@@ -75,7 +76,9 @@ class Serving(Script):
         return Measured(
             records=records,
             facts=replace(
-                self._facts(point, lease, driven, offered, before, after), notes=few_samples(records), **watch.facts()
+                self._facts(point, lease, driven, offered, before, after),
+                notes=few_samples(records),
+                **watch.facts(driven.processes),
             ),
             context=Context(slo=dict(self.slo), offered_rps=offered),
             metadata=_metadata(point, records, len(plan.requests)) | _client(driven),
@@ -135,14 +138,12 @@ class Serving(Script):
         """Other prompts, at the load's concurrency (Little's law is unknown yet: as many as there are, at once)."""
         point.progress.status(f"warming up with {self.warmup_requests} requests")
         requests = Requests()
-        tokenizer = load_tokenizer(point.target)
-        draw = point.rng("warmup")
-        for prompt in point.dataset.sample(self.warmup_requests, tokenizer, draw, point.target.max_model_len):
+        tokenizer, draw = load_tokenizer(point.target), point.rng("warmup")
+        lengths = plan.requests.prompt_tokens, plan.requests.output_tokens
+        for prompt in others(self.warmup_requests, *lengths, tokenizer, draw):
             self._add(requests, plan.endpoint, prompt)
         at_once = np.zeros(len(requests))
-        driven = drive(
-            replace(plan, requests=requests, offsets_s=at_once, keep_text=False, processes="1"), Progress()
-        )
+        driven = drive(replace(plan, requests=requests, offsets_s=at_once, keep_text=False, processes="1"), Progress())
         failed = ~driven.records.completed
         if failed.all():
             text = driven.records.errors[0] if driven.records.errors else "no answer"
@@ -219,5 +220,3 @@ def _write_texts(point: Point, prompts: Iterable[Prompt], driven: Driven) -> Non
         for prompt, generated in zip(prompts, driven.texts or (), strict=False):
             line = {"prompt": prompt.messages or prompt.text, "generated": generated}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-

@@ -1,0 +1,87 @@
+"""How often the verdict is right: quiet runs must be VALID, overloaded ones INVALID, 20 times of 20.
+
+Everything runs against the fake engine, in a process of its own for each run. quiet: a modest rate. shared core: all
+pinned to one core, with busy loops. queue: a rate three times what the server can take. flood: a rate that no client
+process can send. Prints one line a run, with the verdict's checks, and a count at the end; run it on an idle machine.
+``python benchmarks/verdict_trials.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+BASE = ("model=llama2", "script=serving", "engine=fake", "tracking=none", "script.fail_on=never")
+KINDS = {
+    "quiet": ("VALID", ("qps=50", "num_prompts=150")),
+    "shared core": ("INVALID", ("qps=50", "num_prompts=150")),
+    "queue": ("INVALID", ("qps=20", "num_prompts=100", "engine.max_concurrency=4")),
+    "flood": ("INVALID", ("qps=20000", "num_prompts=10000", "load.processes=1", "dataset.output_tokens=8")),
+}
+
+
+@contextmanager
+def busy_loops(core: int, count: int) -> Iterator[None]:
+    """Processes that take all of a core they can get."""
+    code = f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
+    loops = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def run(overrides: tuple[str, ...], core: int | None) -> dict[str, Any]:
+    """The result of one run; ``core``: all its processes on this one."""
+    pinned = [] if core is None else ["taskset", "-c", str(core)]
+    with tempfile.TemporaryDirectory() as directory:
+        command = [*pinned, sys.executable, "-m", "benchhydra", *BASE, *overrides, f"hydra.run.dir={directory}/run"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            result: dict[str, Any] = json.loads(Path(directory, "run", "result.json").read_text(encoding="utf-8"))
+        except OSError:
+            raise SystemExit(done.stdout + done.stderr) from None
+    return result
+
+
+def trial(kind: str, loops: int) -> dict[str, Any]:
+    """One run of a kind."""
+    overrides = KINDS[kind][1]
+    if kind != "shared core":
+        return run(overrides, None)
+    core = max(os.sched_getaffinity(0))
+    with busy_loops(core, loops):
+        return run(overrides, core)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--loops", type=int, default=1, help="busy loops on the shared core")
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=KINDS)
+    options = parser.parse_args()
+    right: Counter[str] = Counter()
+    for kind in options.kinds:
+        checks: Counter[str] = Counter()
+        for i in range(options.trials):
+            result = trial(kind, options.loops)
+            right[kind] += result["verdict"] == KINDS[kind][0]
+            checks.update(reason["check"] for reason in result["reasons"])
+            texts = "; ".join(reason["text"] for reason in result["reasons"])
+            print(f"{kind} {i + 1}: {result['verdict']} {texts or 'no rule objects'}", flush=True)
+        print(f"{kind}: {right[kind]} of {options.trials} {KINDS[kind][0]}; checks {dict(checks)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
