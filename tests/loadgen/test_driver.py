@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ import pytest
 
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.encode import encode
+from benchhydra.client.pool import Pool
+from benchhydra.client.protocol import Connection
 from benchhydra.errors import ConfigError
 from benchhydra.loadgen import Driven, Plan, drive
 from benchhydra.progress import Progress
@@ -49,6 +51,7 @@ ANSWERS = {
 }
 NAMES = list(ANSWERS)
 EACH = 10
+UNANSWERED = threading.Event()
 FAILURES = {name: EACH for name in NAMES if name != "ok"}
 
 
@@ -59,6 +62,8 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             body = await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
             name = NAMES[int(body.split(b'"prompt":"')[1].split(b'"')[0])]
             writer.write(ANSWERS[name])
+            if name == "timeout":
+                UNANSWERED.set()
             await writer.drain()
             if name == "reset":
                 linger = struct.pack("ii", 1, 0)
@@ -142,12 +147,26 @@ def test_refused_connections_are_rows() -> None:
     assert "ECONNREFUSED" in rows.errors[0]
 
 
-def test_an_interruption_keeps_what_was_measured(port: int) -> None:
+@contextmanager
+def interrupted_once_under_way() -> Iterator[None]:
+    """SIGINT to this process when the first request has come that will get no whole answer."""
+
+    def interrupt() -> None:
+        if UNANSWERED.wait(20):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    UNANSWERED.clear()
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    yield
+    thread.join()
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_an_interruption_keeps_what_was_measured(port: int, processes: str) -> None:
     before = signal.getsignal(signal.SIGINT)
-    timer = threading.Timer(0.15, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    driven = send(port)
-    timer.join()
+    with interrupted_once_under_way():
+        driven = send(port, processes=processes, timeout_s=20)
     assert driven.interrupted
     assert driven.records.failures()["cancelled"] > 0
     assert 0 < len(driven.records) < EACH * len(NAMES)
@@ -158,3 +177,34 @@ def test_an_interruption_keeps_what_was_measured(port: int) -> None:
 def test_what_cannot_be_done_is_said(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigError):
         send(1, **wrong)
+
+
+@pytest.mark.parametrize("method", ["data_received", "send", "connection_lost"])
+def test_a_mistake_in_a_callback_ends_the_run(port: int, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    right, called = getattr(Connection, method), []
+
+    def wrong(*args: Any) -> None:
+        called.append(args)
+        if len(called) == 1:
+            raise ZeroDivisionError("a mistake")
+        right(*args)
+
+    monkeypatch.setattr(Connection, method, wrong)
+    with pytest.raises(ZeroDivisionError):
+        send(port)
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_a_mistake_while_dialing_ends_the_run(port: int, monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
+    dial, dialed = Pool.dial, []
+
+    async def wrong(pool: Pool) -> Connection:
+        dialed.append(pool)
+        if len(dialed) > ahead:
+            raise ZeroDivisionError("a mistake")
+        return await dial(pool)
+
+    monkeypatch.setattr(Pool, "dial", wrong)
+    monkeypatch.setattr("benchhydra.loadgen.sender.RESERVE", 1)
+    with pytest.raises(ZeroDivisionError):
+        send(port)

@@ -43,6 +43,9 @@ class Pool:
         while count > 0:
             batch = [self._loop.create_task(self.dial()) for _ in range(min(count, _OPENING))]
             made = await asyncio.gather(*batch, return_exceptions=True)
+            for one in made:
+                if isinstance(one, BaseException) and not isinstance(one, OSError):
+                    raise one
             connections = [one for one in made if isinstance(one, Connection)]
             for connection in connections:
                 self.give(connection, monotonic_ns())
@@ -100,8 +103,9 @@ class Pool:
 
     def _spared(self, task: asyncio.Task[Connection]) -> None:
         self.opening -= 1
-        if not task.cancelled() and task.exception() is None:
-            self.give(task.result(), monotonic_ns())
+        if task.cancelled() or isinstance(task.exception(), OSError):
+            return  # the request that needs one will dial, and say why not
+        self.give(task.result(), monotonic_ns())
 
     def give(self, connection: Connection, now_ns: int) -> None:
         """Take a connection back."""

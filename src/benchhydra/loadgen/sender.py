@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic_ns
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,8 @@ class Sender:
         self._share = share
         self._report = report
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._broken)
+        self._bug: BaseException | None = None
         self._recorder = Recorder(count)
         self._recorder.counts["asked_prompt_tokens"] = share.requests.prompt_tokens
         self._recorder.counts["asked_output_tokens"] = share.requests.output_tokens
@@ -100,7 +103,10 @@ class Sender:
         await self._pool.open(min(ahead, len(self._due_ns), MAX_AHEAD))
 
     async def send(self, start_ns: int) -> Sent:
-        """Send everything, the first at ``start_ns`` plus its offset, and wait for the last answer."""
+        """Send everything, the first at ``start_ns`` plus its offset, and wait for the last answer.
+
+        Raises what was raised inside the loop and is no failure of a request: a mistake of this program.
+        """
         offsets_ns = (self._share.offsets_s * 1e9).astype(np.int64)
         self._due_ns[:] = array("q", (offsets_ns + start_ns).tobytes())
         if len(self._due_ns) and not self.interrupted:
@@ -111,6 +117,11 @@ class Sender:
         cpu_share = self._pulse.stop()
         self._timer.close()
         self._pool.close()
+        if self._bug is not None:
+            for connection in self._active:
+                connection.close()
+            await asyncio.sleep(0)  # aborted transports close their sockets in the next turn
+            raise self._bug
         started = np.flatnonzero(np.array(self._recorder.counts["status"]) != NEVER)
         return Sent(
             records=self._recorder.records(),
@@ -157,7 +168,8 @@ class Sender:
         connection = pool.take(monotonic_ns())
         if connection is None:
             self._dial_ns[row] = monotonic_ns()
-            self._dialing[row] = self._loop.create_task(self._dial(row, ready_ns))
+            self._dialing[row] = task = self._loop.create_task(self._dial(row, ready_ns))
+            task.add_done_callback(asyncio.Task.result)  # a mistake in it reaches _broken
             return
         self._send(connection, row, ready_ns)
         idle = len(pool.idle) + pool.opening
@@ -257,6 +269,14 @@ class Sender:
     def _end_if_done(self) -> None:
         if self._next == len(self._due_ns) and not self._active and not self._dialing:
             self._ended.set()
+
+    def _broken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something raised where nobody listens. Without its row being written, waiting would never end."""
+        bug = context.get("exception")
+        if isinstance(bug, OSError) and "transport" in context:
+            return  # the network's; connection_lost says the same
+        self._bug = self._bug or bug or RuntimeError(context["message"])
+        self._ended.set()
 
     # Now and then.
 
