@@ -28,13 +28,10 @@ def history_of(source: str | None) -> Runs:
 
 
 def _from_mlflow(query: str) -> Runs:
-    from benchhydra import tracking
     from benchhydra.analysis.runs import of_results
+    from benchhydra.tracking.source import results
 
-    read = getattr(tracking, "results_from_mlflow", None)
-    if read is None:
-        raise ResultError("this tracking store cannot be read back", hint="name a directory of results")
-    return of_results(read(query), f"mlflow:{query}")
+    return of_results(results(query), f"mlflow:{query}")
 
 
 def write(text: str, output: Path | None) -> None:

@@ -1,0 +1,66 @@
+"""Results that were logged to an SQLite store come back as they were, by experiment and filter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchhydra.commands import _sources
+from benchhydra.errors import ResultError
+from benchhydra.metrics import Better, MetricValue
+from benchhydra.result import Result
+from benchhydra.tracking.mlflow import Mlflow
+from benchhydra.tracking.source import results
+from benchhydra.validity import Verdict
+
+#: MLflow's own use of SQLAlchemy.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    found = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", found)
+    return found
+
+
+def point(directory: Path, name: str, ttft_ms: float) -> Result:
+    metric = MetricValue(key="mean_ttft_ms", unit="ms", value=ttft_ms, better=Better.SMALLER)
+    result = Result(
+        status="ok",
+        verdict=Verdict.VALID,
+        run_id=name,
+        point_key="0123456789abcdef",
+        script="serving",
+        config={"qps": 2.0},
+        epoch_time=float(len(name)),
+        metrics={metric.key: metric},
+    )
+    result.write(directory)
+    return result
+
+
+def test_what_was_logged_comes_back(tmp_path: Path, uri: str) -> None:
+    tracking = Mlflow(uri=uri, experiment="nightly")
+    for name, ttft_ms in (("a", 50.0), ("bb", 60.0)):
+        tracking.record(point(tmp_path / name, name, ttft_ms), tmp_path / name)
+    found = _sources.runs_of("mlflow:nightly")
+    assert [(run.run_id, run.metrics, run.directory) for run in found.runs] == [
+        ("a", {"mean_ttft_ms": 50.0}, None),
+        ("bb", {"mean_ttft_ms": 60.0}, None),
+    ]
+    assert [r.run_id for r in results("nightly?metrics.mean_ttft_ms > 55")] == ["bb"]
+    with pytest.raises(ResultError, match="no results in mlflow:nightly"):
+        _sources.runs_of("mlflow:nightly?metrics.mean_ttft_ms > 99")
+    with pytest.raises(ResultError, match="nightly"):
+        results("weekly")
+    with pytest.raises(ResultError, match="cannot read mlflow:nightly"):
+        results("nightly?no filter")
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(ResultError, match="no MLflow store"):
+        results("nightly")
+    assert uri.endswith(str(tmp_path / "mlflow.db"))
+    assert list(tmp_path.iterdir()) == []
