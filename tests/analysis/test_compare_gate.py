@@ -71,6 +71,8 @@ def test_exit_codes(make: Make) -> None:
     assert gate(make("a", 5), make("b", 5, ttft=115), history).decide().outcome is Outcome.REGRESSION
     assert gate(make("a", 5), make("b", 5, verdict="INVALID", ttft=1), history).decide().outcome is Outcome.INVALID
     assert gate(make("a", 5, verdict="INVALID"), make("b", 5), history).decide().outcome is Outcome.NOTHING_COMPARABLE
+    neither = gate(make("a", 5, verdict="INVALID"), make("b", 5, verdict="INVALID"))
+    assert neither.decide().outcome is Outcome.INVALID
     assert gate(make("a", 1), make("b", 1)).decide().outcome is Outcome.NOTHING_COMPARABLE
 
 

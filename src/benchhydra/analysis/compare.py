@@ -169,7 +169,7 @@ def point(
         base=tuple(base),
         candidate=tuple(candidate),
         differences=differences(base[-1], candidate[-1]),
-        invalid="base" if not left else "candidate" if not right else "",
+        invalid="candidate" if not right else "base" if not left else "",
     )
     if found.invalid:
         return found
