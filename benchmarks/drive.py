@@ -47,7 +47,6 @@ def plan_of(options: argparse.Namespace) -> Plan:
         offsets_s=offsets,
         max_in_flight=None if options.rate else options.concurrency,
         processes=options.processes,
-        executor=options.executor,
     )
 
 
@@ -88,7 +87,6 @@ def main() -> None:
     parser.add_argument("--words", type=int, default=128)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", default="1")
-    parser.add_argument("--executor", default="local")
     parser.add_argument("--out")
     options = parser.parse_args()
     text = json.dumps(summary(drive(plan_of(options), Progress())))

@@ -173,7 +173,7 @@ def test_an_interruption_keeps_what_was_measured(port: int, processes: str) -> N
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.mark.parametrize("wrong", [{"processes": "0"}, {"processes": "many"}, {"executor": "ray"}])
+@pytest.mark.parametrize("wrong", [{"processes": "0"}, {"processes": "many"}])
 def test_what_cannot_be_done_is_said(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigError):
         send(1, **wrong)
@@ -208,3 +208,10 @@ def test_a_mistake_while_dialing_ends_the_run(port: int, monkeypatch: pytest.Mon
     monkeypatch.setattr("benchhydra.loadgen.sender.RESERVE", 1)
     with pytest.raises(ZeroDivisionError):
         send(port)
+
+
+@pytest.mark.parametrize("processes", ["1", "2", "3"])
+def test_texts_are_those_of_the_requests(port: int, processes: str) -> None:
+    texts = send(port, keep_text=True, processes=processes, max_in_flight=2).texts
+    kinds = {"ok": 4, "short": 2, "malformed": 1, "error_event": 1, "early_end": 1, "reset": 1, "timeout": 1}
+    assert texts == tuple(" x" * kinds.get(NAMES[i % len(NAMES)], 0) for i in range(EACH * len(NAMES)))

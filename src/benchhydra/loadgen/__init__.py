@@ -27,8 +27,6 @@ class Plan:
     timeout_s: float = 600.0  # of one request, from its sending
     ignore_eos: bool = True
     processes: str = "auto"
-    executor: str = "local"  # nothing else is implemented
-    ray_address: str | None = None  # None: RAY_ADDRESS, or else a local Ray
     keep_text: bool = False
 
     @property
@@ -48,16 +46,14 @@ class Driven:
     loop_stall_max_ms: float | None = None
     client_lag_p99_ms: float | None = None  # lateness of the client's own: waiting for max_in_flight is not in it
     processes: int = 1
-    texts: tuple[str, ...] | None = None  # generated texts by row, with keep_text
-    clock_offsets_ns: tuple[int, ...] = ()  # of other hosts' clocks against ours, taken out of the rows
-    clock_error_ns: int | None = None  # bound of the error of these offsets
+    texts: tuple[str, ...] | None = None  # generated texts, with keep_text: by request of the plan; "" where none came
     lost_processes: tuple[str, ...] = ()  # what became of client processes that brought no rows
 
 
 def drive(plan: Plan, progress: Progress) -> Driven:
     """Send a plan and wait for all answers. Failed requests are rows; a signal ends it with what there is so far.
 
-    Raises EngineError where no client process brought rows, ConfigError for ``processes`` or ``executor`` of no sense.
+    Raises EngineError where no client process brought rows, ConfigError for ``processes`` of no sense.
     """
     from benchhydra.loadgen.driver import drive as run
 

@@ -8,8 +8,6 @@ from array import array
 from collections.abc import Sequence
 from time import monotonic_ns
 
-import numpy as np
-
 from benchhydra.loadgen import Driven, Plan
 from benchhydra.loadgen.local import send_here
 from benchhydra.loadgen.pulse import p99_ms
@@ -27,21 +25,19 @@ def drive(plan: Plan, progress: Progress) -> Driven:
     """Send a plan and wait for all answers. See ``benchhydra.loadgen.drive``."""
     parts = min(processes_for(plan), max(1, len(plan.requests)))
     report = Reporter(plan, progress, parts)
-    if parts == 1:
-        (share,) = shares(plan, 1)
-        return merge(plan, [send_here(share, lambda count: report(0, count))])
+    dealt = shares(plan, parts)
+    if len(dealt) == 1:
+        return merge(plan, {0: send_here(dealt[0], lambda count: report(0, count))}, 1)
     from benchhydra.loadgen.processes import send_in_processes
 
-    sent, lost = send_in_processes(shares(plan, parts), report)
-    return merge(plan, sent, lost_processes=lost)
+    sent, lost = send_in_processes(dealt, report)
+    return merge(plan, sent, len(dealt), lost)
 
 
 def processes_for(plan: Plan) -> int:
-    """How many client processes. Raises ConfigError where ``processes`` or ``executor`` says nothing of sense."""
+    """How many client processes. Raises ConfigError where ``processes`` says nothing of sense."""
     from benchhydra.errors import ConfigError
 
-    if plan.executor != "local":
-        raise ConfigError(f"load.executor={plan.executor} is not implemented", hint="load.executor=local")
     if plan.processes != "auto":
         if not plan.processes.isdigit() or int(plan.processes) < 1:
             raise ConfigError(f"load.processes={plan.processes} is not a number", hint="load.processes=auto, or 2")
@@ -79,41 +75,33 @@ def shares(plan: Plan, parts: int) -> list[Share]:
     ]
 
 
-def merge(
-    plan: Plan,
-    sent: list[Sent],
-    *,
-    lost_processes: tuple[str, ...] = (),
-    clock_offsets_ns: tuple[int, ...] = (),
-    clock_error_ns: int | None = None,
-) -> Driven:
-    """One account of what all processes did."""
-    records = sent[0].records if len(sent) == 1 else Records.concat([part.records for part in sent])
+def merge(plan: Plan, sent: dict[int, Sent], parts: int, lost_processes: tuple[str, ...] = ()) -> Driven:
+    """One account of what all processes did: ``sent`` by the number of the share, of ``parts``."""
     stalls, lags = array("f"), array("f")
-    for part in sent:
+    for part in sent.values():
         stalls += part.stalls_ns
         lags += part.lags_ns
-    busy = [part.cpu_share for part in sent if part.cpu_share is not None]
+    busy = [part.cpu_share for part in sent.values() if part.cpu_share is not None]
+    records = [part.records for part in sent.values()]
     return Driven(
-        records=records,
-        interrupted=any(part.interrupted for part in sent),
+        records=records[0] if len(records) == 1 else Records.concat(records),
+        interrupted=any(part.interrupted for part in sent.values()),
         client_cpu_share=max(busy, default=None),
         loop_stall_p99_ms=p99_ms(stalls),
         loop_stall_max_ms=max(stalls) / 1e6 if stalls else None,
         client_lag_p99_ms=p99_ms(lags),
         processes=len(sent) + len(lost_processes),
-        texts=_texts(sent) if plan.keep_text else None,
+        texts=_texts(plan, sent, parts) if plan.keep_text else None,
         lost_processes=lost_processes,
-        clock_offsets_ns=clock_offsets_ns,
-        clock_error_ns=clock_error_ns,
     )
 
 
-def _texts(sent: list[Sent]) -> tuple[str, ...]:
-    """In the order of the merged rows."""
-    texts = [text for part in sent for text in part.texts]
-    order = np.argsort(np.concatenate([part.records.scheduled_ns for part in sent]), kind="stable")
-    return tuple(texts[i] for i in order)
+def _texts(plan: Plan, sent: dict[int, Sent], parts: int) -> tuple[str, ...]:
+    """In the order of the requests: part p sent every parts-th one from p on."""
+    texts = [""] * len(plan.requests)
+    for part, one in sent.items():
+        texts[part::parts] = one.texts
+    return tuple(texts)
 
 
 class Reporter:

@@ -80,8 +80,12 @@ class _Child:
             return self.process.wait()
 
 
-def send_in_processes(shares: list[Share], report: Callable[[int, Count], None]) -> tuple[list[Sent], tuple[str, ...]]:
-    """Send each share in a process of its own. Returns what came, and a sentence for each process that brought nothing.
+def send_in_processes(
+    shares: list[Share], report: Callable[[int, Count], None]
+) -> tuple[dict[int, Sent], tuple[str, ...]]:
+    """Send each share in a process of its own.
+
+    Returns what came, by the number of the share, and a sentence for each process that brought nothing.
 
     Raises EngineError where no process brought anything.
     """
@@ -105,7 +109,7 @@ def send_in_processes(shares: list[Share], report: Callable[[int, Count], None])
         for part, (child, code) in enumerate(zip(children, codes, strict=True))
         if child.sent is None
     )
-    sent = [child.sent for child in children if child.sent is not None]
+    sent = {part: child.sent for part, child in enumerate(children) if child.sent is not None}
     if not sent:
         raise EngineError("; ".join(lost), hint="load.processes=1")
     return sent, lost

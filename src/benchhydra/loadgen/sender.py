@@ -19,7 +19,7 @@ from benchhydra.client.pool import Pool
 from benchhydra.client.protocol import Connection, describe
 from benchhydra.loadgen.clock import Timer
 from benchhydra.loadgen.pulse import Pulse
-from benchhydra.records import NEVER, Phase, Recorder, Records, Status
+from benchhydra.records import Phase, Recorder, Records, Status
 
 #: Idle connections kept ready in an open loop, where nobody knows how many requests will be under way.
 RESERVE = 64
@@ -61,7 +61,7 @@ class Sent:
     cpu_share: float | None
     stalls_ns: array[float]
     lags_ns: array[float]
-    texts: tuple[str, ...] = field(default=())
+    texts: tuple[str, ...] = field(default=())  # by request of the share, with keep_text
 
 
 Report = Callable[[Count], None]
@@ -122,14 +122,13 @@ class Sender:
                 connection.close()
             await asyncio.sleep(0)  # aborted transports close their sockets in the next turn
             raise self._bug
-        started = np.flatnonzero(np.array(self._recorder.counts["status"]) != NEVER)
         return Sent(
             records=self._recorder.records(),
             interrupted=self.interrupted,
             cpu_share=cpu_share,
             stalls_ns=self._pulse.late_ns,
             lags_ns=self._lags_ns,
-            texts=tuple(self._texts[row] for row in started) if self._texts else (),
+            texts=tuple(self._texts),
         )
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Shares and what came of them as bytes: columns go between processes and hosts as they lie in memory, unpickled."""
+"""Shares and what came of them as bytes: columns go between processes as they lie in memory, unpickled."""
 
 from __future__ import annotations
 
@@ -63,12 +63,10 @@ def pack_sent(sent: Sent) -> bytes:
     return msgspec.msgpack.encode(packed)
 
 
-def unpack_sent(data: bytes, offset_ns: int = 0) -> Sent:
-    """What ``pack_sent`` packed. ``offset_ns`` is taken off all times that have been: the sender's clock less ours."""
+def unpack_sent(data: bytes) -> Sent:
+    """What ``pack_sent`` packed."""
     packed: dict[str, Any] = msgspec.msgpack.decode(data)
     columns: dict[str, Any] = {name: np.frombuffer(packed["columns"][name], kind) for name, kind in _COLUMNS.items()}
-    for name in TIMES if offset_ns else ():
-        columns[name] = np.where(columns[name] >= 0, columns[name] - offset_ns, columns[name])
     gaps = np.frombuffer(packed["gaps_ns"], np.float32)
     return Sent(
         records=Records(**columns, gaps_ns=gaps, errors=tuple(packed["errors"])),

@@ -123,7 +123,6 @@ class Serving(Script):
             timeout_s=self.request_timeout_s,
             ignore_eos=self.ignore_eos,
             processes=point.load.processes,
-            executor=point.load.executor,
             keep_text=self.keep_text,
         )
 
@@ -210,13 +209,12 @@ def _client(driven: Driven) -> dict[str, Any]:
         "client_cpu_share": driven.client_cpu_share,
         "client_loop_stall_p99_ms": driven.loop_stall_p99_ms,
         "client_loop_stall_max_ms": driven.loop_stall_max_ms,
-        "client_clock_error_ms": None if driven.clock_error_ns is None else driven.clock_error_ns / 1e6,
     }
     return {key: value for key, value in found.items() if value is not None}
 
 
 def _write_texts(point: Point, prompts: Iterable[Prompt], driven: Driven) -> None:
     with (point.out_dir / "texts.jsonl").open("w", encoding="utf-8") as file:
-        for prompt, generated in zip(prompts, driven.texts or (), strict=False):
+        for prompt, generated in zip(prompts, driven.texts or (), strict=True):
             line = {"prompt": prompt.messages or prompt.text, "generated": generated}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -86,10 +86,14 @@ class Control:
     def reset_caches(self, patience_s: float = RESET_PATIENCE_S) -> bool | None:
         """Empty every cache. True: proven by the body; False: not proven; None: the server offers no reset."""
         deadline = time.monotonic() + patience_s
-        while (proven := self._reset_prefix()) is False and time.monotonic() < deadline:
+        answer = self.ask(PREFIX_RESET, "POST")
+        while _refuses(answer) and time.monotonic() < deadline:
             time.sleep(0.1)
-        if not proven:
-            return proven
+            answer = self.ask(PREFIX_RESET, "POST")
+        if answer is not None and answer.status in (404, 405):
+            return None
+        if _success(answer) is not True:
+            return False
         others = [self.ask(path, "POST") for path in OTHER_RESETS]
         return all(answer is not None and (answer.ok or answer.status in (404, 405)) for answer in others)
 
@@ -101,14 +105,19 @@ class Control:
         samples = parse(answer.body.decode(errors="replace"))
         return None if samples is None else Counters.of(samples)
 
-    def _reset_prefix(self) -> bool | None:
-        answer = self.ask(PREFIX_RESET, "POST")
-        if answer is None:
-            return False
-        if answer.status in (404, 405):
-            return None
-        body: Any = answer.json() if answer.ok else None
-        return isinstance(body, dict) and body.get("success") is True
+
+def _success(answer: Answer | None) -> bool | None:
+    """What the body says of itself; None where it says nothing."""
+    body: Any = answer.json() if answer is not None and answer.ok else None
+    said = body.get("success") if isinstance(body, dict) else None
+    return said if isinstance(said, bool) else None
+
+
+def _refuses(answer: Answer | None) -> bool:
+    """Whether asking again may help. A server that takes the reset and says nothing will not say more next time."""
+    if answer is None:
+        return True
+    return _success(answer) is False if answer.ok else answer.status not in (404, 405)
 
 
 def scrape(
