@@ -9,12 +9,15 @@ import argparse
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 from benchhydra.errors import BenchhydraError
@@ -22,6 +25,16 @@ from benchhydra.tracking import store, view
 
 READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 10.0
+#: Runs the server and ends its process group when the pipe from us closes, however we ended: SIGKILL leaves nothing.
+GUARD = """
+import os, signal, subprocess, sys, threading
+server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+def watch():
+    sys.stdin.buffer.read()
+    os.killpg(0, signal.SIGKILL)
+threading.Thread(target=watch, daemon=True).start()
+sys.exit(server.wait())
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +54,9 @@ def run(args: argparse.Namespace) -> int:
         _print_links(store.base_url(uri), opened)
         return 0
     base = f"http://127.0.0.1:{args.port}"
-    with _server(uri, args.port) as process:
-        _wait_ready(process, base)
+    _check_free(args.port)
+    with _server(uri, args.port) as (process, log):
+        _wait_ready(process, base, log)
         _print_links(base, opened)
         sys.stdout.write("Ctrl-C ends it.\n")
         sys.stdout.flush()
@@ -61,14 +75,21 @@ def command(uri: str, port: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def _server(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def _server(uri: str, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     env = os.environ | store.QUIET
-    process = subprocess.Popen(
-        command(uri, port), env=env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    path = log_file(uri, port)
+    with path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", GUARD, *command(uri, port)],
+            env=env,
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            stdout=log,
+            stderr=log,
+        )
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        yield process
+        yield process, path
     finally:
         signal.signal(signal.SIGTERM, before)
         _stop(process)
@@ -85,20 +106,36 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_TIMEOUT_S)
+    if process.stdin is not None:
+        process.stdin.close()
 
 
-def _wait_ready(process: subprocess.Popen[bytes], base: str) -> None:
+def log_file(uri: str, port: int) -> Path:
+    """Where the server's own output goes: beside an SQLite store, else among the temporary files."""
+    file = store.sqlite_file(uri)
+    return (file.parent if file else Path(tempfile.gettempdir())) / f"mlflow-ui-{port}.log"
+
+
+def _check_free(port: int) -> None:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise BenchhydraError(f"cannot listen on port {port}: {reason}", hint="--port N takes another") from error
+
+
+def _wait_ready(process: subprocess.Popen[bytes], base: str, log: Path) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise BenchhydraError(f"MLflow ended with code {process.returncode}", hint="--port N takes another port")
+            raise BenchhydraError(f"MLflow ended with code {process.returncode}", hint=f"its output is in {log}")
         with contextlib.suppress(urllib.error.URLError, OSError):
             with urllib.request.urlopen(f"{base}/health", timeout=5):
                 return
         time.sleep(0.25)
-    raise BenchhydraError(
-        f"MLflow did not answer at {base} in {READY_TIMEOUT_S:.0f} s", hint="--port N takes another port"
-    )
+    raise BenchhydraError(f"MLflow did not answer at {base} in {READY_TIMEOUT_S:.0f} s", hint=f"its output is in {log}")
 
 
 def _print_links(base: str, opened: store.Store) -> None:

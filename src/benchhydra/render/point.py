@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 STATISTICS = ("mean", "median", "std", "p90", "p95", "p99", "max")
-LATENCIES = ("ttft", "tpot", "itl", "e2el")
+LATENCY = re.compile(r"(mean|median|std|p50|p90|p95|p99|max)_(.+)_ms")
 COLOURS = {"VALID": "green", "SUSPECT": "yellow", "INVALID": "red"}
-ARROWS = {Better.BIGGER: "higher is better", Better.SMALLER: "lower is better", Better.OBSERVATION: ""}
+ARROWS = {Better.BIGGER: " ↑", Better.SMALLER: " ↓", Better.OBSERVATION: ""}
+LEGEND = "↑ higher is better  ↓ lower is better"
 
 
 def print_point(result: Result, directory: Path, link: str | None, *, console: Console | None = None) -> None:
@@ -28,10 +30,13 @@ def print_point(result: Result, directory: Path, link: str | None, *, console: C
     console = console or Console(file=sys.stdout)
     if latencies(result):
         console.print(_latency_table(result))
+        console.print()
     if result.metrics:
         console.print(_other_table(result))
+        console.print(f"[dim]{LEGEND}[/dim]\n", highlight=False)
     colour = COLOURS[result.verdict.value]
-    console.print(f"[{colour}]{result.verdict.value}[/{colour}] ({escape(result.status)})", highlight=False)
+    status = "" if result.status == "ok" else f" ({escape(result.status)})"
+    console.print(f"[{colour}]{result.verdict.value}[/{colour}]{status}", highlight=False)
     for text in (*(reason.text for reason in result.reasons), *result.warnings):
         console.print(f"  - {escape(text)}", highlight=False)
     console.print(f"files:  {escape(str(directory))}", highlight=False, soft_wrap=True)
@@ -40,26 +45,34 @@ def print_point(result: Result, directory: Path, link: str | None, *, console: C
 
 
 def latencies(result: Result) -> list[tuple[str, dict[str, float]]]:
-    """Each latency that is there, with its known statistics in ms."""
-    found = []
-    for name in LATENCIES:
-        values = {s: result.value(f"{s}_{name}_ms") for s in STATISTICS}
-        known = {s: value for s, value in values.items() if value is not None}
-        if known:
-            found.append((name, known))
-    return found
+    """Each latency that is there, with its known statistics in ms; those that count failures only where there are."""
+    found: dict[str, dict[str, float]] = {}
+    for key, metric in result.metrics.items():
+        matched = LATENCY.fullmatch(key)
+        if matched and (result.failures or not key.endswith("_with_failures_ms")):
+            statistic = "median" if matched[1] == "p50" else matched[1]
+            found.setdefault(matched[2], {})[statistic] = metric.value
+    return list(found.items())
+
+
+def spoken(latency: str) -> str:
+    """``scheduled_ttft`` -> ``TTFT scheduled``, ``client_lag`` -> ``client lag``."""
+    words = latency.split("_")
+    words.sort(key=lambda word: word not in ("ttft", "tpot", "itl", "e2el"))
+    return " ".join(word.upper() if word in ("ttft", "tpot", "itl", "e2el") else word for word in words)
 
 
 def _latency_table(result: Result) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     rows = latencies(result)
     shown = [s for s in STATISTICS if any(s in values for _, values in rows)]
-    table = Table("latency, ms", *shown, box=None, header_style="bold", title=result.script, title_justify="left")
+    table = Table(f"{result.script}: latency, ms ↓", *shown, box=None, header_style="bold", pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
     for name, values in rows:
-        table.add_row(name.upper(), *(number(values[s]) if s in values else "" for s in shown))
+        table.add_row(Text(spoken(name)), *(number(values[s]) if s in values else "" for s in shown))
     return table
 
 
@@ -67,10 +80,9 @@ def _other_table(result: Result) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    grouped = {f"{s}_{name}_ms" for s in STATISTICS for name in LATENCIES}
-    table = Table("metric", "value", "unit", "", box=None, header_style="bold")
+    table = Table(f"{result.script}: metric", "value", "unit", box=None, header_style="bold", pad_edge=False)
     table.columns[1].justify = "right"
     for key, found in result.metrics.items():
-        if key not in grouped:
-            table.add_row(Text(key), number(found.value), Text(found.unit), Text(ARROWS[found.better], style="dim"))
+        if not LATENCY.fullmatch(key):
+            table.add_row(Text(key), number(found.value), Text(found.unit + ARROWS[found.better]))
     return table

@@ -60,8 +60,12 @@ class SweepRows:
     @property
     def varying(self) -> list[str]:
         """The overrides that differ between the points, in order of their first appearance."""
-        keys = dict.fromkeys(key for row in self.rows for key in row.overrides)
-        return [key for key in keys if len({row.overrides.get(key) for row in self.rows}) > 1]
+        return self.varying_in(self.rows)
+
+    def varying_in(self, rows: list[Row]) -> list[str]:
+        """The overrides that differ between some of the points."""
+        keys = dict.fromkeys(key for row in rows for key in row.overrides)
+        return [key for key in keys if len({row.overrides.get(key) for row in rows}) > 1]
 
     def name(self, row: Row) -> str:
         """What tells a point from the others of its sweep."""

@@ -9,15 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchhydra.metrics import Better
-from benchhydra.render.point import COLOURS
+from benchhydra.render.point import ARROWS, COLOURS, LATENCY, LEGEND, spoken
 from benchhydra.render.points import Row, SweepRows, read_sweep, shown_metrics, unit_of
 from benchhydra.render.text import csv_cell, markdown, number
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-ARROWS = {Better.BIGGER: " ↑", Better.SMALLER: " ↓", Better.OBSERVATION: ""}
 
 
 def write_summary(sweep_dir: Path) -> None:
@@ -39,7 +36,7 @@ def print_summary(sweep_dir: Path, *, console: Console | None = None) -> None:
     for row in sweep.rows:
         for reason in row.reasons:
             console.print(f"  {escape(sweep.name(row))}: {escape(reason)}", highlight=False)
-    console.print(escape(_counts(sweep)), highlight=False)
+    console.print(f"[dim]{LEGEND}[/dim]", escape(_counts(sweep)), sep="\n", highlight=False)
     console.print(f"files:  {escape(str(sweep_dir))}", highlight=False, soft_wrap=True)
 
 
@@ -50,14 +47,14 @@ def as_markdown(sweep: SweepRows) -> str:
         lines += [f"Command: {markdown(str(sweep.facts['command']))}", ""]
     for script, rows in sweep.by_script().items():
         metrics = shown_metrics(rows)
-        heads = ["point", *(_head(rows, name) for name in metrics), "verdict"]
+        varying = sweep.varying_in(rows)
+        heads = [*map(markdown, varying), *(_head(rows, name) for name in metrics), "verdict"]
+        ruler = [*["---"] * len(varying), *["--:"] * len(metrics), "---"]
+        lines += [f"## {markdown(script or 'no result')}", "", _line(heads), _line(ruler)]
         lines += [
-            f"## {markdown(script or 'no result')}",
-            "",
-            _line(heads),
-            _line(["---", *["--:"] * len(metrics), "---"]),
+            _line([markdown(row.overrides.get(key, "")) for key in varying] + _values(row, metrics) + [_verdict(row)])
+            for row in rows
         ]
-        lines += [_line([markdown(sweep.name(row)), *_values(row, metrics), _verdict(row)]) for row in rows]
         lines.append("")
     lines += [f"- {markdown(sweep.name(row))}: {markdown(text)}" for row in sweep.rows for text in row.reasons]
     return "\n".join(lines).rstrip() + "\n"
@@ -66,7 +63,7 @@ def as_markdown(sweep: SweepRows) -> str:
 def as_csv(sweep: SweepRows) -> str:
     """Every varying override and every metric a column; unknown is empty."""
     metrics = list(dict.fromkeys(name for row in sweep.rows if row.result for name in row.result.metrics))
-    varying = sweep.varying
+    varying = [key for key in sweep.varying if key != "repeat"]
     heads = [*varying, "repeat", "script", "status", "verdict", "reasons", "dir", *metrics]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -85,22 +82,33 @@ def _print_table(console: Console, sweep: SweepRows, script: str, rows: list[Row
     from rich.text import Text
 
     metrics = shown_metrics(rows)
-    table = Table(title=script, title_justify="left", box=None, header_style="bold")
-    table.add_column("point", overflow="fold")
+    varying = sweep.varying_in(rows)
+    table = Table(title=script, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for key in varying:
+        table.add_column(Text(key), overflow="fold", vertical="bottom")
     for name in metrics:
-        table.add_column(_head(rows, name).replace(", ", "\n"), justify="right")
+        table.add_column(Text(_tall_head(rows, name)), justify="right")
     table.add_column("verdict")
     for row in rows:
         verdict = Text(_verdict(row), style=COLOURS.get(row.verdict, "red"))
-        table.add_row(Text(sweep.name(row)), *_values(row, metrics), verdict)
+        table.add_row(*(Text(row.overrides.get(key, "")) for key in varying), *_values(row, metrics), verdict)
     console.print(table)
 
 
+def _tall_head(rows: list[Row], metric: str) -> str:
+    """Three short lines: what, which statistic of it, unit with direction."""
+    matched = LATENCY.fullmatch(metric)
+    what = [spoken(matched[2]), matched[1]] if matched else [metric.removesuffix("_throughput"), ""]
+    return "\n".join([*what, f"{unit_of(rows, metric)}{_arrow(rows, metric)}"])
+
+
 def _head(rows: list[Row], metric: str) -> str:
+    return f"{metric}, {unit_of(rows, metric)}{_arrow(rows, metric)}"
+
+
+def _arrow(rows: list[Row], metric: str) -> str:
     better = next(row.result.metrics[metric].better for row in rows if row.result and metric in row.result.metrics)
-    unit = unit_of(rows, metric)
-    name = metric.removesuffix(f"_{unit}")
-    return f"{name}{ARROWS[better]}, {unit}"
+    return ARROWS[better]
 
 
 def _values(row: Row, metrics: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 
@@ -12,8 +13,13 @@ def number(value: float) -> str:
     size = abs(value)
     if size >= 1000:
         return f"{value:,.0f}"
-    digits = 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 1 else 4
+    digits = 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 1 else 4 if size >= 0.1 else _small_digits(size)
     return f"{value:.{digits}f}"
+
+
+def _small_digits(size: float) -> int:
+    """Decimals of a figure below 0.1: three significant digits, and never so few that it shows as zero."""
+    return min(12, 2 - math.floor(math.log10(size)))
 
 
 def markdown(text: str) -> str:

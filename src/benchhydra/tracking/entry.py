@@ -75,12 +75,10 @@ def model_name(result: Result) -> str:
 
 
 def run_name(result: Result) -> str:
-    """Model, script, load and repeat; a result that must not be believed says so."""
-    parts = [model_name(result), result.script, _load(result)]
-    if result.repeat:
-        parts.append(f"r{result.repeat}")
-    if result.verdict == "INVALID":
-        parts.append("[INVALID]")
+    """What differs most comes first: lists show some twenty characters. A result not to be believed says so."""
+    invalid = "[INVALID]" if result.verdict == "INVALID" else ""
+    repeat = f"r{result.repeat}" if result.repeat else ""
+    parts = [invalid, _load(result), repeat, model_name(result), result.script]
     return " ".join(part for part in parts if part)
 
 

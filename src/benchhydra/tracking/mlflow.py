@@ -18,6 +18,7 @@ LINK_FILE = "mlflow.json"
 #: What a point leaves that is worth a copy in the tracker.
 FILES = ("result.json", "records.parquet", "config.yaml", "server.log")
 
+
 @dataclass(frozen=True, kw_only=True)
 class Logged:
     """What became of logging a point: where it stands now, and whether it stood there before."""

@@ -1,0 +1,209 @@
+"""Tables of a sweep and of a point: what is in them, that nothing in them marks up or runs, and that they fit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchhydra.errors import ResultError
+from benchhydra.metrics import Better, MetricValue
+from benchhydra.render.point import latencies, print_point, spoken
+from benchhydra.render.points import read_sweep
+from benchhydra.render.summary import print_summary, write_summary
+from benchhydra.render.text import csv_cell, markdown, number
+from benchhydra.result import Result
+from benchhydra.validity import Reason, Verdict
+
+
+def metric(key: str, value: float, unit: str = "ms", better: Better = Better.SMALLER) -> MetricValue:
+    return MetricValue(key=key, unit=unit, value=value, better=better)
+
+
+SERVING = (
+    metric("request_throughput", 9.1667, "prompts/s", Better.BIGGER),
+    metric("output_throughput", 1234.5, "tokens/s", Better.BIGGER),
+    metric("mean_ttft_ms", 50.4516),
+    metric("p99_ttft_ms", 50.7599),
+    metric("mean_tpot_ms", 10.0021),
+    metric("p99_e2el_ms", 680.9),
+    metric("completed", 40, "requests", Better.OBSERVATION),
+)
+
+
+def result(**changes: Any) -> Result:
+    known: dict[str, Any] = {
+        "status": "ok",
+        "verdict": Verdict.VALID,
+        "run_id": "r1",
+        "point_key": "0123456789abcdef",
+        "script": "serving",
+        "config": {},
+        "epoch_time": 1_700_000_000.0,
+        "metrics": {m.key: m for m in SERVING},
+    }
+    return Result(**(known | changes))
+
+
+def sweep(tmp_path: Path, points: dict[str, Result | None], **facts: Any) -> Path:
+    """A sweep directory with a point for each ``overrides`` (words) and its result."""
+    listed = []
+    for index, (overrides, found) in enumerate(points.items()):
+        directory = tmp_path / f"p{index}"
+        point: dict[str, Any] = {"overrides": overrides.split(), "directory": str(directory), "status": "missing"}
+        if found is not None:
+            found.write(directory)
+            point |= {"status": found.status, "verdict": found.verdict.value}
+        else:
+            point["error"] = "never ran"
+        listed.append(point)
+    (tmp_path / "sweep.json").write_text(json.dumps({"points": listed} | facts))
+    return tmp_path
+
+
+def printed(directory: Path, width: int = 120) -> str:
+    stream = io.StringIO()
+    print_summary(directory, console=Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+@pytest.fixture
+def six(tmp_path: Path) -> Path:
+    words = [f"model={m} qps={q} num_prompts=40" for m in ("llama2", "mistral") for q in (10, 20, 40)]
+    return sweep(tmp_path, {word: result() for word in words}, server_starts=2, wall_s=23.87, command="benchhydra -m x")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_table_fits_with_whole_cells(six: Path, width: int) -> None:
+    lines = printed(six, width).splitlines()
+    assert max(map(len, lines[:-1])) <= width  # the last names the directory
+    assert "…" not in "".join(lines)
+    (row,) = [line for line in lines if line.startswith("mistral") and " 20 " in line]
+    assert row.split() == ["mistral", "20", "9.167", "1,234", "50.45", "50.76", "10.00", "680.9", "VALID"]
+
+
+def test_heads_have_units_and_directions(six: Path) -> None:
+    text = printed(six)
+    assert "prompts/s ↑" in text
+    assert "tokens/s ↑" in text
+    assert "ms ↓" in text
+    assert "num_prompts" not in text  # the same everywhere
+    assert "6 points, 6 VALID, 2 server starts, 23.90 s" in text
+
+
+def test_reasons_and_missing_points_stand_below(tmp_path: Path) -> None:
+    reason = Reason(check="failures", severity=Verdict.INVALID, text="5 % of requests failed [limit 1 %]")
+    invalid = result(verdict=Verdict.INVALID, reasons=(reason,))
+    text = printed(sweep(tmp_path, {"qps=1": result(), "qps=2": invalid, "qps=3": None}))
+    assert "  qps=2: 5 % of requests failed [limit 1 %]\n" in text
+    assert "  qps=3: never ran\n" in text
+    assert "3 points, 1 VALID, 1 INVALID" in text
+
+
+def test_absent_metric_is_an_empty_cell(tmp_path: Path) -> None:
+    few = result(metrics={m.key: m for m in SERVING if m.key != "p99_ttft_ms"})
+    write_summary(sweep(tmp_path, {"qps=1": result(), "qps=2": few}))
+    assert "| 2 | 9.167 | 1,234 | 50.45 |  | 10.00 | 680.9 | VALID |" in (tmp_path / "summary.md").read_text()
+    one, two = csv.DictReader(io.StringIO((tmp_path / "summary.csv").read_text()))
+    assert (one["p99_ttft_ms"], two["p99_ttft_ms"]) == ("50.7599", "")
+
+
+def test_scripts_have_tables_of_their_own(tmp_path: Path) -> None:
+    throughput = metric("total_token_throughput", 7.0, "tokens/s", Better.BIGGER)
+    offline = result(script="throughput", metrics={throughput.key: throughput})
+    write_summary(sweep(tmp_path, {"script=serving qps=1": result(), "script=throughput": offline}))
+    text = (tmp_path / "summary.md").read_text()
+    assert text.index("## serving") < text.index("## throughput")
+    assert "| total_token_throughput, tokens/s ↑ | verdict |" in text
+
+
+def test_nothing_marks_up_or_runs(tmp_path: Path) -> None:
+    evil = Reason(check="x", severity=Verdict.SUSPECT, text="=1+1 | <script> [red]x")
+    write_summary(sweep(tmp_path, {"d=@SUM(A1)": result(verdict=Verdict.SUSPECT, reasons=(evil,)), "d=a|b": result()}))
+    text = (tmp_path / "summary.md").read_text()
+    assert r"| a\|b |" in text
+    assert r"=1+1 \| \<script\> \[red\]x" in text
+    first, _ = csv.DictReader(io.StringIO((tmp_path / "summary.csv").read_text()))
+    assert first["d"] == "'@SUM(A1)"
+    assert first["reasons"].startswith("'=1+1")
+    assert "[red]x" in printed(tmp_path)
+
+
+def test_repeats_are_one_column(tmp_path: Path) -> None:
+    points: dict[str, Result | None] = {f"qps=1 repeat={n}": result(repeat=n) for n in range(3)}
+    write_summary(sweep(tmp_path, points))
+    heads, *rows = csv.reader(io.StringIO((tmp_path / "summary.csv").read_text()))
+    assert heads.count("repeat") == 1
+    assert [row[heads.index("repeat")] for row in rows] == ["0", "1", "2"]
+
+
+def test_moved_sweep_finds_its_points(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    sweep(tmp_path / "before", {"qps=1": result(), "qps=2": result()})
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert [row.status for row in read_sweep(tmp_path / "after").rows] == ["ok", "ok"]
+
+
+def test_no_sweep_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ResultError, match=r"sweep\.json"):
+        write_summary(tmp_path)
+
+
+def test_point_shows_metrics_verdict_and_files(tmp_path: Path) -> None:
+    reason = Reason(check="few", severity=Verdict.SUSPECT, text="only [4] requests")
+    stream = io.StringIO()
+    console = Console(file=stream, width=100)
+    print_point(result(verdict=Verdict.SUSPECT, reasons=(reason,)), tmp_path, "http://x/#/run", console=console)
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    assert any(line.split() == ["TTFT", "50.45", "50.76"] for line in lines)
+    assert any(line.split() == ["output_throughput", "1,234", "tokens/s", "↑"] for line in lines)
+    assert "SUSPECT" in lines
+    assert "  - only [4] requests" in lines
+    assert f"files:  {tmp_path}" in lines
+
+
+def test_point_without_metrics_says_why(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    failed = result(status="failed", verdict=Verdict.INVALID, metrics={}, error="no server")
+    print_point(failed, tmp_path, None, console=Console(file=stream, width=100))
+    assert stream.getvalue().splitlines()[0] == "INVALID (failed)"
+
+
+def test_latencies_that_count_failures_show_where_some_failed() -> None:
+    metrics = {m.key: m for m in (*SERVING, metric("p50_ttft_with_failures_ms", 51.0))}
+    assert "ttft_with_failures" not in dict(latencies(result(metrics=metrics)))
+    shown = dict(latencies(result(metrics=metrics, failures={"timeout": 1})))
+    assert shown["ttft_with_failures"] == {"median": 51.0}
+    assert spoken("ttft_with_failures") == "TTFT with failures"
+    assert spoken("scheduled_e2el") == "E2EL scheduled"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0"),
+        (7.0, "7"),
+        (0.12346, "0.1235"),
+        (1.2346, "1.235"),
+        (12.346, "12.35"),
+        (123.46, "123.5"),
+        (1e6 + 0.8, "1,000,001"),
+    ],
+)
+def test_number(value: float, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_small_number_is_not_zero() -> None:
+    assert number(0.00001234) == "0.0000123"
+    assert number(-0.05) == "-0.0500"
+
+
+def test_markdown_and_csv_escapes() -> None:
+    assert markdown("a\n| *b* `c` <d>") == r"a \| \*b\* \`c\` \<d\>"
+    assert [csv_cell(text) for text in ("=x", "+x", "-x", "@x", "x=")] == ["'=x", "'+x", "'-x", "'@x", "x="]

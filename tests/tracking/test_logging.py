@@ -1,0 +1,190 @@
+"""Points in a real MLflow store on SQLite: what is there afterwards, and that a failing tracker loses nothing."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchhydra.result import Result
+from benchhydra.tracking import NoTracking, entry, view
+from benchhydra.tracking.mlflow import Mlflow, links
+from benchhydra.validity import Verdict
+
+Make = Callable[..., tuple[Result, Path]]
+
+
+def logged(tracking: Mlflow, client: Any, result: Result, directory: Path) -> Any:
+    link = tracking.log(result, directory)
+    assert link is not None
+    return client.get_run(link.rpartition("/")[2])
+
+
+def test_values_and_identity(tracking: Mlflow, client: Any, point: Make) -> None:
+    run = logged(tracking, client, *point())
+    assert run.data.metrics == {"mean_ttft_ms": 20.5, "output_throughput": 0.0}
+    assert run.data.params["qps"] == "4.0"
+    assert run.data.params["dataset.input_len"] == "8"
+    assert run.data.tags["better.mean_ttft_ms"] == "SmallerIsBetter"
+    assert run.data.tags["unit.output_throughput"] == "tokens/s"
+    assert run.data.tags["git_commit"] == "c0ffee"
+    assert run.data.tags["machine"] == "node7"
+    assert run.data.tags["verdict"] == "SUSPECT"
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "qps=4 tiny-model serving")
+    assert run.info.end_time - run.info.start_time == 2500
+
+
+def test_no_secret_is_logged(tracking: Mlflow, client: Any, point: Make) -> None:
+    run = logged(tracking, client, *point())
+    assert "hunter2" not in str(run.to_dictionary())
+
+
+def test_files_and_plot_are_artifacts(tracking: Mlflow, client: Any, point: Make) -> None:
+    run = logged(tracking, client, *point())
+    names = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert names == {"result.json", "records.parquet", "latency.png"}
+
+
+def test_no_artifacts_on_request(uri: str, client: Any, point: Make) -> None:
+    run = logged(Mlflow(uri=uri, artifacts=False), client, *point())
+    assert client.list_artifacts(run.info.run_id) == []
+
+
+def test_dataset_column(tracking: Mlflow, client: Any, point: Make) -> None:
+    run = logged(tracking, client, *point())
+    (found,) = run.inputs.dataset_inputs
+    assert found.dataset.name == "synthetic"
+    assert '"input_len": 8' in found.dataset.source
+
+
+def test_note_is_escaped(tracking: Mlflow, client: Any, point: Make) -> None:
+    note = logged(tracking, client, *point()).data.tags["mlflow.note.content"]
+    assert r"20 of \| 100 \*requests\*" in note
+    assert r"\<b\>bold" in note
+    assert "<b>" not in note
+
+
+def test_second_log_changes_nothing(tracking: Mlflow, client: Any, point: Make) -> None:
+    result, directory = point()
+    first, second = tracking.record(result, directory), tracking.record(result, directory)
+    assert (first.new, second.new) == (True, False)
+    assert first.link == second.link == links(directory)["link"]
+
+
+def test_again_replaces(tracking: Mlflow, client: Any, point: Make) -> None:
+    result, directory = point()
+    first = tracking.record(result, directory)
+    second = tracking.record(result, directory, again=True)
+    experiment = links(directory)["experiment_id"]
+    runs = client.search_runs([experiment], f"tags.run_id = '{result.run_id}'")
+    assert [run.info.run_id for run in runs] == [second.link.rpartition("/")[2]]
+    assert first.link != second.link
+
+
+def test_half_logged_run_is_replaced(tracking: Mlflow, client: Any, point: Make) -> None:
+    result, directory = point()
+    tracking.record(*point())
+    experiment = client.get_experiment_by_name("benchhydra").experiment_id
+    half = client.create_run(experiment, tags={"run_id": result.run_id})
+    assert tracking.record(result, directory).new
+    assert client.get_run(half.info.run_id).info.lifecycle_stage == "deleted"
+
+
+@pytest.mark.parametrize(("status", "told"), [("failed", "FAILED"), ("interrupted", "KILLED")])
+def test_what_failed_is_logged_as_failed(tracking: Mlflow, client: Any, point: Make, status: str, told: str) -> None:
+    result, directory = point(status=status, verdict=Verdict.INVALID, metrics={}, error="no *server*")
+    run = logged(tracking, client, result, directory)
+    assert run.info.status == told
+    assert run.info.run_name.startswith("[INVALID] ")
+    assert run.data.tags["metrics_usable"] == "false"
+    assert run.data.tags["error"] == "no *server*"
+
+
+def test_more_params_than_a_batch(tracking: Mlflow, client: Any, point: Make) -> None:
+    config = {f"key{i}": i for i in range(230)} | {"odd,key": "x" * 9000}
+    run = logged(tracking, client, *point(config=config))
+    assert len(run.data.params) == 231
+    assert len(run.data.params["odd_key"]) == 6000
+
+
+def test_preset_views_are_published(tracking: Mlflow, client: Any, point: Make) -> None:
+    tracking.log(*point(sweep_id="abc"))
+    tags = client.get_experiment_by_name("benchhydra").tags
+    assert "tags.script = 'serving'" in tags[f"{view.PREFIX}serving"]
+    assert "tags.sweep_id = 'abc'" in tags[f"{view.PREFIX}sweep-abc"]
+
+
+def test_views_of_old_sweeps_go(uri: str, client: Any, point: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view, "KEPT_SWEEPS", 2)
+    tracking = Mlflow(uri=uri, experiment="many", artifacts=False)
+    for number in range(view.KEPT_SWEEPS + 2):
+        tracking.log(*point(sweep_id=f"s{number}", epoch_time=1_700_000_000.0 + number))
+    kept = [key for key in client.get_experiment_by_name("many").tags if "sweep-" in key]
+    assert f"{view.PREFIX}sweep-s0" not in kept
+    assert f"{view.PREFIX}sweep-s3" in kept
+    assert len(kept) <= view.KEPT_SWEEPS + 1
+
+
+def test_processes_share_a_fresh_store(tmp_path: Path, point: Make) -> None:
+    fresh = f"sqlite:///{tmp_path / 'fresh' / 'mlflow.db'}"
+    directories = [point()[1] for _ in range(3)]
+    command = [sys.executable, "-m", "benchhydra", "log", "--no-artifacts", "--uri", fresh]
+    processes = [
+        subprocess.Popen([*command, str(d)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for d in directories
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    assert all("1 of 1 results logged" in output for output in outputs)
+    assert len({links(d)["experiment_id"] for d in directories}) == 1
+    assert len({links(d)["run_id"] for d in directories}) == 3
+
+
+def test_unreachable_server_is_one_line(
+    point: Make, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hunter2@127.0.0.1:1")
+    result, directory = point()
+    assert Mlflow().log(result, directory) is None
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("not logged to MLflow (no answer from http://127.0.0.1:1: Connection refused)")
+    assert line.endswith(f"benchhydra log {directory}")
+    assert "hunter2" not in line
+
+
+def test_silent_server_is_given_up(point: Make, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        begun = time.monotonic()
+        assert Mlflow(uri=f"http://127.0.0.1:{silent.getsockname()[1]}").log(*point()) is None
+    assert time.monotonic() - begun < 15
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("uri", ["ftp://host/x", "sqlite:////proc/nowhere/mlflow.db", "rubbish"])
+def test_bad_uri_is_one_line(point: Make, capfd: pytest.CaptureFixture[str], uri: str) -> None:
+    assert Mlflow(uri=uri).log(*point()) is None
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_broken_store_is_one_line(tmp_path: Path, point: Make, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mlflow.db"
+    file.write_bytes(b"this is no database, but it is a file " * 100)
+    assert Mlflow(uri=f"sqlite:///{file}").log(*point()) is None
+    assert "file is not a database" in capfd.readouterr().err
+
+
+def test_none_logs_nothing(point: Make) -> None:
+    result, directory = point()
+    assert NoTracking().log(result, directory) is None
+    assert links(directory) == {}
+
+
+def test_closed_loop_names_its_concurrency(point: Make) -> None:
+    result, _ = point(config={"qps": "inf", "load": {"max_in_flight": 8}})
+    assert entry.run_name(result) == "concurrency=8 tiny-model serving"
