@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,8 +15,9 @@ from typing import Any
 
 from benchhydra.engines import Engine, ServerSpec
 from benchhydra.errors import ConfigError
+from benchhydra.fetch import fetch
 from benchhydra.registry import knob, option
-from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target
+from benchhydra.target import Gpus, Model, Sparsity, Target, model_file, resolve_target
 
 FOREIGN = Path(__file__).resolve().parents[1] / "foreign"
 PROBE_TIMEOUT_S = 30.0
@@ -23,6 +25,11 @@ PROBE_TIMEOUT_S = 30.0
 OURS = ("host", "port", "uds")
 SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|API_?KEY)$", re.IGNORECASE)
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+HUB_TIMEOUT_S = 5.0
+NO_HUB = "model=smollm2 and model=tiny need no hub; model.id=DIRECTORY takes a local model"
+#: Variables by which models come another way than by asking the hub directly, which is left to vLLM to judge.
+ELSEWHERE = re.compile(r"(https|all)_proxy$|VLLM_USE_MODELSCOPE$", re.IGNORECASE)
 
 
 @option("engine", "vllm")
@@ -67,6 +74,12 @@ class Vllm(Engine):
             )
         self._check_flags(facts)
         _check_model(target)
+        if (
+            target.build is None
+            and not _is_path(target.model)
+            and not any(map(ELSEWHERE.match, {*os.environ, *self.env}))
+        ):
+            _check_hub(target.model, target.revision)
 
     def interpreter(self) -> str:
         """The Python that has vLLM. Raises ConfigError where there is no such program."""
@@ -162,6 +175,25 @@ def _check_model(target: Target) -> None:
             raise ConfigError(f"model.id={target.model}: no model there (no config.json)", hint="model.id=DIRECTORY")
     elif not HUB_ID.fullmatch(target.model):
         raise ConfigError(f"model.id={target.model!r} is neither a directory nor a hub id", hint="model.id=OWNER/NAME")
+
+
+@lru_cache(maxsize=256)
+def _check_hub(model: str, revision: str | None) -> None:
+    """Raise ConfigError where a hub's model is neither in the cache nor to be had, which vLLM takes minutes to say."""
+    if model_file(model, "config.json", revision) is not None:
+        return
+    missing = f"model.id={model} is not in the hub's cache"
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
+        raise ConfigError(f"{missing}, and HF_HUB_OFFLINE forbids to look further", hint=NO_HUB)
+    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    try:
+        answer = fetch(f"{hub}/api/models/{model}", timeout_s=HUB_TIMEOUT_S)
+    except OSError as error:
+        raise ConfigError(f"{missing}, and {hub} cannot be reached ({type(error).__name__})", hint=NO_HUB) from error
+    if answer.status == 404 or (answer.status == 401 and "HF_TOKEN" not in os.environ):
+        raise ConfigError(
+            f"{missing}, and {hub} has no such model for you", hint="check the id, or export HF_TOKEN=..."
+        )
 
 
 @lru_cache(maxsize=32)
