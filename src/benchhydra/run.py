@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from benchhydra import environment, models
+from benchhydra import environment, models, steady
 from benchhydra.config import BenchConfig
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import BenchhydraError, ConfigError, ResultError, RunInvalid
@@ -129,6 +129,7 @@ def _on_server(config: BenchConfig, result: Result, point: Point, lease: Lease) 
 
 def _conclude(config: BenchConfig, result: Result, measured: Measured, out_dir: Path) -> None:
     measured.records.write(out_dir / "records.parquet")
+    steady.write_series(measured.records, out_dir / "series.parquet")
     rows = measured.records.measured()
     result.metadata |= measured.metadata
     result.failures = rows.failures()

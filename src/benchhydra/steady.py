@@ -10,6 +10,7 @@ nothing is cut: the verdict says so by rules of its own.
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +84,17 @@ def series(records: Records) -> Series:
         "p99_ttft_ms": _by_second(sent_at, ttft, seconds, 99),
         "mean_tpot_ms": _by_second(sent_at, tpot, seconds, None),
     }
+
+
+def write_series(records: Records, path: Path) -> None:
+    """Write ``series`` as Parquet, a row a second; what a second does not have is null."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {name: pa.array(values, from_pandas=True) for name, values in series(records).items()}
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(pa.table(columns), temporary)
+    temporary.replace(path)
 
 
 def _by_second(

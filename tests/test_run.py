@@ -1,0 +1,122 @@
+"""``run_point`` on the fake engine, in this process: what a point leaves, whatever happens to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from benchhydra import config, registry
+from benchhydra.config import BenchConfig
+from benchhydra.errors import BenchhydraError, EngineError, RunInvalid
+from benchhydra.records import Records
+from benchhydra.result import Result
+from benchhydra.run import check, run_point, spec_of
+from benchhydra.servers.pool import Pool
+from benchhydra.sweep.compose import plain
+from benchhydra.validity import Verdict
+
+registry.discover()
+config.register()
+QUICK = ["model=llama2", "engine=fake", "engine.ttft_ms=2", "engine.itl_ms=1", "tracking=none", "qps=50"]
+QUICK += ["dataset.prompt_tokens=16", "dataset.output_tokens=4", "num_prompts=12", "script.warmup_requests=2"]
+
+
+def composed(*overrides: str) -> BenchConfig:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(registry.CONF_DIR), version_base="1.3"):
+        made: Any = OmegaConf.to_object(compose("config", overrides=[*QUICK, *overrides]))
+    assert isinstance(made, BenchConfig)
+    return made
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    made = Pool(tmp_path / "servers")
+    yield made
+    made.close()
+
+
+def run(made: BenchConfig, out_dir: Path, pool: Pool) -> Result:
+    return run_point(made, resolved=plain(made), out_dir=out_dir, pool=pool, overrides=("qps=50",), sweep_id="s1")
+
+
+def test_what_a_point_leaves(tmp_path: Path, pool: Pool) -> None:
+    made = composed("description=a first look")
+    result = run(made, tmp_path / "point", pool)
+    files = {path.name for path in (tmp_path / "point").iterdir()}
+    assert files == {"result.json", "records.parquet", "series.parquet", "config.yaml", "server.log"}
+    back = Result.read(tmp_path / "point")
+    assert back.status == "ok" and back.metrics == result.metrics
+    assert back.description == "a first look" and back.sweep_id == "s1" and len(back.run_id) == 32
+    assert back.metadata["num_prompts"] == back.metadata["completed"] == 12
+    assert back.metadata["command"] == "benchhydra qps=50"
+    assert back.environment["packages"]["python"]
+    assert len(Records.read(tmp_path / "point" / "records.parquet")) == 12
+    assert pq.read_table(tmp_path / "point" / "series.parquet")["sent_rps"].to_pandas().sum() == 12
+    assert "fake server" in (tmp_path / "point" / "server.log").read_text()
+
+
+def test_points_of_one_server_share_it(tmp_path: Path, pool: Pool) -> None:
+    for k, qps in enumerate((50, 100)):
+        made = composed(f"qps={qps}")
+        assert spec_of(made) == spec_of(composed())
+        assert run(made, tmp_path / str(k), pool).metadata["server_started"] is (k == 0)
+    assert pool.starts == 1
+
+
+def test_a_point_that_fails_says_so_in_its_result(tmp_path: Path, pool: Pool) -> None:
+    with pytest.raises(EngineError, match="failing to start"):
+        run(composed("engine.fail_start=true"), tmp_path / "point", pool)
+    result = Result.read(tmp_path / "point")
+    assert (result.status, result.verdict) == ("failed", Verdict.INVALID)
+    assert "failing to start" in (result.error or "") and "failing to start" in (result.log_tail or "")
+    assert result.metrics == {}
+
+
+def test_failed_requests_are_counted_and_the_verdict_refuses_them(tmp_path: Path, pool: Pool) -> None:
+    made = composed("engine.http_5xx_share=0.5", "num_prompts=40", "qps=inf")
+    result = run(made, tmp_path / "point", pool)
+    assert 0 < result.failures["http_5xx"] < 40
+    assert result.metrics["failed"].value == result.failures["http_5xx"]
+    assert result.verdict is Verdict.INVALID
+    with pytest.raises(RunInvalid, match="INVALID"):
+        check(result, made)
+    check(result, composed("script.fail_on=never"))
+
+
+def test_texts_are_kept_on_request(tmp_path: Path, pool: Pool) -> None:
+    run(composed("script.keep_text=true", "script.api=chat"), tmp_path / "point", pool)
+    lines = [json.loads(line) for line in (tmp_path / "point" / "texts.jsonl").read_text().splitlines()]
+    assert len(lines) == 12 and all(line["prompt"] and line["generated"].split() for line in lines)
+
+
+def test_the_offline_engine_has_the_same_result(tmp_path: Path, pool: Pool) -> None:
+    result = run(composed("script=throughput"), tmp_path / "point", pool)
+    assert result.metadata["completed"] == 12 and result.metrics["mean_output_tokens"].value == 4
+    assert {"request_throughput", "output_throughput", "total_token_throughput"} <= set(result.metrics)
+    assert "mean_ttft_ms" not in result.metrics
+
+
+def test_an_interruption_is_a_result_too(tmp_path: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = composed()
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(made.script), "measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(made, tmp_path / "point", pool)
+    assert Result.read(tmp_path / "point").status == "interrupted"
+
+
+def test_a_secret_is_refused_before_anything_is_written() -> None:
+    with pytest.raises(BenchhydraError, match="holds a secret"):
+        spec_of(composed("++engine.env.HF_TOKEN=abc"))
