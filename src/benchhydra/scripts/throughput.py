@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchhydra.datasets import Prompt
+from benchhydra.datasets._others import others
 from benchhydra.datasets._tokenizers import load_tokenizer
 from benchhydra.engines import Engine, ServerSpec
 from benchhydra.errors import EngineError
@@ -38,11 +39,13 @@ class Throughput(Script):
         if lease is None:
             raise EngineError("script=throughput needs an offline engine")
         count = DEFAULT_PROMPTS if point.num_prompts is None else point.num_prompts
+        tokenizer = load_tokenizer(point.target)
+        prompts = list(point.dataset.sample(count, tokenizer, point.rng("prompts"), point.target.max_model_len))
         if self.warmup_requests:
             point.progress.status(f"warming up with {self.warmup_requests} prompts")
-            self._generate(lease, self._prompts(point, self.warmup_requests, "warmup"))
+            lengths = [p.prompt_tokens for p in prompts], [p.output_tokens for p in prompts]
+            self._generate(lease, others(self.warmup_requests, *lengths, tokenizer, point.rng("warmup")))
             lease.reset()
-        prompts = self._prompts(point, count, "prompts")
         point.progress.status(f"generating for {count} prompts")
         answer = self._generate(lease, prompts)
         if self.keep_text:
@@ -53,10 +56,6 @@ class Throughput(Script):
             facts=Facts(script="throughput", ignore_eos=self.ignore_eos, cache_reset=lease.cache_reset),
             metadata={"num_prompts": count, "completed": int(records.completed.sum()), "request_rate": "inf"},
         )
-
-    def _prompts(self, point: Point, count: int, stream: str) -> list[Prompt]:
-        tokenizer = load_tokenizer(point.target)
-        return list(point.dataset.sample(count, tokenizer, point.rng(stream), point.target.max_model_len))
 
     def _generate(self, lease: Lease, prompts: list[Prompt]) -> dict[str, Any]:
         request = {
