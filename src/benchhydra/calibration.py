@@ -1,13 +1,71 @@
 """What this machine's own error is: the rate up to which its client is known to be exact, kept for the verdict.
 
-A calibration belongs to a class of machines (``environment.machine_class``) and lies in the user's cache directory.
+``measure`` drives a server that knows what it did (``fakeserver.truth``) and compares: the error of a TTFT is what the
+client measured, less what passed in the server between the request's arrival and its first token. It holds the way
+through the kernel, twice. A calibration belongs to a class of machines (``environment.machine_class``) and lies in the
+user's cache directory.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+
+from benchhydra.errors import EngineError
+from benchhydra.fetch import fetch
+from benchhydra.loadgen import Driven, Plan
+
+RATES_RPS = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
+EXACT_MS = 1.0
+TOKENS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What was seen at one rate. Errors are of TTFT, in the mean and at the 99th percentile."""
+
+    offered_rps: float
+    achieved_rps: float
+    requests: int
+    failed: int
+    mean_error_ms: float
+    p99_error_ms: float
+    lag_p99_ms: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether the client may be believed at this rate."""
+        reached = self.achieved_rps > 0.95 * self.offered_rps
+        return not self.failed and reached and self.p99_error_ms < EXACT_MS
+
+
+def measure(rates_rps: Iterable[float] = RATES_RPS, seconds: float = 3.0) -> Iterator[Step]:
+    """Steps at rising rates, until one is not exact. Raises EngineError where the server does not start."""
+    with _server() as base_url:
+        _drive(base_url, 20.0, 0.5)  # connections and code are cold only once
+        for rate_rps in rates_rps:
+            step = _drive(base_url, rate_rps, seconds)
+            yield step
+            if not step.exact:
+                return
+
+
+def exact_up_to_rps(steps: Iterable[Step]) -> float | None:
+    """The highest rate below the first that was not exact; None where the first was not."""
+    best = None
+    for step in steps:
+        if not step.exact:
+            break
+        best = step.offered_rps
+    return best
 
 
 def directory() -> Path:
@@ -25,11 +83,77 @@ def load(machine_class: str) -> float | None:
         return None
 
 
-def store(machine_class: str, exact_up_to_rps: float) -> Path:
-    """Keep it, and return the file."""
+def store(machine_class: str, rate_rps: float) -> Path:
+    """Keep the highest exact rate, and return the file. Raises OSError where it cannot be written."""
     path = directory() / f"{machine_class}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({"exact_up_to_rps": exact_up_to_rps}) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps({"exact_up_to_rps": rate_rps}) + "\n", encoding="utf-8")
     temporary.replace(path)
     return path
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    """The base URL of a server that ends with the block, or with this process."""
+    argv = [sys.executable, "-P", "-m", "benchhydra.fakeserver.truth"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            port = process.stdout.readline().strip()
+            if not port:
+                raise EngineError("the calibration's server did not start", hint=" ".join(argv))
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.stdin.close()
+
+
+def _drive(base_url: str, rate_rps: float, seconds: float) -> Step:
+    from benchhydra.loadgen import drive
+    from benchhydra.progress import Progress
+
+    plan = _plan(base_url, rate_rps, max(20, int(rate_rps * seconds)))
+    driven = drive(plan, Progress())
+    return _step(rate_rps, driven, fetch(f"{base_url}/truth", timeout_s=30.0).body.decode())
+
+
+def _plan(base_url: str, rate_rps: float, count: int) -> Plan:
+    from benchhydra.client import Endpoint, Requests
+    from benchhydra.client.encode import encode
+
+    endpoint, requests = Endpoint(base_url=base_url, model="truth"), Requests()
+    for number in range(count):
+        requests.add(encode(endpoint, str(number), None, TOKENS, {}), 1, TOKENS)
+    return Plan(endpoint=endpoint, requests=requests, offsets_s=np.arange(count) / rate_rps, timeout_s=60.0)
+
+
+def _step(rate_rps: float, driven: Driven, truth: str) -> Step:
+    """Rows are in order of their schedule, which is that of their numbers; every request has a row."""
+    rows = driven.records
+    numbers, received_ns, first_ns = np.array([line.split() for line in truth.splitlines()], dtype=np.int64).T
+    if driven.interrupted or driven.lost_processes or not rows.completed.all() or len(numbers) != len(rows):
+        failed = max(1, int((~rows.completed).sum()))
+        return _failed(rate_rps, len(rows), failed)
+    errors_ms = ((rows.first_ns - rows.sent_ns)[numbers] - (first_ns - received_ns)) / 1e6
+    return Step(
+        offered_rps=rate_rps,
+        achieved_rps=(len(rows) - 1) / (float(np.ptp(rows.sent_ns)) / 1e9),
+        requests=len(rows),
+        failed=0,
+        mean_error_ms=float(errors_ms.mean()),
+        p99_error_ms=float(np.percentile(errors_ms, 99)),
+        lag_p99_ms=driven.client_lag_p99_ms or 0.0,
+    )
+
+
+def _failed(rate_rps: float, requests: int, failed: int) -> Step:
+    nan = float("nan")
+    return Step(
+        offered_rps=rate_rps,
+        achieved_rps=0.0,
+        requests=requests,
+        failed=failed,
+        mean_error_ms=nan,
+        p99_error_ms=nan,
+        lag_p99_ms=nan,
+    )

@@ -1,0 +1,56 @@
+"""Measure this machine's own error: the rate up to which TTFT is exact to 1 ms.
+
+Drives a built-in server that knows when it sent each token, at rising rates, and keeps the highest rate at which the
+99th percentile of the error stays under 1 ms. The verdict calls a run at a higher rate SUSPECT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from benchhydra import calibration, environment
+from benchhydra.errors import BenchhydraError, ResultError
+
+HEAD = f"{'offered':>9} {'sent':>9} {'requests':>9} {'failed':>7} {'TTFT error mean':>16} {'p99':>9} {'late p99':>9}\n"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of each step (default 3)")
+    parser.add_argument("--max-rate", type=float, default=1600.0, help="highest rate tried, requests/s (default 1600)")
+    parser.add_argument("--dry-run", action="store_true", help="measure and print, keep nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    rates = [rate for rate in calibration.RATES_RPS if rate <= args.max_rate]
+    if not rates or args.seconds <= 0:
+        raise BenchhydraError(
+            f"--max-rate {args.max_rate:g} --seconds {args.seconds:g} leave nothing to measure",
+            hint=f"--max-rate is at least {calibration.RATES_RPS[0]:g}",
+        )
+    sys.stdout.write(HEAD)
+    steps = []
+    for step in calibration.measure(rates, args.seconds):
+        sys.stdout.write(_line(step))
+        sys.stdout.flush()
+        steps.append(step)
+    return _conclude(calibration.exact_up_to_rps(steps), keep=not args.dry_run)
+
+
+def _conclude(rate_rps: float | None, *, keep: bool) -> int:
+    name = environment.machine_class()
+    if rate_rps is None:
+        sys.stdout.write(f"{name}: no rate was exact to {calibration.EXACT_MS:g} ms; is the machine busy?\n")
+        return 1
+    sys.stdout.write(f"{name}: exact to {calibration.EXACT_MS:g} ms up to {rate_rps:g} requests/s\n")
+    if keep:
+        try:
+            sys.stdout.write(f"kept in {calibration.store(name, rate_rps)}\n")
+        except OSError as error:
+            raise ResultError(f"cannot keep the calibration: {error}", hint="--dry-run keeps nothing") from error
+    return 0
+
+
+def _line(step: calibration.Step) -> str:
+    counts = f"{step.offered_rps:9.4g} {step.achieved_rps:9.4g} {step.requests:9} {step.failed:7}"
+    return f"{counts} {step.mean_error_ms:13.3f} ms {step.p99_error_ms:6.3f} ms {step.lag_p99_ms:6.3f} ms\n"
