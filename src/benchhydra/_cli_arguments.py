@@ -24,6 +24,9 @@ VALUED = (
     *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name"),
     *("-cd", "--config-dir", "--experimental-rerun"),
 )
+CONFIG = ("-c", "--cfg")
+CONFIG_CHOICES = ("job", "hydra", "all")
+SEARCHED = ("-cd", "--config-dir", "-cp", "--config-path")
 INFO = ("-i", "--info")
 COMPLETION = ("-sc", "--shell-completion")
 FLAGS = ("-m", "--multirun", "-r", "--run", "--resolve", "--version", "--hydra-help", *INFO, *COMPLETION)
@@ -35,6 +38,8 @@ def rewrite(words: Sequence[str]) -> list[str]:
     if any(option in COMPLETION for option in options):
         return [*options, *overrides]
     _refuse_idle_rate(overrides)
+    if not any(option in SEARCHED for option in options):  # a directory of the user's may have other groups
+        _refuse_new_keys(overrides)
     rewritten = [new for word in overrides for new in _override(word)]
     if not is_multirun(words) and needs_multirun(rewritten):
         options.insert(0, "--multirun")
@@ -66,6 +71,8 @@ def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
             value = next(rest, None)
             if value is None:
                 raise ConfigError(f"{word} needs a value", hint="benchhydra --hydra-help")
+            if word in CONFIG and value not in CONFIG_CHOICES:
+                raise ConfigError(f"{word} {value} is not allowed", hint=f"one of {', '.join(CONFIG_CHOICES)}")
             options += [word, value]
         elif word in INFO:
             options.append("--info=all")
@@ -122,6 +129,27 @@ def _rateless() -> set[str]:
         for name, cls in registry.options("load").items()
         if any(field.name == "qps" and field.default == math.inf for field in fields(cls))
     }
+
+
+def _refuse_new_keys(overrides: Sequence[str]) -> None:
+    """Refuse ``+key=value`` where nothing reads the key: Hydra would add it, and the benchmark would not look."""
+    from benchhydra.config import BenchConfig
+
+    roots = {field.name for field in fields(BenchConfig)} | {"hydra"}
+    for word in overrides:
+        key = word.lstrip("+").partition("=")[0].partition("@")[0]
+        first, _, rest = key.partition(".")
+        if not word.startswith("+") or "/" in key or (not rest and (registry.CONF_DIR / first).is_dir()):
+            continue
+        known = [f"{first}.{name}" for name in _field_names(first)] if rest and first in roots else sorted(roots)
+        if (f"{first}.{rest.partition('.')[0]}" if rest and first in roots else first) not in known and known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise ConfigError(f"no such key: {key}", hint=f"did you mean {near[0]}?" if near else "benchhydra options")
+
+
+def _field_names(group: str) -> set[str]:
+    """Fields of all options of a polymorphic group; none for others."""
+    return {field.name for cls in registry.options(group).values() for field in fields(cls)}
 
 
 def _refuse_values_of_a_sweep(words: Sequence[str]) -> None:

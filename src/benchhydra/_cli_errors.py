@@ -19,6 +19,8 @@ TYPES = {"float": "a number", "int": "a whole number", "bool": "true or false", 
 
 def explain(error: Exception, words: Sequence[str]) -> tuple[str, str]:
     """(what is wrong, hint) of an error that composing the words raised."""
+    if isinstance(error, OSError) and error.filename:
+        return f"cannot read or write {error.filename}: {error.strerror}", "hydra.run.dir=DIR or hydra.sweep.dir=DIR"
     text = _text(error)
     for pattern, explained in _KNOWN:
         found = re.search(pattern, text, re.DOTALL)
@@ -67,7 +69,8 @@ def _wrong_value(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
     override = found[1].strip()
     key, _, value = override.lstrip("+").partition("=")
     kind = re.search(
-        r"could not be converted to (\w+)|Incompatible value .*?field of type '([\w |\[\]]+)'", found.string
+        r"could not be converted to (\w+)|is not a valid (\w+)|Incompatible value .*?field of type '([\w |\[\]]+)'",
+        found.string,
     )
     named = next((name for name in (kind.groups() if kind else ()) if name), "")
     wanted = TYPES.get(_plain_type(named.lower()), named or "another kind of value")
@@ -98,10 +101,17 @@ def _syntax(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
             f"{word}: neither KEY=VALUE nor a subcommand",
             f"did you mean {near[0]}?" if near else "benchhydra --help",
         )
-    return (
-        f"{word}: cannot be read as KEY=VALUE",
-        f"quote what has special characters: \"{word.partition('=')[0]}='...'\"",
-    )
+    return _syntax_of(word)
+
+
+def _syntax_of(word: str) -> tuple[str, str]:
+    hint = f"quote what has special characters: \"{word.partition('=')[0]}='...'\""
+    return f"{word}: cannot be read as KEY=VALUE", hint
+
+
+def _unreadable(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    word = next((word for word in words if word.partition("=")[2].startswith(found[1])), found[1])
+    return _syntax_of(word)
 
 
 def _not_added(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
@@ -130,6 +140,7 @@ _KNOWN = (
     (r"Error merging override ([^\n]+)", _wrong_value),
     (r"missing mandatory value: (\w+)", _missing),
     (r"(?:Error parsing override|mismatched input .* override) '([^\n]*?)'\n", _syntax),
+    (r"^no viable alternative at input '([^']+)'", _unreadable),
     (r"No match in the defaults list\. Did you mean to override '([^']+)'", _duplicate),
     (r"Could not append to config\. An item is already at '([^']+)'", _not_added),
     (r"looks like a config group override, but config group '([^']+)' does not exist", _no_group),

@@ -68,7 +68,13 @@ def check_choices(config: Any) -> None:
         choices = field.metadata.get("choices", ())
         value = getattr(config, field.name)
         if choices and value not in choices:
-            raise ConfigError(f"{field.name}={value!r} is not allowed", hint=f"one of {', '.join(map(str, choices))}")
+            name = f"{_group_of(config)}.{field.name}"
+            raise ConfigError(f"{name}={value!r} is not allowed", hint=f"one of {', '.join(map(str, choices))}")
+
+
+def _group_of(config: Any) -> str:
+    """The config group of an object, which for classes that are no options is called as the class is."""
+    return next((group for (group, _), cls in _options.items() if cls is type(config)), type(config).__name__.lower())
 
 
 def option_name(config: Any) -> str:
