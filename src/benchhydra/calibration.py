@@ -114,7 +114,11 @@ def _drive(base_url: str, rate_rps: float, seconds: float) -> Step:
 
     plan = _plan(base_url, rate_rps, max(20, int(rate_rps * seconds)))
     driven = drive(plan, Progress())
-    return _step(rate_rps, driven, fetch(f"{base_url}/truth", timeout_s=30.0).body.decode())
+    try:
+        truth = fetch(f"{base_url}/truth", timeout_s=30.0).body.decode()
+    except OSError as error:
+        raise EngineError(f"the calibration's server gave no answer: {error}", hint="benchhydra calibrate") from error
+    return _step(rate_rps, driven, truth)
 
 
 def _plan(base_url: str, rate_rps: float, count: int) -> Plan:
@@ -130,7 +134,8 @@ def _plan(base_url: str, rate_rps: float, count: int) -> Plan:
 def _step(rate_rps: float, driven: Driven, truth: str) -> Step:
     """Rows are in order of their schedule, which is that of their numbers; every request has a row."""
     rows = driven.records
-    numbers, received_ns, first_ns = np.array([line.split() for line in truth.splitlines()], dtype=np.int64).T
+    known = np.array([line.split() for line in truth.splitlines()], dtype=np.int64).reshape(-1, 3)
+    numbers, received_ns, first_ns = known.T
     if driven.interrupted or driven.lost_processes or not rows.completed.all() or len(numbers) != len(rows):
         failed = max(1, int((~rows.completed).sum()))
         return _failed(rate_rps, len(rows), failed)

@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from time import monotonic_ns
+from typing import cast
 
 import uvloop
 
@@ -43,17 +44,14 @@ def _end(tokens: int) -> bytes:
 class Truth(asyncio.Protocol):
     """One connection; requests on it come one after another."""
 
-    known: list[tuple[int, int, int]]
-
     def __init__(self, known: list[tuple[int, int, int]], ttft_s: float, itl_s: float) -> None:
-        self.known, self._ttft_s, self._itl_s = known, ttft_s, itl_s
+        self._known, self._ttft_s, self._itl_s = known, ttft_s, itl_s
         self._loop = asyncio.get_running_loop()
         self._read = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not of its subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -80,7 +78,7 @@ class Truth(asyncio.Protocol):
 
     def _first(self, number: int, tokens: int, received_ns: int) -> None:
         self._write(_BEGIN + _TOKEN)
-        self.known.append((number, received_ns, monotonic_ns()))
+        self._known.append((number, received_ns, monotonic_ns()))
         self._more(1, tokens, self._loop.time() + self._itl_s)
 
     def _more(self, sent: int, tokens: int, due_s: float) -> None:
@@ -94,8 +92,8 @@ class Truth(asyncio.Protocol):
         self._more(sent + 1, tokens, due_s + self._itl_s)
 
     def _tell(self) -> None:
-        body = "".join(f"{number} {received} {first}\n" for number, received, first in self.known).encode()
-        self.known.clear()
+        body = "".join(f"{number} {received} {first}\n" for number, received, first in self._known).encode()
+        self._known.clear()
         self._write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
     def _write(self, data: bytes) -> None:
