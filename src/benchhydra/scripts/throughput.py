@@ -16,6 +16,7 @@ from benchhydra.errors import EngineError
 from benchhydra.records import Records, Status
 from benchhydra.registry import knob, option
 from benchhydra.scripts import Measured, Point, Script
+from benchhydra.scripts._neighbours import Watch
 from benchhydra.servers import Lease
 from benchhydra.target import Target
 from benchhydra.validity import Facts
@@ -47,13 +48,21 @@ class Throughput(Script):
             self._generate(lease, others(self.warmup_requests, *lengths, tokenizer, point.rng("warmup")))
             lease.reset()
         point.progress.status(f"generating for {count} prompts")
+        watch = Watch(lease)
         answer = self._generate(lease, prompts)
+        watch.stop()
         if self.keep_text:
             _write_texts(point, prompts, answer["texts"])
         records = _records(prompts, answer, self.ignore_eos)
         return Measured(
             records=records,
-            facts=Facts(script="throughput", ignore_eos=self.ignore_eos, cache_reset=lease.cache_reset),
+            facts=Facts(
+                script="throughput",
+                ignore_eos=self.ignore_eos,
+                cache_reset=lease.cache_reset,
+                server_restarted=lease.restarted,
+                **watch.facts(client_processes=0),
+            ),
             metadata={"num_prompts": count, "completed": int(records.completed.sum()), "request_rate": "inf"},
         )
 
