@@ -131,6 +131,7 @@ def test_views_of_old_sweeps_go(uri: str, client: Any, point: Make, monkeypatch:
     assert len(kept) <= view.KEPT_SWEEPS + 1
 
 
+@pytest.mark.slow
 def test_processes_share_a_fresh_store(tmp_path: Path, point: Make) -> None:
     fresh = f"sqlite:///{tmp_path / 'fresh' / 'mlflow.db'}"
     directories = [point()[1] for _ in range(3)]
