@@ -123,3 +123,15 @@ def test_a_step_is_found_and_an_outlier_is_none() -> None:
     (step,) = steps(values)
     assert abs(step.at - 20) <= 1
     assert step.ratio == pytest.approx(1.1, abs=0.03)
+
+
+def test_every_round_of_reruns_has_as_many_runs_as_the_candidate(make: Make) -> None:
+    asked: list[int] = []
+
+    def rerun(run: Run, repeats: int) -> list[Run]:
+        asked.append(repeats)
+        return make(f"r{len(asked)}", repeats, ttft=115).runs
+
+    never_sure = Thresholds(false_alarm_percent=1e-30)
+    Gate(make("a", 5), make("b", 5, ttft=115), never_sure, rerun=rerun).decide()
+    assert asked == [5, 5, 5]

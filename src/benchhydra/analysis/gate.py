@@ -66,7 +66,10 @@ class Decision:
 
 @dataclass
 class Gate:
-    """One gate: the two sides, what is known of the machine's noise, and how points are measured again (or not)."""
+    """One gate: the two sides, what is known of the machine's noise, and how points are measured again (or not).
+
+    counts: re-runs of each round, by point: as many as the candidate had runs at first.
+    """
 
     base: Runs
     candidate: Runs
@@ -74,6 +77,7 @@ class Gate:
     history: Iterable[Run] = ()
     rerun: Rerun | None = None
     repeats: int | None = None
+    counts: dict[str, int] = field(default_factory=dict)
     reran: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -107,7 +111,8 @@ class Gate:
 
     def _again(self, old: PointChange, rerun: Rerun) -> PointChange:
         """A point measured again, its candidate's runs old and new together."""
-        new = rerun(old.candidate[-1], self.repeats or len(usable(old.candidate)))
+        count = self.counts.setdefault(old.point_key, self.repeats or len(usable(old.candidate)))
+        new = rerun(old.candidate[-1], count)
         self.reran.append(f"{old.label}: {len(usable(new))} of {len(new)} re-runs usable")
         if not usable(new):
             raise ResultError(f"every re-run of {old.label} is INVALID", hint="--no-confirm decides without re-runs")
