@@ -34,7 +34,7 @@ def test_equal_specs_share_one_worker_and_nothing_is_left(tmp_path: Path) -> Non
 def test_a_crash_at_start_ends_with_the_log(tmp_path: Path) -> None:
     spec = ServerSpec(kind="http", argv=(sys.executable, "-c", "raise ValueError('no such weights')"))
     pool = Pool(tmp_path)
-    with pytest.raises(EngineError, match="exited with code 1.*ValueError: no such weights"):
+    with pytest.raises(EngineError, match=r"exited with code 1.*ValueError: no such weights"):
         with pool.lease(spec, Progress(), headers={}, **LIMITS):
             pass
     pool.close()

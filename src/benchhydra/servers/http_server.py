@@ -68,10 +68,11 @@ class HttpServer:
         return self.control.reset_caches() is True
 
     def stop(self) -> None:
-        """Stop the whole of it, and wait until the port is free."""
+        """Stop the whole of it, and wait until its listening sockets are gone (not somebody else's on that port)."""
+        ours = ports.sockets(process.pid for process in self.process.tree())
         self.process.stop()
         deadline = time.monotonic() + PORT_RELEASE_S
-        while ports.listeners(self.port) and time.monotonic() < deadline:
+        while ports.listeners(self.port) & ours and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def _wait_ready(self, progress: Progress, timeout_s: float) -> float:

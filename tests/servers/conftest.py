@@ -1,0 +1,77 @@
+"""A stand-in for vLLM's server: real processes and sockets, ready in a fraction of a second."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchhydra.engines import ServerSpec
+from benchhydra.servers.pool import Pool
+
+STAND_IN = """
+import argparse, json, os, signal, subprocess, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+flags = argparse.ArgumentParser()
+flags.add_argument("--host")
+flags.add_argument("--port", type=int)
+flags.add_argument("--unhealthy", action="store_true")
+flags.add_argument("--reset", default="true")
+flags.add_argument("--deaf", action="store_true")
+flags.add_argument("--child", action="store_true")
+flags.add_argument("--name")
+flags = flags.parse_args()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(503 if flags.unhealthy and self.path == "/health" else 200, {"data": []})
+
+    def do_POST(self):
+        print("asked for", self.path, flush=True)
+        if flags.reset == "absent" or self.path != "/reset_prefix_cache":
+            self.answer(404, {})
+        else:
+            self.answer(200, {} if flags.reset == "silent" else {"success": flags.reset == "true"})
+
+    def answer(self, status, body):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+if flags.deaf:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if flags.child:
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    subprocess.Popen([sys.executable, "-S", "-c", code], start_new_session=True)
+print("loading weights", flush=True)
+ThreadingHTTPServer((flags.host, flags.port), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Callable[..., ServerSpec]:
+    """Make a ServerSpec of a stand-in server with flags."""
+    script = tmp_path / "stand_in.py"
+    script.write_text(STAND_IN)
+
+    def make(*flags: str) -> ServerSpec:
+        return ServerSpec(kind="http", argv=(sys.executable, "-S", str(script), *flags))
+
+    return make
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    pool = Pool(tmp_path / "logs")
+    yield pool
+    pool.close()

@@ -1,0 +1,283 @@
+"""The life of a server: started, proven ready, reused, replaced, and stopped with everything that belongs to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import psutil
+import pytest
+
+from benchhydra.engines import ServerSpec
+from benchhydra.errors import EngineError
+from benchhydra.progress import Progress
+from benchhydra.servers import Lease, ports
+from benchhydra.servers.pool import Pool
+
+Make = Callable[..., ServerSpec]
+
+HELPER = """
+import sys
+from pathlib import Path
+from benchhydra.engines import ServerSpec
+from benchhydra.progress import Progress
+from benchhydra.servers.pool import Pool
+
+spec = ServerSpec(kind="http", argv=tuple(sys.argv[2:]))
+with Pool(Path(sys.argv[1])).lease(spec, Progress(), ready_timeout_s=20, stop_timeout_s=20, headers={}) as lease:
+    print(lease.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def leased(
+    pool: Pool, spec: ServerSpec, *, ready_s: float = 20.0, stop_s: float = 5.0
+) -> AbstractContextManager[Lease]:
+    return pool.lease(spec, Progress(), ready_timeout_s=ready_s, stop_timeout_s=stop_s, headers={})
+
+
+def family(pid: int | None) -> list[psutil.Process]:
+    """A supervisor and all below it."""
+    assert pid is not None
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
+
+
+def port_of(lease: Lease) -> int:
+    return int(lease.base_url.rpartition(":")[2])
+
+
+@contextmanager
+def listener() -> Iterator[int]:
+    """Somebody else's server, healthy by its own word."""
+
+    class Healthy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Healthy)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_our_own_sigkill_leaves_nothing(tmp_path: Path, stand_in: Make) -> None:
+    command = [sys.executable, "-c", HELPER, str(tmp_path / "logs"), *stand_in("--child").argv]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as helper:
+        assert helper.stdout is not None
+        processes = family(int(helper.stdout.readline()))
+        assert len(processes) == 3
+        assert len({os.getsid(p.pid) for p in processes}) == 2
+        helper.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert alive == []
+
+
+def test_a_server_deaf_to_sigterm_and_its_child_are_gone_after_the_stop(pool: Pool, stand_in: Make) -> None:
+    with leased(pool, stand_in("--deaf", "--child"), stop_s=0.3) as lease:
+        processes, port = family(lease.pid), port_of(lease)
+    started_s = time.monotonic()
+    pool.close()
+    assert 0.3 <= time.monotonic() - started_s < 5
+    assert len(processes) == 3
+    assert not any(process.is_running() for process in processes)
+    assert ports.listeners(port) == set()
+
+
+def test_a_polite_server_is_stopped_without_waiting_for_the_timeout(pool: Pool, stand_in: Make) -> None:
+    with leased(pool, stand_in(), stop_s=30):
+        pass
+    started_s = time.monotonic()
+    pool.close()
+    assert time.monotonic() - started_s < 5
+
+
+def test_never_ready_ends_in_time_with_the_log(pool: Pool, stand_in: Make) -> None:
+    started_s = time.monotonic()
+    with pytest.raises(EngineError, match=r"not ready after 1 s[\s\S]*loading weights") as caught:
+        with leased(pool, stand_in("--unhealthy"), ready_s=1, stop_s=1):
+            pass
+    assert 1 <= time.monotonic() - started_s < 5
+    assert "engine.ready_timeout_s" in str(caught.value)
+
+
+def test_a_crash_at_the_start_is_told_at_once_with_its_cause(pool: Pool) -> None:
+    spec = ServerSpec(
+        kind="http", argv=(sys.executable, "-S", "-c", "print('hello')\nraise ValueError('no such weights')")
+    )
+    started_s = time.monotonic()
+    with pytest.raises(EngineError) as caught:
+        with leased(pool, spec, ready_s=60):
+            pass
+    assert time.monotonic() - started_s < 3
+    first, *rest = str(caught.value).splitlines()
+    assert "exited with code 1" in first and "ValueError: no such weights" in first
+    assert any("hello" in line for line in rest)
+
+
+def test_a_killed_server_is_told_with_its_signal(pool: Pool) -> None:
+    spec = ServerSpec(kind="http", argv=(sys.executable, "-S", "-c", "import os; os.kill(os.getpid(), 9)"))
+    with pytest.raises(EngineError, match="was killed by SIGKILL"):
+        with leased(pool, spec):
+            pass
+
+
+def test_no_such_program_is_one_clear_error(pool: Pool, tmp_path: Path) -> None:
+    missing = tmp_path / "no-python"
+    with pytest.raises(EngineError, match=f"cannot run {missing}: No such file"):
+        with leased(pool, ServerSpec(kind="http", argv=(str(missing),))):
+            pass
+
+
+def test_somebody_elses_healthy_server_does_not_pass_for_ours(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ServerSpec(kind="http", argv=(sys.executable, "-S", "-c", "import time; time.sleep(600)"))
+    with listener() as taken:
+        monkeypatch.setattr(ports, "free_port", lambda: taken)
+        with pytest.raises(EngineError, match=f"port {taken} was taken"):
+            with leased(pool, spec, stop_s=1):
+                pass
+
+
+def test_a_port_that_is_taken_meanwhile_is_replaced(
+    pool: Pool, stand_in: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = ports.free_port()
+    with listener() as taken:
+        choices = iter([taken, free])
+        monkeypatch.setattr(ports, "free_port", lambda: next(choices))
+        with leased(pool, stand_in()) as lease:
+            assert port_of(lease) == free
+
+
+def test_ownership_of_ports() -> None:
+    with socket.socket() as ours:
+        ours.bind(("127.0.0.1", 0))
+        port = ours.getsockname()[1]
+        assert ports.owned(port, [os.getpid()]) is None
+        ours.listen()
+        assert ports.owned(port, [os.getpid()]) is True
+        assert ports.owned(port, [os.getppid()]) is False
+
+
+def test_reuse_needs_a_proven_reset(pool: Pool, stand_in: Make) -> None:
+    with leased(pool, stand_in()) as first:
+        assert (first.fresh, first.cache_reset, first.restarted) == (True, None, False)
+        assert first.start_s is not None and first.start_s > 0
+    with leased(pool, stand_in()) as second:
+        assert (second.fresh, second.cache_reset, second.restarted) == (False, True, False)
+        assert (second.pid, second.base_url) == (first.pid, first.base_url)
+        assert second.reset() is True
+    assert pool.starts == 1
+
+
+@pytest.mark.parametrize("reset", ["false", "silent", "absent"])
+def test_without_a_proof_the_server_is_started_again(pool: Pool, stand_in: Make, reset: str) -> None:
+    spec = stand_in("--reset", reset)
+    with leased(pool, spec) as first:
+        processes = family(first.pid)
+    with leased(pool, spec) as second:
+        assert (second.fresh, second.cache_reset, second.restarted) == (True, None, True)
+        assert not any(process.is_running() for process in processes)
+    assert pool.starts == 2
+
+
+def test_a_server_that_died_between_points_is_replaced(pool: Pool, stand_in: Make) -> None:
+    with leased(pool, stand_in()) as first:
+        supervisor, server = family(first.pid)
+    server.kill()
+    psutil.wait_procs([supervisor], timeout=5)
+    with leased(pool, stand_in()) as second:
+        assert (second.fresh, second.restarted) == (True, True)
+        assert second.pid != first.pid
+
+
+def test_another_spec_stops_the_first_server_before_the_second_starts(pool: Pool, stand_in: Make) -> None:
+    with leased(pool, stand_in("--name", "a")) as first:
+        processes = family(first.pid)
+    with leased(pool, stand_in("--name", "b")) as second:
+        assert psutil.Process(second.pid).create_time() >= processes[0].create_time()
+        assert not any(process.is_running() for process in processes)
+        assert (second.fresh, second.restarted) == (True, False)
+
+
+def test_kept_servers_run_side_by_side(tmp_path: Path, stand_in: Make) -> None:
+    pool = Pool(tmp_path / "kept", keep=True)
+    with leased(pool, stand_in("--name", "a")) as a, leased(pool, stand_in("--name", "b")) as b:
+        processes = family(a.pid) + family(b.pid)
+        assert all(process.is_running() for process in processes)
+    pool.close()
+    assert not any(process.is_running() for process in processes)
+
+
+def test_each_point_gets_its_part_of_the_log(pool: Pool, stand_in: Make, tmp_path: Path) -> None:
+    with leased(pool, stand_in()) as first:
+        first.write_log(tmp_path / "first.log")
+    with leased(pool, stand_in()) as second:
+        second.write_log(tmp_path / "second.log")
+    assert (tmp_path / "first.log").read_text() == "loading weights\n"
+    part = (tmp_path / "second.log").read_text()
+    assert "loading weights" not in part and "asked for /reset_prefix_cache" in part
+
+
+def test_closing_twice_does_nothing(pool: Pool, stand_in: Make) -> None:
+    with leased(pool, stand_in()) as lease:
+        processes = family(lease.pid)
+    pool.close()
+    pool.close()
+    assert not any(process.is_running() for process in processes)
+
+
+def test_an_interruption_while_it_starts_stops_it(pool: Pool, stand_in: Make) -> None:
+    seen: list[psutil.Process] = []
+
+    class Interrupted(Progress):
+        def status(self, text: str) -> None:
+            seen.extend(psutil.Process().children(recursive=True))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        with pool.lease(stand_in("--unhealthy"), Interrupted(), ready_timeout_s=20, stop_timeout_s=2, headers={}):
+            pass
+    assert seen
+    assert not any(process.is_running() for process in seen)
+
+
+def test_an_attached_server_without_a_reset_is_left_as_it_is(pool: Pool, stand_in: Make, tmp_path: Path) -> None:
+    theirs = Pool(tmp_path / "theirs")
+    with leased(theirs, stand_in("--reset", "absent")) as running:
+        with leased(pool, ServerSpec(kind="attached", base_url=running.base_url + "/v1")) as lease:
+            assert (lease.fresh, lease.cache_reset, lease.pid, lease.log) == (False, None, None, None)
+            assert lease.base_url == running.base_url
+            assert lease.reset() is None
+        pool.close()
+        assert psutil.pid_exists(running.pid or 0)
+    theirs.close()
+    assert pool.starts == 0
+
+
+def test_a_dead_attached_server_is_told_at_once(pool: Pool) -> None:
+    spec = ServerSpec(kind="attached", base_url=f"http://127.0.0.1:{ports.free_port()}")
+    started_s = time.monotonic()
+    with pytest.raises(EngineError, match="no server answers at"):
+        with leased(pool, spec):
+            pass
+    assert time.monotonic() - started_s < 3
