@@ -1,0 +1,158 @@
+"""What is wrong is said in one line, with an exit code, within seconds, and before anything is started."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchhydra.engines import vllm
+
+Program = Callable[..., Any]
+FAKE = ("engine=fake", "tracking=none")
+ATTACH = ("engine=attach", "tracking=none", "num_prompts=2")
+VLLM = ("engine=vllm", "tracking=none", "model=custom")
+LIMIT_S = 10.0
+
+#: words -> what the error line must hold, what the hint must hold.
+BAD: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "wrong-key": ((*FAKE, "qpz=1"), "no such key: qpz", "did you mean qps?"),
+    "key-of-a-group": ((*FAKE, "load.burstines=2"), "no such key: load.burstines", "load.burstiness"),
+    "key-without-its-group": ((*FAKE, "prompt_tokens=2"), "no such key: prompt_tokens", "dataset.prompt_tokens"),
+    "limit-key": ((*FAKE, "validity.least_complete=2"), "no such key", "validity.least_completed"),
+    "added-key": ((*FAKE, "+new_key=1"), "no such key: new_key", "benchhydra options"),
+    "added-group-key": ((*FAKE, "+script.strem=1"), "no such key: script.strem", "script.stream"),
+    "group": ((*FAKE, "modle=llama2"), "no such key: modle", "did you mean model?"),
+    "option": ((*FAKE, "model=lama2"), "no such option: model=lama2", "did you mean model=llama2?"),
+    "preset": (("experiment=decod",), "no such option: experiment=decod", "experiment=decode"),
+    "launcher": ((*FAKE, "launcher=joblb"), "no such option: launcher=joblb", "launcher=joblib"),
+    "text-for-number": ((*FAKE, "qps=fast"), "qps=fast: the value must be a number", "requests/s"),
+    "fraction-for-whole": ((*FAKE, "num_prompts=1.5"), "num_prompts=1.5: the value must be a whole number", "null"),
+    "text-for-bool": ((*FAKE, "script.keep_text=perhaps"), "must be true or false", "options script.keep_text"),
+    "no-value": ((*FAKE, "qps="), "qps=: the value must be a number", ""),
+    "negative-rate": ((*FAKE, "qps=-1"), "qps=-1 must be above 0", "qps=inf"),
+    "negative-count": ((*FAKE, "num_prompts=-5"), "num_prompts=-5 must be at least 1", ""),
+    "negative-length": ((*FAKE, "dataset.prompt_tokens=-3"), "dataset.prompt_tokens=-3", ""),
+    "negative-warmup": ((*FAKE, "load.warmup_s=-1"), "load.warmup_s=-1 must be at least 0", ""),
+    "share": ((*FAKE, "engine.http_5xx_share=2"), "sum to at most 1", ""),
+    "choice": ((*FAKE, "script.fail_on=sometimes"), "script.fail_on='sometimes'", "invalid, suspect, never"),
+    "order": ((*FAKE, "sweep.order=random"), "sweep.order='random'", "blocked, interleaved, shuffled"),
+    "everything-at-once": ((*FAKE, "qps=inf"), "qps=inf needs num_prompts", "num_prompts=100"),
+    "closed-loop": ((*FAKE, "load=concurrency"), "needs load.max_in_flight", "load.max_in_flight=8"),
+    "idle-rate": ((*FAKE, "load=concurrency", "load.max_in_flight=2", "qps=5"), "qps=5 means nothing", "load=poisson"),
+    "idle-rate-of-a-trace": ((*FAKE, "load=trace", "num_prompts=5", "qps=5"), "qps=5 means nothing", ""),
+    "no-repeats": ((*FAKE, "-m", "repeats=0"), "repeats=0 must be at least 1", ""),
+    "values-without-sweep": ((*FAKE, "qps=1,2"), "several values are a sweep", "add -m"),
+    "values-with-dash": ((*FAKE, "--resolve", "qps=1,2"), "several values are a sweep", "add -m"),
+    "bad-point-of-a-sweep": ((*FAKE, "-m", "qps=1,-2", "num_prompts=2"), "qps=-2 must be above 0", ""),
+    "zip": ((*FAKE, "-m", "qps=1,2,3", "num_prompts=1,2", "sweep.zip=[[qps,num_prompts]]"), "different lengths", ""),
+    "zip-of-nothing": ((*FAKE, "-m", "qps=1,2", "sweep.zip=[[qps,seed]]"), "'seed', which is not swept", "seed="),
+    "pairs": ((*FAKE, "nr_qps_pair='150,0.5','300'"), "every pair is NUM_PROMPTS,QPS", "'150,0.5','300,1'"),
+    "interval": ((*FAKE, "-m", "qps=1,2", "sweep.ci=fast"), "sweep.ci=fast", "p99_ttft_ms:2%"),
+    "resume": ((*FAKE, "-m", "qps=1,2", "sweep.resume=/no/such"), "no sweep.json is there", "sweep.resume=auto"),
+    "syntax": ((*FAKE, "qps=[1"), "qps=[1: cannot be read as KEY=VALUE", "quote"),
+    "dash-option": ((*FAKE, "--mutlirun"), "no such option: --mutlirun", "--multirun"),
+    "dash-option-value": (("-c", "bogus"), "-c bogus is not allowed", "job, hydra, all"),
+    "config-dir": (("--config-dir", "/no/such", *FAKE), "'/no/such' not found", ""),
+    "subcommand": (("optoins",), "neither KEY=VALUE nor a subcommand", "did you mean options?"),
+    "suite": (("suite", "no_such"), "no such suite: no_such", "nightly"),
+    "options-group": (("options", "scirpt"), "no such group or key: scirpt", "did you mean script?"),
+    "options-option": (("options", "load=poison"), "no such option: load=poison", "load=poisson"),
+    "compare": (("compare", "/no/such", "/no/other"), "no such file or directory: /no/such", ""),
+    "secret": ((*FAKE, "engine.env.MY_API_KEY=abc"), "engine.env.MY_API_KEY", "export MY_API_KEY"),
+    "sparsity": ((*FAKE, "model=llama2", "sparsity=sparse_w16a16"), "no variant for sparsity", "sparsity=dense"),
+    "data-file": ((*FAKE, "dataset=jsonl", "dataset.path=/no/such", "num_prompts=2"), "no such file: /no/such", ""),
+    "data-unnamed": ((*FAKE, "dataset=jsonl"), "dataset.path has no value", "dataset.path="),
+    "model-unnamed": ((*FAKE, "model=custom"), "model.id has no value", "model.id="),
+    "output": ((*FAKE, "hydra.run.dir=/proc/x", "num_prompts=2"), "/proc/x", "hydra.run.dir=DIR"),
+    "output-of-a-sweep": ((*FAKE, "-m", "qps=1,2", "num_prompts=2", "hydra.sweep.dir=/proc/x"), "/proc/x", ""),
+    "url": ((*ATTACH, "engine.base_url=nonsense"), "'nonsense' is not a server's URL", "http://HOST:PORT"),
+    "dead-url": ((*ATTACH, "engine.base_url=http://127.0.0.1:9"), "no server answers at http://127.0.0.1:9", ""),
+    "key-variable": ((*ATTACH, "engine.api_key_env=NO_SUCH"), "no such environment variable", "export NO_SUCH="),
+    "interpreter": ((*VLLM, "model.id=a/b", "engine.python=/no/python"), "/no/python is not a program", "VENV"),
+    "gpus": ((*VLLM, "model.id=a/b", "gpus=tp4"), "4 GPUs asked for", ""),
+}
+
+
+def assert_one_line(ran: Any, error: str, hint: str) -> None:
+    lines = ran.err.splitlines()
+    found = [line for line in lines if line.startswith("error: ")]
+    assert ran.code != 0
+    assert len(found) == 1, ran.err
+    assert error in found[0]
+    assert hint in ran.err.partition("hint: ")[2]
+    assert "Traceback" not in ran.err
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line(name: str, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    words, error, hint = BAD[name]
+    began_s = time.monotonic()
+    ran = program(*words)
+    assert time.monotonic() - began_s < LIMIT_S
+    assert_one_line(ran, error, hint)
+    assert len(ran.err.splitlines()) <= 2, ran.err
+
+
+@pytest.mark.parametrize("name", ["wrong-key", "negative-rate", "bad-point-of-a-sweep", "subcommand", "output"])
+def test_so_it_is_in_a_process_of_its_own(name: str, process: Program) -> None:
+    words, error, hint = BAD[name]
+    assert_one_line(process(*words), error, hint)
+
+
+def test_interpreter_without_vllm(program: Program, tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys._base_executable} -I -S "$@"\n')  # type: ignore[attr-defined]
+    bare.chmod(0o755)
+    assert_one_line(program(*VLLM, "model.id=a/b", f"engine.python={bare}"), "has no vLLM", "engine.python=PATH")
+
+
+class TestModels:
+    @pytest.fixture(autouse=True)
+    def vllm_here(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(vllm, "_facts", lambda interpreter: {"vllm": "0.0", "flags": ["max_num_seqs"]})
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+        for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HF_HUB_OFFLINE", "HF_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        vllm._check_hub.cache_clear()
+
+    def test_directory_without_a_model(self, program: Program) -> None:
+        assert_one_line(program(*VLLM, "model.id=/no/such"), "/no/such: no model there", "model.id=")
+
+    def test_no_id_at_all(self, program: Program) -> None:
+        assert_one_line(program(*VLLM, "model.id='a b'"), "neither a directory nor a hub id", "OWNER/NAME")
+
+    def test_hub_out_of_reach(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+        assert_one_line(program(*VLLM, "model.id=no/such"), "http://127.0.0.1:9 cannot be reached", "model=tiny")
+
+    def test_hub_that_never_answers(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(vllm, "HUB_TIMEOUT_S", 0.2)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+            assert_one_line(program(*VLLM, "model.id=no/such"), "cannot be reached (TimeoutError)", "")
+
+    def test_hub_forbidden(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        assert_one_line(program(*VLLM, "model.id=no/such"), "HF_HUB_OFFLINE forbids", "model=tiny")
+
+    def test_flag_that_is_nearly_one(self, program: Program) -> None:
+        ran = program(*VLLM, "model.id=a/b", "engine.args.max_num_seq=8")
+        assert_one_line(ran, "has no such flag", "engine.args.max_num_seqs")
+
+    def test_flag_that_is_ours(self, program: Program) -> None:
+        assert_one_line(program(*VLLM, "model.id=a/b", "engine.args.port=8"), "engine.args.port is chosen", "attach")
+
+
+def test_server_that_does_not_start_shows_the_end_of_its_log(process: Program) -> None:
+    ran = process(*FAKE, "engine.fail_start=true", "num_prompts=2")
+    assert_one_line(ran, "the server exited with code 1", "")
+    assert "fake server: RuntimeError: failing to start, as told" in ran.err.splitlines()[-1]
+    assert ".log:" in ran.err
