@@ -7,6 +7,7 @@ in an argument's name means nothing; an empty list is a flag. What is not known 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +56,7 @@ class Experiment:
         """The words after ``benchhydra``."""
         words = [f"{key}={','.join(_quoted(v) for v in values)}" for key, values in self.values.items()]
         if self.description:
-            words.append(f"description={_quoted(self.description)}")
+            words.append(f"description={_in_quotes(self.description)}")
         return ["-m", *words, *([f"sweep.zip=[[{','.join(self.pairs)}]]"] if self.pairs else [])]
 
     def points(self) -> int:
@@ -246,10 +247,14 @@ def _list(given: Any, where: str) -> list[str]:
 
 def _quoted(text: str) -> str:
     """A value as Hydra's grammar takes it: quoted unless it is plain."""
-    if text and all(char.isalnum() or char in "_-./+%@" for char in text):
-        return text
-    escaped = text.replace("\\'", "\\\\'").replace("'", "\\'")
-    return "'" + " ".join(escaped.split()) + "'"
+    plain = text.isascii() and all(char.isalnum() or char in "_-./+%@" for char in text)
+    return text if text and plain else _in_quotes(text)
+
+
+def _in_quotes(text: str) -> str:
+    """Backslashes count only before a quote: they are doubled there."""
+    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + match[2].replace("'", "\\'"), " ".join(text.split()))
+    return f"'{escaped}'"
 
 
 def _put(body: dict[str, Any], path: str, value: Any) -> None:
