@@ -1,0 +1,150 @@
+"""The program as a whole: its help, its subcommands, its exit codes, and what it does not import."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from benchhydra import _cli_help, cli, commands, registry
+from benchhydra.errors import ConfigError
+
+Program = Callable[..., Any]
+SCRIPT = str(Path(sys.executable).with_name("benchhydra"))
+HEAVY = ("mlflow", "transformers", "pyarrow", "pandas", "scipy", "matplotlib", "torch", "vllm")
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], int]], None]:
+    """``command(function)`` makes a subcommand ``probe``."""
+
+    def make(function: Callable[[Any], int]) -> None:
+        module = ModuleType("probe", "a probe")
+        module.add_arguments = lambda parser: parser.add_argument("--level", type=int, default=0)  # type: ignore[attr-defined]
+        module.run = function  # type: ignore[attr-defined]
+        monkeypatch.setattr(commands, "names", lambda: ["probe"])
+        monkeypatch.setattr(commands, "load", lambda name: module)
+
+    return make
+
+
+def raising(error: BaseException) -> Callable[[Any], int]:
+    def run(args: Any) -> int:
+        raise error
+
+    return run
+
+
+def test_help_names_everything(program: Program) -> None:
+    text = program("--help").out
+    for group in (*registry.GROUPS, "model", "gpus", "sparsity", "launcher", "experiment"):
+        assert f"\n{group}:\n" in text
+        for option, line in _cli_help.options(group).items():
+            assert line, f"{group}={option} has no line"
+            assert any(row.split() == [option, *line.split()] for row in text.splitlines()), f"{group}={option}"
+    for name in commands.names():
+        assert f"\n  {name} " in text
+
+
+def test_help_has_no_groups_that_nobody_chooses(program: Program) -> None:
+    assert not {"gate:", "suite:", "local:"} & set(program("--help").out.splitlines())
+
+
+def test_no_words_are_a_question_for_help(program: Program) -> None:
+    assert program().out == program("-h").out == program("qps=1", "--help").out
+
+
+def test_module_and_console_script_are_one_program(process: Program) -> None:
+    as_module, as_script = process("--help"), process("--help", program=(SCRIPT,))
+    assert as_module.code == as_script.code == 0
+    assert as_module.out == as_script.out != ""
+
+
+def test_subcommand_is_called_with_its_arguments(program: Program, command: Any) -> None:
+    command(lambda args: int(args.level))
+    assert program("probe", "--level", "7").code == 7
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (ConfigError("wrong", hint="right"), 1, "error: wrong\n  hint: right\n"),
+        (KeyboardInterrupt(), 130, "interrupted; what was measured is kept\n"),
+        (cli.Terminated(), 143, "terminated; what was measured is kept\n"),
+    ],
+)
+def test_exit_codes(error: BaseException, code: int, text: str, program: Program, command: Any) -> None:
+    command(raising(error))
+    ran = program("probe")
+    assert (ran.code, ran.err) == (code, text)
+
+
+def test_sigterm_unwinds(program: Program, command: Any) -> None:
+    unwound = []
+
+    def wait(args: Any) -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            unwound.append(True)
+        return 0
+
+    command(wait)
+    assert program("probe").code == 143
+    assert unwound == [True]
+
+
+def test_wrong_usage_of_a_subcommand_is_2(process: Program) -> None:
+    ran = process("find", "--no-such")
+    assert (ran.code, ran.out) == (2, "")
+
+
+def test_trace_where_asked_for(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    assert "Traceback" in program("engine=fake", "qps=-1").err
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "import benchhydra.cli",
+        "from benchhydra import cli; cli.run(['--help'])",
+        "from benchhydra import cli; assert cli.run(['--cfg', 'job', 'engine=fake']) == 0",
+        "from benchhydra import cli; assert cli.run(['options']) == 0",
+    ],
+    ids=["import", "help", "compose", "options"],
+)
+def test_nothing_heavy_is_imported(work: str, process: Program) -> None:
+    check = f"{work}\nimport sys\nprint('heavy:', [name for name in {HEAVY!r} if name in sys.modules])"
+    ran = process("-c", check, program=(sys.executable,))
+    assert ran.code == 0, ran.err
+    assert ran.out.splitlines()[-1] == "heavy: []"
+
+
+def test_presets_lose_to_words_and_win_over_defaults(program: Program) -> None:
+    ran = program("experiment=minimal_serving", "description=mine", "--cfg", "job")
+    assert ran.code == 0, ran.err
+    assert "description: mine" in ran.out
+    assert "id: mistralai/Mistral-7B-Instruct-v0.2" in ran.out
+
+
+def test_one_point_is_measured_as_typed(program: Program, tmp_path: Path) -> None:
+    words = ["engine=fake", "engine.ttft_ms=1", "engine.itl_ms=1", "num_prompts=3", "qps=inf", "tracking=none"]
+    ran = program(*words, "script.fail_on=never", "hydra.run.dir=point", "dataset.output_tokens=4")
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "point" / "result.json").is_file()
+    assert "p99_ttft_ms" in ran.out or "TTFT" in ran.out
+
+
+def test_bash_completion_is_installed_and_answers(process: Program) -> None:
+    installed = process("-sc", "install=bash", program=(SCRIPT,))
+    assert installed.code == 0, installed.err
+    assert "complete" in installed.out
+    line = "benchhydra engine=f"
+    asked = process("-sc", "query=bash", program=(SCRIPT,), COMP_LINE=line, COMP_POINT=str(len(line)))
+    assert asked.out.split() == ["engine=fake"], asked.err
