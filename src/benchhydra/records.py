@@ -144,12 +144,24 @@ class Records:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        columns: dict[str, Any] = {name: pa.array(getattr(self, name)) for name in TIMES + COUNTS if name != "error"}
-        columns["gaps_ns"] = pa.ListArray.from_arrays(pa.array(self.gap_offsets.astype(np.int32)), pa.array(self.gaps_ns))
-        columns["error"] = pa.array([self.errors[i] if i >= 0 else None for i in self.error], pa.string())
+        columns: dict[str, Any] = {name: arrow(getattr(self, name)) for name in TIMES + COUNTS if name != "error"}
+        columns["gaps_ns"] = pa.ListArray.from_arrays(arrow(self.gap_offsets.astype(np.int32)), arrow(self.gaps_ns))
+        columns["error"] = self._error_texts()
         temporary = path.with_suffix(".tmp")
         pq.write_table(pa.table(columns), temporary)
         temporary.replace(path)
+
+    def _error_texts(self) -> Any:
+        import pyarrow as pa
+
+        texts = [text.encode() for text in self.errors] + [b""]  # the last is -1's
+        sizes = np.array([len(text) for text in texts], dtype=np.int32)[self.error]
+        ends = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
+        known = np.packbits(self.error >= 0, bitorder="little")
+        data = b"".join(texts[i] for i in self.error[self.error >= 0])
+        return pa.StringArray.from_buffers(
+            len(self), pa.py_buffer(ends.tobytes()), pa.py_buffer(data), pa.py_buffer(known.tobytes())
+        )
 
     @classmethod
     def read(cls, path: Path) -> Records:
@@ -190,6 +202,18 @@ class Records:
             gap_offsets=np.concatenate(([0], np.cumsum(counts[order]))).astype(np.int64),
             errors=errors,
         )
+
+
+def arrow(values: npt.NDArray[Any]) -> Any:
+    """A numpy array as an Arrow one, uncopied; NaN is null. ``pa.array`` does the same, and imports pandas first."""
+    import pyarrow as pa
+
+    kinds = {"int64": pa.int64(), "int32": pa.int32(), "float32": pa.float32(), "float64": pa.float64()}
+    unknown = np.isnan(values)
+    known = pa.py_buffer(np.packbits(~unknown, bitorder="little").tobytes()) if unknown.any() else None
+    return pa.Array.from_buffers(
+        kinds[values.dtype.name], len(values), [known, pa.py_buffer(np.ascontiguousarray(values))]
+    )
 
 
 def _renumber(part: Records, index: dict[str, int]) -> Int32:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchhydra.records import Int64, Phase, Records
+from benchhydra.records import Int64, Phase, Records, arrow
 
 BATCH = 5
 Series = dict[str, npt.NDArray[np.float64]]
@@ -91,7 +91,7 @@ def write_series(records: Records, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {name: pa.array(values, from_pandas=True) for name, values in series(records).items()}
+    columns = {name: arrow(values) for name, values in series(records).items()}
     temporary = path.with_suffix(".tmp")
     pq.write_table(pa.table(columns), temporary)
     temporary.replace(path)
