@@ -69,5 +69,3 @@ def register() -> None:
     """Put the root schema, and the schemas of the groups that have one shape, into Hydra's ConfigStore."""
     store = ConfigStore.instance()
     store.store(name="schema", node=BenchConfig)
-
-

@@ -1,13 +1,13 @@
-"""The exception tree. Every error a user can cause is one line that says what is wrong, and a hint that says what to type.
+"""The exception tree. Every error that a user can cause is one line of what is wrong, and a hint of what to type.
 
-    CompactHydraException (Hydra: prints one line, exit 1, the trace with HYDRA_FULL_ERROR=1)
-    └── BenchhydraError
-        ├── ConfigError       a value, combination, option or file of the configuration is wrong
-        ├── DatasetError      the data cannot be read, or does not hold what was asked for
-        ├── EngineError       a server or offline engine did not start, died, or answered wrongly
-        │   └── GpuUnavailable    fewer free GPUs than asked for
-        ├── RunInvalid        the point ran, and its result must not be believed
-        └── ResultError       a result file cannot be written, read, or does not match the schema
+CompactHydraException (Hydra: prints one line, exit 1, the trace with HYDRA_FULL_ERROR=1)
+└── BenchhydraError
+    ├── ConfigError       a value, combination, option or file of the configuration is wrong
+    ├── DatasetError      the data cannot be read, or does not hold what was asked for
+    ├── EngineError       a server or offline engine did not start, died, or answered wrongly
+    │   └── GpuUnavailable    fewer free GPUs than asked for
+    ├── RunInvalid        the point ran, and its result must not be believed
+    └── ResultError       a result file cannot be written, read, or does not match the schema
 """
 
 from __future__ import annotations

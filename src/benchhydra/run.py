@@ -51,8 +51,9 @@ def run_point(
 ) -> Result:
     """Measure one point, write its files into ``out_dir``, and return its result.
 
-    ``resolved`` is the composed config as plain data, ``overrides`` what the user typed for it. A point that fails still leaves a ``result.json`` with status
-    "failed"; then the error is raised again. An interrupted one has status "interrupted" and what was measured.
+    ``resolved`` is the composed config as plain data, ``overrides`` what the user typed for it. A point that fails
+    still leaves a ``result.json`` with status "failed"; then the error is raised again. An interrupted one has status
+    "interrupted" and what was measured.
     """
     progress = progress or Progress()
     started = time.time()
@@ -62,7 +63,7 @@ def run_point(
     _prepare(out_dir, result.config)
     try:
         _measure(config, result, out_dir, pool, progress)
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - kept in the result, then raised again
+    except (Exception, KeyboardInterrupt) as error:
         _fail(result, error, out_dir, pool)
         result.wall_s = time.time() - started
         result.write(out_dir)
@@ -70,9 +71,7 @@ def run_point(
         raise
     result.wall_s = time.time() - started
     result.write(out_dir)
-    link = config.tracking.log(result, out_dir)
-    if link:
-        progress.say(f"logged: {link}")
+    config.tracking.log(result, out_dir)
     return result
 
 
@@ -178,7 +177,8 @@ def _prepare(out_dir: Path, config: Mapping[str, Any]) -> None:
         (out_dir / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise ResultError(
-            f"cannot write to {out_dir}: {error.strerror}", hint="hydra.run.dir=DIR or hydra.sweep.dir=DIR moves the output"
+            f"cannot write to {out_dir}: {error.strerror}",
+            hint="hydra.run.dir=DIR or hydra.sweep.dir=DIR moves the output",
         ) from error
 
 
@@ -198,5 +198,3 @@ def _point(config: BenchConfig, target: Target, out_dir: Path, progress: Progres
         out_dir=out_dir,
         progress=progress,
     )
-
-

@@ -22,9 +22,7 @@ SPECS = [ServerSpec(kind="http", argv=(name,)) for name in "abc"]
 
 def planned(server: int, point: int, repeat: int = 0) -> Planned:
     name = f"{server}-{point}"
-    return Planned(
-        overrides=(f"p={name}",), directory=name, identity=Identity(name, "", repeat), spec=SPECS[server]
-    )
+    return Planned(overrides=(f"p={name}",), directory=name, identity=Identity(name, "", repeat), spec=SPECS[server])
 
 
 points = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), max_size=30, unique=True).map(
@@ -57,7 +55,10 @@ def test_an_order_loses_nothing(order: str, count: int, repeats: int, seed: int)
 
 def test_blocked_and_interleaved() -> None:
     some = [planned(0, p, r) for p in range(2) for r in range(3)]
-    shown = {order: [(p.directory, p.identity.repeat) for p in arrange(some, order, 0)] for order in ("blocked", "interleaved")}
+    shown = {
+        order: [(p.directory, p.identity.repeat) for p in arrange(some, order, 0)]
+        for order in ("blocked", "interleaved")
+    }
     assert shown["blocked"] == [("0-0", 0), ("0-0", 1), ("0-0", 2), ("0-1", 0), ("0-1", 1), ("0-1", 2)]
     assert shown["interleaved"] == [("0-0", 0), ("0-1", 0), ("0-0", 1), ("0-1", 1), ("0-0", 2), ("0-1", 2)]
 
@@ -73,7 +74,9 @@ def test_axes_multiply() -> None:
 
 
 def test_zipped_axes_go_in_step() -> None:
-    made = expand([axis("num_prompts", 150, 300), axis("model", "a", "b"), axis("qps", 0.5, 1)], [["num_prompts", "qps"]])
+    made = expand(
+        [axis("num_prompts", 150, 300), axis("model", "a", "b"), axis("qps", 0.5, 1)], [["num_prompts", "qps"]]
+    )
     assert set(made) == {
         ("num_prompts=150", "qps=0.5", "model=a"),
         ("num_prompts=150", "qps=0.5", "model=b"),

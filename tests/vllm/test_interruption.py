@@ -54,7 +54,9 @@ def test_nothing_is_left_behind(tmp_path: Path, sig: signal.Signals) -> None:
         time.sleep(3)  # let some requests end, so that there is something to keep
         os.kill(client.pid, sig)
         client.wait(timeout=60)
-        wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in servers), 30, "vLLM's end")
+        wait_for(
+            lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in servers), 30, "vLLM's end"
+        )
     finally:
         client.kill()
     if sig is signal.SIGKILL:

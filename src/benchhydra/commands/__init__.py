@@ -28,5 +28,5 @@ def names() -> list[str]:
 
 def load(name: str) -> Command:
     """The module of a subcommand."""
-    module: Command = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")  # type: ignore[assignment]
+    module: Command = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     return module

@@ -16,9 +16,9 @@ INTRODUCTION = """# Metrics
 
 Written by `make docs` from the metric table; a test checks that it is up to date.
 
-- A metric has one name everywhere: `result.json`, MLflow, tables, CSV. Times are milliseconds, throughputs are per second.
-- "better" is the direction that comparison and MLflow's `better.<metric>` tag use: `-` is an observation, which has none.
-- Metrics are computed over the measured window. Percentiles interpolate linearly between order statistics (numpy's default).
+- A metric has one name everywhere: `result.json`, MLflow, tables, CSV.
+- "better" is the direction that comparison and MLflow's `better.<metric>` tag use; `-` is an observation: it has none.
+- Metrics are computed over the measured window. Percentiles interpolate linearly between order statistics.
 - Token counts are the server's own `usage`. A metric that is unknown is absent; none is ever 0 or NaN for "unknown".
 - Latencies count from the moment a request was *sent*; the `scheduled` ones from the moment the load wanted it sent, so
   that a queue in front of the client is not left out (coordinated omission).

@@ -193,7 +193,7 @@ class GroupRun:
         limits = self.job.limits
         if limits.ci_metric is None or any(outcome.status == "skipped" for outcome in self.outcomes):
             return []
-        values: dict[tuple[str, str | None], list[float]] = {}
+        values: dict[tuple[str, str], list[float]] = {}
         for outcome in self.outcomes:
             if outcome.status == "ok" and limits.ci_metric in outcome.metrics:
                 values.setdefault(outcome.identity[:2], []).append(outcome.metrics[limits.ci_metric])
@@ -204,7 +204,7 @@ class GroupRun:
             if tried[point] < limits.max_repeats and not narrow_enough(known, limits.ci_share)
         ]
 
-    def _another(self, identity: tuple[str, str | None], repeat: int) -> Planned:
+    def _another(self, identity: tuple[str, str], repeat: int) -> Planned:
         first = next(point for point in self.job.points if point.identity[:2] == identity)
         overrides = (*(o for o in first.overrides if not o.startswith("repeat=")), f"repeat={repeat}")
         directory = str(Path(self.job.sweep_dir) / slug(overrides))

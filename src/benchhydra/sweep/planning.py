@@ -15,7 +15,7 @@ from benchhydra.sweep import Group, Identity, Planned, identity
 from benchhydra.sweep.directories import slug
 from benchhydra.sweep.job import Compose, Limits
 from benchhydra.sweep.order import arrange, group
-from benchhydra.sweep.resume import Done, read_json
+from benchhydra.sweep.resume import Done, read_json, result_identity
 
 SpecOf = Callable[[BenchConfig], ServerSpec | None]
 HISTORY_FILES = 2000
@@ -112,7 +112,7 @@ def history_s(root: Path) -> dict[Identity, float]:
     for path in files:
         data = read_json(path) or {}
         if data.get("status") == "ok" and "wall_s" in data:
-            known[Identity(data["point_key"], None, int(data.get("repeat", 0)))] = float(data["wall_s"])
+            known[result_identity(data)] = float(data["wall_s"])
     return known
 
 

@@ -48,14 +48,18 @@ def _done(path: Path) -> Done | None:
     data = read_json(path)
     if data is None or "point_key" not in data:
         return None
-    config = data.get("config", {})
     return Done(
         directory=path.parent,
-        identity=identity(config)._replace(point_key=data["point_key"], repeat=int(data.get("repeat", 0))),
+        identity=result_identity(data),
         believable=data.get("status") == "ok" and data.get("verdict") != Verdict.INVALID,
         engine_version=data.get("engine_version"),
         wall_s=data.get("wall_s"),
     )
+
+
+def result_identity(data: dict[str, Any]) -> Identity:
+    """The identity of the measurement that a ``result.json`` is about."""
+    return identity(data.get("config", {}))._replace(point_key=data["point_key"], repeat=int(data.get("repeat", 0)))
 
 
 def split(points: Iterable[Planned], results: Iterable[Done]) -> tuple[list[Planned], list[Done]]:

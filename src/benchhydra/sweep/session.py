@@ -182,7 +182,7 @@ class Session:
         skipped = next((outcome for outcome in outcomes if outcome.status == "skipped"), None)
         record.stopped = skipped.error if skipped else None
         record.write(finished=skipped is None)
-        _summary(record.directory)
+        _summary(record)
         for line in failure_lines(outcomes):
             _say(line)
         problem = verdict_line(outcomes)
@@ -231,11 +231,15 @@ def _resources(config: DictConfig) -> Any:
     return resources | {"ray": OmegaConf.select(config, "hydra.launcher.ray.remote.num_gpus")}
 
 
-def _summary(directory: Path) -> None:
+def _summary(record: Record) -> None:
     from benchhydra.render.summary import print_summary, write_summary
+    from benchhydra.tracking.mlflow import sweep_link
 
-    write_summary(directory)
-    print_summary(directory)
+    write_summary(record.directory)
+    print_summary(record.directory)
+    link = sweep_link(record.sweep_id, [Path(point.directory) for point in record.points])
+    if link:
+        sys.stdout.write(f"mlflow: {link}  (benchhydra ui serves it)\n")
 
 
 def _go_on(record: Record) -> str:

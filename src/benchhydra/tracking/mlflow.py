@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,15 @@ def links(directory: Path) -> dict[str, str]:
     except (OSError, json.JSONDecodeError):
         return {}
     return found
+
+
+def sweep_link(sweep_id: str, directories: Iterable[Path]) -> str | None:
+    """The link that opens a sweep's runs as charts; None where none of its points was logged."""
+    for directory in directories:
+        found = links(directory)
+        if found:
+            return view.view_link(found["base_url"], found["experiment_id"], f"sweep-{sweep_id}", charts=True)
+    return None
 
 
 def _write_values(client: Any, run_id: str, result: Result) -> None:

@@ -1,0 +1,143 @@
+"""A dataclass in the right folder is an option: of our own folders, and of a folder of the user's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from hydra.core.config_store import ConfigStore
+
+from benchhydra import registry
+from benchhydra.errors import ConfigError
+from benchhydra.registry import check_choices, knob, option, option_name
+
+LOAD = '''
+    """A load of the user's own."""
+    import numpy as np
+    from benchhydra.loads import LoadShape
+    from benchhydra.registry import knob, option
+
+
+    @option("load", "{name}")
+    class Pairs(LoadShape):
+        """Two requests at a time, of the user's own."""
+
+        gap_s: float = knob(0.5, "between pairs", unit="s")
+
+        def offsets_s(self, count, rng, recorded_s=None):
+            return np.repeat(np.arange(count), 2)[:count] * self.gap_s
+'''
+
+
+@pytest.fixture(autouse=True)
+def options_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.discover()
+    monkeypatch.setattr(registry, "_options", dict(registry._options))
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Iterator[Path]:
+    directory = tmp_path / "benchhydra_plugins"
+    directory.mkdir()
+    yield directory
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(dedent(text), encoding="utf-8")
+
+
+def run(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchhydra", *words]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60)
+
+
+def test_option_of_the_users_own_composes_without_a_yaml(plugins: Path, tmp_path: Path) -> None:
+    write(plugins / "pairs.py", LOAD.format(name="pairs"))
+    ran = run(tmp_path, "load=pairs", "load.gap_s=0.25", "engine=fake", "--cfg", "job")
+    assert ran.returncode == 0, ran.stderr
+    assert "gap_s: 0.25" in ran.stdout
+    assert "pairs  " in run(tmp_path, "--help").stdout
+    assert "load.gap_s" in run(tmp_path, "options", "load=pairs").stdout
+    assert "did you mean load.gap_s?" in run(tmp_path, "load=pairs", "load.gap=1").stderr
+
+
+def test_private_modules_are_not_imported(plugins: Path, tmp_path: Path) -> None:
+    write(plugins / "_broken.py", "raise RuntimeError")
+    assert run(tmp_path, "options", "qps").returncode == 0
+
+
+def test_name_that_is_taken_is_refused(plugins: Path, tmp_path: Path) -> None:
+    write(plugins / "mine.py", LOAD.format(name="poisson"))
+    ran = run(tmp_path, "engine=fake", "num_prompts=2")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("error: two options are called load=poisson: benchhydra.loads.poisson and ")
+
+
+def test_two_classes_of_one_name_are_refused() -> None:
+    @option("load", "mine")
+    class First:
+        """The first."""
+
+    with pytest.raises(ConfigError, match="two options are called load=mine"):
+
+        @option("load", "mine")
+        class Second:
+            """The second."""
+
+    assert registry.options("load")["mine"] is First
+
+
+def test_group_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no such config group: 'lod'") as refused:
+        option("lod", "mine")
+    assert "load" in refused.value.hint
+
+
+def test_discovering_twice_changes_nothing() -> None:
+    before = dict(registry._options)
+    registry.discover()
+    assert registry._options == before
+
+
+@pytest.mark.parametrize("group", registry.GROUPS)
+def test_every_option_is_stored_for_hydra(group: str) -> None:
+    store = ConfigStore.instance()
+    for name, cls in registry.options(group).items():
+        assert store.load(f"schema/{group}/{name}.yaml").node._metadata.object_type is cls
+        has_yaml = (registry.CONF_DIR / group / f"{name}.yaml").exists()
+        assert (f"{name}.yaml" in store.repo.get(group, {})) is not has_yaml
+
+
+def test_knobs_do_not_share_their_lists() -> None:
+    @option("load", "lists")
+    class Lists:
+        """Two defaults."""
+
+        names: list[str] = knob(["a"], "names")
+
+    first, second = Lists(), Lists()
+    first.names.append("b")
+    assert second.names == ["a"]
+    assert option_name(first) == "lists"
+
+
+def test_choices_are_named_by_the_key_that_is_typed() -> None:
+    @option("load", "chosen")
+    class Chosen:
+        """One of two."""
+
+        order: str = knob("up", "which way", choices=("up", "down"))
+
+    check_choices(Chosen())
+    with pytest.raises(ConfigError, match=r"load\.order='left' is not allowed") as refused:
+        check_choices(Chosen(order="left"))
+    assert refused.value.hint == "one of up, down"
+
+
+def test_class_that_is_no_option_has_no_name() -> None:
+    with pytest.raises(ConfigError, match="object is not a registered option"):
+        option_name(object())

@@ -1,0 +1,103 @@
+"""Real vLLM behind the pool: a reset that really empties the cache, reuse, exact counts, and nothing left at the end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchhydra.engines import ServerSpec
+from benchhydra.engines.vllm import Vllm
+from benchhydra.progress import Progress
+from benchhydra.servers import Lease, ports
+from benchhydra.servers.control import Control, Counters
+from benchhydra.servers.pool import Pool
+from benchhydra.target import Target
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(240)]
+
+PROMPT = "one two three four five six seven eight nine ten " * 30
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    pool = Pool(tmp_path / "logs")
+    yield pool
+    pool.close()
+
+
+def family(pid: int | None) -> list[psutil.Process]:
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
+
+
+def counters(lease: Lease) -> Counters:
+    found = Control(base_url=lease.base_url).scrape()
+    assert found is not None
+    return found
+
+
+def complete(lease: Lease, model: str, tokens: int) -> dict[str, int]:
+    """The usage that the server says of one completion."""
+    connection = http.client.HTTPConnection(lease.base_url.removeprefix("http://"), timeout=60)
+    body = {"model": model, "prompt": PROMPT, "max_tokens": tokens, "ignore_eos": True, "temperature": 0}
+    connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    usage: dict[str, int] = answer["usage"]
+    return usage
+
+
+def hits_of_one(lease: Lease, model: str) -> float:
+    """Tokens that one request finds in the prefix cache."""
+    before = counters(lease)
+    complete(lease, model, 2)
+    hits = counters(lease).since(before).prefix_cache_hits
+    assert hits is not None
+    return hits
+
+
+def lease_of(pool: Pool, spec: ServerSpec) -> Iterator[Lease]:
+    with pool.lease(spec, Progress(), ready_timeout_s=180, stop_timeout_s=20, headers={}) as lease:
+        yield lease
+
+
+def test_a_server_is_reused_with_an_empty_cache_and_stopped_whole(pool: Pool, tiny: Target) -> None:
+    spec = Vllm(args={"max_model_len": 2048}).server(tiny)
+    for first in lease_of(pool, spec):
+        processes = family(first.pid)
+        assert hits_of_one(first, tiny.served_name) == 0
+        assert hits_of_one(first, tiny.served_name) > 100
+        assert first.reset() is True
+        assert hits_of_one(first, tiny.served_name) == 0
+        before = counters(first)
+        usage = complete(first, tiny.served_name, 7)
+        moved = counters(first).since(before)
+        assert (moved.generation_tokens, moved.prompt_tokens) == (7, usage["prompt_tokens"])
+    for second in lease_of(pool, spec):
+        assert (second.fresh, second.cache_reset, second.pid) == (False, True, first.pid)
+        assert hits_of_one(second, tiny.served_name) == 0
+    pool.close()
+    assert pool.starts == 1
+    assert len(processes) >= 3  # supervisor, API server, engine core
+    assert not any(process.is_running() for process in processes)
+    assert ports.listeners(int(first.base_url.rpartition(":")[2])) == set()
+
+
+def test_the_offline_engine_counts_exactly_and_is_stopped_whole(pool: Pool, tiny: Target) -> None:
+    spec = Vllm(args={"max_model_len": 2048}).offline(tiny)
+    for lease in lease_of(pool, spec):
+        processes = family(lease.pid)
+        ask = {"op": "generate", "prompts": [PROMPT, "hello"], "output_tokens": [5, 17], "keep_text": True}
+        answer = lease.call(ask, timeout_s=60)
+        assert answer["output_tokens"] == [5, 17]
+        assert answer["prompt_tokens"][0] > answer["prompt_tokens"][1] > 0
+        assert answer["end_ns"] > answer["start_ns"]
+        assert len(answer["texts"]) == 2
+        assert lease.reset() is True
+    pool.close()
+    assert not any(process.is_running() for process in processes)
