@@ -28,6 +28,8 @@ def print_point(result: Result, directory: Path, link: str | None, *, console: C
     from rich.markup import escape
 
     console = console or Console(file=sys.stdout)
+    if result.description:
+        console.print(f"[bold]{escape(result.description)}[/bold]", highlight=False)
     if latencies(result):
         console.print(_latency_table(result))
         console.print()

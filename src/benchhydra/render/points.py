@@ -74,6 +74,10 @@ class SweepRows:
             parts.append(f"repeat={row.result.repeat}")
         return " ".join(parts) or row.directory
 
+    def descriptions(self) -> list[str]:
+        """The free texts of the points, each once."""
+        return list(dict.fromkeys(row.result.description for row in self.rows if row.result and row.result.description))
+
     def by_script(self) -> dict[str, list[Row]]:
         """Rows of each script, in order of first appearance."""
         groups: dict[str, list[Row]] = {}

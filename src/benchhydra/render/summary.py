@@ -31,6 +31,8 @@ def print_summary(sweep_dir: Path, *, console: Console | None = None) -> None:
 
     console = console or Console(file=sys.stdout)
     sweep = read_sweep(sweep_dir)
+    for text in sweep.descriptions():
+        console.print(f"[bold]{escape(text)}[/bold]", highlight=False)
     for script, rows in sweep.by_script().items():
         _print_table(console, sweep, script, rows)
     for row in sweep.rows:
@@ -42,7 +44,7 @@ def print_summary(sweep_dir: Path, *, console: Console | None = None) -> None:
 
 def as_markdown(sweep: SweepRows) -> str:
     """The summary as Markdown."""
-    lines = ["# Summary", "", markdown(_counts(sweep)), ""]
+    lines = ["# Summary", "", *(f"{markdown(text)}\n" for text in sweep.descriptions()), markdown(_counts(sweep)), ""]
     if sweep.facts.get("command"):
         lines += [f"Command: {markdown(str(sweep.facts['command']))}", ""]
     for script, rows in sweep.by_script().items():
@@ -64,14 +66,14 @@ def as_csv(sweep: SweepRows) -> str:
     """Every varying override and every metric a column; unknown is empty."""
     metrics = list(dict.fromkeys(name for row in sweep.rows if row.result for name in row.result.metrics))
     varying = [key for key in sweep.varying if key != "repeat"]
-    heads = [*varying, "repeat", "script", "status", "verdict", "reasons", "dir", *metrics]
+    heads = [*varying, "repeat", "script", "status", "verdict", "reasons", "description", "dir", *metrics]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(csv_cell, heads))
     for row in sweep.rows:
         cells = [row.overrides.get(key, "") for key in varying]
         cells += [str(row.result.repeat) if row.result else "", row.script, row.status, row.verdict]
-        cells += ["; ".join(row.reasons), row.directory]
+        cells += ["; ".join(row.reasons), row.result.description if row.result else "", row.directory]
         values = [row.result.value(name) if row.result else None for name in metrics]
         writer.writerow([csv_cell(c) for c in cells] + ["" if v is None else repr(v) for v in values])
     return text.getvalue()
