@@ -98,7 +98,6 @@ def test_a_suite_that_ends_well_and_its_resumption(tmp_path: Path, conf: Path) -
         "--config-dir",
         conf,
         *QUICK[2:],
-        "validity.min_window_s=0",
     )
     first = run(tmp_path, *words)
     assert first.returncode == 0, first.stderr
