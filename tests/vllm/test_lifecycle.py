@@ -1,4 +1,4 @@
-"""Real vLLM behind the pool: a reset that really empties the cache, reuse, exact counts, and nothing left at the end."""
+"""Real vLLM behind the pool: resets that empty the cache, reuse, exact counts, and nothing left at the end."""
 
 from __future__ import annotations
 

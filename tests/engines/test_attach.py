@@ -1,0 +1,167 @@
+"""Somebody else's server: its names, its version and its key, and one line where something is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from benchhydra.engines.attach import Attach
+from benchhydra.errors import ConfigError, EngineError
+from benchhydra.progress import Progress
+from benchhydra.servers import ports
+from benchhydra.servers.pool import Pool
+from benchhydra.target import Gpus, Model, Sparsity, Target
+
+KEY = "sk-very-secret"
+TARGET = Target(model="org/model", tokenizer="org/model", served_name="org/model")
+
+
+@contextmanager
+def serving(*models: str, key: str | None = None, **paths: Any) -> Iterator[str]:
+    """A server of some models, and of JSON at other paths."""
+    bodies = {"/v1/models": {"data": [{"id": name} for name in models]}} | {f"/{k}": v for k, v in paths.items()}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            allowed = key is None or self.headers["Authorization"] == f"Bearer {key}"
+            self.answer((200 if self.path in bodies else 404) if allowed else 401)
+
+        def do_POST(self) -> None:
+            self.answer(404)
+
+        def answer(self, status: int) -> None:
+            data = json.dumps(bodies.get(self.path, {})).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def attach(engine: Attach, tmp_path: Path) -> str:
+    """Lease it, as a point does."""
+    limits = {"ready_timeout_s": 5.0, "stop_timeout_s": 5.0}
+    with Pool(tmp_path).lease(engine.server(TARGET), Progress(), headers=engine.headers(), **limits) as lease:
+        return lease.base_url
+
+
+def test_the_model_is_known_by_name() -> None:
+    with serving("other", "org/model") as url:
+        assert Attach(base_url=url).model_name(TARGET, url) == "org/model"
+        assert Attach(base_url=url, served_model="other").model_name(TARGET, url) == "other"
+
+
+def test_the_only_model_is_taken() -> None:
+    with serving("something") as url:
+        assert Attach(base_url=url).model_name(TARGET, url) == "something"
+
+
+def test_a_model_that_is_not_served_is_told_with_those_that_are() -> None:
+    with serving("a", "b") as url:
+        with pytest.raises(EngineError, match="does not serve org/model; it serves a, b"):
+            Attach(base_url=url).model_name(TARGET, url)
+    with serving("a") as url:
+        with pytest.raises(EngineError, match="does not serve x; it serves a"):
+            Attach(base_url=url, served_model="x").model_name(TARGET, url)
+
+
+def test_a_server_that_does_not_list_models_gets_the_name_asked_for() -> None:
+    with serving() as url:
+        assert Attach(base_url=url).model_name(TARGET, url) == "org/model"
+
+
+def test_the_version_is_what_the_server_says_or_unknown() -> None:
+    with serving("m", version={"version": "0.32.1"}) as url:
+        assert Attach(base_url=url).version(url) == "0.32.1"
+    with serving("m") as url:
+        assert Attach(base_url=url).version(url) is None
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
+def test_any_spelling_of_the_url(tmp_path: Path, suffix: str) -> None:
+    with serving("m") as url:
+        assert attach(Attach(base_url=url + suffix), tmp_path) == url
+
+
+def test_the_key_comes_from_the_environment_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    with serving("m", key=KEY) as url:
+        engine = Attach(base_url=url, api_key_env="MY_KEY")
+        assert attach(engine, tmp_path) == url
+        assert engine.model_name(TARGET, url) == "m"
+        assert KEY not in repr(engine) + repr(engine.server(TARGET))
+        with pytest.raises(EngineError, match="refuses the API key") as refused:
+            attach(Attach(base_url=url), tmp_path)
+        monkeypatch.setenv("MY_KEY", "sk-wrong")
+        with pytest.raises(EngineError, match="refuses the API key") as wrong:
+            attach(engine, tmp_path)
+    assert "api_key_env" in refused.value.hint
+    assert "sk-wrong" not in str(wrong.value)
+
+
+def test_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_KEY", raising=False)
+    with pytest.raises(ConfigError, match="NO_KEY: there is no such environment variable"):
+        Attach(api_key_env="NO_KEY").check(TARGET)
+
+
+def test_nobody_there_is_one_line(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{ports.free_port()}"
+    with pytest.raises(EngineError, match=f"no server answers at {url}: Connection refused") as refused:
+        attach(Attach(base_url=url), tmp_path)
+    assert "engine.base_url" in refused.value.hint
+    assert len(str(refused.value).splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8000",
+        "ftp://host",
+        "http://",
+        "http://host:0",
+        "http://host:99999",
+        "http://u:p@host",
+        "http://h/?a=1",
+    ],
+)
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"engine\.base_url"):
+        Attach(base_url=url)
+
+
+def test_certificates_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ca\.pem: no such file"):
+        Attach(ca_file=str(tmp_path / "ca.pem")).check(TARGET)
+
+
+def test_flags_without_effect_are_refused() -> None:
+    with pytest.raises(ConfigError, match="have no effect"):
+        Attach(args={"max_num_seqs": 1})
+    with pytest.raises(ConfigError, match="have no effect"):
+        Attach(env={"A": "1"})
+
+
+def test_it_claims_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchhydra.target.gpu_count", lambda: 8)
+    target = Attach().target(Model(id="org/model"), Sparsity(), Gpus(device="auto"))
+    assert (target.gpus, Attach().server(target).gpus) == (0, 0)
