@@ -1,4 +1,4 @@
-"""Other tools' files give the figures that those tools print; what they define otherwise or did not measure is absent."""
+"""Other tools' files give the figures that those tools print; what they define otherwise is absent."""
 
 from __future__ import annotations
 
