@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import itertools
 import os
 import platform
 import re
@@ -79,18 +80,17 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def git(directory: Path | None = None) -> dict[str, Any] | None:
-    """Commit, branch and whether files differ, of the directory's checkout; None where it is none."""
-    here = directory or Path.cwd()
-    commit = _git(here, "rev-parse", "HEAD")
+    """Commit, branch and whether files differ, of a directory's checkout (None: the current one's); None where it is none."""
+    commit = _git(directory, "rev-parse", "HEAD")
     if not commit:
         return None
-    facts: dict[str, Any] = {"commit": commit, "branch": _git(here, "rev-parse", "--abbrev-ref", "HEAD")}
-    changes = _git(here, "status", "--porcelain", "--untracked-files=no")
+    facts: dict[str, Any] = {"commit": commit, "branch": _git(directory, "rev-parse", "--abbrev-ref", "HEAD")}
+    changes = _git(directory, "status", "--porcelain", "--untracked-files=no")
     facts["dirty"] = None if changes is None else bool(changes)
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def _git(directory: Path, *words: str) -> str | None:
+def _git(directory: Path | None, *words: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", "--no-optional-locks", *words],
@@ -145,7 +145,8 @@ def _visible(gpu: Gpu, devices: str | None) -> bool:
     """Whether CUDA_VISIBLE_DEVICES (indices or UUID prefixes) leaves a GPU visible."""
     if devices is None:
         return True
-    names = [name.strip() for name in devices.split(",") if name.strip()]
+    listed = [name.strip() for name in devices.split(",") if name.strip()]
+    names = itertools.takewhile(lambda name: not name.startswith("-"), listed)  # CUDA stops at an index of no GPU
     return any(name == str(gpu.index) or (name.startswith("GPU-") and gpu.uuid.startswith(name)) for name in names)
 
 
