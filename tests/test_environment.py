@@ -74,7 +74,7 @@ def no_choice_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def install(monkeypatch: pytest.MonkeyPatch, nvml: Nvml | None) -> None:
     """None: pynvml cannot be imported."""
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
 
 
 def test_facts_of_a_machine_without_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def git(directory: Path | None = None) -> dict[str, Any] | None:
-    """Commit, branch and whether files differ, of a directory's checkout (None: the current one's); None where it is none."""
+    """Commit, branch and whether files differ, of a directory's checkout (the current one's); None where it is none."""
     commit = _git(directory, "rev-parse", "HEAD")
     if not commit:
         return None
