@@ -1,0 +1,122 @@
+"""The workflows ask for what exists: inputs, suites, commands, options; nothing from outside runs as a script."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchhydra import commands
+from benchhydra.registry import CONF_DIR
+
+WORKFLOWS = Path(__file__).parents[1] / ".github/workflows"
+FILES = ("test.yml", "benchmark.yml", "nightly.yml")
+
+
+def load(name: str) -> dict[str, Any]:
+    """With texts only: YAML 1.1 takes the key ``on`` for a boolean."""
+    data: dict[str, Any] = yaml.load((WORKFLOWS / name).read_text(), Loader=yaml.BaseLoader)
+    return data
+
+
+def steps(name: str) -> Iterator[dict[str, Any]]:
+    for job in load(name)["jobs"].values():
+        yield from job.get("steps", ())
+
+
+def scripts() -> list[Any]:
+    found = [(name, step["run"]) for name in FILES for step in steps(name) if "run" in step]
+    return [pytest.param(script, id=f"{name}-{i}") for i, (name, script) in enumerate(found)]
+
+
+def test_these_are_all() -> None:
+    assert {path.name for path in WORKFLOWS.iterdir()} == set(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_action_is_pinned_and_every_job_has_few_rights_and_an_end(name: str) -> None:
+    workflow = load(name)
+    assert "permissions" in workflow
+    for job in workflow["jobs"].values():
+        assert "timeout-minutes" in job or job["uses"].startswith("./")
+    for step in steps(name):
+        if "uses" in step:
+            assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
+
+
+def test_the_tests_that_run_are_those_of_the_readme() -> None:
+    assert "make test" in [step.get("run") for step in steps("test.yml")]
+
+
+def test_the_benchmark_workflow_takes_the_same_by_hand_and_by_call() -> None:
+    triggers = load("benchmark.yml")["on"]
+    by_hand, by_call = (triggers[kind]["inputs"] for kind in ("workflow_dispatch", "workflow_call"))
+    assert by_hand == by_call
+    assert by_hand.keys() >= {"label", "timeout", "gitref", "suite", "config_list", "python", "push_results"}
+    used = set(re.findall(r"inputs\.(\w+)", (WORKFLOWS / "benchmark.yml").read_text()))
+    assert used == by_hand.keys()
+
+
+def test_the_nightly_workflow_gives_inputs_that_exist() -> None:
+    inputs = load("benchmark.yml")["on"]["workflow_call"]["inputs"]
+    [job] = load("nightly.yml")["jobs"].values()
+    assert job["uses"] == "./.github/workflows/benchmark.yml"
+    assert set(job["with"]) <= inputs.keys()
+    assert {name for name, wanted in inputs.items() if wanted.get("required") == "true"} <= set(job["with"])
+
+
+def test_the_suites_that_are_named_exist() -> None:
+    there = {path.stem for path in (CONF_DIR / "suite").glob("*.yaml")}
+    inputs = load("benchmark.yml")["on"]["workflow_call"]["inputs"]
+    assert set(inputs["suite"]["description"].partition(": ")[2].split(", ")) == there
+    [job] = load("nightly.yml")["jobs"].values()
+    assert set(re.findall(r"[&|] '(\w+)'", job["with"]["suite"])) == {"nightly", "weekly"} <= there
+
+
+def test_both_schedules_are_told_apart() -> None:
+    nightly = load("nightly.yml")
+    crons = [entry["cron"] for entry in nightly["on"]["schedule"]]
+    [job] = nightly["jobs"].values()
+    assert re.findall(r"schedule == '([^']+)'", job["with"]["suite"]) == [crons[1]]
+
+
+@pytest.mark.parametrize("script", scripts())
+def test_a_script_parses_and_takes_no_text_from_outside(script: str) -> None:
+    assert "${{" not in script
+    subprocess.run(["bash", "-n", "-c", script], check=True, timeout=10)
+
+
+@pytest.mark.parametrize("script", scripts())
+def test_the_commands_in_a_script_exist_with_their_options(script: str) -> None:
+    for line in script.splitlines():
+        if not line.strip().startswith("benchhydra "):
+            continue
+        name, *words = shlex.split(line.partition("||")[0])[1:]
+        assert name in commands.names()
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        commands.load(name).add_arguments(parser)
+        parser.parse_intermixed_args([word for word in words if not word.startswith("${")])
+
+
+def ran(**environment: str) -> list[str]:
+    """The words of the command that the workflow's step "Run" starts."""
+    [script] = [step["run"] for step in steps("benchmark.yml") if step.get("name") == "Run"]
+    told = f"set -eu; benchhydra() {{ printf '%s\\n' \"$@\"; }}\n{script}"
+    known = {"PATH": "/usr/bin:/bin", "SUITE": "minimal", "CONFIG_LIST": "", "OVERRIDES": "", **environment}
+    return subprocess.run(
+        ["bash", "-c", told], env=known, capture_output=True, text=True, check=True, timeout=10
+    ).stdout.splitlines()
+
+
+def test_what_runs() -> None:
+    assert ran() == ["suite", "minimal", "-o", "out"]
+    overrides = "model=llama2 'description=a b' x=$(echo,)"
+    assert ran(OVERRIDES=overrides)[4:] == ["model=llama2", "description=a b", "x=$(echo,)"]
+    assert ran(CONFIG_LIST="list.txt", OVERRIDES="a=1") == ["run-config", "list.txt", "-o", "out", "a=1"]
