@@ -46,7 +46,8 @@ def _unknown_key(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
         return f"no such key: {key}", f"did you mean {near}?"
     parent = key.rpartition(".")[0]
     level = sorted({_below(known, parent) for known in keys if known.startswith(f"{parent}." if parent else "")})
-    return f"no such key: {key}", f"{parent or 'the top level'} has: {', '.join(level)}"
+    listed = f"{parent or 'the top level'} has: {', '.join(level)}"
+    return f"no such key: {key}", listed if level else "benchhydra options lists all keys"
 
 
 def _unknown_option(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
@@ -96,6 +97,8 @@ def _syntax(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
     if "=" not in word:
         from benchhydra import commands
 
+        if word in known_keys(words):
+            return f"{word} is given no value", f"{word}=VALUE; benchhydra options {word} says what it takes"
         near = difflib.get_close_matches(word, commands.names(), n=1, cutoff=0.5)
         return (
             f"{word}: neither KEY=VALUE nor a subcommand",
@@ -112,6 +115,10 @@ def _syntax_of(word: str) -> tuple[str, str]:
 def _unreadable(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
     word = next((word for word in words if word.partition("=")[2].startswith(found[1])), found[1])
     return _syntax_of(word)
+
+
+def _several(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    return f"{found[1]}: several values are a sweep", "add -m to measure each of them"
 
 
 def _not_added(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
@@ -141,6 +148,7 @@ _KNOWN = (
     (r"missing mandatory value: (\w+)", _missing),
     (r"(?:Error parsing override|mismatched input .* override) '([^\n]*?)'\n", _syntax),
     (r"^no viable alternative at input '([^']+)'", _unreadable),
+    (r"Ambiguous value for argument '([^']+)'", _several),
     (r"No match in the defaults list\. Did you mean to override '([^']+)'", _duplicate),
     (r"Could not append to config\. An item is already at '([^']+)'", _not_added),
     (r"looks like a config group override, but config group '([^']+)' does not exist", _no_group),

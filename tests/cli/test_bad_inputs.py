@@ -49,6 +49,12 @@ BAD: dict[str, tuple[tuple[str, ...], str, str]] = {
     "no-repeats": ((*FAKE, "-m", "repeats=0"), "repeats=0 must be at least 1", ""),
     "values-without-sweep": ((*FAKE, "qps=1,2"), "several values are a sweep", "add -m"),
     "values-with-dash": ((*FAKE, "--resolve", "qps=1,2"), "several values are a sweep", "add -m"),
+    "values-with-preset": (("experiment=minimal_serving", *FAKE, "qps=1,2"), "several values are a sweep", "add -m"),
+    "key-without-value": ((*FAKE, "sweep.plan"), "sweep.plan is given no value", "sweep.plan=VALUE"),
+    "hydra-key": ((*FAKE, "hydra.foo=1"), "no such key: hydra.foo", "benchhydra options"),
+    "group-twice": ((*FAKE, "+load=burst"), "load was given twice", ""),
+    "limit": ((*FAKE, "script.slo.ttft=5"), "script.slo.ttft: no such limit", "ttft_ms"),
+    "empty-model": ((*FAKE, "model.id="), "model.id is empty", ""),
     "bad-point-of-a-sweep": ((*FAKE, "-m", "qps=1,-2", "num_prompts=2"), "qps=-2 must be above 0", ""),
     "zip": ((*FAKE, "-m", "qps=1,2,3", "num_prompts=1,2", "sweep.zip=[[qps,num_prompts]]"), "different lengths", ""),
     "zip-of-nothing": ((*FAKE, "-m", "qps=1,2", "sweep.zip=[[qps,seed]]"), "'seed', which is not swept", "seed="),
@@ -105,6 +111,12 @@ def test_bad_input_is_one_line(name: str, program: Program, monkeypatch: pytest.
 def test_so_it_is_in_a_process_of_its_own(name: str, process: Program) -> None:
     words, error, hint = BAD[name]
     assert_one_line(process(*words), error, hint)
+
+
+def test_port_that_is_taken(process: Program) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert_one_line(process("ui", "--port", port), f"cannot listen on port {port}", "--port N")
 
 
 def test_interpreter_without_vllm(program: Program, tmp_path: Path) -> None:
