@@ -89,6 +89,8 @@ def test_our_own_sigkill_leaves_nothing(tmp_path: Path, stand_in: Make) -> None:
         assert len({os.getsid(p.pid) for p in processes}) == 2
         helper.send_signal(signal.SIGKILL)
     _, alive = psutil.wait_procs(processes, timeout=10)
+    for process in alive:
+        process.kill()
     assert alive == []
 
 
