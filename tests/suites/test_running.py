@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["model=custom", "model.id=m", "engine.ttft_ms=1", "engine.itl_ms=0.5", "tracking=none", "script.fail_on=never"]
 EXPERIMENT = """# @package _global_
 # {name}: for tests
