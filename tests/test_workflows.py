@@ -120,3 +120,17 @@ def test_what_runs() -> None:
     overrides = "model=llama2 'description=a b' x=$(echo,)"
     assert ran(OVERRIDES=overrides)[4:] == ["model=llama2", "description=a b", "x=$(echo,)"]
     assert ran(CONFIG_LIST="list.txt", OVERRIDES="a=1") == ["run-config", "list.txt", "-o", "out", "a=1"]
+
+
+def gated(archive: Path, code: int) -> int:
+    """The exit code of the step "Gate", where the gate itself ends with ``code``."""
+    [script] = [step["run"] for step in steps("benchmark.yml") if step.get("name") == "Gate"]
+    told = f"set -e; benchhydra() {{ return {code}; }}\n{script}"
+    known = {"PATH": "/usr/bin:/bin", "ARCHIVE": str(archive)}
+    return subprocess.run(["bash", "-c", told], env=known, check=False, timeout=10).returncode
+
+
+def test_a_gate_without_a_past_is_open(tmp_path: Path) -> None:
+    assert gated(tmp_path, 1) == 0
+    (tmp_path / "result.json").touch()
+    assert {code: gated(tmp_path, code) for code in (0, 1, 3, 4, 5)} == {0: 0, 1: 1, 3: 3, 4: 0, 5: 5}
