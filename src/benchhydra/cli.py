@@ -14,14 +14,10 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
-from benchhydra import _cli_arguments, commands
+from benchhydra import _cli_arguments, commands, interruption
 from benchhydra.errors import BenchhydraError
 
 HELP = ("-h", "--help")
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: unwinds like Ctrl-C, so that servers are stopped and results kept."""
 
 
 def main() -> NoReturn:
@@ -35,7 +31,7 @@ def run(words: Sequence[str]) -> int:
     work: Callable[[Sequence[str]], int] = _subcommand if words and words[0] in commands.names() else _hydra
     try:
         return work(words)
-    except Terminated:
+    except interruption.Terminated:
         return _said("terminated; what was measured is kept", 143)
     except KeyboardInterrupt:
         return _said("interrupted; what was measured is kept", 130)
@@ -115,7 +111,8 @@ def _handle_signals() -> None:
 def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
     """The first signal unwinds; a second one ends the process at once."""
     signal.signal(number, signal.SIG_DFL)
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    interruption.note(number)
+    raise interruption.exception()
 
 
 def _said(text: str, code: int) -> int:

@@ -23,6 +23,7 @@ Float32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 NEVER = -1
+_BLOCK_ROWS = 2048
 
 
 class Status(IntEnum):
@@ -90,7 +91,9 @@ class Records:
         return np.asarray(self.status <= Status.SHORT)
 
     def where(self, mask: Mask) -> Records:
-        """The rows of a mask of shape (n,), with their gaps."""
+        """The rows of a mask of shape (n,), with their gaps; these very rows where it is all of them."""
+        if mask.all():
+            return self
         counts = np.diff(self.gap_offsets)
         columns = {name: getattr(self, name)[mask] for name in TIMES + COUNTS}
         offsets = np.concatenate(([0], np.cumsum(counts[mask]))).astype(np.int64)
@@ -148,7 +151,8 @@ class Records:
         columns["gaps_ns"] = pa.ListArray.from_arrays(arrow(self.gap_offsets.astype(np.int32)), arrow(self.gaps_ns))
         columns["error"] = self._error_texts()
         temporary = path.with_suffix(".tmp")
-        pq.write_table(pa.table(columns), temporary)
+        # times and gaps hardly repeat: a dictionary of them would cost memory alone
+        pq.write_table(pa.table(columns), temporary, row_group_size=_BLOCK_ROWS, use_dictionary=["status", "error"])
         temporary.replace(path)
 
     def _error_texts(self) -> Any:
@@ -198,7 +202,7 @@ class Records:
         gaps = np.concatenate([part.gaps_ns for part in parts])
         return cls(
             **{name: column[order] for name, column in columns.items()},
-            gaps_ns=gaps[_ranges(starts[order], counts[order])],
+            gaps_ns=_gathered(gaps, starts[order], counts[order]),
             gap_offsets=np.concatenate(([0], np.cumsum(counts[order]))).astype(np.int64),
             errors=errors,
         )
@@ -219,6 +223,13 @@ def arrow(values: npt.NDArray[Any]) -> Any:
 def _renumber(part: Records, index: dict[str, int]) -> Int32:
     table = np.array([index[text] for text in part.errors] + [NEVER], dtype=np.int32)
     return np.asarray(table[part.error])
+
+
+def _gathered(gaps_ns: Float32, starts: Int64, counts: Int64) -> Float32:
+    """The gaps of rows, one row after another: by blocks of rows, because indices need twice the memory of gaps."""
+    blocks = [slice(at, at + _BLOCK_ROWS) for at in range(0, len(starts), _BLOCK_ROWS)]
+    parts = [gaps_ns[_ranges(starts[block], counts[block])] for block in blocks]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
 def _ranges(starts: Int64, counts: Int64) -> Int64:
@@ -259,7 +270,7 @@ class Recorder:
         gaps = np.array(self.gaps_ns, dtype=np.float32)
         return Records(
             **{name: column[order] for name, column in columns.items()},
-            gaps_ns=gaps[_ranges(starts, counts)],
+            gaps_ns=_gathered(gaps, starts, counts),
             gap_offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
             errors=tuple(self._errors),
         )

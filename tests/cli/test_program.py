@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchhydra import _cli_help, cli, commands, registry
+from benchhydra import _cli_help, commands, registry
 from benchhydra.errors import ConfigError
 
 Program = Callable[..., Any]
@@ -75,7 +75,7 @@ def test_subcommand_is_called_with_its_arguments(program: Program, command: Any)
     [
         (ConfigError("wrong", hint="right"), 1, "error: wrong\n  hint: right\n"),
         (KeyboardInterrupt(), 130, "interrupted; what was measured is kept\n"),
-        (cli.Terminated(), 143, "terminated; what was measured is kept\n"),
+        (interruption.Terminated(), 143, "terminated; what was measured is kept\n"),
     ],
 )
 def test_exit_codes(error: BaseException, code: int, text: str, program: Program, command: Any) -> None:

@@ -20,7 +20,7 @@ from benchhydra.target import Target
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
-ROUNDS = 4
+ROUNDS = 3
 RATE = 4
 COUNT = 40
 OUTPUT_TOKENS = 24

@@ -12,6 +12,7 @@ from time import monotonic_ns
 
 import uvloop
 
+from benchhydra import interruption
 from benchhydra.loadgen.sender import Report, Sender, Sent, Share
 
 #: Time from being ready to the first scheduled moment.
@@ -43,14 +44,15 @@ def signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterat
     names = (signal.SIGINT, signal.SIGTERM)
     before = {name: signal.getsignal(name) for name in names}
 
-    def first() -> None:
+    def first(number: int) -> None:
+        interruption.note(number)
         for name in names:
             loop.remove_signal_handler(name)
             signal.signal(name, signal.default_int_handler)
         stop()
 
     for name in names:
-        loop.add_signal_handler(name, first)
+        loop.add_signal_handler(name, first, name)
     try:
         yield
     finally:

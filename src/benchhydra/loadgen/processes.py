@@ -16,6 +16,7 @@ from typing import IO
 
 import msgspec
 
+from benchhydra import interruption
 from benchhydra.loadgen.child import frame
 from benchhydra.loadgen.sender import Count, Sent, Share
 from benchhydra.loadgen.wire import pack_share, unpack_sent
@@ -150,6 +151,7 @@ def _stopping(children: list[_Child]) -> Iterator[None]:
     names = (signal.SIGINT, signal.SIGTERM)
 
     def first(number: int, at: FrameType | None) -> None:
+        interruption.note(number)
         for name in names:
             signal.signal(name, signal.default_int_handler)
         for child in children:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from benchhydra import interruption
 from benchhydra.config import BenchConfig
 from benchhydra.errors import BenchhydraError, ConfigError, RunInvalid
 from benchhydra.progress import Progress
@@ -144,7 +145,7 @@ class GroupRun:
                 progress=self.progress,
             )
             if result.status == "interrupted":
-                raise KeyboardInterrupt
+                raise interruption.exception()
             self.check(result, config)
             return self._of_right_version(of_result(point, result))
         except RunInvalid as error:

@@ -112,7 +112,7 @@ class Session:
             journal.unlink()
         with read_write(self.master.hydra), open_dict(self.master.hydra):
             self.master.hydra.sweep.dir = str(directory)
-            self.master.hydra.overrides.hydra.append(f"hydra.sweep.dir='{directory}'")
+            self.master.hydra.overrides.hydra.append("hydra.sweep.dir='{}'".format(str(directory).replace("'", "\\'")))
         sweep_id, server_starts, wall_s = before or (uuid.uuid4().hex, 0, 0.0)
         command = shlex.join(["benchhydra", *sys.argv[1:]])
         record = Record(directory=directory, sweep_id=sweep_id, command=command, points=points)

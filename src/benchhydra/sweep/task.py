@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from benchhydra import config as schema
-from benchhydra import registry
+from benchhydra import interruption, registry
 from benchhydra.errors import ConfigError
 from benchhydra.progress import Progress, make_progress
 from benchhydra.result import Result
@@ -75,7 +75,7 @@ def _single(composed: DictConfig) -> None:
         finally:
             pool.close()
     if result.status == "interrupted":
-        raise KeyboardInterrupt
+        raise interruption.exception()
     _show(result, directory)
     check(result, config)
 
