@@ -28,6 +28,9 @@ class Owner(Protocol):
     def gone(self, connection: Connection) -> None:
         """An idle connection was closed."""
 
+    def mistaken(self, bug: BaseException) -> None:
+        """This program made a mistake: nothing goes on."""
+
 
 class Connection(asyncio.Protocol):
     """A keep-alive connection that carries one request at a time: ``row`` of it, or -1."""
@@ -86,6 +89,12 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now_ns = monotonic_ns()
+        try:
+            self._received(data, now_ns)
+        except BaseException as bug:  # noqa: BLE001 - a loop whose protocol has raised may never close: it is told otherwise
+            self._owner.mistaken(bug)
+
+    def _received(self, data: bytes, now_ns: int) -> None:
         if self.row < 0:
             self.close()  # nobody asked
             return
@@ -105,6 +114,12 @@ class Connection(asyncio.Protocol):
             self._finish(now_ns)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        try:
+            self._lost(exc)
+        except BaseException as bug:  # noqa: BLE001 - as in data_received
+            self._owner.mistaken(bug)
+
+    def _lost(self, exc: Exception | None) -> None:
         self.open = False
         if self.row < 0:
             self._owner.gone(self)

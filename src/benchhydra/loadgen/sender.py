@@ -274,7 +274,12 @@ class Sender:
         bug = context.get("exception")
         if isinstance(bug, OSError) and "transport" in context:
             return  # the network's; connection_lost says the same
-        self._bug = self._bug or bug or RuntimeError(context["message"])
+        self.mistaken(bug or RuntimeError(context["message"]))
+
+    def mistaken(self, bug: BaseException) -> None:
+        """End the run with what went wrong in this program."""
+        self._bug = self._bug or bug
+        self._due = self._next = len(self._due_ns)
         self._ended.set()
 
     # Now and then.
