@@ -26,6 +26,7 @@ RESERVE = 64
 #: Connections opened before the window at most.
 MAX_AHEAD = 1024
 _REPORT_NS = 250_000_000
+_SETTLING_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +117,7 @@ class Sender:
                 await self._ended.wait()
         cpu_share = self._pulse.stop()
         self._timer.close()
+        await _settled()
         self._pool.close()
         if self._bug is not None:
             for connection in self._active:
@@ -301,6 +303,14 @@ class Sender:
             connection.give_up(Status.TIMEOUT, text)
         late = tuple(row for row in self._dialing if self._dial_ns[row] < oldest_ns)
         self._abandon(late, Status.TIMEOUT, f"no connection within {self._share.timeout_s:g} s")
+
+
+async def _settled() -> None:
+    """Wait for connections that are being made: uvloop may never close a loop where one of them was cancelled."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        await asyncio.wait(others, timeout=_SETTLING_S)
+        await asyncio.sleep(0)
 
 
 @contextmanager
