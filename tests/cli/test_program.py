@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchhydra import _cli_help, commands, registry
+from benchhydra import _cli_help, commands, interruption, registry
 from benchhydra.errors import ConfigError
 
 Program = Callable[..., Any]
