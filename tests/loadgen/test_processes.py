@@ -1,0 +1,90 @@
+"""How many client processes there are, and what remains where one of them dies."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import numpy as np
+import psutil
+import pytest
+
+from benchhydra.client import Endpoint, Requests
+from benchhydra.client.encode import encode
+from benchhydra.errors import EngineError
+from benchhydra.loadgen import Plan, drive
+from benchhydra.loadgen.driver import processes_for
+from benchhydra.progress import Progress
+
+ASKED = threading.Event()
+
+
+async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while await reader.read(1 << 16):
+            ASKED.set()
+    writer.close()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    ready, loops, ends = threading.Event(), [], []
+    ports: list[int] = []
+
+    async def serve() -> None:
+        async with await asyncio.start_server(silence, "127.0.0.1", 0) as server:
+            ports.append(server.sockets[0].getsockname()[1])
+            loops.append(asyncio.get_running_loop())
+            ends.append(asyncio.Event())
+            ready.set()
+            await ends[0].wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert ready.wait(10)
+    yield ports[0]
+    loops[0].call_soon_threadsafe(ends[0].set)
+    thread.join(10)
+
+
+def plan(port: int, count: int, seconds: float, *, tokens: int = 64, processes: str = "auto") -> Plan:
+    endpoint, requests = Endpoint(base_url=f"http://127.0.0.1:{port}", model="m"), Requests()
+    for _ in range(count):
+        requests.add(encode(endpoint, "hi", None, tokens, {}), 1, tokens)
+    return Plan(
+        endpoint=endpoint,
+        requests=requests,
+        offsets_s=np.linspace(0, seconds, count),
+        timeout_s=1.0,
+        processes=processes,
+    )
+
+
+@pytest.mark.parametrize(("rate", "cores", "expected"), [(100, 8, 1), (1600, 8, 2), (1600, 2, 1), (5000, 4, 3)])
+def test_auto_counts_chunks_and_cores(monkeypatch: pytest.MonkeyPatch, rate: int, cores: int, expected: int) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    assert processes_for(plan(1, rate, 1.0)) == expected
+
+
+@pytest.mark.parametrize("dying", [1, 2])
+def test_a_process_that_dies_is_told(silent_port: int, dying: int) -> None:
+    def kill() -> None:
+        if ASKED.wait(20):
+            mine = [c for c in psutil.Process().children() if "benchhydra.loadgen.child" in c.cmdline()]
+            for child in mine[:dying]:
+                child.kill()
+
+    ASKED.clear()
+    killer = threading.Thread(target=kill)
+    killer.start()
+    if dying == 2:
+        with pytest.raises(EngineError, match="exit code -9"):
+            drive(plan(silent_port, 8, 0.1, processes="2"), Progress())
+    else:
+        driven = drive(plan(silent_port, 8, 0.1, processes="2"), Progress())
+        assert len(driven.lost_processes) == 1
+        assert "exit code -9" in driven.lost_processes[0]
+        assert driven.records.failures() == {"timeout": 4}
+    killer.join()
