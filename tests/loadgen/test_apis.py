@@ -1,0 +1,106 @@
+"""Completions and chat, streamed and whole, plain and over TLS, through the driver."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchhydra.client import Endpoint, Requests
+from benchhydra.client.encode import encode
+from benchhydra.loadgen import Driven, Plan, drive
+from benchhydra.progress import Progress
+
+COUNT = 20
+USAGE = {"prompt_tokens": 1, "completion_tokens": 3}
+
+
+def body_of(path: bytes, stream: bool) -> bytes:
+    part = "delta" if stream else "message"
+    choices = [{part: {"content": "x"}}] if b"chat" in path else [{"text": "x"}]
+    if not stream:
+        return json.dumps({"choices": choices, "usage": USAGE}).encode()
+    events = [{"choices": choices}] * 3 + [{"choices": [], "usage": USAGE}]
+    return b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events) + b"data: [DONE]\n\n"
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            asked = json.loads(await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0])))
+            body = body_of(head.split()[1], asked["stream"])
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+            await writer.drain()
+    writer.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", str(path), "-out", f"{path}.crt", "-days", "1", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
+    return path
+
+
+@pytest.fixture(scope="module", params=["http", "https"])
+def base_url(request: pytest.FixtureRequest, certificate: Path) -> Iterator[str]:
+    context = None
+    if request.param == "https":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+    ready, loops, ends = threading.Event(), [], []
+    ports: list[int] = []
+
+    async def serve() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
+            ports.append(server.sockets[0].getsockname()[1])
+            loops.append(asyncio.get_running_loop())
+            ends.append(asyncio.Event())
+            ready.set()
+            await ends[0].wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert ready.wait(10)
+    yield f"{request.param}://127.0.0.1:{ports[0]}"
+    loops[0].call_soon_threadsafe(ends[0].set)
+    thread.join(10)
+
+
+def send(base_url: str, api: str, stream: bool, ca_file: str | None) -> Driven:
+    endpoint = Endpoint(base_url=base_url, api=api, model="m", stream=stream, ca_file=ca_file)
+    requests = Requests()
+    for _ in range(COUNT):
+        requests.add(encode(endpoint, "hi", None, 3, {}), 1, 3)
+    offsets = np.arange(COUNT) * 0.002
+    return drive(Plan(endpoint=endpoint, requests=requests, offsets_s=offsets, timeout_s=5, processes="1"), Progress())
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_all_is_measured(base_url: str, certificate: Path, api: str, stream: bool) -> None:
+    rows = send(base_url, api, stream, f"{certificate}.crt").records
+    assert rows.failures() == {}
+    assert len(rows) == COUNT
+    assert (rows.output_tokens == 3).all()
+    assert (rows.first_ns >= 0).all() == stream
+    assert (np.diff(rows.gap_offsets) == (2 if stream else 0)).all()
+    assert (rows.done_ns > rows.sent_ns).all()
+
+
+def test_an_unknown_certificate_is_refused(base_url: str) -> None:
+    if base_url.startswith("https"):
+        rows = send(base_url, "chat", True, None).records
+        assert rows.failures() == {"refused": COUNT}
+        assert "CERTIFICATE_VERIFY_FAILED" in rows.errors[0]
