@@ -83,7 +83,7 @@ def send(base_url: str, api: str, stream: bool, ca_file: str | None) -> Driven:
     requests = Requests()
     for _ in range(COUNT):
         requests.add(encode(endpoint, "hi", None, 3, {}), 1, 3)
-    offsets = np.arange(COUNT) * 0.002
+    offsets = np.linspace(0, 0.04, COUNT)
     return drive(Plan(endpoint=endpoint, requests=requests, offsets_s=offsets, timeout_s=5, processes="1"), Progress())
 
 

@@ -14,7 +14,8 @@ import sys
 import msgspec
 import uvloop
 
-from benchhydra.loadgen.sender import Count, Sender
+from benchhydra.loadgen.sender import Sender
+from benchhydra.loadgen.share import Count
 from benchhydra.loadgen.wire import pack_sent, unpack_share
 
 

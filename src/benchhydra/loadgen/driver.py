@@ -11,7 +11,7 @@ from time import monotonic_ns
 from benchhydra.loadgen import Driven, Plan
 from benchhydra.loadgen.local import send_here
 from benchhydra.loadgen.pulse import p99_ms
-from benchhydra.loadgen.sender import Count, Sent, Share
+from benchhydra.loadgen.share import Count, Sent, Share
 from benchhydra.progress import Progress
 from benchhydra.records import Records
 

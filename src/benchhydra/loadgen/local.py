@@ -13,7 +13,8 @@ from time import monotonic_ns
 import uvloop
 
 from benchhydra import interruption
-from benchhydra.loadgen.sender import Report, Sender, Sent, Share
+from benchhydra.loadgen.sender import Sender
+from benchhydra.loadgen.share import Report, Sent, Share
 
 #: Time from being ready to the first scheduled moment.
 LEAD_NS = 5_000_000

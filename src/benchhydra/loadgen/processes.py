@@ -18,7 +18,7 @@ import msgspec
 
 from benchhydra import interruption
 from benchhydra.loadgen.child import frame
-from benchhydra.loadgen.sender import Count, Sent, Share
+from benchhydra.loadgen.share import Count, Sent, Share
 from benchhydra.loadgen.wire import pack_share, unpack_sent
 
 _LEAD_NS = 20_000_000

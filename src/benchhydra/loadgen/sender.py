@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from benchhydra.client import Endpoint, Requests
 from benchhydra.client.pool import Pool
 from benchhydra.client.protocol import Connection, describe
 from benchhydra.loadgen.clock import Timer
 from benchhydra.loadgen.pulse import Pulse
-from benchhydra.records import Phase, Recorder, Records, Status
+from benchhydra.loadgen.share import Count, Report, Sent, Share
+from benchhydra.records import Phase, Recorder, Status
 
 #: Idle connections kept ready in an open loop, where nobody knows how many requests will be under way.
 RESERVE = 64
@@ -27,45 +25,6 @@ RESERVE = 64
 MAX_AHEAD = 1024
 _REPORT_NS = 250_000_000
 _SETTLING_S = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """What one process sends."""
-
-    endpoint: Endpoint
-    requests: Requests
-    offsets_s: npt.NDArray[np.float64]
-    max_in_flight: int | None
-    closed_loop: bool
-    timeout_s: float
-    ignore_eos: bool
-    keep_text: bool
-
-
-@dataclass(kw_only=True)
-class Count:
-    """How far a share is."""
-
-    done: int = 0
-    failed: int = 0
-    ttft_sum_ns: int = 0  # since the last report
-    ttft_count: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sent:
-    """What came of a share."""
-
-    records: Records
-    interrupted: bool
-    cpu_share: float | None
-    stalls_ns: array[float]
-    lags_ns: array[float]
-    texts: tuple[str, ...] = field(default=())  # by request of the share, with keep_text
-
-
-Report = Callable[[Count], None]
 
 
 class Sender:

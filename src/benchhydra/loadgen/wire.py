@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from benchhydra.client import Endpoint, Requests
-from benchhydra.loadgen.sender import Sent, Share
+from benchhydra.loadgen.share import Sent, Share
 from benchhydra.records import COUNTS, TIMES, Records
 
 _COLUMNS: dict[str, Any] = dict.fromkeys((*TIMES, "gap_offsets"), np.int64) | dict.fromkeys(COUNTS, np.int32)
