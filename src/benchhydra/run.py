@@ -133,6 +133,8 @@ def _conclude(config: BenchConfig, result: Result, measured: Measured, out_dir: 
     result.metadata |= measured.metadata
     result.failures = rows.failures()
     result.metrics = {m.key: m for m in summarize(measured.records, result.script, measured.context)}
+    if "duration_s" in result.metrics:
+        result.metadata["duration"] = result.metrics["duration_s"].value  # the seed's name of it
     result.verdict, result.reasons = judge(measured.records, measured.facts, config.validity)
     result.warnings += measured.facts.notes
     result.status = "interrupted" if measured.facts.interrupted else "ok"

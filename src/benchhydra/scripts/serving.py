@@ -190,7 +190,6 @@ def _metadata(point: Point, records: Records, planned: int) -> dict[str, Any]:
         "request_rate": point.load.qps if point.load.open_loop else "inf",
     }
     if len(done):
-        found["duration"] = float(rows.done_ns.max() - rows.sent_ns[rows.sent_ns >= 0].min()) / 1e9
         if (done.prompt_tokens >= 0).all():
             found["total_input"] = int(done.prompt_tokens.sum())
         if (done.output_tokens >= 0).all():
