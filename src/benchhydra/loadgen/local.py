@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -27,8 +26,6 @@ def send_here(share: Share, report: Report) -> Sent:
         sender = Sender(share, report)
         with signals(asyncio.get_running_loop(), sender.stop):
             await sender.open()
-            gc.collect()  # now, for it takes tens of milliseconds in a process that has composed configs
-            gc.freeze()
             return await sender.send(monotonic_ns() + LEAD_NS)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

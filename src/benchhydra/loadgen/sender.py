@@ -58,9 +58,10 @@ class Sender:
         self._pulse = Pulse(self._loop, self._beat)
 
     async def open(self) -> None:
-        """Open connections before the window."""
+        """What takes time and can be done before the window: connections, and collecting garbage (tens of ms)."""
         ahead = self._limit if self._share.closed_loop else min(self._limit, RESERVE)
         await self._pool.open(min(ahead, len(self._due_ns), MAX_AHEAD))
+        gc.collect()
 
     async def send(self, start_ns: int) -> Sent:
         """Send everything, the first at ``start_ns`` plus its offset, and wait for the last answer.
@@ -274,9 +275,8 @@ async def _settled() -> None:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """The garbage collector stays out of the window."""
+    """The garbage collector stays out of the window. What is there now is not looked at again until its end."""
     enabled = gc.isenabled()
-    gc.collect()
     gc.freeze()
     gc.disable()
     try:
