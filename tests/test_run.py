@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from benchhydra import config, registry
 from benchhydra.config import BenchConfig
-from benchhydra.errors import BenchhydraError, EngineError, RunInvalid
+from benchhydra.errors import ConfigError, EngineError, RunInvalid
 from benchhydra.records import Records
 from benchhydra.result import Result
 from benchhydra.run import check, run_point, spec_of
@@ -117,6 +117,22 @@ def test_an_interruption_is_a_result_too(tmp_path: Path, pool: Pool, monkeypatch
     assert Result.read(tmp_path / "point").status == "interrupted"
 
 
-def test_a_secret_is_refused_before_anything_is_written() -> None:
-    with pytest.raises(BenchhydraError, match="holds a secret"):
-        spec_of(composed("++engine.env.HF_TOKEN=abc"))
+@pytest.mark.parametrize("engine", ["fake", "vllm"])
+@pytest.mark.parametrize("key", ["env.HF_TOKEN", "env.VLLM_API_KEY", "env.DB_PASSWORD", "args.api_key"])
+def test_a_secret_is_refused_before_anything_is_written(engine: str, key: str) -> None:
+    made = composed()
+    made.engine = registry.options("engine")[engine]()
+    kind, _, name = key.partition(".")
+    getattr(made.engine, kind)[name] = "hunter2"
+    with pytest.raises(ConfigError, match=f"engine.{key} holds a secret") as refused:
+        spec_of(made)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_an_engine_whose_caches_stay_full_after_the_warm_up_is_suspected(
+    tmp_path: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = composed("script=throughput")
+    monkeypatch.setattr("benchhydra.servers.pool._ServerLease.reset", lambda lease: False)
+    result = run(made, tmp_path / "point", pool)
+    assert "cache_reset" in {reason.check for reason in result.reasons}

@@ -30,6 +30,8 @@ from benchhydra.target import Target
 from benchhydra.validity import Facts
 from benchhydra.validity.answers import few_samples
 
+LEAST_WARMUPS = 8
+
 
 @option("script", "serving")
 class Serving(Script):
@@ -40,13 +42,17 @@ class Serving(Script):
     ignore_eos: bool = knob(True, "make the server generate exactly the asked number of tokens")
     temperature: float = knob(0.0, "sampling temperature")
     request_timeout_s: float = knob(600.0, "a request that takes longer has failed", unit="s")
-    warmup_requests: int = knob(8, "requests with other prompts before the load, at its concurrency", unit="requests")
+    warmup_requests: int | None = knob(
+        None,
+        "requests with other prompts before the load, at once; null: load.max_in_flight, at least 8",
+        unit="requests",
+    )
     slo: dict[str, float] = knob({}, "limits of goodput: script.slo.ttft_ms, .tpot_ms, .e2el_ms", unit="ms")
     body: dict[str, Any] = knob({}, "further fields of each request's JSON body")
 
     def check(self, point: Point) -> None:
         count = point.load.count(point.num_prompts)
-        if self.warmup_requests < 0:
+        if self.warmup_requests is not None and self.warmup_requests < 0:
             raise ConfigError(f"script.warmup_requests={self.warmup_requests} is negative", hint="0 for none")
         if point.load.warmup_s + point.load.cooldown_s and point.load.open_loop and count < 2:
             raise ConfigError("load.warmup_s and cooldown_s leave nothing to measure", hint="a larger num_prompts")
@@ -62,8 +68,7 @@ class Serving(Script):
             raise EngineError("script=serving needs a server")
         endpoint = self._endpoint(point, lease)
         plan, prompts = self._plan(point, endpoint)
-        if self.warmup_requests:
-            self._warm_up(point, plan)
+        self._warm_up(point, plan)
         before = _counters(endpoint)
         watch = Watch(lease)
         driven = drive(plan, point.progress)
@@ -134,12 +139,15 @@ class Serving(Script):
         requests.add(request, prompt.prompt_tokens, prompt.output_tokens)
 
     def _warm_up(self, point: Point, plan: Plan) -> None:
-        """Other prompts, at the load's concurrency (Little's law is unknown yet: as many as there are, at once)."""
-        point.progress.status(f"warming up with {self.warmup_requests} requests")
+        """Other prompts, at the load's concurrency: its limit, or, where the rate decides and none is known, 8."""
+        count = self._warmups(plan)
+        if not count:
+            return
+        point.progress.status(f"warming up with {count} requests")
         requests = Requests()
         tokenizer, draw = load_tokenizer(point.target), point.rng("warmup")
         lengths = plan.requests.prompt_tokens, plan.requests.output_tokens
-        for prompt in others(self.warmup_requests, *lengths, tokenizer, draw):
+        for prompt in others(count, *lengths, tokenizer, draw):
             self._add(requests, plan.endpoint, prompt)
         at_once = np.zeros(len(requests))
         driven = drive(replace(plan, requests=requests, offsets_s=at_once, keep_text=False, processes="1"), Progress())
@@ -147,6 +155,11 @@ class Serving(Script):
         if failed.all():
             text = driven.records.errors[0] if driven.records.errors else "no answer"
             raise EngineError(f"all {len(requests)} warm-up requests failed: {text}", hint="see server.log")
+
+    def _warmups(self, plan: Plan) -> int:
+        if self.warmup_requests is not None:
+            return self.warmup_requests
+        return max(LEAST_WARMUPS, min(plan.max_in_flight or 0, len(plan.requests)))
 
     def _facts(
         self,

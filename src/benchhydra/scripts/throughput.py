@@ -42,11 +42,12 @@ class Throughput(Script):
         count = DEFAULT_PROMPTS if point.num_prompts is None else point.num_prompts
         tokenizer = load_tokenizer(point.target)
         prompts = list(point.dataset.sample(count, tokenizer, point.rng("prompts"), point.target.max_model_len))
+        emptied = lease.cache_reset
         if self.warmup_requests:
             point.progress.status(f"warming up with {self.warmup_requests} prompts")
             lengths = [p.prompt_tokens for p in prompts], [p.output_tokens for p in prompts]
             self._generate(lease, others(self.warmup_requests, *lengths, tokenizer, point.rng("warmup")))
-            lease.reset()
+            emptied = lease.reset()
         point.progress.status(f"generating for {count} prompts")
         watch = Watch(lease)
         answer = self._generate(lease, prompts)
@@ -59,7 +60,7 @@ class Throughput(Script):
             facts=Facts(
                 script="throughput",
                 ignore_eos=self.ignore_eos,
-                cache_reset=lease.cache_reset,
+                cache_reset=emptied,
                 server_restarted=lease.restarted,
                 **watch.facts(client_processes=0),
             ),
