@@ -12,7 +12,7 @@ from benchhydra.errors import ResultError
 from benchhydra.result import Result
 
 SWEEP_FILE = "sweep.json"
-#: Metrics shown in a table, by script; the summary.csv has all of them.
+#: Metrics shown in tables and in MLflow's columns, by script; the summary.csv has all of them.
 KEY_METRICS = {
     "serving": (
         "request_throughput",

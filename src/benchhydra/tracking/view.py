@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from benchhydra.render.points import KEY_METRICS
 from benchhydra.result import Result
 
 if TYPE_CHECKING:
@@ -29,22 +30,11 @@ SCATTERS = {
         ("achieved_rps", "mean_e2el_ms"),
     ),
 }
-COLUMNS = {
-    "serving": (
-        "request_throughput",
-        "output_throughput",
-        "mean_ttft_ms",
-        "p99_ttft_ms",
-        "mean_tpot_ms",
-        "p99_e2el_ms",
-    ),
-    "throughput": ("request_throughput", "output_throughput", "total_token_throughput"),
-}
 
 
 def preset(scripts: tuple[str, ...], search_filter: str) -> dict[str, Any]:
     """The view's state: columns, charts, filter and order."""
-    metrics = dict.fromkeys(name for script in scripts for name in COLUMNS.get(script, ()))
+    metrics = dict.fromkeys(name for script in scripts for name in KEY_METRICS.get(script, ()))
     columns = ["tags.`verdict`", "tags.`model`", "params.`qps`", "attributes.`Dataset`"]
     sections = [_section(script, script.capitalize(), shown=True) for script in scripts]
     return {
