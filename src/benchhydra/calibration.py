@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchhydra import interruption
 from benchhydra.errors import EngineError
 from benchhydra.fetch import fetch
 from benchhydra.loadgen import Driven, Plan
@@ -114,6 +115,8 @@ def _drive(base_url: str, rate_rps: float, seconds: float) -> Step:
 
     plan = _plan(base_url, rate_rps, max(20, int(rate_rps * seconds)))
     driven = drive(plan, Progress())
+    if driven.interrupted:
+        raise interruption.exception()
     try:
         truth = fetch(f"{base_url}/truth", timeout_s=30.0).body.decode()
     except OSError as error:
@@ -136,7 +139,7 @@ def _step(rate_rps: float, driven: Driven, truth: str) -> Step:
     rows = driven.records
     known = np.array([line.split() for line in truth.splitlines()], dtype=np.int64).reshape(-1, 3)
     numbers, received_ns, first_ns = known.T
-    if driven.interrupted or driven.lost_processes or not rows.completed.all() or len(numbers) != len(rows):
+    if driven.lost_processes or not rows.completed.all() or len(numbers) != len(rows):
         failed = max(1, int((~rows.completed).sum()))
         return _failed(rate_rps, len(rows), failed)
     errors_ms = ((rows.first_ns - rows.sent_ns)[numbers] - (first_ns - received_ns)) / 1e6

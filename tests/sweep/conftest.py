@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +35,28 @@ class Sweeps:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.log = directory.with_suffix(".log")
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "benchhydra", "-m", *QUICK, *words]
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 self.command(f"hydra.sweep.dir={self.directory}", *words),
                 stdout=log,
                 stderr=log,
                 cwd=self.directory.parent,
                 env={**os.environ, "NO_COLOR": "1"},
             )
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a failed test left running: it must not fail another test."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
 
     def run(self, *words: str, timeout: float = 200) -> int:
         return self.start(*words).wait(timeout=timeout)
@@ -62,8 +71,10 @@ class Sweeps:
 
 
 @pytest.fixture
-def sweeps(tmp_path: Path) -> Sweeps:
-    return Sweeps(tmp_path / "sweep")
+def sweeps(tmp_path: Path) -> Iterator[Sweeps]:
+    started = Sweeps(tmp_path / "sweep")
+    yield started
+    started.close()
 
 
 @pytest.fixture

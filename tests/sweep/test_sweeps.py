@@ -146,3 +146,17 @@ def test_interrupted_it_keeps_what_was_measured(
     assert not no_survivors(sweeps.directory)
     assert "go on with: " in sweeps.log.read_text()
     assert sum(result["status"] == "ok" for result in sweeps.results().values()) >= 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_during_the_warm_up_ends_the_run(
+    sweeps: Sweeps, no_survivors: Callable[[Path], list[str]], number: signal.Signals, code: int
+) -> None:
+    """The load generator takes the signal there too: it must not be lost, and the load sent all the same."""
+    process = sweeps.start("engine.ttft_ms=4000", "qps=1", "num_prompts=100")
+    wait_for(lambda: sweeps.log.exists() and "server ready" in sweeps.log.read_text(), 30, "the server")
+    time.sleep(1)  # the warm-up waits 4 s for its first token
+    process.send_signal(number)
+    assert process.wait(timeout=15) == code
+    assert not no_survivors(sweeps.directory)
+    assert [result["status"] for result in sweeps.results().values()] == ["interrupted"]

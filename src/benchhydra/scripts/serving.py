@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchhydra import calibration, environment, steady
+from benchhydra import calibration, environment, interruption, steady
 from benchhydra.client import APIS, Endpoint, Requests
 from benchhydra.client.encode import encode
 from benchhydra.datasets import Prompt
@@ -151,6 +151,8 @@ class Serving(Script):
             self._add(requests, plan.endpoint, prompt)
         at_once = np.zeros(len(requests))
         driven = drive(replace(plan, requests=requests, offsets_s=at_once, keep_text=False, processes="1"), Progress())
+        if driven.interrupted:
+            raise interruption.exception()  # the driver has taken the signal; nothing is measured yet
         failed = ~driven.records.completed
         if failed.all():
             text = driven.records.errors[0] if driven.records.errors else "no answer"
