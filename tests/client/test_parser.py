@@ -106,6 +106,52 @@ def test_any_split_gives_the_same(data: st.DataObject, name: str, keep_text: boo
     assert facts(fed(*parts, keep_text=keep_text)) == facts(fed(raw, keep_text=keep_text))
 
 
+class Counting(Answer):
+    """Counts the bodies that httptools hands over."""
+
+    bodies = 0
+
+    def on_body(self, body: bytes) -> None:
+        self.bodies += 1
+        super().on_body(body)
+
+
+@pytest.mark.parametrize("together", [1, 3, 64])
+def test_whole_chunks_of_text_are_counted_without_httptools(together: int) -> None:
+    events = [b"%x\r\n%b\r\n" % (len(one), one) for one in (stream(chunk(" x" * (n % 7 + 1))) for n in range(64))]
+    answer = Counting()
+    answer.feed(HEAD + events[0])
+    packets = [b"".join(events[at : at + together]) for at in range(1, 64, together)]
+    assert [answer.feed(packet) for packet in packets] == [packet.count(b"data:") for packet in packets]
+    assert answer.bodies == 1
+    answer.feed(events[1] + chunked(stream(usage(5, 65)), stream(D)).removeprefix(HEAD))
+    assert (answer.complete, answer.chunks, answer.output_tokens) == (True, 65, 65)
+    assert answer.bodies == 3
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_chunk_counts_the_same_in_one_packet_and_byte_by_byte(data: st.DataObject) -> None:
+    """Line ends anywhere, and anything in what the fast path looks at: sizes, beginnings and ends of events."""
+    texts = data.draw(st.lists(st.sampled_from([" a", "", " }", "\\n", " é", "x" * 300]), min_size=2, max_size=4))
+    raw = bytearray()
+    frames: list[int] = []
+    for body in (stream(chunk(text)) for text in texts):
+        text = body.index(b'"text": "') + 8
+        begin = len(raw)
+        raw += b"%x\r\n%b\r\n" % (len(body), body)
+        frames += [*range(begin, len(raw) - len(body) - 2 + text), *range(len(raw) - 5, len(raw))]
+    for _ in range(data.draw(st.integers(1, 3))):
+        if data.draw(st.booleans()):
+            raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.sampled_from(b"\r\n"))
+        else:
+            raw[data.draw(st.sampled_from(frames))] = data.draw(st.sampled_from(b'"}:0f;'))
+    raw += b"0\r\n\r\n"
+    first = each(chunk("b")).removesuffix(b"0\r\n\r\n")
+    whole = fed(first, bytes(raw), end="")
+    assert facts(whole) == facts(fed(first, *(bytes([byte]) for byte in raw), end=""))
+
+
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=12))
 @settings(max_examples=150, deadline=None)
 def test_counts_and_texts_are_those_of_the_json(texts: list[str]) -> None:

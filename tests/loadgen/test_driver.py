@@ -179,7 +179,7 @@ def test_what_cannot_be_done_is_said(wrong: dict[str, str]) -> None:
         send(1, **wrong)
 
 
-@pytest.mark.parametrize("method", ["_received", "send", "_lost"])
+@pytest.mark.parametrize("method", ["_finish", "send", "_lost"])
 def test_a_mistake_in_a_callback_ends_the_run(port: int, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     right, called = getattr(Connection, method), []
 

@@ -3,8 +3,9 @@
 httptools frames HTTP; SSE is split here. The first content event of a stream is parsed as JSON, and its bytes up to the
 opening quote of the text are remembered. A later body that begins with the same bytes, has a text, and is exactly one
 event (its only line feeds are the two that end it, right after a brace) is one more content chunk and is not parsed.
-Everything else takes the slow path. So the JSON of most chunks is never looked at: that one is broken behind the
-beginning of its text is not noticed.
+Where the packet begins with such bodies as whole HTTP chunks of the right size, not even httptools sees them: that is
+what most packets are. Everything else takes the slow path. So the JSON of most chunks is never looked at: that one is
+broken behind the beginning of its text is not noticed.
 """
 
 from __future__ import annotations
@@ -31,6 +32,22 @@ _QUOTE = 34
 _MAX_BODY = 64 << 20  # of what is kept until it is whole: nothing larger comes from a completion server
 _TEXT_VALUE = re.compile(rb'"(?:text|content|reasoning_content|reasoning)"\s*:\s*"')
 _DONE = b"[DONE]"
+_END = b"}\n\n\r\n"  # of an HTTP chunk that is one whole event
+#: Whole HTTP chunks of this length and more are left to httptools.
+_MAX_CHUNK = 4096
+_NO_LINE = bytes(_MAX_CHUNK)  # longer than what it is compared with: never equal
+
+
+def _size_line(length: int) -> bytes:
+    """The size line of an HTTP chunk that has ``length`` bytes with it and with the line end behind its body."""
+    for digits in range(1, 4):
+        body = length - digits - 4
+        if body >= 0 and len(f"{body:x}") == digits:
+            return b"%x\r\n" % body
+    return _NO_LINE
+
+
+_SIZE_LINES = [_size_line(length) for length in range(_MAX_CHUNK)]
 
 
 class Answer:
@@ -67,18 +84,48 @@ class Answer:
         self._event = b""
         self._after_cr = self._done = False
         self._between = True  # at the border of two events
+        self._at_border = False  # of two HTTP chunks
         self._events = 0
         self._junk = b""
 
     def feed(self, data: bytes) -> int:
         """Take what came from the socket. Returns the number of chunks with text in it."""
         before = self.chunks
+        if self._skip and self._at_border and self._between:
+            data = self._skip_whole(data)
+            if not data:
+                return self.chunks - before
         self._started = True
         try:
             self._http.feed_data(data)
         except httptools.HttpParserError as error:
             self._not_http(data, error)
         return self.chunks - before
+
+    def _skip_whole(self, data: bytes) -> bytes:
+        """Count the content events at the beginning that are whole HTTP chunks. Returns what comes after them."""
+        prefix, skip = self._prefix, self._skip
+        start = last = 0
+        while start < len(data):
+            end = data.find(b"\n", start + skip) + 4  # the first one behind the prefix, which has none
+            if not start < end < start + _MAX_CHUNK:
+                break
+            line = _SIZE_LINES[end - start]
+            text = start + len(line) + skip
+            if not (
+                data.startswith(line, start)
+                and data.startswith(prefix, start + len(line))
+                and data.startswith(_END, end - 5)
+                and data[text] != _QUOTE
+                and data.find(b"\r", text) == end - 2
+            ):
+                break
+            self.chunks += 1
+            last, start = start, end
+        if not start:
+            return data
+        self._last = data[last:start]
+        return data[start:]
 
     def end(self, error: str = "") -> None:
         """The connection is gone. ``error`` is the system's word for it; empty: the server closed it in order."""
@@ -107,6 +154,12 @@ class Answer:
         if not self.complete:
             self.http_status = self._http.get_status_code()
             self._plain = not self._stream or self.http_status != 200
+
+    def on_chunk_header(self) -> None:
+        self._at_border = False
+
+    def on_chunk_complete(self) -> None:
+        self._at_border = True
 
     def on_body(self, body: bytes) -> None:
         if (

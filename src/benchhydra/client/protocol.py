@@ -90,28 +90,25 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now_ns = monotonic_ns()
         try:
-            self._received(data, now_ns)
+            if self.row < 0:
+                self.close()  # nobody asked
+                return
+            if self.first_byte_ns < 0:
+                self.first_byte_ns = now_ns
+            answer = self.answer
+            chunks = answer.feed(data)
+            if chunks:
+                if self.last_ns >= 0:
+                    self.gaps_ns.append(now_ns - self.last_ns)
+                else:
+                    self.first_ns = now_ns
+                self.last_ns = now_ns
+                if chunks > 1:  # they came at the same moment
+                    self.gaps_ns.extend(_ZERO * (chunks - 1))
+            if answer.complete:
+                self._finish(now_ns)
         except BaseException as bug:  # noqa: BLE001 - a loop whose protocol has raised may never close: it is told otherwise
             self._owner.mistaken(bug)
-
-    def _received(self, data: bytes, now_ns: int) -> None:
-        if self.row < 0:
-            self.close()  # nobody asked
-            return
-        if self.first_byte_ns < 0:
-            self.first_byte_ns = now_ns
-        answer = self.answer
-        chunks = answer.feed(data)
-        if chunks:
-            if self.last_ns >= 0:
-                self.gaps_ns.append(now_ns - self.last_ns)
-            else:
-                self.first_ns = now_ns
-            self.last_ns = now_ns
-            if chunks > 1:  # they came at the same moment
-                self.gaps_ns.extend(_ZERO * (chunks - 1))
-        if answer.complete:
-            self._finish(now_ns)
 
     def connection_lost(self, exc: Exception | None) -> None:
         try:
