@@ -125,7 +125,7 @@ def test_a_step_is_found_and_an_outlier_is_none() -> None:
     assert step.ratio == pytest.approx(1.1, abs=0.03)
 
 
-def test_every_round_of_reruns_has_as_many_runs_as_the_candidate(make: Make) -> None:
+def test_every_round_of_reruns_has_as_many_runs_as_the_candidate_by_then(make: Make) -> None:
     asked: list[int] = []
 
     def rerun(run: Run, repeats: int) -> list[Run]:
@@ -134,4 +134,4 @@ def test_every_round_of_reruns_has_as_many_runs_as_the_candidate(make: Make) -> 
 
     never_sure = Thresholds(false_alarm_percent=1e-30)
     Gate(make("a", 5), make("b", 5, ttft=115), never_sure, rerun=rerun).decide()
-    assert asked == [5, 5, 5]
+    assert asked == [5, 10, 20]

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+
+from benchhydra.analysis.runs import Runs
+from benchhydra.metrics import MetricValue
+from benchhydra.result import Result
 
 FILE = Path(__file__).parents[2] / "benchmarks/gate_trials.py"
 GATES = 300
@@ -28,17 +35,59 @@ def reach(share: float) -> float:
     return 4 * math.sqrt(share * (1 - share) / GATES)
 
 
+def simulated(trials: ModuleType, kind: str) -> Callable[[np.random.Generator], Any]:
+    return lambda rng: trials.simulated(kind, rng)
+
+
 @pytest.mark.parametrize(
     ("kind", "against_history", "found"),
-    [("independent", False, 0.86), ("independent", True, 0.99), ("correlated heavy outlier runs", False, 0.97)],
+    [
+        ("independent", False, 0.86),
+        ("independent", True, 0.99),
+        ("outliers on top", False, 0.85),
+        ("correlated heavy outlier runs", False, 0.97),
+    ],
 )
 def test_the_two_stage_gate(trials: ModuleType, kind: str, against_history: bool, found: float) -> None:
-    score = trials.trial(kind, GATES, against_history=against_history, seed=7)
-    assert score.false_alarms <= 0.011 + reach(0.011)
+    score = trials.trial(simulated(trials, kind), GATES, [7], against_history=against_history)
+    assert score.false_alarms <= 0.01 + reach(0.01)
     assert score.found >= found - reach(found)
 
 
 def test_one_run_against_the_previous_one_cannot_tell(trials: ModuleType) -> None:
-    score = trials.one_against_one("independent", GATES, seed=7)
+    score = trials.one_against_one(simulated(trials, "independent"), GATES, [7])
     assert score.false_alarms > 0.5
     assert score.found < 0.15
+
+
+def test_a_slowed_metric_has_the_noise_that_is_said(trials: ModuleType) -> None:
+    (block,) = trials.blocks(simulated(trials, "independent"), 300, [3])
+    drawn, which = trials.slowed(*block)
+    rows = np.arange(300)
+    assert np.std(drawn.history[rows, which]) == pytest.approx(0.02, rel=0.1)
+    assert np.mean(drawn.rounds[0][rows, which]) == pytest.approx(math.log(1.05), abs=0.005)
+
+
+def test_recorded_runs_are_resampled(trials: ModuleType, tmp_path: Path, make: Callable[..., Runs]) -> None:
+    found = make("a", 12)
+    for i, run in enumerate(found.runs):
+        metrics = {
+            key: MetricValue(key=key, unit=found.kinds[key].unit, value=value, better=found.kinds[key].better)
+            for key, value in run.metrics.items()
+        }
+        Result(
+            status="ok",
+            verdict=run.verdict,
+            run_id=run.run_id,
+            point_key="0123456789abcdef",
+            script="serving",
+            epoch_time=float(i),
+            config={},
+            metrics=metrics,
+        ).write(tmp_path / str(i))
+    source = trials.recorded(str(tmp_path), whole=True)
+    drawn = source.draw(50, 4, np.random.default_rng(1))
+    assert drawn.shape == (50, 2, 4)
+    assert np.std(source.draw(500, 4, np.random.default_rng(1)), axis=(0, 2)) == pytest.approx([1, 1], rel=0.25)
+    values = {round(float(v), 9) for v in drawn[:, 0].ravel()}
+    assert len(values) == 12

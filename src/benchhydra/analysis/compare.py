@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from benchhydra.analysis import stats, within
+from benchhydra.analysis import odd, stats, within
 from benchhydra.analysis.differences import differences
 from benchhydra.analysis.history import Floor
 from benchhydra.analysis.runs import Kind, Run, Runs
@@ -84,7 +84,7 @@ class MetricChange:
 
 @dataclass(frozen=True, kw_only=True)
 class PointChange:
-    """One point on both sides. ``invalid``: a side has runs, and none that may be used."""
+    """One point on both sides. ``invalid``: a side has runs, and none to be used. ``notes``: what was left out."""
 
     point_key: str
     label: str
@@ -93,6 +93,7 @@ class PointChange:
     metrics: tuple[MetricChange, ...] = ()
     missing: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     invalid: str = ""
 
     @property
@@ -173,14 +174,27 @@ def point(
     )
     if found.invalid:
         return found
-    there = set.union(*(set(run.metrics) for run in right))
     wanted = dict.fromkeys(key for run in left for key in run.metrics)
-    metrics = (_metric(key, left, right, kinds[key], thresholds, floor) for key in wanted if key in there)
+    a, b = _even(left, right, [key for key in wanted if judged(key, kinds, thresholds)], floor)
+    there = set.union(*(set(run.metrics) for run in b))
+    metrics = (_metric(key, a, b, kinds[key], thresholds, floor) for key in wanted if key in there)
     return replace(
         found,
-        metrics=_with_requests(tuple(m for m in metrics if m is not None), left, right),
+        metrics=_with_requests(tuple(m for m in metrics if m is not None), a, b),
         missing=tuple(key for key in wanted if key not in there),
+        notes=(*odd.left_out("base", left, a), *odd.left_out("candidate", right, b)),
     )
+
+
+def judged(key: str, kinds: dict[str, Kind], thresholds: Thresholds) -> bool:
+    """Whether a metric has a direction."""
+    return thresholds.direction(key, kinds[key].better) is not Better.OBSERVATION
+
+
+def _even(left: list[Run], right: list[Run], metrics: list[str], floor: Floor) -> list[list[Run]]:
+    """Both sides without odd runs; history lends its scales."""
+    machine, key = right[-1].machine, left[-1].point_key
+    return odd.even([left, right], metrics, {metric: floor.groups(machine, key, metric) for metric in metrics})
 
 
 def _metric(

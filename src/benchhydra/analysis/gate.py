@@ -1,10 +1,9 @@
 """May this build pass? Two stages: a loose screen on the runs that are there, then re-runs of what looks worse.
 
 The screen lets through what a 5 % slowdown could look like. Each suspicious point is measured again, up to three
-rounds; after each round the old and the new runs together are tested at that round's share of the false-alarm budget
-(a group-sequential test whose limits were set by simulation), divided by the number of
-metrics that were tested at the start. The measured rate of false alarms is in docs/statistics.md: it stays near
-``false_alarm_percent``, and is above it (1.4 % at 1 %) where tails are heavy.
+rounds, each of as many runs as the candidate has by then; after each round the old and the new runs together are tested
+at that round's share of the false-alarm budget (a group-sequential test whose limits were set by simulation), divided
+by the number of metrics that were tested at the start. docs/statistics.md has the measured rates.
 """
 
 from __future__ import annotations
@@ -14,6 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
+import numpy as np
+
+from benchhydra.analysis import odd
 from benchhydra.analysis.compare import (
     Basis,
     Change,
@@ -27,18 +29,19 @@ from benchhydra.analysis.compare import (
     usable,
     verdicts,
 )
-from benchhydra.analysis.history import Floor, positive, segments
+from benchhydra.analysis.history import Floor, positive
 from benchhydra.analysis.rerun import Rerun
-from benchhydra.analysis.runs import Kind, Run, Runs
+from benchhydra.analysis.runs import Run, Runs
+from benchhydra.analysis.stats import Floats
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.errors import ResultError
 
 #: One-sided p below which a metric is measured again, and above which it is let go after a round.
-SCREEN = 0.025
-LET_GO = 0.1
+SCREEN = 0.035
+LET_GO = 0.12
 #: Shares of the false-alarm budget at which the rounds of re-runs are tested. They add up to more than 1: rounds share
 #: their runs and the screen comes first, so fewer alarms are false than the sum says (benchmarks/gate_trials.py).
-SPENDING = (0.5, 0.8, 1.2)
+SPENDING = (0.5, 0.5, 0.6)
 #: History that a gate against history needs.
 LEAST_HISTORY = 5
 
@@ -66,18 +69,13 @@ class Decision:
 
 @dataclass
 class Gate:
-    """One gate: the two sides, what is known of the machine's noise, and how points are measured again (or not).
-
-    counts: re-runs of each round, by point: as many as the candidate had runs at first.
-    """
+    """One gate: the two sides, what is known of the machine's noise, and how points are measured again (or not)."""
 
     base: Runs
     candidate: Runs
     thresholds: Thresholds
     history: Iterable[Run] = ()
     rerun: Rerun | None = None
-    repeats: int | None = None
-    counts: dict[str, int] = field(default_factory=dict)
     reran: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -111,8 +109,7 @@ class Gate:
 
     def _again(self, old: PointChange, rerun: Rerun) -> PointChange:
         """A point measured again, its candidate's runs old and new together."""
-        count = self.counts.setdefault(old.point_key, self.repeats or len(usable(old.candidate)))
-        new = rerun(old.candidate[-1], count)
+        new = rerun(old.candidate[-1], len(usable(old.candidate)))
         self.reran.append(f"{old.label}: {len(usable(new))} of {len(new)} re-runs usable")
         if not usable(new):
             raise ResultError(f"every re-run of {old.label} is INVALID", hint="--no-confirm decides without re-runs")
@@ -161,19 +158,21 @@ class AgainstHistory(Gate):
             return replace(old, invalid="base")
         kinds = self.base.kinds | self.candidate.kinds
         found = point(base, candidate, kinds, self.thresholds, Floor([]))
-        changes = tuple(_against(m, base, usable(candidate), kinds[m.metric]) for m in found.metrics)
-        return replace(found, metrics=changes)
+        past = {
+            m.metric: floor.stretches(candidate[0].machine, candidate[0].point_key, m.metric) for m in found.metrics
+        }
+        (kept,) = odd.even([usable(candidate)], list(past), past)
+        changes = tuple(_against(m, past[m.metric], kept) for m in found.metrics)
+        return replace(found, metrics=changes, notes=odd.left_out("candidate", usable(candidate), kept))
 
 
-def _against(metric: MetricChange, base: Sequence[Run], candidate: Sequence[Run], kind: Kind) -> MetricChange:
+def _against(metric: MetricChange, past: Sequence[Floats], candidate: Sequence[Run]) -> MetricChange:
     """A metric against the newest stable stretch of its series; older stretches lend their noise."""
-    if metric.note.startswith("zero"):
+    values = positive(candidate, metric.metric)
+    if metric.note.startswith("zero") or not values:
         return metric
-    import numpy as np
-
-    *older, newest = segments(positive(base, metric.metric))
-    logs = np.log(np.array(positive(candidate, metric.metric)))
-    found = measured(metric, newest, logs, [part for part in older if len(part) > 1], None)
+    *older, newest = past
+    found = measured(metric, newest, np.log(values), [part for part in older if len(part) > 1], None)
     return replace(found, base_runs=len(newest), basis=Basis.HISTORY)
 
 

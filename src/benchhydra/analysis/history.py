@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchhydra.analysis.odd import running_median, settled
 from benchhydra.analysis.runs import Run
 from benchhydra.analysis.stats import Floats, Prior, freedom, location, scale
 
@@ -61,8 +62,7 @@ def _without_outliers(logs: Floats) -> Floats:
     """The series clipped to three scales around its running median of five."""
     if len(logs) < 2 * SHORTEST:
         return logs
-    padded = np.pad(logs, 2, mode="reflect")
-    middle = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=-1)
+    middle = running_median(logs)
     reach = 3 * 1.4826 * float(np.median(np.abs(logs - middle))) * 1.25
     return np.clip(logs, middle - reach, middle + reach)
 
@@ -98,6 +98,8 @@ class Floor:
     runs: list[Run]
     without: frozenset[str] = frozenset()
     _priors: dict[tuple[str, str], Prior | None] = field(default_factory=dict)
+    _points: dict[tuple[str, str], list[Run]] = field(default_factory=dict)
+    _stretches: dict[tuple[str, str, str], list[Floats]] = field(default_factory=dict)
 
     @cached_property
     def by_point(self) -> dict[tuple[str, str], list[Run]]:
@@ -109,13 +111,22 @@ class Floor:
         return found
 
     def of_point(self, machine: str, point_key: str) -> list[Run]:
-        """The newest usable runs of a point on a kind of machine, oldest first."""
-        return self.by_point.get((machine, point_key), [])[-NEWEST:]
+        """The newest usable runs of a point on a kind of machine, oldest first, without odd ones."""
+        if (machine, point_key) not in self._points:
+            self._points[machine, point_key] = settled(self.by_point.get((machine, point_key), [])[-NEWEST:])
+        return self._points[machine, point_key]
 
     def groups(self, machine: str, point_key: str, metric: str) -> list[Floats]:
         """Logs of a metric's history, one array a stable stretch."""
-        values = positive(self.of_point(machine, point_key), metric)
-        return [group for group in segments(values) if len(group) > 1] if len(values) > 1 else []
+        return [group for group in self.stretches(machine, point_key, metric) if len(group) > 1]
+
+    def stretches(self, machine: str, point_key: str, metric: str) -> list[Floats]:
+        """As ``groups``, with stretches of a single run."""
+        key = (machine, point_key, metric)
+        if key not in self._stretches:
+            values = positive(self.of_point(machine, point_key), metric)
+            self._stretches[key] = segments(values) if values else []
+        return self._stretches[key]
 
     def prior(self, machine: str, point_key: str, metric: str) -> Prior | None:
         """The noise of a metric in other points on this kind of machine, for a point with little history of its own."""

@@ -2,8 +2,9 @@
 
 Everything works on logarithms of a metric, so a difference is a ratio and swapping sides flips a sign. The unit of
 evidence is the run, never the request. Location is Huber's M-estimator with a known scale; the scale is pooled over all
-groups of runs that share a level (baseline, candidate, stable stretch of history), from residuals clipped at 2.5
-scales, so that one outlier run moves neither far. Sources: Huber, Robust Statistics (1981), ch. 3 and 6; Smyth,
+groups of runs that share a level (baseline, candidate, stable stretch of history), from residuals clipped at 3.5
+scales, so that one outlier moves neither far. Runs that are odd as a whole are left out before (odd.py).
+Sources: Huber, Robust Statistics (1981), ch. 3 and 6; Smyth,
 Stat. Appl. Genet. Mol. Biol. 3 (2004), for moderated variances; Holm, Scand. J. Statist. 6 (1979).
 How well this holds is simulated in benchmarks/gate_trials.py and written down in docs/statistics.md.
 """
@@ -22,9 +23,9 @@ Floats = npt.NDArray[np.float64]
 #: Huber's k: residuals beyond 1.5 scales pull with a constant force. Keeps 96.4 % of the mean's efficiency.
 LOCATION_CLIP = 1.5
 LOCATION_EFFICIENCY = 0.964
-#: Residuals are clipped at 2.5 scales for the scale, and what that removes from a normal sample is put back.
-SCALE_CLIP = 2.5
-#: Degrees of freedom kept by the clipped scale, from its variance on normal samples.
+#: Residuals are clipped at 3.5 scales for the scale, and what that removes from a normal sample is put back.
+SCALE_CLIP = 3.5
+#: Degrees of freedom kept: a clipped scale is a little less certain than a standard deviation.
 SCALE_EFFICIENCY = 0.95
 #: No metric repeats more closely than this: it keeps a constant metric (counts) from dividing by zero.
 SMALLEST_SCALE = 1e-4
@@ -85,7 +86,7 @@ def scale(groups: Sequence[Floats], prior: Prior | None = None, iterations: int 
             raise ValueError("no scale from one run a group without a prior")
         return np.full(groups[0].shape[:-1], prior.scale)
     residuals = np.concatenate([g - np.median(g, axis=-1, keepdims=True) for g in groups], axis=-1)
-    found = np.maximum(_rough_scale(residuals, left), SMALLEST_SCALE)
+    found = np.maximum(rough_scale(residuals, left), SMALLEST_SCALE)
     for _ in range(iterations):
         residuals = np.concatenate([g - location(g, found, 2)[..., None] for g in groups], axis=-1)
         reach = SCALE_CLIP * found[..., None]
@@ -97,8 +98,8 @@ def scale(groups: Sequence[Floats], prior: Prior | None = None, iterations: int 
     return np.sqrt((prior.freedom * prior.scale**2 + kept * found**2) / (prior.freedom + kept))
 
 
-def _rough_scale(residuals: Floats, left: int) -> Floats:
-    """A start that outliers do not spoil: MAD, and the mean where most residuals are nought (pairs around a median)."""
+def rough_scale(residuals: Floats, left: int) -> Floats:
+    """A scale that outliers do not spoil: MAD, and the mean where most residuals are nought (pairs around a median)."""
     count = residuals.shape[-1]
     mad = 1.4826 * np.median(np.abs(residuals), axis=-1)
     mean = 1.2533 * np.mean(np.abs(residuals), axis=-1)

@@ -28,7 +28,7 @@ def compare_html(found: Comparison) -> str:
 
 
 def _point(point: PointChange) -> str:
-    differences = "".join(f"<li>{escape(text)}</li>" for text in point.differences)
+    differences = "".join(f"<li>{escape(text)}</li>" for text in (*point.differences, *point.notes))
     if point.invalid:
         differences += f'<li class="worse">INVALID: the {point.invalid} has no usable run</li>'
     if point.missing:

@@ -48,6 +48,7 @@ def _point(point: PointChange) -> dict[str, Any]:
         "invalid": point.invalid,
         "suspect": point.suspect,
         "differences": list(point.differences),
+        "notes": list(point.notes),
         "base_runs": [run.run_id for run in point.base],
         "candidate_runs": [run.run_id for run in point.candidate],
         "metrics": [{k: v for k, v in asdict(metric).items() if v is not None} for metric in point.metrics],

@@ -67,7 +67,7 @@ def compare_markdown(found: Comparison) -> str:
 
 def _point(point: PointChange) -> str:
     lines = [f"### {_text(heading(point))}\n"]
-    lines += [f"- {_text(text)}" for text in point.differences]
+    lines += [f"- {_text(text)}" for text in (*point.differences, *point.notes)]
     if point.invalid:
         reasons = sorted({text for run in (*point.base, *point.candidate) for text in run.reasons if not run.usable})
         return "\n".join([*lines, f"- INVALID: the {point.invalid} has no usable run. {_text('; '.join(reasons))}", ""])

@@ -18,7 +18,7 @@ def compare_table(found: Comparison, out: TextIO) -> None:
     console = Console(file=out, width=None if out.isatty() else 120, highlight=False, soft_wrap=not out.isatty())
     for point in found.points:
         console.print(_table(point))
-        for text in (*point.differences, *_faults(point)):
+        for text in (*point.differences, *point.notes, *_faults(point)):
             console.print(f"  {plain(text)}", markup=False)
     for side, labels in (("base", found.only_base), ("candidate", found.only_candidate)):
         for label in labels:
