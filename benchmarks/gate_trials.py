@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchhydra.analysis import odd, stats
-from benchhydra.analysis.compare import judged, usable
+from benchhydra.analysis.compare import usable
 from benchhydra.analysis.gate import LET_GO, SCREEN, SPENDING
 from benchhydra.analysis.load import load
 from benchhydra.analysis.stats import Floats
@@ -91,7 +91,9 @@ def recorded(directory: str, *, whole: bool, invalid_too: bool = False) -> Sourc
     found, limits = load(directory), read()
     runs = [run for run in found.runs if run.status == "ok"] if invalid_too else usable(found.runs)
     keys = [
-        k for k, kind in found.kinds.items() if judged(k, kind, limits) and all(r.metrics.get(k, 0) > 0 for r in runs)
+        k
+        for k, kind in found.kinds.items()
+        if limits.judges(k, kind.better) and all(r.metrics.get(k, 0) > 0 for r in runs)
     ]
     logs = np.log([[run.metrics[key] for run in runs] for key in keys])
     logs = logs[logs.std(axis=1) > stats.SMALLEST_SCALE]

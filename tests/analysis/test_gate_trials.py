@@ -81,7 +81,7 @@ def test_recorded_runs_are_resampled(trials: ModuleType, tmp_path: Path, make: C
             run_id=run.run_id,
             point_key="0123456789abcdef",
             script="serving",
-            epoch_time=float(i),
+            epoch_time=i + 1.0,
             config={},
             metrics=metrics,
         ).write(tmp_path / str(i))

@@ -175,7 +175,7 @@ def point(
     if found.invalid:
         return found
     wanted = dict.fromkeys(key for run in left for key in run.metrics)
-    a, b = _even(left, right, [key for key in wanted if judged(key, kinds, thresholds)], floor)
+    a, b = _even(left, right, [key for key in wanted if thresholds.judges(key, kinds[key].better)], floor)
     there = set.union(*(set(run.metrics) for run in b))
     metrics = (_metric(key, a, b, kinds[key], thresholds, floor) for key in wanted if key in there)
     return replace(
@@ -186,30 +186,24 @@ def point(
     )
 
 
-def judged(key: str, kinds: dict[str, Kind], thresholds: Thresholds) -> bool:
-    """Whether a metric has a direction."""
-    return thresholds.direction(key, kinds[key].better) is not Better.OBSERVATION
-
-
 def _even(left: list[Run], right: list[Run], metrics: list[str], floor: Floor) -> list[list[Run]]:
     """Both sides without odd runs; history lends its scales."""
-    machine, key = right[-1].machine, left[-1].point_key
-    return odd.even([left, right], metrics, {metric: floor.groups(machine, key, metric) for metric in metrics})
+    past = {metric: floor.groups(right[-1].machine, left[-1].point_key, metric) for metric in metrics}
+    return odd.even([left, right], metrics, past)
 
 
 def _metric(
     key: str, base: Sequence[Run], candidate: Sequence[Run], kind: Kind, thresholds: Thresholds, floor: Floor
 ) -> MetricChange | None:
-    better = thresholds.direction(key, kind.better)
+    if not thresholds.judges(key, kind.better):
+        return None
     a = [run.metrics[key] for run in base if key in run.metrics]
     b = [run.metrics[key] for run in candidate if key in run.metrics]
-    if better is Better.OBSERVATION:
-        return None
     middle_a, middle_b = float(np.median(a)), float(np.median(b))
     found = MetricChange(
         metric=key,
         unit=kind.unit,
-        better=better,
+        better=thresholds.direction(key, kind.better),
         base=middle_a,
         candidate=middle_b,
         base_runs=len(a),
@@ -298,9 +292,8 @@ def verdicts(found: Comparison) -> Comparison:
 
 
 def _judge(metric: MetricChange, sure_worse: bool, sure_better: bool) -> MetricChange:
-    smallest = math.log1p(metric.smallest)
-    if sure_worse and metric.loss > smallest:
+    if sure_worse and metric.loss > math.log1p(metric.smallest):
         return replace(metric, change=Change.WORSE)
-    if sure_better and -metric.loss > smallest:
+    if sure_better and -metric.loss > math.log1p(metric.smallest):
         return replace(metric, change=Change.BETTER)
     return metric

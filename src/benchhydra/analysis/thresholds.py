@@ -50,6 +50,10 @@ class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
                 declared = own.better
         return declared
 
+    def judges(self, metric: str, declared: Better) -> bool:
+        """Whether a metric is judged at all."""
+        return self.direction(metric, declared) is not Better.OBSERVATION
+
 
 def read(name: str = "default") -> Thresholds:
     """A threshold file by path, or by name from conf/gate. Raises ConfigError."""
