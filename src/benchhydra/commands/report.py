@@ -1,0 +1,149 @@
+"""write results as a web page: history, sweeps, and what changed between two sources
+
+SOURCE: a result.json, a point, a sweep, an archive, a tree of them, or mlflow:EXPERIMENT?filter.
+
+benchhydra report outputs -o site                    history and sweeps; site/index.html opens from the disk
+benchhydra report outputs -o report.html             the same in one file
+benchhydra report BASE CANDIDATE --compare -o site   and what changed from BASE to CANDIDATE
+
+For a SOURCE that is a sweep the page is also logged to the MLflow runs of its points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchhydra.commands import _sources
+from benchhydra.errors import ConfigError
+
+if TYPE_CHECKING:
+    from benchhydra.analysis.runs import Runs
+    from benchhydra.report.site import Site
+
+PAGE = "report.html"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of ``benchhydra report``."""
+    from benchhydra.report import NEWEST_REQUESTS
+
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="results")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the site, or FILE.html for one file"
+    )
+    parser.add_argument("--title", default="Benchmarks", help="title of the page (default: %(default)s)")
+    parser.add_argument("--compare", action="store_true", help="two sources, base and candidate: add what changed")
+    parser.add_argument("--history", metavar="SOURCE", help="with --compare: runs to learn the noise floor from")
+    parser.add_argument(
+        "--thresholds", default="default", metavar="FILE", help="with --compare: smallest effects (YAML, or a name)"
+    )
+    parser.add_argument(
+        "--requests",
+        type=int,
+        default=NEWEST_REQUESTS,
+        metavar="N",
+        help="show the requests of the N newest runs that have records (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--repository", metavar="URL", help="where commits are linked to (default: origin of the working directory)"
+    )
+    parser.add_argument("--no-mlflow", action="store_true", help="do not log the page of a sweep to MLflow")
+    parser.add_argument("--uri", help="MLflow tracking URI (default: MLFLOW_TRACKING_URI, else sqlite under outputs/)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page, say where it is, and log the pages of sweeps."""
+    from benchhydra.analysis.runs import Runs
+
+    _check(args)
+    begun = time.monotonic()
+    parts = [_sources.runs_of(source) for source in args.sources]
+    site = _site(args, Runs.joined(parts), _compared(args, parts))
+    where = _write(site, args.output)
+    took_s = time.monotonic() - begun
+    sys.stdout.write(
+        f"{len(site.found.runs)} results, {len(site.groups)} benchmarks, "
+        f"requests of {len(site.with_requests)} runs, {took_s:.1f} s\nreport: {where}\n"
+    )
+    if not args.no_mlflow:
+        for source, found in zip(args.sources, parts, strict=True):
+            _log_sweep(args, source, found)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.compare and len(args.sources) != 2:
+        raise ConfigError(
+            f"--compare takes two sources, not {len(args.sources)}",
+            hint="benchhydra report BASE CANDIDATE --compare -o DIR",
+        )
+    if args.requests < 0:
+        raise ConfigError(f"--requests {args.requests}: a number of runs, 0 or more", hint="--requests 0 shows none")
+
+
+def _site(args: argparse.Namespace, found: Runs, comparison: dict[str, Any]) -> Site:
+    from benchhydra.report import repository
+    from benchhydra.report.site import Site
+
+    given = args.repository
+    address = repository.origin() if given is None else repository.web_address(given)
+    if given and not address:
+        raise ConfigError(f"--repository {given} is no address", hint="https://HOST/OWNER/NAME")
+    return Site(
+        found=found,
+        title=args.title,
+        sources=tuple(args.sources),
+        repository=address,
+        newest_requests=args.requests,
+        comparison=comparison,
+    )
+
+
+def _compared(args: argparse.Namespace, parts: list[Runs]) -> dict[str, Any]:
+    if not args.compare:
+        return {}
+    from benchhydra.analysis import thresholds
+    from benchhydra.analysis.compare import compare
+    from benchhydra.report.comparison import comparison
+
+    limits, history = thresholds.read(args.thresholds), _sources.history_of(args.history)
+    found = compare(*parts, thresholds=limits, history=history.runs)
+    return comparison(found, *args.sources)
+
+
+def _write(site: Site, output: Path) -> Path:
+    from benchhydra.report import pages
+
+    if output.suffix.lower() in (".html", ".htm"):
+        pages.write_file(site.pieces(), site.title, output)
+        return output
+    pages.write_folder(site.pieces(), site.title, output)
+    return output / "index.html"
+
+
+def _log_sweep(args: argparse.Namespace, source: str, found: Runs) -> None:
+    """Log the page of a sweep to its runs. A tracker that fails is told about, and loses nothing."""
+    from benchhydra.render.points import SWEEP_FILE
+    from benchhydra.report import pages
+    from benchhydra.tracking import page, store
+
+    if not (Path(source) / SWEEP_FILE).is_file():
+        return
+    directories = [run.directory for run in found.runs if run.directory is not None]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / PAGE
+        pages.write_file(_site(args, found, {}).pieces(), args.title, file)
+        try:
+            count = page.attach(file, directories, args.uri)
+        except store.failures() as error:
+            again = f"benchhydra report {shlex.quote(source)} -o {shlex.quote(str(args.output))}"
+            sys.stderr.write(f"not logged to MLflow ({store.one_line(error)}); later: {again}\n")
+            return
+    if count:
+        sys.stdout.write(f"mlflow: {page.FOLDER}/{PAGE} in {count} runs of {source}\n")
