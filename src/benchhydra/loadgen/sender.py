@@ -275,13 +275,11 @@ async def _settled() -> None:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """The garbage collector stays out of the window. What is there now is not looked at again until its end."""
+    """The garbage collector stays out of the window."""
     enabled = gc.isenabled()
-    gc.freeze()
     gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
         if enabled:
             gc.enable()
