@@ -70,6 +70,7 @@ def summary(driven: Driven) -> dict[str, Any]:
         "stall_max_ms": driven.loop_stall_max_ms,
         "processes": driven.processes,
         "cpu_s": usage.ru_utime + usage.ru_stime,
+        "user_cpu_s": usage.ru_utime,
         "errors": driven.records.errors[:5],
     }
 
