@@ -149,7 +149,7 @@
     const rows = r.id.map((_, i) => i).reverse();
     return bh.table("Runs, newest first", [
       { name: "Run", head: true, cell: (i) => bh.link(bh.runHref(data.id, r.file[i]), bh.second(r.time[i])) },
-      ...(metric ? [{ name: `${metric}, ${bh.index.metrics[metric].unit}`, numeric: true, sort: (i) => data.metrics[metric][i], cell: (i) => bh.number(data.metrics[metric][i]) }] : []),
+      ...(metric ? [{ name: metric.replace(/_ms$/, ""), unit: ` ${bh.index.metrics[metric].unit}`, numeric: true, sort: (i) => data.metrics[metric][i], cell: (i) => bh.number(data.metrics[metric][i]) }] : []),
       { name: "Verdict", sort: (i) => r.verdict[i], cell: (i) => bh.verdict(r.status[i] === "ok" ? r.verdict[i] : `${r.verdict[i]}, ${r.status[i]}`, r.reasons[i]) },
       { name: "Version", cell: (i) => r.version[i] || "–" },
       { name: "Commit", cell: (i) => bh.commitLink(r.commit[i]) },

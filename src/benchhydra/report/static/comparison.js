@@ -47,7 +47,7 @@
     return bh.chart("Change with its 95 % interval", () => ({
       grid: bh.grid({ top: 8, left: 8 }),
       xAxis: bh.axis("candidate against base, %", { min: -Math.ceil(most), max: Math.ceil(most) }),
-      yAxis: { type: "category", data: rows.map((one) => one.metric), axisLabel: { color: bh.colour("--muted"), fontSize: 11, width: 130, overflow: "truncate" }, axisTick: { show: false }, axisLine: { lineStyle: { color: bh.colour("--line") } } },
+      yAxis: { type: "category", data: rows.map((one) => one.metric), axisLabel: { color: bh.colour("--muted"), fontSize: 11, width: Math.min(210, innerWidth * 0.3), overflow: "truncate" }, axisTick: { show: false }, axisLine: { lineStyle: { color: bh.colour("--line") } } },
       tooltip: bh.tooltip((one) => { const row = rows[one.value[1]]; return [row.metric, `${bh.percent(row.ratio)}, 95 %: ${bh.percent(row.low)} to ${bh.percent(row.high)}`, `${bh.number(row.base)} → ${bh.figure(row.candidate, row.unit)}`, row.said]; }, { trigger: "item" }),
       series: [
         ...rows.map((one, i) => bh.line("interval", [[clip(one.low), i], [clip(one.high), i]], { silent: true, symbol: "none", lineStyle: { width: 3, opacity: 0.5, color: colour(one) } })),

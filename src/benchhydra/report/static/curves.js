@@ -12,7 +12,7 @@
     const cdfs = distributions(data, query);
     return [
       parts.length ? [bh.h("h2", {}, "Curves"), chooser("latency", "Latency of the Pareto chart", Object.keys(data.fronts).filter((name) => data.points.some((point) => point.values[name])), "p99_e2el_ms"),
-        bh.h("p", { class: "muted" }, "A point is the median of its repeats, a bar their smallest and largest value. INVALID runs are left out."), bh.h("div", { class: "charts" }, parts)] : null,
+        bh.h("p", { class: "muted" }, "A point is the median of its repeats, a bar their smallest and largest value. Hollow: a run of it is SUSPECT. INVALID runs are left out."), bh.h("div", { class: "charts" }, parts)] : null,
       cdfs,
     ];
   };
@@ -26,6 +26,9 @@
     const runs = point.runs.length - point.invalid;
     return [point.name, `${metric}: ${bh.figure(mid, "ms")}${runs > 1 ? ` (${bh.number(low)} to ${bh.number(high)}, ${runs} runs)` : ""}`, x, point.suspect ? `${point.suspect} SUSPECT` : "", point.invalid ? `${point.invalid} INVALID runs left out` : ""];
   };
+
+  /** A full circle; a hollow diamond where any run is SUSPECT. */
+  const mark = (point, colour) => (point.suspect ? { symbol: "diamond", itemStyle: { color: bh.colour("--panel"), borderColor: colour, borderWidth: 1.6 } } : { symbol: "circle", itemStyle: { color: colour } });
 
   const latency = (data, names, key, title) => {
     const metrics = [[`median_${key}_ms`, "p50", "solid"], [`p99_${key}_ms`, "p99", "dashed"]];
@@ -42,7 +45,7 @@
         const label = name ? `${percentile} ${name}` : percentile;
         const colour = bh.series(names.length > 1 ? i : percentile === "p50" ? 0 : 1);
         return [
-          bh.line(label, points.map((point) => ({ value: [point.x, point.values[metric][0]], point, metric, symbol: point.suspect ? "emptyDiamond" : "circle" })), { showSymbol: true, symbolSize: 8, color: colour, lineStyle: { width: 1.8, type, color: colour } }),
+          bh.line(label, points.map((point) => ({ value: [point.x, point.values[metric][0]], point, metric, ...mark(point, colour) })), { showSymbol: true, symbolSize: 8, color: colour, lineStyle: { width: 1.8, type, color: colour } }),
           bh.line(label, points.flatMap((point) => [[point.x, point.values[metric][1]], [point.x, point.values[metric][2]], [null, null]]), { silent: true, symbol: "none", lineStyle: { width: 3, opacity: 0.3, color: colour }, color: colour, tooltip: { show: false } }),
         ];
       })),
@@ -61,7 +64,7 @@
       tooltip: bh.tooltip((one) => (one.data.point ? told(one.data.point, metric, `output: ${bh.figure(one.value[0], "tokens/s")}`) : null), { trigger: "item" }),
       series: [
         bh.line("Pareto front", data.fronts[metric].map((i) => at(data.points[i])), { step: "end", symbol: "none", silent: true, color: bh.colour("--better"), lineStyle: { width: 2, color: bh.colour("--better") } }),
-        { type: "scatter", name: "points", data: points.map(({ point, i }) => ({ value: at(point), point, symbol: point.suspect ? "emptyDiamond" : "circle", itemStyle: { color: bh.colour(data.fronts[metric].includes(i) ? "--better" : "--muted") } })), symbolSize: 10,
+        { type: "scatter", name: "points", data: points.map(({ point, i }) => ({ value: at(point), point, ...mark(point, bh.colour(data.fronts[metric].includes(i) ? "--better" : "--muted")) })), symbolSize: 10,
           label: { show: points.length <= 12, position: "top", color: bh.colour("--muted"), fontSize: 10, formatter: (one) => one.data.point.name.slice(0, 40) }, labelLayout: { hideOverlap: true } },
       ],
     }), { label: "Output throughput against latency with the Pareto front" });

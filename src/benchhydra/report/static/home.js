@@ -37,13 +37,13 @@
 
   const table = (rows, metric, about) => bh.table("Benchmarks", [
     { name: "Benchmark", head: true, sort: bh.fullLabel, cell: (row) => bh.link(bh.state.href(["benchmark", row.id], { metric }), name(row)) },
-    { name: "Machine", sort: (row) => row.machine, cell: (row) => row.machine },
-    { name: `Newest, ${about.unit} ${bh.arrow(about)}`, title: bh.arrowSaid(about), numeric: true, sort: (row) => (row.of ? row.of[0] : null), cell: (row) => (row.of ? bh.number(row.of[0]) : "–") },
-    { name: "Past", cell: (row) => (row.of ? bh.spark(row.of[1], bh.direction(row.of[3])) : "") },
+    { name: "Newest", unit: ` ${about.unit} ${bh.arrow(about)}`, title: bh.arrowSaid(about), numeric: true, sort: (row) => (row.of ? row.of[0] : null), cell: (row) => (row.of ? bh.number(row.of[0]) : "–") },
     { name: "Last change", numeric: true, sort: (row) => (row.of ? row.of[2] : null), cell: (row) => (row.of ? bh.changeText(row.of[2], row.of[3]) : "") },
+    { name: "Past", cell: (row) => (row.of ? bh.spark(row.of[1], bh.direction(row.of[3])) : "") },
     { name: "Runs", numeric: true, sort: (row) => row.runs, cell: (row) => (row.unusable ? `${row.runs} (${row.unusable} not usable)` : `${row.runs}`) },
     { name: "Last verdict", sort: (row) => row.verdict, cell: (row) => bh.verdict(row.verdict) },
     { name: "Last run", sort: (row) => row.time, cell: (row) => bh.date(row.time) },
+    { name: "Machine", sort: (row) => row.machine, cell: (row) => row.machine },
   ], rows);
 
   const name = (row) => [bh.label(row), row.apart && bh.h("span", { class: "apart" }, row.apart), row.description && bh.h("span", { class: "apart" }, row.description)];

@@ -15,11 +15,17 @@
   /** Cumulative distributions from quantiles at every percent. all: [name, values in ms][] */
   bh.cdf = (title, all, options) => bh.chart(title, () => ({
     legend: bh.legend({ left: 90 }),
-    xAxis: bh.axis("ms, log scale", { type: "log", min: "dataMin", max: "dataMax" }),
+    xAxis: wide(all) ? bh.axis("ms, log scale", { type: "log", min: "dataMin", max: "dataMax" }) : bh.axis("ms", { scale: true }),
     yAxis: bh.yAxis("% of requests", { max: 100 }),
     tooltip: bh.tooltip((one) => [one.seriesName, `${one.value[1]} % at or below ${bh.figure(one.value[0], "ms")}`], { trigger: "item" }),
     series: all.map(([name, values], i) => bh.line(name, values.map((value, percent) => [Math.max(value, 1e-3), percent]), { showSymbol: true, symbolSize: 5, itemStyle: { opacity: 0 }, emphasis: { itemStyle: { opacity: 1 } }, lineStyle: { width: 1.6, color: bh.series(i) }, color: bh.series(i) })),
   }), options);
+
+  /** Whether values differ so much that only a log scale shows all of them. */
+  const wide = (all) => {
+    const values = all.flatMap(([, list]) => list);
+    return Math.max(...values) > 20 * Math.max(Math.min(...values), 1e-3);
+  };
 
   const histogram = (name, found) => bh.chart(`${name}, histogram`, () => ({
     xAxis: bh.axis(`${name}, ms`, { type: "category", data: found.counts.map((_, i) => bh.number((found.edges[i] + found.edges[i + 1]) / 2)), axisLabel: { color: bh.colour("--muted"), fontSize: 11, hideOverlap: true } }),

@@ -63,9 +63,8 @@
       { name: "Value", numeric: true, cell: (row) => bh.number(row.value) },
       { name: "Unit", cell: (row) => `${row.about.unit} ${bh.arrow(row.about)}` },
       { name: "Level", numeric: true, cell: (row) => (row.level ? bh.number(row.level.level) : "–") },
-      { name: "Expected (95 %)", numeric: true, cell: (row) => (row.level && row.level.low !== undefined ? `${bh.number(row.level.low)} to ${bh.number(row.level.high)}` : "–") },
-      { name: "", cell: (row) => (outside(row) ? "outside" : "") },
-    ], rows, { part: 40 });
+      { name: "Expected (95 %)", numeric: true, cell: (row) => (row.level && row.level.low !== undefined ? `${bh.number(row.level.low)} to ${bh.number(row.level.high)}${outside(row) ? " ✕ outside" : ""}` : "–") },
+    ], rows, { part: 14 });
   };
 
   const config = (facts) => ["config", "environment", "metadata"].map((part, i) => {
