@@ -6,6 +6,7 @@ Everything that requests share comes first in the body and the prompt last: ``Re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,15 +41,16 @@ def encode(
     else:
         body["prompt"] = prompt_text
     payload = msgspec.json.encode(body)
-    return b"%b%d\r\n\r\n%b" % (_head(endpoint), len(payload), payload)
+    head = _head(endpoint.base_url, path_of(endpoint), endpoint.stream, tuple(endpoint.headers.items()))
+    return b"%b%d\r\n\r\n%b" % (head, len(payload), payload)
 
 
-def _head(endpoint: Endpoint) -> bytes:
-    url = urlsplit(endpoint.base_url)
-    host = url.netloc.rpartition("@")[2]
-    headers = {"Host": host, "Accept": "text/event-stream" if endpoint.stream else "application/json"}
-    headers |= {"Content-Type": "application/json", **endpoint.headers}
-    lines = [f"POST {path_of(endpoint)} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+@lru_cache(maxsize=4)  # all requests of a run have the same
+def _head(base_url: str, path: str, stream: bool, more: tuple[tuple[str, str], ...]) -> bytes:
+    host = urlsplit(base_url).netloc.rpartition("@")[2]
+    headers = {"Host": host, "Accept": "text/event-stream" if stream else "application/json"}
+    headers |= {"Content-Type": "application/json", **dict(more)}
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if any(ord(character) < 32 for line in lines for character in line):
         raise ValueError("a header or the base URL holds a control character")
     return "\r\n".join([*lines, "Content-Length: "]).encode("latin-1")
