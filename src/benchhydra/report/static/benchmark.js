@@ -50,7 +50,7 @@
   const chart = (data, metric, byOrder) => {
     const about = bh.index.metrics[metric];
     const open = (event) => {
-      if (event.data && event.data.run !== undefined) location.hash = bh.runHref(data.id, data.runs.file[event.data.run]);
+      if (event.data && event.data.run !== undefined) bh.state.go(bh.runHref(data.id, data.runs.file[event.data.run]));
     };
     const invalid = data.runs.usable.filter((usable) => !usable).length;
     const below = invalid ? ` ✕ below the lines: not usable (${invalid}).` : "";

@@ -17,7 +17,6 @@
 
   /** Draw the view of the address; a newer address wins over one that is still loading. */
   const route = async () => {
-    if (location.hash === "#content") return content.focus();
     const mine = ++turn;
     const state = bh.state.now();
     if (!state.path.length) state.path = first();
@@ -30,12 +29,11 @@
     } catch (error) {
       made = failed(error);
     }
-    if (mine !== turn) return undefined;
+    if (mine !== turn) return;
     content.replaceChildren(bh.h("div", { id: "view" }, made));
     bh.chart.sweep();
     navigation(name);
     settle(state.path.join("/"), focused);
-    return undefined;
   };
 
   /** What a report opens with: its comparison, its only sweep, or the history. */
@@ -91,6 +89,10 @@
     document.getElementById("theme").onclick = () => {
       now = THEMES[(THEMES.indexOf(now) + 1) % THEMES.length];
       theme(now);
+    };
+    document.querySelector(".skip").onclick = (event) => {
+      event.preventDefault(); // the address says where the reader is
+      content.focus();
     };
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", bh.chart.redraw);
     try {

@@ -10,7 +10,27 @@
     return { path: path.split("/").filter(Boolean).map(decodeURIComponent), query: Object.fromEntries(new URLSearchParams(query || "")) };
   };
 
-  bh.state.now = () => bh.state.parse(location.hash);
+  // A page shown in a sealed frame (MLflow shows a file as a blob) may not change its address: it keeps it in mind.
+  const sealed = !["http:", "https:", "file:"].includes(location.protocol);
+  let kept = location.hash;
+
+  bh.state.hash = () => (sealed ? kept : location.hash);
+  bh.state.now = () => bh.state.parse(bh.state.hash());
+
+  const move = (href, replace) => {
+    if (sealed) {
+      kept = href;
+      window.dispatchEvent(new Event("hashchange"));
+    } else if (replace) location.replace(href);
+    else location.hash = href;
+  };
+
+  if (sealed) document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (!link || event.defaultPrevented) return;
+    event.preventDefault();
+    move(link.getAttribute("href"));
+  });
 
   bh.state.href = (path, query) => {
     const kept = Object.entries(query || {}).filter(([, value]) => value !== "" && value !== null && value !== undefined);
@@ -18,17 +38,13 @@
     return `#/${path.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
   };
 
-  /** Go to another page. */
-  bh.state.go = (path, query) => {
-    location.hash = bh.state.href(path, query);
-  };
+  /** Go to another page, by its address. */
+  bh.state.go = (href) => move(href);
 
   /** Change filters of this page; typing replaces the entry in the history, choosing adds one. */
   bh.state.change = (changes, replace) => {
     const { path, query } = bh.state.now();
-    const href = bh.state.href(path, { ...query, ...changes });
-    if (replace) location.replace(href);
-    else location.hash = href;
+    move(bh.state.href(path, { ...query, ...changes }), replace);
   };
 
   /** A labelled select that changes a key of the address. options: [value, text] pairs; "" is the first choice. */
