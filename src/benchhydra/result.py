@@ -11,7 +11,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -233,6 +233,12 @@ def _validator() -> Any:
     from jsonschema import Draft202012Validator
 
     return Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
+
+
+def alone(overrides: Sequence[str]) -> list[str]:
+    """A point's overrides without those that only a sweep takes: what measures it by itself."""
+    keys = [(override, override.lstrip("+~").partition("=")[0]) for override in overrides]
+    return [override for override, key in keys if key != "repeats" and not key.startswith("sweep.")]
 
 
 def _validate(data: Mapping[str, Any]) -> None:

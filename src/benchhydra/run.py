@@ -20,7 +20,7 @@ from benchhydra.errors import BenchhydraError, ConfigError, ResultError, RunInva
 from benchhydra.metrics import summarize
 from benchhydra.progress import Progress
 from benchhydra.registry import option_name
-from benchhydra.result import Result, point_key, redact, secrets
+from benchhydra.result import Result, alone, point_key, redact, secrets
 from benchhydra.scripts import Measured, Point
 from benchhydra.servers import Lease
 from benchhydra.servers.pool import Pool
@@ -59,7 +59,7 @@ def run_point(
     started = time.time()
     result = _blank(config, resolved, sweep_id, started)
     result.metadata["overrides"] = list(overrides)
-    result.metadata["command"] = shlex.join(["benchhydra", *overrides])
+    result.metadata["command"] = shlex.join(["benchhydra", *alone(overrides)])
     _prepare(out_dir, result.config)
     try:
         _measure(config, result, out_dir, pool, progress)

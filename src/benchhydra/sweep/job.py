@@ -20,11 +20,22 @@ from benchhydra.errors import BenchhydraError, ConfigError, RunInvalid
 from benchhydra.progress import Progress
 from benchhydra.result import Result
 from benchhydra.sweep import Identity, Planned, resume
-from benchhydra.sweep.directories import slug
-from benchhydra.sweep.outcomes import Outcome, blank, from_disk, narrow_enough, of_result, to_json, write_json
+from benchhydra.sweep.directories import label, slug
+from benchhydra.sweep.outcomes import (
+    Outcome,
+    blank,
+    first_line,
+    from_disk,
+    narrow_enough,
+    of_result,
+    to_json,
+    write_json,
+)
 
 JOURNALS = ".groups"
 FAILURES = "failures"
+#: A start that fails may be bad luck; after so many in a row the group's other points are not tried.
+START_TRIES = 2
 
 
 class Servers(Protocol):
@@ -59,6 +70,7 @@ class GroupJob:
     config_name: str = "config"
     hydra_overrides: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    swept: tuple[str, ...] = ()  # keys that vary: what points are called by
     engine_versions: tuple[str, ...] = ()  # of the results that are kept; others must not be mixed in
 
     @property
@@ -82,6 +94,7 @@ def decode(text: str) -> GroupJob:
         )
         data["limits"] = Limits(**data["limits"])
         data["hydra_overrides"] = tuple(data["hydra_overrides"])
+        data["swept"] = tuple(data["swept"])
         data["engine_versions"] = tuple(data["engine_versions"])
         return GroupJob(**data)
     except (ValueError, KeyError, TypeError, zlib.error) as error:
@@ -102,13 +115,14 @@ class GroupRun:
     pool: Any  # a servers.pool.Pool
     progress: Progress
     outcomes: list[Outcome] = field(default_factory=list)
+    failed_starts: int = 0  # in a row
 
     def all(self) -> list[Outcome]:
         """Run every point; what went wrong with one is its outcome, never an exception. KeyboardInterrupt passes."""
         with closing(self.pool):
             try:
                 for point in self.points():
-                    self._record(self._stopped(point) or self._one(point))
+                    self._record(self._kept(point) or self._stopped(point) or self._one(point))
             finally:
                 self._journal(finished=False)
         self._journal(finished=True)
@@ -120,17 +134,23 @@ class GroupRun:
         while wide := self._too_wide():
             yield from wide
 
-    def _one(self, point: Planned) -> Outcome:
-        directory = Path(point.directory)
+    def _kept(self, point: Planned) -> Outcome | None:
         kept = from_disk(point, blank(point, status="failed"), kept=True)
-        if kept.status == "ok" and kept.verdict != "INVALID":
-            return kept
+        return kept if kept.status == "ok" and kept.verdict != "INVALID" else None
+
+    def _one(self, point: Planned) -> Outcome:
+        if self.failed_starts >= START_TRIES:
+            error = f"not tried: the server failed to start {self.failed_starts} times in a row"
+            return blank(point, status="failed", error=error)
+        directory = Path(point.directory)
         resume.clean(directory)
         starts, begun = self.pool.starts, time.monotonic()
-        self.progress.say(f"point {len(self.outcomes) + 1}: {' '.join(point.overrides)}")
+        self.progress.say(f"point {len(self.outcomes) + 1} of {self._planned()}: {self._label(point.overrides)}")
         outcome = self._measured(point, directory)
         wall_s = outcome.wall_s if outcome.wall_s is not None else time.monotonic() - begun
-        return replace(outcome, server_starts=self.pool.starts - starts, wall_s=wall_s)
+        starts = self.pool.starts - starts
+        self.failed_starts = self.failed_starts + 1 if starts and _never_reached(outcome) else 0
+        return replace(outcome, server_starts=starts, wall_s=wall_s)
 
     def _measured(self, point: Planned, directory: Path) -> Outcome:
         config: BenchConfig | None = None
@@ -173,6 +193,12 @@ class GroupRun:
             reason = f"sweep.max_failures={limits.max_failures} was reached"
         return None if reason is None else blank(point, status="skipped", error=reason)
 
+    def _planned(self) -> int:
+        return max(len(self.job.points), len(self.outcomes) + 1)
+
+    def _label(self, overrides: Sequence[str]) -> str:
+        return label(overrides, self.job.swept)
+
     def _failures(self) -> int:
         path = self.job.journal.with_name(FAILURES)
         return path.stat().st_size if path.exists() else 0
@@ -182,7 +208,7 @@ class GroupRun:
             _leave_alone_what_lasts()
         self.outcomes.append(outcome)
         if outcome.status in ("failed", "invalid"):
-            self.progress.say(f"{outcome.status}: {' '.join(outcome.overrides)}: {outcome.error}")
+            self.progress.say(f"{outcome.status}: {self._label(outcome.overrides)}: {first_line(outcome.error)}")
             path = self.job.journal.with_name(FAILURES)
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as file:  # one byte a failure: jobs on other machines count them too
@@ -211,7 +237,7 @@ class GroupRun:
     def _another(self, identity: tuple[str, str], repeat: int) -> Planned:
         first = next(point for point in self.job.points if point.identity[:2] == identity)
         overrides = (*(o for o in first.overrides if not o.startswith("repeat=")), f"repeat={repeat}")
-        directory = str(Path(self.job.sweep_dir) / slug(overrides))
+        directory = str(Path(self.job.sweep_dir) / slug(overrides, self.job.swept))
         return Planned(overrides=overrides, directory=directory, identity=Identity(*identity, repeat))
 
 
@@ -222,6 +248,11 @@ def _leave_alone_what_lasts() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def _never_reached(outcome: Outcome) -> bool:
+    """Whether the server of a point did not come up: one that did would have told its version."""
+    return outcome.status == "failed" and outcome.engine_version is None
 
 
 def _failed(point: Planned, error: Exception) -> Outcome:

@@ -82,6 +82,11 @@ def from_disk(point: Planned, otherwise: Outcome, **more: Any) -> Outcome:
         return otherwise
 
 
+def first_line(text: str | None) -> str:
+    """What an error says before it quotes a log."""
+    return ((text or "").strip().splitlines() or ["no reason is known"])[0]
+
+
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
     """(mean, half-width of its 95 % t-interval); None below two values."""
     if len(values) < 2:

@@ -31,15 +31,20 @@ class Checked:
     configs: dict[Identity, BenchConfig]
 
 
-def check(points: Iterable[Sequence[str]], compose: Compose, spec_of: SpecOf, directory: Path) -> Checked:
-    """Compose and check every point, repeats included. Raises BenchhydraError, naming the first bad point."""
+def check(
+    points: Iterable[Sequence[str]], compose: Compose, spec_of: SpecOf, directory: Path, swept: Sequence[str] = ()
+) -> Checked:
+    """Compose and check every point, repeats included; ``swept``: keys that directories are named after first.
+
+    Raises BenchhydraError, naming the first bad point.
+    """
     planned: dict[Identity, Planned] = {}
     configs: dict[Identity, BenchConfig] = {}
     first: BenchConfig | None = None
     for overrides in points:
         config, point = _checked(overrides, compose, spec_of)
         first = first or config
-        for repeated in _repeats(point, config, directory):
+        for repeated in _repeats(point, config, directory, swept):
             planned.setdefault(repeated.identity, repeated)
             configs.setdefault(repeated.identity, config)
     if first is None:
@@ -56,13 +61,13 @@ def _checked(overrides: Sequence[str], compose: Compose, spec_of: SpecOf) -> tup
     return config, Planned(overrides=tuple(overrides), directory="", identity=identity(resolved), spec=spec)
 
 
-def _repeats(point: Planned, config: BenchConfig, directory: Path) -> Iterator[Planned]:
+def _repeats(point: Planned, config: BenchConfig, directory: Path, swept: Sequence[str]) -> Iterator[Planned]:
     if config.repeats == 1 and config.sweep.ci is None:
-        yield replace(point, directory=str(directory / slug(point.overrides)))
+        yield replace(point, directory=str(directory / slug(point.overrides, swept)))
         return
     for repeat in range(config.repeats):
         overrides = (*point.overrides, f"repeat={repeat}")
-        place = str(directory / slug(overrides))
+        place = str(directory / slug(overrides, swept))
         yield replace(point, overrides=overrides, directory=place, identity=point.identity._replace(repeat=repeat))
 
 

@@ -22,6 +22,7 @@ class Record:
     sweep_id: str
     command: str
     points: Sequence[Planned]
+    swept: tuple[str, ...] = ()
     outcomes: dict[Identity, Outcome] = field(default_factory=dict)
     server_starts: int = 0
     wall_s: float = 0.0

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchhydra.engines import ServerSpec
+from benchhydra.result import alone
 from benchhydra.sweep import Group, Identity
-from benchhydra.sweep.outcomes import BAD, Outcome
+from benchhydra.sweep.directories import label
+from benchhydra.sweep.outcomes import BAD, Outcome, first_line
 
 LOG_LINES = 10
+CONFIG_OPTIONS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
 
 
 def plan_lines(
@@ -27,7 +30,7 @@ def plan_lines(
     for number, group in enumerate(groups, 1):
         yield f"group {number}: {server_line(group.spec)}"
         for point in group.points:
-            yield f"  {shown(point.overrides, swept)}"
+            yield f"  {label(point.overrides, swept)}"
 
 
 def estimate(identities: Sequence[Identity], history_s: Mapping[Identity, float]) -> str:
@@ -51,28 +54,40 @@ def server_line(spec: ServerSpec | None) -> str:
     return shlex.join(spec.argv)
 
 
-def shown(overrides: Sequence[str], swept: Sequence[str]) -> str:
-    """A point's overrides of swept keys (all of them where nothing is swept)."""
-    keys = {*swept, "repeat"}
-    picked = [override for override in overrides if override.lstrip("+").partition("=")[0] in keys]
-    return " ".join(picked or overrides) or "(defaults)"
-
-
 def command(overrides: Sequence[str], options: Sequence[str] = ()) -> str:
     """The command line that runs one point alone."""
-    return shlex.join(["benchhydra", *options, *overrides])
+    return shlex.join(["benchhydra", *options, *alone(overrides)])
 
 
-def failure_lines(outcomes: Sequence[Outcome], options: Sequence[str] = ()) -> Iterator[str]:
+def options_of(words: Sequence[str]) -> list[str]:
+    """Of a command line's words, those that say where Hydra finds configs: a point's own overrides lack them."""
+    found: list[str] = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word in CONFIG_OPTIONS:
+            found += [word, following]
+        elif word.startswith((*(f"{option}=" for option in CONFIG_OPTIONS), "hydra.searchpath=")):
+            found.append(word)
+    return found
+
+
+def failure_lines(outcomes: Sequence[Outcome], swept: Sequence[str] = (), options: Sequence[str] = ()) -> Iterator[str]:
     """Every point that did not end well: what happened, the end of the server's log, how to run it alone."""
     for outcome in outcomes:
         if outcome.status not in BAD or outcome.status == "skipped":
             continue
-        yield f"{outcome.status}: {' '.join(outcome.overrides)}"
-        yield f"  {outcome.error or 'no reason is known'}"
+        yield f"{outcome.status}: {label(outcome.overrides, swept)}"
+        yield from (f"  {line}" for line in _reason(outcome))
         yield from (f"  | {line}" for line in (outcome.log_tail or "").splitlines()[-LOG_LINES:])
-        yield f"  its files: {_relative(outcome.directory)}"
+        if Path(outcome.directory).is_dir():
+            yield f"  its files: {_relative(outcome.directory)}"
         yield f"  run it alone: {command(outcome.overrides, options)}"
+
+
+def _reason(outcome: Outcome) -> list[str]:
+    """The error; without the log lines that it quotes where the log's end follows."""
+    if outcome.log_tail:
+        return [first_line(outcome.error)]
+    return (outcome.error or "no reason is known").splitlines()
 
 
 def verdict_line(outcomes: Sequence[Outcome]) -> str | None:

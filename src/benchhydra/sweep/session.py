@@ -26,7 +26,7 @@ from benchhydra.sweep.job import FAILURES, JOURNALS, GroupJob, Limits
 from benchhydra.sweep.launching import Ended, interrupted, launch_all
 from benchhydra.sweep.outcomes import blank, from_disk
 from benchhydra.sweep.record import Record, begun
-from benchhydra.sweep.report import failure_lines, plan_lines, verdict_line
+from benchhydra.sweep.report import count, failure_lines, options_of, plan_lines, verdict_line
 
 
 class SweepFailed(BenchhydraError):
@@ -54,17 +54,18 @@ class Session:
         settings = self.master.sweep
         directory = self._directory()
         points = expand(axes, OmegaConf.to_container(settings.zip, resolve=True))  # type: ignore[arg-type]
-        checked = planning.check(points, self.composer, self.spec_of or _spec_of(), directory)
+        swept = tuple(axis.key for axis in axes if len(axis.overrides) > 1)
+        checked = planning.check(points, self.composer, self.spec_of or _spec_of(), directory, swept)
         directory, results = self._resumed(checked, directory)
         placed = planning.relocated(checked.points, results)
         todo, kept = resume.split(placed, results)
         limits = planning.limits(checked.sweep, time.time())
         groups = planning.groups(placed if limits.ci_metric else todo, checked.sweep.order, checked.seed)
         if checked.sweep.plan:
-            self._print_plan(groups, len(kept), directory, axes)
+            self._print_plan(groups, len(kept), directory, swept)
             return []
         resume.refuse_other_versions(kept, None, checked.sweep.any_engine_version)
-        record = self._begin(directory, placed)
+        record = self._begin(directory, placed, swept)
         kept_points = {done.identity for done in kept}
         record.outcomes |= {
             p.identity: from_disk(p, blank(p, status="failed"), kept=True) for p in placed if p.identity in kept_points
@@ -103,7 +104,7 @@ class Session:
                 raise ConfigError(f"sweep.resume={wish}: no {SWEEP_FILE} is there", hint="sweep.resume=auto")
         return place, resume.found(place)
 
-    def _begin(self, directory: Path, points: Sequence[Planned]) -> Record:
+    def _begin(self, directory: Path, points: Sequence[Planned], swept: tuple[str, ...]) -> Record:
         """The sweep's directory and its file, before anything is started."""
         before = begun(directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -115,7 +116,7 @@ class Session:
             self.master.hydra.overrides.hydra.append("hydra.sweep.dir='{}'".format(str(directory).replace("'", "\\'")))
         sweep_id, server_starts, wall_s = before or (uuid.uuid4().hex, 0, 0.0)
         command = shlex.join(["benchhydra", *sys.argv[1:]])
-        record = Record(directory=directory, sweep_id=sweep_id, command=command, points=points)
+        record = Record(directory=directory, sweep_id=sweep_id, command=command, points=points, swept=swept)
         record.server_starts, record.wall_s = server_starts, wall_s
         record.write()
         return record
@@ -133,6 +134,7 @@ class Session:
                 config_name=str(self.master.hydra.job.config_name),
                 hydra_overrides=hydra_overrides,
                 limits=limits,
+                swept=record.swept,
                 engine_versions=versions,
             )
             for number, group in enumerate(groups)
@@ -183,7 +185,7 @@ class Session:
         record.stopped = skipped.error if skipped else None
         record.write(finished=skipped is None)
         _summary(record)
-        for line in failure_lines(outcomes):
+        for line in failure_lines(outcomes, record.swept, options_of(sys.argv[1:])):
             _say(line)
         problem = verdict_line(outcomes)
         if problem:
@@ -193,11 +195,10 @@ class Session:
     def _say_plan(self, groups: Sequence[Group], kept: int) -> None:
         points = sum(len(group.points) for group in groups)
         more = f"; {kept} kept from before" if kept else ""
-        _say(f"sweep: {points} points on {len(groups)} servers{more}")
+        _say(f"sweep: {count(points, 'point')} on {count(len(groups), 'server')}{more}")
 
-    def _print_plan(self, groups: Sequence[Group], kept: int, directory: Path, axes: Sequence[Axis]) -> None:
+    def _print_plan(self, groups: Sequence[Group], kept: int, directory: Path, swept: Sequence[str]) -> None:
         history = planning.history_s(_outputs(directory))
-        swept = [axis.key for axis in axes if len(axis.overrides) > 1]
         for line in plan_lines(groups, kept, history, swept):
             sys.stdout.write(f"{line}\n")
 
