@@ -54,7 +54,7 @@ class Experiment:
 
     def command(self) -> list[str]:
         """The words after ``benchhydra``."""
-        words = [f"{key}={','.join(_quoted(v) for v in values)}" for key, values in self.values.items()]
+        words = [f"{key}={','.join(quoted(v) for v in values)}" for key, values in self.values.items()]
         if self.description:
             words.append(f"description={_in_quotes(self.description)}")
         return ["-m", *words, *([f"sweep.zip=[[{','.join(self.pairs)}]]"] if self.pairs else [])]
@@ -79,7 +79,7 @@ class Experiment:
                 _put(body, key.lstrip("+"), yaml.safe_load(".inf" if value == "inf" else value))
         if self.pairs:
             body["sweep"] = {"zip": [list(self.pairs)]}
-        axes = {key: ",".join(map(_quoted, values)) for key, values in self.values.items() if len(values) > 1}
+        axes = {key: ",".join(map(quoted, values)) for key, values in self.values.items() if len(values) > 1}
         if axes:
             body["hydra"] = {"mode": "MULTIRUN", "sweeper": {"params": axes}}
         summary = " ".join(self.description.split()) or "imported from an nm-vllm config"
@@ -245,7 +245,7 @@ def _list(given: Any, where: str) -> list[str]:
     return [str(value) for value in listed if value != ""]
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A value as Hydra's grammar takes it: quoted unless it is plain."""
     plain = text.isascii() and all(char.isalnum() or char in "_-./+%@" for char in text)
     return text if text and plain else _in_quotes(text)

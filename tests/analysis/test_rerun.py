@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -63,10 +62,10 @@ def test_a_point_is_measured_again_as_a_program(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_run_that_fails_to_start_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess(words, 2)
+    def fails(words: list[str]) -> int:
+        return 2
 
-    monkeypatch.setattr(subprocess, "run", fails)
+    monkeypatch.setattr(rerun, "start", fails)
     with pytest.raises(ResultError, match="exit code 2") as raised:
         rerun.measure(["qps=1"], tmp_path / "out", 1)
     assert "-m benchhydra -m qps=1 repeats=1" in raised.value.hint

@@ -12,6 +12,9 @@ from benchhydra.errors import ConfigError
 from benchhydra.metrics import Better
 from benchhydra.registry import CONF_DIR
 
+#: What an A/B test decides on where a file names nothing else.
+MAIN = ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms", "request_throughput")
+
 
 class MetricThreshold(msgspec.Struct, forbid_unknown_fields=True):
     """One metric's own limit; ``better`` makes an Observation be judged."""
@@ -27,6 +30,7 @@ class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
     false_alarm_percent: float = 1.0
     metrics: dict[str, MetricThreshold] = {}
     ignore: list[str] = []
+    main: list[str] = msgspec.field(default_factory=lambda: list(MAIN))
 
     @property
     def alpha(self) -> float:

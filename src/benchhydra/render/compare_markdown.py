@@ -94,6 +94,11 @@ def _text(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def code(text: str) -> str:
+    """Text of others as code."""
+    return f"`{plain(text).replace('`', chr(39))}`"
+
+
 def gate_markdown(decision: Decision) -> str:
     """A gate's decision: the outcome, what is worse, how it was confirmed, then all figures folded away."""
     lines = [f"## Benchmark gate: {SAID[decision.outcome]}\n"]

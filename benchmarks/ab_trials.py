@@ -1,0 +1,83 @@
+"""A/B tests on pairs whose truth is known: how often they are wrong, and how many pairs they take.
+
+Writes a table of docs/statistics.md. Four main metrics of 2 % run-to-run noise, 40 pairs at most, 1 % chance of a false
+alarm. False alarms: share of tests of identical builds that ever call a main metric better or worse (looked at after
+every pair). Found: share of tests that call the slowed metric worse. ``python benchmarks/ab_trials.py [tests]``.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import numpy as np
+
+from benchhydra.analysis.sequential import PAIR, critical, pairs_needed
+from benchhydra.analysis.stats import Floats
+from benchhydra.analysis.thresholds import Thresholds
+
+METRICS, PAIRS, NOISE, SEED = 4, 40, 0.02, 2026
+ALPHA, SMALLEST = Thresholds().alpha, math.log1p(Thresholds().min_effect_percent / 100)
+KINDS = ("independent", "correlated", "heavy tails", "outlier runs", "drift")
+SLOWDOWNS_PERCENT = (3, 5, 10)
+LIMITS = np.array([critical(pairs, ALPHA / METRICS) for pairs in range(1, PAIRS + 1)])
+
+
+def noise(kind: str, tests: int, rng: np.random.Generator) -> Floats:
+    """Deviations of runs, shape (tests, METRICS, PAIRS)."""
+    shape = (tests, METRICS, PAIRS)
+    z = rng.standard_normal(shape)
+    if kind == "correlated":
+        z = 0.85 * rng.standard_normal((tests, 1, PAIRS)) + math.sqrt(1 - 0.85**2) * z
+    if kind == "heavy tails":
+        z = z / np.sqrt(rng.chisquare(4, shape) / 2)
+    if kind == "outlier runs":
+        z = z + (rng.random((tests, 1, PAIRS)) < 0.05) * rng.uniform(3, 10, (tests, 1, PAIRS))
+    return np.asarray(z * NOISE)
+
+
+def pairs_of(kind: str, tests: int, rng: np.random.Generator) -> Floats:
+    """Differences B - A of identical builds; with "drift", the machine gets 10 % slower over the test."""
+    a, b = noise(kind, tests, rng), noise(kind, tests, rng)
+    if kind == "drift":
+        a_first = rng.random((tests, 1, PAIRS)) < 0.5
+        b = b + np.where(a_first, 1, -1) * math.log1p(0.1) / (2 * PAIRS)
+    return b - a
+
+
+def first_alarm(differences: Floats, *, both_directions: bool) -> Floats:
+    """Number of pairs at which each (test, metric) is first called changed; inf: never."""
+    count = np.arange(1, PAIRS + 1)
+    mean = np.cumsum(differences, axis=-1) / count
+    squares = np.cumsum(differences**2, axis=-1) - count * mean**2
+    error = np.sqrt(np.maximum(squares, 1e-12) / np.maximum(count - 1, 1) / count)
+    size = np.abs(mean) if both_directions else mean
+    sure = (size > SMALLEST) & (size > LIMITS * error)
+    return np.where(sure.any(axis=-1), sure.argmax(axis=-1) + 1.0, math.inf)
+
+
+def row(kind: str, tests: int) -> str:
+    """A row of the table."""
+    rng = np.random.default_rng([SEED, KINDS.index(kind)])
+    same = first_alarm(pairs_of(kind, tests, rng), both_directions=True)
+    cells = [f"{np.isfinite(same).any(axis=1).mean():.2%}"]
+    for percent in SLOWDOWNS_PERCENT:
+        slowed = pairs_of(kind, tests, rng)[:, :1] + math.log1p(percent / 100)
+        found = first_alarm(slowed, both_directions=False)[:, 0]
+        ended = np.minimum(found, PAIRS)
+        cells.append(f"{np.isfinite(found).mean():.1%}, {np.median(ended):.0f} ({np.quantile(ended, 0.8):.0f})")
+    return f"| {kind} | {' | '.join(cells)} |"
+
+
+def main(tests: int) -> None:
+    """Print the table, and what a plan says beforehand."""
+    said = [pairs_needed(PAIR * NOISE, math.log1p(p / 100), ALPHA / METRICS) for p in SLOWDOWNS_PERCENT]
+    print(f"| noise | false alarms | {' | '.join(f'{p} % found, pairs' for p in SLOWDOWNS_PERCENT)} |")
+    print(f"|---|--:|{'--:|' * len(said)}")
+    print(f"| the plan says | | {' | '.join(f'{pairs}' for pairs in said)} |")
+    for kind in KINDS:
+        print(row(kind, tests), flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)

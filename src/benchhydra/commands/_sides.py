@@ -1,0 +1,103 @@
+"""The two sides of an A/B test: from files or words to overrides, checked before anything is started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchhydra.errors import BenchhydraError, ConfigError
+from benchhydra.seedconfig import quoted
+
+SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One side: its overrides, shared ones first, and what identifies its point."""
+
+    overrides: tuple[str, ...]
+    point_key: str
+
+
+def split(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Words apart: files of sides, and shared overrides."""
+    files = [word for word in words if word.endswith(SUFFIXES) and "=" not in word]
+    return [Path(file) for file in files], [word for word in words if word not in files]
+
+
+def read(path: Path) -> list[str]:
+    """The overrides in a file: a list of texts ``KEY=VALUE``, or keys and values. Raises ConfigError."""
+    try:
+        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    if isinstance(body, list) and all(isinstance(word, str) and "=" in word for word in body):
+        return body
+    if isinstance(body, dict) and "defaults" not in body:
+        return [f"{key}={_value(value, path)}" for key, value in _flat(body)]
+    raise ConfigError(
+        f"{path} is no side of an A/B test",
+        hint='write keys and values ("engine.args.max_num_seqs: 64", "model: tiny"), or a list of KEY=VALUE',
+    )
+
+
+def _flat(body: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in body.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _value(value: Any, path: Path) -> str:
+    """A YAML value in Hydra's grammar."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str():
+            return quoted(value)
+        case int() | float():
+            return str(value)
+        case list():
+            return f"[{','.join(_value(item, path) for item in value)}]"
+    raise ConfigError(f"{path}: {value!r} is no text, number, switch or list of them")
+
+
+def made(overrides: Sequence[str], config_dir: Path | None) -> Side:
+    """A side whose overrides compose to one point. Raises ConfigError, as a run would, before anything is started."""
+    from benchhydra import _cli_errors
+
+    try:
+        key = _point_key(overrides, config_dir)
+    except BenchhydraError:
+        raise
+    except Exception as error:  # Hydra and OmegaConf raise many kinds: each becomes one line here
+        message, hint = _cli_errors.explain(error, overrides)
+        raise ConfigError(message, hint=hint) from error
+    return Side(overrides=tuple(overrides), point_key=key)
+
+
+def _point_key(overrides: Sequence[str], config_dir: Path | None) -> str:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from benchhydra import _cli_arguments, config, registry
+    from benchhydra.result import point_key
+    from benchhydra.run import spec_of
+    from benchhydra.sweep.compose import plain
+
+    registry.discover()
+    config.register()
+    words = _cli_arguments.rewrite(overrides)
+    if config_dir is not None:
+        words.append(f"hydra.searchpath=[file://{config_dir.absolute()}]")
+    with initialize_config_dir(str(registry.CONF_DIR), version_base="1.3"):
+        composed: Any = OmegaConf.to_object(compose("config", overrides=words))
+    spec_of(composed)
+    return point_key(plain(composed))

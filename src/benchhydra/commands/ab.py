@@ -1,0 +1,151 @@
+"""which of two configurations is faster: both in turns, in random order, until it is clear
+
+benchhydra ab A.yaml B.yaml model=tiny qps=8                   two files of overrides, and what both sides share
+benchhydra ab --a engine.python=/old/bin/python --b engine.python=/new/bin/python model=llama2 qps=5
+
+A file holds keys and values (engine.args.max_num_seqs: 64) or a list of overrides. It stops as soon as a main metric of
+B is worse, or all are decided, or the budget is spent; looking after each pair raises no chance of a false alarm.
+Exit code 0: no main metric is worse; 3: B is worse; 4: nothing comparable; 5: a side has no usable run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchhydra.commands import _sides, _sources
+from benchhydra.errors import ConfigError
+
+if TYPE_CHECKING:
+    from benchhydra.analysis.ab import AbTest
+    from benchhydra.analysis.runs import Runs
+    from benchhydra.analysis.thresholds import Thresholds
+    from benchhydra.commands._sides import Side
+
+FORMATS = ("table", "markdown", "json")
+SUMMARY_FILE = "ab.md"
+DATA_FILE = "ab.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of ``benchhydra ab``."""
+    parser.add_argument("words", nargs="*", metavar="FILE|KEY=VALUE", help="A.yaml B.yaml; overrides of both sides")
+    parser.add_argument("--a", action="append", default=[], metavar="KEY=VALUE", help="an override of side A")
+    parser.add_argument("--b", action="append", default=[], metavar="KEY=VALUE", help="an override of side B")
+    parser.add_argument("--metric", action="append", default=[], metavar="M", help="a main metric, or a pattern")
+    parser.add_argument("--all", action="store_true", help="go on until every main metric is decided")
+    parser.add_argument("--budget-s", type=float, default=3600.0, metavar="S", help="stop after this time (3600)")
+    parser.add_argument("--max-pairs", type=int, default=40, metavar="N", help="stop after so many pairs (40)")
+    parser.add_argument(
+        "--runs-per-start", type=int, default=1, metavar="N", help="runs on one server start; together one observation"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order within pairs, and of the load")
+    parser.add_argument("--history", metavar="SOURCE", help="runs to learn the noise from (default: outputs)")
+    parser.add_argument("--thresholds", default="default", metavar="FILE", help="a YAML file, or a name in conf/gate")
+    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a directory with more options")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="output format")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="gets all results (default: outputs/ab/...)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Test, print, and return the outcome as exit code."""
+    from benchhydra.analysis import thresholds
+
+    if args.max_pairs < 1 or args.runs_per_start < 1 or args.budget_s <= 0:
+        raise ConfigError("--max-pairs, --runs-per-start and --budget-s must be above 0")
+    sides, limits = _read_sides(args), thresholds.read(args.thresholds)
+    output = args.output or Path("outputs/ab") / time.strftime("%Y-%m-%d/%H-%M-%S")
+    if output.exists() and any(output.iterdir()):
+        raise ConfigError(f"{output} is not empty", hint="-o DIR names another place")
+    test = _test(args, sides, limits, output)
+    _announce(args, sides, test)
+    try:
+        test.run()
+    finally:
+        _conclude(args, sides, test, output)
+    return int(test.outcome())
+
+
+def _read_sides(args: argparse.Namespace) -> dict[str, Side]:
+    """Both sides, each composed and checked."""
+    files, shared = _sides.split(args.words)
+    if files and len(files) != 2:
+        raise ConfigError(f"ab takes two files or none, not {len(files)}", hint="benchhydra ab A.yaml B.yaml")
+    own = {"a": list(args.a), "b": list(args.b)}
+    for side, file in zip(own, files, strict=False):
+        own[side] = [*_sides.read(file), *own[side]]
+    if own["a"] == own["b"] and not files:
+        raise ConfigError("both sides are the same", hint="--a KEY=VALUE --b KEY=VALUE, or two files")
+    return {side: _sides.made([*shared, *words], args.config_dir) for side, words in own.items()}
+
+
+def _test(args: argparse.Namespace, sides: dict[str, Side], limits: Thresholds, output: Path) -> AbTest:
+    from benchhydra.analysis import rerun
+    from benchhydra.analysis.ab import AbTest, Budget
+
+    more = ["--config-dir", str(args.config_dir.absolute())] if args.config_dir else []
+
+    def visit(side: str, number: int) -> Runs:
+        """Runs of one server start; both sides of a pair get the same load, each pair another."""
+        words = [*more, *sides[side].overrides, f"seed={args.seed * 1000 + number}"]
+        return rerun.measured(words, output / side / f"{number:03d}", args.runs_per_start)
+
+    return AbTest(
+        visit=visit,
+        budget=Budget(max_pairs=args.max_pairs, wall_s=args.budget_s),
+        thresholds=limits,
+        wanted=args.metric,
+        seed=args.seed,
+        decide_all=args.all,
+        say=_say,
+    )
+
+
+def _announce(args: argparse.Namespace, sides: dict[str, Side], test: AbTest) -> None:
+    """What will be done, and what it can see in which time, where history knows the noise."""
+    for name, side in sides.items():
+        _say(f"{name.upper()}: {' '.join(side.overrides)}")
+    starts = f"at most {test.budget.max_pairs} pairs, {2 * test.budget.max_pairs} server starts, {args.budget_s:g} s"
+    _say(f"{starts}; the first verdict is possible after 5 to 9 pairs")
+    lines = _past(args, sides, test)
+    _say(
+        "by history, to see a change takes about:"
+        if lines
+        else "no history of these points: a plan follows after 3 pairs"
+    )
+    for line in lines:
+        _say(f"  {line}")
+
+
+def _past(args: argparse.Namespace, sides: dict[str, Side], test: AbTest) -> list[str]:
+    """The plan by what history knows of these points' noise and times on this kind of machine."""
+    from benchhydra.analysis import ab_plan
+    from benchhydra.environment import machine_class
+
+    past = ab_plan.Past(_sources.history_of(args.history), machine_class(), [side.point_key for side in sides.values()])
+    return ab_plan.lines(past.noise(test.thresholds, test.wanted), test.thresholds.alpha, past.pair_s())
+
+
+def _conclude(args: argparse.Namespace, sides: dict[str, Side], test: AbTest, output: Path) -> None:
+    """Print what is known, also after an interruption, and keep it beside the results."""
+    from benchhydra.render import ab_report
+
+    starts = sum(len(runs) // args.runs_per_start for runs in test.seen.values())
+    words = {side: list(made.overrides) for side, made in sides.items()}
+    report = ab_report.Report(test=test, overrides=words, server_starts=starts)
+    if output.is_dir():
+        _sources.write(ab_report.markdown(report), output / SUMMARY_FILE)
+        _sources.write(ab_report.data(report), output / DATA_FILE)
+    writers = {"table": ab_report.table, "markdown": ab_report.markdown, "json": ab_report.data}
+    sys.stdout.write(writers[args.format](report))
+    if all(test.seen.values()):
+        _say(f"again: benchhydra compare {shlex.quote(str(output / 'a'))} {shlex.quote(str(output / 'b'))}")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
