@@ -64,18 +64,30 @@ def test_what_is_added_comes_out(prompts: list[tuple[str, int]], dealt: int) -> 
     for text, tokens in prompts:
         whole.append(encode(Endpoint(base_url="http://h", model='"prompt":'), text, None, tokens, {}))
         requests.add(whole[-1], 1, tokens)
-    assert [requests.whole(i) for i in range(len(requests))] == whole
     for part in range(dealt):
         some = requests.deal(part, dealt)
-        assert [some.whole(i) for i in range(len(some))] == whole[part::dealt]
+        assert [some.take(i) for i in range(len(some))] == whole[part::dealt]
         assert list(some.output_tokens) == [tokens for _, tokens in prompts][part::dealt]
+    assert [requests.take(i) for i in range(len(requests))] == whole
 
 
 def test_any_bytes_are_kept_as_they_are() -> None:
     requests = Requests()
-    for request in (b"", b"GET / HTTP/1.1\r\n\r\n", b'POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n"prompt":"'):
+    odd = b"", b"GET / HTTP/1.1\r\n\r\n", b'POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n"prompt":"'
+    for request in odd:
         requests.add(request, 1, 1)
-        assert requests.whole(len(requests) - 1) == request
+    assert tuple(requests.take(i) for i in range(len(requests))) == odd
+
+
+def test_what_was_sent_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchhydra.client.BLOCK_ROWS", 4)
+    requests = Requests()
+    for i in range(10):
+        requests.add(b"%d" % i, 1, 1)
+    assert [requests.take(i) for i in (3, 0, 1, 9)] == [b"3", b"0", b"1", b"9"]
+    assert [len(block) for block in requests.blocks] == [4, 4, 2]
+    assert [requests.take(i) for i in (2, 8)] == [b"2", b"8"]
+    assert [len(block) for block in requests.blocks] == [0, 4, 0]
 
 
 def test_what_requests_share_is_kept_once() -> None:
@@ -83,4 +95,4 @@ def test_what_requests_share_is_kept_once() -> None:
     endpoint = Endpoint(base_url="http://h", headers={"X": "y" * 1000})
     for i in range(50):
         requests.add(encode(endpoint, f"prompt {i}", None, 8, {}), 2, 8)
-    assert len(requests.blob) < 50 * 40
+    assert sum(map(len, requests.blocks)) < 50 * 40

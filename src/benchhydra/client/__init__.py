@@ -11,6 +11,8 @@ _LENGTH = b"\r\nContent-Length: "
 _PROMPTS = (b'"prompt":', b'"messages":')
 #: Beyond this many different beginnings, sharing them saves nothing: requests are kept whole.
 _MAX_BEGINNINGS = 4096
+#: Requests of a block: large enough that the system takes its memory back when the block is given up.
+BLOCK_ROWS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,22 +30,24 @@ class Endpoint:
 
 @dataclass(kw_only=True)
 class Requests:
-    """Whole requests, prepared before the window. ``whole(i)`` is what goes onto the wire.
+    """Whole requests, prepared before the window. ``take(i)`` is what goes onto the wire, once.
 
     What all requests begin with (head, sampling parameters) is kept once: ``beginnings[beginning[i]]`` is the bytes
-    before and after the value of Content-Length, ``blob[offsets[i]:offsets[i + 1]]`` is the request's own rest.
+    before and after the value of Content-Length. The rests lie one after another in blocks of ``BLOCK_ROWS`` requests,
+    each from ``starts[i]`` of its block on: a block is given back when all its requests are taken.
     """
 
-    blob: bytearray = field(default_factory=bytearray, repr=False)
-    offsets: array[int] = field(default_factory=lambda: array("q", [0]), repr=False)
+    blocks: list[bytearray] = field(default_factory=list, repr=False)
+    starts: array[int] = field(default_factory=lambda: array("q"), repr=False)
     beginning: array[int] = field(default_factory=lambda: array("i"), repr=False)
     beginnings: list[tuple[bytes, bytes]] = field(default_factory=list, repr=False)
     prompt_tokens: array[int] = field(default_factory=lambda: array("i"), repr=False)
     output_tokens: array[int] = field(default_factory=lambda: array("i"), repr=False)
     _index: dict[tuple[bytes, bytes], int] = field(default_factory=dict, repr=False)
+    _taken: dict[int, int] = field(default_factory=dict, repr=False)  # by block
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.starts)
 
     def add(self, request: bytes, prompt_tokens: int, output_tokens: int) -> None:
         """Append one whole request (head and body)."""
@@ -52,31 +56,39 @@ class Requests:
         if index < 0 and before and len(self.beginnings) < _MAX_BEGINNINGS:
             index = self._index[before, after] = len(self.beginnings)
             self.beginnings.append((before, after))
+        self._append(index, rest if index >= 0 else request, prompt_tokens, output_tokens)
+
+    def _append(self, index: int, rest: bytes | bytearray, prompt_tokens: int, output_tokens: int) -> None:
+        if len(self) % BLOCK_ROWS == 0:
+            self.blocks.append(bytearray())
         self.beginning.append(index)
-        self.blob += rest if index >= 0 else request
-        self.offsets.append(len(self.blob))
+        self.starts.append(len(self.blocks[-1]))
+        self.blocks[-1] += rest
         self.prompt_tokens.append(prompt_tokens)
         self.output_tokens.append(output_tokens)
 
-    def whole(self, i: int) -> bytes:
-        """Request i as it goes onto the wire."""
-        rest = bytes(self.blob[self.offsets[i] : self.offsets[i + 1]])
-        index = self.beginning[i]
+    def _rest(self, i: int) -> bytearray:
+        end = self.starts[i + 1] if (i + 1) % BLOCK_ROWS and i + 1 < len(self) else None
+        return self.blocks[i // BLOCK_ROWS][self.starts[i] : end]
+
+    def take(self, i: int) -> bytes:
+        """Request i as it goes onto the wire. Each can be taken once."""
+        block = i // BLOCK_ROWS
+        rest, index = self._rest(i), self.beginning[i]
+        taken = self._taken[block] = self._taken.get(block, 0) + 1
+        if taken == min(BLOCK_ROWS, len(self) - block * BLOCK_ROWS):
+            self.blocks[block] = bytearray()
         if index < 0:
-            return rest
+            return bytes(rest)
         before, after = self.beginnings[index]
         # the head ends with an empty line: 4 bytes of ``after`` are not of the body
-        return b"%b%d%b%b" % (before, len(after) - 4 + len(rest), after, rest)
+        return b"%b%d%b%b" % (before, len(after) - 4 + len(rest), after, bytes(rest))
 
     def deal(self, part: int, parts: int) -> Requests:
         """Every ``parts``-th request from ``part`` on."""
         dealt = Requests(beginnings=self.beginnings, _index=self._index)
         for i in range(part, len(self), parts):
-            dealt.blob += self.blob[self.offsets[i] : self.offsets[i + 1]]
-            dealt.offsets.append(len(dealt.blob))
-        dealt.beginning = self.beginning[part::parts]
-        dealt.prompt_tokens = self.prompt_tokens[part::parts]
-        dealt.output_tokens = self.output_tokens[part::parts]
+            dealt._append(self.beginning[i], self._rest(i), self.prompt_tokens[i], self.output_tokens[i])
         return dealt
 
 

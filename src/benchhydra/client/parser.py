@@ -1,7 +1,7 @@
 """One HTTP answer as it comes in: bytes in, facts out. Pure: no socket, no clock, any split of them gives the same.
 
-httptools frames HTTP; SSE is split here. The first content event of a stream is parsed as JSON, and its bytes before and
-behind the text are remembered. Two quicker ways follow from them:
+httptools frames HTTP; SSE is split here. The first content event of a stream is parsed as JSON, and its bytes before
+and behind the text are remembered. Two quicker ways follow from them:
 
 - A packet that begins with whole HTTP chunks of the right size, each one event with the same bytes around another text
   that is a JSON string and not empty: they are counted, and httptools does not see them. Most packets are that.
@@ -106,10 +106,14 @@ class Answer:
         before = self.chunks
         if self._tail and self._at_border and self._between:
             head = self._heads.get(len(data) - len(self._tail))  # one chunk, of a length that has been seen
-            if head and data.startswith(head) and data.endswith(self._tail):
-                if data[len(head) : -len(self._tail)] in _known_texts:
-                    self.chunks += 1
-                    return 1
+            if (
+                head
+                and data.startswith(head)
+                and data.endswith(self._tail)
+                and data[len(head) : -len(self._tail)] in _known_texts
+            ):
+                self.chunks += 1
+                return 1
             data = self._skip_whole(data)
             if not data:
                 return self.chunks - before

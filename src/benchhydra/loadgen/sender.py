@@ -140,7 +140,7 @@ class Sender:
 
     def _send(self, connection: Connection, row: int, ready_ns: int) -> None:
         self._active.add(connection)
-        connection.send(row, self._share.requests.whole(row))
+        connection.send(row, self._share.requests.take(row))
         self._lags_ns.append(connection.sent_ns - ready_ns)
 
     async def _dial(self, row: int, ready_ns: int) -> None:

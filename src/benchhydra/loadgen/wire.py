@@ -15,17 +15,22 @@ from benchhydra.records import COUNTS, TIMES, Records
 
 _COLUMNS: dict[str, Any] = dict.fromkeys((*TIMES, "gap_offsets"), np.int64) | dict.fromkeys(COUNTS, np.int32)
 _PLAIN = ("max_in_flight", "closed_loop", "timeout_s", "ignore_eos", "keep_text")
-_ARRAYS = {"offsets": "q", "beginning": "i", "prompt_tokens": "i", "output_tokens": "i"}
+_ARRAYS = {"starts": "q", "beginning": "i", "prompt_tokens": "i", "output_tokens": "i"}
 
 
 def pack_share(share: Share) -> bytes:
     """A share as bytes. It holds the endpoint's headers: it goes through pipes, never into files."""
     requests = share.requests
     arrays = {name: getattr(requests, name).tobytes() for name in _ARRAYS}
+    blocks = [bytes(block) for block in requests.blocks]
     packed = {name: getattr(share, name) for name in _PLAIN} | {
         "endpoint": dataclasses.asdict(share.endpoint),
         "offsets_s": share.offsets_s.astype(np.float64).tobytes(),
-        "requests": {"blob": bytes(requests.blob), "beginnings": requests.beginnings, **arrays},
+        "requests": {
+            "blocks": [bytes(block) for block in requests.blocks],
+            "beginnings": requests.beginnings,
+            **arrays,
+        },
     }
     return msgspec.msgpack.encode(packed)
 
@@ -35,7 +40,8 @@ def unpack_share(data: bytes) -> Share:
     packed: dict[str, Any] = msgspec.msgpack.decode(data)
     raw = packed["requests"]
     requests = Requests(
-        blob=bytearray(raw["blob"]), beginnings=[(before, after) for before, after in raw["beginnings"]]
+        blocks=[bytearray(block) for block in raw["blocks"]],
+        beginnings=[(before, after) for before, after in raw["beginnings"]],
     )
     for name, code in _ARRAYS.items():
         setattr(requests, name, array(code, raw[name]))
