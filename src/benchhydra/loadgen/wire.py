@@ -22,7 +22,6 @@ def pack_share(share: Share) -> bytes:
     """A share as bytes. It holds the endpoint's headers: it goes through pipes, never into files."""
     requests = share.requests
     arrays = {name: getattr(requests, name).tobytes() for name in _ARRAYS}
-    blocks = [bytes(block) for block in requests.blocks]
     packed = {name: getattr(share, name) for name in _PLAIN} | {
         "endpoint": dataclasses.asdict(share.endpoint),
         "offsets_s": share.offsets_s.astype(np.float64).tobytes(),
