@@ -1,0 +1,275 @@
+"""The pieces of data of a report, against results whose truth is known."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.report.made import ABSURD_MS, INVALID_AT, MS, RUNS, STEP_AT, SUSPECT_AT, records, result
+
+from benchhydra.analysis.load import load
+from benchhydra.analysis.runs import Kind, Run, Runs
+from benchhydra.analysis.series import series
+from benchhydra.errors import ResultError
+from benchhydra.metrics import Better
+from benchhydra.records import Records
+from benchhydra.report import benchmarks, details, requests, sweeps
+from benchhydra.report.site import Site
+from benchhydra.validity import Verdict
+
+MS_DOWN = Kind("ms", Better.SMALLER)
+TOKENS_UP = Kind("tokens/s", Better.BIGGER)
+
+
+@pytest.fixture(scope="module")
+def site(found: Runs) -> dict[str, Any]:
+    """Every piece of the report by its name."""
+    return dict(Site(found=found, title="t").pieces())
+
+
+@pytest.fixture(scope="module")
+def history(site: dict[str, Any]) -> dict[str, Any]:
+    """The benchmark with the long history."""
+    return next(data for name, data in site.items() if name.startswith("benchmarks/") and len(data["runs"]["id"]) > 10)
+
+
+def run(key: str = "k", **metrics: float) -> Run:
+    return Run(
+        run_id=f"{key}{metrics}", point_key=key, verdict=Verdict.VALID, status="ok", epoch_time=1, metrics=metrics
+    )
+
+
+class TestHistory:
+    def test_step_is_found_where_it_is(self, history: dict[str, Any]) -> None:
+        (change,) = history["changes"]["p99_ttft_ms"]
+        assert change["at"] == STEP_AT
+        assert change["before"] == STEP_AT - 1
+        assert change["ratio"] == pytest.approx(0.10, abs=0.02)
+        assert change["better"] is False
+
+    def test_levels_meet_at_the_step(self, history: dict[str, Any]) -> None:
+        before, after = history["levels"]["p99_ttft_ms"]
+        assert (before["from"], before["to"], after["from"], after["to"]) == (0, STEP_AT - 1, STEP_AT, RUNS - 1)
+        assert before["level"] == pytest.approx(40, rel=0.02)
+        assert after["level"] == pytest.approx(44, rel=0.02)
+
+    def test_band_is_the_prediction_interval(self, history: dict[str, Any]) -> None:
+        """1 % noise, t of 21 degrees of freedom: about +-2.2 %."""
+        before, _ = history["levels"]["p99_ttft_ms"]
+        assert math.log(before["high"] / before["level"]) == pytest.approx(0.022, rel=0.4)
+        assert before["low"] * before["high"] == pytest.approx(before["level"] ** 2, rel=1e-4)
+
+    def test_invalid_run_is_there_and_takes_no_part(self, history: dict[str, Any]) -> None:
+        assert history["runs"]["verdict"][INVALID_AT] == "INVALID"
+        assert history["runs"]["usable"][INVALID_AT] is False
+        assert history["metrics"]["mean_ttft_ms"][INVALID_AT] == ABSURD_MS
+        assert all(level["high"] < 100 for level in history["levels"]["mean_ttft_ms"])
+
+    def test_invalid_run_is_in_no_small_line(self, site: dict[str, Any], history: dict[str, Any]) -> None:
+        rows = site[f"metrics/{details.slug('mean_ttft_ms')}"]["rows"]
+        at = [one["id"] for one in site["index"]["benchmarks"]].index(history["id"])
+        newest, past, ratio, better = rows[at]
+        assert len(past) == RUNS - 1
+        assert max(past) < 100
+        assert newest == history["metrics"]["mean_ttft_ms"][-1]
+        assert (ratio > 0.08, better) == (True, False)
+
+    def test_suspect_run_says_why(self, history: dict[str, Any]) -> None:
+        assert history["runs"]["verdict"][SUSPECT_AT] == "SUSPECT"
+        assert history["runs"]["usable"][SUSPECT_AT] is True
+        assert history["runs"]["reasons"][SUSPECT_AT] == ["made SUSPECT"]
+
+    def test_few_runs_have_a_level_and_no_band(self) -> None:
+        (one,) = series(Runs([run(x=1.0), run(x=1.1)], {"x": MS_DOWN}))
+        (level,) = benchmarks.levels(one, {r.run_id: i for i, r in enumerate(one.runs)})
+        assert level["level"] == pytest.approx(math.sqrt(1.1), rel=1e-4)
+        assert "low" not in level
+
+    def test_several_processes_find_the_same(self, found: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+        groups = benchmarks.benchmarks(found)
+        alone = benchmarks.all_series(groups, found)
+        monkeypatch.setattr(benchmarks, "MANY_RUNS", 1)
+        monkeypatch.setattr(benchmarks, "cores", lambda: 2)
+        assert benchmarks.all_series(groups, found) == alone
+
+
+class TestIndex:
+    def test_counts(self, site: dict[str, Any]) -> None:
+        index = site["index"]
+        assert index["results"] == RUNS + 1 + 6
+        assert index["with_requests"] == 6
+        assert sum(one["unusable"] for one in index["benchmarks"]) == 1
+        assert [one["runs"] for one in index["sweeps"]] == [6]
+
+    def test_every_piece_that_is_named_is_there(self, site: dict[str, Any]) -> None:
+        index = site["index"]
+        wanted = {f"{kind}/{one['id']}" for one in index["benchmarks"] for kind in ("benchmarks", "details")}
+        wanted |= {f"metrics/{metric['file']}" for metric in index["metrics"].values()}
+        wanted |= {f"sweeps/{one['id']}" for one in index["sweeps"]}
+        assert wanted <= set(site)
+        assert len([name for name in site if name.startswith("requests/")]) == 6
+
+    def test_only_the_newest_requests_are_kept(self, found: Runs) -> None:
+        site = dict(Site(found=found, title="t", newest_requests=2).pieces())
+        kept = {name.removeprefix("requests/") for name in site if name.startswith("requests/")}
+        assert kept == {details.slug("s1-2-0"), details.slug("s1-2-1")}
+        assert site["index"]["with_requests"] == 2
+
+    def test_no_requests(self, found: Runs) -> None:
+        site = dict(Site(found=found, title="t", newest_requests=0).pieces())
+        assert not [name for name in site if name.startswith("requests/")]
+
+    def test_points_of_one_name_are_told_apart(self, tmp_path: Path) -> None:
+        for seqs in (64, 128):
+            engine = {"args": {"max_num_seqs": seqs}, "python": f"/v{seqs}/python"}
+            result(f"r{seqs}", ttft_ms=5.0, config={"engine": engine}).write(tmp_path / f"{seqs}")
+        index = dict(Site(found=load(str(tmp_path)), title="t").pieces())["index"]
+        said = {one["apart"] for one in index["benchmarks"]}
+        assert said == {"engine.args.max_num_seqs=64", "engine.args.max_num_seqs=128"}
+
+
+class TestDetails:
+    def test_what_is_common_stands_once(self, site: dict[str, Any], history: dict[str, Any]) -> None:
+        data = site[f"details/{history['id']}"]
+        assert data["common"]["config.qps"] == 4.0
+        assert data["common"]["environment.machine_class"] == "cpu-2c"
+        assert all("config.qps" not in one["facts"] for one in data["runs"])
+        commits = {one["facts"]["environment.git.commit"] for one in data["runs"]}
+        assert len(commits) == RUNS
+
+    def test_link_to_mlflow(self, tree: Path, found: Runs) -> None:
+        one = next(run for run in found.runs if run.run_id == "day-00")
+        assert one.directory is not None
+        assert details.detail(one).mlflow == ""
+        file = one.directory / "mlflow.json"
+        try:
+            file.write_text(json.dumps({"link": "http://127.0.0.1:5000/#/x"}), encoding="utf-8")
+            assert details.detail(one).mlflow == "http://127.0.0.1:5000/#/x"
+            file.write_text(json.dumps({"link": "javascript:alert(1)"}), encoding="utf-8")
+            assert details.detail(one).mlflow == ""
+        finally:
+            file.unlink()
+
+    @pytest.mark.parametrize("text", ["../../etc/passwd", "a/b", "..", "", "x" * 5000, "\0"])
+    def test_slug_is_a_file_name(self, text: str) -> None:
+        assert details.slug(text).isalnum()
+        assert len(details.slug(text)) == 12
+
+    def test_keys_that_vary_together_are_one(self) -> None:
+        configs = [
+            {"model.id": m, "model.build": m, "qps": q, "seed": i} for i, (m, q) in enumerate([("a", 1), ("b", 1)])
+        ]
+        assert details.telling_apart(configs) == ["model.id"]
+
+    def test_unreadable_result_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "result.json").write_text("{", encoding="utf-8")
+        gone = Run(
+            run_id="r",
+            point_key="k",
+            verdict=Verdict.VALID,
+            status="ok",
+            epoch_time=1,
+            source=str(tmp_path / "result.json"),
+        )
+        with pytest.raises(ResultError, match="cannot read"):
+            details.detail(gone)
+
+
+class TestRequests:
+    def test_latencies_are_those_of_the_rows(self) -> None:
+        data = requests.requests(records(40, first_ms=20.0))
+        assert data["quantiles"]["ttft_ms"] == [20.0] * 101
+        assert data["quantiles"]["tpot_ms"][50] == pytest.approx(80 / 4)
+        assert sum(data["histograms"]["e2el_ms"]["counts"]) == 39  # one of the 40 failed
+        assert data["measured"] == 40
+
+    def test_timeline_counts_from_the_first_send(self) -> None:
+        line = requests.timeline(records(3))
+        assert line["sent_s"] == [0.0, 0.05, 0.1]
+        assert line["first_s"] == [0.02, 0.07, 0.12]
+        assert line["status"] == ["ok", "ok", "timeout"]
+        assert line["phase"] == ["measured"] * 3
+
+    def test_timeline_of_many_is_taken_at_even_steps(self) -> None:
+        line = requests.timeline(records(5000))
+        assert line["total"] == 5000
+        assert len(line["sent_s"]) == requests.MOST_ROWS
+        assert (line["sent_s"][0], line["sent_s"][-1]) == (0.0, pytest.approx(4999 * 0.05))
+        assert np.ptp(np.diff(line["sent_s"])) <= 0.05 + 1e-9
+
+    def test_what_never_happened_is_below_zero(self) -> None:
+        one = records(2)
+        one.first_ns[1] = -1
+        assert requests.timeline(one)["first_s"] == [0.02, -1.0]
+
+    def test_no_request_at_all(self) -> None:
+        data = requests.requests(Records.of_spans([], []))
+        assert data["timeline"]["total"] == 0
+        assert (data["quantiles"], data["series"]) == ({}, {})
+
+    def test_throughput_rows_have_no_first_token(self) -> None:
+        data = requests.requests(Records.of_spans([MS], [9 * MS], output_tokens=[4]))
+        assert list(data["quantiles"]) == ["e2el_ms"]
+
+    def test_broken_file_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "records.parquet").write_bytes(b"no")
+        with pytest.raises(ResultError, match="cannot read"):
+            requests.read(tmp_path / "records.parquet")
+
+
+class TestSweep:
+    @pytest.fixture
+    def data(self, site: dict[str, Any]) -> dict[str, Any]:
+        return next(data for name, data in site.items() if name.startswith("sweeps/"))
+
+    def test_rate_is_the_axis(self, data: dict[str, Any]) -> None:
+        assert data["axis"] == {"key": "qps", "unit": "requests/s"}
+        assert [point["x"] for point in data["points"]] == [2.0, 8.0, 32.0]
+        assert {point["line"] for point in data["points"]} == {""}
+        assert [point["name"] for point in data["points"]] == ["qps=2", "qps=8", "qps=32"]
+
+    def test_repeats_are_one_point_with_their_spread(self, data: dict[str, Any]) -> None:
+        assert data["points"][0]["values"]["median_ttft_ms"] == [20.5, 20.0, 21.0]
+        assert len(data["points"][0]["runs"]) == 2
+
+    def test_front_where_every_point_is_a_trade(self, data: dict[str, Any]) -> None:
+        assert data["fronts"]["p99_e2el_ms"] == [0, 1, 2]
+        assert data["fronts"]["p99_tpot_ms"] == []
+
+    def test_every_row_leads_to_a_benchmark_and_its_requests(self, data: dict[str, Any], site: dict[str, Any]) -> None:
+        (table,) = data["tables"]
+        ids = {one["id"] for one in site["index"]["benchmarks"]}
+        for row in table["rows"]:
+            assert data["benchmarks"][row["run"]] in ids
+            assert f"requests/{row['run']}" in site
+            assert len(data["quantiles"][row["run"]]["ttft_ms"]) == 101
+
+    def test_front_leaves_out_what_is_beaten(self) -> None:
+        groups = [[run(output_throughput=x, p99_e2el_ms=y)] for x, y in ((1, 5), (2, 3), (3, 4), (2.5, 9))]
+        assert sweeps.front(groups, "p99_e2el_ms") == [1, 2]
+
+    def test_front_leaves_out_invalid_runs(self) -> None:
+        good, bad = run(output_throughput=1, p99_e2el_ms=5), run(output_throughput=9, p99_e2el_ms=1)
+        bad.verdict = Verdict.INVALID
+        assert sweeps.front([[good], [bad]], "p99_e2el_ms") == [0]
+
+    @pytest.mark.parametrize(
+        ("values", "kind", "expected"),
+        [
+            ([10.0, 20.0, 15.0], MS_DOWN, [0.0, 1.0, 0.5]),
+            ([10.0, 20.0, 15.0], TOKENS_UP, [1.0, 0.0, 0.5]),
+            ([10.0, None, 20.0], MS_DOWN, [0.0, None, 1.0]),
+            ([10.0, 10.1], MS_DOWN, [None, None]),
+            ([10.0, 90.0], Kind("s", Better.OBSERVATION), [None, None]),
+            ([10.0], MS_DOWN, [None]),
+        ],
+    )
+    def test_colours_follow_the_direction(self, values: list[float | None], kind: Kind, expected: list[Any]) -> None:
+        assert sweeps.ranked(values, kind) == expected
+
+    def test_infinite_rate_has_no_place_on_the_axis(self) -> None:
+        assert [sweeps.number(value) for value in ("inf", math.inf, None, True, 3)] == [None, None, None, None, 3.0]
