@@ -2,16 +2,17 @@
 
 basic: one after another. joblib: all at once; where a worker is killed joblib gives up on the whole batch, so groups
 that had not finished are launched again, each alone (they keep the points they had measured), and one that dies then,
-fails. Others (submitit, ray): a launch of its own for every group, side by side.
+fails. Others (submitit, ray): a launch of its own for every group, side by side, whatever resources each asks for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from benchhydra.sweep import Planned
@@ -31,14 +32,23 @@ class Ended:
     server_starts: int
 
 
-def launch_all(kind: str, launch: Launch, jobs: Sequence[GroupJob]) -> Iterator[Ended]:
-    """Run all jobs on a launcher (``kind``: its class name), and yield each as it ends."""
-    if kind == "BasicLauncher":
-        yield from (_alone(launch, job) for job in jobs)
-    elif kind == "JoblibLauncher":
-        yield from _batch(launch, jobs)
-    else:
-        yield from _side_by_side(launch, jobs)
+@dataclass(frozen=True)
+class Batch:
+    """Jobs of equal resources, and how they are launched; ``kind`` is the class name of the launcher."""
+
+    kind: str
+    launch: Launch
+    jobs: tuple[GroupJob, ...]
+
+
+def launch_all(batches: Sequence[Batch]) -> Iterator[Ended]:
+    """Run all jobs, and yield each as it ends."""
+    for batch in batches:
+        if batch.kind == "BasicLauncher":
+            yield from (_alone(batch.launch, job) for job in batch.jobs)
+        elif batch.kind == "JoblibLauncher":
+            yield from _batch(batch.launch, batch.jobs)
+    yield from _side_by_side([batch for batch in batches if batch.kind not in ("BasicLauncher", "JoblibLauncher")])
 
 
 def _batch(launch: Launch, jobs: Sequence[GroupJob]) -> Iterator[Ended]:
@@ -49,10 +59,17 @@ def _batch(launch: Launch, jobs: Sequence[GroupJob]) -> Iterator[Ended]:
         yield ended(job, None) if finished else _alone(launch, job)
 
 
-def _side_by_side(launch: Launch, jobs: Sequence[GroupJob]) -> Iterator[Ended]:
-    with ThreadPoolExecutor(max_workers=len(jobs)) as threads:
-        futures = [threads.submit(_alone, launch, job) for job in jobs]
-        yield from (future.result() for future in as_completed(futures))
+def _side_by_side(batches: Sequence[Batch]) -> Iterator[Ended]:
+    """A thread a job. They are daemons: an interruption must not wait for what a cluster's queue takes."""
+    done: SimpleQueue[Ended] = SimpleQueue()
+    threads = [
+        Thread(target=lambda launch, job: done.put(_alone(launch, job)), args=(batch.launch, job), daemon=True)
+        for batch in batches
+        for job in batch.jobs
+    ]
+    for thread in threads:
+        thread.start()
+    yield from (done.get() for _ in threads)
 
 
 def _alone(launch: Launch, job: GroupJob) -> Ended:

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,14 +19,17 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from benchhydra.config import BenchConfig
 from benchhydra.errors import BenchhydraError, ConfigError
-from benchhydra.sweep import SWEEP_FILE, Group, Identity, Planned, planning, resume
+from benchhydra.sweep import SWEEP_FILE, Group, Identity, Planned, leftovers, planning, resume
 from benchhydra.sweep.axes import Axis, expand
 from benchhydra.sweep.compose import Composer
 from benchhydra.sweep.job import FAILURES, JOURNALS, GroupJob, Limits
-from benchhydra.sweep.launching import Ended, interrupted, launch_all
+from benchhydra.sweep.launching import Batch, Ended, interrupted, launch_all
 from benchhydra.sweep.outcomes import blank, from_disk
 from benchhydra.sweep.record import Record, begun
 from benchhydra.sweep.report import count, failure_lines, options_of, plan_lines, verdict_line
+
+#: For jobs of a launcher that are cancelled: as long as an engine may take to stop, and then some.
+CANCEL_TIMEOUT_S = 60.0
 
 
 class SweepFailed(BenchhydraError):
@@ -107,6 +110,9 @@ class Session:
     def _begin(self, directory: Path, points: Sequence[Planned], swept: tuple[str, ...]) -> Record:
         """The sweep's directory and its file, before anything is started."""
         before = begun(directory)
+        ended = leftovers.end_earlier(directory, CANCEL_TIMEOUT_S) if before else 0
+        if ended:
+            _say(f"{count(ended, 'job')} of the earlier run ended first")
         directory.mkdir(parents=True, exist_ok=True)
         (directory / JOURNALS / FAILURES).unlink(missing_ok=True)
         for journal in (directory / JOURNALS).glob("*.json"):
@@ -147,6 +153,9 @@ class Session:
                 groups.append(ended)
                 record.add(ended.outcomes, ended.server_starts)
         except KeyboardInterrupt:
+            left = leftovers.cancel(record.directory, CANCEL_TIMEOUT_S)
+            if left:
+                _say(f"jobs that do not end: {', '.join(left)}")
             seen = {ended.job.number for ended in groups}
             for ended in interrupted(job for job in jobs if job.number not in seen):
                 record.add(ended.outcomes, ended.server_starts)
@@ -157,18 +166,22 @@ class Session:
         self._finish(record)
         return groups
 
-    def _launched(self, jobs: list[GroupJob]) -> Any:
+    def _launched(self, jobs: list[GroupJob]) -> Iterator[Ended]:
         """All jobs, those of equal resources together (a cluster's launcher asks for the same for all its jobs)."""
-        by_resources: dict[str, list[GroupJob]] = {}
+        batches: dict[str, list[GroupJob]] = {}
         configs: dict[str, DictConfig] = {}
         for job in jobs:
             config = self._launcher_config(job)
             key = OmegaConf.to_yaml(config.hydra.launcher, resolve=False) + str(_resources(config))
             configs.setdefault(key, config)
-            by_resources.setdefault(key, []).append(job)
-        for key, members in by_resources.items():
-            launcher = _launcher(self.context, self.task, configs[key])
-            yield from launch_all(type(launcher).__name__, partial(_launch, launcher), members)
+            batches.setdefault(key, []).append(job)
+        return launch_all([self._batch(configs[key], members) for key, members in batches.items()])
+
+    def _batch(self, config: DictConfig, jobs: Sequence[GroupJob]) -> Batch:
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=self.task, config=config
+        )
+        return Batch(type(launcher).__name__, partial(_launch, launcher), tuple(jobs))
 
     def _launcher_config(self, job: GroupJob) -> DictConfig:
         if str(self.master.hydra.launcher._target_).endswith("BasicLauncher"):
@@ -212,10 +225,6 @@ def _spec_of() -> planning.SpecOf:
     from benchhydra.run import spec_of
 
     return spec_of
-
-
-def _launcher(context: HydraContext, task: TaskFunction, config: DictConfig) -> Any:
-    return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
 
 
 def _launch(launcher: Any, jobs: Sequence[Sequence[str]], first: int) -> Sequence[Any]:

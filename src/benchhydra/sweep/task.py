@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
@@ -41,6 +44,7 @@ def _group(text: str) -> list[Outcome]:
     from benchhydra.run import check, run_point
     from benchhydra.servers.pool import Pool
 
+    _end_on_sigterm()
     job = decode(text)
     loader = GlobalHydra.instance().config_loader()
     assert isinstance(loader, ConfigLoaderImpl)
@@ -49,6 +53,17 @@ def _group(text: str) -> list[Outcome]:
     with _progress(f"group {job.number + 1}") as progress:
         run = GroupRun(job=job, compose=composer, run_point=run_point, check=check, pool=pool, progress=progress)
         return run.all()
+
+
+def _end_on_sigterm() -> None:
+    """submitit's jobs ignore SIGTERM, by which they are cancelled: here it unwinds, as in the program."""
+    if "SUBMITIT_EXECUTOR" in os.environ and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
+    interruption.note(number)
+    raise interruption.exception()
 
 
 def _single(composed: DictConfig) -> None:
