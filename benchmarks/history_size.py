@@ -1,0 +1,78 @@
+"""How long ``benchhydra gate --against history`` takes where the history has 20,000 results.
+
+``python benchmarks/history_size.py DIR [results]`` makes results below DIR (one real result of the fake engine, copied
+with 2 % noise into 100 points of 200 runs), then times the gate as a program: the first time, which writes the index,
+and the next times, which read it; against a point with a history of its own, and for a point that has none.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+POINTS, RUNS_A_SIDE, TIMES = 100, 5, 3
+BENCHHYDRA = [sys.executable, "-m", "benchhydra"]
+ONE_RUN = ["engine=fake", "model=llama2", "qps=100", "num_prompts=40", "dataset.output_tokens=8", "tracking=none"]
+
+
+def template(directory: Path) -> dict[str, Any]:
+    """A real result."""
+    words = [*BENCHHYDRA, *ONE_RUN, "script.fail_on=never", f"hydra.run.dir={directory / 'template'}"]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    found: dict[str, Any] = json.loads((directory / "template/result.json").read_text())
+    return found | {"status": "ok", "verdict": "VALID", "reasons": []}
+
+
+def write(place: Path, result: dict[str, Any], number: int, point: int, rng: np.random.Generator) -> None:
+    """A copy of a result, with noise, as run ``number``."""
+    factors = np.exp(rng.normal(0, 0.02, len(result["metrics"])))
+    metrics = {
+        key: metric | {"value": metric["value"] * float(factor)}
+        for (key, metric), factor in zip(result["metrics"].items(), factors, strict=True)
+    }
+    copy = result | {"run_id": f"{number:032x}", "point_key": f"{point:016x}", "metrics": metrics}
+    place.mkdir(parents=True)
+    (place / "result.json").write_text(json.dumps(copy | {"epoch_time": result["epoch_time"] + number}))
+
+
+def timed(*words: str) -> str:
+    """The program's times and its exit codes."""
+    times, codes = [], set()
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        codes.add(subprocess.run([*BENCHHYDRA, *words], stdout=subprocess.DEVNULL, check=False).returncode)
+        times.append(time.perf_counter() - began)
+    return f"{', '.join(f'{t:.1f} s' for t in times)} (exit {', '.join(map(str, sorted(codes)))})"
+
+
+def main(directory: Path, results: int) -> None:
+    """Make, and time."""
+    rng = np.random.default_rng(1)
+    result = template(directory)
+    history = directory / "history"
+    if not history.exists():
+        for number in range(results):
+            place = history / f"{number // 1000:03d}" / f"{number:05d}"
+            write(place, result, number, number % POINTS, rng)
+    (history / ".benchhydra-index").unlink(missing_ok=True)
+    for name, point in (("known", 3), ("new", POINTS)):
+        for i in range(RUNS_A_SIDE):
+            place = directory / name / str(i)
+            if not place.exists():
+                write(place, result, results + point * RUNS_A_SIDE + i, point, rng)
+    gate = ("--history", str(history), "--no-confirm")
+    print(f"{results} results, {POINTS} points")
+    against = timed("gate", str(directory / "known"), "--against", "history", *gate)
+    print(f"gate --against history, first without an index: {against}")
+    sides = (str(directory / "new"), str(directory / "new"))
+    print(f"gate of a point without history, noise from the other points: {timed('gate', *sides, *gate)}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 20_000)
