@@ -146,7 +146,7 @@ class Floor:
 
 
 def scale_of_neighbours(values: Sequence[float]) -> float:
-    """Scale of the log from differences of neighbours, which steps do not disturb; quicker and less exact than ``scale``."""
+    """Scale of the log from differences of neighbours, which steps do not disturb; quicker than ``scale``."""
     differences = np.abs(np.diff(np.log(values)))
     return max(1.4826 * float(np.median(differences)) / math.sqrt(2), SMALLEST_SCALE)
 
