@@ -144,6 +144,12 @@ def _metrics(factor: float, qps: float) -> dict[str, MetricValue]:
     return found
 
 
+def wait_for(page: Any, condition: str) -> None:
+    """Wait for a condition in JavaScript; the page forbids the eval of Playwright's own wait."""
+    while not page.evaluate(condition):
+        page.wait_for_timeout(5)
+
+
 def browse(site: Path) -> None:
     """Time pages, each in a fresh browser context, from navigation until drawn and answering."""
     from playwright.sync_api import sync_playwright
@@ -162,7 +168,7 @@ def browse(site: Path) -> None:
             times["history"].append(time.monotonic() - begun)
             begun = time.monotonic()
             page.select_option("#filter-model", index=1)
-            page.wait_for_function("location.hash.includes('model=') && document.querySelector('tbody tr')")
+            wait_for(page, "location.hash.includes('model=') && document.querySelector('tbody tr') !== null")
             page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
             times["choose a filter"].append(time.monotonic() - begun)
             begun = time.monotonic()

@@ -25,12 +25,12 @@ CALM_RATIO = 0.02
 
 
 def sweeps(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs of each sweep, the newest sweep first."""
+    """Runs of each sweep, oldest first; the newest sweep first."""
     found: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: -run.epoch_time):
+    for run in sorted(runs, key=lambda run: run.epoch_time):
         if run.sweep_id:
-            found.setdefault(run.sweep_id, []).insert(0, run)
-    return found
+            found.setdefault(run.sweep_id, []).append(run)
+    return dict(sorted(found.items(), key=lambda item: -item[1][-1].epoch_time))
 
 
 def sweep(

@@ -1,0 +1,315 @@
+"""The page in headless Chromium, opened from the disk as a reader would: no server, no network."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.report.made import HOSTILE, RUNS
+
+from benchhydra.analysis.compare import compare
+from benchhydra.analysis.runs import Runs
+from benchhydra.analysis.thresholds import Thresholds
+from benchhydra.report import pages
+from benchhydra.report.comparison import comparison
+from benchhydra.report.details import slug
+from benchhydra.report.site import Site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PHONE = {"width": 360, "height": 740}
+#: How long anything may take before a test gives up; nothing is judged by it.
+PATIENCE_MS = 20_000
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH (Debian: chromium)")]
+
+Open = Callable[..., "AbstractContextManager[Page]"]
+
+
+@pytest.fixture(scope="module")
+def folder(found: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of all results, compared with themselves."""
+    made = Site(
+        found=found,
+        title="Nightly",
+        repository="https://example.com/o/r",
+        comparison=comparison(compare(found, found, thresholds=Thresholds()), "base", HOSTILE),
+    )
+    out = tmp_path_factory.mktemp("report")
+    pages.write_folder(made.pieces(), made.title, out / "site")
+    pages.write_file(made.pieces(), made.title, out / "report.html")
+    return out
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser: Browser, folder: Path) -> Open:
+    """Open a page at an address; at the end there must have been no error, no hostile script, no request elsewhere."""
+
+    @contextmanager
+    def opening(address: str = "", *, file: str = "site/index.html", **options: Any) -> Iterator[Page]:
+        troubles: list[str] = []
+        page = browser.new_page(**({"viewport": {"width": 1200, "height": 900}} | options))
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda asked: troubles.append(asked.url) if asked.url.startswith("http") else None)
+        page.goto((folder / file).as_uri() + address)
+        page.wait_for_selector("html[data-ready]")
+        yield page
+        assert page.evaluate("window.hit") is None
+        assert troubles == []
+        page.close()
+
+    return opening
+
+
+def heading(page: Page) -> str:
+    return str(page.text_content("h1"))
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait for a condition in JavaScript (Playwright's own wait would need eval, which the page forbids)."""
+    for _ in range(PATIENCE_MS // 20):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError(f"never: {condition}")
+
+
+def rows(page: Page) -> int:
+    return page.locator("table").first.locator("tbody tr").count()
+
+
+def go(page: Page, name: str) -> None:
+    page.click(f"nav >> text={name}")
+    page.wait_for_selector(f"h1:has-text('{name}')")
+
+
+def long_history(page: Page) -> None:
+    """Open the benchmark of many runs."""
+    page.locator("tbody tr", has_text=f"{RUNS} (1 not usable)").locator("a").first.click()
+    page.wait_for_selector(".canvas canvas")
+
+
+@pytest.mark.parametrize("file", ["site/index.html", "report.html"])
+def test_loads_and_every_view_draws(opened: Open, file: str) -> None:
+    with opened("#/history", file=file) as page:
+        assert heading(page) == "History"
+        assert rows(page) == 5  # the long history, the hostile one, three rates
+        long_history(page)
+        go(page, "Sweeps")
+        page.click("tbody th a")
+        page.wait_for_selector(".canvas canvas")
+        assert page.locator("figure.chart h3").all_text_contents()[:2] == [
+            "TTFT against qps",
+            "E2E latency against qps",
+        ]
+        page.click("nav >> text=Comparison")
+        page.wait_for_selector("h1:has-text('What changed')")
+        assert heading(page) == "What changed"
+
+
+def test_filters_are_in_the_address_and_back_undoes_them(opened: Open) -> None:
+    with opened("#/history") as page:
+        page.select_option("#filter-model", "org/tiny")
+        until(page, "document.querySelectorAll('tbody tr').length === 4")
+        assert "model=org%2Ftiny" in page.url
+        page.select_option("#filter-metric", "output_throughput")
+        until(page, "location.hash.includes('metric=output_throughput')")
+        page.wait_for_selector("th:has-text('tokens/s')")
+        page.go_back()
+        page.wait_for_selector("th:has-text('ms ↓')")
+        assert page.input_value("#filter-metric") == "p99_ttft_ms"
+        page.go_back()
+        until(page, "document.querySelectorAll('tbody tr').length === 5")
+        assert page.input_value("#filter-model") == ""
+
+
+def test_address_with_filters_can_be_shared(opened: Open) -> None:
+    with opened("#/history?model=org%2Ftiny&metric=completed&q=qps%3D32") as page:
+        assert rows(page) == 1
+        assert page.input_value("#filter-metric") == "completed"
+        assert page.input_value("#filter-q") == "qps=32"
+
+
+def test_typing_keeps_the_focus(opened: Open) -> None:
+    with opened("#/history") as page:
+        page.click("#filter-q")
+        page.keyboard.type("qps=32")
+        until(page, "document.querySelectorAll('tbody tr').length === 1")
+        assert page.evaluate("document.activeElement.id") == "filter-q"
+        assert page.input_value("#filter-q") == "qps=32"
+
+
+def test_click_on_a_point_opens_its_run(opened: Open) -> None:
+    with opened("#/history") as page:
+        long_history(page)
+        at = page.evaluate(
+            """() => {
+              const canvas = document.querySelector('.canvas');
+              const all = canvas.chart.getOption().series;
+              const seriesIndex = all.findIndex((one) => one.name === 'VALID');
+              const { value, run } = all[seriesIndex].data.at(-3);
+              return { place: canvas.chart.convertToPixel({ seriesIndex }, value), run };
+            }"""
+        )
+        page.hover(".canvas", position={"x": at["place"][0], "y": at["place"][1]})
+        tip = page.wait_for_selector(".tip")
+        assert tip is not None
+        told = tip.inner_text()
+        for part in ("ms", "VALID", "95 % of runs", "commit", "version 0.6"):
+            assert part in told
+        page.click(".canvas", position={"x": at["place"][0], "y": at["place"][1]})
+        until(page, "location.hash.startsWith('#/run/')")
+        page.wait_for_selector("h1:has-text('Run of 2025-')")
+        assert page.url.endswith(slug(f"day-{at['run']:02}"))
+        commit = page.get_attribute("dd a[href*='/commit/']", "href")
+        assert str(commit).startswith("https://example.com/o/r/commit/")
+        config = page.locator("details", has_text="config (")
+        assert "num_prompts" in config.inner_text()
+
+
+def test_invalid_runs_are_in_no_line_and_suspect_ones_are_marked(opened: Open) -> None:
+    with opened("#/history") as page:
+        long_history(page)
+        option = page.evaluate(
+            """() => {
+              const option = document.querySelector('.canvas').chart.getOption();
+              return { points: option.series.map((one) => [one.name, one.data.length]), top: option.yAxis[0].max };
+            }"""
+        )
+        assert dict(option["points"]) == {"level": RUNS - 1, "VALID": RUNS - 2, "SUSPECT": 1, "not usable": 1}
+        assert option["top"] < 100  # the INVALID run's 2,000,000 ms do not stretch the axis
+        said = page.locator("ul.changes").inner_text()
+        assert re.match(r"\+(9|10)\.\d % worse at 2025-10-21: 0\.5 \w+ → 0\.6 \w+", said)
+
+
+def test_sweep_has_direction_colours_and_a_run_to_choose(opened: Open) -> None:
+    with opened("#/sweeps") as page:
+        page.click("tbody th a")
+        page.wait_for_selector("td.best")
+        first, last = page.locator("tbody tr").first, page.locator("table").first.locator("tbody tr").last
+        assert first.locator("td.worst").count() == last.locator("td.best").count() == 1  # throughput
+        assert first.locator("td.best").count() >= 2  # latencies
+        page.select_option("#filter-run", slug("s1-2-1"))
+        until(page, "location.hash.includes('run=')")
+        for title in ("Timeline of requests", "Rate and requests in flight", "TTFT and TPOT second by second"):
+            assert page.locator(f"h3:has-text('{title}')").count() == 1
+
+
+def test_hostile_texts_stay_texts(opened: Open) -> None:
+    with opened("#/history?q=onerror") as page:
+        assert HOSTILE.replace("\u2028", "") in str(page.text_content("tbody th")).replace("\u2028", "")
+        page.click("tbody th a")
+        page.wait_for_selector(".canvas canvas")
+        assert "<img src=x" in heading(page)
+        page.locator("tbody th a[href^='#/run/']").first.click()
+        page.wait_for_selector("h1:has-text('Run of')")
+        assert page.locator("ul.reasons li").first.inner_text().startswith("<img src=x")
+        assert page.locator("main img").count() == 0
+
+
+def test_comparison_names_both_sides(opened: Open) -> None:
+    with opened("#/comparison") as page:
+        assert heading(page) == "What changed"
+        assert "<img src=x" in page.locator("dl.facts").first.inner_text()
+        page.locator("section a[href^='#/run/']").first.click()
+        page.wait_for_selector("h1:has-text('Run of')")
+
+
+def test_keyboard_alone(opened: Open) -> None:
+    with opened("#/history") as page:
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "content"
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.matches('tbody th a')"):
+                break
+        page.keyboard.press("Enter")
+        until(page, "location.hash.startsWith('#/benchmark/')")
+        until(page, "document.activeElement.tagName === 'H1'")  # readers hear where they are
+
+
+def test_tables_are_sorted_by_their_heads(opened: Open) -> None:
+    with opened("#/history") as page:
+        page.focus("thead button:has-text('Runs')")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")
+        assert page.get_attribute("th:has(button:has-text('Runs'))", "aria-sort") == "descending"
+        assert f"{RUNS} (1 not usable)" in page.locator("tbody tr").first.inner_text()
+
+
+@pytest.mark.parametrize("address", ["#/history", "#/sweeps", "#/comparison", "benchmark", "run", "sweep"])
+def test_phone_needs_no_sideways_scroll(opened: Open, found: Runs, address: str) -> None:
+    run = next(run for run in found.runs if run.run_id == "s1-0-0")
+    place = slug(f"{run.machine}\n{run.point_key}")
+    longer = {
+        "benchmark": f"#/benchmark/{place}",
+        "run": f"#/run/{place}/{slug(run.run_id)}",
+        "sweep": f"#/sweep/{slug('s1')}",
+    }
+    with opened(longer.get(address, address), viewport=PHONE, is_mobile=True, has_touch=True) as page:
+        assert page.locator("h1:has-text('Not found')").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_dark_mode_follows_the_system_and_the_button(opened: Open) -> None:
+    with opened("#/history", color_scheme="dark") as page:
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.click("#theme")
+        assert page.text_content("#theme") == "Theme: light"
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+
+
+@pytest.mark.parametrize(
+    "address", ["#/nowhere", "#/benchmark/none", "#/run/none/none", "#/sweep/none", "#/constructor"]
+)
+def test_unknown_address_is_said(opened: Open, address: str) -> None:
+    with opened(address) as page:
+        assert heading(page) == "Not found"
+        page.click("main a")
+        page.wait_for_selector("h1:has-text('History')")
+
+
+def test_sealed_frame_without_address(browser: Browser, folder: Path) -> None:
+    """As MLflow shows it: a blob in a frame that may run scripts and nothing else."""
+    page = browser.new_page()
+    troubles: list[str] = []
+    page.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
+    page.evaluate(
+        """(html) => {
+          const frame = document.createElement('iframe');
+          frame.setAttribute('sandbox', 'allow-scripts');
+          frame.src = URL.createObjectURL(new Blob([html], { type: 'text/html' }));
+          document.body.append(frame);
+        }""",
+        (folder / "report.html").read_text(encoding="utf-8"),
+    )
+    frame = page.frame_locator("iframe")
+    frame.locator("nav >> text=Sweeps").click()
+    frame.locator("tbody th a").first.click()
+    frame.locator("h1", has_text="Sweep of").wait_for()
+    assert troubles == []
+    page.close()
