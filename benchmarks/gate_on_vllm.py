@@ -1,8 +1,8 @@
 """Gates on a real vLLM on CPU: the same build against itself, and against a setting lowered until it hurts.
 
 ``python benchmarks/gate_on_vllm.py DIR [--gates 20]`` goes on where an earlier call ended. Every gate has 5 runs a
-side, each side on a server start of its own, the runs before it as history, and confirmation by re-runs. A line a gate; exit
-code 1 where a gate of the same build alarms, or a lowered one does not.
+side, each side on a server start of its own, the runs before it as history, and confirmation by re-runs. A line a gate;
+exit code 1 where a gate of the same build alarms, or a lowered one does not.
 
 The client's own checks are off, so that a machine with two cores that other programs use too can run it: its noise is
 part of the trial.
