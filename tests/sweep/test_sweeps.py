@@ -12,15 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.sweep.waiting import wait_for
 
 Sweeps = Any  # the fixture ``sweeps`` of conftest.py
-
-
-def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        time.sleep(0.05)
 
 
 def test_twelve_points_on_four_servers(sweeps: Sweeps) -> None:
