@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -47,29 +50,66 @@ def test_a_plan_starts_nothing(sweeps: Sweeps) -> None:
     assert not sweeps.directory.exists() and not (sweeps.directory.parent / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_failures_are_listed_and_resume_runs_just_those(sweeps: Sweeps) -> None:
+    """200 points of which 5 % fail, at random."""
     rng = random.Random(5)
-    bad = set(rng.sample(range(40), 4))
-    names = ",".join("nobody" if seed in bad else "NousResearch/Llama-2-7b-chat-hf" for seed in range(40))
-    words = ["sweep.zip=[[seed,script.body.model]]", "seed=range(0,40)", f"script.body.model={names}"]
+    bad = set(rng.sample(range(200), 10))
+    names = ",".join("nobody" if seed in bad else "NousResearch/Llama-2-7b-chat-hf" for seed in range(200))
+    words = ["sweep.zip=[[seed,script.body.model]]", "seed=range(0,200)", f"script.body.model={names}"]
     words += ["model=llama2", "qps=inf", "num_prompts=2"]
-    code = sweeps.run(*words)
+    code = sweeps.run(*words, timeout=280)
     assert code == 1
     failed = [point["overrides"] for point in sweeps.summary()["points"] if point["status"] == "failed"]
     assert {int(o.partition("=")[2]) for overrides in failed for o in overrides if o.startswith("seed=")} == bad
     log = sweeps.log.read_text()
-    assert "4 failed of 40 points" in log and log.count("run it alone: ") == 4
+    assert "10 failed of 200 points" in log and log.count("run it alone: ") == 10
     before = {name: result["run_id"] for name, result in sweeps.results().items() if result["status"] == "ok"}
-    assert len(before) == 36
-    sweeps.run(*words, f"sweep.resume={sweeps.directory}")
+    assert len(before) == 190
+    failures = {name: result["run_id"] for name, result in sweeps.results().items() if result["status"] == "failed"}
+    assert sweeps.run(*words, f"sweep.resume={sweeps.directory}") == 1
     after = {name: result["run_id"] for name, result in sweeps.results().items()}
-    assert len(after) == 40 and before.items() <= after.items()
+    assert len(after) == 200 and before.items() <= after.items()
+    assert failures.keys() == after.keys() - before.keys() and not failures.items() & after.items()
+
+
+def test_the_command_in_the_list_runs_a_failed_point_alone(sweeps: Sweeps) -> None:
+    """Copied into a shell: with a description to be quoted, a config directory, and keys that only sweeps take."""
+    (sweeps.directory.parent / "conf" / "model").mkdir(parents=True)
+    (sweeps.directory.parent / "conf" / "model" / "mine.yaml").write_text("id: mine\n")
+    words = ["--config-dir", "conf", "model=mine", "script.body.model=nobody,mine", "num_prompts=2", "qps=inf"]
+    assert sweeps.run(*words, "description='it is \"mine\", yes'", "repeats=2", "sweep.order=interleaved") == 1
+    log = sweeps.log.read_text()
+    assert "failed: script.body.model=nobody repeat=1\n" in log
+    commands = [line.partition(": ")[2] for line in log.splitlines() if "run it alone: " in line]
+    assert len(commands) == 2
+    program, *rest = shlex.split(commands[1])
+    assert program == "benchhydra"
+    alone = subprocess.run(
+        [sys.executable, "-m", "benchhydra", *rest],
+        cwd=sweeps.directory.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert alone.returncode == 1 and "The model `nobody` does not exist" in alone.stderr
+    (result,) = (sweeps.directory.parent / "outputs").glob("**/result.json")
+    again, first = json.loads(result.read_text()), [r for r in sweeps.results().values() if r["repeat"] == 1]
+    assert {again["point_key"]} == {r["point_key"] for r in first if r["status"] == "failed"}
+    assert again["description"] == 'it is "mine", yes' and again["repeat"] == 1
 
 
 def test_a_server_that_does_not_start_does_not_stop_the_others(sweeps: Sweeps) -> None:
     assert sweeps.run("engine.fail_start=false,true", "qps=100,200", "num_prompts=3") == 1
     assert Counter(point["status"] for point in sweeps.summary()["points"]) == {"ok": 2, "failed": 2}
     assert "failing to start, as told" in sweeps.log.read_text()
+
+
+def test_a_server_that_failed_to_start_twice_is_not_tried_again(sweeps: Sweeps) -> None:
+    assert sweeps.run("engine.fail_start=true", "seed=range(0,5)", "num_prompts=3") == 1
+    assert sweeps.summary()["server_starts"] == 2
+    errors = [point["error"] for point in sweeps.summary()["points"]]
+    assert [error.startswith("not tried: ") for error in errors] == [False, False, True, True, True]
 
 
 @pytest.mark.parametrize("order", ["blocked", "interleaved"])
