@@ -39,7 +39,7 @@ class Status(IntEnum):
     MALFORMED = 7  # not HTTP, not SSE, not JSON where JSON must be
     ERROR_EVENT = 8  # 200, then an error object in the stream
     EARLY_END = 9  # the answer ended without [DONE]
-    CANCELLED = 10  # under way when the run was interrupted
+    CANCELLED = 10  # under way when the run was interrupted, or its client was lost
 
 
 class Phase(IntEnum):

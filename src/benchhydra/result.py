@@ -36,6 +36,7 @@ NOT_IDENTITY = (
     "script.fail_on",
     "script.keep_text",
     "load.processes",
+    "load.executor",
     "engine.python",
     "engine.base_url",
     "engine.ready_timeout_s",

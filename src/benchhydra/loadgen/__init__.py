@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.client import Endpoint, Requests
+from benchhydra.loadgen.offsets import NodeClock
 from benchhydra.progress import Progress
 from benchhydra.records import Records
 
@@ -27,6 +28,7 @@ class Plan:
     timeout_s: float = 600.0  # of one request, from its sending
     ignore_eos: bool = True
     processes: str = "auto"
+    executor: str = "local"  # "ray": processes on the nodes of a Ray cluster
     keep_text: bool = False
 
     @property
@@ -48,12 +50,13 @@ class Driven:
     processes: int = 1
     texts: tuple[str, ...] | None = None  # generated texts, with keep_text: by request of the plan; "" where none came
     lost_processes: tuple[str, ...] = ()  # what became of client processes that brought no rows
+    clocks: tuple[NodeClock, ...] = ()  # of other machines that sent, around the load
 
 
 def drive(plan: Plan, progress: Progress) -> Driven:
     """Send a plan and wait for all answers. Failed requests are rows; a signal ends it with what there is so far.
 
-    Raises EngineError where no client process brought rows, ConfigError for ``processes`` of no sense.
+    Raises EngineError where no client process brought rows, ConfigError for ``processes`` of no sense or without Ray.
     """
     from benchhydra.loadgen.driver import drive as run
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from array import array
 from collections.abc import Sequence
 from time import monotonic_ns
 
+from benchhydra.errors import ConfigError
 from benchhydra.loadgen import Driven, Plan
 from benchhydra.loadgen.local import send_here
+from benchhydra.loadgen.offsets import NodeClock
 from benchhydra.loadgen.pulse import p99_ms
 from benchhydra.loadgen.share import Count, Sent, Share
 from benchhydra.progress import Progress
@@ -23,6 +26,8 @@ _ASSUMED_CHUNKS_PER_STREAM = 100
 
 def drive(plan: Plan, progress: Progress) -> Driven:
     """Send a plan and wait for all answers. See ``benchhydra.loadgen.drive``."""
+    if plan.executor == "ray":
+        return _drive_on_ray(plan, progress)
     parts = min(processes_for(plan), max(1, len(plan.requests)))
     report = Reporter(plan, progress, parts)
     dealt = shares(plan, parts)
@@ -34,16 +39,36 @@ def drive(plan: Plan, progress: Progress) -> Driven:
     return merge(plan, sent, len(dealt), lost)
 
 
-def processes_for(plan: Plan) -> int:
-    """How many client processes. Raises ConfigError where ``processes`` says nothing of sense."""
-    from benchhydra.errors import ConfigError
+def _drive_on_ray(plan: Plan, progress: Progress) -> Driven:
+    from benchhydra.loadgen import cluster
+    from benchhydra.loadgen.actors import send_on_ray
 
+    cluster.require("load.executor=ray")
+    wanted = min(processes_for(plan, sys.maxsize), max(1, len(plan.requests)))
+    progress.status("connecting to Ray")
+    cluster.connect(max(wanted, len(os.sched_getaffinity(0))))
+    most = cluster.free_cpus(wanted)
+    if most < (1 if plan.processes == "auto" else wanted):
+        raise ConfigError(
+            f"the Ray cluster has {most} free CPUs for {wanted} client processes", hint="load.processes=1"
+        )
+    dealt = shares(plan, min(wanted, most))
+    came = send_on_ray(dealt, Reporter(plan, progress, len(dealt)))
+    return merge(plan, came.sent, len(dealt), came.lost, came.clocks)
+
+
+def processes_for(plan: Plan, most: int | None = None) -> int:
+    """How many client processes; where the rate decides, at most ``most``, by default all cores but one.
+
+    Raises ConfigError where ``processes`` says nothing of sense.
+    """
     if plan.processes != "auto":
         if not plan.processes.isdigit() or int(plan.processes) < 1:
             raise ConfigError(f"load.processes={plan.processes} is not a number", hint="load.processes=auto, or 2")
         return int(plan.processes)
-    cores = len(os.sched_getaffinity(0))
-    return max(1, min(math.ceil(_expected_chunks_per_s(plan) / CHUNKS_PER_PROCESS), cores - 1))
+    if most is None:
+        most = len(os.sched_getaffinity(0)) - 1
+    return max(1, min(math.ceil(_expected_chunks_per_s(plan) / CHUNKS_PER_PROCESS), most))
 
 
 def _expected_chunks_per_s(plan: Plan) -> float:
@@ -75,7 +100,13 @@ def shares(plan: Plan, parts: int) -> list[Share]:
     ]
 
 
-def merge(plan: Plan, sent: dict[int, Sent], parts: int, lost_processes: tuple[str, ...] = ()) -> Driven:
+def merge(
+    plan: Plan,
+    sent: dict[int, Sent],
+    parts: int,
+    lost_processes: tuple[str, ...] = (),
+    clocks: tuple[NodeClock, ...] = (),
+) -> Driven:
     """One account of what all processes did: ``sent`` by the number of the share, of ``parts``."""
     stalls, lags = array("f"), array("f")
     for part in sent.values():
@@ -90,9 +121,10 @@ def merge(plan: Plan, sent: dict[int, Sent], parts: int, lost_processes: tuple[s
         loop_stall_p99_ms=p99_ms(stalls),
         loop_stall_max_ms=max(stalls) / 1e6 if stalls else None,
         client_lag_p99_ms=p99_ms(lags),
-        processes=len(sent) + len(lost_processes),
+        processes=parts,
         texts=_texts(plan, sent, parts) if plan.keep_text else None,
         lost_processes=lost_processes,
+        clocks=clocks,
     )
 
 

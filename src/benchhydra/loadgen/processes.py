@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic_ns
 from types import FrameType
-from typing import IO
+from typing import IO, Protocol
 
 import msgspec
 
@@ -25,10 +25,10 @@ _LEAD_NS = 20_000_000
 _HEAD = 9
 
 
-class _Child:
+class Child:
     """One client process and what it has said so far."""
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: bytes) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchhydra.loadgen.child"],
             stdin=subprocess.PIPE,
@@ -38,7 +38,7 @@ class _Child:
         self.sent: Sent | None = None
         self.ready = self.over = False
         self._heard = bytearray()
-        self.tell(frame(b"S", pack_share(share)))
+        self.tell(frame(b"S", share))
 
     @property
     def out(self) -> IO[bytes]:
@@ -92,10 +92,10 @@ def send_in_processes(
     """
     from benchhydra.errors import EngineError
 
-    children = [_Child(share) for share in shares]
+    children = [Child(pack_share(share)) for share in shares]
     codes: list[int] = []
     try:
-        with _stopping(children), selectors.DefaultSelector() as selector:
+        with stopping(lambda: _tell_all(children)), selectors.DefaultSelector() as selector:
             for part, child in enumerate(children):
                 selector.register(child.out, selectors.EVENT_READ, part)
             _hear(children, selector, report, lambda child: child.ready)
@@ -117,22 +117,30 @@ def send_in_processes(
 
 
 def _hear(
-    children: list[_Child],
+    children: list[Child],
     selector: selectors.BaseSelector,
     report: Callable[[int, Count], None],
-    enough: Callable[[_Child], bool],
+    enough: Callable[[Child], bool],
 ) -> None:
     """Listen until each child has said enough, or is gone."""
     while not all(child.over or enough(child) for child in children):
         for key, _ in selector.select():
             child = children[key.data]
             for kind, body in child.listen():
-                _take(child, key.data, kind, body, report)
+                take(child, key.data, kind, body, report)
             if child.over:
                 selector.unregister(child.out)
 
 
-def _take(child: _Child, part: int, kind: bytes, body: bytes, report: Callable[[int, Count], None]) -> None:
+class Speaker(Protocol):
+    """Who sends a share, and what is known of it."""
+
+    sent: Sent | None
+    ready: bool
+
+
+def take(child: Speaker, part: int, kind: bytes, body: bytes, report: Callable[[int, Count], None]) -> None:
+    """What a frame says."""
     if kind == b"R":
         child.ready = True
     elif kind == b"P":
@@ -142,9 +150,14 @@ def _take(child: _Child, part: int, kind: bytes, body: bytes, report: Callable[[
         child.sent = unpack_sent(body)
 
 
+def _tell_all(children: list[Child]) -> None:
+    for child in children:
+        child.tell(frame(b"X"))
+
+
 @contextmanager
-def _stopping(children: list[_Child]) -> Iterator[None]:
-    """The first SIGINT or SIGTERM stops the children in order; a second one raises KeyboardInterrupt."""
+def stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """The first SIGINT or SIGTERM calls ``stop``; a second one raises KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -154,8 +167,7 @@ def _stopping(children: list[_Child]) -> Iterator[None]:
         interruption.note(number)
         for name in names:
             signal.signal(name, signal.default_int_handler)
-        for child in children:
-            child.tell(frame(b"X"))
+        stop()
 
     before = {name: signal.signal(name, first) for name in names}
     try:

@@ -38,6 +38,9 @@ class LoadShape:
         choices=("fixed", "auto"),
     )
     processes: str = knob("auto", "client processes: auto or a number")
+    executor: str = knob(
+        "local", "where they run: on this machine, or on the nodes of a Ray cluster", choices=("local", "ray")
+    )
 
     open_loop = True  # a class fact: send times do not depend on answers
     stationary = True  # a class fact: the rate is meant to stay the same from begin to end

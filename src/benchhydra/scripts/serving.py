@@ -17,7 +17,7 @@ from benchhydra.datasets._others import others
 from benchhydra.datasets._tokenizers import load_tokenizer
 from benchhydra.engines import Engine, ServerSpec
 from benchhydra.errors import ConfigError, EngineError
-from benchhydra.loadgen import Driven, Plan, drive
+from benchhydra.loadgen import Driven, Plan, cluster, drive
 from benchhydra.metrics import Context
 from benchhydra.progress import Progress
 from benchhydra.records import Records
@@ -56,6 +56,8 @@ class Serving(Script):
             raise ConfigError(f"script.warmup_requests={self.warmup_requests} is negative", hint="0 for none")
         if point.load.warmup_s + point.load.cooldown_s and point.load.open_loop and count < 2:
             raise ConfigError("load.warmup_s and cooldown_s leave nothing to measure", hint="a larger num_prompts")
+        if point.load.executor == "ray":
+            cluster.require("load.executor=ray")
         unknown = set(self.slo) - {"ttft_ms", "tpot_ms", "e2el_ms"}
         if unknown:
             raise ConfigError(f"script.slo.{min(unknown)}: no such limit", hint="ttft_ms, tpot_ms or e2el_ms")
@@ -128,6 +130,7 @@ class Serving(Script):
             timeout_s=self.request_timeout_s,
             ignore_eos=self.ignore_eos,
             processes=point.load.processes,
+            executor=point.load.executor,
             keep_text=self.keep_text,
         )
 
@@ -150,7 +153,8 @@ class Serving(Script):
         for prompt in others(count, *lengths, tokenizer, draw):
             self._add(requests, plan.endpoint, prompt)
         at_once = np.zeros(len(requests))
-        driven = drive(replace(plan, requests=requests, offsets_s=at_once, keep_text=False, processes="1"), Progress())
+        here = replace(plan, requests=requests, offsets_s=at_once, keep_text=False, processes="1", executor="local")
+        driven = drive(here, Progress())
         if driven.interrupted:
             raise interruption.exception()  # the driver has taken the signal; nothing is measured yet
         failed = ~driven.records.completed
@@ -180,6 +184,7 @@ class Serving(Script):
             max_in_flight=point.load.max_in_flight,
             client_lag_p99_ms=driven.client_lag_p99_ms,
             lost_processes=driven.lost_processes,
+            clock_uncertainty_ms=max((clock.uncertainty_ms for clock in driven.clocks), default=None),
             calibrated_rps=calibration.load(environment.machine_class()),
             ignore_eos=self.ignore_eos,
             interrupted=driven.interrupted,
@@ -218,12 +223,14 @@ def _counters(endpoint: Endpoint) -> Counters | None:
 
 def _client(driven: Driven) -> dict[str, Any]:
     """What the client knows about itself."""
-    found = {
+    found: dict[str, Any] = {
         "client_processes": driven.processes,
         "client_cpu_share": driven.client_cpu_share,
         "client_loop_stall_p99_ms": driven.loop_stall_p99_ms,
         "client_loop_stall_max_ms": driven.loop_stall_max_ms,
     }
+    if driven.clocks:
+        found["client_clocks"] = [clock.facts() for clock in driven.clocks]
     return {key: value for key, value in found.items() if value is not None}
 
 

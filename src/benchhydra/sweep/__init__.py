@@ -15,7 +15,7 @@ from benchhydra.result import flatten, point_key
 
 SWEEP_FILE = "sweep.json"
 #: Keys that do not identify a point (so that builds and seeds compare), and may be axes of a sweep all the same.
-VARIANTS = ("seed", "engine.python", "engine.base_url", "load.processes")
+VARIANTS = ("seed", "engine.python", "engine.base_url", "load.processes", "load.executor")
 
 
 class Identity(NamedTuple):

@@ -56,6 +56,7 @@ class Limits:
     )
     stall_ms: float = knob(5.0, "least p99 of event loop stalls that is INVALID", unit="ms")
     stall_share: float = knob(0.1, "and it must exceed this share of the median TTFT", unit="fraction")
+    clock_ms: float = knob(1.0, "SUSPECT above this uncertainty of the clocks of other machines that sent", unit="ms")
     least_completed: int = knob(10, "SUSPECT with fewer completed requests", unit="requests")
     rise_share: float = knob(
         0.5, "SUSPECT where latency keeps rising by this share of its median over the window", unit="fraction"
@@ -81,6 +82,7 @@ class Facts:
     ignore_eos: bool = True
     interrupted: bool = False
     lost_processes: tuple[str, ...] = ()  # what became of client processes that brought no rows
+    clock_uncertainty_ms: float | None = None  # of the worst known clock of several machines that sent
     client_lag_p99_ms: float | None = None  # lateness of the client's own: waiting for max_in_flight is not in it
     client_wait_share: float | None = None  # of the time that the client wanted a core, what it waited for one
     client_cpu_share: float | None = None  # CPU seconds a wall second of the busiest client process, in the window

@@ -83,6 +83,15 @@ def lost_processes(evidence: Evidence) -> Iterator[Reason]:
         yield _invalid("lost_processes", f"{len(lost)} client processes brought no rows: {lost[0]}")
 
 
+@check("client_clocks")
+def client_clocks(evidence: Evidence) -> Iterator[Reason]:
+    """Machines send in the schedule's order only as far as their clocks are known."""
+    known_to_ms, limit = evidence.facts.clock_uncertainty_ms, evidence.limits.clock_ms
+    if known_to_ms is not None and known_to_ms > limit:
+        text = f"a client's clock is known to {known_to_ms:.2f} ms only (limit {limit:g} ms)"
+        yield Reason(check="client_clocks", severity=Verdict.SUSPECT, text=f"{text}: machines may send out of step")
+
+
 @check("calibrated")
 def calibrated(evidence: Evidence) -> Iterator[Reason]:
     """Beyond what ``benchhydra calibrate`` found exact, nobody has seen this machine to be exact."""
