@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchhydra.config import BenchConfig
 from benchhydra.engines import ServerSpec
+from benchhydra.engines.vllm import Vllm
 from benchhydra.errors import ConfigError
+from benchhydra.result import alone
 from benchhydra.sweep import Identity, Planned, identity
 from benchhydra.sweep.axes import Axis, expand
-from benchhydra.sweep.directories import SLUG_LENGTH, slug
+from benchhydra.sweep.directories import SLUG_LENGTH, label, slug
 from benchhydra.sweep.job import GroupJob, decode
 from benchhydra.sweep.order import arrange, group
 from benchhydra.sweep.outcomes import interval, narrow_enough
+from benchhydra.sweep.resume import Done
+from benchhydra.sweep.versions import kept_versions, refuse_others
 
 SPECS = [ServerSpec(kind="http", argv=(name,)) for name in "abc"]
 
@@ -122,6 +128,27 @@ def test_a_job_survives_its_journey() -> None:
     assert (back.sweep_id, back.number, back.hydra_overrides) == ("s", 3, ("a=b",))
     with pytest.raises(ConfigError):
         decode("nonsense")
+
+
+def test_versions_are_compared_engine_by_engine() -> None:
+    """A sweep over two builds has two versions on purpose; one build that has changed since is refused."""
+    configs = {Identity(name, "", 0): BenchConfig(engine=Vllm(python=f"/{name}/python")) for name in "ab"}
+    kept = [
+        Done(directory=Path(), identity=identity, believable=True, engine_version=version, wall_s=None)
+        for identity, version in zip(configs, ("1", "2"), strict=True)
+    ]
+    versions = kept_versions(kept, configs)
+    assert versions == {"vllm /a/python": ("1",), "vllm /b/python": ("2",)}
+    refuse_others(versions, [], configs)
+    with pytest.raises(ConfigError, match="versions 1, 3 of engine vllm /a/python"):
+        refuse_others({"vllm /a/python": ("1", "3")}, [], configs)
+
+
+def test_a_point_is_called_by_what_varies() -> None:
+    overrides = ["script=serving", "++engine.args.x=1", "qps=2", "repeat=1"]
+    assert label(overrides, ("qps", "engine.args.x")) == "engine.args.x=1 qps=2 repeat=1"
+    assert slug(overrides, ("qps",)).startswith("qps=2,repeat=1,script=serving")
+    assert alone([*overrides, "repeats=3", "sweep.zip=[[a,b]]", "+sweep.order=shuffled"]) == overrides
 
 
 def test_intervals_of_repeats() -> None:

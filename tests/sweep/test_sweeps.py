@@ -123,8 +123,9 @@ def test_repeats_share_a_server_and_are_summed_up(sweeps: Sweeps, order: str) ->
 
 
 def test_repeats_go_on_until_the_interval_is_narrow(sweeps: Sweeps) -> None:
-    code = sweeps.run("num_prompts=10", "qps=200", "repeats=2", "sweep.ci=mean_e2el_ms:99%", "sweep.max_repeats=6")
-    assert code == 0 and len(sweeps.results()) == 2
+    wide = ["num_prompts=10", "qps=200", "engine.ttft_ms=100", "repeats=2", "sweep.ci=mean_e2el_ms:99%"]
+    assert sweeps.run(*wide, "sweep.max_repeats=6") == 0
+    assert len(sweeps.results()) == 2
     sweeps.directory = sweeps.directory.with_name("narrow")
     sweeps.run("num_prompts=10", "qps=200", "repeats=2", "sweep.ci=mean_e2el_ms:0.001%", "sweep.max_repeats=4")
     assert len(sweeps.results()) == 4
@@ -137,6 +138,22 @@ def test_a_budget_stops_at_a_point_and_resume_goes_on(sweeps: Sweeps) -> None:
     assert 0 < len(first) < 30 and "sweep.resume=" in sweeps.log.read_text()
     assert sweeps.run(*words, f"sweep.resume={sweeps.directory}") == 0
     assert len(sweeps.results()) == 30
+
+
+def test_another_engine_version_is_refused_before_anything_starts(sweeps: Sweeps) -> None:
+    words = ["model=llama2", "script.body.model=nobody,NousResearch/Llama-2-7b-chat-hf", "num_prompts=2", "qps=inf"]
+    assert sweeps.run(*words) == 1
+    (good,) = [sweeps.directory / name / "result.json" for name, r in sweeps.results().items() if r["status"] == "ok"]
+    text = good.read_text()
+    good.write_text(text.replace('"engine_version": "fake-', '"engine_version": "older-'))
+    assert good.read_text() != text
+    starts = sweeps.log.read_text().count("server ready")
+    assert sweeps.run(*words, f"sweep.resume={sweeps.directory}") == 1
+    log = sweeps.log.read_text()
+    assert "would mix results of versions fake-" in log and "older-" in log
+    assert log.count("server ready") == starts
+    sweeps.run(*words, f"sweep.resume={sweeps.directory}", "sweep.any_engine_version=true")
+    assert sweeps.log.read_text().count("server ready") == starts + 1
 
 
 @pytest.mark.timeout(280)

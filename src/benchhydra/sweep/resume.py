@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchhydra.errors import ConfigError
 from benchhydra.result import RESULT_FILE
 from benchhydra.sweep import SWEEP_FILE, Identity, Planned, identity
 from benchhydra.validity import Verdict
@@ -73,18 +72,6 @@ def split(points: Iterable[Planned], results: Iterable[Done]) -> tuple[list[Plan
         else:
             todo.append(point)
     return todo, skipped
-
-
-def refuse_other_versions(kept: Sequence[Done], now: str | None, allowed: bool) -> None:
-    """Raise ConfigError where kept results are of several engine versions, or of another one than runs now."""
-    versions = {done.engine_version for done in kept if done.engine_version}
-    if now is not None:
-        versions.add(now)
-    if len(versions) > 1 and not allowed:
-        raise ConfigError(
-            f"sweep.resume would mix results of engine versions {', '.join(sorted(versions))}",
-            hint="start a new sweep, or allow it with sweep.any_engine_version=true",
-        )
 
 
 def clean(directory: Path) -> None:

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,13 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from benchhydra.config import BenchConfig
 from benchhydra.errors import BenchhydraError, ConfigError
-from benchhydra.sweep import SWEEP_FILE, Group, Identity, Planned, leftovers, planning, resume
+from benchhydra.sweep import SWEEP_FILE, Group, Identity, Planned, leftovers, planning, resume, versions
 from benchhydra.sweep.axes import Axis, expand
 from benchhydra.sweep.compose import Composer
 from benchhydra.sweep.job import FAILURES, JOURNALS, GroupJob, Limits
 from benchhydra.sweep.launching import Batch, Ended, interrupted, launch_all
-from benchhydra.sweep.outcomes import blank, from_disk
+from benchhydra.sweep.outcomes import Outcome, blank, from_disk
 from benchhydra.sweep.record import Record, begun
 from benchhydra.sweep.report import count, failure_lines, options_of, plan_lines, verdict_line
 
@@ -63,20 +62,19 @@ class Session:
         placed = planning.relocated(checked.points, results)
         todo, kept = resume.split(placed, results)
         limits = planning.limits(checked.sweep, time.time())
-        groups = planning.groups(placed if limits.ci_metric else todo, checked.sweep.order, checked.seed)
+        work = placed if limits.ci_metric else todo
+        groups = planning.groups(work, checked.sweep.order, checked.seed)
+        kept_versions = {} if checked.sweep.any_engine_version else versions.kept_versions(kept, checked.configs)
+        versions.refuse_others(kept_versions, [point.identity for point in work], checked.configs)
         if checked.sweep.plan:
             self._print_plan(groups, len(kept), directory, swept)
             return []
-        resume.refuse_other_versions(kept, None, checked.sweep.any_engine_version)
         record = self._begin(directory, placed, swept)
-        kept_points = {done.identity for done in kept}
-        record.outcomes |= {
-            p.identity: from_disk(p, blank(p, status="failed"), kept=True) for p in placed if p.identity in kept_points
-        }
-        versions = () if checked.sweep.any_engine_version else {d.engine_version for d in kept if d.engine_version}
-        jobs = self._jobs(record, groups, limits, tuple(versions))
+        record.outcomes |= _kept_outcomes(placed, kept)
+        allowed = {i: kept_versions.get(versions.engine_of(c), ()) for i, c in checked.configs.items()}
+        jobs = self._jobs(record, groups, limits, allowed)
         self._say_plan(groups, len(kept))
-        return self._conclude(record, jobs, checked.configs)
+        return self._conclude(record, jobs)
 
     def _directory(self) -> Path:
         """The sweep's directory: as asked for, or a new one where two sweeps began within one second."""
@@ -128,7 +126,7 @@ class Session:
         return record
 
     def _jobs(
-        self, record: Record, groups: Sequence[Group], limits: Limits, versions: tuple[str, ...]
+        self, record: Record, groups: Sequence[Group], limits: Limits, allowed: Mapping[Identity, tuple[str, ...]]
     ) -> list[GroupJob]:
         hydra_overrides = tuple(self.master.hydra.overrides.hydra)
         return [
@@ -141,12 +139,12 @@ class Session:
                 hydra_overrides=hydra_overrides,
                 limits=limits,
                 swept=record.swept,
-                engine_versions=versions,
+                engine_versions=allowed[group.points[0].identity],
             )
             for number, group in enumerate(groups)
         ]
 
-    def _conclude(self, record: Record, jobs: list[GroupJob], configs: dict[Identity, BenchConfig]) -> list[Ended]:
+    def _conclude(self, record: Record, jobs: list[GroupJob]) -> list[Ended]:
         groups: list[Ended] = []
         try:
             for ended in self._launched(jobs):
@@ -181,7 +179,8 @@ class Session:
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=self.task, config=config
         )
-        return Batch(type(launcher).__name__, partial(_launch, launcher), tuple(jobs))
+        ray: Any = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+        return Batch(type(launcher).__name__, partial(_launch, launcher), tuple(jobs), ray.get("ray"))
 
     def _launcher_config(self, job: GroupJob) -> DictConfig:
         if str(self.master.hydra.launcher._target_).endswith("BasicLauncher"):
@@ -214,6 +213,12 @@ class Session:
         history = planning.history_s(_outputs(directory))
         for line in plan_lines(groups, kept, history, swept):
             sys.stdout.write(f"{line}\n")
+
+
+def _kept_outcomes(points: Sequence[Planned], kept: Sequence[resume.Done]) -> dict[Identity, Outcome]:
+    there = {done.identity for done in kept}
+    found = [from_disk(point, blank(point, status="failed"), kept=True) for point in points if point.identity in there]
+    return {outcome.identity: outcome for outcome in found}
 
 
 def _outputs(directory: Path) -> Path:
