@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from multiprocessing import get_context
 from typing import Any
@@ -38,7 +39,7 @@ class Benchmark:
         """Its newest run."""
         return self.runs[-1]
 
-    @property
+    @cached_property
     def usable(self) -> tuple[Run, ...]:
         """Its runs that may take part in lines, bands and comparisons."""
         return tuple(run for run in self.runs if run.usable)
@@ -61,7 +62,10 @@ def _rate(run: Run) -> float:
 
 
 def all_series(groups: Sequence[Benchmark], found: Runs) -> list[list[Series]]:
-    """The series of each benchmark, in order. Change points of many runs are searched for on all cores."""
+    """The series of each benchmark, in order; of a single run there is none.
+
+    Change points of many runs are searched for on all cores.
+    """
     work = [Runs(list(group.runs), found.kinds) for group in groups]
     if len(found.runs) < MANY_RUNS or cores() == 1:
         return [_series(each) for each in work]
@@ -70,7 +74,7 @@ def all_series(groups: Sequence[Benchmark], found: Runs) -> list[list[Series]]:
 
 
 def _series(found: Runs) -> list[Series]:
-    return list(series(found))
+    return list(series(found)) if sum(run.usable for run in found.runs) > 1 else []
 
 
 def history(group: Benchmark, found: Sequence[Series]) -> dict[str, Any]:

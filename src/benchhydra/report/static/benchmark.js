@@ -67,7 +67,7 @@
     const levels = data.levels[metric] || [];
     const [low, high] = reach(points.map((one) => one.value[1]), levels);
     const span = [...points, ...lane].map((one) => one.value[0]);
-    const ends = byOrder ? { min: 0, max: data.runs.id.length + 1 } : { min: Math.min(...span), max: Math.max(...span) };
+    const ends = byOrder ? { min: 0, max: data.runs.id.length + 1 } : around(span);
     const axis = { ...bh.axis(byOrder ? "run" : "time of the run (UTC)", ends), ...(byOrder ? {} : { type: "time" }), splitLine: { show: false } };
     axis.axisLabel = { ...axis.axisLabel, formatter: byOrder ? bh.tick : undefined };
     const laneHeight = lane.length ? 22 : 0;
@@ -87,6 +87,13 @@
         { type: "scatter", name: "not usable", data: lane, xAxisIndex: 1, yAxisIndex: 1, symbol: "path://M0,2 2,0 5,3 8,0 10,2 7,5 10,8 8,10 5,7 2,10 0,8 3,5Z", symbolSize: 9, itemStyle: { color: bh.colour("--worse") } },
       ],
     };
+  };
+
+  /** The horizontal range, with room beside the first and the last run. */
+  const around = (times) => {
+    const [first, last] = times.length ? [Math.min(...times), Math.max(...times)] : [0, 1];
+    const room = (last - first) * 0.02 || 60_000;
+    return { min: first - room, max: last + room };
   };
 
   /** The vertical range: the runs that count, and their bands. */

@@ -10,7 +10,9 @@
     Object.entries(data.histograms).map(([key, found]) => histogram(NAMES[key], found)),
     data.timeline.total ? timeline(data.timeline) : null,
     data.timeline.total ? scatter(data.timeline) : null,
-    data.series.second ? [rates(data.series), latencies(data.series)] : null);
+    data.series.second && data.series.second.length > 1 ? [rates(data.series), known(data.series.mean_ttft_ms) ? latencies(data.series) : null] : null);
+
+  const known = (values) => values.some((value) => value !== null);
 
   /** Cumulative distributions from quantiles at every percent. all: [name, values in ms][] */
   bh.cdf = (title, all, options) => bh.chart(title, () => ({
@@ -18,14 +20,19 @@
     xAxis: wide(all) ? bh.axis("ms, log scale", { type: "log", min: "dataMin", max: "dataMax" }) : bh.axis("ms", { scale: true }),
     yAxis: bh.yAxis("% of requests", { max: 100 }),
     tooltip: bh.tooltip((one) => [one.seriesName, `${one.value[1]} % at or below ${bh.figure(one.value[0], "ms")}`], { trigger: "item" }),
-    series: all.map(([name, values], i) => bh.line(name, values.map((value, percent) => [Math.max(value, 1e-3), percent]), { showSymbol: true, symbolSize: 5, itemStyle: { opacity: 0 }, emphasis: { itemStyle: { opacity: 1 } }, lineStyle: { width: 1.6, color: bh.series(i) }, color: bh.series(i) })),
+    series: all.map(([name, values], i) => bh.line(name, values.map((value, percent) => [Math.max(value, least(all)), percent]), { showSymbol: true, symbolSize: 5, itemStyle: { opacity: 0 }, emphasis: { itemStyle: { opacity: 1 } }, lineStyle: { width: 1.6, color: bh.series(i) }, color: bh.series(i) })),
   }), options);
 
-  /** Whether values differ so much that only a log scale shows all of them. */
-  const wide = (all) => {
+  const reach = (all) => {
     const values = all.flatMap(([, list]) => list);
-    return Math.max(...values) > 20 * Math.max(Math.min(...values), 1e-3);
+    return [Math.min(...values), Math.max(...values)];
   };
+
+  /** Whether values differ so much that only a log scale shows all of them. */
+  const wide = (all) => reach(all)[1] > 20 * reach(all)[0];
+
+  /** A log scale has no zero, and shows four decades at most. */
+  const least = (all) => (wide(all) ? reach(all)[1] / 1e4 : -Infinity);
 
   const histogram = (name, found) => bh.chart(`${name}, histogram`, () => ({
     xAxis: bh.axis(`${name}, ms`, { type: "category", data: found.counts.map((_, i) => bh.number((found.edges[i] + found.edges[i + 1]) / 2)), axisLabel: { color: bh.colour("--muted"), fontSize: 11, hideOverlap: true } }),
@@ -66,7 +73,7 @@
       xAxis: bh.axis("sent, s after the first request"),
       yAxis: bh.yAxis("ms"),
       tooltip: bh.tooltip((one) => told(t, one.value[2]), { trigger: "item" }),
-      series: [["TTFT", t.first_s, 0], ["E2E", t.done_s, 2]].map(([name, end, i]) => ({ type: "scatter", name, data: points(end), symbolSize: 4, itemStyle: { color: bh.series(i), opacity: 0.8 } })),
+      series: [["TTFT", t.first_s, 0], ["E2E", t.done_s, 2]].filter(([, end]) => end.some((value) => value >= 0)).map(([name, end, i]) => ({ type: "scatter", name, data: points(end), symbolSize: 4, itemStyle: { color: bh.series(i), opacity: 0.8 } })),
     };
   }, { height: 340, note: shown(t) });
 
