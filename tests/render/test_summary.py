@@ -207,3 +207,23 @@ def test_small_number_is_not_zero() -> None:
 def test_markdown_and_csv_escapes() -> None:
     assert markdown("a\n| *b* `c` <d>") == r"a \| \*b\* \`c\` \<d\>"
     assert [csv_cell(text) for text in ("=x", "+x", "-x", "@x", "x=")] == ["'=x", "'+x", "'-x", "'@x", "x="]
+
+
+def test_repeats_are_summed_up_with_their_interval(tmp_path: Path) -> None:
+    entry = {
+        "overrides": ["script=serving", "qps=1"],
+        "repeats": 2,
+        "metrics": {
+            "mean_ttft_ms": {"mean": 50.25, "low": 48.75, "high": 51.75},
+            "obscure": {"mean": 1, "low": 1, "high": 1},
+        },
+    }
+    points = {f"script=serving qps=1 repeat={i}": result(repeat=i) for i in range(2)}
+    directory = sweep(tmp_path, {**points, "script=serving qps=2 repeat=0": result()}, repeats=[entry])
+    write_summary(directory)
+    text = (directory / "summary.md").read_text(encoding="utf-8")
+    assert "| 1 | 2 | 50.25 ± 1.500 |" in text and "obscure" not in text
+    console = Console(file=io.StringIO(), width=100)
+    print_summary(directory, console=console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "50.25" in shown and "± 1.500" in shown and "1 server start" not in shown

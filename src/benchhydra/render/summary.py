@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchhydra.render.point import ARROWS, COLOURS, LATENCY, LEGEND, spoken
 from benchhydra.render.points import Row, SweepRows, read_sweep, shown_metrics, unit_of
+from benchhydra.render.repeats import TITLE, repeated
 from benchhydra.render.text import csv_cell, markdown, number
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def print_summary(sweep_dir: Path, *, console: Console | None = None) -> None:
         console.print(f"[bold]{escape(text)}[/bold]", highlight=False)
     for script, rows in sweep.by_script().items():
         _print_table(console, sweep, script, rows)
+    _print_repeats(console, sweep)
     for row in sweep.rows:
         for reason in row.reasons:
             console.print(f"  {escape(sweep.name(row))}: {escape(reason)}", highlight=False)
@@ -58,6 +60,7 @@ def as_markdown(sweep: SweepRows) -> str:
             for row in rows
         ]
         lines.append("")
+    lines += _repeats_as_markdown(sweep)
     lines += [f"- {markdown(sweep.name(row))}: {markdown(text)}" for row in sweep.rows for text in row.reasons]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -97,6 +100,33 @@ def _print_table(console: Console, sweep: SweepRows, script: str, rows: list[Row
     console.print(table)
 
 
+def _print_repeats(console: Console, sweep: SweepRows) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    found = repeated(sweep)
+    if found is None:
+        return
+    table = Table(title=TITLE, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for key in (*found.keys, "n"):
+        table.add_column(Text(key), overflow="fold", vertical="bottom")
+    for name in found.metrics:
+        table.add_column(Text(_tall_head(sweep.rows, name)), justify="right")
+    for cells in found.rows:
+        table.add_row(*(Text(cell.replace(" ± ", "\n± ")) for cell in cells))
+    console.print(table)
+
+
+def _repeats_as_markdown(sweep: SweepRows) -> list[str]:
+    found = repeated(sweep)
+    if found is None:
+        return []
+    rows = [_line(list(map(markdown, cells))) for cells in found.rows]
+    heads = [*map(markdown, (*found.keys, "n")), *(_head(sweep.rows, name) for name in found.metrics)]
+    ruler = ["---"] * (len(found.keys) + 1) + ["--:"] * len(found.metrics)
+    return [f"## {TITLE}", "", _line(heads), _line(ruler), *rows, ""]
+
+
 def _tall_head(rows: list[Row], metric: str) -> str:
     """Three short lines: what, which statistic of it, unit with direction."""
     matched = LATENCY.fullmatch(metric)
@@ -123,16 +153,20 @@ def _verdict(row: Row) -> str:
 
 
 def _counts(sweep: SweepRows) -> str:
-    parts = [f"{len(sweep.rows)} points"]
+    parts = [_plural(len(sweep.rows), "point")]
     for verdict in COLOURS:
         count = sum(row.verdict == verdict for row in sweep.rows)
         if count:
             parts.append(f"{count} {verdict}")
     if "server_starts" in sweep.facts:
-        parts.append(f"{sweep.facts['server_starts']} server starts")
+        parts.append(_plural(sweep.facts["server_starts"], "server start"))
     if isinstance(sweep.facts.get("wall_s"), int | float):
         parts.append(f"{number(round(sweep.facts['wall_s'], 1))} s")
     return ", ".join(parts)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _line(cells: list[str]) -> str:
