@@ -35,6 +35,7 @@ SCRIPTS = (
     "charts",
     "table",
     "home",
+    "past",
     "benchmark",
     "run",
     "requests",

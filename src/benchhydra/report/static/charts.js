@@ -8,9 +8,12 @@
   bh.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   bh.series = (i) => bh.colour(PALETTE[i % PALETTE.length]);
 
-  const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting && entry.target.draw) entry.target.draw();
-  }, { rootMargin: "200px" });
+  const seen = new IntersectionObserver(
+    (entries) => {
+      for (const entry of entries) if (entry.isIntersecting && entry.target.draw) entry.target.draw();
+    },
+    { rootMargin: "200px" },
+  );
   const sized = new ResizeObserver((entries) => {
     for (const entry of entries) entry.target.chart?.resize();
   });
@@ -32,16 +35,22 @@
       canvas.chart.setOption({ ...base(), ...make() }, true);
     };
     seen.observe(canvas);
-    return bh.h("figure", { class: "chart" }, bh.h("figcaption", {}, bh.h("h3", {}, title), note && bh.h("p", { class: "muted" }, note)), canvas);
+    return bh.h(
+      "figure",
+      { class: "chart" },
+      bh.h("figcaption", {}, bh.h("h3", {}, title), note && bh.h("p", { class: "muted" }, note)),
+      canvas,
+    );
   };
 
   /** Give back the charts that are no longer on the page. */
   bh.chart.sweep = () => {
-    for (const canvas of mounted) if (!canvas.isConnected) {
-      sized.unobserve(canvas);
-      canvas.chart.dispose();
-      mounted.delete(canvas);
-    }
+    for (const canvas of mounted)
+      if (!canvas.isConnected) {
+        sized.unobserve(canvas);
+        canvas.chart.dispose();
+        mounted.delete(canvas);
+      }
   };
   bh.chart.redraw = () => mounted.forEach((canvas) => canvas.draw());
 
@@ -74,12 +83,29 @@
   });
 
   /** A vertical axis, named above its end so that figures of any width have room. */
-  bh.yAxis = (name, changes) => bh.axis(name, { nameLocation: "end", nameGap: 14,
-    nameTextStyle: { color: bh.colour("--muted"), fontSize: 12, align: "left" }, ...changes });
+  bh.yAxis = (name, changes) =>
+    bh.axis(name, {
+      nameLocation: "end",
+      nameGap: 14,
+      nameTextStyle: { color: bh.colour("--muted"), fontSize: 12, align: "left" },
+      ...changes,
+    });
 
-  bh.legend = (changes) => ({ type: "scroll", top: 0, right: 0, left: 120, itemWidth: 18, itemHeight: 9, icon: "roundRect",
-    align: "left", pageIconColor: bh.colour("--accent"), pageTextStyle: { color: bh.colour("--muted") },
-    textStyle: { color: bh.colour("--muted"), fontSize: 11 }, itemStyle: { opacity: 1 }, ...changes });
+  bh.legend = (changes) => ({
+    type: "scroll",
+    top: 0,
+    right: 0,
+    left: 120,
+    itemWidth: 18,
+    itemHeight: 9,
+    icon: "roundRect",
+    align: "left",
+    pageIconColor: bh.colour("--accent"),
+    pageTextStyle: { color: bh.colour("--muted") },
+    textStyle: { color: bh.colour("--muted"), fontSize: 11 },
+    itemStyle: { opacity: 1 },
+    ...changes,
+  });
 
   /** A tooltip from lines of text; the first is its head. lines(params) -> [text, ...] */
   bh.tooltip = (lines, changes) => ({
@@ -92,15 +118,35 @@
       const made = lines(params);
       if (!made || !made.length) return "";
       const [head, ...rest] = made.filter(Boolean);
-      return bh.h("div", { class: "tip" }, bh.h("strong", {}, head), rest.map((line) => bh.h("div", {}, line)));
+      return bh.h(
+        "div",
+        { class: "tip" },
+        bh.h("strong", {}, head),
+        rest.map((line) => bh.h("div", {}, line)),
+      );
     },
     ...changes,
   });
 
   /** Tooltip of everything at one place of the horizontal axis. */
-  bh.axisTooltip = (head, unit) => bh.tooltip((all) => [head(all[0].value[0]),
-    ...all.filter((one) => one.value[1] !== null && one.value[1] !== undefined).map((one) => `${one.seriesName}: ${bh.figure(one.value[1], unit(one.seriesIndex))}`)],
-  { trigger: "axis", axisPointer: { type: "line", lineStyle: { color: bh.colour("--muted") } } });
+  bh.axisTooltip = (head, unit) =>
+    bh.tooltip(
+      (all) => [
+        head(all[0].value[0]),
+        ...all
+          .filter((one) => one.value[1] !== null && one.value[1] !== undefined)
+          .map((one) => `${one.seriesName}: ${bh.figure(one.value[1], unit(one.seriesIndex))}`),
+      ],
+      { trigger: "axis", axisPointer: { type: "line", lineStyle: { color: bh.colour("--muted") } } },
+    );
 
-  bh.line = (name, data, changes) => ({ type: "line", name, data, showSymbol: false, symbolSize: 6, lineStyle: { width: 1.6 }, ...changes });
+  bh.line = (name, data, changes) => ({
+    type: "line",
+    name,
+    data,
+    showSymbol: false,
+    symbolSize: 6,
+    lineStyle: { width: 1.6 },
+    ...changes,
+  });
 })();

@@ -12,7 +12,9 @@ bh.h = (tag, props, ...children) => {
     else if (name === "href") element.setAttribute("href", bh.safeHref(value));
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 };
 
@@ -21,7 +23,11 @@ bh.safeHref = (address) => (/^(#|https?:\/\/)/i.test(address) ? address : "#");
 
 bh.link = (address, text, props) => {
   const away = !address.startsWith("#");
-  return bh.h("a", { href: address, ...(away ? { rel: "noopener noreferrer", target: "_blank" } : {}), ...props }, text);
+  return bh.h(
+    "a",
+    { href: address, ...(away ? { rel: "noopener noreferrer", target: "_blank" } : {}), ...props },
+    text,
+  );
 };
 
 /** Four significant digits, thousands separated, never an exponent: 0.1234, 12.34, 1,234. */
@@ -29,8 +35,18 @@ bh.number = (value) => {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1e15) return value.toLocaleString("en-US");
-  const digits = size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : size >= 0.1 ? 4
-    : Math.min(12, 2 - Math.floor(Math.log10(size)));
+  const digits =
+    size >= 1000
+      ? 0
+      : size >= 100
+        ? 1
+        : size >= 10
+          ? 2
+          : size >= 1
+            ? 3
+            : size >= 0.1
+              ? 4
+              : Math.min(12, 2 - Math.floor(Math.log10(size)));
   return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 };
 
@@ -59,8 +75,12 @@ bh.verdict = (said, reasons) => {
   const word = said.split(",")[0];
   const sign = { VALID: "●", SUSPECT: "◆", INVALID: "✕" }[word] || "?";
   const title = (reasons || []).join("\n");
-  return bh.h("span", { class: `verdict ${word.toLowerCase()}`, title: title || null },
-    bh.h("span", { "aria-hidden": "true" }, sign), ` ${said}`);
+  return bh.h(
+    "span",
+    { class: `verdict ${word.toLowerCase()}`, title: title || null },
+    bh.h("span", { "aria-hidden": "true" }, sign),
+    ` ${said}`,
+  );
 };
 
 /** A change of level as text with its direction's colour. */
@@ -88,7 +108,8 @@ bh.spark = (values, change) => {
   const low = Math.min(...values);
   const span = Math.max(...values) - low || 1;
   const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-  const at = (value, i) => `${(2 + (92 * i) / (values.length - 1)).toFixed(1)},${(21 - (18 * (value - low)) / span).toFixed(1)}`;
+  const at = (value, i) =>
+    `${(2 + (92 * i) / (values.length - 1)).toFixed(1)},${(21 - (18 * (value - low)) / span).toFixed(1)}`;
   line.setAttribute("points", values.map(at).join(" "));
   line.setAttribute("class", change || "");
   svg.append(line);

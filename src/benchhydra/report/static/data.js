@@ -14,7 +14,8 @@
     new Promise((resolve, reject) => {
       const element = document.createElement("script");
       element.src = `data/${name}.js`;
-      element.onload = () => (known.has(name) ? resolve(known.get(name)) : reject(new Error(`data/${name}.js is empty`)));
+      element.onload = () =>
+        known.has(name) ? resolve(known.get(name)) : reject(new Error(`data/${name}.js is empty`));
       element.onerror = () => reject(new Error(`data/${name}.js is not there`));
       document.head.append(element);
     });

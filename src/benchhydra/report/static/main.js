@@ -2,17 +2,33 @@
 // The page: which view the address names, the navigation, the theme.
 
 (() => {
-  const NAV = [["history", "History"], ["sweeps", "Sweeps"], ["comparison", "Comparison"]];
+  const NAV = [
+    ["history", "History"],
+    ["sweeps", "Sweeps"],
+    ["comparison", "Comparison"],
+  ];
   const PARENT = { benchmark: "history", run: "history", sweep: "sweeps" };
   const content = document.getElementById("content");
   let shownPath = null;
   let turn = 0;
 
-  const failed = (error) => [bh.h("h1", { tabindex: "-1" }, "Not found"), bh.h("p", { role: "alert" }, error.message), bh.h("p", {}, bh.link("#/history", "To the benchmarks"))];
+  const failed = (error) => [
+    bh.h("h1", { tabindex: "-1" }, "Not found"),
+    bh.h("p", { role: "alert" }, error.message),
+    bh.h("p", {}, bh.link("#/history", "To the benchmarks")),
+  ];
 
   const navigation = (name) => {
-    const there = NAV.filter(([key]) => (key === "comparison" ? bh.index.comparison : key !== "sweeps" || bh.index.sweeps.length));
-    document.getElementById("views").replaceChildren(...there.map(([key, text]) => bh.link(`#/${key}`, text, { "aria-current": key === (PARENT[name] || name) ? "page" : null })));
+    const there = NAV.filter(([key]) =>
+      key === "comparison" ? bh.index.comparison : key !== "sweeps" || bh.index.sweeps.length,
+    );
+    document
+      .getElementById("views")
+      .replaceChildren(
+        ...there.map(([key, text]) =>
+          bh.link(`#/${key}`, text, { "aria-current": key === (PARENT[name] || name) ? "page" : null }),
+        ),
+      );
   };
 
   /** Draw the view of the address; a newer address wins over one that is still loading. */
@@ -80,7 +96,8 @@
   const about = () => {
     const i = bh.index;
     const left = i.left_out ? ` ${i.left_out} files were left out.` : "";
-    document.getElementById("about").textContent = `${i.results} results from ${i.sources.join(", ")}; requests of ${i.with_requests} runs.${left} Made by benchhydra ${i.version}, ${bh.minute(i.made)}.`;
+    document.getElementById("about").textContent =
+      `${i.results} results from ${i.sources.join(", ")}; requests of ${i.with_requests} runs.${left} Made by benchhydra ${i.version}, ${bh.minute(i.made)}.`;
   };
 
   const start = async () => {
