@@ -95,7 +95,7 @@ def until(page: Page, condition: str) -> None:
 
 
 def rows(page: Page) -> int:
-    return page.locator("table").first.locator("tbody tr").count()
+    return int(page.locator("table").first.locator("tbody tr").count())
 
 
 def go(page: Page, name: str) -> None:
