@@ -41,13 +41,16 @@ class Sweeps:
         return [sys.executable, "-m", "benchhydra", "-m", *QUICK, *words]
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
+        return self._start(self.command(f"hydra.sweep.dir={self.directory}", *words))
+
+    def run_words(self, words: list[str], timeout: float) -> int:
+        """Run a command line as it stands, with the directory added."""
+        return self._start([*words, f"hydra.sweep.dir={self.directory}"]).wait(timeout=timeout)
+
+    def _start(self, words: list[str]) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                self.command(f"hydra.sweep.dir={self.directory}", *words),
-                stdout=log,
-                stderr=log,
-                cwd=self.directory.parent,
-                env={**os.environ, "NO_COLOR": "1"},
+                words, stdout=log, stderr=log, cwd=self.directory.parent, env={**os.environ, "NO_COLOR": "1"}
             )
         self._processes.append(process)
         return process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -189,3 +190,21 @@ def test_none_logs_nothing(point: Make) -> None:
 def test_closed_loop_names_its_concurrency(point: Make) -> None:
     result, _ = point(config={"qps": "inf", "load": {"max_in_flight": 8}})
     assert entry.run_name(result) == "concurrency=8 tiny-model serving"
+
+
+def test_repeats_are_summed_up_on_each_of_their_runs(
+    tracking: Mlflow, client: Any, point: Callable[..., tuple[Result, Path]]
+) -> None:
+    made = [point(run_id=f"repeat-{number}", repeat=number) for number in range(2)]
+    for result, directory in made:
+        assert tracking.log(result, directory)
+    spread = {"mean": 5.0, "low": 4.0, "high": 6.0}
+    tracking.log_repeats(
+        {"repeats": 2, "metrics": {"mean_ttft_ms": spread, "obscure": spread}},
+        [*(directory for _, directory in made), made[0][1] / "never-logged"],
+    )
+    for _, directory in made:
+        data = client.get_run(json.loads((directory / "mlflow.json").read_text())["run_id"]).data
+        logged = {name: value for name, value in data.metrics.items() if name.startswith("repeats/")}
+        assert logged == {f"repeats/mean_ttft_ms_{part}": value for part, value in spread.items()}
+        assert data.tags["repeats"] == "2"

@@ -17,13 +17,14 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from benchhydra.config import BenchConfig
 from benchhydra.errors import BenchhydraError, ConfigError
 from benchhydra.sweep import SWEEP_FILE, Group, Identity, Planned, leftovers, planning, resume, versions
 from benchhydra.sweep.axes import Axis, expand
 from benchhydra.sweep.compose import Composer
 from benchhydra.sweep.job import FAILURES, JOURNALS, GroupJob, Limits
 from benchhydra.sweep.launching import Batch, Ended, interrupted, launch_all
-from benchhydra.sweep.outcomes import Outcome, blank, from_disk
+from benchhydra.sweep.outcomes import Outcome, blank, from_disk, repeats
 from benchhydra.sweep.record import Record, begun
 from benchhydra.sweep.report import count, failure_lines, options_of, plan_lines, verdict_line
 
@@ -44,6 +45,7 @@ class Session:
     master: DictConfig
     spec_of: planning.SpecOf | None = None
     composer: Composer = field(init=False)
+    configs: dict[Identity, BenchConfig] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         loader = self.context.config_loader
@@ -58,6 +60,7 @@ class Session:
         points = expand(axes, OmegaConf.to_container(settings.zip, resolve=True))  # type: ignore[arg-type]
         swept = tuple(axis.key for axis in axes if len(axis.overrides) > 1)
         checked = planning.check(points, self.composer, self.spec_of or _spec_of(), directory, swept)
+        self.configs = checked.configs
         directory, results = self._resumed(checked, directory)
         placed = planning.relocated(checked.points, results)
         todo, kept = resume.split(placed, results)
@@ -196,6 +199,7 @@ class Session:
         skipped = next((outcome for outcome in outcomes if outcome.status == "skipped"), None)
         record.stopped = skipped.error if skipped else None
         record.write(finished=skipped is None)
+        self._log_repeats(outcomes)
         _summary(record)
         for line in failure_lines(outcomes, record.swept, options_of(sys.argv[1:])):
             _say(line)
@@ -203,6 +207,14 @@ class Session:
         if problem:
             why = f"{record.stopped}: " if record.stopped else ""
             raise SweepFailed(f"{why}{problem}", hint=f"go on with: {_go_on(record)}")
+
+    def _log_repeats(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell the tracker what the repeats of each point come to."""
+        for repeated in repeats(outcomes):
+            point = repeated["point_key"], repeated["variant"]
+            config = next(config for identity, config in self.configs.items() if identity[:2] == point)
+            measured = [Path(o.directory) for o in outcomes if o.identity[:2] == point and o.status == "ok"]
+            config.tracking.log_repeats(repeated, measured)
 
     def _say_plan(self, groups: Sequence[Group], kept: int) -> None:
         points = sum(len(group.points) for group in groups)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchhydra.registry import option
 from benchhydra.result import Result
@@ -16,6 +18,9 @@ class Tracking:
     def log(self, result: Result, directory: Path) -> str | None:
         """Log a point whose files lie in ``directory``. Returns a link to it, or None. Never raises: it says why."""
         raise NotImplementedError
+
+    def log_repeats(self, repeated: Mapping[str, Any], directories: Sequence[Path]) -> None:
+        """Log what several measurements of a point come to: an entry of ``repeats`` in ``sweep.json``. Never raises."""
 
 
 @option("tracking", "none")

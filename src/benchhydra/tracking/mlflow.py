@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchhydra.registry import knob, option
 from benchhydra.result import Result
-from benchhydra.tracking import Tracking, entry, store, view
+from benchhydra.tracking import Tracking, entry, repeats, store, view
 from benchhydra.tracking.plot import write_plot
 
 LINK_FILE = "mlflow.json"
@@ -45,6 +45,14 @@ class Mlflow(Tracking):
                 f"not logged to MLflow ({store.one_line(error)}); the result is safe, log it later: {command}\n"
             )
             return None
+
+    def log_repeats(self, repeated: Mapping[str, Any], directories: Sequence[Path]) -> None:
+        uri = store.tracking_uri(self.uri)
+        try:
+            with store.impatient(), store.quiet():
+                repeats.write(store.open_store(uri, self.experiment), repeats.run_ids(directories, LINK_FILE), repeated)
+        except store.failures() as error:
+            sys.stderr.write(f"repeats not summed up in MLflow ({store.one_line(error)}); sweep.json has them\n")
 
     def record(self, result: Result, directory: Path, *, again: bool = False) -> Logged:
         """Log a point unless it is there already (``again``: replace it). Raises one of ``store.failures()``."""
