@@ -19,7 +19,7 @@ import numpy as np
 
 from benchhydra.analysis import odd, stats
 from benchhydra.analysis.compare import usable
-from benchhydra.analysis.gate import LET_GO, SCREEN, SPENDING
+from benchhydra.analysis.gate import LET_GO, SCREEN, SPENDING, SPENDING_AGAINST_HISTORY
 from benchhydra.analysis.load import load
 from benchhydra.analysis.stats import Floats
 from benchhydra.analysis.thresholds import Thresholds, read
@@ -126,13 +126,15 @@ def evidence(base: Floats, candidate: Floats, others: list[Floats]) -> tuple[Flo
     return difference, p
 
 
-def two_stage(base: Floats, rounds: list[Floats], others: list[Floats]) -> tuple[Floats, Floats]:
+def two_stage(
+    base: Floats, rounds: list[Floats], others: list[Floats], spending: tuple[float, ...]
+) -> tuple[Floats, Floats]:
     """Alarms (gates, metrics) and re-runs (gates,) of the two-stage gate; rounds[0] are the candidate's own runs."""
     gates, metrics = base.shape[:2]
     alarms, reruns = np.zeros((gates, metrics), dtype=bool), np.zeros(gates)
     difference, p = evidence(base, rounds[0], others)
     open_ = (p < SCREEN) & (difference > SMALLEST)
-    for i, share in enumerate(SPENDING, start=1):
+    for i, share in enumerate(spending, start=1):
         at = np.flatnonzero(open_.any(axis=1))
         if not len(at):
             break
@@ -177,12 +179,13 @@ def trial(
     alarms, found, confirmed, reruns = 0, 0, 0, 0.0
     for drawn, spread in blocks(make, gates, seed):
         base, others = (drawn.history, []) if against_history else (drawn.base, [drawn.history])
-        same, again = two_stage(base, drawn.rounds, others)
+        spending = SPENDING_AGAINST_HISTORY if against_history else SPENDING
+        same, again = two_stage(base, drawn.rounds, others, spending)
         alarms += int(same.any(axis=1).sum())
         confirmed += int((again > 0).sum())
         reruns += float(again.sum())
         _, which = slowed(drawn, spread)
-        caught, _ = two_stage(base, drawn.rounds, others)
+        caught, _ = two_stage(base, drawn.rounds, others, spending)
         found += int(caught[np.arange(len(caught)), which].sum())
     return Score(alarms / gates, found / gates, confirmed / gates, reruns / gates)
 

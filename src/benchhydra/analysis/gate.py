@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from typing import ClassVar
 
 import numpy as np
 
@@ -43,6 +44,8 @@ LET_GO = 0.15
 #: which has the most runs. They add up to more than 1: rounds share their runs and the screen comes first, so fewer
 #: alarms are false than the sum says (benchmarks/gate_trials.py).
 SPENDING = (0.1, 0.2, 1.0)
+#: Against history, whose 20 runs and more make the base sure, less is enough.
+SPENDING_AGAINST_HISTORY = (0.1, 0.2, 0.5)
 #: History that a gate against history needs.
 LEAST_HISTORY = 5
 
@@ -79,6 +82,7 @@ class Gate:
     rerun: Rerun | None = None
     reran: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    spending: ClassVar[tuple[float, ...]] = SPENDING
 
     def decide(self) -> Decision:
         """Compare, measure again what looks worse, and decide."""
@@ -97,7 +101,7 @@ class Gate:
         """The comparison after re-runs: WORSE is what the re-runs have confirmed."""
         family = sum(metric.judged for _, metric in found.metrics) or 1
         confirmed: dict[str, set[str]] = {}
-        for share in SPENDING:
+        for share in self.spending:
             limit = share * self.thresholds.alpha / family
             points = (self._again(p, rerun) if p.point_key in suspects else p for p in found.points)
             found = replace(found, points=tuple(points))
@@ -140,6 +144,8 @@ class Gate:
 
 class AgainstHistory(Gate):
     """A gate whose baseline is, for each metric, the newest stable stretch of history of the same point and machine."""
+
+    spending = SPENDING_AGAINST_HISTORY
 
     def decide(self) -> Decision:
         """Compare each point with its own history, then as any gate."""
