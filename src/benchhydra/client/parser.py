@@ -3,8 +3,8 @@
 httptools frames HTTP; SSE is split here. The first content event of a stream is parsed as JSON, and its bytes before
 and behind the text are remembered. Two quicker ways follow from them:
 
-- A packet that begins with whole HTTP chunks of the right size, each one event with the same bytes around another text
-  that is a JSON string and not empty: they are counted, and httptools does not see them. Most packets are that.
+- A packet that is one whole HTTP chunk of the right size, with the same bytes around another text that is a JSON string
+  and not empty, is one more content chunk: httptools does not see it. Most packets are that.
 - A later body that only begins with the same bytes, has a text, and is exactly one event (its only line feeds are the
   two that end it, right after a brace) is one more content chunk. Its JSON is not looked at behind the beginning of
   the text, so what is broken there is not noticed.
@@ -36,6 +36,7 @@ _QUOTE = 34
 _MAX_BODY = 64 << 20  # of what is kept until it is whole: nothing larger comes from a completion server
 _TEXT_VALUE = re.compile(rb'"(?:text|content|reasoning_content|reasoning)"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _DONE = b"[DONE]"
+_END = b"\n\n\r\n"  # of an HTTP chunk that ends with an event
 #: Texts of tokens that were found to be JSON strings: the vocabulary, or its most frequent part.
 _known_texts: set[bytes] = set()
 _MAX_KNOWN = 16384
@@ -89,60 +90,43 @@ class Answer:
         self._body = bytearray()
         self._prefix = b""
         self._skip = 0  # length of the prefix; 0: not learnt
-        self._tail = b""  # what follows a text, to the end of its HTTP chunk; empty: not learnt
-        self._heads: dict[int, bytes] = {}  # what HTTP chunks begin with, by their length without the tail
+        self._tail = self._body_tail = b""  # what follows a text, to the end of its HTTP chunk or body
+        self._heads: dict[int, bytes] = {}  # what HTTP chunks begin with, by their length
         self._last = b""  # the last content event that was not parsed: usage may be in it
         self._line = b""
         self._data: list[bytes] = []
         self._event = b""
         self._after_cr = self._done = False
         self._between = True  # at the border of two events
-        self._at_border = False  # of two HTTP chunks
+        self._at_border = False  # of two HTTP chunks, and something is learnt
         self._events = 0
         self._junk = b""
 
     def feed(self, data: bytes) -> int:
         """Take what came from the socket. Returns the number of chunks with text in it."""
+        if self._at_border and self._is_one_more(data):
+            self.chunks += 1
+            return 1
         before = self.chunks
-        if self._tail and self._at_border and self._between:
-            head = self._heads.get(len(data) - len(self._tail))  # one chunk, of a length that has been seen
-            if (
-                head
-                and data.startswith(head)
-                and data.endswith(self._tail)
-                and data[len(head) : -len(self._tail)] in _known_texts
-            ):
-                self.chunks += 1
-                return 1
-            data = self._skip_whole(data)
-            if not data:
-                return self.chunks - before
         self._started = True
         try:
             self._http.feed_data(data)
         except httptools.HttpParserError as error:
             self._not_http(data, error)
+        self._at_border = bool(self._tail) and self._between and data.endswith(_END)
         return self.chunks - before
 
-    def _skip_whole(self, data: bytes) -> bytes:
-        """Count the whole HTTP chunks at the beginning that differ in their text alone. Returns what comes after."""
-        heads, known, chunks, consumed = self._heads, _known_texts, 0, 0
-        parts = data.split(self._tail)
-        parts.pop()
-        for part in parts:
-            length = len(part)
-            head = heads.get(length) or self._head(length)
-            text = part[len(head) :]
-            if not (part.startswith(head) and (text in known or _is_text(text))):
-                break
-            chunks += 1
-            consumed += length
-        self.chunks += chunks
-        return data[consumed + chunks * len(self._tail) :]
+    def _is_one_more(self, data: bytes) -> bool:
+        """Whether it is one whole HTTP chunk that differs from the learnt one in its text alone."""
+        head, tail = self._heads.get(len(data)) or self._head(len(data)), self._tail
+        if not (data.startswith(head) and data.endswith(tail)):
+            return False
+        text = data[len(head) : -len(tail)]
+        return text in _known_texts or _is_text(text)
 
-    def _head(self, length: int) -> bytes:
-        """What an HTTP chunk begins with that has ``length`` bytes before the tail."""
-        head = self._heads[length] = _size_line(length + len(self._tail)) + self._prefix
+    def _head(self, chunk_bytes: int) -> bytes:
+        """What an HTTP chunk of that many bytes begins with: its size and the prefix of its event."""
+        head = self._heads[chunk_bytes] = _size_line(chunk_bytes) + self._prefix
         return head
 
     def end(self, error: str = "") -> None:
@@ -173,28 +157,28 @@ class Answer:
             self.http_status = self._http.get_status_code()
             self._plain = not self._stream or self.http_status != 200
 
-    def on_chunk_header(self) -> None:
-        self._at_border = False
-
-    def on_chunk_complete(self) -> None:
-        self._at_border = True
-
     def on_body(self, body: bytes) -> None:
-        if (
-            self._skip
-            and body.startswith(self._prefix)
-            and body.endswith(b"}\n\n")  # so it is longer than the prefix
-            and body[self._skip] != _QUOTE
-            and body.find(b"\n") == len(body) - 2
-            and b"\r" not in body
-            and self._between
-        ):
+        if self._skip and self._between and body.startswith(self._prefix) and self._is_content(body):
             self.chunks += 1
-            self._last = body
         elif self._plain:
             self._keep(body)
         elif not self.complete:
             self._split(body)
+
+    def _is_content(self, body: bytes) -> bool:
+        """Whether a body that begins like a content event is exactly one, with a text."""
+        if body.endswith(self._body_tail):
+            text = body[self._skip : -len(self._body_tail)]
+            return text in _known_texts or _is_text(text)
+        if (
+            body.endswith(b"}\n\n")  # so it is longer than the prefix
+            and body[self._skip] != _QUOTE
+            and body.find(b"\n") == len(body) - 2
+            and b"\r" not in body
+        ):
+            self._last = body
+            return True
+        return False
 
     def on_message_complete(self) -> None:
         if self.complete:  # another answer that nobody asked for
@@ -204,7 +188,7 @@ class Answer:
             self.http_status, self._framed = 0, False
             return
         self.complete, self.keep_alive = True, bool(self._http.should_keep_alive())
-        self._skip, self._tail = 0, b""
+        self._skip, self._at_border = 0, False
         if self.http_status != 200:
             self._refused()
         elif not self._plain:
@@ -325,7 +309,8 @@ class Answer:
         if any(text_of(choice).startswith("\x01") for choice in marked["choices"]):
             self._prefix = b"data: " + head
             self._skip = len(self._prefix)
-            self._tail = data[found.end(1) :] + b"\n\n\r\n"
+            self._body_tail = data[found.end(1) :] + b"\n\n"
+            self._tail = self._body_tail + b"\r\n"
 
     def _fail(self, status: Status, text: str) -> None:
         """The first thing that is wrong is the class of the request."""
