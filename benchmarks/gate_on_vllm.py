@@ -1,8 +1,9 @@
 """Gates on a real vLLM on CPU: the same build against itself, and against a setting lowered until it hurts.
 
 ``python benchmarks/gate_on_vllm.py DIR [--gates 20]`` goes on where an earlier call ended. Every gate has 5 runs a
-side, each side on a server start of its own, the runs before it as history, and confirmation by re-runs. A line a gate;
-exit code 1 where a gate of the same build alarms, or a lowered one does not.
+side, the other runs of the same build as history, and confirmation by re-runs. Base and candidate are on different
+server starts; five candidates share one, and every round of re-runs has its own. A line a gate; exit code 1 where a
+gate of the same build alarms, or a lowered one does not.
 
 The client's own checks are off, so that a machine with two cores that other programs use too can run it: its noise is
 part of the trial.
@@ -23,7 +24,7 @@ POINT = ["model=tiny", "script=serving", "qps=8", "num_prompts=24", "dataset.pro
 POINT += ["dataset.output_tokens=16", "engine.args.enforce_eager=true"]
 OFF = ["validity.stall_ms=1e6", "validity.lag_ms=1e6", "validity.client_wait_share=1", "validity.client_cpu_share=2"]
 LOWERED = "engine.args.max_num_seqs=1"
-RUNS = 5
+RUNS, A_START = 5, 5
 REGRESSION = 3
 
 
@@ -32,6 +33,18 @@ def measured(directory: Path, *more: str) -> Path:
     if len(list(directory.glob("*/result.json"))) < RUNS:
         rerun.measured([*POINT, *OFF, *more], directory, RUNS)
     return directory
+
+
+def candidate(past: Path, number: int) -> Path:
+    """Candidate ``number`` of the same build: five runs in turn of a server start that serves ``A_START`` candidates."""
+    start = past / f"start{number // A_START}"
+    if not start.exists():
+        rerun.measured([*POINT, *OFF], start, RUNS * A_START)
+        for i, file in enumerate(sorted(start.glob("*/result.json"), key=lambda file: file.stat().st_mtime)):
+            part = start / f"part{i // RUNS}"
+            part.mkdir(exist_ok=True)
+            file.parent.rename(part / file.parent.name)
+    return start / f"part{number % A_START}"
 
 
 def gate(base: Path, candidate: Path, history: Path, place: Path) -> dict[str, Any]:
@@ -68,8 +81,7 @@ def main() -> int:
     wrong += decision["exit_code"] != REGRESSION
     print(told("lowered", decision), flush=True)
     for i in range(args.gates):
-        candidate = measured(past / f"{i:02d}")
-        decision = gate(base, candidate, past, args.directory / f"gates/{i:02d}")
+        decision = gate(base, candidate(past, i), past, args.directory / f"gates/{i:02d}")
         wrong += decision["exit_code"] != 0
         print(told(f"same build, gate {i + 1}", decision), flush=True)
     print(f"{wrong} of {args.gates + 1} gates wrong")
