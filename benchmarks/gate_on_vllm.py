@@ -36,7 +36,7 @@ def measured(directory: Path, *more: str) -> Path:
 
 
 def candidate(past: Path, number: int) -> Path:
-    """Candidate ``number`` of the same build: five runs in turn of a server start that serves ``A_START`` candidates."""
+    """Candidate ``number`` of the same build: five runs in turn of a server start of several."""
     start = past / f"start{number // A_START}"
     if not start.exists():
         rerun.measured([*POINT, *OFF], start, RUNS * A_START)
