@@ -85,16 +85,18 @@ class TestHistory:
 
     def test_few_runs_have_a_level_and_no_band(self) -> None:
         (one,) = series(Runs([run(x=1.0), run(x=1.1)], {"x": MS_DOWN}))
-        (level,) = benchmarks.levels(one, {r.run_id: i for i, r in enumerate(one.runs)})
+        (level,) = benchmarks.levels(
+            benchmarks.Past(series=one, noise=one.noise), {r.run_id: i for i, r in enumerate(one.runs)}
+        )
         assert level["level"] == pytest.approx(math.sqrt(1.1), rel=1e-4)
         assert "low" not in level
 
     def test_several_processes_find_the_same(self, found: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
         groups = benchmarks.benchmarks(found)
-        alone = benchmarks.all_series(groups, found)
+        alone = benchmarks.pasts(groups, found)
         monkeypatch.setattr(benchmarks, "MANY_RUNS", 1)
         monkeypatch.setattr(benchmarks, "cores", lambda: 2)
-        assert benchmarks.all_series(groups, found) == alone
+        assert benchmarks.pasts(groups, found) == alone
 
 
 class TestIndex:

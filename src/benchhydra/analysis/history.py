@@ -44,7 +44,10 @@ class Step(NamedTuple):
 def steps(values: Sequence[float] | Floats, seed: int = 0) -> list[Step]:
     """Steps in a series of positive values, in order."""
     logs = np.log(np.asarray(values, dtype=np.float64))
-    bounds = [0, *_splits(_without_outliers(logs), 0, np.random.default_rng(seed)), len(logs)]
+    cuts = _splits(_without_outliers(logs), 0, np.random.default_rng(seed))
+    if not cuts:
+        return []
+    bounds = [0, *cuts, len(logs)]
     levels = [_level(logs[a:b]) for a, b in pairwise(bounds)]
     return [Step(bounds[i], math.exp(levels[i] - levels[i - 1])) for i in range(1, len(levels))]
 

@@ -45,6 +45,14 @@ class Benchmark:
         return tuple(run for run in self.runs if run.usable)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """A series with its noise, which takes longer to learn than one would like to do twice."""
+
+    series: Series
+    noise: float | None
+
+
 def benchmarks(found: Runs) -> list[Benchmark]:
     """The benchmarks of all runs, in order of their names."""
     groups: dict[tuple[str, str], list[Run]] = {}
@@ -61,23 +69,25 @@ def _rate(run: Run) -> float:
         return math.inf
 
 
-def all_series(groups: Sequence[Benchmark], found: Runs) -> list[list[Series]]:
-    """The series of each benchmark, in order; of a single run there is none.
+def pasts(groups: Sequence[Benchmark], found: Runs) -> list[list[Past]]:
+    """The past of each benchmark's metrics, in order; a single run has none.
 
     Change points of many runs are searched for on all cores.
     """
     work = [Runs(list(group.runs), found.kinds) for group in groups]
     if len(found.runs) < MANY_RUNS or cores() == 1:
-        return [_series(each) for each in work]
+        return [_pasts(each) for each in work]
     with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
-        return list(pool.map(_series, work, chunksize=max(1, len(work) // (8 * cores()))))
+        return list(pool.map(_pasts, work, chunksize=max(1, len(work) // (8 * cores()))))
 
 
-def _series(found: Runs) -> list[Series]:
-    return list(series(found)) if sum(run.usable for run in found.runs) > 1 else []
+def _pasts(found: Runs) -> list[Past]:
+    if sum(run.usable for run in found.runs) < 2:
+        return []
+    return [Past(series=one, noise=one.noise) for one in series(found)]
 
 
-def history(group: Benchmark, found: Sequence[Series]) -> dict[str, Any]:
+def history(group: Benchmark, found: Sequence[Past]) -> dict[str, Any]:
     """All that the page of a benchmark shows: columns of runs and metrics, and each metric's levels and changes."""
     runs = group.runs
     at = {run.run_id: i for i, run in enumerate(runs)}
@@ -100,22 +110,27 @@ def history(group: Benchmark, found: Sequence[Series]) -> dict[str, Any]:
             "description": [run.description for run in runs],
         },
         "metrics": {name: [rounded(run.metrics.get(name)) for run in runs] for name in names},
-        "levels": {one.metric: levels(one, at) for one in found},
-        "changes": {one.metric: [_change(change, at) for change in one.changes] for one in found if one.changes},
-        "noise": {one.metric: rounded(one.noise) for one in found if one.noise is not None},
+        "levels": {one.series.metric: levels(one, at) for one in found},
+        "changes": {
+            one.series.metric: [_change(change, at) for change in one.series.changes]
+            for one in found
+            if one.series.changes
+        },
+        "noise": {one.series.metric: rounded(one.noise) for one in found if one.noise is not None},
     }
 
 
-def levels(one: Series, at: Mapping[str, int]) -> list[dict[str, Any]]:
+def levels(past: Past, at: Mapping[str, int]) -> list[dict[str, Any]]:
     """The stretches between changes: first and last run, level, and where 95 % of single runs are expected.
 
     The band is the prediction interval of a new run at that level, on the log scale: level times
     exp(+-t * noise * sqrt(1 + 1/n)), with the noise of all stretches of the series; absent where that is not known.
     """
+    one = past.series
     logs = np.log(np.array(one.values))
     bounds = [0, *(change.step.at for change in one.changes), len(logs)]
     left = len(logs) - (len(bounds) - 1)
-    noise = one.noise if left >= LEAST_FREEDOM else None
+    noise = past.noise if left >= LEAST_FREEDOM else None
     return [_stretch(logs[a:b], noise, left) | _ends(one, a, b, at) for a, b in pairwise(bounds)]
 
 

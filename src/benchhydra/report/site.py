@@ -26,7 +26,7 @@ from benchhydra.metrics import table
 from benchhydra.render.points import KEY_METRICS
 from benchhydra.report import NEWEST_REQUESTS
 from benchhydra.report import requests as _requests
-from benchhydra.report.benchmarks import Benchmark, all_series, benchmarks, details, history, rounded
+from benchhydra.report.benchmarks import Benchmark, Past, benchmarks, details, history, pasts, rounded
 from benchhydra.report.details import Detail, detail, slug, telling_apart
 from benchhydra.report.sweeps import sweep, sweeps
 
@@ -72,7 +72,7 @@ class Site:
 
     def pieces(self) -> Iterator[Piece]:
         """Every piece of data with its name; the index is the last."""
-        found = all_series(self.groups, self.found)
+        found = pasts(self.groups, self.found)
         yield from self._benchmarks(found)
         yield from self._metrics(found)
         levels = dict(self._requests_kept())
@@ -82,14 +82,14 @@ class Site:
             yield "comparison", self.comparison | {"benchmarks": {slug(key): at for key, at in self.places.items()}}
         yield "index", self._index()
 
-    def _benchmarks(self, found: Sequence[Sequence[Series]]) -> Iterator[Piece]:
+    def _benchmarks(self, found: Sequence[Sequence[Past]]) -> Iterator[Piece]:
         requests = {run.run_id: True for run in self.with_requests}
-        for group, series in zip(self.groups, found, strict=True):
-            yield f"benchmarks/{group.id}", history(group, series)
+        for group, past in zip(self.groups, found, strict=True):
+            yield f"benchmarks/{group.id}", history(group, past)
             yield f"details/{group.id}", details(group, self.details, requests)
 
-    def _metrics(self, found: Sequence[Sequence[Series]]) -> Iterator[Piece]:
-        by_metric = [{one.metric: one for one in series} for series in found]
+    def _metrics(self, found: Sequence[Sequence[Past]]) -> Iterator[Piece]:
+        by_metric = [{past.series.metric: past.series for past in each} for each in found]
         for name in metrics(self.found):
             yield (
                 f"metrics/{slug(name)}",
