@@ -32,10 +32,11 @@ def require(what: str) -> None:
         raise ConfigError(f"{what} needs Ray, which is not installed", hint="pip install 'benchhydra[ray]'")
 
 
-def connect(cpus: int, options: Mapping[str, Any] | None = None) -> None:
+def connect(cpus: int, options: Mapping[str, Any] | None = None) -> bool:
     """Connect this process, where it is not yet: to RAY_ADDRESS, or to a new cluster of this machine with ``cpus``.
 
-    options: arguments of ``ray.init`` that the user has chosen. Raises EngineError where there is no connection.
+    options: arguments of ``ray.init`` that the user has chosen. Returns whether this machine is all there is.
+    Raises EngineError where there is no connection.
     """
     chosen = {key: value for key, value in (options or {}).items() if value is not None}
     address = chosen.get("address") or os.environ.get(ADDRESS) or "local"
@@ -45,7 +46,7 @@ def connect(cpus: int, options: Mapping[str, Any] | None = None) -> None:
     import ray
 
     if ray.is_initialized():
-        return
+        return alone
     settings = {**_QUIET, **({"num_cpus": cpus} if alone else {}), **chosen, "address": address}
     try:
         with _own_sigterm():
@@ -54,6 +55,14 @@ def connect(cpus: int, options: Mapping[str, Any] | None = None) -> None:
         text = " ".join(str(error).split())[:300]
         hint = "" if alone else f"{ADDRESS}=HOST:6379 of a running cluster, or unset it"
         raise EngineError(f"no connection to Ray at {address}: {text}", hint=hint) from error
+    return alone
+
+
+def nodes() -> list[dict[str, float]]:
+    """The resources of each node that lives: CPU, GPU and others."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def leave() -> None:

@@ -7,17 +7,15 @@ fails. Others (submitit, ray): a launch of its own for every group, side by side
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from benchhydra.loadgen import cluster
-from benchhydra.sweep import Planned
+from benchhydra.sweep import Planned, on_ray
 from benchhydra.sweep.job import GroupJob
 from benchhydra.sweep.outcomes import Outcome, blank, from_disk, read_journal
 
@@ -41,7 +39,7 @@ class Batch:
     kind: str
     launch: Launch
     jobs: tuple[GroupJob, ...]
-    ray: dict[str, Any] | None = None  # hydra.launcher.ray, of the launcher that has it
+    ray: on_ray.Wish | None = None
 
 
 def launch_all(batches: Sequence[Batch]) -> Iterator[Ended]:
@@ -52,23 +50,8 @@ def launch_all(batches: Sequence[Batch]) -> Iterator[Ended]:
         elif batch.kind == "JoblibLauncher":
             yield from _batch(batch.launch, batch.jobs)
     rest = [batch for batch in batches if batch.kind not in ("BasicLauncher", "JoblibLauncher")]
-    with _ray([batch.ray for batch in rest if batch.ray is not None]):
+    with on_ray.connected([batch.ray for batch in rest if batch.ray is not None]):
         yield from _side_by_side(rest)
-
-
-@contextmanager
-def _ray(wishes: Sequence[dict[str, Any]]) -> Iterator[None]:
-    """Ray, for as long as jobs run on it: connected to once, because each of their threads would try to."""
-    if not wishes:
-        yield
-        return
-    cluster.require("launcher=ray")
-    cpus = max(len(os.sched_getaffinity(0)), *(int(wish["remote"].get("num_cpus") or 1) for wish in wishes))
-    cluster.connect(cpus, wishes[0]["init"])
-    try:
-        yield
-    finally:
-        cluster.leave()
 
 
 def _batch(launch: Launch, jobs: Sequence[GroupJob]) -> Iterator[Ended]:

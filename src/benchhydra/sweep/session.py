@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from benchhydra.config import BenchConfig
 from benchhydra.errors import BenchhydraError, ConfigError
-from benchhydra.sweep import SWEEP_FILE, Group, Identity, Planned, leftovers, planning, resume, versions
+from benchhydra.sweep import SWEEP_FILE, Group, Identity, Planned, leftovers, on_ray, planning, resume, versions
 from benchhydra.sweep.axes import Axis, expand
 from benchhydra.sweep.compose import Composer
 from benchhydra.sweep.job import FAILURES, JOURNALS, GroupJob, Limits
@@ -182,8 +182,8 @@ class Session:
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=self.task, config=config
         )
-        ray: Any = OmegaConf.to_container(config.hydra.launcher, resolve=True)
-        return Batch(type(launcher).__name__, partial(_launch, launcher), tuple(jobs), ray.get("ray"))
+        ray = on_ray.wish(launcher, config)
+        return Batch(type(launcher).__name__, partial(_launch, launcher), tuple(jobs), ray)
 
     def _launcher_config(self, job: GroupJob) -> DictConfig:
         if str(self.master.hydra.launcher._target_).endswith("BasicLauncher"):
