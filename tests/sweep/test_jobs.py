@@ -76,13 +76,21 @@ def test_a_killed_joblib_worker_fails_its_group_only(sweeps: Sweeps, no_survivor
     assert statuses(sweeps) == {"llama2": {"ok": 6}, "mistral": {"ok": 6}}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_jobs_end_with_their_sweep(sweeps: Sweeps, no_survivors: Survivors, number: signal.Signals, code: int) -> None:
-    process = sweeps.start(*TWO_GROUPS, "launcher=submitit_local")
+INT, TERM = (signal.SIGINT, 130), (signal.SIGTERM, 143)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "ending"), [("submitit_local", INT), ("submitit_local", TERM), ("joblib", INT), ("joblib", TERM)]
+)
+def test_jobs_end_with_their_sweep(
+    sweeps: Sweeps, no_survivors: Survivors, launcher: str, ending: tuple[signal.Signals, int]
+) -> None:
+    number, code = ending
+    process = sweeps.start(*TWO_GROUPS, f"launcher={launcher}")
     wait_for(lambda: len(sweeps.results()) >= 2, 60, "two points")
     process.send_signal(number)
     assert process.wait(timeout=60) == code
-    assert not no_survivors(sweeps.directory)
+    wait_for(lambda: not no_survivors(sweeps.directory), 10, "everything to end")
     assert sweeps.summary()["stopped"] == "interrupted"
     assert Counter(point["status"] for point in sweeps.summary()["points"])["ok"] >= 2
 
