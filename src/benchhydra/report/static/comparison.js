@@ -28,7 +28,7 @@
       bh.h(
         "p",
         { class: "muted" },
-        `A verdict takes an effect that matters and evidence that it is no noise; the chance of any false alarm in all of them together is at most ${data.false_alarm_percent} %.`,
+        `A verdict takes an effect that matters and evidence that it is no noise; the chance of any false alarm among them is held to ${data.false_alarm_percent} % in each direction.`,
       ),
       bh.h(
         "form",
