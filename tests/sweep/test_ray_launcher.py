@@ -1,0 +1,75 @@
+"""launcher=ray on a cluster of this machine: a start a server, and one worker's death is no other group's."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+Sweeps = Any  # the fixture ``sweeps`` of conftest.py
+RAY = ("raylet", "gcs_server", "ray::")
+#: One CPU a group: both groups run at once, whatever cores there are.
+BOTH = ("launcher=ray", "model=llama2,mistral", "hydra.launcher.ray.remote.num_cpus=1")
+
+pytestmark = pytest.mark.slow
+
+
+def of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """All that a sweep has started."""
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def eventually(look: Callable[[], Any], timeout_s: float = 60.0) -> Any:
+    """What ``look`` finds, once it finds something."""
+    deadline_s = time.monotonic() + timeout_s
+    while not (found := look()):
+        assert time.monotonic() < deadline_s, "nothing came"
+        time.sleep(0.05)
+    return found
+
+
+def test_a_killed_worker_fails_its_group_only(sweeps: Sweeps, no_survivors: Callable[[Path], list[str]]) -> None:
+    # a group: a point that is soon over, then one that takes 10 s, in which a worker is killed
+    process = sweeps.start(*BOTH, "num_prompts=5,200", "qps=20")
+    eventually(lambda: len(sweeps.results()) >= 2)
+    workers = eventually(lambda: [one for one in of(process) if title(one).startswith("ray::_run_job")])
+    assert len(workers) == 2
+    workers[0].send_signal(signal.SIGKILL)
+    assert process.wait(timeout=100) == 1
+    points = sweeps.summary()["points"]
+    by_model: dict[str, list[str]] = {}
+    for point in points:
+        model = next(word for word in point["overrides"] if word.startswith("model="))
+        by_model.setdefault(model, []).append(point["status"])
+    assert sorted(by_model.values()) == [["ok", "failed"], ["ok", "ok"]]
+    assert "the group's process ended early" in next(p["error"] for p in points if p["status"] == "failed")
+    assert sweeps.summary()["server_starts"] == 2
+    eventually(lambda: not no_survivors(sweeps.directory))
+
+
+def test_an_interruption_leaves_no_process(sweeps: Sweeps, no_survivors: Callable[[Path], list[str]]) -> None:
+    process = sweeps.start(*BOTH, "num_prompts=5,200", "qps=20")
+    eventually(lambda: len(sweeps.results()) >= 2)
+    started = of(process)
+    assert {name for name in RAY for one in started if name in title(one)} == set(RAY)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=100) == 130
+    assert sorted(point["status"] for point in sweeps.summary()["points"]) == ["ok", "ok", "skipped", "skipped"]
+    eventually(lambda: not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE])
+    eventually(lambda: not no_survivors(sweeps.directory))
