@@ -23,9 +23,10 @@ def write_plot(records_file: Path, path: Path) -> Path | None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.2))
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.07, right=0.985, bottom=0.12, top=0.92, wspace=0.17)  # a layout engine takes as long
     _distributions(left, series)
     _timeline(right, rows)
     figure.savefig(path, dpi=100)
