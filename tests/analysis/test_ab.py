@@ -146,7 +146,7 @@ def test_a_plan_by_history_and_by_the_first_pairs(make: Make) -> None:
     assert noise.keys() == {"mean_ttft_ms", "request_throughput"}
     assert noise["mean_ttft_ms"] == pytest.approx(0.01, rel=0.4)
     (ttft, _) = ab_plan.lines({"mean_ttft_ms": 0.02, "request_throughput": 0.01}, 0.01, 30.0)
-    assert ttft == "mean_ttft_ms (noise 2.0 % a run): 3 % 27 pairs (14 min), 5 % 13 pairs (6 min), 10 % 7 pairs (4 min)"
+    assert ttft == "mean_ttft_ms (noise 2.0 % a run): 3 % 29 pairs (14 min), 5 % 14 pairs (7 min), 10 % 8 pairs (4 min)"
     assert ab_plan.Past(Runs([], {}), "m", ["k", "k"]).pair_s() is None
     said: list[str] = []
     ab(make, slower=1.001, max_pairs=4, say=said.append).run()

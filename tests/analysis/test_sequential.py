@@ -9,7 +9,7 @@ import pytest
 from scipy import integrate
 from scipy.stats import nct, t
 
-from benchhydra.analysis.sequential import PRIOR, critical, interval, pairs_needed
+from benchhydra.analysis.sequential import PRIOR, by_mean, by_signs, critical, interval, pairs_needed, signs
 
 
 def bayes_factor(statistic: float, pairs: int) -> float:
@@ -29,37 +29,63 @@ def test_the_limit_is_where_the_bayes_factor_is_one_over_alpha(pairs: int, alpha
     assert bayes_factor(critical(pairs, alpha), pairs) == pytest.approx(1 / alpha, rel=0.02)
 
 
+@pytest.mark.parametrize(("above", "pairs"), [(6, 6), (3, 10), (20, 31)])
+def test_the_evidence_of_signs_is_a_bayes_factor_too(above: int, pairs: int) -> None:
+    """Against its definition: a fair coin, and one whose share is drawn from Jeffreys' prior, Beta(1/2, 1/2)."""
+    value, _ = integrate.quad(
+        lambda x: math.sin(x) ** (2 * above) * math.cos(x) ** (2 * pairs - 2 * above), 0, math.pi / 2
+    )
+    assert math.exp(signs(above, pairs)) == pytest.approx(value * 2 / math.pi * 2**pairs)
+
+
 def test_too_few_pairs_can_never_be_sure() -> None:
     assert math.isinf(critical(1, 0.5))
     assert math.isinf(critical(3, 0.0025))
-    assert math.isinf(interval(np.array([0.1, 0.1, 0.1]), 0.0025).reach)
+    assert interval(np.array([0.1, 0.1, 0.1]), 0.0025) == pytest.approx((0.1, -math.inf, math.inf))
 
 
-def test_looking_after_every_pair_keeps_the_error() -> None:
+def test_one_disturbed_pair_does_not_silence_the_others() -> None:
+    pairs = np.random.default_rng(3).normal(0.05, 0.005, 20)
+    pairs[4] = -1.0
+    found = interval(pairs, 0.0025)
+    assert 0.03 < found.low < found.middle < found.high < 0.07
+
+
+@pytest.mark.parametrize("kind", ["normal", "cauchy"])
+def test_looking_after_every_pair_keeps_the_error(kind: str) -> None:
     rng = np.random.default_rng(4)
-    alpha, pairs, tests = 0.05, 60, 4000
-    x = rng.standard_normal((tests, pairs))
-    count = np.arange(1, pairs + 1)
-    mean = np.cumsum(x, axis=1) / count
-    spread = np.sqrt((np.cumsum(x * x, axis=1) - count * mean**2) / np.maximum(count - 1, 1))
-    limits = np.array([critical(int(n), alpha) for n in count])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        wrong = (np.abs(mean) / spread * np.sqrt(count) > limits).any(axis=1).mean()
+    alpha, pairs, tests = 0.1, 30, 800
+    x = rng.standard_normal((tests, pairs)) if kind == "normal" else rng.standard_cauchy((tests, pairs))
+    found = [[interval(row[:n], alpha) for n in range(2, pairs + 1)] for row in x]
+    wrong = np.mean([any(i.low > 0 or i.high < 0 for i in row) for row in found])
     assert 0.005 < wrong < alpha
 
 
-def test_the_interval_is_where_the_evidence_is_too_weak() -> None:
+def test_the_ends_of_the_signs_interval() -> None:
+    pairs = np.array([float(i) for i in range(1, 13)])
+    low, high = by_signs(pairs, 0.01)
+    assert signs(int((pairs > high).sum()), 12) >= -math.log(0.01) > signs(int((pairs > high).sum()) + 1, 12)
+    assert (low, high) == (1.0, 12.0)
+    assert by_signs(pairs[:5], 0.01) == (-math.inf, math.inf)
+
+
+def test_the_interval_of_the_mean_is_where_t_is_critical() -> None:
     pairs = np.random.default_rng(1).normal(0.05, 0.02, 15)
-    found = interval(pairs, 0.01)
-    at_the_edge = (np.mean(pairs) - found.low) / (np.std(pairs, ddof=1) / math.sqrt(15))
-    assert at_the_edge == pytest.approx(critical(15, 0.01))
-    assert found.high - found.mean == pytest.approx(found.mean - found.low)
+    low, high = by_mean(pairs, 0.01)
+    assert (np.mean(pairs) - low) / (np.std(pairs, ddof=1) / math.sqrt(15)) == pytest.approx(critical(15, 0.01))
+    assert high - np.mean(pairs) == pytest.approx(np.mean(pairs) - low)
+
+
+def test_the_interval_is_what_both_leave() -> None:
+    pairs = np.random.default_rng(1).normal(0.05, 0.02, 15)
+    (mean_low, mean_high), (low, high) = by_mean(pairs, 0.005), by_signs(pairs, 0.005)
+    assert interval(pairs, 0.01)[1:] == (max(low, mean_low), min(high, mean_high))
 
 
 def test_a_plan_keeps_its_promise() -> None:
     needed = pairs_needed(0.03, 0.05, 0.0025)
     assert needed is not None
-    pairs = np.random.default_rng(2).normal(0.05, 0.03, (2000, needed))
+    pairs = np.random.default_rng(2).normal(0.05, 0.03, (500, needed))
     seen = np.mean([interval(row, 0.0025).low > 0 for row in pairs])
-    assert 0.7 < seen < 0.9
+    assert 0.7 < seen < 0.95
     assert pairs_needed(1.0, 0.001, 0.01) is None

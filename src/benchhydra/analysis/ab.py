@@ -159,13 +159,13 @@ class AbTest:
             candidate=math.exp(float(np.mean(logs["b"]))),
             base_runs=len(pairs),
             candidate_runs=len(pairs),
-            ratio=math.expm1(found.mean),
-            low=None if math.isinf(found.reach) else math.expm1(found.low),
-            high=None if math.isinf(found.reach) else math.expm1(found.high),
+            ratio=math.expm1(found.middle),
+            low=None if math.isinf(found.low) else math.expm1(found.low),
+            high=None if math.isinf(found.high) else math.expm1(found.high),
             noise=float(np.std(pairs, ddof=1)) / PAIR if len(pairs) > 1 else None,
             smallest=math.expm1(smallest),
             basis=Basis.REPEATS,
-            note=f"needs more than {len(pairs)} pairs" if math.isinf(found.reach) else "",
+            note=f"needs more than {len(pairs)} pairs" if math.isinf(found.high) else "",
         )
         return _with_verdict(change, found, smallest)
 
@@ -197,7 +197,7 @@ class AbTest:
 
 def _with_verdict(metric: MetricChange, found: Interval, smallest: float) -> MetricChange:
     """Worse or better: all of the interval on one side of 0, its middle beyond what matters. Same: all of it inside."""
-    if (found.low > 0 or found.high < 0) and abs(found.mean) > smallest:
+    if (found.low > 0 or found.high < 0) and abs(found.middle) > smallest:
         return replace(metric, change=Change.WORSE if metric.loss > 0 else Change.BETTER)
     inside = max(abs(found.low), abs(found.high)) < smallest
     return replace(metric, change=Change.SAME) if inside else metric
