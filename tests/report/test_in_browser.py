@@ -284,7 +284,7 @@ def test_dark_mode_follows_the_system_and_the_button(opened: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["#/nowhere", "#/benchmark/none", "#/run/none/none", "#/sweep/none", "#/constructor"]
+    "address", ["#/nowhere", "#/benchmark/none", "#/run/none/none", "#/sweep/none", "#/constructor", "#/%E0%A4%A"]
 )
 def test_unknown_address_is_said(opened: Open, address: str) -> None:
     with opened(address) as page:

@@ -101,7 +101,10 @@ class TestFolder:
         pages.write_folder([("index", {}), ("old", {})], "t", tmp_path / "site")
         with pytest.raises(ResultError):
             pages.write_folder(failing(), "t", tmp_path / "site")
+        with pytest.raises(ResultError):
+            pages.write_folder(failing(), "t", tmp_path / "new")
         assert (tmp_path / "site/data/old.js").exists()
+        assert not [path for path in (tmp_path / "site").iterdir() if path.name.startswith(".report")]
         assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
     @pytest.mark.parametrize("name", ["index.html", "data/x.csv"])
@@ -112,6 +115,12 @@ class TestFolder:
         with pytest.raises(ResultError, match="something else"):
             pages.write_folder(PIECES, "t", tmp_path / "site")
         assert file.read_text(encoding="utf-8") == "mine"
+
+    def test_folder_of_a_branch_of_pages(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path(".nojekyll").touch()
+        pages.write_folder(PIECES, "t", Path())
+        assert read(tmp_path / "data/sweeps/x.js") == {"n": None}
 
     def test_file_in_the_way_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "site").write_text("", encoding="utf-8")

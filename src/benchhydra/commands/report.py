@@ -16,6 +16,7 @@ import shlex
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from benchhydra.report.site import Site
 
 PAGE = "report.html"
+#: Every run of a sweep gets a copy of the page, so it holds the requests of fewer runs: some 45 kB each.
+LOGGED_REQUESTS = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,7 +141,8 @@ def _log_sweep(args: argparse.Namespace, source: str, found: Runs) -> None:
     directories = [run.directory for run in found.runs if run.directory is not None]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / PAGE
-        pages.write_file(_site(args, found, {}).pieces(), args.title, file)
+        site = replace(_site(args, found, {}), newest_requests=min(args.requests, LOGGED_REQUESTS))
+        pages.write_file(site.pieces(), args.title, file)
         try:
             count = page.attach(file, directories, args.uri)
         except store.failures() as error:

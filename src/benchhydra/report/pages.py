@@ -9,6 +9,7 @@ single file's.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import shutil
@@ -55,7 +56,8 @@ def write_folder(pieces: Iterable[Piece], title: str, folder: Path) -> int:
     Raises ResultError where the folder holds something else, or cannot be written.
     """
     _check_ours(folder)
-    fresh = folder.with_name(f".{folder.name or 'report'}-{os.getpid()}")
+    made = not folder.exists()
+    fresh = folder / f".report-{os.getpid()}"
     try:
         count = _fill(fresh, pieces, title)
         _replace(fresh, folder)
@@ -63,6 +65,9 @@ def write_folder(pieces: Iterable[Piece], title: str, folder: Path) -> int:
         raise ResultError(f"cannot write {folder}: {error.strerror}", hint="-o DIR names another place") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+        if made:  # and nothing was written
+            with contextlib.suppress(OSError):
+                folder.rmdir()
     return count
 
 
@@ -73,7 +78,7 @@ def _check_ours(folder: Path) -> None:
     if not folder.is_dir():
         raise ResultError(f"{folder} is a file", hint="-o DIR, or -o FILE.html for one file")
     theirs = index.is_file() and MARK not in index.read_text(encoding="utf-8", errors="replace")
-    if theirs or (not index.exists() and any((folder / name).exists() for name in OWN)):
+    if theirs or (not index.exists() and any((folder / name).exists() for name in ("assets", "data"))):
         raise ResultError(f"{folder} holds something else than a report", hint="-o DIR names another place")
 
 
@@ -96,7 +101,6 @@ def _fill(fresh: Path, pieces: Iterable[Piece], title: str) -> int:
 
 
 def _replace(fresh: Path, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for name in OWN:
         old = folder / name
         if old.is_dir():

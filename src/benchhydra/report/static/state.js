@@ -4,11 +4,20 @@
 (() => {
   bh.state = {};
 
+  /** A part of the address; one that is no code stays as it was typed. */
+  const decoded = (part) => {
+    try {
+      return decodeURIComponent(part);
+    } catch {
+      return part;
+    }
+  };
+
   /** "#/history?model=a" -> { path: ["history"], query: { model: "a" } } */
   bh.state.parse = (hash) => {
     const [path, query] = hash.replace(/^#\/?/, "").split("?");
     return {
-      path: path.split("/").filter(Boolean).map(decodeURIComponent),
+      path: path.split("/").filter(Boolean).map(decoded),
       query: Object.fromEntries(new URLSearchParams(query || "")),
     };
   };
