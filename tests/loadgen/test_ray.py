@@ -1,0 +1,225 @@
+"""load.executor=ray on a cluster of this machine, with clocks that are shifted on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic_ns
+
+import numpy as np
+import psutil
+import pytest
+
+from benchhydra.client import Endpoint, Requests
+from benchhydra.client.encode import encode
+from benchhydra.errors import ConfigError
+from benchhydra.loadgen import Plan, cluster, drive
+from benchhydra.loadgen.actors import send_on_ray
+from benchhydra.loadgen.driver import shares
+from benchhydra.loadgen.offsets import Estimate, NodeClock
+from benchhydra.loadgen.relay import Relay, Said
+from benchhydra.loadgen.wire import pack_sent, unpack_sent
+from benchhydra.progress import Progress
+from benchhydra.records import Status
+
+SECRET = "sk-of-the-server-12345"
+TOKEN = b'data: {"choices":[{"text":" x"}]}\n\n'
+USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":4}}\n\n'
+EVENTS = TOKEN * 4 + USAGE + b"data: [DONE]\n\n"
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(EVENTS) + EVENTS
+
+
+class Server:
+    """Answers at once, and writes down what it was asked, and with which key."""
+
+    def __init__(self) -> None:
+        self.prompts: list[int] = []
+        self.keys: set[bytes] = set()
+        self.port = 0
+        self.several = threading.Event()
+
+    def clear(self) -> None:
+        self.prompts.clear()
+        self.several.clear()
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                body = await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
+                self.keys.add(head.split(b"Bearer ")[1].split()[0])
+                self.prompts.append(int(body.split(b'"prompt":"')[1].split(b'"')[0]))
+                if len(self.prompts) >= 6:
+                    self.several.set()
+                writer.write(ANSWER)
+                await writer.drain()
+        writer.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    made, ready, loops, ends = Server(), threading.Event(), [], []
+
+    async def serve() -> None:
+        async with await asyncio.start_server(made.answer, "127.0.0.1", 0) as listening:
+            made.port = listening.sockets[0].getsockname()[1]
+            loops.append(asyncio.get_running_loop())
+            ends.append(asyncio.Event())
+            ready.set()
+            await ends[0].wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert ready.wait(10)
+    yield made
+    loops[0].call_soon_threadsafe(ends[0].set)
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[None]:
+    cluster.connect(2)
+    yield
+    cluster.leave()
+
+
+def plan(server: Server, count: int, seconds: float, processes: str = "2") -> Plan:
+    headers = {"Authorization": f"Bearer {SECRET}"}
+    endpoint, requests = Endpoint(base_url=f"http://127.0.0.1:{server.port}", model="m", headers=headers), Requests()
+    for i in range(count):
+        requests.add(encode(endpoint, str(i), None, 4, {}), i + 1, 4)
+    offsets_s = np.linspace(0, seconds, count)
+    server.clear()
+    return Plan(endpoint=endpoint, requests=requests, offsets_s=offsets_s, processes=processes, executor="ray")
+
+
+def shifted() -> type[Relay]:
+    """Actors on machines with other clocks: each process has its own. A local class travels by value."""
+
+    class Shifted(Relay):
+        def _shift_ns(self) -> int:
+            return os.getpid() * 10**9
+
+        def now_ns(self) -> int:
+            return super().now_ns() + self._shift_ns()
+
+        def go(self, start_ns: int) -> None:
+            super().go(start_ns - self._shift_ns())
+
+        def heard(self) -> Said:
+            frames, code = super().heard()
+            return [(kind, self._as_seen_there(body) if kind == b"D" else body) for kind, body in frames], code
+
+        def _as_seen_there(self, body: bytes) -> bytes:
+            sent = unpack_sent(body)
+            clock = NodeClock(host="", before=Estimate(self._shift_ns(), 0, 0), after=None)
+            return pack_sent(dataclasses.replace(sent, records=clock.translated(sent.records)))
+
+    return Shifted
+
+
+def client_processes() -> list[psutil.Process]:
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it may have ended since
+            if one.cmdline()[:1] and one.cmdline()[0].startswith("ray::Relay"):
+                found.append(one)
+    return found
+
+
+def in_a_thread(server: Server, act: Callable[[], None]) -> threading.Thread:
+    """Act once the server has been asked several times."""
+
+    def wait() -> None:
+        if server.several.wait(60):
+            act()
+
+    server.clear()
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+class TestOnACluster:
+    def test_each_request_is_sent_once_and_is_a_row(self, server: Server) -> None:
+        driven = drive(plan(server, 101, 0.5), Progress())
+        rows = driven.records
+        assert sorted(server.prompts) == list(range(101))
+        assert rows.asked_prompt_tokens.tolist() == list(range(1, 102))
+        assert (rows.status == Status.OK).all()
+        assert (rows.output_tokens == 4).all()
+        assert len(rows.gaps_ns) == 101 * 3
+        assert (rows.scheduled_ns <= rows.sent_ns).all()
+        assert driven.processes == len(driven.clocks) == 2
+        assert server.keys == {SECRET.encode()}
+
+    def test_clocks_of_others_become_ours(self, server: Server) -> None:
+        wanted = plan(server, 60, 0.6)
+        began_ns = monotonic_ns()
+        came = send_on_ray(shares(wanted, 2), lambda part, count: None, shifted())
+        ended_ns = monotonic_ns()
+        apart_ns = abs(came.clocks[0].before.offset_ns - came.clocks[1].before.offset_ns)
+        assert apart_ns > 9 * 10**8  # they are truly two clocks
+        for part, clock in enumerate(came.clocks):
+            rows = came.sent[part].records
+            bound_ns = int(clock.uncertainty_ms * 1e6) + 1
+            for times in (rows.scheduled_ns, rows.sent_ns, rows.first_byte_ns, rows.first_ns, rows.done_ns):
+                assert began_ns - bound_ns < times.min() <= times.max() < ended_ns + bound_ns
+        first, second = (came.sent[part].records.scheduled_ns for part in (0, 1))
+        planned_ns = (wanted.offsets_s[1] - wanted.offsets_s[0]) * 1e9
+        bounds_ns = sum(clock.uncertainty_ms for clock in came.clocks) * 1e6 * 2
+        assert np.abs(second - first - planned_ns).max() <= bounds_ns + 2
+
+    def test_rows_of_a_killed_actor_are_cancelled(self, server: Server) -> None:
+        killer = in_a_thread(server, lambda: client_processes()[0].kill())
+        driven = drive(plan(server, 60, 3.0), Progress())
+        killer.join()
+        assert driven.records.failures() == {"cancelled": 30}
+        assert len(driven.records) == 60
+        assert len(driven.lost_processes) == 1
+        assert "ActorDiedError" in driven.lost_processes[0]
+        assert driven.lost_processes[0] in driven.records.errors
+        assert driven.processes == 2
+
+    def test_an_interruption_keeps_what_there_is(self, server: Server) -> None:
+        sender = in_a_thread(server, lambda: os.kill(os.getpid(), signal.SIGINT))
+        driven = drive(plan(server, 400, 20.0), Progress())
+        sender.join()
+        assert driven.interrupted
+        assert 6 <= len(driven.records) < 400
+        assert driven.lost_processes == ()
+
+    def test_more_processes_than_cpus_are_refused(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cluster, "_FREEING_S", 0.0)
+        with pytest.raises(ConfigError, match=r"free CPUs for 3 client processes"):
+            drive(plan(server, 10, 0.1, processes="3"), Progress())
+
+    def test_every_port_is_on_loopback(self) -> None:
+        listening = set()
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # clients of other tests are about to end
+                sockets = process.net_connections("tcp")
+                listening |= {one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN}
+        assert listening == {"127.0.0.1"}
+
+    def test_the_key_is_in_no_file_of_ray_s(self) -> None:
+        import ray
+
+        session = Path("/tmp/ray") / ray.get_runtime_context().get_session_name()
+        files = [path for path in session.rglob("*") if path.is_file()]
+        assert len(files) > 5
+        assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"load.executor=ray needs Ray.*\n.*pip install 'benchhydra\[ray\]'"):
+        cluster.require("load.executor=ray")
