@@ -1,16 +1,34 @@
-"""One tree of results for all tests of the report."""
+"""One tree of results for all tests of the report, and its site in headless Chromium."""
 
 from __future__ import annotations
 
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.report.made import write_history, write_hostile, write_sweep
+from tests.report.made import HOSTILE, write_history, write_hostile, write_sweep
 
+from benchhydra.analysis.compare import compare
 from benchhydra.analysis.load import load
 from benchhydra.analysis.runs import Runs
+from benchhydra.analysis.thresholds import Thresholds
+from benchhydra.report import pages
+from benchhydra.report.comparison import comparison
+from benchhydra.report.site import Site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+#: How long anything may take before a test gives up; nothing is judged by it.
+PATIENCE_MS = 20_000
+
+Open = Callable[..., "AbstractContextManager[Page]"]
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +54,52 @@ def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     yield tmp_path
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def folder(found: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of all results, compared with themselves."""
+    made = Site(
+        found=found,
+        title="Nightly",
+        repository="https://example.com/o/r",
+        comparison=comparison(compare(found, found, thresholds=Thresholds()), "base", HOSTILE),
+    )
+    out = tmp_path_factory.mktemp("report")
+    pages.write_folder(made.pieces(), made.title, out / "site")
+    pages.write_file(made.pieces(), made.title, out / "report.html")
+    return out
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium on PATH (Debian's package chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser: Browser, folder: Path) -> Open:
+    """Open a page at an address; at the end there must have been no error, no hostile script, no request elsewhere."""
+
+    @contextmanager
+    def opening(address: str = "", *, file: str = "site/index.html", **options: Any) -> Iterator[Page]:
+        troubles: list[str] = []
+        page = browser.new_page(**({"viewport": {"width": 1200, "height": 900}} | options))
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda asked: troubles.append(asked.url) if asked.url.startswith("http") else None)
+        page.goto((folder / file).as_uri() + address)
+        page.wait_for_selector("html[data-ready]")
+        yield page
+        assert page.evaluate("window.hit") is None
+        assert troubles == []
+        page.close()
+
+    return opening
