@@ -207,7 +207,8 @@ class TestOnACluster:
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):  # clients of other tests are about to end
                 sockets = process.net_connections("tcp")
-                listening |= {one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN}
+                found = {one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN}
+                listening |= {ip.removeprefix("::ffff:") for ip in found}  # IPv4 on a socket of both kinds
         assert listening == {"127.0.0.1"}
 
     def test_the_key_is_in_no_file_of_ray_s(self) -> None:
