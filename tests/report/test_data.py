@@ -273,5 +273,12 @@ class TestSweep:
     def test_colours_follow_the_direction(self, values: list[float | None], kind: Kind, expected: list[Any]) -> None:
         assert sweeps.ranked(values, kind) == expected
 
+    def test_run_without_config_has_its_rate(self) -> None:
+        one = run(p99_e2el_ms=1)
+        one.qps = "8"
+        assert sweeps.config_of(one, details.Detail()) == {"qps": 8.0}
+        one.qps = ""
+        assert sweeps.config_of(one, details.Detail()) == {}
+
     def test_infinite_rate_has_no_place_on_the_axis(self) -> None:
         assert [sweeps.number(value) for value in ("inf", math.inf, None, True, 3)] == [None, None, None, None, 3.0]

@@ -37,7 +37,7 @@ def sweep(
     sweep_id: str, runs: Sequence[Run], details: Mapping[str, Detail], kinds: Mapping[str, Kind]
 ) -> dict[str, Any]:
     """All that the page of a sweep shows, but the distributions. ``benchmark`` of a row is filled in by the site."""
-    configs = [details[run.run_id].config for run in runs]
+    configs = [config_of(run, details[run.run_id]) for run in runs]
     axis = rate_axis(runs, configs)
     keys = telling_apart(configs, without=(*RATE_TWINS,))
     named = {run.run_id: _name(config, keys) or run.label for run, config in zip(runs, configs, strict=True)}
@@ -53,6 +53,16 @@ def sweep(
         "points": [_point(group, named, lines, details, axis) for group in groups],
         "fronts": {metric: front(groups, metric) for metric in CURVES},
     }
+
+
+def config_of(run: Run, detail: Detail) -> dict[str, Any]:
+    """The flat config; of a run that was read without one, what is known: its rate."""
+    if detail.config:
+        return detail.config
+    try:
+        return {"qps": float(run.qps)}
+    except ValueError:
+        return {}
 
 
 def _by_script(runs: Sequence[Run]) -> list[list[Run]]:
@@ -108,7 +118,7 @@ def _point(
     return {
         "name": named[first.run_id],
         "line": lines[first.run_id],
-        "x": number(details[first.run_id].config.get(axis)),
+        "x": number(config_of(first, details[first.run_id]).get(axis)),
         "script": first.script,
         "runs": [slug(run.run_id) for run in group],
         "invalid": len(group) - len(usable),

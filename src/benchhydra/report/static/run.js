@@ -43,7 +43,7 @@
       ["Verdict", bh.verdict(r.status[i] === "ok" ? r.verdict[i] : `${r.verdict[i]}, ${r.status[i]}`)],
       ["Commit", bh.commitLink(r.commit[i])],
       ["Engine", r.version[i]],
-      ["MLflow", own.mlflow ? bh.link(own.mlflow, "open the run") : "not logged"],
+      ["MLflow", own.mlflow ? bh.link(own.mlflow, "open the run") : own.known ? "not logged" : ""],
       ["Sweep", sweep ? bh.link(bh.state.href(["sweep", r.sweep[i]]), "open the sweep") : ""],
       ["Repeat", own.repeat ? `${own.repeat}` : ""],
       ["Took", own.wall_s ? bh.figure(own.wall_s, "s") : ""],
