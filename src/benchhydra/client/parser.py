@@ -1,20 +1,18 @@
 """One HTTP answer as it comes in: bytes in, facts out. Pure: no socket, no clock, any split of them gives the same.
 
-httptools frames HTTP; SSE is split here. The first content event of a stream is parsed as JSON, and its bytes before
-and behind the text are remembered. Two quicker ways follow from them:
+httptools frames HTTP; SSE is split here. The first content event of a stream is parsed as JSON, and its shape is
+remembered. Two quicker ways follow from it:
 
-- A packet that is one whole HTTP chunk of the right size, with the same bytes around another text that is a JSON string
-  and not empty, is one more content chunk: httptools does not see it. Most packets are that.
-- A later body that only begins with the same bytes, has a text, and is exactly one event (its only line feeds are the
-  two that end it, right after a brace) is one more content chunk. Its JSON is not looked at behind the beginning of
-  the text, so what is broken there is not noticed.
+- A packet that is one whole HTTP chunk of that shape is one more content chunk, and httptools does not see it: most
+  packets are that. So is a body of that shape. Its text is known to be a JSON string.
+- A later body that only begins in the same way, has a text, and is exactly one event is one more content chunk too.
+  Its JSON is not looked at behind the beginning of the text, so what is broken there is not noticed.
 
 Everything else takes the slow path.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import httptools
@@ -26,40 +24,15 @@ from benchhydra.client.events import (
     error_text,
     is_error,
     message_of,
-    text_of,
     texts_of,
     usage_of,
 )
+from benchhydra.client.shape import Shape, shape_of
 from benchhydra.records import Status
 
-_QUOTE = 34
 _MAX_BODY = 64 << 20  # of what is kept until it is whole: nothing larger comes from a completion server
-_TEXT_VALUE = re.compile(rb'"(?:text|content|reasoning_content|reasoning)"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _DONE = b"[DONE]"
 _END = b"\n\n\r\n"  # of an HTTP chunk that ends with an event
-#: Texts of tokens that were found to be JSON strings: the vocabulary, or its most frequent part.
-_known_texts: set[bytes] = set()
-_MAX_KNOWN = 16384
-
-
-def _is_text(text: bytes) -> bool:
-    """Whether the bytes between two quotes are the inside of a JSON string, and not empty."""
-    try:
-        decode(b'"%b"' % text)
-    except BROKEN_JSON:
-        return False
-    if text and len(_known_texts) < _MAX_KNOWN:
-        _known_texts.add(text)
-    return bool(text)
-
-
-def _size_line(chunk_bytes: int) -> bytes:
-    """The size line of an HTTP chunk whose bytes are counted with it and with the line end behind the body."""
-    for digits in range(1, 8):
-        body_bytes = chunk_bytes - digits - 4
-        if body_bytes > 0 and len(f"{body_bytes:x}") == digits:
-            return b"%x\r\n" % body_bytes
-    return b"\0"  # there is no such chunk: what begins so is left to httptools
 
 
 class Answer:
@@ -88,23 +61,20 @@ class Answer:
         self._started = self._framed = False
         self._plain = not self._stream  # the body is one JSON document
         self._body = bytearray()
-        self._prefix = b""
-        self._skip = 0  # length of the prefix; 0: not learnt
-        self._tail = self._body_tail = b""  # what follows a text, to the end of its HTTP chunk or body
-        self._heads: dict[int, bytes] = {}  # what HTTP chunks begin with, by their length
+        self._shape: Shape | None = None  # of the content events, once one was parsed
         self._last = b""  # the last content event that was not parsed: usage may be in it
         self._line = b""
         self._data: list[bytes] = []
         self._event = b""
         self._after_cr = self._done = False
         self._between = True  # at the border of two events
-        self._at_border = False  # of two HTTP chunks, and something is learnt
+        self._next: Shape | None = None  # the shape, at the border of two HTTP chunks
         self._events = 0
         self._junk = b""
 
     def feed(self, data: bytes) -> int:
         """Take what came from the socket. Returns the number of chunks with text in it."""
-        if self._at_border and self._is_one_more(data):
+        if self._next is not None and self._next.is_chunk(data):
             self.chunks += 1
             return 1
         before = self.chunks
@@ -113,21 +83,8 @@ class Answer:
             self._http.feed_data(data)
         except httptools.HttpParserError as error:
             self._not_http(data, error)
-        self._at_border = bool(self._tail) and self._between and data.endswith(_END)
+        self._next = self._shape if self._between and data.endswith(_END) else None
         return self.chunks - before
-
-    def _is_one_more(self, data: bytes) -> bool:
-        """Whether it is one whole HTTP chunk that differs from the learnt one in its text alone."""
-        head, tail = self._heads.get(len(data)) or self._head(len(data)), self._tail
-        if not (data.startswith(head) and data.endswith(tail)):
-            return False
-        text = data[len(head) : -len(tail)]
-        return text in _known_texts or _is_text(text)
-
-    def _head(self, chunk_bytes: int) -> bytes:
-        """What an HTTP chunk of that many bytes begins with: its size and the prefix of its event."""
-        head = self._heads[chunk_bytes] = _size_line(chunk_bytes) + self._prefix
-        return head
 
     def end(self, error: str = "") -> None:
         """The connection is gone. ``error`` is the system's word for it; empty: the server closed it in order."""
@@ -158,27 +115,19 @@ class Answer:
             self._plain = not self._stream or self.http_status != 200
 
     def on_body(self, body: bytes) -> None:
-        if self._skip and self._between and body.startswith(self._prefix) and self._is_content(body):
-            self.chunks += 1
-        elif self._plain:
+        shape = self._shape
+        if shape is not None and self._between and body.startswith(shape.prefix):
+            if shape.is_body(body):
+                self.chunks += 1
+                return
+            if shape.is_like(body):
+                self.chunks += 1
+                self._last = body
+                return
+        if self._plain:
             self._keep(body)
         elif not self.complete:
             self._split(body)
-
-    def _is_content(self, body: bytes) -> bool:
-        """Whether a body that begins like a content event is exactly one, with a text."""
-        if body.endswith(self._body_tail):
-            text = body[self._skip : -len(self._body_tail)]
-            return text in _known_texts or _is_text(text)
-        if (
-            body.endswith(b"}\n\n")  # so it is longer than the prefix
-            and body[self._skip] != _QUOTE
-            and body.find(b"\n") == len(body) - 2
-            and b"\r" not in body
-        ):
-            self._last = body
-            return True
-        return False
 
     def on_message_complete(self) -> None:
         if self.complete:  # another answer that nobody asked for
@@ -188,7 +137,7 @@ class Answer:
             self.http_status, self._framed = 0, False
             return
         self.complete, self.keep_alive = True, bool(self._http.should_keep_alive())
-        self._skip, self._at_border = 0, False
+        self._shape = None
         if self.http_status != 200:
             self._refused()
         elif not self._plain:
@@ -248,7 +197,7 @@ class Answer:
         self._take(data)
         if self.chunks > before:
             self._last = b""
-            self._learn(data)
+            self._shape = None if self._keep_text else shape_of(data)
 
     def _ended(self) -> None:
         """The body is over. A last event without its empty line is dropped, as SSE says, but [DONE] counts."""
@@ -296,21 +245,6 @@ class Answer:
             self._take_usage(decode(event.partition(b":")[2]))
         except BROKEN_JSON as error:
             self._fail(Status.MALFORMED, f"not JSON ({error}): {event[:100]!r}")
-
-    def _learn(self, data: bytes) -> None:
-        """Remember what surrounds a text: proven by putting a mark there and finding it in the text."""
-        self._skip, self._tail = 0, b""
-        self._heads.clear()
-        found = None if self._keep_text else _TEXT_VALUE.search(data)
-        if found is None or b"\n" in data:
-            return
-        head = data[: found.start(1)]
-        marked = decode(head + b"\\u0001" + data[found.start(1) :])
-        if any(text_of(choice).startswith("\x01") for choice in marked["choices"]):
-            self._prefix = b"data: " + head
-            self._skip = len(self._prefix)
-            self._body_tail = data[found.end(1) :] + b"\n\n"
-            self._tail = self._body_tail + b"\r\n"
 
     def _fail(self, status: Status, text: str) -> None:
         """The first thing that is wrong is the class of the request."""
