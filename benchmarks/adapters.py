@@ -86,8 +86,10 @@ class BenchHydra(Adapter):
         d = json.load(open(f"{out}/run/result.json"))
         m = {k: v["value"] for k, v in d["metrics"].items()}
         r = {"completed": d["metadata"]["completed"], "duration_s": d["metadata"]["duration"]}
-        for k in ("ttft", "tpot", "itl"):
-            r[k] = three(m, f"mean_{k}_ms", f"median_{k}_ms", f"p99_{k}_ms")
+        for k, name in (("ttft", "ttft"), ("tpot", "tpot"), ("itl", "itl"), ("e2e", "e2el")):
+            r[k] = (
+                three(m, f"mean_{name}_ms", f"median_{name}_ms", f"p99_{name}_ms") if f"mean_{name}_ms" in m else None
+            )
         return r
 
 

@@ -250,6 +250,7 @@ def run(server, adapter, sc, cores, nice, timeout, mem=False):
             "ttft": dist([(t[5][0] - t[0]) / 1e6 for t in full]),
             "tpot": dist([(t[5][-1] - t[5][0]) / 1e6 / (len(t[5]) - 1) for t in full if len(t[5]) > 1]),
             "itl": dist([(b - a) / 1e6 for t in full for a, b in zip(t[5], t[5][1:])]),
+            "e2e": dist([(t[1] - t[0]) / 1e6 for t in tr if t[5]]),  # answers in one piece have one time
         }
         v = w.window(first / 1e9, last / 1e9)
         if v:
@@ -293,7 +294,7 @@ def short(name, sc, r):
     return (
         f"{name:18} {sc['name']:10} rc={r['rc']} wall={r['wall_s']:.1f} cpu={r['cpu_s']:.2f} srv_cpu={r['server_cpu_s']:.2f} dirty={dirty(r):.2f} win={r.get('window', {}).get('client_cpu_s', 0):.2f}/{r.get('window', {}).get('seconds', 0):.2f}s "
         f"procs={r['procs']} pss={r['peak_pss_mb']:.0f} n={t.get('complete')} req/s={t.get('req_per_s', 0):.1f} chunk/s={t.get('chunks_per_s', 0):.0f} sent={t.get('rate_sent', 0):.1f} cv={t.get('gap_cv', 0):.2f} "
-        f"late={r['server_late_mean_us']:.0f}us first={t.get('first_request_s', 0):.2f} | ttft err {err('ttft', 'mean')}/{err('ttft', 'p50')}/{err('ttft', 'p99')} tpot err {err('tpot', 'mean')}/{err('tpot', 'p50')}/{err('tpot', 'p99')} itl err {err('itl', 'mean')}/{err('itl', 'p50')}/{err('itl', 'p99')}"
+        f"late={r['server_late_mean_us']:.0f}us first={t.get('first_request_s', 0):.2f} | ttft err {err('ttft', 'mean')}/{err('ttft', 'p50')}/{err('ttft', 'p99')} tpot err {err('tpot', 'mean')}/{err('tpot', 'p50')}/{err('tpot', 'p99')} itl err {err('itl', 'mean')}/{err('itl', 'p50')}/{err('itl', 'p99')} e2e err {err('e2e', 'mean')}/{err('e2e', 'p50')}/{err('e2e', 'p99')}"
         + (" PARSE " + r["parse_error"] if "parse_error" in r else "")
     )
 
@@ -310,6 +311,10 @@ def scenarios(which, a):
         elif k == "rate":  # open loop, TTFT 50 ms, ITL 10 ms
             r = float(v)
             out.append({**base, "name": w, "n": max(20, int(r * a.seconds)), "rate": r, "srv": {"ttft": 50, "itl": 10}})
+        elif k == "lognormal":  # the same with times that vary
+            r = float(v)
+            srv = {"ttft": 50, "itl": 10, "ttft_sigma": 0.5, "itl_sigma": 0.3}
+            out.append({**base, "name": w, "n": max(20, int(r * a.seconds)), "rate": r, "srv": srv})
         elif k == "paced":  # closed loop at v streams, ITL 10 ms
             c = int(v)
             out.append({**base, "name": w, "n": c * 8, "concurrency": c, "srv": {"ttft": 50, "itl": 10}})
