@@ -25,10 +25,18 @@ def frame(kind: bytes, body: bytes = b"") -> bytes:
 
 
 def _read() -> tuple[bytes, bytes]:
-    head = sys.stdin.buffer.read(9)
+    head = _exactly(9)
     if len(head) < 9:
         return b"X", b""
-    return head[:1], sys.stdin.buffer.read(int.from_bytes(head[1:], "little"))
+    return head[:1], _exactly(int.from_bytes(head[1:], "little"))
+
+
+def _exactly(count: int) -> bytes:
+    """Bytes from the pipe, fewer at its end. Unbuffered: an X that comes behind a G is for the loop to be told of."""
+    data = bytearray()
+    while len(data) < count and (part := os.read(0, min(count - len(data), 1 << 20))):
+        data += part
+    return bytes(data)
 
 
 def _write(kind: bytes, body: bytes = b"") -> None:

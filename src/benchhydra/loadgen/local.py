@@ -28,9 +28,15 @@ def send_here(share: Share, report: Report) -> Sent:
             await sender.open()
             return await sender.send(monotonic_ns() + LEAD_NS)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        loop = runner.get_loop()
-        return loop.run_until_complete(run())
+    runner, sent = asyncio.Runner(loop_factory=uvloop.new_event_loop), None
+    try:
+        sent = runner.get_loop().run_until_complete(run())
+    finally:
+        # After an interruption under heavy load uvloop was seen to wait for ever in closing its loop, for a connection
+        # that was being made. The program ends then anyway, and takes the loop with it.
+        if sent is None or not sent.interrupted:
+            runner.close()
+    return sent
 
 
 @contextmanager
