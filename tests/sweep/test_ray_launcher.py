@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
+from benchhydra.sweep.job import JOURNALS
+
 Sweeps = Any  # the fixture ``sweeps`` of conftest.py
 RAY = ("raylet", "gcs_server", "ray::")
 #: One CPU a group: both groups run at once, whatever cores there are.
@@ -44,10 +46,15 @@ def eventually(look: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     return found
 
 
+def first_points_are_over(sweeps: Sweeps) -> None:
+    """Wait until each of the two groups has written down its first point."""
+    eventually(lambda: len(list((sweeps.directory / JOURNALS).glob("*.json"))) == 2)
+
+
 def test_a_killed_worker_fails_its_group_only(sweeps: Sweeps, no_survivors: Callable[[Path], list[str]]) -> None:
     # a group: a point that is soon over, then one that takes 10 s, in which a worker is killed
     process = sweeps.start(*BOTH, "num_prompts=5,200", "qps=20")
-    eventually(lambda: len(sweeps.results()) >= 2)
+    first_points_are_over(sweeps)
     workers = eventually(lambda: [one for one in of(process) if title(one).startswith("ray::_run_job")])
     assert len(workers) == 2
     workers[0].send_signal(signal.SIGKILL)
@@ -65,7 +72,7 @@ def test_a_killed_worker_fails_its_group_only(sweeps: Sweeps, no_survivors: Call
 
 def test_an_interruption_leaves_no_process(sweeps: Sweeps, no_survivors: Callable[[Path], list[str]]) -> None:
     process = sweeps.start(*BOTH, "num_prompts=5,200", "qps=20")
-    eventually(lambda: len(sweeps.results()) >= 2)
+    first_points_are_over(sweeps)
     started = of(process)
     assert {name for name in RAY for one in started if name in title(one)} == set(RAY)
     process.send_signal(signal.SIGINT)
