@@ -198,7 +198,7 @@ def _container() -> str | None:
 def _packages() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError, FileNotFoundError):  # the backport's word
             found[name] = importlib.metadata.version(name)
     return found
 

