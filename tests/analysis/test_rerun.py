@@ -62,7 +62,7 @@ def test_a_point_is_measured_again_as_a_program(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_run_that_fails_to_start_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(words: list[str]) -> int:
+    def fails(words: list[str], *, stdout: int) -> int:
         return 2
 
     monkeypatch.setattr(rerun, "start", fails)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +23,10 @@ from benchhydra.metrics import Better, MetricValue
 from benchhydra.result import Result
 from benchhydra.validity import Verdict
 
+pytestmark = pytest.mark.usefixtures("own_place")
+
 SHARED = ["engine=fake", "model=llama2", "qps=100", "num_prompts=10", "dataset.output_tokens=4", "engine.itl_ms=1"]
 SHARED += ["script.warmup_requests=0", "tracking=none"]
-
-
-@pytest.fixture(autouse=True)
-def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    monkeypatch.chdir(tmp_path)
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +15,14 @@ from benchhydra.render.history_table import bars
 from benchhydra.result import Result
 from benchhydra.validity import Verdict
 
+pytestmark = pytest.mark.usefixtures("own_place")
+
 DAY_S = 86_400
 STEP_AT = 15
 
 
-@pytest.fixture(autouse=True)
-def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty working directory, and the signal handlers put back."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    monkeypatch.chdir(tmp_path)
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
-
 @pytest.fixture
-def outputs() -> None:
+def outputs(own_place: Path) -> None:
     """30 daily runs; from the 16th on, a new version is 10 % slower and nothing else changes."""
     noise = np.exp(np.random.default_rng(5).normal(0, 0.01, (30, 2)))
     for i, (a, b) in enumerate(noise):

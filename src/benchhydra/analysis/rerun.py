@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 from benchhydra.analysis.load import load
 from benchhydra.analysis.runs import Run, Runs
 from benchhydra.errors import ResultError
+from benchhydra.interruption import start
 from benchhydra.result import RESULT_FILE
 
 SWEEP_FILE = "sweep.json"
@@ -78,22 +77,11 @@ def measure(overrides: Sequence[str], directory: Path, repeats: int) -> list[Run
 def measured(overrides: Sequence[str], directory: Path, repeats: int) -> Runs:
     """Measure a point ``repeats`` times. Its output goes to our stderr. Raises ResultError where nothing came of it."""
     words = command(overrides, directory.resolve(), repeats)
-    code = start(words)
+    code = start(words, stdout=STDERR)
     try:
         return load(str(directory))
     except ResultError as error:
         raise ResultError(f"running a point again left no result (exit code {code})", hint=shlex.join(words)) from error
-
-
-def start(words: Sequence[str]) -> int:
-    """Run a program in a process group of its own: it is interrupted by us, once, and ends before we do."""
-    with subprocess.Popen(words, stdout=STDERR, stdin=subprocess.DEVNULL, process_group=0) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:  # SIGTERM too
-            process.send_signal(signal.SIGINT)
-            process.wait()
-            raise
 
 
 def into(directory: Path, more: Sequence[str] = ()) -> Rerun:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -16,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchhydra import interruption
 from benchhydra.errors import ConfigError, ResultError
 from benchhydra.formats import find_results
 from benchhydra.validity import Verdict
@@ -107,16 +106,9 @@ def _command(experiment: Experiment, args: argparse.Namespace, output: Path) -> 
 
 
 def _start(command: Sequence[str], name: str) -> int:
-    """Run one in a process group of its own: it is interrupted by us, once, and ends before we do."""
     sys.stderr.write(f"--- {name}\n")
     sys.stderr.flush()
-    with subprocess.Popen(command, process_group=0, stdin=subprocess.DEVNULL) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:  # SIGTERM too
-            process.send_signal(signal.SIGINT)
-            process.wait()
-            raise
+    return interruption.start(command)
 
 
 def _counts(directory: Path) -> dict[str, int]:
