@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -48,7 +49,12 @@ def eventually(look: Callable[[], Any], timeout_s: float = 60.0) -> Any:
 
 def first_points_are_over(sweeps: Sweeps) -> None:
     """Wait until each of the two groups has written down its first point."""
-    eventually(lambda: len(list((sweeps.directory / JOURNALS).glob("*.json"))) == 2)
+    eventually(lambda: sum(bool(points) for points in journaled(sweeps)) == 2)
+
+
+def journaled(sweeps: Sweeps) -> list[Any]:
+    """The points that each group has written down."""
+    return [json.loads(path.read_text())["outcomes"] for path in (sweeps.directory / JOURNALS).glob("*.json")]
 
 
 def test_a_killed_worker_fails_its_group_only(sweeps: Sweeps, no_survivors: Callable[[Path], list[str]]) -> None:

@@ -172,6 +172,16 @@ def test_another_engine_version_is_refused_before_anything_starts(sweeps: Sweeps
     assert sweeps.log.read_text().count("server ready") == starts + 1
 
 
+def test_the_start_of_a_server_counts_though_the_sweep_was_killed_before_a_point(sweeps: Sweeps) -> None:
+    words = ["engine.ttft_ms=500", "qps=inf", "num_prompts=2"]
+    process = sweeps.start(*words)
+    wait_for(lambda: sweeps.log.exists() and "server ready" in sweeps.log.read_text(), 60, "the server")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert sweeps.run(*words, f"sweep.resume={sweeps.directory}") == 0
+    assert sweeps.summary()["server_starts"] == 2
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_killed_at_random_moments_nothing_is_lost_or_measured_twice(

@@ -31,6 +31,8 @@ from benchhydra.validity import Facts
 from benchhydra.validity.answers import few_samples
 
 LEAST_WARMUPS = 8
+#: A server that has served the point before is warm: a prefill and so many steps take it out of its rest.
+REWARM_TOKENS = 8
 
 
 @option("script", "serving")
@@ -44,7 +46,8 @@ class Serving(Script):
     request_timeout_s: float = knob(600.0, "a request that takes longer has failed", unit="s")
     warmup_requests: int | None = knob(
         None,
-        "requests with other prompts before the load, at once; null: load.max_in_flight, at least 8",
+        "requests with other prompts before the load, at once; null: load.max_in_flight, at least 8 "
+        "(of at most 8 output tokens where the server has served the point before)",
         unit="requests",
     )
     slo: dict[str, float] = knob({}, "limits of goodput: script.slo.ttft_ms, .tpot_ms, .e2el_ms", unit="ms")
@@ -70,7 +73,7 @@ class Serving(Script):
             raise EngineError("script=serving needs a server")
         endpoint = self._endpoint(point, lease)
         plan, prompts = self._plan(point, endpoint)
-        self._warm_up(point, plan)
+        self._warm_up(point, plan, lease.reused)
         before = _counters(endpoint)
         watch = Watch(lease)
         driven = drive(plan, point.progress)
@@ -141,7 +144,7 @@ class Serving(Script):
         request = encode(endpoint, prompt.text, prompt.messages, prompt.output_tokens, sampling)
         requests.add(request, prompt.prompt_tokens, prompt.output_tokens)
 
-    def _warm_up(self, point: Point, plan: Plan) -> None:
+    def _warm_up(self, point: Point, plan: Plan, warm: bool) -> None:
         """Other prompts, at the load's concurrency: its limit, or, where the rate decides and none is known, 8."""
         count = self._warmups(plan)
         if not count:
@@ -149,7 +152,8 @@ class Serving(Script):
         point.progress.status(f"warming up with {count} requests")
         requests = Requests()
         tokenizer, draw = load_tokenizer(point.target), point.rng("warmup")
-        lengths = plan.requests.prompt_tokens, plan.requests.output_tokens
+        outputs = plan.requests.output_tokens
+        lengths = plan.requests.prompt_tokens, [min(n, REWARM_TOKENS) for n in outputs] if warm else outputs
         for prompt in others(count, *lengths, tokenizer, draw):
             self._add(requests, plan.endpoint, prompt)
         at_once = np.zeros(len(requests))

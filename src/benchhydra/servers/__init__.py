@@ -32,6 +32,11 @@ class Lease:
     verify_tls: bool = True
     ca_file: str | None = None
 
+    @property
+    def reused(self) -> bool:
+        """A server of ours that has served a point before this one: it has been warmed up."""
+        return self.pid is not None and not self.fresh
+
     def call(self, request: dict[str, Any], *, timeout_s: float | None = None) -> dict[str, Any]:
         """Ask an offline engine, and wait for its answer (None: as long as it lives). Raises EngineError."""
         raise EngineError("this is an HTTP server, not an offline engine")

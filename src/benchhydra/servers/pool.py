@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,11 +58,15 @@ class _ServerLease(Lease):
 
 
 class Pool:
-    """Servers of one group of points. At most one runs at a time, unless ``keep``. ``starts`` counts them."""
+    """Servers of one group of points. At most one runs at a time, unless ``keep``.
+
+    ``starts`` counts them; ``on_start`` is called whenever it has grown.
+    """
 
     def __init__(self, log_dir: Path, *, keep: bool = False) -> None:
         self.log_dir = log_dir
         self.starts = 0
+        self.on_start: Callable[[], None] = lambda: None
         self.log: Path | None = None  # of the server started last, also where it failed
         self._keep = keep
         self._running: dict[ServerSpec, _Running] = {}
@@ -136,6 +140,7 @@ class Pool:
     ) -> _Running:
         self.log = self._new_log()
         self.starts += 1
+        self.on_start()
         with ExitStack() as claims:
             held = claims.enter_context(gpus.claim(spec.gpus)) if spec.gpus else ()
             before_mib = gpus.used_mib(held) if held else {}

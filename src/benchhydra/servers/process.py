@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -65,7 +66,11 @@ class Process:
             return []
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether the engine has ended within a time."""
+        """Whether the engine has ended within a time. Popen.wait would look every 50 ms; a pidfd tells at once."""
+        if self._popen.poll() is None:
+            with contextlib.suppress(OSError):  # a kernel without pidfd
+                _until_ended(self.pid, timeout_s)
+                timeout_s = 0.0
         try:
             self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -97,6 +102,17 @@ class Process:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+
+def _until_ended(pid: int, timeout_s: float) -> None:
+    """Sleep until a child ends (it is not reaped here), or for so long. Raises OSError where there is no pidfd."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll(timeout_s * 1000)
+    finally:
+        os.close(pidfd)
 
 
 def ended(code: int) -> str:

@@ -42,6 +42,7 @@ class Servers(Protocol):
     """What a job needs of the pool of servers."""
 
     starts: int
+    on_start: Callable[[], None]
 
     def close(self) -> None: ...
 
@@ -112,13 +113,14 @@ class GroupRun:
     compose: Compose
     run_point: Callable[..., Result]
     check: Callable[[Result, BenchConfig], None]
-    pool: Any  # a servers.pool.Pool
+    pool: Servers
     progress: Progress
     outcomes: list[Outcome] = field(default_factory=list)
     failed_starts: int = 0  # in a row
 
     def all(self) -> list[Outcome]:
         """Run every point; what went wrong with one is its outcome, never an exception. KeyboardInterrupt passes."""
+        self.pool.on_start = lambda: self._journal(finished=False)
         with closing(self.pool):
             try:
                 for point in self.points():

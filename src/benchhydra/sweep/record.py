@@ -10,13 +10,18 @@ from typing import Any
 
 from benchhydra import __version__
 from benchhydra.sweep import SWEEP_FILE, Identity, Planned
+from benchhydra.sweep.job import JOURNALS
+from benchhydra.sweep.launching import starts
 from benchhydra.sweep.outcomes import Outcome, repeats, write_json
 from benchhydra.sweep.resume import read_json
 
 
 @dataclass(kw_only=True)
 class Record:
-    """A sweep's own file, written when the sweep begins, whenever a group ends, and at its end."""
+    """A sweep's own file, written when the sweep begins, whenever a group ends, and at its end.
+
+    ``earlier_starts``: of servers, before the sweep was resumed.
+    """
 
     directory: Path
     sweep_id: str
@@ -24,6 +29,7 @@ class Record:
     points: Sequence[Planned]
     swept: tuple[str, ...] = ()
     outcomes: dict[Identity, Outcome] = field(default_factory=dict)
+    earlier_starts: int = 0
     server_starts: int = 0
     wall_s: float = 0.0
     stopped: str | None = None
@@ -60,7 +66,8 @@ class Record:
             "stopped": self.stopped,
             "epoch_time": self.started,
             "wall_s": self.wall_s + time.time() - self.started,
-            "server_starts": self.server_starts,
+            "server_starts": self.earlier_starts + self.server_starts,
+            "earlier_starts": self.earlier_starts,
             "versions": {"benchhydra": __version__, "engine": versions},
             "points": points,
             "repeats": repeats(self.ordered()),
@@ -93,8 +100,12 @@ def _with_outcome(entry: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
 
 
 def begun(directory: Path) -> tuple[str, int, float] | None:
-    """(sweep_id, server starts, wall time) of the sweep in a directory; None where there is none."""
+    """(sweep_id, server starts, wall time) of the sweep in a directory; None where there is none.
+
+    The starts of its last run are counted from the groups' journals: a sweep that was killed has not added them up.
+    """
     data = read_json(directory / SWEEP_FILE)
     if data is None or "sweep_id" not in data:
         return None
-    return data["sweep_id"], int(data.get("server_starts", 0)), float(data.get("wall_s", 0.0))
+    last = sum(starts(journal) for journal in (directory / JOURNALS).glob("*.json"))
+    return data["sweep_id"], int(data.get("earlier_starts", 0)) + last, float(data.get("wall_s", 0.0))

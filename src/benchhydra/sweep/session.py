@@ -110,10 +110,10 @@ class Session:
 
     def _begin(self, directory: Path, points: Sequence[Planned], swept: tuple[str, ...]) -> Record:
         """The sweep's directory and its file, before anything is started."""
-        before = begun(directory)
-        ended = leftovers.end_earlier(directory, CANCEL_TIMEOUT_S) if before else 0
+        ended = leftovers.end_earlier(directory, CANCEL_TIMEOUT_S) if begun(directory) else 0
         if ended:
             _say(f"{count(ended, 'job')} of the earlier run ended first")
+        before = begun(directory)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / JOURNALS / FAILURES).unlink(missing_ok=True)
         for journal in (directory / JOURNALS).glob("*.json"):
@@ -121,10 +121,10 @@ class Session:
         with read_write(self.master.hydra), open_dict(self.master.hydra):
             self.master.hydra.sweep.dir = str(directory)
             self.master.hydra.overrides.hydra.append("hydra.sweep.dir='{}'".format(str(directory).replace("'", "\\'")))
-        sweep_id, server_starts, wall_s = before or (uuid.uuid4().hex, 0, 0.0)
+        sweep_id, earlier_starts, wall_s = before or (uuid.uuid4().hex, 0, 0.0)
         command = shlex.join(["benchhydra", *sys.argv[1:]])
         record = Record(directory=directory, sweep_id=sweep_id, command=command, points=points, swept=swept)
-        record.server_starts, record.wall_s = server_starts, wall_s
+        record.earlier_starts, record.wall_s = earlier_starts, wall_s
         record.write()
         return record
 
@@ -150,9 +150,10 @@ class Session:
     def _conclude(self, record: Record, jobs: list[GroupJob]) -> list[Ended]:
         groups: list[Ended] = []
         try:
-            for ended in self._launched(jobs):
-                groups.append(ended)
-                record.add(ended.outcomes, ended.server_starts)
+            with self.composer.shared():
+                for ended in self._launched(jobs):
+                    groups.append(ended)
+                    record.add(ended.outcomes, ended.server_starts)
         except KeyboardInterrupt:
             left = leftovers.cancel(record.directory, CANCEL_TIMEOUT_S)
             if left:

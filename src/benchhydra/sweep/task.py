@@ -20,7 +20,7 @@ from benchhydra import interruption, registry
 from benchhydra.errors import ConfigError
 from benchhydra.progress import Progress, make_progress
 from benchhydra.result import Result
-from benchhydra.sweep.compose import Composer, plain
+from benchhydra.sweep.compose import Composer, plain, shared
 from benchhydra.sweep.job import GroupRun, decode
 from benchhydra.sweep.outcomes import Outcome
 
@@ -48,7 +48,7 @@ def _group(text: str) -> list[Outcome]:
     job = decode(text)
     loader = GlobalHydra.instance().config_loader()
     assert isinstance(loader, ConfigLoaderImpl)
-    composer = Composer(loader, job.config_name, job.hydra_overrides)
+    composer = shared() or Composer(loader, job.config_name, job.hydra_overrides)
     pool = Pool(Path(job.sweep_dir) / SERVER_LOGS)
     with _progress(f"group {job.number + 1}") as progress:
         run = GroupRun(job=job, compose=composer, run_point=run_point, check=check, pool=pool, progress=progress)
