@@ -72,6 +72,26 @@ def test_points_of_one_server_share_it(tmp_path: Path, pool: Pool) -> None:
     assert pool.starts == 1
 
 
+def test_a_warm_server_is_warmed_up_again_only_for_what_it_has_not_had(tmp_path: Path, pool: Pool) -> None:
+    sent = [
+        run(composed(*words), tmp_path / str(k), pool).metadata["warmup_requests"]
+        for k, words in enumerate(
+            [
+                ("script.warmup_requests=null",),
+                ("script.warmup_requests=null", "qps=100"),
+                ("script.warmup_requests=2",),
+                ("script.warmup_requests=null", "qps=75"),
+                ("script.warmup_requests=null", "dataset.prompt_tokens=32"),
+                ("script.warmup_requests=null", "script.api=chat"),
+                ("script.warmup_requests=null", "load.max_in_flight=10"),
+                ("script.warmup_requests=null", "load.max_in_flight=9"),
+            ]
+        )
+    ]
+    assert pool.starts == 1
+    assert sent == [8, 0, 2, 0, 8, 8, 10, 0]
+
+
 def test_a_point_that_fails_says_so_in_its_result(tmp_path: Path, pool: Pool) -> None:
     with pytest.raises(EngineError, match="failing to start"):
         run(composed("engine.fail_start=true"), tmp_path / "point", pool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import itertools
 import os
@@ -195,6 +196,7 @@ def _container() -> str | None:
     return None
 
 
+@functools.cache
 def _packages() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in PACKAGES:

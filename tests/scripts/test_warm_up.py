@@ -1,4 +1,4 @@
-"""Warm-up: as many at once as the load will have under way, never more than it has, and as told where told."""
+"""Warm-up: as many at once as the load will have under way, never more than it has, and as told where told; once."""
 
 from __future__ import annotations
 

@@ -31,8 +31,6 @@ from benchhydra.validity import Facts
 from benchhydra.validity.answers import few_samples
 
 LEAST_WARMUPS = 8
-#: A server that has served the point before is warm: a prefill and so many steps take it out of its rest.
-REWARM_TOKENS = 8
 
 
 @option("script", "serving")
@@ -47,7 +45,7 @@ class Serving(Script):
     warmup_requests: int | None = knob(
         None,
         "requests with other prompts before the load, at once; null: load.max_in_flight, at least 8 "
-        "(of at most 8 output tokens where the server has served the point before)",
+        "(none where the server has had as many of the same kind and length already)",
         unit="requests",
     )
     slo: dict[str, float] = knob({}, "limits of goodput: script.slo.ttft_ms, .tpot_ms, .e2el_ms", unit="ms")
@@ -73,7 +71,7 @@ class Serving(Script):
             raise EngineError("script=serving needs a server")
         endpoint = self._endpoint(point, lease)
         plan, prompts = self._plan(point, endpoint)
-        self._warm_up(point, plan, lease.reused)
+        warmups = self._warm_up(point, plan, lease.warmed)
         before = _counters(endpoint)
         watch = Watch(lease)
         driven = drive(plan, point.progress)
@@ -91,7 +89,7 @@ class Serving(Script):
                 **watch.facts(driven.processes),
             ),
             context=Context(slo=dict(self.slo), offered_rps=offered),
-            metadata=_metadata(point, records, len(plan.requests)) | _client(driven),
+            metadata=_metadata(point, records, len(plan.requests)) | {"warmup_requests": warmups} | _client(driven),
         )
 
     def _endpoint(self, point: Point, lease: Lease) -> Endpoint:
@@ -138,22 +136,28 @@ class Serving(Script):
         )
 
     def _add(self, requests: Requests, endpoint: Endpoint, prompt: Prompt) -> None:
-        sampling: dict[str, Any] = {"temperature": self.temperature, **self.body}
-        if self.ignore_eos:
-            sampling["ignore_eos"] = True
-        request = encode(endpoint, prompt.text, prompt.messages, prompt.output_tokens, sampling)
+        request = encode(endpoint, prompt.text, prompt.messages, prompt.output_tokens, self._sampling())
         requests.add(request, prompt.prompt_tokens, prompt.output_tokens)
 
-    def _warm_up(self, point: Point, plan: Plan, warm: bool) -> None:
-        """Other prompts, at the load's concurrency: its limit, or, where the rate decides and none is known, 8."""
+    def _sampling(self) -> dict[str, Any]:
+        return {"temperature": self.temperature, **self.body, **({"ignore_eos": True} if self.ignore_eos else {})}
+
+    def _warm_up(self, point: Point, plan: Plan, warmed: dict[str, tuple[int, int]]) -> int:
+        """Other prompts, at the load's concurrency: its limit, or, where the rate decides and none is known, 8.
+
+        ``warmed`` is the server's memory of its warm-ups; one that it need not have again is left out. Returns how
+        many requests were sent.
+        """
         count = self._warmups(plan)
-        if not count:
-            return
+        longest = max(plan.requests.prompt_tokens[:count], default=0)
+        kind = json.dumps([self.api, self.stream, self._sampling()], sort_keys=True)
+        had = warmed.get(kind, (0, 0))
+        if not count or (self.warmup_requests is None and count <= had[0] and longest <= had[1]):
+            return 0
         point.progress.status(f"warming up with {count} requests")
         requests = Requests()
         tokenizer, draw = load_tokenizer(point.target), point.rng("warmup")
-        outputs = plan.requests.output_tokens
-        lengths = plan.requests.prompt_tokens, [min(n, REWARM_TOKENS) for n in outputs] if warm else outputs
+        lengths = plan.requests.prompt_tokens, plan.requests.output_tokens
         for prompt in others(count, *lengths, tokenizer, draw):
             self._add(requests, plan.endpoint, prompt)
         at_once = np.zeros(len(requests))
@@ -165,6 +169,9 @@ class Serving(Script):
         if failed.all():
             text = driven.records.errors[0] if driven.records.errors else "no answer"
             raise EngineError(f"all {len(requests)} warm-up requests failed: {text}", hint="see server.log")
+        if count >= had[0]:
+            warmed[kind] = (count, longest)
+        return count
 
     def _warmups(self, plan: Plan) -> int:
         if self.warmup_requests is not None:

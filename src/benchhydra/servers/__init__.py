@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ class Lease:
     (fresh servers, engines without caches). ``restarted``: there was a server for this point, but it had died or its
     caches could not be reset. ``log``: the server's whole log file (None: attached); this point's part of it begins
     at ``log_offset``. ``pid``: the root of the server's process tree. ``gpus``: indices of the GPUs it holds.
+    ``warmed``: the warm-ups that this server has had, by kind of request: how many at once, and their longest prompt.
     """
 
     base_url: str = ""
@@ -29,13 +30,9 @@ class Lease:
     log_offset: int = 0
     pid: int | None = None
     gpus: tuple[int, ...] = ()
+    warmed: dict[str, tuple[int, int]] = field(default_factory=dict)
     verify_tls: bool = True
     ca_file: str | None = None
-
-    @property
-    def reused(self) -> bool:
-        """A server of ours that has served a point before this one: it has been warmed up."""
-        return self.pid is not None and not self.fresh
 
     def call(self, request: dict[str, Any], *, timeout_s: float | None = None) -> dict[str, Any]:
         """Ask an offline engine, and wait for its answer (None: as long as it lives). Raises EngineError."""

@@ -28,6 +28,7 @@ class _Running:
     claims: ExitStack
     gpus: tuple[int, ...] = ()
     gpus_before_mib: dict[int, int] = field(default_factory=dict)
+    warmed: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def stop(self) -> None:
         """Stop it, wait until its GPUs' memory is free, and give them back."""
@@ -204,6 +205,7 @@ def _leased(running: _Running, **facts: Any) -> Lease:
         log=server.log,
         pid=server.process.pid,
         gpus=running.gpus,
+        warmed=running.warmed,
         server=server,
         **facts,
     )
