@@ -6,13 +6,13 @@ import asyncio
 import json
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.loadgen.serving import served
 
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.encode import encode
@@ -59,23 +59,8 @@ def base_url(request: pytest.FixtureRequest, certificate: Path) -> Iterator[str]
     if request.param == "https":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
-    ready, loops, ends = threading.Event(), [], []
-    ports: list[int] = []
-
-    async def serve() -> None:
-        async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
-            ports.append(server.sockets[0].getsockname()[1])
-            loops.append(asyncio.get_running_loop())
-            ends.append(asyncio.Event())
-            ready.set()
-            await ends[0].wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert ready.wait(10)
-    yield f"{request.param}://127.0.0.1:{ports[0]}"
-    loops[0].call_soon_threadsafe(ends[0].set)
-    thread.join(10)
+    with served(answer, context) as port:
+        yield f"{request.param}://127.0.0.1:{port}"
 
 
 def send(base_url: str, api: str, stream: bool, ca_file: str | None) -> Driven:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.loadgen.serving import served
 
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.encode import encode
@@ -75,22 +76,8 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    ready, ports, loops, ends = threading.Event(), [], [], []
-
-    async def serve() -> None:
-        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-            ports.append(server.sockets[0].getsockname()[1])
-            loops.append(asyncio.get_running_loop())
-            ends.append(asyncio.Event())
-            ready.set()
-            await ends[0].wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert ready.wait(10)
-    yield ports[0]
-    loops[0].call_soon_threadsafe(ends[0].set)
-    thread.join(10)
+    with served(answer) as number:
+        yield number
 
 
 def send(port: int, **more: Any) -> Driven:
@@ -194,8 +181,10 @@ def test_a_mistake_in_a_callback_ends_the_run(port: int, monkeypatch: pytest.Mon
         send(port)
 
 
-@pytest.mark.parametrize("ahead", [0, 1])
-def test_a_mistake_while_dialing_ends_the_run(port: int, monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
+@pytest.mark.parametrize(("ahead", "ahead_s"), [(0, 0.0), (1, 0.0), (1, 1.0)])
+def test_a_mistake_while_dialing_ends_the_run(
+    port: int, monkeypatch: pytest.MonkeyPatch, ahead: int, ahead_s: float
+) -> None:
     dial, dialed = Pool.dial, []
 
     async def wrong(pool: Pool) -> Connection:
@@ -206,6 +195,7 @@ def test_a_mistake_while_dialing_ends_the_run(port: int, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Pool, "dial", wrong)
     monkeypatch.setattr("benchhydra.loadgen.sender.RESERVE", 1)
+    monkeypatch.setattr("benchhydra.loadgen.sender.AHEAD_S", ahead_s)
     with pytest.raises(ZeroDivisionError):
         send(port)
 

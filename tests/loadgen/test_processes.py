@@ -10,6 +10,7 @@ from contextlib import suppress
 import numpy as np
 import psutil
 import pytest
+from tests.loadgen.serving import served
 
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.encode import encode
@@ -30,23 +31,8 @@ async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    ready, loops, ends = threading.Event(), [], []
-    ports: list[int] = []
-
-    async def serve() -> None:
-        async with await asyncio.start_server(silence, "127.0.0.1", 0) as server:
-            ports.append(server.sockets[0].getsockname()[1])
-            loops.append(asyncio.get_running_loop())
-            ends.append(asyncio.Event())
-            ready.set()
-            await ends[0].wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert ready.wait(10)
-    yield ports[0]
-    loops[0].call_soon_threadsafe(ends[0].set)
-    thread.join(10)
+    with served(silence) as port:
+        yield port
 
 
 def plan(port: int, count: int, seconds: float, *, tokens: int = 64, processes: str = "auto") -> Plan:

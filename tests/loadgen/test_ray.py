@@ -15,6 +15,7 @@ from time import monotonic_ns
 import numpy as np
 import psutil
 import pytest
+from tests.loadgen.serving import served
 
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.encode import encode
@@ -64,22 +65,9 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    made, ready, loops, ends = Server(), threading.Event(), [], []
-
-    async def serve() -> None:
-        async with await asyncio.start_server(made.answer, "127.0.0.1", 0) as listening:
-            made.port = listening.sockets[0].getsockname()[1]
-            loops.append(asyncio.get_running_loop())
-            ends.append(asyncio.Event())
-            ready.set()
-            await ends[0].wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert ready.wait(10)
-    yield made
-    loops[0].call_soon_threadsafe(ends[0].set)
-    thread.join(10)
+    made = Server()
+    with served(made.answer) as made.port:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,10 @@ _DONE = b"[DONE]"
 _END = b"\n\n\r\n"  # of an HTTP chunk that ends with an event
 
 
+_FIELD = b"data: "
+_FIELD_BYTES = len(_FIELD)
+
+
 class Answer:
     """The answer to one request, then to the next one on the same connection (after ``begin``).
 
@@ -126,7 +130,11 @@ class Answer:
                 return
         if self._plain:
             self._keep(body)
-        elif not self.complete:
+        elif self.complete:
+            return
+        elif self._between and not self._done and _is_event(body):
+            self._dispatch(body[_FIELD_BYTES:-2])
+        else:
             self._split(body)
 
     def on_message_complete(self) -> None:
@@ -250,3 +258,13 @@ class Answer:
         """The first thing that is wrong is the class of the request."""
         if self.status is None:
             self.status, self.error = status, text[:MAX_ERROR]
+
+
+def _is_event(body: bytes) -> bool:
+    """Whether a body is one whole event of one line of data: most are."""
+    return (
+        body.startswith(_FIELD)
+        and body.endswith(b"\n\n")
+        and body.find(b"\n") == len(body) - 2
+        and b"\r" not in body
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections import deque
 from time import monotonic_ns
 from urllib.parse import urlsplit
 
@@ -17,12 +18,14 @@ from benchhydra.client.protocol import Connection, Owner
 
 #: Idle connections older than this are not used: uvicorn closes them after 5 s, and a request must not race with that.
 MAX_IDLE_NS = 4_000_000_000
+#: One that has been idle for so long is used first: a reserve that is never used would be too old when it is needed.
+REFRESH_NS = 2_000_000_000
 #: How many connections are under way to the server at once before the window.
 _OPENING = 32
 
 
 class Pool:
-    """Connections to one endpoint. ``idle`` ones are used last in, first out: the warm ones first."""
+    """Connections to one endpoint. ``idle`` ones are used last in, first out: the warm ones first, oldest on the left."""
 
     def __init__(self, endpoint: Endpoint, owner: Owner, *, keep_text: bool = False) -> None:
         url = urlsplit(endpoint.base_url)
@@ -34,7 +37,7 @@ class Pool:
         self._port = url.port or (443 if self._tls else 80)
         self._address: tuple[socket.AddressFamily, tuple[str, int]] | None = None
         self._loop = asyncio.get_running_loop()
-        self.idle: list[Connection] = []
+        self.idle: deque[Connection] = deque()
         self.opening = 0
 
     async def open(self, count: int) -> None:
@@ -43,12 +46,14 @@ class Pool:
         while count > 0:
             batch = [self._loop.create_task(self.dial()) for _ in range(min(count, _OPENING))]
             made = await asyncio.gather(*batch, return_exceptions=True)
-            for one in made:
-                if isinstance(one, BaseException) and not isinstance(one, OSError):
-                    raise one
             connections = [one for one in made if isinstance(one, Connection)]
             for connection in connections:
                 self.give(connection, monotonic_ns())
+            for one in made:
+                if isinstance(one, BaseException) and not isinstance(one, OSError):
+                    self.close()
+                    await asyncio.sleep(0)  # aborted transports close their sockets in the next turn
+                    raise one
             count = count - len(batch) if len(connections) == len(batch) else 0
 
     async def _first_address(self) -> tuple[socket.AddressFamily, tuple[str, int]] | None:
@@ -115,12 +120,17 @@ class Pool:
             self.idle.append(connection)
 
     def take(self, now_ns: int) -> Connection | None:
-        """An idle connection that is open, or None."""
-        while self.idle:
-            connection = self.idle.pop()
-            if now_ns - connection.idle_since_ns < MAX_IDLE_NS and connection.usable():
+        """An idle connection that is open, or None. Of those that are too old one is closed: a hundred take long."""
+        idle = self.idle
+        while idle:
+            ageing = REFRESH_NS < now_ns - idle[0].idle_since_ns < MAX_IDLE_NS
+            connection = idle.popleft() if ageing else idle.pop()
+            fresh = now_ns - connection.idle_since_ns < MAX_IDLE_NS
+            if fresh and connection.usable():
                 return connection
             connection.close()
+            if not fresh:
+                return None
         return None
 
     def close(self) -> None:

@@ -10,29 +10,36 @@ import re
 from benchhydra.client.events import BROKEN_JSON, decode, text_of
 
 _QUOTE = 34
+_MAX_TAILS = 64
+_MAX_REMEMBERED = 65536
 _TEXT_VALUE = re.compile(rb'"(?:text|content|reasoning_content|reasoning)"\s*:\s*"((?:[^"\\]|\\.)*)"')
 #: Texts of tokens that were found to be JSON strings: the vocabulary, or its most frequent part.
 _known_texts: set[bytes] = set()
 _MAX_KNOWN = 16384
+#: What HTTP chunks begin with, by their length; and what events end with: one of each, for all streams.
+_size_lines: dict[int, bytes] = {}
+_tails: dict[bytes, bytes] = {}
 
 
 class Shape:
     """``prefix`` is what a body begins with, up to the opening quote of its text; ``tail`` what follows the text."""
 
+    __slots__ = ("_chunk_end", "_chunk_tail", "_skip", "_tail", "prefix")
+
     def __init__(self, prefix: bytes, tail: bytes) -> None:
         self.prefix = prefix
         self._skip = len(prefix)
         self._tail = tail
-        self._chunk_tail = tail + b"\r\n"
-        self._heads: dict[int, bytes] = {}  # what HTTP chunks begin with, by their length
+        if len(_tails) < _MAX_TAILS:
+            _tails.setdefault(tail, tail + b"\r\n")
+        self._chunk_tail = _tails.get(tail) or tail + b"\r\n"
+        self._chunk_end = -len(self._chunk_tail)
 
     def is_chunk(self, data: bytes) -> bool:
         """Whether it is one whole HTTP chunk of the right size, that differs in its text alone."""
-        head, tail = self._heads.get(len(data)) or self._head(len(data)), self._chunk_tail
-        if not (data.startswith(head) and data.endswith(tail)):
-            return False
-        text = data[len(head) : -len(tail)]
-        return text in _known_texts or _is_text(text)
+        line = _size_lines.get(len(data)) or _size_line(len(data))
+        text = data[len(line) + self._skip : self._chunk_end]
+        return b"".join((line, self.prefix, text, self._chunk_tail)) == data and (text in _known_texts or _is_text(text))
 
     def is_body(self, body: bytes) -> bool:
         """Whether a body that begins with the prefix is the same event with another text, that is a JSON string."""
@@ -50,10 +57,6 @@ class Shape:
             and body.find(b"\n") == len(body) - 2
             and b"\r" not in body
         )
-
-    def _head(self, chunk_bytes: int) -> bytes:
-        head = self._heads[chunk_bytes] = _size_line(chunk_bytes) + self.prefix
-        return head
 
 
 def shape_of(data: bytes) -> Shape | None:
@@ -84,5 +87,10 @@ def _size_line(chunk_bytes: int) -> bytes:
     for digits in range(1, 8):
         body_bytes = chunk_bytes - digits - 4
         if body_bytes > 0 and len(f"{body_bytes:x}") == digits:
-            return b"%x\r\n" % body_bytes
-    return b"\0"  # there is no such chunk: what begins so is left to httptools
+            line = b"%x\r\n" % body_bytes
+            break
+    else:
+        line = b"\0"  # there is no such chunk: what begins so is left to httptools
+    if chunk_bytes <= _MAX_REMEMBERED:
+        _size_lines[chunk_bytes] = line
+    return line

@@ -13,7 +13,11 @@ from benchhydra.records import NEVER
 _CLOCK_MONOTONIC = 1
 _ABSOLUTE = 1
 _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC  # the values of TFD_NONBLOCK and TFD_CLOEXEC
+_S = 1_000_000_000
+_ITIMERSPEC = struct.Struct("qqqq")
 _libc = ctypes.CDLL(None, use_errno=True)
+_settime = _libc.timerfd_settime
+_settime.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 
 
 class Timer:
@@ -21,14 +25,17 @@ class Timer:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
         self._fd = _checked(_libc.timerfd_create(_CLOCK_MONOTONIC, _FLAGS))
+        self._spec = ctypes.create_string_buffer(_ITIMERSPEC.size)
         self._loop = loop
         self._callback = callback
         loop.add_reader(self._fd, self._fired)
 
     def at(self, when_ns: int, every_ns: int = 0) -> None:
         """Fire at a time (at once if it has passed), and then periodically where ``every_ns`` is given."""
-        spec = struct.pack("qqqq", *divmod(every_ns, 1_000_000_000), *divmod(max(1, when_ns), 1_000_000_000))
-        _checked(_libc.timerfd_settime(self._fd, _ABSOLUTE, spec, None))
+        when_ns = max(1, when_ns)
+        spec = (every_ns // _S, every_ns % _S, when_ns // _S, when_ns % _S)
+        _ITIMERSPEC.pack_into(self._spec, 0, *spec)
+        _checked(_settime(self._fd, _ABSOLUTE, self._spec, None))
 
     def close(self) -> None:
         """Stop and free it."""

@@ -21,8 +21,10 @@ from benchhydra.records import Phase, Recorder, Status
 
 #: Idle connections kept ready in an open loop, where nobody knows how many requests will be under way.
 RESERVE = 64
-#: Connections opened before the window at most.
-MAX_AHEAD = 1024
+#: Connections opened before the window: for all that will be sent in its first second, at most so many. One that is
+#: opened inside it costs as much time as 100 chunks.
+AHEAD_S = 1.0
+MAX_AHEAD = 2048
 _REPORT_NS = 250_000_000
 _SETTLING_S = 1.0
 
@@ -59,7 +61,8 @@ class Sender:
 
     async def open(self) -> None:
         """What takes time and can be done before the window: connections, and collecting garbage (tens of ms)."""
-        ahead = self._limit if self._share.closed_loop else min(self._limit, RESERVE)
+        soon = int(np.searchsorted(self._share.offsets_s, AHEAD_S, side="right"))
+        ahead = self._limit if self._share.closed_loop else min(self._limit, max(RESERVE, soon))
         await self._pool.open(min(ahead, len(self._due_ns), MAX_AHEAD))
         gc.collect()
 
