@@ -72,5 +72,6 @@ def test_a_process_that_dies_is_told(silent_port: int, dying: int) -> None:
         driven = drive(plan(silent_port, 8, 0.1, processes="2"), Progress())
         assert len(driven.lost_processes) == 1
         assert "exit code -9" in driven.lost_processes[0]
-        assert driven.records.failures() == {"timeout": 4}
+        assert driven.records.failures() == {"timeout": 4, "cancelled": 4}
+        assert any("exit code -9" in text for text in driven.records.errors)
     killer.join()

@@ -263,8 +263,5 @@ class Answer:
 def _is_event(body: bytes) -> bool:
     """Whether a body is one whole event of one line of data: most are."""
     return (
-        body.startswith(_FIELD)
-        and body.endswith(b"\n\n")
-        and body.find(b"\n") == len(body) - 2
-        and b"\r" not in body
+        body.startswith(_FIELD) and body.endswith(b"\n\n") and body.find(b"\n") == len(body) - 2 and b"\r" not in body
     )

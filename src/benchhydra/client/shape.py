@@ -39,7 +39,9 @@ class Shape:
         """Whether it is one whole HTTP chunk of the right size, that differs in its text alone."""
         line = _size_lines.get(len(data)) or _size_line(len(data))
         text = data[len(line) + self._skip : self._chunk_end]
-        return b"".join((line, self.prefix, text, self._chunk_tail)) == data and (text in _known_texts or _is_text(text))
+        return b"".join((line, self.prefix, text, self._chunk_tail)) == data and (
+            text in _known_texts or _is_text(text)
+        )
 
     def is_body(self, body: bytes) -> bool:
         """Whether a body that begins with the prefix is the same event with another text, that is a JSON string."""

@@ -6,22 +6,18 @@ offsets that are estimated before and after (``offsets``). The latencies of a ro
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import monotonic_ns
 from typing import Any
-
-import numpy as np
 
 from benchhydra import interruption
 from benchhydra.errors import EngineError
 from benchhydra.loadgen.offsets import Estimate, NodeClock, Trip, estimate
 from benchhydra.loadgen.processes import stopping, take
 from benchhydra.loadgen.relay import PIECE_BYTES, Relay
-from benchhydra.loadgen.share import Count, Sent, Share
+from benchhydra.loadgen.share import Count, Sent, Share, lost_rows
 from benchhydra.loadgen.wire import pack_share
-from benchhydra.records import Phase, Recorder, Status
 
 #: From saying "go" to the first scheduled moment: calls to many nodes take a while.
 LEAD_NS = 200_000_000
@@ -190,7 +186,7 @@ def _came(actors: list[Far], start_ns: int) -> Came:
     )
     places = iter(clocks)
     sent = {
-        part: _lost_rows(far, start_ns) if far.sent is None else _ours(far.sent, next(places))
+        part: lost_rows(far.share, start_ns, far.lost or "") if far.sent is None else _ours(far.sent, next(places))
         for part, far in enumerate(actors)
     }
     return Came(sent=sent, lost=lost, clocks=clocks)
@@ -198,24 +194,3 @@ def _came(actors: list[Far], start_ns: int) -> Came:
 
 def _ours(sent: Sent, clock: NodeClock) -> Sent:
     return replace(sent, records=clock.translated(sent.records))
-
-
-def _lost_rows(far: Far, start_ns: int) -> Sent:
-    """A row for each request of a share whose sender is gone: when it was due, and that nobody knows more."""
-    share, count = far.share, len(far.share.requests)
-    recorder = Recorder(count)
-    recorder.counts["asked_prompt_tokens"] = share.requests.prompt_tokens
-    recorder.counts["asked_output_tokens"] = share.requests.output_tokens
-    recorder.counts["phase"] = array("i", [Phase.MEASURED]) * count
-    due_ns = (share.offsets_s * 1e9).astype(np.int64) + start_ns
-    recorder.times["scheduled_ns"] = array("q", due_ns.tobytes())
-    for row in range(count):
-        recorder.error(row, Status.CANCELLED, far.lost or "")
-    return Sent(
-        records=recorder.records(),
-        interrupted=False,
-        cpu_share=None,
-        stalls_ns=array("f"),
-        lags_ns=array("f"),
-        texts=("",) * count if share.keep_text else (),
-    )

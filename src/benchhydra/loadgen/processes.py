@@ -18,7 +18,7 @@ import msgspec
 
 from benchhydra import interruption
 from benchhydra.loadgen.child import frame
-from benchhydra.loadgen.share import Count, Sent, Share
+from benchhydra.loadgen.share import Count, Sent, Share, lost_rows
 from benchhydra.loadgen.wire import pack_share, unpack_sent
 
 _LEAD_NS = 20_000_000
@@ -86,7 +86,8 @@ def send_in_processes(
 ) -> tuple[dict[int, Sent], tuple[str, ...]]:
     """Send each share in a process of its own.
 
-    Returns what came, by the number of the share, and a sentence for each process that brought nothing.
+    Returns what came, by the number of the share, and a sentence for each process that brought nothing: its requests
+    are rows all the same, of which nobody knows more than when they were due.
 
     Raises EngineError where no process brought anything.
     """
@@ -99,21 +100,25 @@ def send_in_processes(
             for part, child in enumerate(children):
                 selector.register(child.out, selectors.EVENT_READ, part)
             _hear(children, selector, report, lambda child: child.ready)
-            go = frame(b"G", b"%d" % (monotonic_ns() + _LEAD_NS))
+            start_ns = monotonic_ns() + _LEAD_NS
+            go = frame(b"G", b"%d" % start_ns)
             for child in children:
                 child.tell(go)
             _hear(children, selector, report, lambda child: child.sent is not None)
     finally:
         codes = [child.end() for child in children]
-    lost = tuple(
-        f"client process {part} ended with exit code {code} and brought no rows"
+    lost = {
+        part: f"client process {part} ended with exit code {code} and brought no rows"
         for part, (child, code) in enumerate(zip(children, codes, strict=True))
         if child.sent is None
-    )
-    sent = {part: child.sent for part, child in enumerate(children) if child.sent is not None}
-    if not sent:
-        raise EngineError("; ".join(lost), hint="load.processes=1")
-    return sent, lost
+    }
+    if len(lost) == len(children):
+        raise EngineError("; ".join(lost.values()), hint="load.processes=1")
+    sent = {
+        part: child.sent or lost_rows(share, start_ns, lost[part])
+        for part, (child, share) in enumerate(zip(children, shares, strict=True))
+    }
+    return sent, tuple(lost.values())
 
 
 def _hear(

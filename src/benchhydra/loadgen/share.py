@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.client import Endpoint, Requests
-from benchhydra.records import Records
+from benchhydra.records import Phase, Recorder, Records, Status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +50,24 @@ class Sent:
 
 
 Report = Callable[[Count], None]
+
+
+def lost_rows(share: Share, start_ns: int, why: str) -> Sent:
+    """A row for each request of a share whose sender is gone: when it was due, and that nobody knows more."""
+    count = len(share.requests)
+    recorder = Recorder(count)
+    recorder.counts["asked_prompt_tokens"] = share.requests.prompt_tokens
+    recorder.counts["asked_output_tokens"] = share.requests.output_tokens
+    recorder.counts["phase"] = array("i", [Phase.MEASURED]) * count
+    due_ns = (share.offsets_s * 1e9).astype(np.int64) + start_ns
+    recorder.times["scheduled_ns"] = array("q", due_ns.tobytes())
+    for row in range(count):
+        recorder.error(row, Status.CANCELLED, why)
+    return Sent(
+        records=recorder.records(),
+        interrupted=False,
+        cpu_share=None,
+        stalls_ns=array("f"),
+        lags_ns=array("f"),
+        texts=("",) * count if share.keep_text else (),
+    )
