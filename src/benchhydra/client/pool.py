@@ -25,7 +25,7 @@ _OPENING = 32
 
 
 class Pool:
-    """Connections to one endpoint. ``idle`` ones are used last in, first out: warm ones first, the oldest on the left."""
+    """Connections to one endpoint. ``idle`` ones, oldest on the left, are used last in, first out: warm ones first."""
 
     def __init__(self, endpoint: Endpoint, owner: Owner, *, keep_text: bool = False) -> None:
         url = urlsplit(endpoint.base_url)
