@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchhydra.client.parser import Answer
+from benchhydra.client.shape import shape_of
 from benchhydra.records import Status
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -124,6 +125,20 @@ def test_packets_that_are_one_chunk_of_text_are_counted_without_httptools() -> N
     answer.feed(events[1] + chunked(stream(usage(5, 65)), stream(D)).removeprefix(HEAD))
     assert (answer.complete, answer.chunks, answer.output_tokens) == (True, 65, 65)
     assert answer.bodies == 4
+
+
+@pytest.mark.parametrize(("line", "chunk_bytes"), [(b"100\r\n", 263), (b"1000\r\n", 4104)])
+def test_a_length_that_no_chunk_has_is_never_one(line: bytes, chunk_bytes: int) -> None:
+    """One byte less than the shortest with a size of three, or four, digits."""
+    shape = shape_of(chunk("a"))
+    before, after = stream(chunk("a")).split(b'"a"')
+
+    def packet(begin: bytes, count: int) -> bytes:
+        return begin + before + b'"%b"' % (b"x" * (count - len(begin + before + after) - 4)) + after + b"\r\n"
+
+    assert shape is not None
+    assert shape.is_chunk(packet(line, chunk_bytes))
+    assert not shape.is_chunk(packet(b"\0", chunk_bytes - 1))
 
 
 @given(st.data())

@@ -27,16 +27,12 @@ from benchhydra.client.events import (
     texts_of,
     usage_of,
 )
-from benchhydra.client.shape import Shape, shape_of
+from benchhydra.client.shape import FIELD, Shape, is_event, shape_of
 from benchhydra.records import Status
 
 _MAX_BODY = 64 << 20  # of what is kept until it is whole: nothing larger comes from a completion server
 _DONE = b"[DONE]"
 _END = b"\n\n\r\n"  # of an HTTP chunk that ends with an event
-
-
-_FIELD = b"data: "
-_FIELD_BYTES = len(_FIELD)
 
 
 class Answer:
@@ -132,8 +128,8 @@ class Answer:
             self._keep(body)
         elif self.complete:
             return
-        elif self._between and not self._done and _is_event(body):
-            self._dispatch(body[_FIELD_BYTES:-2])
+        elif self._between and not self._done and is_event(body):
+            self._dispatch(body[len(FIELD) : -2])
         else:
             self._split(body)
 
@@ -258,10 +254,3 @@ class Answer:
         """The first thing that is wrong is the class of the request."""
         if self.status is None:
             self.status, self.error = status, text[:MAX_ERROR]
-
-
-def _is_event(body: bytes) -> bool:
-    """Whether a body is one whole event of one line of data: most are."""
-    return (
-        body.startswith(_FIELD) and body.endswith(b"\n\n") and body.find(b"\n") == len(body) - 2 and b"\r" not in body
-    )

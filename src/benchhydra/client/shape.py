@@ -9,6 +9,7 @@ import re
 
 from benchhydra.client.events import BROKEN_JSON, decode, text_of
 
+FIELD = b"data: "
 _QUOTE = 34
 _MAX_TAILS = 64
 _MAX_REMEMBERED = 65536
@@ -53,12 +54,12 @@ class Shape:
 
         Its only line feeds are the two that end it, right after a brace.
         """
-        return (
-            body.endswith(b"}\n\n")  # so it is longer than the prefix
-            and body[self._skip] != _QUOTE
-            and body.find(b"\n") == len(body) - 2
-            and b"\r" not in body
-        )
+        return body.endswith(b"}\n\n") and body[self._skip] != _QUOTE and is_event(body)  # it is longer than the prefix
+
+
+def is_event(body: bytes) -> bool:
+    """Whether a body is one whole event of one line of data: most are."""
+    return body.startswith(FIELD) and body.endswith(b"\n\n") and body.find(b"\n") == len(body) - 2 and b"\r" not in body
 
 
 def shape_of(data: bytes) -> Shape | None:
@@ -70,7 +71,7 @@ def shape_of(data: bytes) -> Shape | None:
     marked = decode(head + b"\\u0001" + data[found.start(1) :])
     if not any(text_of(choice).startswith("\x01") for choice in marked["choices"]):
         return None
-    return Shape(b"data: " + head, data[found.end(1) :] + b"\n\n")
+    return Shape(FIELD + head, data[found.end(1) :] + b"\n\n")
 
 
 def _is_text(text: bytes) -> bool:
@@ -92,7 +93,7 @@ def _size_line(chunk_bytes: int) -> bytes:
             line = b"%x\r\n" % body_bytes
             break
     else:
-        line = b"\0"  # there is no such chunk: what begins so is left to httptools
+        line = b"\0" * chunk_bytes  # there is no chunk of so many bytes, and nothing that begins so is as short
     if chunk_bytes <= _MAX_REMEMBERED:
         _size_lines[chunk_bytes] = line
     return line
