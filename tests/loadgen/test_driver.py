@@ -200,6 +200,22 @@ def test_a_mistake_while_dialing_ends_the_run(
         send(port)
 
 
+def test_what_the_first_second_needs_is_open_before_it(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, open_all = [], Pool.open
+
+    async def counted(pool: Pool, count: int) -> None:
+        await open_all(pool, count)
+        opened.append((count, len(pool.idle)))
+
+    monkeypatch.setattr(Pool, "open", counted)
+    monkeypatch.setattr("benchhydra.loadgen.sender.RESERVE", 1)
+    monkeypatch.setattr("benchhydra.loadgen.sender.AHEAD_S", 0.0301)
+    send(port)  # 3 ms apart
+    monkeypatch.setattr("benchhydra.loadgen.sender.MAX_AHEAD", 4)
+    send(port)
+    assert opened == [(11, 11), (4, 4)]
+
+
 @pytest.mark.parametrize("processes", ["1", "2", "3"])
 def test_texts_are_those_of_the_requests(port: int, processes: str) -> None:
     texts = send(port, keep_text=True, processes=processes, max_in_flight=2).texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +64,8 @@ class Sender:
         """What takes time and can be done before the window: connections, and collecting garbage (tens of ms)."""
         soon = int(np.searchsorted(self._share.offsets_s, AHEAD_S, side="right"))
         ahead = self._limit if self._share.closed_loop else min(self._limit, max(RESERVE, soon))
-        await self._pool.open(min(ahead, len(self._due_ns), MAX_AHEAD))
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # half of what may be open stays for all else
+        await self._pool.open(min(ahead, len(self._due_ns), MAX_AHEAD, files // 2))
         gc.collect()
 
     async def send(self, start_ns: int) -> Sent:

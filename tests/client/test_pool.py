@@ -1,0 +1,61 @@
+"""Which idle connection is used: the warmest, or one that would soon be too old; of those that are, none."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from benchhydra.client import Endpoint
+from benchhydra.client.pool import MAX_IDLE_NS, REFRESH_NS, Pool
+from benchhydra.client.protocol import Connection
+
+NOW_NS = 10 * MAX_IDLE_NS
+OLD_NS, AGEING_NS, YOUNG_NS = MAX_IDLE_NS + 1, REFRESH_NS + 1, 1
+
+
+class Idle:
+    """A connection that has been idle for a time, and may have been closed by the server meanwhile."""
+
+    def __init__(self, age_ns: int, gone: bool = False) -> None:
+        self.idle_since_ns = NOW_NS - age_ns
+        self._gone = gone
+        self.closed = False
+
+    def usable(self) -> bool:
+        return not self._gone
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def taken(idle: list[Idle]) -> tuple[int | None, list[int]]:
+    """(number of the one that is used, numbers of those that are closed): ``idle`` from the oldest on."""
+
+    async def take() -> Any:
+        pool = Pool(Endpoint(base_url="http://127.0.0.1:1"), cast(Any, None))
+        pool.idle.extend(cast(list[Connection], idle))
+        found = pool.take(NOW_NS)
+        assert len(pool.idle) == len(idle) - (found is not None) - sum(one.closed for one in idle)
+        return found
+
+    found = asyncio.run(take())
+    return None if found is None else idle.index(found), [i for i, one in enumerate(idle) if one.closed]
+
+
+@pytest.mark.parametrize(
+    ("idle", "used", "closed"),
+    [
+        ([], None, []),
+        ([Idle(YOUNG_NS), Idle(YOUNG_NS)], 1, []),
+        ([Idle(AGEING_NS), Idle(YOUNG_NS)], 0, []),
+        ([Idle(OLD_NS), Idle(AGEING_NS), Idle(YOUNG_NS)], 2, []),
+        ([Idle(OLD_NS), Idle(OLD_NS)], None, [1]),
+        ([Idle(YOUNG_NS), Idle(YOUNG_NS, gone=True)], 0, [1]),
+        ([Idle(AGEING_NS, gone=True), Idle(YOUNG_NS)], 1, [0]),
+        ([Idle(YOUNG_NS, gone=True), Idle(YOUNG_NS, gone=True)], None, [0, 1]),
+    ],
+)
+def test_the_warmest_or_one_that_ages(idle: list[Idle], used: int | None, closed: list[int]) -> None:
+    assert taken(idle) == (used, closed)
