@@ -24,6 +24,7 @@ from benchhydra.sweep.directories import label, slug
 from benchhydra.sweep.outcomes import (
     Outcome,
     blank,
+    counted_starts,
     first_line,
     from_disk,
     narrow_enough,
@@ -117,6 +118,10 @@ class GroupRun:
     progress: Progress
     outcomes: list[Outcome] = field(default_factory=list)
     failed_starts: int = 0  # in a row
+    earlier_starts: int = field(init=False)  # of a process that ended before its group did: the group is tried again
+
+    def __post_init__(self) -> None:
+        self.earlier_starts = counted_starts(self.job.journal)
 
     def all(self) -> list[Outcome]:
         """Run every point; what went wrong with one is its outcome, never an exception. KeyboardInterrupt passes."""
@@ -219,7 +224,8 @@ class GroupRun:
 
     def _journal(self, *, finished: bool) -> None:
         known = [to_json(outcome) for outcome in self.outcomes]
-        write_json(self.job.journal, {"finished": finished, "server_starts": self.pool.starts, "outcomes": known})
+        begun = self.earlier_starts + self.pool.starts
+        write_json(self.job.journal, {"finished": finished, "server_starts": begun, "outcomes": known})
 
     def _too_wide(self) -> list[Planned]:
         limits = self.job.limits

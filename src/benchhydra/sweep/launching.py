@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
 from benchhydra.sweep import Planned, on_ray
 from benchhydra.sweep.job import GroupJob
-from benchhydra.sweep.outcomes import Outcome, blank, from_disk, read_journal
+from benchhydra.sweep.outcomes import Outcome, blank, counted_starts, from_disk, read_journal
 
 #: Starts jobs given by their overrides, and returns what they returned. May raise whatever a launcher raises.
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Any]]
@@ -99,7 +98,7 @@ def ended(job: GroupJob, error: Exception | None) -> Ended:
         if error is not None:
             reason += f": {type(error).__name__}: {' '.join(str(error).split())[:200]}"
     missing = [_unfinished(point, reason) for point in job.points if point.identity not in seen]
-    return Ended(job, (*known, *missing), starts(job.journal))
+    return Ended(job, (*known, *missing), counted_starts(job.journal))
 
 
 def interrupted(jobs: Iterable[GroupJob]) -> Iterator[Ended]:
@@ -108,14 +107,7 @@ def interrupted(jobs: Iterable[GroupJob]) -> Iterator[Ended]:
         known, _ = read_journal(job.journal)
         seen = {outcome.identity for outcome in known}
         rest = [from_disk(p, blank(p, status="skipped", error="the sweep was interrupted")) for p in job.points]
-        yield Ended(job, (*known, *(o for o in rest if o.identity not in seen)), starts(job.journal))
-
-
-def starts(journal: Path) -> int:
-    """Server starts that a group's journal counts."""
-    from benchhydra.sweep.resume import read_json
-
-    return int((read_json(journal) or {}).get("server_starts", 0))
+        yield Ended(job, (*known, *(o for o in rest if o.identity not in seen)), counted_starts(job.journal))
 
 
 def _unfinished(point: Planned, reason: str) -> Outcome:

@@ -152,3 +152,8 @@ def read_journal(path: Path) -> tuple[list[Outcome], bool]:
     data = read_json(path) or {}
     known = [Outcome(**{**entry, "overrides": tuple(entry["overrides"])}) for entry in data.get("outcomes", [])]
     return known, bool(data.get("finished"))
+
+
+def counted_starts(journal: Path) -> int:
+    """Server starts that a group's journal counts."""
+    return int((read_json(journal) or {}).get("server_starts", 0))

@@ -11,8 +11,7 @@ from typing import Any
 from benchhydra import __version__
 from benchhydra.sweep import SWEEP_FILE, Identity, Planned
 from benchhydra.sweep.job import JOURNALS
-from benchhydra.sweep.launching import starts
-from benchhydra.sweep.outcomes import Outcome, repeats, write_json
+from benchhydra.sweep.outcomes import Outcome, counted_starts, repeats, write_json
 from benchhydra.sweep.resume import read_json
 
 
@@ -107,5 +106,5 @@ def begun(directory: Path) -> tuple[str, int, float] | None:
     data = read_json(directory / SWEEP_FILE)
     if data is None or "sweep_id" not in data:
         return None
-    last = sum(starts(journal) for journal in (directory / JOURNALS).glob("*.json"))
+    last = sum(counted_starts(journal) for journal in (directory / JOURNALS).glob("*.json"))
     return data["sweep_id"], int(data.get("earlier_starts", 0)) + last, float(data.get("wall_s", 0.0))
