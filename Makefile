@@ -13,7 +13,8 @@ else
 TORCH := --torch-backend cpu
 endif
 
-# float32: CPUs without AVX-512 emulate bfloat16, many times slower. Short answers, so that a small machine without a GPU is done in minutes; the verdict is shown, and does not stop the demo.
+# float32: CPUs without AVX-512 emulate bfloat16, many times slower. Short answers, so that a small machine without a GPU
+# is done in minutes. The verdict is shown, and does not stop the demo.
 DEMO := model.dtype=float32 dataset.prompt_tokens=64 dataset.output_tokens=32 script.fail_on=never
 
 .PHONY: help setup demo test test-fast format lint type docs clean
