@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 _last = signal.SIGINT
 
@@ -22,6 +25,34 @@ def note(number: int) -> None:
 def exception() -> KeyboardInterrupt:
     """What to raise for the signal that was handled last."""
     return Terminated() if _last == signal.SIGTERM else KeyboardInterrupt()
+
+
+@contextmanager
+def stopping(stop: Callable[[], object]) -> Iterator[list[int]]:
+    """The first SIGINT or SIGTERM calls ``stop``, and is in the list that this gives; a second one raises
+    KeyboardInterrupt. The handlers of before come back afterwards.
+
+    Look at the list at the end: a signal may come when there is nothing left to stop, and must not be lost.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    names = (signal.SIGINT, signal.SIGTERM)
+
+    def first(number: int, at: FrameType | None) -> None:
+        note(number)
+        asked.append(number)
+        for name in names:
+            signal.signal(name, signal.default_int_handler)
+        stop()
+
+    before = {name: signal.signal(name, first) for name in names}
+    try:
+        yield asked
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler if handler is not None else signal.SIG_DFL)
 
 
 def start(words: Sequence[str], *, stdout: int | None = None) -> int:

@@ -22,7 +22,9 @@ from benchhydra.client.pool import Pool
 from benchhydra.client.protocol import Connection
 from benchhydra.errors import ConfigError
 from benchhydra.loadgen import Driven, Plan, drive
+from benchhydra.loadgen.wire import unpack_sent
 from benchhydra.progress import Progress
+from benchhydra.records import Recorder
 
 SECRET = "sk-12345"
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -158,6 +160,30 @@ def test_an_interruption_keeps_what_was_measured(port: int, processes: str) -> N
     assert driven.records.failures()["cancelled"] > 0
     assert 0 < len(driven.records) < EACH * len(NAMES)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("processes", "last"),
+    [("1", "benchhydra.records.Recorder.records"), ("2", "benchhydra.loadgen.processes.unpack_sent")],
+)
+def test_a_signal_after_the_last_answer_is_not_lost(
+    port: int, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, processes: str, last: str
+) -> None:
+    """What is called when all has been sent, and before the signal handlers are put back, is interrupted."""
+    right = Recorder.records if processes == "1" else unpack_sent
+    before = signal.getsignal(number)
+
+    def interrupted(*args: Any) -> Any:
+        if signal.getsignal(number) != signal.default_int_handler:
+            os.kill(os.getpid(), number)
+        return right(*args)
+
+    monkeypatch.setattr(last, interrupted)
+    driven = send(port, processes=processes)
+    assert driven.interrupted
+    assert len(driven.records) == EACH * len(NAMES)
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize("wrong", [{"processes": "0"}, {"processes": "many"}])

@@ -67,7 +67,7 @@ def test_a_killed_joblib_worker_fails_its_group_only(sweeps: Sweeps, no_survivor
 
     wait_for(ended, 90, "the sweep's end")
     assert process.returncode == 1 and len(killed) >= 2
-    assert sweeps.summary()["server_starts"] == 1 + len(killed)
+    assert sweeps.summary()["server_starts"] == len(list(sweeps.directory.glob("servers/*.log"))) > 2
     assert statuses(sweeps)["llama2"] == {"ok": 6}
     assert statuses(sweeps)["mistral"]["failed"] > 0
     log = sweeps.log.read_text()

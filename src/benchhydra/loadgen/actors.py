@@ -13,10 +13,11 @@ from typing import Any
 
 from benchhydra import interruption
 from benchhydra.errors import EngineError
+from benchhydra.interruption import stopping
 from benchhydra.loadgen.offsets import Estimate, NodeClock, Trip, estimate
-from benchhydra.loadgen.processes import stopping, take
+from benchhydra.loadgen.processes import take
 from benchhydra.loadgen.relay import PIECE_BYTES, Relay
-from benchhydra.loadgen.share import Count, Sent, Share, lost_rows
+from benchhydra.loadgen.share import Count, Sent, Share, lost_rows, told
 from benchhydra.loadgen.wire import pack_share
 
 #: From saying "go" to the first scheduled moment: calls to many nodes take a while.
@@ -63,17 +64,16 @@ def send_on_ray(shares: list[Share], report: Callable[[int, Count], None], relay
 
     made = ray.remote(num_cpus=1, max_restarts=0, max_concurrency=4, scheduling_strategy="SPREAD")(relay)
     actors = [Far(made.remote(), share) for share in shares]
-    asked: list[bool] = []
     try:
-        with stopping(lambda: asked.append(True)):
+        with stopping(lambda: None) as asked:
             start_ns = _send(actors, report, asked)
     finally:
         for far in actors:
             ray.kill(far.actor, no_restart=True)
-    return _came(actors, start_ns)
+    return _came(actors, start_ns, asked)
 
 
-def _send(actors: list[Far], report: Callable[[int, Count], None], asked: list[bool]) -> int:
+def _send(actors: list[Far], report: Callable[[int, Count], None], asked: list[int]) -> int:
     """The whole load, until ``asked`` holds something. Returns its start on our clock."""
     _each(actors, _open)
     _until(actors, report, [], lambda far: far.ready)
@@ -141,7 +141,7 @@ def _go(far: Far, start_ns: int) -> None:
 def _until(
     actors: list[Far],
     report: Callable[[int, Count], None],
-    asked: list[bool],
+    asked: list[int],
     enough: Callable[[Far], bool],
 ) -> None:
     """Listen until each actor has said enough, or is gone; tell them once to stop when ``asked`` holds something."""
@@ -175,7 +175,7 @@ def _hear(far: Far, part: int, said: Any, report: Callable[[int, Count], None]) 
         far.lost = f"client process {part} on {far.host} ended with exit code {code} and brought no rows"
 
 
-def _came(actors: list[Far], start_ns: int) -> Came:
+def _came(actors: list[Far], start_ns: int, asked: list[int]) -> Came:
     lost = tuple(far.lost for far in actors if far.lost is not None)
     if len(lost) == len(actors):
         raise EngineError("; ".join(lost), hint="load.executor=local")
@@ -189,7 +189,7 @@ def _came(actors: list[Far], start_ns: int) -> Came:
         part: lost_rows(far.share, start_ns, far.lost or "") if far.sent is None else _ours(far.sent, next(places))
         for part, far in enumerate(actors)
     }
-    return Came(sent=sent, lost=lost, clocks=clocks)
+    return Came(sent=told(sent, asked), lost=lost, clocks=clocks)
 
 
 def _ours(sent: Sent, clock: NodeClock) -> Sent:

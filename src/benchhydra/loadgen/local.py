@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from time import monotonic_ns
 
 import uvloop
 
-from benchhydra import interruption
+from benchhydra.interruption import stopping
 from benchhydra.loadgen.sender import Sender
 from benchhydra.loadgen.share import Report, Sent, Share
 
@@ -23,10 +20,11 @@ def send_here(share: Share, report: Report) -> Sent:
     """Send a share. The first SIGINT or SIGTERM ends it with what there is; a second one raises KeyboardInterrupt."""
 
     async def run() -> Sent:
-        sender = Sender(share, report)
-        with signals(asyncio.get_running_loop(), sender.stop):
+        loop, sender = asyncio.get_running_loop(), Sender(share, report)
+        with stopping(lambda: loop.call_soon_threadsafe(sender.stop)) as asked:
             await sender.open()
-            return await sender.send(monotonic_ns() + LEAD_NS)
+            sent = await sender.send(monotonic_ns() + LEAD_NS)
+        return replace(sent, interrupted=sent.interrupted or bool(asked))  # it may have come after the last answer
 
     runner, sent = asyncio.Runner(loop_factory=uvloop.new_event_loop), None
     try:
@@ -37,29 +35,3 @@ def send_here(share: Share, report: Report) -> Sent:
         if sent is None or not sent.interrupted:
             runner.close()
     return sent
-
-
-@contextmanager
-def signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` at the first SIGINT or SIGTERM, inside the loop; the handlers of before come back afterwards."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    names = (signal.SIGINT, signal.SIGTERM)
-    before = {name: signal.getsignal(name) for name in names}
-
-    def first(number: int) -> None:
-        interruption.note(number)
-        for name in names:
-            loop.remove_signal_handler(name)
-            signal.signal(name, signal.default_int_handler)
-        stop()
-
-    for name in names:
-        loop.add_signal_handler(name, first, name)
-    try:
-        yield
-    finally:
-        for name in names:
-            loop.remove_signal_handler(name)
-            signal.signal(name, before[name] if before[name] is not None else signal.SIG_DFL)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import selectors
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from time import monotonic_ns
-from types import FrameType
 from typing import IO, Protocol
 
 import msgspec
 
-from benchhydra import interruption
+from benchhydra.interruption import stopping
 from benchhydra.loadgen.child import frame
-from benchhydra.loadgen.share import Count, Sent, Share, lost_rows
+from benchhydra.loadgen.share import Count, Sent, Share, lost_rows, told
 from benchhydra.loadgen.wire import pack_share, unpack_sent
 
 _LEAD_NS = 20_000_000
@@ -96,7 +92,7 @@ def send_in_processes(
     children = [Child(pack_share(share)) for share in shares]
     codes: list[int] = []
     try:
-        with stopping(lambda: _tell_all(children)), selectors.DefaultSelector() as selector:
+        with stopping(lambda: _tell_all(children)) as asked, selectors.DefaultSelector() as selector:
             for part, child in enumerate(children):
                 selector.register(child.out, selectors.EVENT_READ, part)
             _hear(children, selector, report, lambda child: child.ready)
@@ -118,7 +114,7 @@ def send_in_processes(
         part: child.sent or lost_rows(share, start_ns, lost[part])
         for part, (child, share) in enumerate(zip(children, shares, strict=True))
     }
-    return sent, tuple(lost.values())
+    return told(sent, asked), tuple(lost.values())
 
 
 def _hear(
@@ -158,25 +154,3 @@ def take(child: Speaker, part: int, kind: bytes, body: bytes, report: Callable[[
 def _tell_all(children: list[Child]) -> None:
     for child in children:
         child.tell(frame(b"X"))
-
-
-@contextmanager
-def stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """The first SIGINT or SIGTERM calls ``stop``; a second one raises KeyboardInterrupt."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    names = (signal.SIGINT, signal.SIGTERM)
-
-    def first(number: int, at: FrameType | None) -> None:
-        interruption.note(number)
-        for name in names:
-            signal.signal(name, signal.default_int_handler)
-        stop()
-
-    before = {name: signal.signal(name, first) for name in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler if handler is not None else signal.SIG_DFL)

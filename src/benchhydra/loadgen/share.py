@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -71,3 +71,8 @@ def lost_rows(share: Share, start_ns: int, why: str) -> Sent:
         lags_ns=array("f"),
         texts=("",) * count if share.keep_text else (),
     )
+
+
+def told(sent: dict[int, Sent], asked: list[int]) -> dict[int, Sent]:
+    """What was sent, as interrupted where ``asked`` holds a signal: it may have come after the last answer."""
+    return {part: replace(one, interrupted=True) for part, one in sent.items()} if asked else sent
