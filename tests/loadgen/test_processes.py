@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 from tests.loadgen.serving import served
+from tests.processes import command_line
 
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.encode import encode
@@ -58,7 +59,7 @@ def test_auto_counts_chunks_and_cores(monkeypatch: pytest.MonkeyPatch, rate: int
 def test_a_process_that_dies_is_told(silent_port: int, dying: int) -> None:
     def kill() -> None:
         if ASKED.wait(20):
-            mine = [c for c in psutil.Process().children() if "benchhydra.loadgen.child" in c.cmdline()]
+            mine = [c for c in psutil.Process().children() if "benchhydra.loadgen.child" in command_line(c)]
             for child in mine[:dying]:
                 child.kill()
 

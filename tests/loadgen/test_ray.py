@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 from tests.loadgen.serving import served
+from tests.processes import command_line
 
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.encode import encode
@@ -113,12 +114,7 @@ def shifted() -> type[Relay]:
 
 
 def client_processes() -> list[psutil.Process]:
-    found = []
-    for one in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):  # it may have ended since
-            if one.cmdline()[:1] and one.cmdline()[0].startswith("ray::Relay"):
-                found.append(one)
-    return found
+    return [one for one in psutil.Process().children(recursive=True) if command_line(one).startswith("ray::Relay")]
 
 
 def in_a_thread(server: Server, act: Callable[[], None]) -> threading.Thread:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.processes import command_line, descendants
 
 pytestmark = pytest.mark.slow
 
@@ -131,15 +132,19 @@ def test_an_interrupted_suite_stops_its_experiment_and_leaves_nothing(
 ) -> None:
     out = tmp_path / "out"
     words = command("suite", "long", "--config-dir", conf, "-o", out)
-    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as suite:
+    suite = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
         until = time.monotonic() + 60
         family: list[psutil.Process] = []
-        while not any("fakeserver" in " ".join(member.cmdline()) for member in family):
+        while not any("fakeserver" in command_line(member) for member in family):
             assert time.monotonic() < until and suite.poll() is None
             time.sleep(0.05)
-            family = [member for member in psutil.Process(suite.pid).children(recursive=True) if member.is_running()]
+            family = descendants(suite.pid)
         suite.send_signal(number)
         assert suite.wait(timeout=60) == 128 + number
+    finally:
+        suite.kill()  # nothing, where it has ended
+        suite.wait()
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
     assert not (out / "two").exists()

@@ -1,7 +1,8 @@
 """Slurm as far as submitit and we talk to it: sbatch, srun, scancel, squeue and sacct, on processes of this machine.
 
 Installed as five scripts in one directory; what happened is kept beside them: ``ID.json`` (the flags of the job),
-``ID.pid`` and ``ID.task`` (its batch script, and what srun started), ``cancelled`` (ids).
+``ID.sh`` (its batch script), ``ID.pid`` and ``ID.task`` (the processes of it, and of what srun started), ``cancelled``
+(ids).
 """
 
 from __future__ import annotations
@@ -48,7 +49,11 @@ def sbatch(words: list[str]) -> None:
     env = {**os.environ, "SLURM_JOB_ID": number, "SLURM_NTASKS": "1", "SLURM_JOB_NUM_NODES": "1", "SLURM_PROCID": "0"}
     env |= {"SLURM_NODEID": "0", "SLURM_LOCALID": "0"}
     quiet = subprocess.DEVNULL
-    job = subprocess.Popen(["bash", words[0]], env=env, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+    script = HERE / f"{number}.sh"  # a copy, as Slurm's: submitit moves its own away
+    script.write_text(text)
+    job = subprocess.Popen(
+        ["bash", str(script)], env=env, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+    )
     (HERE / f"{number}.pid").write_text(str(job.pid))
     say(f"Submitted batch job {number}")
 

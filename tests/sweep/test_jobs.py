@@ -11,6 +11,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,10 @@ def workers_of(model: str, directory: Path) -> list[psutil.Process]:
     for process in psutil.process_iter(["cmdline", "cwd"]):
         words = " ".join(process.info["cmdline"] or [])
         if process.info["cwd"] == str(directory.parent) and "_supervise.py" in words and model in words:
-            parent = process.parent()
-            if parent is not None and parent.pid > 1:
-                found.append(parent)
+            with suppress(psutil.NoSuchProcess):  # it may have ended since
+                parent = process.parent()
+                if parent is not None and parent.pid > 1:
+                    found.append(parent)
     return found
 
 
@@ -61,8 +63,9 @@ def test_a_killed_joblib_worker_fails_its_group_only(sweeps: Sweeps, no_survivor
     def ended() -> bool:
         for worker in workers_of("mistral", sweeps.directory):
             if worker.pid != process.pid:
-                worker.send_signal(signal.SIGKILL)
-                killed.add(worker.pid)
+                with suppress(psutil.NoSuchProcess):
+                    worker.send_signal(signal.SIGKILL)
+                    killed.add(worker.pid)
         return process.poll() is not None
 
     wait_for(ended, 90, "the sweep's end")

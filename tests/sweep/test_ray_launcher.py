@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from tests.processes import command_line, descendants, running
 
 from benchhydra.sweep.job import JOURNALS
 
@@ -21,21 +20,6 @@ RAY = ("raylet", "gcs_server", "ray::")
 BOTH = ("launcher=ray", "model=llama2,mistral", "hydra.launcher.ray.remote.num_cpus=1")
 
 pytestmark = pytest.mark.slow
-
-
-def of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """All that a sweep has started."""
-    try:
-        return psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def title(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def eventually(look: Callable[[], Any], timeout_s: float = 60.0) -> Any:
@@ -61,7 +45,9 @@ def test_a_killed_worker_fails_its_group_only(sweeps: Sweeps, no_survivors: Call
     # a group: a point that is soon over, then one that takes 10 s, in which a worker is killed
     process = sweeps.start(*BOTH, "num_prompts=5,200", "qps=20")
     first_points_are_over(sweeps)
-    workers = eventually(lambda: [one for one in of(process) if title(one).startswith("ray::_run_job")])
+    workers = eventually(
+        lambda: [one for one in descendants(process.pid) if command_line(one).startswith("ray::_run_job")]
+    )
     assert len(workers) == 2
     workers[0].send_signal(signal.SIGKILL)
     assert process.wait(timeout=100) == 1
@@ -79,13 +65,13 @@ def test_a_killed_worker_fails_its_group_only(sweeps: Sweeps, no_survivors: Call
 def test_an_interruption_leaves_no_process(sweeps: Sweeps, no_survivors: Callable[[Path], list[str]]) -> None:
     process = sweeps.start(*BOTH, "num_prompts=5,200", "qps=20")
     first_points_are_over(sweeps)
-    started = of(process)
-    assert {name for name in RAY for one in started if name in title(one)} == set(RAY)
+    started = descendants(process.pid)
+    assert {name for name in RAY for one in started if name in command_line(one)} == set(RAY)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=100) == 130
     statuses = sorted(point["status"] for point in sweeps.summary()["points"])
     # of the long points: one that had sent something keeps it, as interrupted
     assert (len(statuses), statuses.count("ok")) == (4, 2)
     assert set(statuses) <= {"ok", "interrupted", "skipped"}
-    eventually(lambda: not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE])
+    eventually(lambda: not running(started))
     eventually(lambda: not no_survivors(sweeps.directory))

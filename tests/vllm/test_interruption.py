@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
+from tests.processes import command_line, descendants, running
 
 from benchhydra.result import Result
 
@@ -34,10 +34,6 @@ def start(out: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=log)
 
 
-def family(pid: int) -> list[psutil.Process]:
-    return psutil.Process(pid).children(recursive=True)
-
-
 def sending(client: subprocess.Popen[bytes], log: Path) -> bool:
     assert client.poll() is None, log.read_text()[-3000:]
     return b"requests" in log.read_bytes()
@@ -49,14 +45,12 @@ def test_nothing_is_left_behind(tmp_path: Path, sig: signal.Signals) -> None:
     client = start(out)
     try:
         wait_for(lambda: sending(client, log), 180, "the load to start")
-        servers = family(client.pid)
-        assert any("vllm" in " ".join(process.cmdline()) for process in servers)
+        servers = descendants(client.pid)
+        assert any("vllm" in command_line(process) for process in servers)
         time.sleep(3)  # let some requests end, so that there is something to keep
         os.kill(client.pid, sig)
         client.wait(timeout=60)
-        wait_for(
-            lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in servers), 30, "vLLM's end"
-        )
+        wait_for(lambda: not running(servers), 30, "vLLM's end")
     finally:
         client.kill()
     if sig is signal.SIGKILL:
