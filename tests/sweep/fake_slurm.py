@@ -60,9 +60,10 @@ def sbatch(words: list[str]) -> None:
 
 def srun(words: list[str]) -> None:
     number = os.environ["SLURM_JOB_ID"]
-    folder = words[words.index("--output") + 1].replace("%j", number).replace("%t", "0")
+    output = Path(words[words.index("--output") + 1].replace("%j", number).replace("%t", "0"))
     command = words[words.index("--error") + 2 :]
-    with Path(folder).open("ab") as log:
+    output.parent.mkdir(parents=True, exist_ok=True)  # we are quicker than any Slurm: submitit has not made it yet
+    with output.open("ab") as log:
         task = subprocess.Popen(command, stdout=log, stderr=log)
     (HERE / f"{number}.task").write_text(str(task.pid))
     code = task.wait()
