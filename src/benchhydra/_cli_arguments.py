@@ -26,7 +26,7 @@ VALUED = (
 )
 CONFIG = ("-c", "--cfg")
 CONFIG_CHOICES = ("job", "hydra", "all")
-SEARCHED = ("-cd", "--config-dir", "-cp", "--config-path")
+SEARCHED = ("-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name")
 INFO = ("-i", "--info")
 COMPLETION = ("-sc", "--shell-completion")
 FLAGS = ("-m", "--multirun", "-r", "--run", "--resolve", "--version", "--hydra-help", *INFO, *COMPLETION)
@@ -38,7 +38,7 @@ def rewrite(words: Sequence[str]) -> list[str]:
     if any(option in COMPLETION for option in options):
         return [*options, *overrides]
     _refuse_idle_rate(overrides)
-    if not any(option in SEARCHED for option in options):  # a directory of the user's may have other groups
+    if not _searches(options):  # a directory of the user's may have other groups
         _refuse_new_keys(overrides)
     rewritten = [new for word in overrides for new in _override(word)]
     if not is_multirun(words) and needs_multirun(rewritten):
@@ -54,6 +54,17 @@ def is_multirun(words: Iterable[str]) -> bool:
         word in ("-m", "--multirun") or word.startswith("hydra.mode=") or word.lstrip("+").startswith(PRESETS)
         for word in words
     )
+
+
+def mode_is_said(words: Sequence[str]) -> bool:
+    """Whether the words alone say if this is a sweep: no preset and no config of the user's has a say."""
+    presets = any(word.lstrip("+").startswith((PRESETS, "hydra.mode=")) for word in words)
+    return not presets and not _searches(words)
+
+
+def _searches(words: Iterable[str]) -> bool:
+    """Whether a directory or a config of the user's takes part."""
+    return any(word.partition("=")[0] in SEARCHED for word in words)
 
 
 def needs_multirun(words: Iterable[str]) -> bool:

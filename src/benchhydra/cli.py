@@ -81,17 +81,25 @@ def _hydra(words: Sequence[str]) -> int:
 def _run_hydra(words: Sequence[str]) -> None:
     import hydra
     from hydra._internal import utils
+    from hydra._internal.hydra import Hydra
 
     from benchhydra.registry import CONF_DIR
     from benchhydra.sweep.task import task
 
-    before, report = sys.argv, utils.run_and_report
+    before, report, get_mode = sys.argv, utils.run_and_report, Hydra.get_mode
     sys.argv = [before[0] if before else "benchhydra", *words]
     utils.run_and_report = _raise_error  # Hydra prints traces and exits; errors are ours to tell
+    if _cli_arguments.mode_is_said(words):  # Hydra would compose everything once more (0.1 s) to look for a mode
+        Hydra.get_mode = _no_mode_of_its_own  # type: ignore[method-assign]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(task)()
     finally:
         sys.argv, utils.run_and_report = before, report
+        Hydra.get_mode = get_mode  # type: ignore[method-assign]
+
+
+def _no_mode_of_its_own(*_: Any, **__: Any) -> None:
+    """What ``hydra.mode`` is in our config: null, so that the command line decides."""
 
 
 def _raise_error(func: Callable[[], Any]) -> Any:

@@ -10,6 +10,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from omegaconf import OmegaConf
 
 from benchhydra import _cli_help, commands, interruption, registry
 from benchhydra.errors import ConfigError
@@ -139,6 +141,26 @@ def test_one_point_is_measured_as_typed(program: Program, tmp_path: Path) -> Non
     assert ran.code == 0, ran.err
     assert (tmp_path / "point" / "result.json").is_file()
     assert "p99_ttft_ms" in ran.out or "TTFT" in ran.out
+
+
+def test_one_point_composes_once(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    composed: list[list[str]] = []
+    compose = ConfigLoaderImpl.load_configuration
+
+    def counted(self: ConfigLoaderImpl, config_name: str, overrides: list[str], *args: Any, **more: Any) -> Any:
+        composed.append(overrides)
+        return compose(self, config_name, overrides, *args, **more)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counted)
+    ran = program("engine=fake", "num_prompts=1", "qps=inf", "tracking=none", "script.fail_on=never")
+    assert ran.code == 0, ran.err
+    assert len(composed) == 1
+
+
+def test_no_option_decides_about_sweeps() -> None:
+    """What one composition rests on: presets alone have a mode."""
+    ours = [path for path in registry.CONF_DIR.rglob("*.yaml") if path.parent.name != "experiment"]
+    assert ours and not [path for path in ours if OmegaConf.select(OmegaConf.load(path), "hydra.mode") is not None]
 
 
 def test_bash_completion_is_installed_and_answers(process: Program) -> None:
