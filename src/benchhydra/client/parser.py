@@ -4,8 +4,7 @@ httptools frames HTTP; SSE is split here. The first content event of a stream is
 remembered. Two quicker ways follow from it:
 
 - A packet that is one whole HTTP chunk of that shape is one more content chunk, and httptools does not see it: most
-  packets are that, and others begin with several of them. So is a body of that shape. Its text is known to be a JSON
-  string.
+  packets are that. So is a body of that shape. Its text is known to be a JSON string.
 - A later body that only begins in the same way, has a text, and is exactly one event is one more content chunk too.
   Its JSON is not looked at behind the beginning of the text, so what is broken there is not noticed.
 
@@ -34,7 +33,6 @@ from benchhydra.records import Status
 _MAX_BODY = 64 << 20  # of what is kept until it is whole: nothing larger comes from a completion server
 _DONE = b"[DONE]"
 _END = b"\n\n\r\n"  # of an HTTP chunk that ends with an event
-_BEFORE_CONTENT = 2  # events that a stream begins with: the role of a chat, and the first content
 
 
 class Answer:
@@ -81,35 +79,12 @@ class Answer:
             return 1
         before = self.chunks
         self._started = True
-        rest = self._count(self._learn(data))
-        if rest:
-            self._frame(rest)
-        return self.chunks - before
-
-    def _learn(self, data: bytes) -> bytes:
-        """Take the events up to the first one with content, of a packet that may hold many. Returns what is left."""
-        for _ in range(_BEFORE_CONTENT):
-            cut = data.find(_END) + len(_END)
-            if self.chunks or self._plain or not len(_END) <= cut < len(data):
-                break
-            self._frame(data[:cut])
-            data = data[cut:]
-        return data
-
-    def _count(self, data: bytes) -> bytes:
-        """Count the chunks of the known shape that a packet begins with. Returns what is left."""
-        if self._next is None:
-            return data
-        chunks, length = self._next.leading_chunks(data)
-        self.chunks += chunks
-        return data[length:]
-
-    def _frame(self, data: bytes) -> None:
         try:
             self._http.feed_data(data)
         except httptools.HttpParserError as error:
             self._not_http(data, error)
         self._next = self._shape if self._between and data.endswith(_END) else None
+        return self.chunks - before
 
     def end(self, error: str = "") -> None:
         """The connection is gone. ``error`` is the system's word for it; empty: the server closed it in order."""

@@ -25,7 +25,7 @@ _tails: dict[bytes, bytes] = {}
 class Shape:
     """``prefix`` is what a body begins with, up to the opening quote of its text; ``tail`` what follows the text."""
 
-    __slots__ = ("_chunk_end", "_chunk_tail", "_heads", "_skip", "_tail", "prefix")
+    __slots__ = ("_chunk_end", "_chunk_tail", "_skip", "_tail", "prefix")
 
     def __init__(self, prefix: bytes, tail: bytes) -> None:
         self.prefix = prefix
@@ -35,7 +35,6 @@ class Shape:
             _tails.setdefault(tail, tail + b"\r\n")
         self._chunk_tail = _tails.get(tail) or tail + b"\r\n"
         self._chunk_end = -len(self._chunk_tail)
-        self._heads: dict[int, bytes] = {}  # what is before the text, by the length of that and the text
 
     def is_chunk(self, data: bytes) -> bool:
         """Whether it is one whole HTTP chunk of the right size, that differs in its text alone."""
@@ -44,26 +43,6 @@ class Shape:
         return b"".join((line, self.prefix, text, self._chunk_tail)) == data and (
             text in _known_texts or _is_text(text)
         )
-
-    def leading_chunks(self, data: bytes) -> tuple[int, int]:
-        """How many whole HTTP chunks that differ in their texts alone the bytes begin with, and how long those are."""
-        count = end = 0
-        parts = data.split(self._chunk_tail)
-        del parts[-1]
-        for part in parts:
-            head = self._heads.get(len(part)) or self._head(len(part))
-            text = part[len(head) :]
-            if not part.startswith(head) or not (text in _known_texts or _is_text(text)):
-                break
-            count += 1
-            end += len(part)
-        return count, end - count * self._chunk_end
-
-    def _head(self, head_and_text_bytes: int) -> bytes:
-        chunk_bytes = head_and_text_bytes - self._chunk_end
-        head = (_size_lines.get(chunk_bytes) or _size_line(chunk_bytes)) + self.prefix
-        self._heads[head_and_text_bytes] = head
-        return head
 
     def is_body(self, body: bytes) -> bool:
         """Whether a body that begins with the prefix is the same event with another text, that is a JSON string."""
