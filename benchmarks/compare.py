@@ -49,9 +49,13 @@ def dist(v):
 class Server:
     """The mock server as a child process, with its ground truth."""
 
-    def __init__(self, path, port, cores, nice):
-        self.base = f"http://127.0.0.1:{port}"
-        cmd = wrap([path, "--port", str(port)], cores, nice)
+    def __init__(self, path, port, cores, nice, cert=None):
+        self.base = self.base_for_clients = f"http://127.0.0.1:{port}"
+        cmd = [path, "--port", str(port)]
+        if cert:
+            cmd += ["--tls-port", str(port + 1), "--cert", cert, "--key", cert]
+            self.base_for_clients = f"https://127.0.0.1:{port + 1}"
+        cmd = wrap(cmd, cores, nice)
         self.p = subprocess.Popen(cmd, stderr=subprocess.DEVNULL)
         for _ in range(100):
             try:
@@ -180,7 +184,7 @@ class Watch(threading.Thread):
 def run(server, adapter, sc, cores, nice, timeout, mem=False):
     """One run of one client. Returns what it reported, what the server saw, and what it cost."""
     out = tempfile.mkdtemp(prefix="cmp_")
-    cmd, env, cwd = adapter.command(server.base, sc, out)
+    cmd, env, cwd = adapter.command(server.base_for_clients, sc, out)
     server.get("/reset")
     s0 = server.stats()
     b0 = cores_busy()
@@ -335,6 +339,7 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--server", required=True)
     ap.add_argument("--port", type=int, default=8911)
+    ap.add_argument("--tls", help="serve clients over TLS with this certificate and key, in one file")
     ap.add_argument("--client", action="append", default=[], help="name=adapter[:key=value,...]")
     ap.add_argument("--scenarios", default="start,flood:2000,rate:10,rate:50,rate:100,rate:200,mem:2000,mem:20000")
     ap.add_argument("--server-cores", default="0")
@@ -354,7 +359,7 @@ def main():
     os.sched_setaffinity(0, {int(c) for c in a.server_cores.split(",")} if a.server_cores else os.sched_getaffinity(0))
     if a.nice:
         prefer("self", max(-20, a.nice - 5))
-    srv = Server(a.server, a.port, a.server_cores, a.nice - 5 if a.nice else 0)
+    srv = Server(a.server, a.port, a.server_cores, a.nice - 5 if a.nice else 0, a.tls)
     try:
         with open(a.out, "a") as f:
             for spec in a.client:
