@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
-import subprocess
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.client.certificates import server_context, written_to
 from tests.loadgen.serving import served
 
 from benchhydra.client import Endpoint, Requests
@@ -45,20 +45,12 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-keyout", str(path), "-out", f"{path}.crt", "-days", "1", "-subj", "/CN=localhost"]
-    subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
-    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
-    return path
+    return written_to(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module", params=["http", "https"])
 def base_url(request: pytest.FixtureRequest, certificate: Path) -> Iterator[str]:
-    context = None
-    if request.param == "https":
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
+    context = server_context(certificate) if request.param == "https" else None
     with served(answer, context) as port:
         yield f"{request.param}://127.0.0.1:{port}"
 
@@ -89,3 +81,24 @@ def test_an_unknown_certificate_is_refused(base_url: str) -> None:
         rows = send(base_url, "chat", True, None).records
         assert rows.failures() == {"refused": COUNT}
         assert "CERTIFICATE_VERIFY_FAILED" in rows.errors[0]
+
+
+@pytest.mark.parametrize(("polite", "failures"), [(True, {}), (False, {"reset": COUNT})])
+def test_an_answer_without_length_must_not_be_cut_off(
+    certificate: Path, polite: bool, failures: dict[str, int]
+) -> None:
+    """Over TLS a server says that it is done; a connection that just ends may have lost the rest."""
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + body_of(b"/v1/completions", True))
+            await writer.drain()
+            if not polite:  # the end of the socket below TLS
+                writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+        writer.close()
+
+    with served(once, server_context(certificate)) as port:
+        rows = send(f"https://127.0.0.1:{port}", "completions", True, f"{certificate}.crt").records
+    assert rows.failures() == failures
+    assert polite or "close_notify" in rows.errors[0]
