@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +12,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from tests.client.certificates import server_context, written_to
 
 from benchhydra.engines.attach import Attach
 from benchhydra.errors import ConfigError, EngineError
@@ -24,8 +26,8 @@ TARGET = Target(model="org/model", tokenizer="org/model", served_name="org/model
 
 
 @contextmanager
-def serving(*models: str, key: str | None = None, **paths: Any) -> Iterator[str]:
-    """A server of some models, and of JSON at other paths."""
+def serving(*models: str, key: str | None = None, context: ssl.SSLContext | None = None, **paths: Any) -> Iterator[str]:
+    """A server of some models, and of JSON at other paths; over TLS with a ``context``."""
     bodies = {"/v1/models": {"data": [{"id": name} for name in models]}} | {f"/{k}": v for k, v in paths.items()}
 
     class Handler(BaseHTTPRequestHandler):
@@ -47,10 +49,12 @@ def serving(*models: str, key: str | None = None, **paths: Any) -> Iterator[str]
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'https' if context else 'http'}://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         thread.join()
@@ -130,6 +134,19 @@ def test_nobody_there_is_one_line(tmp_path: Path) -> None:
         attach(Attach(base_url=url), tmp_path)
     assert "engine.base_url" in refused.value.hint
     assert len(str(refused.value).splitlines()) <= 2
+
+
+def test_a_certificate_that_nobody_vouches_for_is_one_line_with_what_to_do(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    certificate = written_to(tmp_path)
+    with serving("org/model", context=server_context(certificate)) as url:
+        with pytest.raises(EngineError, match="CERTIFICATE_VERIFY_FAILED") as refused:
+            attach(Attach(base_url=url), tmp_path)
+        assert attach(Attach(base_url=url, ca_file=f"{certificate}.crt"), tmp_path) == url
+        assert attach(Attach(base_url=url, verify_tls=False), tmp_path) == url
+    assert "engine.ca_file" in refused.value.hint and "engine.verify_tls" in refused.value.hint
+    capfd.readouterr()  # the server's complaint about the refused handshake
 
 
 @pytest.mark.parametrize(

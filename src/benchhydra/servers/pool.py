@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -181,9 +182,10 @@ def _attached(spec: ServerSpec, headers: Mapping[str, str]) -> Lease:
         answer = control.fetch("/v1/models")
     except OSError as error:
         text = error.strerror or str(error) or type(error).__name__
-        raise EngineError(
-            f"no server answers at {base_url}: {text}", hint="engine.base_url=http://HOST:PORT"
-        ) from error
+        hint = "engine.base_url=http://HOST:PORT"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            hint = "engine.ca_file=CERTIFICATES to trust it, or engine.verify_tls=false"
+        raise EngineError(f"no server answers at {base_url}: {text}", hint=hint) from error
     if answer.status in (401, 403):
         raise EngineError(f"{base_url} refuses the API key ({answer.status})", hint="engine.api_key_env=VARIABLE")
     if answer.status >= 500:
