@@ -117,14 +117,64 @@ class Counting(Answer):
         super().on_body(body)
 
 
-def test_packets_that_are_one_chunk_of_text_are_counted_without_httptools() -> None:
-    events = [b"%x\r\n%b\r\n" % (len(one), one) for one in (stream(chunk(" x" * (n % 7 + 1))) for n in range(64))]
+ROLE = stream(delta(role="assistant", content=""))
+EVENTS = [b"%x\r\n%b\r\n" % (len(one), one) for one in (stream(chunk(" x" * (n % 7 + 1))) for n in range(64))]
+LAST = chunked(stream(usage(5, 65)), stream(D)).removeprefix(HEAD)
+
+
+def test_chunks_of_text_are_counted_without_httptools_where_a_packet_is_one() -> None:
     answer = Counting()
-    assert [answer.feed(packet) for packet in (HEAD + events[0], *events[1:])] == [1] * 64
+    assert [answer.feed(packet) for packet in (HEAD + EVENTS[0], *EVENTS[1:])] == [1] * 64
     assert answer.bodies == 1
-    answer.feed(events[1] + chunked(stream(usage(5, 65)), stream(D)).removeprefix(HEAD))
-    assert (answer.complete, answer.chunks, answer.output_tokens) == (True, 65, 65)
-    assert answer.bodies == 4
+    assert answer.feed(EVENTS[1] + LAST) == 1
+    assert (answer.complete, answer.chunks, answer.output_tokens, answer.bodies) == (True, 65, 65, 3)
+
+
+@pytest.mark.parametrize("role", [b"", b"%x\r\n%b\r\n" % (len(ROLE), ROLE)], ids=["completions", "chat"])
+def test_chunks_of_text_are_counted_without_httptools_where_a_packet_begins_with_several(role: bytes) -> None:
+    answer = Counting()
+    packets = (HEAD + role + b"".join(EVENTS[:20]), b"".join(EVENTS[20:40]), b"".join(EVENTS[40:]) + LAST)
+    assert [answer.feed(packet) for packet in packets] == [20, 20, 24]
+    assert (answer.complete, answer.chunks, answer.output_tokens) == (True, 64, 65)
+    assert answer.bodies == (4 if role else 3)  # the role, the first text, usage, [DONE]
+
+
+def event(identity: str, text: str, **more: Any) -> bytes:
+    return chunk(text, **more).replace(b'"c-1"', b'"%b"' % identity.encode())
+
+
+def test_a_first_event_like_another_stream_s_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed(each(event("cmpl-1", " a"), event("cmpl-1", " b"), D))
+    monkeypatch.setattr("benchhydra.client.parser.decode", None)  # nobody may call it
+    answer = fed(each(event("cmpl-22", " b"), event("cmpl-22", " a"), D))
+    assert (answer.chunks, answer.complete, answer.status) == (2, True, None)
+
+
+UNLIKE = {
+    "empty text": (event("x2", ""), 1, None),
+    "an id with an end": (event(r"x\"2", " a"), 2, None),
+    "an id that is no JSON": (event("x\n2", " a").replace(b"\n", b"\x01"), 1, Status.MALFORMED),
+    "an error": (event("x2", " a", error={"message": "no"}), 1, Status.ERROR_EVENT),
+    "a text that is no JSON": (event("x2", " a").replace(b'" a"', b'"\\a"'), 1, Status.MALFORMED),
+    "a text and more": (event("x2", " a").replace(b'" a"', b'" a" "b"'), 1, Status.MALFORMED),
+    "usage": (event("x2", " a", usage={"prompt_tokens": 5, "completion_tokens": 2}), 2, None),
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_a_first_event_that_is_not_like_another_stream_s_is_parsed(name: str) -> None:
+    first, chunks, status = UNLIKE[name]
+    for text in (" a", " b"):
+        fed(each(event("x1", text), D))
+    answer = fed(each(first, event("x2", " b"), D))
+    assert (answer.chunks, answer.status) == (chunks, status)
+    assert answer.output_tokens == (2 if name == "usage" else -1)
+
+
+def test_usage_is_never_taken_from_another_stream() -> None:
+    for tokens in (1, 2, 2):
+        answer = fed(each(event("x", " a", usage={"prompt_tokens": 5, "completion_tokens": tokens}), D))
+        assert answer.output_tokens == tokens
 
 
 @pytest.mark.parametrize(("line", "chunk_bytes"), [(b"100\r\n", 263), (b"1000\r\n", 4104)])

@@ -1,10 +1,11 @@
 """One HTTP answer as it comes in: bytes in, facts out. Pure: no socket, no clock, any split of them gives the same.
 
-httptools frames HTTP; SSE is split here. The first content event of a stream is parsed as JSON, and its shape is
-remembered. Two quicker ways follow from it:
+httptools frames HTTP; SSE is split here. The first content event of a stream is parsed as JSON (unless it is
+that of another stream, but for id and text), and its shape is remembered. Two quicker ways follow from it:
 
 - A packet that is one whole HTTP chunk of that shape is one more content chunk, and httptools does not see it: most
-  packets are that. So is a body of that shape. Its text is known to be a JSON string.
+  packets are that, and others begin with several of them. So is a body of that shape. Its text is known to be a JSON
+  string.
 - A later body that only begins in the same way, has a text, and is exactly one event is one more content chunk too.
   Its JSON is not looked at behind the beginning of the text, so what is broken there is not noticed.
 
@@ -27,12 +28,13 @@ from benchhydra.client.events import (
     texts_of,
     usage_of,
 )
-from benchhydra.client.shape import FIELD, Shape, is_event, shape_of
+from benchhydra.client.shape import FIELD, Shape, is_event, known_shape, shape_of
 from benchhydra.records import Status
 
 _MAX_BODY = 64 << 20  # of what is kept until it is whole: nothing larger comes from a completion server
 _DONE = b"[DONE]"
 _END = b"\n\n\r\n"  # of an HTTP chunk that ends with an event
+_BEFORE_CONTENT = 2  # events that a stream begins with: the role of a chat, and the first content
 
 
 class Answer:
@@ -79,12 +81,37 @@ class Answer:
             return 1
         before = self.chunks
         self._started = True
+        rest = self._count(self._begun(data))
+        if rest:
+            self._frame(rest)
+        return self.chunks - before
+
+    def _begun(self, data: bytes) -> bytes:
+        """Take the events up to the first one with content, of a packet that may hold many. Returns what is left."""
+        for _ in range(_BEFORE_CONTENT):
+            if self.chunks or self._plain:
+                break
+            cut = data.find(_END) + len(_END)
+            if not len(_END) <= cut < len(data):
+                break
+            self._frame(data[:cut])
+            data = data[cut:]
+        return data
+
+    def _count(self, data: bytes) -> bytes:
+        """Count the chunks of the known shape that a packet begins with. Returns what is left."""
+        if self._next is None:
+            return data
+        chunks, length = self._next.leading_chunks(data)
+        self.chunks += chunks
+        return data[length:]
+
+    def _frame(self, data: bytes) -> None:
         try:
             self._http.feed_data(data)
         except httptools.HttpParserError as error:
             self._not_http(data, error)
         self._next = self._shape if self._between and data.endswith(_END) else None
-        return self.chunks - before
 
     def end(self, error: str = "") -> None:
         """The connection is gone. ``error`` is the system's word for it; empty: the server closed it in order."""
@@ -197,6 +224,11 @@ class Answer:
         if data.strip() == _DONE:
             self._done = True
             return
+        if not (self.chunks or self._event or self._keep_text):
+            self._shape = known_shape(data)
+            if self._shape is not None:
+                self.chunks += 1
+                return
         before = self.chunks
         self._take(data)
         if self.chunks > before:
