@@ -121,7 +121,7 @@ def test_a_server_that_says_nothing_is_given_up(certificate: Path, monkeypatch: 
     monkeypatch.setattr(tls_module, "HANDSHAKE_TIMEOUT_S", 0.05)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    with ours, theirs, pytest.raises(TimeoutError):
+    with ours, theirs, pytest.raises(TimeoutError, match=r"no TLS handshake within 0\.05 s"):
         asyncio.run(Tls(context_for(Endpoint(base_url="https://h")), "h").shake_hands(ours))
 
 

@@ -28,9 +28,12 @@ class Tls:
 
     async def shake_hands(self, sock: socket.socket) -> None:
         """On a connected, non-blocking socket. Raises OSError (ssl.SSLError is one)."""
-        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-            while not await self._one_step(sock):
-                pass
+        try:
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+                while not await self._one_step(sock):
+                    pass
+        except TimeoutError as error:
+            raise TimeoutError(errno.ETIMEDOUT, f"no TLS handshake within {HANDSHAKE_TIMEOUT_S:g} s") from error
 
     async def _one_step(self, sock: socket.socket) -> bool:
         """Say what there is to say, and hear the answer. Whether nothing more is to be heard."""
