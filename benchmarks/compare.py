@@ -138,18 +138,16 @@ def tree(root):
 
 
 class Watch(threading.Thread):
-    """Process count, a timeline of (time, busy seconds of the client's cores, CPU seconds of the tree) and, where it is
-    asked for, peak memory: sum of PSS and of RSS over the process tree. Reading those of a process of 100 MB keeps a
-    core in the kernel for 2 ms, the server's: four times a second that is the p99 of what is measured meanwhile."""
+    """Peak memory (sum of PSS and of RSS over the process tree), process count,
+    and a timeline of (time, busy seconds of the client's cores, CPU seconds of the tree)."""
 
-    def __init__(self, pid, every, own, mem):
+    def __init__(self, pid, every, own):
         super().__init__(daemon=True)
         self.pid = pid
         self.every = every
         self.pss = self.rss = self.procs = 0
         self.go = True
         self.own = own
-        self.mem = mem
         self.line = []
         self.cpu = {}
 
@@ -163,7 +161,7 @@ class Watch(threading.Thread):
             pss = rss = n = 0
             for p in tree(self.pid):
                 try:
-                    for line in open(f"/proc/{p}/smaps_rollup") if self.mem else ():
+                    for line in open(f"/proc/{p}/smaps_rollup"):
                         if line.startswith("Pss:"):
                             pss += int(line.split()[1])
                         elif line.startswith("Rss:"):
@@ -203,7 +201,7 @@ def run(server, adapter, sc, cores, nice, timeout, mem=False):
     if nice:
         prefer(p.pid, nice)
     own = {int(c) for c in cores.split(",")} if cores else set()
-    w = Watch(p.pid, 0.1 if mem else 0.25, own, mem)
+    w = Watch(p.pid, 0.1 if mem else 0.25, own)
     w.start()
     try:
         rc = p.wait(timeout)
