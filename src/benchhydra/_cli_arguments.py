@@ -26,7 +26,7 @@ VALUED = (
 )
 CONFIG = ("-c", "--cfg")
 CONFIG_CHOICES = ("job", "hydra", "all")
-SEARCHED = ("-cd", "--config-dir", "-cp", "--config-path", "-cn", "--config-name")
+SEARCHED = ("-cd", "--config-dir", "-cp", "--config-path")
 INFO = ("-i", "--info")
 COMPLETION = ("-sc", "--shell-completion")
 FLAGS = ("-m", "--multirun", "-r", "--run", "--resolve", "--version", "--hydra-help", *INFO, *COMPLETION)
@@ -50,16 +50,16 @@ def rewrite(words: Sequence[str]) -> list[str]:
 
 def is_multirun(words: Iterable[str]) -> bool:
     """Whether the words ask for a sweep, or choose a preset, which may be one."""
-    return any(
-        word in ("-m", "--multirun") or word.startswith("hydra.mode=") or word.lstrip("+").startswith(PRESETS)
-        for word in words
-    )
+    return any(word in ("-m", "--multirun") or _may_set_mode(word) for word in words)
 
 
 def mode_is_said(words: Sequence[str]) -> bool:
-    """Whether the words alone say if this is a sweep: no preset and no config of the user's has a say."""
-    presets = any(word.lstrip("+").startswith((PRESETS, "hydra.mode=")) for word in words)
-    return not presets and not _searches(words)
+    """Whether ``-m`` or its absence says if this is a sweep: no preset, and no config of the user's, has a say."""
+    return not any(_may_set_mode(word) for word in words) and not _searches(words)
+
+
+def _may_set_mode(word: str) -> bool:
+    return word.lstrip("+").startswith((PRESETS, "hydra.mode="))
 
 
 def _searches(words: Iterable[str]) -> bool:

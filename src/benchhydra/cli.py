@@ -10,7 +10,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -86,16 +87,24 @@ def _run_hydra(words: Sequence[str]) -> None:
     from benchhydra.registry import CONF_DIR
     from benchhydra.sweep.task import task
 
-    before, report, get_mode = sys.argv, utils.run_and_report, Hydra.get_mode
-    sys.argv = [before[0] if before else "benchhydra", *words]
-    utils.run_and_report = _raise_error  # Hydra prints traces and exits; errors are ours to tell
-    if _cli_arguments.mode_is_said(words):  # Hydra would compose everything once more (0.1 s) to look for a mode
-        Hydra.get_mode = _no_mode_of_its_own  # type: ignore[method-assign]
-    try:
+    with (
+        _replaced(sys, "argv", [*(sys.argv or ["benchhydra"])[:1], *words]),
+        _replaced(utils, "run_and_report", _raise_error),  # Hydra prints traces and exits; errors are ours to tell
+        # it would compose everything once more (0.1 s) to look for a mode
+        _replaced(Hydra, "get_mode", _no_mode_of_its_own if _cli_arguments.mode_is_said(words) else Hydra.get_mode),
+    ):
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(task)()
+
+
+@contextmanager
+def _replaced(owner: object, name: str, value: object) -> Iterator[None]:
+    """Give an attribute another value, and its own one back afterwards."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
     finally:
-        sys.argv, utils.run_and_report = before, report
-        Hydra.get_mode = get_mode  # type: ignore[method-assign]
+        setattr(owner, name, before)
 
 
 def _no_mode_of_its_own(*_: Any, **__: Any) -> None:
