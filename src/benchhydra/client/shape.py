@@ -63,7 +63,8 @@ class _Heads(dict[int, bytes]):
         self._separator_bytes = len(separator)
 
     def __missing__(self, part_bytes: int) -> bytes:
-        head = self[part_bytes] = _size_line_of(part_bytes + self._separator_bytes) + self._prefix
+        chunk_bytes = part_bytes + self._separator_bytes
+        head = self[part_bytes] = (_size_lines.get(chunk_bytes) or _size_line(chunk_bytes)) + self._prefix
         return head
 
 
@@ -81,7 +82,7 @@ class Shape:
 
     def is_chunk(self, data: bytes) -> bool:
         """Whether it is one whole HTTP chunk of the right size, that differs in its text alone."""
-        line = _size_line_of(len(data))
+        line = _size_lines.get(len(data)) or _size_line(len(data))
         text = data[len(line) + self._skip : self._chunk_end]
         return b"".join((line, self.prefix, text, self._tail.chunk)) == data and (
             text in _known_texts or _is_text(text)
@@ -178,7 +179,7 @@ def shape_of(data: bytes) -> Shape | None:
     marked = decode(head + b"\\u0001" + data[found.start(1) :])
     if not any(text_of(choice).startswith("\x01") for choice in marked["choices"]):
         return None
-    _is_text(found[1])
+    _is_text(found[1])  # which remembers it: templates and ends are made of texts that are known
     _template = _Template(data, found.span(1)) if usage_of(marked) is None else None
     return Shape(FIELD + head, data[found.end(1) :] + b"\n\n")
 
@@ -192,10 +193,6 @@ def _is_text(text: bytes) -> bool:
     if 0 < len(text) <= _MAX_KNOWN_BYTES and len(_known_texts) < _MAX_KNOWN:
         _known_texts.add(text)
     return bool(text)
-
-
-def _size_line_of(chunk_bytes: int) -> bytes:
-    return _size_lines.get(chunk_bytes) or _size_line(chunk_bytes)
 
 
 def _size_line(chunk_bytes: int) -> bytes:
