@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from tests.client.certificates import server_context, written_to
+from tests.certificates import server_context, written_to
 
 from benchhydra.engines.attach import Attach
 from benchhydra.errors import ConfigError, EngineError

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections import deque
 from time import monotonic_ns
 from urllib.parse import urlsplit
 
 from benchhydra.client import Endpoint
-from benchhydra.client.parser import Answer
-from benchhydra.client.protocol import Connection, Owner, TlsConnection
-from benchhydra.client.tls import Tls, context_for
+from benchhydra.client.protocol import Connection, Owner
 
 #: Idle connections older than this are not used: uvicorn closes them after 5 s, and a request must not race with that.
 MAX_IDLE_NS = 4_000_000_000
@@ -33,7 +32,7 @@ class Pool:
         self._endpoint = endpoint
         self._owner = owner
         self._keep_text = keep_text
-        self._tls = context_for(endpoint) if url.scheme == "https" else None
+        self._tls = _tls_context(endpoint) if url.scheme == "https" else None
         self._host = url.hostname or ""
         self._port = url.port or (443 if self._tls else 80)
         self._address: tuple[socket.AddressFamily, tuple[str, int]] | None = None
@@ -87,21 +86,20 @@ class Pool:
         if self._address is None:
             raise OSError(f"{self._host}: no such host")
         sock = await self._connect(*self._address)
+        connection = Connection(
+            self._owner,
+            sock,
+            stream=self._endpoint.stream,
+            keep_text=self._keep_text,
+            tls=self._tls is not None,
+        )
+        host = self._host if self._tls else None
         try:
-            connection = await self._connection(sock)
-            await self._loop.create_connection(lambda: connection, sock=sock)
+            await self._loop.create_connection(lambda: connection, sock=sock, ssl=self._tls, server_hostname=host)
         except BaseException:
             sock.close()
             raise
         return connection
-
-    async def _connection(self, sock: socket.socket) -> Connection:
-        answer = Answer(stream=self._endpoint.stream, keep_text=self._keep_text)
-        if self._tls is None:
-            return Connection(self._owner, sock, answer)
-        tls = Tls(self._tls, self._host)
-        await tls.shake_hands(sock)
-        return TlsConnection(self._owner, sock, answer, tls)
 
     def spare(self) -> None:
         """Open one more connection in the background."""
@@ -139,3 +137,11 @@ class Pool:
         """Close what is idle."""
         while self.idle:
             self.idle.pop().close()
+
+
+def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=endpoint.ca_file)
+    if not endpoint.verify_tls:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

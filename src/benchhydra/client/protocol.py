@@ -1,8 +1,7 @@
 """One connection: the asyncio.Protocol that stamps what comes in. One clock reading a packet, no object a token.
 
-A request's bytes go straight to the socket, so that ``sent_ns`` is the moment before the system call, not the moment
-before a queue. Over TLS it is the moment after the request was encrypted, and what comes in is stamped when it has been
-decrypted.
+A request's bytes go straight to the socket (over TLS through the transport), so that ``sent_ns`` is the moment before
+the system call, not the moment before a queue.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from time import monotonic_ns
 from typing import Protocol, cast
 
 from benchhydra.client.parser import Answer
-from benchhydra.client.tls import Tls
 from benchhydra.records import NEVER, Status
 
 _ZERO = array("f", [0.0])
@@ -38,8 +36,8 @@ class Owner(Protocol):
 class Connection(asyncio.Protocol):
     """A keep-alive connection that carries one request at a time: ``row`` of it, or -1."""
 
-    def __init__(self, owner: Owner, sock: socket.socket, answer: Answer) -> None:
-        self.answer = answer
+    def __init__(self, owner: Owner, sock: socket.socket, *, stream: bool, keep_text: bool, tls: bool) -> None:
+        self.answer = Answer(stream=stream, keep_text=keep_text)
         self.gaps_ns = array("f")
         self.row = -1
         self.sent_ns = self.first_byte_ns = self.first_ns = self.last_ns = NEVER
@@ -47,6 +45,7 @@ class Connection(asyncio.Protocol):
         self.open = False
         self._owner = owner
         self._sock = sock
+        self._tls = tls
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -80,10 +79,12 @@ class Connection(asyncio.Protocol):
 
     def _write(self, request: bytes) -> None:
         assert self._transport is not None
-        try:
-            written = self._sock.send(request)
-        except (BlockingIOError, InterruptedError):
-            written = 0
+        written = 0
+        if not self._tls:
+            try:
+                written = self._sock.send(request)
+            except (BlockingIOError, InterruptedError):
+                written = 0
         if written < len(request):
             self._transport.write(request[written:])
 
@@ -121,12 +122,8 @@ class Connection(asyncio.Protocol):
         if self.row < 0:
             self._owner.gone(self)
             return
-        self.answer.end(describe(exc) if exc else self._cut_off())
+        self.answer.end(describe(exc) if exc else "")
         self._finish(monotonic_ns())
-
-    def _cut_off(self) -> str:
-        """What is wrong with a connection that the server closed in order; empty: nothing."""
-        return ""
 
     def give_up(self, status: Status, text: str) -> None:
         """End the request that is under way: timed out or cancelled."""
@@ -146,47 +143,10 @@ class Connection(asyncio.Protocol):
         self._owner.finished(self, now_ns)
 
 
-class TlsConnection(Connection):
-    """The same over TLS."""
-
-    def __init__(self, owner: Owner, sock: socket.socket, answer: Answer, tls: Tls) -> None:
-        super().__init__(owner, sock, answer)
-        self._tls = tls
-
-    def _write(self, request: bytes) -> None:
-        records = self._tls.encrypt(request)
-        self.sent_ns = monotonic_ns()
-        super()._write(records)
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            plain = self._tls.decrypt(data)
-        except ssl.SSLError as error:
-            self._broken(error)
-            return
-        reply = self._tls.to_send()
-        if reply and self._transport is not None:
-            self._transport.write(reply)
-        if self._tls.ended:
-            self.open = False  # no request goes where no answer will come from
-        if plain:
-            super().data_received(plain)
-        if self._tls.ended and self._transport is not None:
-            self._transport.close()
-
-    def _broken(self, error: ssl.SSLError) -> None:
-        if self.row < 0:
-            self.close()
-            return
-        self.answer.end(describe(error))
-        self._finish(monotonic_ns())
-
-    def _cut_off(self) -> str:
-        return "" if self._tls.ended else "closed without TLS's close_notify"
-
-
 def describe(error: BaseException) -> str:
     """A system error as its name and text."""
+    if isinstance(error, ssl.SSLError):  # its number is OpenSSL's own
+        return error.strerror or str(error)
     if isinstance(error, OSError) and error.errno is not None:
         name = errno.errorcode.get(error.errno, "")
         return f"{name} ({error.strerror})" if name else str(error)
