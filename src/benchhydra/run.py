@@ -7,7 +7,7 @@ import shlex
 import shutil
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,12 @@ from benchhydra.scripts import Measured, Point
 from benchhydra.servers import Lease
 from benchhydra.servers.pool import Pool
 from benchhydra.target import Target
+from benchhydra.tracking import Tracking
 from benchhydra.validity import Reason, Verdict, judge
 
 LOG_FILE = "server.log"
+
+Log = Callable[[Tracking, Result, Path], None]
 
 
 def spec_of(config: BenchConfig) -> ServerSpec | None:
@@ -48,14 +51,17 @@ def run_point(
     overrides: Sequence[str] = (),
     sweep_id: str | None = None,
     progress: Progress | None = None,
+    log: Log | None = None,
 ) -> Result:
     """Measure one point, write its files into ``out_dir``, and return its result.
 
+    ``log`` is called with the tracker, the result and its directory; None: the tracker is, at once.
     ``resolved`` is the composed config as plain data, ``overrides`` what the user typed for it. A point that fails
     still leaves a ``result.json`` with status "failed"; then the error is raised again. An interrupted one has status
     "interrupted" and what was measured.
     """
     progress = progress or Progress()
+    log = log or _log
     started = time.time()
     result = _blank(config, resolved, sweep_id, started)
     result.metadata["overrides"] = list(overrides)
@@ -67,11 +73,11 @@ def run_point(
         _fail(result, error, out_dir, pool)
         result.wall_s = time.time() - started
         result.write(out_dir)
-        config.tracking.log(result, out_dir)
+        log(config.tracking, result, out_dir)
         raise
     result.wall_s = time.time() - started
     result.write(out_dir)
-    config.tracking.log(result, out_dir)
+    log(config.tracking, result, out_dir)
     return result
 
 
@@ -171,6 +177,10 @@ def _blank(config: BenchConfig, resolved: Mapping[str, Any], sweep_id: str | Non
         dataset=option_name(config.dataset),
         environment=environment.capture(),
     )
+
+
+def _log(tracking: Tracking, result: Result, directory: Path) -> None:
+    tracking.log(result, directory)
 
 
 def _prepare(out_dir: Path, config: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.sweep import fake_slurm
-from tests.sweep.waiting import wait_for
+from tests.waiting import wait_for
 
 Sweeps = Any  # the fixture ``sweeps`` of conftest.py
 Survivors = Callable[[Path], list[str]]

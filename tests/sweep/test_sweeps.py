@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.sweep.waiting import wait_for
+from tests.waiting import wait_for
 
 #: What the fake server's log says it listens on.
 PORT = re.compile(r"fake server: .* on 127\.0\.0\.1:(\d+)")

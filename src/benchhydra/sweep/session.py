@@ -27,6 +27,7 @@ from benchhydra.sweep.launching import Batch, Ended, interrupted, launch_all
 from benchhydra.sweep.outcomes import Outcome, blank, from_disk, repeats
 from benchhydra.sweep.record import Record, begun
 from benchhydra.sweep.report import count, failure_lines, options_of, plan_lines, verdict_line
+from benchhydra.tracking.outbox import Outbox
 
 #: For jobs of a launcher that are cancelled: as long as an engine may take to stop, and then some.
 CANCEL_TIMEOUT_S = 60.0
@@ -46,6 +47,7 @@ class Session:
     spec_of: planning.SpecOf | None = None
     composer: Composer = field(init=False)
     configs: dict[Identity, BenchConfig] = field(init=False, default_factory=dict)
+    outbox: Outbox = field(init=False, default_factory=Outbox)
 
     def __post_init__(self) -> None:
         loader = self.context.config_loader
@@ -74,6 +76,8 @@ class Session:
             return []
         record = self._begin(directory, placed, swept)
         record.outcomes |= _kept_outcomes(placed, kept)
+        for done in kept:
+            self.outbox.catch_up(checked.configs[done.identity].tracking, done.directory)
         allowed = {i: kept_versions.get(versions.engine_of(c), ()) for i, c in checked.configs.items()}
         jobs = self._jobs(record, groups, limits, allowed)
         self._say_plan(groups, len(kept))
@@ -149,24 +153,31 @@ class Session:
 
     def _conclude(self, record: Record, jobs: list[GroupJob]) -> list[Ended]:
         groups: list[Ended] = []
-        try:
-            with self.composer.shared():
+        with self.composer.shared(), self.outbox, self.outbox.shared():
+            try:
                 for ended in self._launched(jobs):
                     groups.append(ended)
                     record.add(ended.outcomes, ended.server_starts)
-        except KeyboardInterrupt:
-            left = leftovers.cancel(record.directory, CANCEL_TIMEOUT_S)
-            if left:
-                _say(f"jobs that do not end: {', '.join(left)}")
-            seen = {ended.job.number for ended in groups}
-            for ended in interrupted(job for job in jobs if job.number not in seen):
-                record.add(ended.outcomes, ended.server_starts)
-            record.stopped = "interrupted"
-            record.write()
-            _say(f"go on with: {_go_on(record)}")
-            raise
-        self._finish(record)
+            except KeyboardInterrupt:
+                self._interrupted(record, jobs, groups)
+                raise
+            skipped = next((outcome for outcome in record.ordered() if outcome.status == "skipped"), None)
+            record.stopped = skipped.error if skipped else None
+            record.write(finished=skipped is None)
+            self._log_repeats(record.ordered())
+        self._report(record)
         return groups
+
+    def _interrupted(self, record: Record, jobs: Sequence[GroupJob], groups: Sequence[Ended]) -> None:
+        left = leftovers.cancel(record.directory, CANCEL_TIMEOUT_S)
+        if left:
+            _say(f"jobs that do not end: {', '.join(left)}")
+        seen = {ended.job.number for ended in groups}
+        for ended in interrupted(job for job in jobs if job.number not in seen):
+            record.add(ended.outcomes, ended.server_starts)
+        record.stopped = "interrupted"
+        record.write()
+        _say(f"go on with: {_go_on(record)}")
 
     def _launched(self, jobs: list[GroupJob]) -> Iterator[Ended]:
         """All jobs, those of equal resources together (a cluster's launcher asks for the same for all its jobs)."""
@@ -195,12 +206,8 @@ class Session:
             config.hydra.overrides.hydra = list(self.master.hydra.overrides.hydra)
         return config
 
-    def _finish(self, record: Record) -> None:
+    def _report(self, record: Record) -> None:
         outcomes = record.ordered()
-        skipped = next((outcome for outcome in outcomes if outcome.status == "skipped"), None)
-        record.stopped = skipped.error if skipped else None
-        record.write(finished=skipped is None)
-        self._log_repeats(outcomes)
         _summary(record)
         for line in failure_lines(outcomes, record.swept, options_of(sys.argv[1:])):
             _say(line)
@@ -215,7 +222,7 @@ class Session:
             point = repeated["point_key"], repeated["variant"]
             config = next(config for identity, config in self.configs.items() if identity[:2] == point)
             measured = [Path(o.directory) for o in outcomes if o.identity[:2] == point and o.status == "ok"]
-            config.tracking.log_repeats(repeated, measured)
+            self.outbox.log_repeats(config.tracking, repeated, measured)
 
     def _say_plan(self, groups: Sequence[Group], kept: int) -> None:
         points = sum(len(group.points) for group in groups)

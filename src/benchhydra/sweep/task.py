@@ -23,6 +23,8 @@ from benchhydra.result import Result
 from benchhydra.sweep.compose import Composer, plain, shared
 from benchhydra.sweep.job import GroupRun, decode
 from benchhydra.sweep.outcomes import Outcome
+from benchhydra.tracking import outbox
+from benchhydra.tracking.outbox import Outbox
 
 SERVER_LOGS = "servers"
 
@@ -50,9 +52,22 @@ def _group(text: str) -> list[Outcome]:
     assert isinstance(loader, ConfigLoaderImpl)
     composer = shared() or Composer(loader, job.config_name, job.hydra_overrides)
     pool = Pool(Path(job.sweep_dir) / SERVER_LOGS)
-    with _progress(f"group {job.number + 1}") as progress:
-        run = GroupRun(job=job, compose=composer, run_point=run_point, check=check, pool=pool, progress=progress)
-        return run.all()
+    with _progress(f"group {job.number + 1}") as progress, _outbox() as box:
+        return GroupRun(
+            job=job,
+            compose=composer,
+            run_point=run_point,
+            check=check,
+            pool=pool,
+            progress=progress,
+            outbox=box,
+        ).all()
+
+
+def _outbox() -> AbstractContextManager[Outbox]:
+    """The sweep's, which goes on while the next group's server starts; of our own in a process that may end with us."""
+    known = outbox.shared()
+    return Outbox() if known is None else nullcontext(known)
 
 
 def _end_on_sigterm() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchhydra.registry import option
 from benchhydra.result import Result
@@ -14,6 +14,16 @@ from benchhydra.result import Result
 @dataclass(kw_only=True)
 class Tracking:
     """Base of the ``tracking`` group."""
+
+    #: Whether logging takes long enough for a sweep to leave it to a process of its own, between measurements.
+    slow: ClassVar[bool] = False
+
+    def prepare(self) -> None:
+        """Load and make what logging will need, where that takes long. Never raises."""
+
+    def logged(self, directory: Path) -> bool:
+        """Whether the point in this directory has been logged; slow trackers know."""
+        return True
 
     def log(self, result: Result, directory: Path) -> str | None:
         """Log a point whose files lie in ``directory``. Returns a link to it, or None. Never raises: it says why."""

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchhydra.registry import knob, option
 from benchhydra.result import Result
 from benchhydra.tracking import Tracking, entry, repeats, store, view
-from benchhydra.tracking.plot import write_plot
+from benchhydra.tracking.plot import load_plotting, write_plot
 
 LINK_FILE = "mlflow.json"
 #: What a point leaves that is worth a copy in the tracker.
@@ -35,6 +35,20 @@ class Mlflow(Tracking):
     uri: str | None = knob(None, "tracking URI; null: MLFLOW_TRACKING_URI, else sqlite under outputs/")
     experiment: str = knob("benchhydra", "name of the MLflow experiment")
     artifacts: bool = knob(True, "keep a copy of the point's files and a plot of its latencies in MLflow")
+
+    slow: ClassVar[bool] = True
+
+    def prepare(self) -> None:
+        try:
+            with store.impatient(), store.quiet():
+                store.open_store(store.tracking_uri(self.uri), self.experiment)
+        except store.failures():
+            return  # logging will say so
+        if self.artifacts:
+            load_plotting()
+
+    def logged(self, directory: Path) -> bool:
+        return (directory / LINK_FILE).exists()
 
     def log(self, result: Result, directory: Path) -> str | None:
         try:

@@ -20,17 +20,23 @@ def write_plot(records_file: Path, path: Path) -> Path | None:
     series = {name: values for name, values in latencies_ms(rows).items() if len(values)}
     if not series:
         return None
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.2))
-    FigureCanvasAgg(figure)
+    figure_class, canvas_class = load_plotting()
+    figure = figure_class(figsize=(11, 4.2))
+    canvas_class(figure)
     left, right = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.07, right=0.985, bottom=0.12, top=0.92, wspace=0.17)  # a layout engine takes as long
     _distributions(left, series)
     _timeline(right, rows)
     figure.savefig(path, dpi=100)
     return path
+
+
+def load_plotting() -> tuple[Any, Any]:
+    """(figure class, canvas class); importing them takes half a second, the first time."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    return Figure, FigureCanvasAgg
 
 
 def latencies_ms(rows: Records) -> dict[str, Float64]:

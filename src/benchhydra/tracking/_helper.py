@@ -1,0 +1,75 @@
+"""The process that logs for an outbox: an order a line on standard input, a line back when it has been carried out.
+
+What cannot be logged is said on standard error by the tracker itself. The end of the input ends the process, after what
+it is at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+from benchhydra import registry
+from benchhydra.errors import BenchhydraError
+from benchhydra.result import Result
+from benchhydra.tracking import Tracking
+
+#: A server that starts meanwhile goes first.
+NICENESS = 10
+
+
+def main() -> None:
+    """Carry out orders until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the outbox decides
+    os.nice(NICENESS)
+    answers = _private_stdout()
+    registry.discover()
+    for line in sys.stdin:
+        carry_out(json.loads(line))
+        answers.write("done\n")
+        answers.flush()
+
+
+def carry_out(order: dict[str, Any]) -> None:
+    """Do what ``Outbox`` wants done."""
+    doings: dict[str, Callable[[Tracking, dict[str, Any]], None]] = {
+        "prepare": lambda tracking, _: tracking.prepare(),
+        "log": _log,
+        "repeats": _log_repeats,
+    }
+    try:
+        doings[order["do"]](_tracking(order["option"], json.dumps(order["settings"])), order)
+    except BenchhydraError as error:
+        sys.stderr.write(f"not logged: {error.message}\n")
+
+
+@cache
+def _tracking(option: str, settings: str) -> Tracking:
+    made: Tracking = registry.options("tracking")[option](**json.loads(settings))
+    return made
+
+
+def _log(tracking: Tracking, order: dict[str, Any]) -> None:
+    directory = Path(order["directory"])
+    tracking.log(Result.read(directory), directory)
+
+
+def _log_repeats(tracking: Tracking, order: dict[str, Any]) -> None:
+    tracking.log_repeats(order["repeated"], [Path(directory) for directory in order["directories"]])
+
+
+def _private_stdout() -> IO[str]:
+    """Standard output for answers alone: what else is printed goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""Results that wait to be logged: a helper process logs them while servers start and stop, never during a measurement.
+
+Importing MLflow and making its store take seconds, and each point a quarter of one: time that a sweep has while it
+waits for a server. What waits is safe in ``result.json``; what a crash keeps from being logged, ``sweep.resume`` logs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import select
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from benchhydra.registry import option_name
+from benchhydra.result import Result
+from benchhydra.tracking import Tracking
+
+#: A result waits no longer than this for a server to start: then it is logged before the next point.
+PATIENCE_S = 60.0
+#: After an interruption, what waits is logged for so long.
+LAST_S = 10.0
+#: One that takes longer is given up: a store that is being made by others is waited for, and servers have short limits.
+ANSWER_TIMEOUT_S = 300.0
+
+_SHARED: ContextVar[Outbox | None] = ContextVar("outbox", default=None)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Order:
+    """Something to be done by the helper, since when it waits, and the result that it is about."""
+
+    text: str
+    since_s: float
+    directory: Path | None = None
+
+
+class Outbox:
+    """What waits to be logged. Leaving it as a context logs the rest."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._waiting: deque[_Order] = deque()
+        self._prepared: set[str] = set()
+        self._helper: _Helper | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            self.flush(None if kind is None else LAST_S)
+        finally:
+            if self._helper is not None:
+                self._helper.close()
+                self._helper = None
+
+    def __len__(self) -> int:
+        return sum(order.directory is not None for order in self._waiting)
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Jobs that run in this thread meanwhile (the basic launcher's) put their results in here."""
+        token = _SHARED.set(self)
+        try:
+            yield
+        finally:
+            _SHARED.reset(token)
+
+    def expect(self, tracking: Tracking) -> None:
+        """Results for this tracker will come: the next server's start is time to get it ready."""
+        text = _order(tracking, "prepare")
+        if tracking.slow and text not in self._prepared:
+            self._prepared.add(text)
+            self._put(text)
+
+    def log(self, tracking: Tracking, result: Result, directory: Path) -> None:
+        """Log a point whose files lie in ``directory``: at once with a quick tracker, else when there is time."""
+        if not tracking.slow:
+            tracking.log(result, directory)
+            return
+        self._put(_order(tracking, "log", directory=str(directory.absolute())), directory)
+        if self._clock() - self._waiting[0].since_s > PATIENCE_S:
+            self.flush()
+
+    def log_repeats(self, tracking: Tracking, repeated: Mapping[str, Any], directories: Sequence[Path]) -> None:
+        """Log what several measurements of a point come to, after all that waits."""
+        if not tracking.slow:
+            tracking.log_repeats(repeated, directories)
+            return
+        paths = [str(directory.absolute()) for directory in directories]
+        self._put(_order(tracking, "repeats", repeated=repeated, directories=paths))
+
+    def catch_up(self, tracking: Tracking, directory: Path) -> None:
+        """Log a result of an earlier process where that process did not live to do so."""
+        if tracking.slow and not tracking.logged(directory):
+            self._put(_order(tracking, "log", directory=str(directory.absolute())), directory)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Log what waits during the block. At its end one that is at work is finished, and the rest waits on."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._work, args=(stop.is_set,), name="outbox", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def flush(self, limit_s: float | None = None) -> None:
+        """Log all that waits; after ``limit_s`` seconds the rest is given up, which is said."""
+        until = None if limit_s is None else self._clock() + limit_s
+        try:
+            self._work(lambda: until is not None and self._clock() > until)
+        finally:
+            self._give_up()
+
+    def _put(self, text: str, directory: Path | None = None) -> None:
+        self._waiting.append(_Order(text=text, since_s=self._clock(), directory=directory))
+
+    def _work(self, stopped: Callable[[], bool]) -> None:
+        while self._waiting and not stopped():
+            order = self._waiting[0]
+            try:
+                self._helper = self._helper or _Helper()
+                self._helper.carry_out(order.text)
+            except OSError as error:
+                self._helper = None
+                _say_lost([order], str(error))
+            self._waiting.popleft()
+
+    def _give_up(self) -> None:
+        left = list(self._waiting)
+        self._waiting.clear()
+        _say_lost(left, "there was no time")
+
+
+class _Helper:
+    """The process that logs. Raises OSError where it cannot be started."""
+
+    def __init__(self) -> None:
+        words = [sys.executable, "-m", "benchhydra.tracking._helper"]
+        self._popen = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        assert self._popen.stdin is not None and self._popen.stdout is not None
+        self._orders, self._answers = self._popen.stdin, self._popen.stdout
+
+    def carry_out(self, order: str) -> None:
+        """Have an order carried out. Raises OSError where the process has ended or hangs; it is gone then."""
+        try:
+            self._orders.write(f"{order}\n".encode())
+            self._orders.flush()
+            ready, _, _ = select.select([self._answers], [], [], ANSWER_TIMEOUT_S)
+            if not ready:
+                raise TimeoutError(f"no answer in {ANSWER_TIMEOUT_S:.0f} s")
+            if not self._answers.readline():
+                raise ChildProcessError(f"the process that logs ended with {self._popen.wait()}")
+        except OSError:
+            self._popen.kill()
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let it end, with what it is at."""
+        with suppress(BrokenPipeError):  # what was not written is of no use any more
+            self._orders.close()
+        try:
+            self._popen.wait(LAST_S)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+        self._answers.close()
+
+
+def shared() -> Outbox | None:
+    """The outbox of the sweep whose job this is, where the sweep runs in this thread."""
+    return _SHARED.get()
+
+
+def _order(tracking: Tracking, do: str, **more: Any) -> str:
+    settings = dataclasses.asdict(tracking)
+    return json.dumps({"do": do, "option": option_name(tracking), "settings": settings, **more})
+
+
+def _say_lost(orders: Sequence[_Order], why: str) -> None:
+    directories = [str(order.directory) for order in orders if order.directory is not None]
+    if not directories:
+        return
+    what = "a result is" if len(directories) == 1 else f"{len(directories)} results are"
+    command = f"benchhydra log {shlex.quote(os.path.commonpath(directories))}"
+    sys.stderr.write(f"{what} not logged ({why}), but safe; log later: {command}\n")
