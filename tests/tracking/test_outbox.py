@@ -1,19 +1,26 @@
-"""The outbox with its real helper process and a real MLflow store: what waits, when it is logged, what is lost and told."""
+"""The outbox with its real helper process: what waits, when it is logged, what is lost and told.
+
+MLflow takes seconds to import, so most of this is seen with a plugin that is as slow as it says, and writes to a file.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from tests.processes import command_line, descendants, running
 from tests.waiting import wait_for
 
+from benchhydra import registry
 from benchhydra.result import Result
 from benchhydra.tracking import NoTracking
 from benchhydra.tracking.mlflow import Mlflow, links
@@ -31,9 +38,53 @@ class Clock:
         return self.now
 
 
+PLUGIN = """
+from pathlib import Path
+from benchhydra.registry import knob, option
+from benchhydra.tracking import Tracking
+
+@option("tracking", "notebook")
+class Notebook(Tracking):
+    file: str = knob("", "where to write")
+    slow = True
+
+    def prepare(self):
+        self.write("prepare")
+
+    def log(self, result, directory):
+        print("stray output")
+        self.write(f"log {directory.name}")
+
+    def log_repeats(self, repeated, directories):
+        self.write(f"repeats {repeated['repeats']} {' '.join(d.name for d in directories)}")
+
+    def logged(self, directory):
+        return Path(self.file).exists() and f"log {directory.name}" in Path(self.file).read_text().splitlines()
+
+    def write(self, line):
+        with open(self.file, "a") as file:
+            file.write(f"{line}\\n")
+"""
+
+
 @pytest.fixture
-def quick(uri: str) -> Mlflow:
-    return Mlflow(uri=uri, artifacts=False)
+def notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A slow tracker from outside, known here and in the helper."""
+    folder = tmp_path / "plugins" / registry.PLUGIN_NAMESPACE
+    folder.mkdir(parents=True)
+    (folder / "notebook.py").write_text(PLUGIN)
+    monkeypatch.setenv("PYTHONPATH", str(folder.parent))
+    monkeypatch.syspath_prepend(folder.parent)
+    module = importlib.import_module(f"{registry.PLUGIN_NAMESPACE}.notebook")
+    yield module.Notebook(file=str(tmp_path / "notebook.txt"))
+    del registry._options["tracking", "notebook"]
+    for name in [name for name in sys.modules if name.split(".")[0] == registry.PLUGIN_NAMESPACE]:
+        del sys.modules[name]
+
+
+def lines(notebook: Any) -> list[str]:
+    file = Path(notebook.file)
+    return file.read_text().splitlines() if file.exists() else []
 
 
 def helpers() -> list[psutil.Process]:
@@ -41,50 +92,46 @@ def helpers() -> list[psutil.Process]:
     return [child for child in running(descendants(os.getpid())) if "tracking._helper" in command_line(child)]
 
 
-def test_a_result_waits_for_a_time_when_nothing_is_measured(quick: Mlflow, point: Make) -> None:
-    (first, first_directory), (second, second_directory) = point(), point()
+def test_a_result_waits_for_a_time_when_nothing_is_measured(
+    notebook: Any, point: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
     with Outbox() as outbox:
-        outbox.log(quick, first, first_directory)
-        assert len(outbox) == 1 and not helpers(), "nothing is done while points are measured"
+        outbox.expect(notebook)
+        outbox.expect(notebook)
+        outbox.log(notebook, *point())
+        assert not helpers() and lines(notebook) == [], "nothing is done while points are measured"
         with outbox.working():
-            wait_for(lambda: len(outbox) == 0, 60, "the result to be logged")
-        assert quick.logged(first_directory)
-        outbox.log(quick, second, second_directory)
-        assert not quick.logged(second_directory)
-    assert links(second_directory)["experiment_id"] == links(first_directory)["experiment_id"]
+            wait_for(lambda: len(outbox) == 0, 30, "the result to be logged")
+        assert lines(notebook) == ["prepare", "log point1"]
+        outbox.log(notebook, *point())
+        assert lines(notebook) == ["prepare", "log point1"]
+    assert lines(notebook) == ["prepare", "log point1", "log point2"]
     assert not helpers()
+    assert capfd.readouterr() == ("", "stray output\nstray output\n")
 
 
-def test_the_helper_rests_between_times(quick: Mlflow, point: Make) -> None:
+def test_the_helper_rests_between_times(notebook: Any, point: Make) -> None:
     with Outbox() as outbox:
-        outbox.expect(quick)
-        for _ in range(3):
-            outbox.log(quick, *point())
+        for _ in range(200):
+            outbox.log(notebook, *point())
         with outbox.working():
-            wait_for(lambda: bool(helpers()), 10, "the helper")
+            wait_for(lambda: bool(lines(notebook)), 30, "the first")
         (helper,) = helpers()
-        spent, left = helper.cpu_times(), len(outbox)
         wait_for(lambda: helper.status() == psutil.STATUS_SLEEPING, 5, "it to wait for orders")
+        spent, left = helper.cpu_times(), len(outbox)
+        assert left + len(lines(notebook)) == 200
+        time.sleep(0.3)
         assert (helper.cpu_times(), len(outbox)) == (spent, left)
+    assert len(lines(notebook)) == 200
 
 
-def test_a_store_is_made_before_there_is_a_result(tmp_path: Path) -> None:
-    fresh = Mlflow(uri=f"sqlite:///{tmp_path / 'fresh' / 'mlflow.db'}")
-    with Outbox() as outbox:
-        outbox.expect(fresh)
-        outbox.expect(fresh)
-        with outbox.working():
-            wait_for((tmp_path / "fresh" / "mlflow.db").exists, 60, "the store")
-
-
-def test_patience_has_an_end(quick: Mlflow, point: Make) -> None:
+def test_patience_has_an_end(notebook: Any, point: Make) -> None:
     clock = Clock()
     with Outbox(clock) as outbox:
-        (first, first_directory), (second, second_directory) = point(), point()
-        outbox.log(quick, first, first_directory)
+        outbox.log(notebook, *point())
         clock.now += PATIENCE_S + 1
-        outbox.log(quick, second, second_directory)
-        assert quick.logged(first_directory) and quick.logged(second_directory)
+        outbox.log(notebook, *point())
+        assert lines(notebook) == ["log point1", "log point2"]
 
 
 def test_a_quick_tracker_is_not_kept_waiting(point: Make) -> None:
@@ -107,61 +154,56 @@ def test_a_quick_tracker_is_not_kept_waiting(point: Make) -> None:
             assert not helpers()
 
 
-def test_repeats_come_after_their_points(quick: Mlflow, client: object, point: Make) -> None:
-    made = [point(run_id=f"outbox-repeat-{number}") for number in range(2)]
-    repeated = {"repeats": 2, "metrics": {"mean_ttft_ms": {"mean": 5.0, "low": 4.0, "high": 6.0}}}
+def test_repeats_come_after_their_points(notebook: Any, point: Make) -> None:
+    made = [point() for _ in range(2)]
     with Outbox() as outbox:
         for result, directory in made:
-            outbox.log(quick, result, directory)
-        outbox.log_repeats(quick, repeated, [directory for _, directory in made])
-    for _, directory in made:
-        run = client.get_run(links(directory)["run_id"])  # type: ignore[attr-defined]
-        assert run.data.metrics["repeats/mean_ttft_ms_mean"] == 5.0
+            outbox.log(notebook, result, directory)
+        outbox.log_repeats(notebook, {"repeats": 2}, [directory for _, directory in made])
+    assert lines(notebook) == ["log point1", "log point2", "repeats 2 point1 point2"]
 
 
-def test_what_an_earlier_process_did_not_log_is_caught_up(quick: Mlflow, point: Make) -> None:
+def test_what_an_earlier_process_did_not_log_is_caught_up(notebook: Any, point: Make) -> None:
     (first, first_directory), (_, second_directory) = point(), point()
-    quick.log(first, first_directory)
-    before = links(first_directory)
+    notebook.log(first, first_directory)
     with Outbox() as outbox:
-        outbox.catch_up(quick, first_directory)
+        outbox.catch_up(notebook, first_directory)
         assert len(outbox) == 0
-        outbox.catch_up(quick, second_directory)
+        outbox.catch_up(notebook, second_directory)
         assert len(outbox) == 1
-    assert quick.logged(second_directory) and links(first_directory) == before
+    assert lines(notebook) == ["log point1", "log point2"]
 
 
 def test_a_helper_that_dies_loses_one_result_and_says_so(
-    quick: Mlflow, point: Make, capfd: pytest.CaptureFixture[str]
+    notebook: Any, point: Make, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (first, first_directory), (second, second_directory) = point(), point()
+    (first, directory), second = point(), point()
     with Outbox() as outbox:
-        outbox.expect(quick)
+        outbox.expect(notebook)
         outbox.flush()
         (helper,) = helpers()
         helper.send_signal(signal.SIGKILL)
         wait_for(lambda: helper.status() == psutil.STATUS_ZOMBIE, 10, "its end")
-        outbox.log(quick, first, first_directory)
-        outbox.flush()
-        outbox.log(quick, second, second_directory)
-    assert not quick.logged(first_directory) and quick.logged(second_directory)
-    (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("a result is not logged (") and line.endswith(f"benchhydra log {first_directory}")
+        outbox.log(notebook, first, directory)
+        outbox.log(notebook, *second)
+    assert lines(notebook) == ["prepare", "log point2"]
+    line = capfd.readouterr().err.splitlines()[0]
+    assert line.startswith("a result is not logged (") and line.endswith(f"benchhydra log {directory}")
 
 
-def test_a_result_that_is_gone_is_one_line(quick: Mlflow, point: Make, capfd: pytest.CaptureFixture[str]) -> None:
-    (first, first_directory), (second, second_directory) = point(), point()
+def test_a_result_that_is_gone_is_one_line(notebook: Any, point: Make, capfd: pytest.CaptureFixture[str]) -> None:
+    (first, directory), second = point(), point()
     with Outbox() as outbox:
-        outbox.log(quick, first, first_directory)
-        (first_directory / "result.json").unlink()
-        outbox.log(quick, second, second_directory)
-    assert quick.logged(second_directory)
-    (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("not logged: ") and str(first_directory) in line
+        outbox.log(notebook, first, directory)
+        (directory / "result.json").unlink()
+        outbox.log(notebook, *second)
+    assert lines(notebook) == ["log point2"]
+    line = capfd.readouterr().err.splitlines()[0]
+    assert line.startswith("not logged: ") and str(directory) in line
 
 
 def test_after_an_interruption_there_is_little_time(
-    quick: Mlflow, point: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    notebook: Any, point: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     clock = Clock()
 
@@ -171,20 +213,34 @@ def test_after_an_interruption_there_is_little_time(
 
     with pytest.raises(KeyboardInterrupt), Outbox(late) as outbox:
         for _ in range(3):
-            outbox.log(quick, *point())
+            outbox.log(notebook, *point())
         raise KeyboardInterrupt
-    (line,) = capfd.readouterr().err.splitlines()
+    assert lines(notebook) == ["log point1"]
+    line = capfd.readouterr().err.splitlines()[-1]
     assert line == f"2 results are not logged (there was no time), but safe; log later: benchhydra log {tmp_path}"
     assert not helpers()
 
 
-def test_the_helper_ends_with_its_parent(tmp_path: Path) -> None:
+def test_mlflow_has_its_store_before_there_is_a_result(tmp_path: Path, point: Make) -> None:
+    fresh = Mlflow(uri=f"sqlite:///{tmp_path / 'fresh' / 'mlflow.db'}")
+    result, directory = point()
+    with Outbox() as outbox:
+        outbox.expect(fresh)
+        with outbox.working():
+            wait_for((tmp_path / "fresh" / "mlflow.db").exists, 60, "the store")
+        assert not fresh.logged(directory)
+        outbox.log(fresh, result, directory)
+    assert fresh.logged(directory) and links(directory)["link"]
+
+
+def test_the_helper_ends_with_its_parent(tmp_path: Path, notebook: Any) -> None:
     program = (
         "import time\n"
-        "from benchhydra.tracking.mlflow import Mlflow\n"
+        "from benchhydra import registry\n"
         "from benchhydra.tracking.outbox import Outbox\n"
+        "registry.discover()\n"
         "outbox = Outbox()\n"
-        f"outbox.expect(Mlflow(uri='sqlite:///{tmp_path}/mlflow.db', artifacts=False))\n"
+        f"outbox.expect(registry.options('tracking')['notebook'](file='{notebook.file}'))\n"
         "outbox.flush()\n"
         "print(outbox._helper._popen.pid, flush=True)\n"
         "time.sleep(60)\n"
@@ -197,7 +253,7 @@ def test_the_helper_ends_with_its_parent(tmp_path: Path) -> None:
     wait_for(lambda: not running([helper]), 15, "the helper's end")
 
 
-def test_jobs_of_this_thread_share_the_sweeps(quick: Mlflow) -> None:
+def test_jobs_of_this_thread_share_the_sweeps() -> None:
     assert shared() is None
     with Outbox() as outbox, outbox.shared():
         assert shared() is outbox

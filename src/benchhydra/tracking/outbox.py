@@ -80,8 +80,8 @@ class Outbox:
 
     def expect(self, tracking: Tracking) -> None:
         """Results for this tracker will come: the next server's start is time to get it ready."""
-        text = _order(tracking, "prepare")
-        if tracking.slow and text not in self._prepared:
+        text = _order(tracking, "prepare") if tracking.slow else None
+        if text is not None and text not in self._prepared:
             self._prepared.add(text)
             self._put(text)
 
