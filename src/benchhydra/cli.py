@@ -56,9 +56,8 @@ def _subcommand(words: Sequence[str]) -> int:
 
 
 def _hydra(words: Sequence[str]) -> int:
-    from benchhydra import config, registry
+    from benchhydra import config
 
-    registry.discover()
     config.register()
     if not words or any(word in HELP for word in words):
         from benchhydra import _cli_help

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from benchhydra import registry
 from benchhydra.datasets import Dataset
 from benchhydra.engines import Engine
 from benchhydra.errors import ConfigError
@@ -65,7 +67,9 @@ class BenchConfig:
             check_choices(self.sweep)
 
 
+@cache
 def register() -> None:
-    """Put the root schema, and the schemas of the groups that have one shape, into Hydra's ConfigStore."""
+    """Discover all options, and put their schemas and the root's into Hydra's ConfigStore; once in a process."""
+    registry.discover()
     store = ConfigStore.instance()
     store.store(name="schema", node=BenchConfig)

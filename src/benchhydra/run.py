@@ -7,7 +7,7 @@ import shlex
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,10 @@ from benchhydra.servers import Lease
 from benchhydra.servers.pool import Pool
 from benchhydra.target import Target
 from benchhydra.tracking import Tracking
+from benchhydra.tracking.outbox import Outbox
 from benchhydra.validity import Reason, Verdict, judge
 
 LOG_FILE = "server.log"
-
-Log = Callable[[Tracking, Result, Path], None]
 
 
 def spec_of(config: BenchConfig) -> ServerSpec | None:
@@ -51,24 +50,24 @@ def run_point(
     overrides: Sequence[str] = (),
     sweep_id: str | None = None,
     progress: Progress | None = None,
-    log: Log | None = None,
+    outbox: Outbox | None = None,
 ) -> Result:
     """Measure one point, write its files into ``out_dir``, and return its result.
 
-    ``log`` is called with the tracker, the result and its directory; None: the tracker is, at once.
+    An ``outbox`` logs the result when there is time; without one it is logged at once.
     ``resolved`` is the composed config as plain data, ``overrides`` what the user typed for it. A point that fails
     still leaves a ``result.json`` with status "failed"; then the error is raised again. An interrupted one has status
     "interrupted" and what was measured.
     """
     progress = progress or Progress()
-    log = log or _log
+    log = _at_once if outbox is None else outbox.log
     started = time.time()
     result = _blank(config, resolved, sweep_id, started)
     result.metadata["overrides"] = list(overrides)
     result.metadata["command"] = shlex.join(["benchhydra", *alone(overrides)])
     _prepare(out_dir, result.config)
     try:
-        _measure(config, result, out_dir, pool, progress)
+        _measure(config, result, out_dir, pool, progress, outbox)
     except (Exception, KeyboardInterrupt) as error:
         _fail(result, error, out_dir, pool)
         result.wall_s = time.time() - started
@@ -99,7 +98,11 @@ def _refuse_secrets(config: BenchConfig) -> None:
         )
 
 
-def _measure(config: BenchConfig, result: Result, out_dir: Path, pool: Pool, progress: Progress) -> None:
+def _measure(
+    config: BenchConfig, result: Result, out_dir: Path, pool: Pool, progress: Progress, outbox: Outbox | None
+) -> None:
+    if outbox is not None:
+        outbox.expect(config.tracking)
     target = models.ensure(_target(config), config.engine.interpreter(), progress)
     config.engine.check(target)
     result.warnings += target.warnings
@@ -108,7 +111,7 @@ def _measure(config: BenchConfig, result: Result, out_dir: Path, pool: Pool, pro
     config.dataset.prepare(progress)
     spec = config.script.spec(config.engine, target)
     if spec is None:
-        measured = config.script.measure(point, None)
+        measured = _timed(config, point, None, outbox)
     else:
         with pool.lease(
             spec,
@@ -117,17 +120,23 @@ def _measure(config: BenchConfig, result: Result, out_dir: Path, pool: Pool, pro
             stop_timeout_s=config.engine.stop_timeout_s,
             headers=config.engine.headers(),
         ) as lease:
-            measured = _on_server(config, result, point, lease)
+            measured = _on_server(config, result, point, lease, outbox)
     _conclude(config, result, measured, out_dir)
 
 
-def _on_server(config: BenchConfig, result: Result, point: Point, lease: Lease) -> Measured:
+def _timed(config: BenchConfig, point: Point, lease: Lease | None, outbox: Outbox | None) -> Measured:
+    if outbox is not None:
+        outbox.rest()
+    return config.script.measure(point, lease)
+
+
+def _on_server(config: BenchConfig, result: Result, point: Point, lease: Lease, outbox: Outbox | None) -> Measured:
     result.engine_version = config.engine.version(lease.base_url)
     result.metadata["server_started"] = lease.fresh
     if lease.start_s is not None:
         result.metadata["server_start_s"] = lease.start_s
     try:
-        return config.script.measure(point, lease)
+        return _timed(config, point, lease, outbox)
     finally:
         lease.write_log(point.out_dir / LOG_FILE)
 
@@ -179,7 +188,7 @@ def _blank(config: BenchConfig, resolved: Mapping[str, Any], sweep_id: str | Non
     )
 
 
-def _log(tracking: Tracking, result: Result, directory: Path) -> None:
+def _at_once(tracking: Tracking, result: Result, directory: Path) -> None:
     tracking.log(result, directory)
 
 

@@ -100,8 +100,9 @@ def test_a_result_waits_for_a_time_when_nothing_is_measured(
         outbox.expect(notebook)
         outbox.log(notebook, *point())
         assert not helpers() and lines(notebook) == [], "nothing is done while points are measured"
-        with outbox.working():
-            wait_for(lambda: len(outbox) == 0, 30, "the result to be logged")
+        outbox.begin()
+        wait_for(lambda: len(outbox) == 0, 30, "the result to be logged")
+        outbox.rest()
         assert lines(notebook) == ["prepare", "log point1"]
         outbox.log(notebook, *point())
         assert lines(notebook) == ["prepare", "log point1"]
@@ -114,8 +115,9 @@ def test_the_helper_rests_between_times(notebook: Any, point: Make) -> None:
     with Outbox() as outbox:
         for _ in range(200):
             outbox.log(notebook, *point())
-        with outbox.working():
-            wait_for(lambda: bool(lines(notebook)), 30, "the first")
+        outbox.begin()
+        wait_for(lambda: bool(lines(notebook)), 30, "the first")
+        outbox.rest()
         (helper,) = helpers()
         wait_for(lambda: helper.status() == psutil.STATUS_SLEEPING, 5, "it to wait for orders")
         spent, left = helper.cpu_times(), len(outbox)
@@ -150,8 +152,9 @@ def test_a_quick_tracker_is_not_kept_waiting(point: Make) -> None:
         outbox.log_repeats(Noting(), {}, [directory])
         outbox.catch_up(Noting(), directory)
         assert len(outbox) == 0
-        with outbox.working():
-            assert not helpers()
+        outbox.begin()
+        outbox.rest()
+        assert not helpers()
 
 
 def test_repeats_come_after_their_points(notebook: Any, point: Make) -> None:
@@ -226,8 +229,8 @@ def test_mlflow_has_its_store_before_there_is_a_result(tmp_path: Path, point: Ma
     result, directory = point()
     with Outbox() as outbox:
         outbox.expect(fresh)
-        with outbox.working():
-            wait_for((tmp_path / "fresh" / "mlflow.db").exists, 60, "the store")
+        outbox.begin()
+        wait_for((tmp_path / "fresh" / "mlflow.db").exists, 60, "the store")
         assert not fresh.logged(directory)
         outbox.log(fresh, result, directory)
     assert fresh.logged(directory) and links(directory)["link"]

@@ -92,7 +92,6 @@ def _point_key(overrides: Sequence[str], config_dir: Path | None) -> str:
     from benchhydra.run import spec_of
     from benchhydra.sweep.compose import plain
 
-    registry.discover()
     config.register()
     words = _cli_arguments.rewrite(overrides)
     if config_dir is not None:

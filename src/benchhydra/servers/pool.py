@@ -6,7 +6,7 @@ import atexit
 import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,15 +62,13 @@ class _ServerLease(Lease):
 class Pool:
     """Servers of one group of points. At most one runs at a time, unless ``keep``.
 
-    ``starts`` counts them; ``on_start`` is called whenever it has grown. ``meanwhile`` is entered while a server stops
-    and another one starts: nothing is measured then.
+    ``starts`` counts them; ``on_start`` is called whenever it has grown.
     """
 
     def __init__(self, log_dir: Path, *, keep: bool = False) -> None:
         self.log_dir = log_dir
         self.starts = 0
         self.on_start: Callable[[], None] = lambda: None
-        self.meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext
         self.log: Path | None = None  # of the server started last, also where it failed
         self._keep = keep
         self._running: dict[ServerSpec, _Running] = {}
@@ -96,9 +94,8 @@ class Pool:
             yield reused
             return
         restarted = spec in self._running
-        with self.meanwhile():
-            self._make_room(spec, progress)
-            running = self._start(spec, progress, ready_timeout_s, stop_timeout_s, headers)
+        self._make_room(spec, progress)
+        running = self._start(spec, progress, ready_timeout_s, stop_timeout_s, headers)
         progress.say(f"{_noun(spec)} ready after {running.server.start_s:.1f} s")
         yield _leased(running, restarted=restarted, start_s=running.server.start_s)
 

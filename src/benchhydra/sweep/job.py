@@ -9,7 +9,6 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,7 +44,6 @@ class Servers(Protocol):
 
     starts: int
     on_start: Callable[[], None]
-    meanwhile: Callable[[], AbstractContextManager[None]]
 
     def close(self) -> None: ...
 
@@ -128,17 +126,20 @@ class GroupRun:
 
     def all(self) -> list[Outcome]:
         """Run every point; what went wrong with one is its outcome, never an exception. KeyboardInterrupt passes."""
-        self.pool.on_start = lambda: self._journal(finished=False)
-        self.pool.meanwhile = self.outbox.working
+        self.pool.on_start = self._on_start
         try:
             for point in self.points():
                 self._record(self._kept(point) or self._stopped(point) or self._one(point))
         finally:
             self._journal(finished=False)
-            with self.outbox.working():
-                self.pool.close()
+            self.outbox.begin()
+            self.pool.close()
         self._journal(finished=True)
         return self.outcomes
+
+    def _on_start(self) -> None:
+        self._journal(finished=False)
+        self.outbox.begin()
 
     def points(self) -> Iterator[Planned]:
         """The planned points, then, with sweep.ci, more repeats of those whose interval is still too wide."""
@@ -171,7 +172,6 @@ class GroupRun:
         config: BenchConfig | None = None
         try:
             config, resolved = self.compose(point.overrides)
-            self.outbox.expect(config.tracking)
             result = self.run_point(
                 config,
                 resolved=resolved,
@@ -180,7 +180,7 @@ class GroupRun:
                 overrides=point.overrides,
                 sweep_id=self.job.sweep_id,
                 progress=self.progress,
-                log=self.outbox.log,
+                outbox=self.outbox,
             )
             if result.status == "interrupted":
                 raise interruption.exception()

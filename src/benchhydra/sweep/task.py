@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from benchhydra import config as schema
-from benchhydra import interruption, registry
+from benchhydra import interruption
 from benchhydra.errors import ConfigError
 from benchhydra.progress import Progress, make_progress
 from benchhydra.result import Result
@@ -31,8 +31,7 @@ SERVER_LOGS = "servers"
 
 def task(config: DictConfig) -> list[Outcome] | Exception | None:
     """A sweep's group: its outcomes. A single run: None, or the error that ended it."""
-    registry.discover()  # a worker of joblib, submitit or ray begins with an empty registry
-    schema.register()
+    schema.register()  # a worker of joblib, submitit or ray begins with an empty registry
     if config.sweep.job is not None:
         return _group(str(config.sweep.job))
     try:

@@ -54,6 +54,8 @@ class Outbox:
         self._waiting: deque[_Order] = deque()
         self._prepared: set[str] = set()
         self._helper: _Helper | None = None
+        self._thread: threading.Thread | None = None
+        self._resting = threading.Event()
 
     def __enter__(self) -> Self:
         return self
@@ -107,22 +109,25 @@ class Outbox:
         if tracking.slow and not tracking.logged(directory):
             self._put(_order(tracking, "log", directory=str(directory.absolute())), directory)
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Log what waits during the block. At its end one that is at work is finished, and the rest waits on."""
-        stop = threading.Event()
-        thread = threading.Thread(target=self._work, args=(stop.is_set,), name="outbox", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+    def begin(self) -> None:
+        """Log what waits, in the background: nothing is measured until ``rest``."""
+        if self._thread is None or not self._thread.is_alive():
+            self._resting.clear()
+            self._thread = threading.Thread(target=self._work, args=(self._resting.is_set,), daemon=True)
+            self._thread.start()
+
+    def rest(self) -> None:
+        """Finish the one that is at work, and let the others wait: something is measured now."""
+        if self._thread is not None:
+            self._resting.set()
+            self._thread.join()
+            self._thread = None
 
     def flush(self, limit_s: float | None = None) -> None:
         """Log all that waits; after ``limit_s`` seconds the rest is given up, which is said."""
         until = None if limit_s is None else self._clock() + limit_s
         try:
+            self.rest()
             self._work(lambda: until is not None and self._clock() > until)
         finally:
             self._give_up()
