@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchhydra.datasets import Prompt, Tokenizer
-from benchhydra.datasets.synthetic import Synthetic
+from benchhydra.datasets.synthetic import BATCH_PROMPTS, SPOT_CHECK, Synthetic
 from benchhydra.errors import ConfigError, DatasetError
 
 
@@ -125,6 +125,55 @@ class Merging:
 
     def token(self, token_id: int) -> str:
         return f"w{token_id}"
+
+    def words_add_up(self) -> bool:
+        return True
+
+
+class Counting:
+    """A word a token, and a count of encoded texts; from text ``off_from`` on, long ones are a token more."""
+
+    vocab_size, overhead = 3000, 0
+
+    def __init__(self, *, adds_up: bool = True, off_from: float = float("inf")) -> None:
+        self.texts, self._adds_up, self._off_from = 0, adds_up, off_from
+
+    def count_batch(self, texts: list[str]) -> list[int]:
+        self.texts += len(texts)
+        more = int(self.texts > self._off_from)
+        return [len(text.split()) + (more if text.count(" ") > 8 else 0) for text in texts]
+
+    def token(self, token_id: int) -> str:
+        return f"w{token_id}"
+
+    def words_add_up(self) -> bool:
+        return self._adds_up
+
+
+def encoded(tokenizer: Any, batches: int, **fields: Any) -> int:
+    """How many texts of prompts were encoded for so many batches of them."""
+    sampled(tokenizer, 1, **fields)
+    for_words = tokenizer.texts - 1
+    tokenizer.texts = 0
+    sampled(tokenizer, batches * BATCH_PROMPTS, **fields)
+    return int(tokenizer.texts - for_words)
+
+
+def test_what_is_known_to_add_up_is_encoded_in_part() -> None:
+    assert encoded(Counting(), 3, prompt_tokens=12) == BATCH_PROMPTS * (1 + 2 / SPOT_CHECK)
+
+
+def test_what_may_not_add_up_is_encoded_whole() -> None:
+    assert encoded(Counting(adds_up=False), 3, prompt_tokens=12) == 3 * BATCH_PROMPTS
+
+
+def test_a_sample_that_is_off_has_everything_encoded_again() -> None:
+    """The second batch's sample is the first that is off: all of that batch is mended, and the third is not trusted."""
+    tokenizer: Any = Counting()
+    sampled(tokenizer, BATCH_PROMPTS, prompt_tokens=12)
+    tokenizer = Counting(off_from=tokenizer.texts)
+    prompts = sampled(tokenizer, 3 * BATCH_PROMPTS, prompt_tokens=12)
+    assert [len(p.text.split()) for p in prompts] == [12] * BATCH_PROMPTS + [11] * 2 * BATCH_PROMPTS
 
 
 def test_a_length_that_no_text_has_ends_in_an_error(words: Tokenizer) -> None:

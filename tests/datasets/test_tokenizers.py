@@ -12,7 +12,7 @@ import pytest
 
 from benchhydra.datasets import Tokenizer
 from benchhydra.datasets._files import hub, local
-from benchhydra.datasets._tokenizers import ChatTemplate, SlowTokenizer
+from benchhydra.datasets._tokenizers import ChatTemplate, SlowTokenizer, keeps_words_apart
 from benchhydra.errors import DatasetError
 from benchhydra.progress import Progress
 
@@ -30,6 +30,26 @@ def test_transformers_counts_as_tokenizers_does(folder: str, request: pytest.Fix
     assert [slow.token(i) for i in (5, 300)] == [fast.token(i) for i in (5, 300)]
     talk = [{"role": "user", "content": "kilo"}]
     assert slow.chat(talk) == fast.chat(talk)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "apart"),
+    [
+        (["Ġword", "word", "ĊĠĠ", "Ġ"], True),
+        (["▁word", "▁▁", "word"], True),
+        (["Ġword", "ofĠthe"], False),
+        (["▁word", "of▁"], False),
+        (["word", "<|end of text|>"], False),
+        ([b"word"], False),
+    ],
+)
+def test_a_token_that_reaches_over_a_words_end_is_seen(vocabulary: list[object], apart: bool) -> None:
+    assert keeps_words_apart(vocabulary) is apart
+
+
+def test_words_add_up_under_real_tokenizers(tokenizer: Tokenizer, tiny_dir: Path) -> None:
+    assert tokenizer.words_add_up()
+    assert SlowTokenizer(ChatTemplate(str(tiny_dir), None, None)).words_add_up()
 
 
 def test_words_are_numbered_and_written_back(words: Tokenizer) -> None:

@@ -44,6 +44,9 @@ class Tokenizer(Protocol):
     def token(self, token_id: int) -> str:
         """A token as the vocabulary writes it; empty where there is none of this id."""
 
+    def words_add_up(self) -> bool:
+        """Whether no token reaches from an ASCII word over a space: then words have as many tokens in every text."""
+
     def chat(self, messages: list[dict[str, str]]) -> str:
         """The conversation as the model's chat template writes it, ending with the generation prompt."""
 

@@ -6,6 +6,8 @@ import, and is used only where there is none, and to write conversations with a 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from benchhydra.errors import ConfigError
 from benchhydra.target import WORD_TOKENIZER, Target, model_file
 
 PROBE = "a"
+#: In a vocabulary, the end of a word and a space, as byte-level and SentencePiece models and added tokens write it.
+WORD_END = re.compile(r"[A-Za-z0-9][Ġ▁ ]")
 
 
 def load_tokenizer(target: Target) -> Tokenizer:
@@ -29,6 +33,16 @@ def _load(name: str, revision: str | None, chat_template: str | None) -> Tokeniz
     template = ChatTemplate(name, revision, chat_template)
     path = model_file(name, "tokenizer.json", revision)
     return SlowTokenizer(template) if path is None else FastTokenizer(path, template)
+
+
+def keeps_words_apart(vocabulary: Iterable[object]) -> bool:
+    """Whether no token holds the end of an ASCII word and the space behind it.
+
+    Texts are then cut at their spaces whatever the model (BPE, Unigram, WordPiece) and its ranks: merges, or the best
+    segmentation, of one word do not depend on another.
+    """
+    tokens = list(vocabulary)
+    return all(isinstance(token, str) for token in tokens) and not WORD_END.search("\n".join(map(str, tokens)))
 
 
 class WordTokenizer:
@@ -58,6 +72,9 @@ class WordTokenizer:
 
     def token(self, token_id: int) -> str:
         return self._words[token_id] if token_id < len(self._words) else ""
+
+    def words_add_up(self) -> bool:
+        return True
 
     def chat(self, messages: list[dict[str, str]]) -> str:
         """The contents alone: the fake server counts no words for roles."""
@@ -150,6 +167,9 @@ class FastTokenizer:
     def token(self, token_id: int) -> str:
         return self._tokenizer.id_to_token(token_id) or ""
 
+    def words_add_up(self) -> bool:
+        return keeps_words_apart(self._tokenizer.get_vocab(with_added_tokens=True))
+
     def chat(self, messages: list[dict[str, str]]) -> str:
         """The conversation as the model's chat template writes it, ending with the generation prompt."""
         return self._template.render(messages, without_bos=self.overhead > 0)
@@ -181,6 +201,9 @@ class SlowTokenizer:
 
     def token(self, token_id: int) -> str:
         return self._tokenizer.convert_ids_to_tokens(token_id) or ""
+
+    def words_add_up(self) -> bool:
+        return keeps_words_apart(self._tokenizer.get_vocab())
 
     def chat(self, messages: list[dict[str, str]]) -> str:
         """The conversation as the model's chat template writes it, ending with the generation prompt."""

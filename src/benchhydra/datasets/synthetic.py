@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ Ints = npt.NDArray[np.int64]
 POOL_WORDS = 2048
 BATCH_PROMPTS = 512
 REPAIR_ROUNDS = 20
+#: Where word counts are known to add up, one text of so many is still encoded.
+SPOT_CHECK = 64
 #: A token that is a whole ASCII word, with the mark of a word's start (byte-level, SentencePiece) or without.
 WORD_TOKEN = re.compile(r"[Ġ▁]?([A-Za-z][A-Za-z0-9]+)")
 
@@ -70,7 +73,7 @@ class Synthetic(Dataset):
     def sample(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
-        """Exact lengths, re-encoded to be sure; made as they are asked for."""
+        """Exact lengths, re-encoded unless that can tell nothing new; made as they are asked for."""
         prompts, outputs = self._lengths(count, rng, tokenizer.overhead + 1, max_total_tokens)
         writer = Writer(tokenizer, rng)
         prefix = writer.words(self.prefix_tokens) if self.prefix_tokens else []
@@ -130,6 +133,8 @@ class Writer:
         self._pool = _one_token_words(tokenizer, rng)
         starts = [word for word, n in zip(self._pool, tokenizer.count_batch(self._pool), strict=True) if n == 1]
         self._starts = starts or self._pool
+        self._first = True  # batch of texts
+        self._exact = True  # so far: every text that was encoded had a token a word
 
     def words(self, count: int) -> list[str]:
         """Random words; the first is one token at a text's start too."""
@@ -142,17 +147,33 @@ class Writer:
         wanted = [length - self._tokenizer.overhead for length in lengths]
         written = [[*prefix, *self.words(n - len(prefix))] for n in wanted]
         texts = [" ".join(words) for words in written]
-        wrong = list(range(len(texts)))
+        wrong = self._doubtful(texts, wanted)
         for _ in range(REPAIR_ROUNDS):
+            if not wrong:
+                return texts
             counts = self._tokenizer.count_batch([texts[i] for i in wrong])
             off = [(i, n - wanted[i]) for i, n in zip(wrong, counts, strict=True) if n != wanted[i]]
+            self._exact = self._exact and not off
             for i, excess in off:
                 written[i] = self._repair(written[i], excess)
                 texts[i] = " ".join(written[i])
             wrong = [i for i, _ in off]
-            if not wrong:
-                return texts
         raise DatasetError(f"no text of exactly {lengths[wrong[0]]} tokens was found under the model's tokenizer")
+
+    def _doubtful(self, texts: list[str], wanted: list[int]) -> range:
+        """Which texts are to be encoded: all, unless the first batch was exact, words add up, and a sample is exact."""
+        if self._first:
+            self._first = False
+            return range(len(texts))
+        self._exact = self._exact and self._words_add_up and self._sample_is_exact(texts, wanted)
+        return range(0 if self._exact else len(texts))
+
+    def _sample_is_exact(self, texts: list[str], wanted: list[int]) -> bool:
+        return self._tokenizer.count_batch(texts[::SPOT_CHECK]) == wanted[::SPOT_CHECK]
+
+    @cached_property
+    def _words_add_up(self) -> bool:
+        return self._tokenizer.words_add_up()
 
     def _repair(self, words: list[str], excess: int) -> list[str]:
         """Shorter or longer by what it is off; anew where too little would be left."""
