@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -147,7 +147,7 @@ class Writer:
         wanted = [length - self._tokenizer.overhead for length in lengths]
         written = [[*prefix, *self.words(n - len(prefix))] for n in wanted]
         texts = [" ".join(words) for words in written]
-        wrong = self._doubtful(texts, wanted)
+        wrong: Sequence[int] = self._doubtful(texts, wanted)
         for _ in range(REPAIR_ROUNDS):
             if not wrong:
                 return texts
