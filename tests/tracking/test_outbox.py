@@ -111,7 +111,7 @@ def test_a_result_waits_for_a_time_when_nothing_is_measured(
     assert capfd.readouterr() == ("", "stray output\nstray output\n")
 
 
-def test_the_helper_rests_between_times(notebook: Any, point: Make) -> None:
+def test_the_helper_rests_between_times(notebook: Any, point: Make, capfd: pytest.CaptureFixture[str]) -> None:
     with Outbox() as outbox:
         for _ in range(200):
             outbox.log(notebook, *point())
@@ -125,6 +125,7 @@ def test_the_helper_rests_between_times(notebook: Any, point: Make) -> None:
         time.sleep(0.3)
         assert (helper.cpu_times(), len(outbox)) == (spent, left)
     assert len(lines(notebook)) == 200
+    assert f"logging {left} results\n" in capfd.readouterr().err
 
 
 def test_patience_has_an_end(notebook: Any, point: Make) -> None:

@@ -31,6 +31,8 @@ from benchhydra.tracking import Tracking
 PATIENCE_S = 60.0
 #: After an interruption, what waits is logged for so long.
 LAST_S = 10.0
+#: Logging more than this takes long enough to be told of.
+FEW = 10
 #: One that takes longer is given up: a store that is being made by others is waited for, and servers have short limits.
 ANSWER_TIMEOUT_S = 300.0
 
@@ -126,6 +128,8 @@ class Outbox:
     def flush(self, limit_s: float | None = None) -> None:
         """Log all that waits; after ``limit_s`` seconds the rest is given up, which is said."""
         until = None if limit_s is None else self._clock() + limit_s
+        if len(self) > FEW:
+            sys.stderr.write(f"logging {len(self)} results\n")
         try:
             self.rest()
             self._work(lambda: until is not None and self._clock() > until)
