@@ -49,7 +49,10 @@ class _Order:
 
 
 class Outbox:
-    """What waits to be logged. Leaving it as a context logs the rest."""
+    """What waits to be logged. Leaving it as a context logs the rest.
+
+    One thread puts in; between ``begin`` and ``rest`` a thread of its own takes out.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -71,7 +74,7 @@ class Outbox:
                 self._helper = None
 
     def __len__(self) -> int:
-        return sum(order.directory is not None for order in self._waiting)
+        return sum(order.directory is not None for order in tuple(self._waiting))
 
     @contextmanager
     def shared(self) -> Iterator[None]:
@@ -94,8 +97,9 @@ class Outbox:
         if not tracking.slow:
             tracking.log(result, directory)
             return
+        oldest = next(iter(tuple(self._waiting)), None)
         self._put(_order(tracking, "log", directory=str(directory.absolute())), directory)
-        if self._clock() - self._waiting[0].since_s > PATIENCE_S:
+        if oldest is not None and self._clock() - oldest.since_s > PATIENCE_S:
             self.flush()
 
     def log_repeats(self, tracking: Tracking, repeated: Mapping[str, Any], directories: Sequence[Path]) -> None:
@@ -128,10 +132,10 @@ class Outbox:
     def flush(self, limit_s: float | None = None) -> None:
         """Log all that waits; after ``limit_s`` seconds the rest is given up, which is said."""
         until = None if limit_s is None else self._clock() + limit_s
-        if len(self) > FEW:
-            sys.stderr.write(f"logging {len(self)} results\n")
         try:
             self.rest()
+            if len(self) > FEW:
+                sys.stderr.write(f"logging {len(self)} results\n")
             self._work(lambda: until is not None and self._clock() > until)
         finally:
             self._give_up()
