@@ -9,6 +9,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -127,13 +128,13 @@ class GroupRun:
     def all(self) -> list[Outcome]:
         """Run every point; what went wrong with one is its outcome, never an exception. KeyboardInterrupt passes."""
         self.pool.on_start = self._on_start
-        try:
-            for point in self.points():
-                self._record(self._kept(point) or self._stopped(point) or self._one(point))
-        finally:
-            self._journal(finished=False)
-            self.outbox.begin()
-            self.pool.close()
+        with closing(self.pool):
+            try:
+                for point in self.points():
+                    self._record(self._kept(point) or self._stopped(point) or self._one(point))
+            finally:
+                self.outbox.begin()  # while the server stops
+                self._journal(finished=False)
         self._journal(finished=True)
         return self.outcomes
 
