@@ -42,8 +42,8 @@ def journaled(sweeps: Sweeps) -> list[Any]:
 
 
 def test_a_killed_worker_fails_its_group_only(sweeps: Sweeps, no_survivors: Callable[[Path], list[str]]) -> None:
-    # a group: a point that is soon over, then one that takes 10 s, in which a worker is killed
-    process = sweeps.start(*BOTH, "num_prompts=5,200", "qps=20")
+    # a group: a point that is soon over, then one that takes 6 s, in which a worker is killed
+    process = sweeps.start(*BOTH, "num_prompts=5,120", "qps=20")
     first_points_are_over(sweeps)
     workers = eventually(
         lambda: [one for one in descendants(process.pid) if command_line(one).startswith("ray::_run_job")]

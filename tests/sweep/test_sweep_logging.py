@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.waiting import wait_for
 
 Sweeps = Any  # the fixture ``sweeps`` of conftest.py
@@ -35,9 +34,8 @@ def once_each(sweeps: Sweeps) -> Counter[str]:
     return Counter(result["run_id"] for result in sweeps.results().values())
 
 
-@pytest.mark.parametrize("launcher", ["local", "joblib"])
-def test_every_point_is_logged_once(sweeps: Sweeps, tmp_path: Path, launcher: str) -> None:
-    assert sweeps.run(*TWO_GROUPS, *mlflow(tmp_path), f"launcher={launcher}") == 0
+def test_workers_log_every_point_once(sweeps: Sweeps, tmp_path: Path) -> None:
+    assert sweeps.run(*TWO_GROUPS, *mlflow(tmp_path), "launcher=joblib") == 0
     assert logged(tmp_path) == once_each(sweeps)
     links = [json.loads(path.read_text())["link"] for path in sweeps.directory.glob("*/mlflow.json")]
     assert len(set(links)) == 6
