@@ -24,7 +24,7 @@ from benchhydra import registry
 from benchhydra.result import Result
 from benchhydra.tracking import NoTracking
 from benchhydra.tracking.mlflow import Mlflow, links
-from benchhydra.tracking.outbox import PATIENCE_S, Outbox, shared
+from benchhydra.tracking.outbox import PATIENCE_S, Outbox, _Helper
 
 Make = Callable[..., tuple[Result, Path]]
 
@@ -39,6 +39,7 @@ class Clock:
 
 
 PLUGIN = """
+import time
 from pathlib import Path
 from benchhydra.registry import knob, option
 from benchhydra.tracking import Tracking
@@ -46,6 +47,7 @@ from benchhydra.tracking import Tracking
 @option("tracking", "notebook")
 class Notebook(Tracking):
     file: str = knob("", "where to write")
+    hangs_at: str = knob("", "the point that is never logged")
     slow = True
 
     def prepare(self):
@@ -53,6 +55,8 @@ class Notebook(Tracking):
 
     def log(self, result, directory):
         print("stray output")
+        if directory.name == self.hangs_at:
+            time.sleep(600)
         self.write(f"log {directory.name}")
 
     def log_repeats(self, repeated, directories):
@@ -195,6 +199,41 @@ def test_a_helper_that_dies_loses_one_result_and_says_so(
     assert line.startswith("a result is not logged (") and line.endswith(f"benchhydra log {directory}")
 
 
+def test_a_helper_that_hangs_is_ended(
+    notebook: Any, point: Make, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchhydra.tracking.outbox.ANSWER_TIMEOUT_S", 3.0)
+    notebook.hangs_at = "point1"
+    (first, directory), second = point(), point()
+    with Outbox() as outbox:
+        outbox.log(notebook, first, directory)
+        outbox.log(notebook, *second)
+    assert lines(notebook) == ["log point2"] and not helpers()
+    assert f"a result is not logged (no answer in 3 s), but safe; log later: benchhydra log {directory}\n" in (
+        capfd.readouterr().err
+    )
+
+
+def test_an_interruption_in_the_midst_of_logging_loses_nothing(
+    notebook: Any, point: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer that nobody waited for is not taken for the next one's."""
+    waiting = _Helper._wait_for_answer
+    first_time = iter([True])
+
+    def interrupted(self: _Helper) -> None:
+        if next(first_time, False):
+            raise KeyboardInterrupt
+        waiting(self)
+
+    monkeypatch.setattr(_Helper, "_wait_for_answer", interrupted)
+    with pytest.raises(KeyboardInterrupt), Outbox() as outbox:
+        for _ in range(2):
+            outbox.log(notebook, *point())
+        outbox.flush()
+    assert set(lines(notebook)) == {"log point1", "log point2"} and not helpers()
+
+
 def test_a_result_that_is_gone_is_one_line(notebook: Any, point: Make, capfd: pytest.CaptureFixture[str]) -> None:
     (first, directory), second = point(), point()
     with Outbox() as outbox:
@@ -255,10 +294,3 @@ def test_the_helper_ends_with_its_parent(tmp_path: Path, notebook: Any) -> None:
         assert running([helper])
         os.kill(parent.pid, signal.SIGKILL)
     wait_for(lambda: not running([helper]), 15, "the helper's end")
-
-
-def test_jobs_of_this_thread_share_the_sweeps() -> None:
-    assert shared() is None
-    with Outbox() as outbox, outbox.shared():
-        assert shared() is outbox
-    assert shared() is None

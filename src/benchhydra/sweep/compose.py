@@ -8,9 +8,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -20,8 +18,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from benchhydra.config import BenchConfig
-
-_SHARED: ContextVar[Composer | None] = ContextVar("shared", default=None)
 
 
 class Composer:
@@ -39,15 +35,6 @@ class Composer:
         self._groups: dict[str, bool] = {}
         self._parsed: dict[str, Override] = {}
         self.compositions = 0
-
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        """Jobs that run in this thread meanwhile (the basic launcher's) compose with this one, and what it knows."""
-        token = _SHARED.set(self)
-        try:
-            yield
-        finally:
-            _SHARED.reset(token)
 
     def __call__(self, overrides: Sequence[str]) -> tuple[BenchConfig, dict[str, Any]]:
         """A point's config object and the same as plain data. Raises what composing raises, and ConfigError."""
@@ -92,11 +79,6 @@ class Composer:
         if key not in self._groups:
             self._groups[key] = bool(self._repo.group_exists(key))
         return self._groups[key] and not isinstance(override.value(), dict)
-
-
-def shared() -> Composer | None:
-    """The composer of the sweep whose job this is, where the sweep runs in this thread."""
-    return _SHARED.get()
 
 
 def plain(config: BenchConfig) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from benchhydra.sweep.launching import Batch, Ended, interrupted, launch_all
 from benchhydra.sweep.outcomes import Outcome, blank, from_disk, repeats
 from benchhydra.sweep.record import Record, begun
 from benchhydra.sweep.report import count, failure_lines, options_of, plan_lines, verdict_line
+from benchhydra.sweep.sharing import sharing
 from benchhydra.tracking.outbox import Outbox
 
 #: For jobs of a launcher that are cancelled: as long as an engine may take to stop, and then some.
@@ -153,7 +154,7 @@ class Session:
 
     def _conclude(self, record: Record, jobs: list[GroupJob]) -> list[Ended]:
         groups: list[Ended] = []
-        with self.composer.shared(), self.outbox, self.outbox.shared():
+        with self.outbox, sharing(self.composer, self.outbox):
             try:
                 for ended in self._launched(jobs):
                     groups.append(ended)

@@ -20,10 +20,10 @@ from benchhydra import interruption
 from benchhydra.errors import ConfigError
 from benchhydra.progress import Progress, make_progress
 from benchhydra.result import Result
-from benchhydra.sweep.compose import Composer, plain, shared
+from benchhydra.sweep.compose import Composer, plain
 from benchhydra.sweep.job import GroupRun, decode
 from benchhydra.sweep.outcomes import Outcome
-from benchhydra.tracking import outbox
+from benchhydra.sweep.sharing import shared
 from benchhydra.tracking.outbox import Outbox
 
 SERVER_LOGS = "servers"
@@ -49,9 +49,11 @@ def _group(text: str) -> list[Outcome]:
     job = decode(text)
     loader = GlobalHydra.instance().config_loader()
     assert isinstance(loader, ConfigLoaderImpl)
-    composer = shared() or Composer(loader, job.config_name, job.hydra_overrides)
+    known = shared()
+    composer = known.composer if known else Composer(loader, job.config_name, job.hydra_overrides)
+    outbox = nullcontext(known.outbox) if known else Outbox()
     pool = Pool(Path(job.sweep_dir) / SERVER_LOGS)
-    with _progress(f"group {job.number + 1}") as progress, _outbox() as box:
+    with _progress(f"group {job.number + 1}") as progress, outbox as box:
         return GroupRun(
             job=job,
             compose=composer,
@@ -61,12 +63,6 @@ def _group(text: str) -> list[Outcome]:
             progress=progress,
             outbox=box,
         ).all()
-
-
-def _outbox() -> AbstractContextManager[Outbox]:
-    """The sweep's, which goes on while the next group's server starts; of our own in a process that may end with us."""
-    known = outbox.shared()
-    return Outbox() if known is None else nullcontext(known)
 
 
 def _end_on_sigterm() -> None:

@@ -16,9 +16,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,8 +34,6 @@ LAST_S = 10.0
 FEW = 10
 #: One that takes longer is given up: a store that is being made by others is waited for, and servers have short limits.
 ANSWER_TIMEOUT_S = 300.0
-
-_SHARED: ContextVar[Outbox | None] = ContextVar("outbox", default=None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,21 +66,13 @@ class Outbox:
         try:
             self.flush(None if kind is None else LAST_S)
         finally:
+            self._give_up()
             if self._helper is not None:
                 self._helper.close()
                 self._helper = None
 
     def __len__(self) -> int:
         return sum(order.directory is not None for order in tuple(self._waiting))
-
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        """Jobs that run in this thread meanwhile (the basic launcher's) put their results in here."""
-        token = _SHARED.set(self)
-        try:
-            yield
-        finally:
-            _SHARED.reset(token)
 
     def expect(self, tracking: Tracking) -> None:
         """Results for this tracker will come: the next server's start is time to get it ready."""
@@ -130,15 +119,12 @@ class Outbox:
             self._thread = None
 
     def flush(self, limit_s: float | None = None) -> None:
-        """Log all that waits; after ``limit_s`` seconds the rest is given up, which is said."""
+        """Log all that waits, or what can be logged in ``limit_s`` seconds."""
         until = None if limit_s is None else self._clock() + limit_s
-        try:
-            self.rest()
-            if len(self) > FEW:
-                sys.stderr.write(f"logging {len(self)} results\n")
-            self._work(lambda: until is not None and self._clock() > until)
-        finally:
-            self._give_up()
+        self.rest()
+        if len(self) > FEW:
+            sys.stderr.write(f"logging {len(self)} results\n")
+        self._work(lambda: until is not None and self._clock() > until)
 
     def _put(self, text: str, directory: Path | None = None) -> None:
         self._waiting.append(_Order(text=text, since_s=self._clock(), directory=directory))
@@ -165,24 +151,33 @@ class _Helper:
 
     def __init__(self) -> None:
         words = [sys.executable, "-m", "benchhydra.tracking._helper"]
-        self._popen = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        self._popen = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, bufsize=0
+        )
         assert self._popen.stdin is not None and self._popen.stdout is not None
         self._orders, self._answers = self._popen.stdin, self._popen.stdout
+        self._unanswered = 0  # more than one where an interruption kept us from waiting
 
     def carry_out(self, order: str) -> None:
         """Have an order carried out. Raises OSError where the process has ended or hangs; it is gone then."""
         try:
             self._orders.write(f"{order}\n".encode())
             self._orders.flush()
-            ready, _, _ = select.select([self._answers], [], [], ANSWER_TIMEOUT_S)
-            if not ready:
-                raise TimeoutError(f"no answer in {ANSWER_TIMEOUT_S:.0f} s")
-            if not self._answers.readline():
-                raise ChildProcessError(f"the process that logs ended with {self._popen.wait()}")
+            self._unanswered += 1
+            while self._unanswered:
+                self._wait_for_answer()
+                self._unanswered -= 1
         except OSError:
             self._popen.kill()
             self.close()
             raise
+
+    def _wait_for_answer(self) -> None:
+        ready, _, _ = select.select([self._answers], [], [], ANSWER_TIMEOUT_S)
+        if not ready:
+            raise TimeoutError(f"no answer in {ANSWER_TIMEOUT_S:.0f} s")
+        if not self._answers.readline():
+            raise ChildProcessError(f"the process that logs ended with {self._popen.wait()}")
 
     def close(self) -> None:
         """Let it end, with what it is at."""
@@ -194,11 +189,6 @@ class _Helper:
             self._popen.kill()
             self._popen.wait()
         self._answers.close()
-
-
-def shared() -> Outbox | None:
-    """The outbox of the sweep whose job this is, where the sweep runs in this thread."""
-    return _SHARED.get()
 
 
 def _order(tracking: Tracking, do: str, **more: Any) -> str:

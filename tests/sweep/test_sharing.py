@@ -1,0 +1,22 @@
+"""What jobs of a sweep's own thread find there."""
+
+from __future__ import annotations
+
+from threading import Thread
+from typing import Any
+
+from benchhydra.sweep.sharing import shared, sharing
+from benchhydra.tracking.outbox import Outbox
+
+
+def test_jobs_of_this_thread_share_the_sweeps() -> None:
+    assert shared() is None
+    composer: Any = object()
+    elsewhere: list[object] = []
+    with Outbox() as outbox, sharing(composer, outbox):
+        known = shared()
+        assert known is not None and known.composer is composer and known.outbox is outbox
+        thread = Thread(target=lambda: elsewhere.append(shared()))
+        thread.start()
+        thread.join()
+    assert elsewhere == [None] and shared() is None
