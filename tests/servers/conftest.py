@@ -12,7 +12,7 @@ from benchhydra.engines import ServerSpec
 from benchhydra.servers.pool import Pool
 
 STAND_IN = """
-import argparse, json, os, signal, subprocess, sys
+import argparse, json, os, signal, subprocess, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 flags = argparse.ArgumentParser()
@@ -22,6 +22,9 @@ flags.add_argument("--unhealthy", action="store_true")
 flags.add_argument("--reset", default="true")
 flags.add_argument("--deaf", action="store_true")
 flags.add_argument("--child", action="store_true")
+flags.add_argument("--begun")
+flags.add_argument("--engine", action="store_true")
+flags.add_argument("--farewell")
 flags.add_argument("--name")
 flags = flags.parse_args()
 
@@ -53,6 +56,24 @@ if flags.deaf:
 if flags.child:
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     subprocess.Popen([sys.executable, "-S", "-c", code], start_new_session=True)
+engine = subprocess.Popen(["sleep", "600"]) if flags.engine else None
+
+
+def end(*_):
+    if engine is not None:
+        engine.terminate()
+        engine.wait()
+    time.sleep(0.8)
+    with open(flags.farewell, "w") as file:
+        file.write(str(time.time()))
+    os._exit(0)
+
+
+if flags.begun:
+    with open(flags.begun, "w") as file:
+        file.write(str(time.time()))
+if flags.farewell:
+    signal.signal(signal.SIGTERM, end)
 print("loading weights", flush=True)
 ThreadingHTTPServer((flags.host, flags.port), Handler).serve_forever()
 """

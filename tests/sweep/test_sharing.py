@@ -5,7 +5,8 @@ from __future__ import annotations
 from threading import Thread
 from typing import Any
 
-from benchhydra.sweep.sharing import shared, sharing
+from benchhydra.servers.departures import Departures
+from benchhydra.sweep.sharing import Shared, shared, sharing
 from benchhydra.tracking.outbox import Outbox
 
 
@@ -13,9 +14,9 @@ def test_jobs_of_this_thread_share_the_sweeps() -> None:
     assert shared() is None
     composer: Any = object()
     elsewhere: list[object] = []
-    with Outbox() as outbox, sharing(composer, outbox):
-        known = shared()
-        assert known is not None and known.composer is composer and known.outbox is outbox
+    what = Shared(composer=composer, outbox=Outbox(), departures=Departures())
+    with sharing(what):
+        assert shared() is what
         thread = Thread(target=lambda: elsewhere.append(shared()))
         thread.start()
         thread.join()

@@ -23,6 +23,10 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 #: After our parent's death nobody waits for a tidy end: the engine gets this long.
 ORPHAN_TIMEOUT_S = 5.0
+#: How long killing is tried.
+KILL_S = 10.0
+#: How long Python's resource trackers, which end when all others have, get for tidying up.
+TRACKER_S = 3.0
 #: Where the kernel has no pidfd: how often to look for the parent.
 POLL_MS = 200
 
@@ -62,6 +66,13 @@ def descendants(root: int) -> list[int]:
         found += below
         todo += below
     return found
+
+
+def tracks_resources(pid: int) -> bool:
+    """Whether a process is a resource tracker of Python's multiprocessing."""
+    with contextlib.suppress(OSError):
+        return b"multiprocessing.resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 class Supervisor:
@@ -130,10 +141,15 @@ class Supervisor:
             self._pause()
 
     def _kill_rest(self) -> None:
-        """Kill and reap until nothing is left below us (a process in the kernel's hands may take a moment)."""
-        deadline = time.monotonic() + 10.0
-        while (left := descendants(os.getpid())) and time.monotonic() < deadline:
+        """Kill and reap until nothing is left below us (a process in the kernel's hands may take a moment).
+
+        Resource trackers go last, by themselves: shared memory that killed processes had is removed by them.
+        """
+        begun = time.monotonic()
+        while (left := descendants(os.getpid())) and (passed_s := time.monotonic() - begun) < KILL_S:
             for pid in left:
+                if passed_s < TRACKER_S and tracks_resources(pid):
+                    continue
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self._pause()

@@ -45,6 +45,7 @@ class HttpServer:
             self.port = ports.free_port()
             argv = [*spec.argv, "--host", "127.0.0.1", "--port", str(self.port)]
             self.process = Process(argv, env, log, stop_timeout_s=stop_timeout_s)
+            self._sockets: set[int] = set()  # that it had when it was told to end
             self.control = Control(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout_s=2.0)
             try:
                 self.start_s = self._wait_ready(progress, ready_timeout_s)
@@ -67,12 +68,21 @@ class HttpServer:
         """Empty its caches. A server of ours that offers no reset has not proven anything."""
         return self.control.reset_caches() is True
 
+    def leave(self) -> None:
+        """Tell it to end, and do not wait."""
+        self._sockets |= ports.sockets(process.pid for process in self.process.tree())
+        self.process.leave()
+
+    def free(self) -> None:
+        """Wait until the engine's memory is free."""
+        self.process.free()
+
     def stop(self) -> None:
         """Stop the whole of it, and wait until its listening sockets are gone (not somebody else's on that port)."""
-        ours = ports.sockets(process.pid for process in self.process.tree())
+        self.leave()
         self.process.stop()
         deadline = time.monotonic() + PORT_RELEASE_S
-        while ports.listeners(self.port) & ours and time.monotonic() < deadline:
+        while ports.listeners(self.port) & self._sockets and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def _wait_ready(self, progress: Progress, timeout_s: float) -> float:

@@ -17,6 +17,7 @@ from benchhydra.fetch import check_base_url
 from benchhydra.progress import Progress
 from benchhydra.servers import Lease, gpus
 from benchhydra.servers.control import Control
+from benchhydra.servers.departures import Departures
 from benchhydra.servers.http_server import HttpServer
 from benchhydra.servers.worker import Worker
 
@@ -31,14 +32,24 @@ class _Running:
     gpus_before_mib: dict[int, int] = field(default_factory=dict)
     warmed: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def stop(self) -> None:
-        """Stop it, wait until its GPUs' memory is free, and give them back."""
+    def leave(self) -> None:
+        """Tell it to end, and do not wait."""
+        self.server.leave()
+
+    def free(self) -> None:
+        """Wait until its memory and that of its GPUs is free, and give them back."""
+        self.server.free()
         with self.claims:
+            held, self.gpus = self.gpus, ()
+            if held and not gpus.wait_released(held, self.gpus_before_mib):
+                raise EngineError(f"memory of GPUs {', '.join(map(str, held))} is still in use after the engine's end")
+
+    def stop(self) -> None:
+        """The same, and wait until nothing of it is left."""
+        try:
             self.server.stop()
-            if self.gpus and not gpus.wait_released(self.gpus, self.gpus_before_mib):
-                raise EngineError(
-                    f"memory of GPUs {', '.join(map(str, self.gpus))} is still in use after the engine's end"
-                )
+        finally:
+            self.free()
 
 
 @dataclass(kw_only=True)
@@ -62,15 +73,19 @@ class _ServerLease(Lease):
 class Pool:
     """Servers of one group of points. At most one runs at a time, unless ``keep``.
 
-    ``starts`` counts them; ``on_start`` is called whenever it has grown.
+    A server starts when the memory of the one before it is free, and is used when nothing at all is left of that.
+    ``departures`` is where the last one goes when the pool is closed, and who gives it must wait for it; without it
+    ``close`` waits. ``starts`` counts servers; ``on_start`` is called whenever it has grown.
     """
 
-    def __init__(self, log_dir: Path, *, keep: bool = False) -> None:
+    def __init__(self, log_dir: Path, *, keep: bool = False, departures: Departures | None = None) -> None:
         self.log_dir = log_dir
         self.starts = 0
         self.on_start: Callable[[], None] = lambda: None
         self.log: Path | None = None  # of the server started last, also where it failed
         self._keep = keep
+        self._departures = departures or Departures()
+        self._waits = departures is None
         self._running: dict[ServerSpec, _Running] = {}
         self._owner = os.getpid()
         atexit.register(self.close)
@@ -100,14 +115,19 @@ class Pool:
         yield _leased(running, restarted=restarted, start_s=running.server.start_s)
 
     def close(self) -> None:
-        """Stop every server. Doing it twice, or in a forked child, does nothing."""
+        """End every server. Doing it twice, or in a forked child, does nothing."""
         atexit.unregister(self.close)
         if os.getpid() != self._owner:
             return
         first: BaseException | None = None
         while self._running:
             try:
-                self._running.popitem()[1].stop()
+                self._departures.add(self._running.popitem()[1])
+            except (EngineError, KeyboardInterrupt) as error:
+                first = first or error
+        if self._waits:
+            try:
+                self._departures.wait()
             except (EngineError, KeyboardInterrupt) as error:
                 first = first or error
         if first is not None:
@@ -129,8 +149,10 @@ class Pool:
 
     def _make_room(self, spec: ServerSpec, progress: Progress) -> None:
         for other in [s for s in self._running if s == spec or not self._keep]:
-            progress.status(f"stopping the {_noun(other)}")
-            self._running.pop(other).stop()
+            self._departures.add(self._running.pop(other))
+        if self._departures.pending:
+            progress.status("stopping the server before this one")
+            self._departures.make_room()
 
     def _start(
         self,
@@ -155,6 +177,7 @@ class Pool:
                 server = HttpServer(spec, env, self.log, progress, headers=headers, **limits)
             running = _Running(server=server, claims=claims.pop_all(), gpus=held, gpus_before_mib=before_mib)
         self._running[spec] = running
+        self._departures.wait()  # nothing is measured beside it
         return running
 
     def _new_log(self) -> Path:

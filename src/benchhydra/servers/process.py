@@ -45,6 +45,7 @@ class Process:
         except (OSError, ValueError) as error:
             raise EngineError(f"cannot start {argv[0]}: {error}") from error
         self.pid = self._popen.pid
+        self._told: list[psutil.Process] | None = None  # to end: the tree as it was then
         self.stdin, self.stdout = self._popen.stdin, self._popen.stdout
 
     @property
@@ -77,16 +78,35 @@ class Process:
             return False
         return True
 
+    def leave(self) -> None:
+        """SIGTERM, once; ``free`` and ``stop`` wait."""
+        if self._told is None:
+            self._told = self.tree()
+            with contextlib.suppress(ProcessLookupError):
+                self._popen.terminate()
+
+    def free(self) -> None:
+        """Wait until the engine's memory is free.
+
+        Where an engine runs in processes below its first one, as vLLM's does, that is when those have ended: what the
+        first one still does, taking its interpreter down, lasts longer and holds none of it.
+        """
+        self.leave()
+        told = self._told or []
+        first, below = told[1:2], told[2:]
+        engine = [process for process in below if not _tracks_resources(process)] or first
+        deadline = time.monotonic() + self.stop_timeout_s + REAP_S
+        while any(map(_lives, engine)) and self.exit_code is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+
     def stop(self) -> None:
         """SIGTERM, wait, SIGKILL to all that is left. Raises EngineError where something stays all the same."""
-        remembered = self.tree()
-        with contextlib.suppress(ProcessLookupError):
-            self._popen.terminate()
+        self.leave()
         if not self.wait(self.stop_timeout_s + REAP_S):
             self._popen.kill()
             self._popen.wait(REAP_S)
         self._close_pipes()
-        self._sweep([process for process in remembered if process.pid != self.pid])
+        self._sweep([process for process in self._told or () if process.pid != self.pid])
 
     def _sweep(self, processes: list[psutil.Process]) -> None:
         """Kill what the supervisor has left (it was killed itself, or could not)."""
@@ -102,6 +122,22 @@ class Process:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it runs; one that has ended and has not been reaped holds no memory."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _tracks_resources(process: psutil.Process) -> bool:
+    """Whether it is Python's resource tracker, which ends after all others."""
+    try:
+        return any("resource_tracker" in word for word in process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def _until_ended(pid: int, timeout_s: float) -> None:

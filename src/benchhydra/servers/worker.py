@@ -66,6 +66,14 @@ class Worker:
         proven: bool | None = self.call({"op": "reset"}, 60.0).get("success")
         return proven
 
+    def leave(self) -> None:
+        """Tell it to end, and do not wait."""
+        self.process.leave()
+
+    def free(self) -> None:
+        """Wait until the engine's memory is free."""
+        self.process.free()
+
     def stop(self) -> None:
         """Stop the whole of it."""
         self.process.stop()

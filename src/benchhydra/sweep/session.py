@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from benchhydra.config import BenchConfig
 from benchhydra.errors import BenchhydraError, ConfigError
+from benchhydra.servers.departures import Departures
 from benchhydra.sweep import SWEEP_FILE, Group, Identity, Planned, leftovers, on_ray, planning, resume, versions
 from benchhydra.sweep.axes import Axis, expand
 from benchhydra.sweep.compose import Composer
@@ -27,7 +28,7 @@ from benchhydra.sweep.launching import Batch, Ended, interrupted, launch_all
 from benchhydra.sweep.outcomes import Outcome, blank, from_disk, repeats
 from benchhydra.sweep.record import Record, begun
 from benchhydra.sweep.report import count, failure_lines, options_of, plan_lines, verdict_line
-from benchhydra.sweep.sharing import sharing
+from benchhydra.sweep.sharing import Shared, sharing
 from benchhydra.tracking.outbox import Outbox
 
 #: For jobs of a launcher that are cancelled: as long as an engine may take to stop, and then some.
@@ -154,7 +155,9 @@ class Session:
 
     def _conclude(self, record: Record, jobs: list[GroupJob]) -> list[Ended]:
         groups: list[Ended] = []
-        with self.outbox, sharing(self.composer, self.outbox):
+        departures = Departures()
+        shared = Shared(composer=self.composer, outbox=self.outbox, departures=departures)
+        with departures, self.outbox, sharing(shared):
             try:
                 for ended in self._launched(jobs):
                     groups.append(ended)

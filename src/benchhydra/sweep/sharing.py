@@ -1,4 +1,4 @@
-"""What a sweep shares with jobs that run in its own thread (the basic launcher's): its composer and its outbox."""
+"""What a sweep shares with jobs that run in its own thread (the basic launcher's)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from benchhydra.servers.departures import Departures
 from benchhydra.sweep.compose import Composer
 from benchhydra.tracking.outbox import Outbox
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """What jobs need not make again: the composer with what it knows, and the outbox with its helper at work."""
+    """The composer with what it knows, the outbox with its helper at work, and the last job's server on its way out."""
 
     composer: Composer
     outbox: Outbox
+    departures: Departures
 
 
 _SHARED: ContextVar[Shared | None] = ContextVar("shared", default=None)
 
 
 @contextmanager
-def sharing(composer: Composer, outbox: Outbox) -> Iterator[None]:
-    """Share them with the jobs of this thread during the block."""
-    token = _SHARED.set(Shared(composer=composer, outbox=outbox))
+def sharing(what: Shared) -> Iterator[None]:
+    """Share it with the jobs of this thread during the block."""
+    token = _SHARED.set(what)
     try:
         yield
     finally:

@@ -52,7 +52,7 @@ def _group(text: str) -> list[Outcome]:
     known = shared()
     composer = known.composer if known else Composer(loader, job.config_name, job.hydra_overrides)
     outbox = nullcontext(known.outbox) if known else Outbox()
-    pool = Pool(Path(job.sweep_dir) / SERVER_LOGS)
+    pool = Pool(Path(job.sweep_dir) / SERVER_LOGS, departures=known.departures if known else None)
     with _progress(f"group {job.number + 1}") as progress, outbox as box:
         return GroupRun(
             job=job,
