@@ -100,6 +100,13 @@ def test_an_answer_of_one_token_has_no_tpot_and_counts_elsewhere() -> None:
     assert "mean_tpot_ms" not in values(rows([0, 10], [50, 50], [10, 10], [1, 1]))
 
 
+def test_an_answer_whose_tokens_came_in_one_chunk_has_no_tpot() -> None:
+    """No time between its tokens was seen: 0 ms would be wrong."""
+    found = values(rows([0, 10, 20], [50, 50, 400], [10, 10, 0], [11, 11, 16]))
+    assert (found["mean_tpot_ms"], found["median_tpot_ms"]) == pytest.approx((10, 10))
+    assert found["max_ttft_ms"] == pytest.approx(400)
+
+
 def test_failures_are_counted_and_not_measured() -> None:
     found = values(rows([0, 10, 20], [50, 9000, 70], [10, 10, 10], [5, 5, 5], status=[0, Status.HTTP_5XX, 0]))
     assert found["mean_ttft_ms"] == pytest.approx(60)

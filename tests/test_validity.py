@@ -39,6 +39,15 @@ def some(count: int, value: int, among: int = 200, otherwise: int = 0) -> Any:
     return column
 
 
+def pieces(which: range, spread_us: int = 0, **columns: Any) -> Records:
+    """A run where the tokens of some answers came at the answer's end, all at once."""
+    made = rows(**columns)
+    first = made.first_ns.copy()
+    if first[0] >= 0:
+        first[which] = made.last_ns[which] - spread_us * 1000
+    return dataclasses.replace(made, first_ns=first)
+
+
 def facts(**fields: Any) -> Facts:
     known: dict[str, Any] = {
         "offered_rps": RPS,
@@ -73,6 +82,8 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
     ("tokens", Verdict.SUSPECT, rows(output_tokens=NEVER), {}, ("200 of 200", "usage", "absent")),
     ("tokens", Verdict.SUSPECT, rows(output_tokens=some(3, NEVER, otherwise=64)), {}, ("3 of 200", "incomplete")),
     ("short", Verdict.SUSPECT, rows(status=some(5, Status.SHORT)), {}, ("5 of 200", "2.5%", "1.0%")),
+    ("one_piece", Verdict.SUSPECT, pieces(range(150)), {}, ("150 of 200", "75%", "50%", "buffers")),
+    ("one_piece", Verdict.SUSPECT, pieces(range(200), spread_us=200), {}, ("200 of 200",)),
     ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=140), {}, ("140.0", "128.0", "9.4%", "5.0%")),
     ("rate", Verdict.INVALID, rows(sent_late_ms=np.linspace(0, 500, 200)), {}, ("offered", "95%", "keep up")),
     ("client_lag", Verdict.INVALID, rows(), {"client_lag_p99_ms": 6.0}, ("6.0 ms", "5.0 ms", "10.0 ms between")),
@@ -100,6 +111,9 @@ VALID: list[tuple[Records, dict[str, Any]]] = [
     (rows(10), {}),
     (rows(status=some(2, Status.RESET)), {}),
     (rows(status=some(150, Status.SHORT), output_tokens=some(150, 0, otherwise=64)), {"ignore_eos": False}),
+    (pieces(range(90)), {}),
+    (pieces(range(200), output_tokens=4), {}),
+    (pieces(range(200), first_ns=NEVER), {}),  # not streamed
     (rows(prompt_tokens=129), {}),
     (rows(sent_late_ms=np.linspace(0, 50, 200)), {}),
     (rows(sent_late_ms=np.linspace(0, 500, 200)), {"offered_rps": None, "stationary": False}),

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
+Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
@@ -89,6 +90,14 @@ class Records:
     def completed(self) -> Mask:
         """Rows with a whole answer, shape (n,)."""
         return np.asarray(self.status <= Status.SHORT)
+
+    @property
+    def decode_steps(self) -> Float64:
+        """Output tokens after the first, shape (n,): what the time between the first and the last chunk is divided by.
+
+        NaN where no time between tokens was seen: fewer than two, an unknown number, or all of them in one chunk.
+        """
+        return np.where((self.output_tokens > 1) & (self.last_ns > self.first_ns), self.output_tokens - 1, np.nan)
 
     def where(self, mask: Mask) -> Records:
         """The rows of a mask of shape (n,), with their gaps; these very rows where it is all of them."""

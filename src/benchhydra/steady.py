@@ -70,10 +70,7 @@ def series(records: Records) -> Series:
     done_at = np.where(records.completed, (records.done_ns - start) // 10**9, -1)
     spoke = records.completed & (records.first_ns >= 0)
     ttft = np.where(spoke, (records.first_ns - records.sent_ns) / 1e6, np.nan)
-    several = spoke & (records.output_tokens > 1)
-    tpot = np.where(several, (records.last_ns - records.first_ns) / 1e6, np.nan) / np.maximum(
-        records.output_tokens - 1, 1
-    )
+    tpot = np.where(spoke, (records.last_ns - records.first_ns) / 1e6, np.nan) / records.decode_steps
     edges = start + np.arange(seconds, dtype=np.int64) * 10**9
     return {
         "second": np.arange(seconds, dtype=np.float64),

@@ -82,9 +82,8 @@ class Window(Records):
 
     @cached_property
     def tpot_ms(self) -> Float64:
-        """(last - first) / (output tokens - 1); NaN for answers of fewer than two tokens, or of an unknown number."""
-        steps = np.where(self.output_tokens > 1, self.output_tokens - 1, np.nan)
-        return np.asarray(self._since(self.first_ns, self.last_ns) / steps)
+        """(last - first) / (output tokens - 1); NaN for answers of fewer than two tokens, or of one chunk."""
+        return np.asarray(self._since(self.first_ns, self.last_ns) / self.decode_steps)
 
     @cached_property
     def itl_ms(self) -> Floats:

@@ -21,7 +21,7 @@ STATISTICS = {
 }
 LATENCIES = {
     "ttft": "time to first token: first chunk with text - sent",
-    "tpot": "time per output token: (last chunk - first chunk) / (output tokens - 1), of answers of two tokens or more",
+    "tpot": "time per output token: (last chunk - first chunk) / (output tokens - 1), of answers of two chunks or more",
     "itl": "inter-token latency: gaps between successive chunks with text, pooled over requests",
     "e2el": "request latency: last chunk with text - sent",
 }

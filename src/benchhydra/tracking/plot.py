@@ -41,14 +41,13 @@ def load_plotting() -> tuple[Any, Any]:
 
 def latencies_ms(rows: Records) -> dict[str, Float64]:
     """TTFT, TPOT and E2E of the rows where they are known, by name."""
-    first = (rows.first_ns >= 0) & (rows.sent_ns >= 0)
-    last = (rows.last_ns >= 0) & (rows.sent_ns >= 0)
-    many = first & last & (rows.output_tokens > 1)
-    tpot_ns = (rows.last_ns - rows.first_ns)[many] / (rows.output_tokens[many] - 1)
+    sent = rows.sent_ns >= 0
+    spoke = sent & (rows.first_ns >= 0)
+    tpot_ms = (rows.last_ns - rows.first_ns)[spoke] / 1e6 / rows.decode_steps[spoke]
     return {
-        "TTFT": (rows.first_ns - rows.sent_ns)[first] / 1e6,
-        "TPOT": tpot_ns / 1e6,
-        "E2E": (rows.last_ns - rows.sent_ns)[last] / 1e6,
+        "TTFT": (rows.first_ns - rows.sent_ns)[spoke] / 1e6,
+        "TPOT": tpot_ms[~np.isnan(tpot_ms)],
+        "E2E": (rows.last_ns - rows.sent_ns)[sent & (rows.last_ns >= 0)] / 1e6,
     }
 
 

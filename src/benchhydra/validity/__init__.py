@@ -38,6 +38,9 @@ class Limits:
 
     failed_share: float = knob(0.01, "INVALID above this share of failed requests", unit="fraction")
     short_share: float = knob(0.01, "SUSPECT above this share of answers shorter than asked", unit="fraction")
+    one_piece_share: float = knob(
+        0.5, "SUSPECT above this share of streams whose tokens came all at once", unit="fraction"
+    )
     prompt_difference: float = knob(
         0.05, "SUSPECT where the server counts this much more or fewer prompt tokens than the dataset", unit="fraction"
     )

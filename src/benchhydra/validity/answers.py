@@ -9,6 +9,11 @@ import numpy as np
 from benchhydra.records import Records, Status
 from benchhydra.validity import Evidence, Reason, Verdict, check
 
+#: A stream of fewer tokens may well fit into one chunk (speculative decoding).
+LONG_TOKENS = 8
+#: No engine generates 100,000 tokens/s for one request.
+IMPOSSIBLE_TPOT_NS = 10_000
+
 
 @check("completed")
 def completed(evidence: Evidence) -> Iterator[Reason]:
@@ -67,6 +72,19 @@ def short(evidence: Evidence) -> Iterator[Reason]:
     if count / len(rows) > limit:
         text = f"{count} of {len(rows)} answers are shorter than asked ({count / len(rows):.1%}, limit {limit:.1%})"
         yield _suspect("short", text)
+
+
+@check("one_piece")
+def one_piece(evidence: Evidence) -> Iterator[Reason]:
+    """Streams must arrive as they are generated; something that buffers them makes TTFT the time of a whole answer."""
+    rows, limit = evidence.rows, evidence.limits.one_piece_share
+    streamed = rows.where(rows.completed & (rows.first_ns >= 0) & (rows.output_tokens >= LONG_TOKENS))
+    count = int((streamed.last_ns - streamed.first_ns < IMPOSSIBLE_TPOT_NS * streamed.output_tokens).sum())
+    if len(streamed) and count / len(streamed) > limit:
+        text = f"{count} of {len(streamed)} streams came in one piece ({count / len(streamed):.0%}, limit {limit:.0%})"
+        yield _suspect(
+            "one_piece", f"{text}: TTFT is then the time of the whole answer; a proxy that buffers does this"
+        )
 
 
 @check("prompt_tokens")
