@@ -37,6 +37,7 @@ demo: setup
 	@echo "Compare the runs in MLflow: $(BIN)/benchhydra ui"
 
 test: setup lint type
+	$(BIN)/python -m compileall -q src  # also where no byte code is written: the tests start many processes
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=85
 
 test-fast: setup
