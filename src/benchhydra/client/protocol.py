@@ -23,6 +23,8 @@ _ZERO = array("f", [0.0])
 class Owner(Protocol):
     """Who wants to know about connections."""
 
+    worked: bool  # set with every packet
+
     def finished(self, connection: Connection, now_ns: int) -> None:
         """The connection's request has ended, one way or another."""
 
@@ -90,6 +92,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now_ns = monotonic_ns()
+        self._owner.worked = True
         try:
             if self.row < 0:
                 self.close()  # nobody asked

@@ -43,7 +43,8 @@ class Driven:
 
     records: Records
     interrupted: bool = False
-    client_cpu_share: float | None = None  # CPU seconds a wall second, of the busiest process
+    client_cpu_share: float | None = None  # CPU seconds a wall second, of the busiest process, without idle turns
+    client_awake_s: float = 0.0  # how long the loop was kept from sleeping, in the process in which it was longest
     loop_stall_p99_ms: float | None = None
     loop_stall_max_ms: float | None = None
     client_lag_p99_ms: float | None = None  # lateness of the client's own: waiting for max_in_flight is not in it

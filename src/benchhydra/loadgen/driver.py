@@ -118,6 +118,7 @@ def merge(
         records=records[0] if len(records) == 1 else Records.concat(records),
         interrupted=any(part.interrupted for part in sent.values()),
         client_cpu_share=max(busy, default=None),
+        client_awake_s=max((part.awake_s for part in sent.values()), default=0.0),
         loop_stall_p99_ms=p99_ms(stalls),
         loop_stall_max_ms=max(stalls) / 1e6 if stalls else None,
         client_lag_p99_ms=p99_ms(lags),

@@ -39,11 +39,16 @@ class Pulse:
             self._next_ns += PERIOD_NS
         self._beat(now_ns)
 
-    def stop(self) -> float | None:
-        """Stop beating. Returns CPU seconds a wall second since the start; None where it had not begun."""
+    def stop(self, idle_ns: int = 0) -> float | None:
+        """Stop beating. Returns CPU seconds a wall second since the start; None where it had not begun.
+
+        ``idle_ns``: CPU time in which nothing was done.
+        """
         self._timer.close()
         wall_s = (monotonic_ns() - self._start_ns) / 1e9
-        return (time.process_time() - self._cpu_s) / wall_s if self._start_ns and wall_s > 0 else None
+        if not self._start_ns or wall_s <= 0:
+            return None
+        return max(0.0, time.process_time() - self._cpu_s - idle_ns / 1e9) / wall_s
 
 
 def p99_ms(values_ns: array[float]) -> float | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchhydra.client.pool import Pool
 from benchhydra.client.protocol import Connection, describe
+from benchhydra.loadgen.awake import Awake
 from benchhydra.loadgen.clock import Timer
 from benchhydra.loadgen.pulse import Pulse
 from benchhydra.loadgen.share import Count, Report, Sent, Share
@@ -56,9 +57,11 @@ class Sender:
         self._sweep_ns = int(min(1.0, max(0.02, share.timeout_s / 10)) * 1e9)
         self._ended = asyncio.Event()
         self.interrupted = False
+        self.worked = False  # since the loop's last turn, while it stays awake
         self._pool = Pool(share.endpoint, self, keep_text=share.keep_text)
         self._timer = Timer(self._loop, self._fire)
         self._pulse = Pulse(self._loop, self._beat)
+        self._awake = Awake(self._loop, self)
 
     async def open(self) -> None:
         """What takes time and can be done before the window: connections, and collecting garbage (tens of ms)."""
@@ -79,8 +82,10 @@ class Sender:
             with _no_collection():
                 self._timer.at(self._due_ns[0])
                 self._pulse.start(start_ns)
+                self._awake.start(monotonic_ns())
                 await self._ended.wait()
-        cpu_share = self._pulse.stop()
+        self._awake.stop()
+        cpu_share = self._pulse.stop(self._awake.idle_ns)
         self._timer.close()
         await _settled()
         self._pool.close()
@@ -93,6 +98,7 @@ class Sender:
             records=self._recorder.records(),
             interrupted=self.interrupted,
             cpu_share=cpu_share,
+            awake_s=self._awake.awake_ns / 1e9,
             stalls_ns=self._pulse.late_ns,
             lags_ns=self._lags_ns,
             texts=tuple(self._texts),
@@ -113,6 +119,7 @@ class Sender:
 
     def _fire(self) -> None:
         """Start all that is due, then sleep until the next is."""
+        self.worked = True
         due_ns, count = self._due_ns, len(self._due_ns)
         while self._due < count and due_ns[self._due] <= monotonic_ns():
             self._due += 1
@@ -252,6 +259,8 @@ class Sender:
     # Now and then.
 
     def _beat(self, now_ns: int) -> None:
+        self.worked = True
+        self._awake.beat(now_ns)
         if now_ns >= self._next_sweep_ns:
             self._next_sweep_ns = now_ns + self._sweep_ns
             self._sweep(now_ns)

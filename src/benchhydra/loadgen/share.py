@@ -44,6 +44,7 @@ class Sent:
     records: Records
     interrupted: bool
     cpu_share: float | None
+    awake_s: float  # while its loop was kept from sleeping
     stalls_ns: array[float]
     lags_ns: array[float]
     texts: tuple[str, ...] = field(default=())  # by request of the share, with keep_text
@@ -67,6 +68,7 @@ def lost_rows(share: Share, start_ns: int, why: str) -> Sent:
         records=recorder.records(),
         interrupted=False,
         cpu_share=None,
+        awake_s=0.0,
         stalls_ns=array("f"),
         lags_ns=array("f"),
         texts=("",) * count if share.keep_text else (),

@@ -63,6 +63,7 @@ def pack_sent(sent: Sent) -> bytes:
         "lags_ns": sent.lags_ns.tobytes(),
         "interrupted": sent.interrupted,
         "cpu_share": sent.cpu_share,
+        "awake_s": sent.awake_s,
         "texts": sent.texts,
     }
     return msgspec.msgpack.encode(packed)
@@ -77,6 +78,7 @@ def unpack_sent(data: bytes) -> Sent:
         records=Records(**columns, gaps_ns=gaps, errors=tuple(packed["errors"])),
         interrupted=packed["interrupted"],
         cpu_share=packed["cpu_share"],
+        awake_s=packed["awake_s"],
         stalls_ns=array("f", packed["stalls_ns"]),
         lags_ns=array("f", packed["lags_ns"]),
         texts=tuple(packed["texts"]),

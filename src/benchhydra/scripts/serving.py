@@ -237,6 +237,7 @@ def _client(driven: Driven) -> dict[str, Any]:
     found: dict[str, Any] = {
         "client_processes": driven.processes,
         "client_cpu_share": driven.client_cpu_share,
+        "client_awake_s": driven.client_awake_s or None,
         "client_loop_stall_p99_ms": driven.loop_stall_p99_ms,
         "client_loop_stall_max_ms": driven.loop_stall_max_ms,
     }
