@@ -9,6 +9,7 @@ run a client and how to read what it reported. See README.md.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -23,6 +24,7 @@ import time
 import urllib.request
 
 import adapters
+import shortcut
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -338,6 +340,7 @@ def main():
     ap.add_argument("--server", required=True)
     ap.add_argument("--port", type=int, default=8911)
     ap.add_argument("--tls", help="serve clients over TLS with this certificate and key, in one file")
+    ap.add_argument("--shortcut", action="store_true", help="past TCP and IP: see shortcut.bpf.c")
     ap.add_argument("--client", action="append", default=[], help="name=adapter[:key=value,...]")
     ap.add_argument("--scenarios", default="start,flood:2000,rate:10,rate:50,rate:100,rate:200,mem:2000,mem:20000")
     ap.add_argument("--server-cores", default="0")
@@ -357,9 +360,10 @@ def main():
     os.sched_setaffinity(0, {int(c) for c in a.server_cores.split(",")} if a.server_cores else os.sched_getaffinity(0))
     if a.nice:
         prefer("self", max(-20, a.nice - 5))
+    way = shortcut.shortcut(a.port) if a.shortcut else contextlib.nullcontext()
     srv = Server(a.server, a.port, a.server_cores, a.nice - 5 if a.nice else 0, a.tls)
     try:
-        with open(a.out, "a") as f:
+        with way, open(a.out, "a") as f:
             for spec in a.client:
                 name, _, rest = spec.partition("=")
                 ad = adapters.make(rest or name)
@@ -379,7 +383,17 @@ def main():
                         if r["rc"] not in (0,) and "log_tail" in r:
                             print("   ", r["log_tail"][-600:].replace("\n", "\n    "))
                         f.write(
-                            json.dumps({"client": name, "scenario": sc["name"], "cores": a.cores, "rep": k, **r}) + "\n"
+                            json.dumps(
+                                {
+                                    "client": name,
+                                    "scenario": sc["name"],
+                                    "cores": a.cores,
+                                    "shortcut": a.shortcut,
+                                    "rep": k,
+                                    **r,
+                                }
+                            )
+                            + "\n"
                         )
                         f.flush()
     finally:

@@ -154,15 +154,12 @@ class Records:
     def write(self, path: Path) -> None:
         """Write as Parquet: one row a request, ``gaps_ns`` a list column, ``error`` its text."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         columns: dict[str, Any] = {name: arrow(getattr(self, name)) for name in TIMES + COUNTS if name != "error"}
         columns["gaps_ns"] = pa.ListArray.from_arrays(arrow(self.gap_offsets.astype(np.int32)), arrow(self.gaps_ns))
         columns["error"] = self._error_texts()
-        temporary = path.with_suffix(".tmp")
         # times and gaps hardly repeat: a dictionary of them would cost memory alone
-        pq.write_table(pa.table(columns), temporary, row_group_size=_BLOCK_ROWS, use_dictionary=["status", "error"])
-        temporary.replace(path)
+        write_parquet(columns, path, row_group_size=_BLOCK_ROWS, use_dictionary=["status", "error"])
 
     def _error_texts(self) -> Any:
         import pyarrow as pa
@@ -215,6 +212,17 @@ class Records:
             gap_offsets=np.concatenate(([0], np.cumsum(counts[order]))).astype(np.int64),
             errors=errors,
         )
+
+
+def write_parquet(columns: dict[str, Any], path: Path, **options: Any) -> None:
+    """Write Arrow columns as Parquet, atomically. ``options`` are those of ``pyarrow.parquet.write_table``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pa.set_memory_pool(pa.system_memory_pool())  # the default one takes 12 MB more, for good
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(pa.table(columns), temporary, **options)
+    temporary.replace(path)
 
 
 def arrow(values: npt.NDArray[Any]) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchhydra.records import Int64, Phase, Records, arrow
+from benchhydra.records import Int64, Phase, Records, arrow, write_parquet
 
 BATCH = 5
 Series = dict[str, npt.NDArray[np.float64]]
@@ -85,13 +85,7 @@ def series(records: Records) -> Series:
 
 def write_series(records: Records, path: Path) -> None:
     """Write ``series`` as Parquet, a row a second; what a second does not have is null."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = {name: arrow(values) for name, values in series(records).items()}
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(pa.table(columns), temporary)
-    temporary.replace(path)
+    write_parquet({name: arrow(values) for name, values in series(records).items()}, path)
 
 
 def _by_second(
