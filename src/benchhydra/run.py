@@ -103,13 +103,14 @@ def _measure(
 ) -> None:
     if outbox is not None:
         outbox.expect(config.tracking)
-    target = models.ensure(_target(config), config.engine.interpreter(), progress)
+    target = _target(config)
     config.engine.check(target)
     result.warnings += target.warnings
     result.tensor_parallel_size = max(1, target.gpus)
     point = _point(config, target, out_dir, progress)
-    config.dataset.prepare(progress)
     spec = config.script.spec(config.engine, target)
+    if spec is None or spec.kind != "attached":
+        _provide(config, target, progress)
     if spec is None:
         measured = _timed(config, point, None, outbox)
     else:
@@ -120,8 +121,16 @@ def _measure(
             stop_timeout_s=config.engine.stop_timeout_s,
             headers=config.engine.headers(),
         ) as lease:
+            if spec.kind == "attached":  # now that it has answered: making a model may take a minute
+                _provide(config, target, progress)
             measured = _on_server(config, result, point, lease, outbox)
     _conclude(config, result, measured, out_dir)
+
+
+def _provide(config: BenchConfig, target: Target, progress: Progress) -> None:
+    """What a load needs on this machine: a model that is made here, files of the dataset."""
+    models.ensure(target, config.engine.interpreter(), progress)
+    config.dataset.prepare(progress)
 
 
 def _timed(config: BenchConfig, point: Point, lease: Lease | None, outbox: Outbox | None) -> Measured:

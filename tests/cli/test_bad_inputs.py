@@ -97,14 +97,16 @@ def assert_one_line(ran: Any, error: str, hint: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_line(name: str, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_is_one_line(name: str, program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     words, error, hint = BAD[name]
     began_s = time.monotonic()
     ran = program(*words)
     assert time.monotonic() - began_s < LIMIT_S
     assert_one_line(ran, error, hint)
     assert len(ran.err.splitlines()) <= 2, ran.err
+    assert not (tmp_path / "cache").exists()  # no model was made for it
 
 
 @pytest.mark.parametrize("name", ["wrong-key", "negative-rate", "bad-point-of-a-sweep", "subcommand", "output"])
