@@ -71,7 +71,7 @@ def test_a_loop_stays_awake_while_it_is_busy_and_not_full() -> None:
 def test_a_core_that_others_want_is_left_to_them_for_a_second() -> None:
     scene = Scene()
     assert scene.beat(0.5)
-    assert not scene.beat(0.5, waited=0.1)
+    assert not scene.beat(0.5, waited=0.5)
     rest = awake.REST_NS // BEAT_NS
     assert not any(scene.beat(0.5) for _ in range(rest - 1))
     assert scene.beat(0.5)

@@ -76,9 +76,17 @@ class Answer:
 
     def feed(self, data: bytes) -> int:
         """Take what came from the socket. Returns the number of chunks with text in it."""
-        if self._next is not None and self._next.is_chunk(data):
-            self.chunks += 1
-            return 1
+        return 1 if self.is_next(data) else self.take(data)
+
+    def is_next(self, data: bytes) -> bool:
+        """Take a packet that is one chunk of the known shape, and nothing else: most are. Others are for ``take``."""
+        if self._next is None or not self._next.is_chunk(data):
+            return False
+        self.chunks += 1
+        return True
+
+    def take(self, data: bytes) -> int:
+        """What ``feed`` does with packets that are no ``is_next``."""
         before = self.chunks
         self._started = True
         rest = self._count(self._begun(data))

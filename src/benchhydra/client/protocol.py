@@ -97,10 +97,14 @@ class Connection(asyncio.Protocol):
             if self.row < 0:
                 self.close()  # nobody asked
                 return
+            answer = self.answer
+            if answer.is_next(data):
+                self.gaps_ns.append(now_ns - self.last_ns)
+                self.last_ns = now_ns
+                return
             if self.first_byte_ns < 0:
                 self.first_byte_ns = now_ns
-            answer = self.answer
-            chunks = answer.feed(data)
+            chunks = answer.take(data)
             if chunks:
                 if self.last_ns >= 0:
                     self.gaps_ns.append(now_ns - self.last_ns)

@@ -31,10 +31,10 @@ _tails: dict[bytes, _Tail] = {}
 class _Tail:
     """What follows the text: in the event (``event``), in its HTTP chunk, and in that up to the ``separator``.
 
-    ``ends``: texts that were found to be JSON strings, each with ``rest`` behind it.
+    ``ends``: texts that were found to be JSON strings, each with ``rest`` behind it; ``chunk_ends`` with ``chunk``.
     """
 
-    __slots__ = ("chunk", "ends", "event", "rest", "separator")
+    __slots__ = ("chunk", "chunk_ends", "ends", "event", "rest", "separator")
 
     def __init__(self, event: bytes) -> None:
         self.event = event
@@ -42,6 +42,7 @@ class _Tail:
         self.separator = self.chunk[-_SEPARATOR_BYTES:]
         self.rest = self.chunk[:-_SEPARATOR_BYTES]
         self.ends: set[bytes] = set()
+        self.chunk_ends: set[bytes] = set()
 
     @classmethod
     def of(cls, event: bytes) -> _Tail:
@@ -71,22 +72,32 @@ class _Heads(dict[int, bytes]):
 class Shape:
     """``prefix`` is what a body begins with, up to the opening quote of its text; ``tail`` what follows the text."""
 
-    __slots__ = ("_chunk_end", "_heads", "_skip", "_tail", "prefix")
+    __slots__ = ("_heads", "_skip", "_tail", "prefix")
 
     def __init__(self, prefix: bytes, tail: bytes) -> None:
         self.prefix = prefix
         self._skip = len(prefix)
         self._tail = _Tail.of(tail)
-        self._chunk_end = -len(self._tail.chunk)
         self._heads = _Heads(prefix, self._tail.separator)
 
     def is_chunk(self, data: bytes) -> bool:
         """Whether it is one whole HTTP chunk of the right size, that differs in its text alone."""
-        line = _size_lines.get(len(data)) or _size_line(len(data))
-        text = data[len(line) + self._skip : self._chunk_end]
-        return b"".join((line, self.prefix, text, self._tail.chunk)) == data and (
-            text in _known_texts or _is_text(text)
-        )
+        head = (_size_lines.get(len(data)) or _size_line(len(data))) + self.prefix
+        return self._continues(data, head, self._tail.chunk, self._tail.chunk_ends)
+
+    def _continues(self, data: bytes, head: bytes, tail: bytes, ends: set[bytes]) -> bool:
+        """Whether it is a head, a text and a tail. ``ends``: texts seen before, each with the tail behind it."""
+        end = data.removeprefix(head)
+        if end is data:  # it does not begin so
+            return False
+        if end in ends:
+            return True
+        text = end[: len(end) - len(tail)]
+        if text + tail != end or not (text in _known_texts or _is_text(text)):
+            return False
+        if text in _known_texts and len(ends) < _MAX_KNOWN:
+            ends.add(end)
+        return True
 
     def leading_chunks(self, data: bytes) -> tuple[int, int]:
         """How many such chunks the bytes begin with, and how long those are."""
@@ -108,14 +119,8 @@ class Shape:
         return len(list(takewhile(self._tail.ends.__contains__, ends)))
 
     def _is_part(self, part: bytes) -> bool:
-        """Whether a chunk, up to the separator, differs in its text alone. Remembers its end."""
-        head, rest = self._heads[len(part)], self._tail.rest
-        text = part[len(head) : len(part) - len(rest)]
-        if head + text + rest != part or not (text in _known_texts or _is_text(text)):
-            return False
-        if text in _known_texts and len(self._tail.ends) < _MAX_KNOWN:
-            self._tail.ends.add(text + rest)
-        return True
+        """Whether a chunk, up to the separator, differs in its text alone."""
+        return self._continues(part, self._heads[len(part)], self._tail.rest, self._tail.ends)
 
     def is_body(self, body: bytes) -> bool:
         """Whether a body that begins with the prefix is the same event with another text, that is a JSON string."""

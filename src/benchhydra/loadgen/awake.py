@@ -16,7 +16,7 @@ LEAST, MOST = 0.4, 0.9
 #: Staying awake makes the same work cheaper: it ends only well below where it began.
 LEAST_AWAKE = 0.15
 #: A core that others want for more than this share of a beat is left to them for so long.
-WAITED = 0.02
+WAITED = 0.1
 REST_NS = 1_000_000_000
 
 
