@@ -22,7 +22,8 @@ from benchhydra.analysis import rerun
 
 POINT = ["model=tiny", "script=serving", "qps=8", "num_prompts=24", "dataset.prompt_tokens=32"]
 POINT += ["dataset.output_tokens=16", "engine.args.enforce_eager=true"]
-OFF = ["validity.stall_ms=1e6", "validity.lag_ms=1e6", "validity.client_wait_share=1", "validity.client_cpu_share=2"]
+OFF = ["validity.stall_ms=1e6", "validity.lag_ms=1e6", "validity.client_cpu_share=2"]
+OFF += ["validity.client_wait_share=1", "validity.client_wait_share_of_server=1"]
 LOWERED = "engine.args.max_num_seqs=1"
 RUNS, A_START = 5, 5
 REGRESSION = 3

@@ -76,6 +76,7 @@ class Serving(Script):
         watch = Watch(lease)
         driven = drive(plan, point.progress)
         watch.stop()
+        neighbours = watch.facts(driven.processes)
         after = _counters(endpoint)
         if self.keep_text:
             _write_texts(point, prompts, driven)
@@ -86,10 +87,12 @@ class Serving(Script):
             facts=replace(
                 self._facts(point, lease, driven, offered, before, after),
                 notes=few_samples(records),
-                **watch.facts(driven.processes),
+                **neighbours,
             ),
             context=Context(slo=dict(self.slo), offered_rps=offered),
-            metadata=_metadata(point, records, len(plan.requests)) | {"warmup_requests": warmups} | _client(driven),
+            metadata=_metadata(point, records, len(plan.requests))
+            | {"warmup_requests": warmups}
+            | _client(driven, neighbours),
         )
 
     def _endpoint(self, point: Point, lease: Lease) -> Endpoint:
@@ -232,12 +235,14 @@ def _counters(endpoint: Endpoint) -> Counters | None:
     return scrape(endpoint.base_url, endpoint.headers, verify_tls=endpoint.verify_tls, ca_file=endpoint.ca_file)
 
 
-def _client(driven: Driven) -> dict[str, Any]:
-    """What the client knows about itself."""
+def _client(driven: Driven, neighbours: dict[str, Any]) -> dict[str, Any]:
+    """What the client knows about itself and its core."""
     found: dict[str, Any] = {
         "client_processes": driven.processes,
         "client_cpu_share": driven.client_cpu_share,
         "client_awake_s": driven.client_awake_s or None,
+        "client_wait_share": neighbours["client_wait_share"],
+        "other_cpu_share": neighbours["other_cpu_share"],
         "client_loop_stall_p99_ms": driven.loop_stall_p99_ms,
         "client_loop_stall_max_ms": driven.loop_stall_max_ms,
     }

@@ -53,9 +53,12 @@ class Limits:
         0.9, "INVALID above this share of a core used by one client process", unit="fraction"
     )
     client_wait_share: float = knob(
-        0.6,
+        0.2,
         "INVALID where the client waits for a core longer than this share of the time it wants one",
         unit="fraction",
+    )
+    client_wait_share_of_server: float = knob(
+        0.6, "the same where nobody but the server that was started for it is known to use its cores", unit="fraction"
     )
     stall_ms: float = knob(5.0, "least p99 of event loop stalls that is INVALID", unit="ms")
     stall_share: float = knob(0.1, "and it must exceed this share of the median TTFT", unit="fraction")
