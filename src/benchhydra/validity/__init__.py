@@ -91,7 +91,7 @@ class Facts:
     clock_uncertainty_ms: float | None = None  # of the worst known clock of several machines that sent
     client_lag_p99_ms: float | None = None  # lateness of the client's own: waiting for max_in_flight is not in it
     client_wait_share: float | None = None  # of the time that the client wanted a core, what it waited for one
-    client_cpu_share: float | None = None  # CPU seconds a wall second of the busiest client process, in the window
+    client_cpu_share: float | None = None  # CPU seconds a wall second of the busiest client process, less idle turns
     loop_stall_p99_ms: float | None = None  # lateness of a periodic timer in the client's event loop
     loop_stall_max_ms: float | None = None
     calibrated_rps: float | None = None  # highest rate at which this machine's own TTFT error stayed under 1 ms
