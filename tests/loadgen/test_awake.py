@@ -68,13 +68,17 @@ def test_a_loop_stays_awake_while_it_is_busy_and_not_full() -> None:
     assert len(scene.loop.turns) == 3  # asked for a turn once each time it began
 
 
-def test_a_core_that_others_want_is_left_to_them_for_a_second() -> None:
+def test_a_core_that_others_want_is_left_to_them_longer_each_time() -> None:
     scene = Scene()
-    assert scene.beat(0.5)
-    assert not scene.beat(0.5, waited=0.5)
-    rest = awake.REST_NS // BEAT_NS
-    assert not any(scene.beat(0.5) for _ in range(rest - 1))
-    assert scene.beat(0.5)
+    assert not scene.beat(0.1, waited=0.5)  # nothing is taken from them here
+    for rest_ns in (awake.REST_NS, 2 * awake.REST_NS, 4 * awake.REST_NS):
+        while not scene.beat(0.5):
+            pass
+        assert not scene.beat(0.5, waited=0.5)
+        begun_ns = scene.now_ns
+        while not scene.beat(0.5):
+            pass
+        assert scene.now_ns - begun_ns == rest_ns
 
 
 def test_idle_turns_are_no_use_of_the_core() -> None:

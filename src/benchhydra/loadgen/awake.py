@@ -15,7 +15,7 @@ from benchhydra.records import NEVER
 LEAST, MOST = 0.4, 0.9
 #: Staying awake makes the same work cheaper: it ends only well below where it began.
 LEAST_AWAKE = 0.15
-#: A core that others want for more than this share of a beat is left to them for so long.
+#: A core that others want for more than this share of a beat is left to them for so long, and twice as long next time.
 WAITED = 0.1
 REST_NS = 1_000_000_000
 
@@ -61,6 +61,7 @@ class Awake:
         self._loop = loop
         self._worker = worker
         self._usage = usage or Usage()
+        self._rest_ns = REST_NS
         self._beat_ns = self._spent_ns = self._waited_ns = self._turned_ns = self._rest_until_ns = 0
 
     def start(self, now_ns: int) -> None:
@@ -74,7 +75,8 @@ class Awake:
             return
         used = (spent_ns - self._spent_ns) / took_ns
         if waited_ns - self._waited_ns > WAITED * took_ns:
-            self._rest_until_ns = now_ns + REST_NS
+            self._rest_until_ns = now_ns + self._rest_ns
+            self._rest_ns *= 2 if self.on else 1
         if self.on:
             self.awake_ns += took_ns
         least = LEAST_AWAKE if self.on else LEAST
