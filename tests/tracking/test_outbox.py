@@ -12,7 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import psutil
@@ -24,7 +26,7 @@ from benchhydra import registry
 from benchhydra.result import Result
 from benchhydra.tracking import NoTracking
 from benchhydra.tracking.mlflow import Mlflow, links
-from benchhydra.tracking.outbox import PATIENCE_S, Outbox, _Helper
+from benchhydra.tracking.outbox import LAST_S, PATIENCE_S, Outbox, _Helper
 
 Make = Callable[..., tuple[Result, Path]]
 
@@ -48,6 +50,7 @@ from benchhydra.tracking import Tracking
 class Notebook(Tracking):
     file: str = knob("", "where to write")
     hangs_at: str = knob("", "the point that is never logged")
+    seconds: float = knob(0.0, "that a point takes")
     slow = True
 
     def prepare(self):
@@ -57,6 +60,7 @@ class Notebook(Tracking):
         print("stray output")
         if directory.name == self.hangs_at:
             time.sleep(600)
+        time.sleep(self.seconds)
         self.write(f"log {directory.name}")
 
     def log_repeats(self, repeated, directories):
@@ -218,20 +222,52 @@ def test_an_interruption_in_the_midst_of_logging_loses_nothing(
     notebook: Any, point: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer that nobody waited for is not taken for the next one's."""
-    waiting = _Helper._wait_for_answer
+    waiting = _Helper._answer
     first_time = iter([True])
 
-    def interrupted(self: _Helper) -> None:
+    def interrupted(self: _Helper, late: Callable[[], bool]) -> int:
         if next(first_time, False):
             raise KeyboardInterrupt
-        waiting(self)
+        return waiting(self, late)
 
-    monkeypatch.setattr(_Helper, "_wait_for_answer", interrupted)
+    monkeypatch.setattr(_Helper, "_answer", interrupted)
     with pytest.raises(KeyboardInterrupt), Outbox() as outbox:
         for _ in range(2):
             outbox.log(notebook, *point())
         outbox.flush()
     assert set(lines(notebook)) == {"log point1", "log point2"} and not helpers()
+
+
+def test_an_interruption_while_it_is_told_to_rest_does_not_make_two_of_one(notebook: Any, point: Make) -> None:
+    """Two threads at work would take each other's answers, and wait for ever for their own."""
+    notebook.seconds = 1.0
+    with Outbox() as outbox:
+        for _ in range(3):
+            outbox.log(notebook, *point())
+        outbox.begin()
+        wait_for(lambda: bool(helpers()), 30, "the helper")
+        with pytest.raises(KeyboardInterrupt), interrupted_in(0.2):
+            outbox.rest()
+        outbox.begin()
+        outbox.begin()
+    assert lines(notebook) == ["log point1", "log point2", "log point3"]
+    assert not helpers()
+
+
+@contextmanager
+def interrupted_in(seconds: float) -> Iterator[None]:
+    """KeyboardInterrupt by a signal, after a time."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_result_that_is_gone_is_one_line(notebook: Any, point: Make, capfd: pytest.CaptureFixture[str]) -> None:
@@ -248,13 +284,10 @@ def test_a_result_that_is_gone_is_one_line(notebook: Any, point: Make, capfd: py
 def test_after_an_interruption_there_is_little_time(
     notebook: Any, point: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    clock = Clock()
+    def clock() -> float:
+        return 100.0 if lines(notebook) else 0.0
 
-    def late() -> float:
-        clock.now += 6.0
-        return clock.now
-
-    with pytest.raises(KeyboardInterrupt), Outbox(late) as outbox:
+    with pytest.raises(KeyboardInterrupt), Outbox(clock) as outbox:
         for _ in range(3):
             outbox.log(notebook, *point())
         raise KeyboardInterrupt
@@ -262,6 +295,31 @@ def test_after_an_interruption_there_is_little_time(
     line = capfd.readouterr().err.splitlines()[-1]
     assert line == f"2 results are not logged (there was no time), but safe; log later: benchhydra log {tmp_path}"
     assert not helpers()
+
+
+def test_after_an_interruption_a_store_that_hangs_is_not_waited_for(
+    notebook: Any, point: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    notebook.hangs_at = "point1"
+    clock = Clock()
+    (first, directory), second = point(), point()
+    with pytest.raises(KeyboardInterrupt), Outbox(clock) as outbox:
+        outbox.log(notebook, first, directory)
+        outbox.log(notebook, *second)
+        outbox.begin()
+        wait_for(lambda: "stray output" in capfd.readouterr().err, 30, "the helper to be at it")
+        Timer(0.5, lambda: setattr(clock, "now", LAST_S + 1)).start()
+        raise KeyboardInterrupt
+    told = capfd.readouterr().err.splitlines()
+    assert [line.partition("(")[0] for line in told] == ["a result is not logged "] * 2
+    assert lines(notebook) == [] and not helpers()
+
+
+def test_after_an_interruption_no_tracker_is_made_ready_for_nothing(notebook: Any) -> None:
+    with pytest.raises(KeyboardInterrupt), Outbox() as outbox:
+        outbox.expect(notebook)
+        raise KeyboardInterrupt
+    assert lines(notebook) == []
 
 
 def test_mlflow_has_its_store_before_there_is_a_result(tmp_path: Path, point: Make) -> None:

@@ -1,4 +1,4 @@
-"""The process that logs for an outbox: an order a line on standard input, a line back when it has been carried out.
+"""The process that logs for an outbox: numbered orders on standard input, the number back when one is carried out.
 
 What cannot be logged is said on standard error by the tracker itself. The end of the input ends the process, after what
 it is at.
@@ -31,8 +31,9 @@ def main() -> None:
     answers = _private_stdout()
     registry.discover()
     for line in sys.stdin:
-        carry_out(json.loads(line))
-        answers.write("done\n")
+        number, _, order = line.partition(" ")
+        carry_out(json.loads(order))
+        answers.write(f"{number}\n")
         answers.flush()
     sys.stderr.flush()
     os._exit(0)  # taking MLflow down takes a second, and all is written

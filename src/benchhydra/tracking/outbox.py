@@ -34,6 +34,8 @@ LAST_S = 10.0
 FEW = 10
 #: One that takes longer is given up: a store that is being made by others is waited for, and servers have short limits.
 ANSWER_TIMEOUT_S = 300.0
+#: How often one who waits for an answer looks whether it has become too late for it.
+LOOK_S = 0.25
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,9 @@ class _Order:
 class Outbox:
     """What waits to be logged. Leaving it as a context logs the rest.
 
-    One thread puts in; between ``begin`` and ``rest`` a thread of its own takes out.
+    One thread puts in; between ``begin`` and ``rest`` a thread of its own takes out. Who takes out holds a lock, and
+    nothing depends on what that thread is known to be: an interrupted ``Thread.join`` (before Python 3.13) takes a
+    thread that works for one that has ended.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -56,8 +60,9 @@ class Outbox:
         self._waiting: deque[_Order] = deque()
         self._prepared: set[str] = set()
         self._helper: _Helper | None = None
-        self._thread: threading.Thread | None = None
+        self._taking_out = threading.Lock()
         self._resting = threading.Event()
+        self._until_s: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -66,10 +71,11 @@ class Outbox:
         try:
             self.flush(None if kind is None else LAST_S)
         finally:
-            self._give_up()
-            if self._helper is not None:
-                self._helper.close()
-                self._helper = None
+            with self._taking_out:
+                self._give_up()
+                if self._helper is not None:
+                    self._helper.close()
+                    self._helper = None
 
     def __len__(self) -> int:
         return sum(order.directory is not None for order in tuple(self._waiting))
@@ -106,39 +112,43 @@ class Outbox:
 
     def begin(self) -> None:
         """Log what waits, in the background: nothing is measured until ``rest``."""
-        if self._thread is None or not self._thread.is_alive():
-            self._resting.clear()
-            self._thread = threading.Thread(target=self._work, args=(self._resting.is_set,), daemon=True)
-            self._thread.start()
+        self._resting.clear()
+        if self._waiting:
+            threading.Thread(target=self._take_out, args=(self._resting.is_set,), daemon=True).start()
 
     def rest(self) -> None:
         """Finish the one that is at work, and let the others wait: something is measured now."""
-        if self._thread is not None:
-            self._resting.set()
-            self._thread.join()
-            self._thread = None
+        self._resting.set()
+        with self._taking_out:  # nobody is at work any more
+            return
 
     def flush(self, limit_s: float | None = None) -> None:
-        """Log all that waits, or what can be logged in ``limit_s`` seconds."""
-        until = None if limit_s is None else self._clock() + limit_s
+        """Log all that waits, or the results that can be logged in ``limit_s`` seconds."""
+        self._until_s = None if limit_s is None else self._clock() + limit_s
         self.rest()
+        if limit_s is not None and not len(self):
+            return  # getting a tracker ready is of no use any more
         if len(self) > FEW:
             sys.stderr.write(f"logging {len(self)} results\n")
-        self._work(lambda: until is not None and self._clock() > until)
+        self._take_out(self._late)
+
+    def _late(self) -> bool:
+        return self._until_s is not None and self._clock() > self._until_s
 
     def _put(self, text: str, directory: Path | None = None) -> None:
         self._waiting.append(_Order(text=text, since_s=self._clock(), directory=directory))
 
-    def _work(self, stopped: Callable[[], bool]) -> None:
-        while self._waiting and not stopped():
-            order = self._waiting[0]
-            try:
-                self._helper = self._helper or _Helper()
-                self._helper.carry_out(order.text)
-            except OSError as error:
-                self._helper = None
-                _say_lost([order], str(error))
-            self._waiting.popleft()
+    def _take_out(self, stopped: Callable[[], bool]) -> None:
+        with self._taking_out:
+            while self._waiting and not stopped():
+                order = self._waiting[0]
+                try:
+                    self._helper = self._helper or _Helper()
+                    self._helper.carry_out(order.text, self._late)
+                except OSError as error:
+                    self._helper = None
+                    _say_lost([order], str(error))
+                self._waiting.popleft()  # after an interruption it is still there, and is logged again: once, in effect
 
     def _give_up(self) -> None:
         left = list(self._waiting)
@@ -156,28 +166,34 @@ class _Helper:
         )
         assert self._popen.stdin is not None and self._popen.stdout is not None
         self._orders, self._answers = self._popen.stdin, self._popen.stdout
-        self._unanswered = 0  # more than one where an interruption kept us from waiting
+        self._number = 0  # of the last order: where an interruption kept us from waiting, its answer is still to come
 
-    def carry_out(self, order: str) -> None:
-        """Have an order carried out. Raises OSError where the process has ended or hangs; it is gone then."""
+    def carry_out(self, order: str, late: Callable[[], bool]) -> None:
+        """Have an order carried out, unless it becomes too late.
+
+        Raises OSError where the process has ended, or does not answer in time; it is gone then.
+        """
+        self._number += 1
         try:
-            self._orders.write(f"{order}\n".encode())
-            self._orders.flush()
-            self._unanswered += 1
-            while self._unanswered:
-                self._wait_for_answer()
-                self._unanswered -= 1
+            self._orders.write(f"{self._number} {order}\n".encode())
+            while self._answer(late) != self._number:
+                continue
         except OSError:
             self._popen.kill()
             self.close()
             raise
 
-    def _wait_for_answer(self) -> None:
-        ready, _, _ = select.select([self._answers], [], [], ANSWER_TIMEOUT_S)
-        if not ready:
-            raise TimeoutError(f"no answer in {ANSWER_TIMEOUT_S:.0f} s")
-        if not self._answers.readline():
+    def _answer(self, late: Callable[[], bool]) -> int:
+        """The number of the next order that was carried out."""
+        began_s = time.monotonic()
+        while not select.select([self._answers], [], [], LOOK_S)[0]:
+            waited_s = time.monotonic() - began_s
+            if waited_s > ANSWER_TIMEOUT_S or late():
+                raise TimeoutError(f"no answer in {waited_s:.0f} s")
+        line = self._answers.readline()
+        if not line:
             raise ChildProcessError(f"the process that logs ended with {self._popen.wait()}")
+        return int(line)
 
     def close(self) -> None:
         """Let it end, with what it is at."""
