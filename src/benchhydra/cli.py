@@ -23,7 +23,9 @@ HELP = ("-h", "--help")
 
 def main() -> NoReturn:
     """Run the program on ``sys.argv``, and exit."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    exec("")
+    sys.exit(code)
 
 
 def run(words: Sequence[str]) -> int:
@@ -31,7 +33,8 @@ def run(words: Sequence[str]) -> int:
     _handle_signals()
     work: Callable[[Sequence[str]], int] = _subcommand if words and words[0] in commands.names() else _hydra
     try:
-        return work(words)
+        with interruption.insisted():
+            return work(words)
     except interruption.Terminated:
         return _said("terminated; what was measured is kept", 143)
     except KeyboardInterrupt:
@@ -120,6 +123,7 @@ def _raise_error(func: Callable[[], Any]) -> Any:
 
 
 def _handle_signals() -> None:
+    interruption.forget()
     signal.signal(signal.SIGINT, _on_signal)
     signal.signal(signal.SIGTERM, _on_signal)
 
@@ -127,8 +131,7 @@ def _handle_signals() -> None:
 def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
     """The first signal unwinds; a second one ends the process at once."""
     signal.signal(number, signal.SIG_DFL)
-    interruption.note(number)
-    raise interruption.exception()
+    interruption.unwind(number)
 
 
 def _said(text: str, code: int) -> int:

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 _last = signal.SIGINT
+_raised = False
 
 
 class Terminated(KeyboardInterrupt):
@@ -25,6 +27,40 @@ def note(number: int) -> None:
 def exception() -> KeyboardInterrupt:
     """What to raise for the signal that was handled last."""
     return Terminated() if _last == signal.SIGTERM else KeyboardInterrupt()
+
+
+def unwind(number: int) -> NoReturn:
+    """What a signal's handler does at its end: raise, so that everything is put away on the way out."""
+    global _raised
+    note(number)
+    _raised = True
+    raise exception()
+
+
+def forget() -> None:
+    """A program begins: nothing has been asked of it."""
+    global _raised
+    _raised = False
+
+
+def insist() -> None:
+    """Raise again what a signal has raised, where it was swallowed on its way.
+
+    OmegaConf and others do that: the signal comes while they hold something half made, putting that away fails, and
+    the error of this takes the interruption's place.
+    """
+    if _raised and threading.current_thread() is threading.main_thread():
+        raise exception()
+
+
+@contextmanager
+def insisted() -> Iterator[None]:
+    """Let no error out that has taken an interruption's place."""
+    try:
+        yield
+    except Exception:
+        insist()
+        raise
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from benchhydra import cli
+from benchhydra import cli, interruption
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     GlobalHydra.instance().clear()
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    interruption.forget()
 
 
 @pytest.fixture

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -99,6 +100,42 @@ def test_sigterm_unwinds(program: Program, command: Any) -> None:
     command(wait)
     assert program("probe").code == 143
     assert unwound == [True]
+
+
+def swallowed(*_: Any, **__: Any) -> NoReturn:
+    """SIGTERM comes, and what is put away on its way out fails."""
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        raise AttributeError("half made")
+
+
+def test_an_error_that_takes_the_place_of_an_interruption_is_one(program: Program, command: Any) -> None:
+    command(swallowed)
+    assert program("probe").code == 143
+    command(raising(ConfigError("wrong")))
+    assert program("probe").code == 1, "the interruption was the other program's"
+
+
+def test_a_sweep_ends_with_the_point_whose_interruption_was_swallowed(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchhydra.run.run_point", swallowed)
+    out = tmp_path / "out"
+    words = ("-m", "engine=fake", "model=custom", "model.id=m", "tracking=none", "qps=1,2", f"hydra.sweep.dir={out}")
+    assert program(*words).code == 143
+    sweep = json.loads((out / "sweep.json").read_text())
+    assert sweep["stopped"] == "interrupted"
+    assert [point["status"] for point in sweep["points"]] == ["skipped", "skipped"]
+
+
+def test_an_interruption_in_code_made_from_text_has_its_exit_code(process: Program, tmp_path: Path) -> None:
+    """Python remembers it (dataclasses are such code), and would die of the signal after the program has ended."""
+    package = tmp_path / "path" / registry.PLUGIN_NAMESPACE
+    package.mkdir(parents=True)
+    (package / "interrupted.py").write_text("""exec("import signal; signal.raise_signal(signal.SIGINT)")\n""")
+    ran = process("options", PYTHONPATH=str(package.parent))
+    assert (ran.code, ran.err) == (130, "interrupted; what was measured is kept\n")
 
 
 def test_wrong_usage_of_a_subcommand_is_2(process: Program) -> None:

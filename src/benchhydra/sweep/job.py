@@ -131,6 +131,7 @@ class GroupRun:
         with closing(self.pool):
             try:
                 for point in self.points():
+                    interruption.insist()
                     self._record(self._kept(point) or self._stopped(point) or self._one(point))
             finally:
                 self.outbox.begin()  # while the server stops
@@ -172,17 +173,18 @@ class GroupRun:
     def _measured(self, point: Planned, directory: Path) -> Outcome:
         config: BenchConfig | None = None
         try:
-            config, resolved = self.compose(point.overrides)
-            result = self.run_point(
-                config,
-                resolved=resolved,
-                out_dir=directory,
-                pool=self.pool,
-                overrides=point.overrides,
-                sweep_id=self.job.sweep_id,
-                progress=self.progress,
-                outbox=self.outbox,
-            )
+            with interruption.insisted():
+                config, resolved = self.compose(point.overrides)
+                result = self.run_point(
+                    config,
+                    resolved=resolved,
+                    out_dir=directory,
+                    pool=self.pool,
+                    overrides=point.overrides,
+                    sweep_id=self.job.sweep_id,
+                    progress=self.progress,
+                    outbox=self.outbox,
+                )
             if result.status == "interrupted":
                 raise interruption.exception()
             self.check(result, config)

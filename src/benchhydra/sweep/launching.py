@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
+from benchhydra.interruption import insisted
 from benchhydra.sweep import Planned, on_ray
 from benchhydra.sweep.job import GroupJob
 from benchhydra.sweep.outcomes import Outcome, blank, counted_starts, from_disk, read_journal
@@ -54,7 +55,7 @@ def launch_all(batches: Sequence[Batch]) -> Iterator[Ended]:
 
 
 def _batch(launch: Launch, jobs: Sequence[GroupJob]) -> Iterator[Ended]:
-    with suppress(Exception):  # a launcher raises anything; what the groups left behind says what is to be done
+    with suppress(Exception), insisted():  # a launcher raises anything; what is to be done, the groups' files say
         launch([overrides(job) for job in jobs], jobs[0].number)
     for job in jobs:
         _, finished = read_journal(job.journal)
@@ -76,7 +77,8 @@ def _side_by_side(batches: Sequence[Batch]) -> Iterator[Ended]:
 
 def _alone(launch: Launch, job: GroupJob) -> Ended:
     try:
-        launch([overrides(job)], job.number)
+        with insisted():
+            launch([overrides(job)], job.number)
     except Exception as error:  # noqa: BLE001 - see _batch
         return ended(job, error)
     return ended(job, None)

@@ -72,8 +72,7 @@ def _end_on_sigterm() -> None:
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
-    interruption.note(number)
-    raise interruption.exception()
+    interruption.unwind(number)
 
 
 def _single(composed: DictConfig) -> None:
