@@ -24,6 +24,7 @@ HELP = ("-h", "--help")
 def main() -> NoReturn:
     """Run the program on ``sys.argv``, and exit."""
     code = run(sys.argv[1:])
+    # Python dies of SIGINT in the end where that came in code made from text (a dataclass), unless more such code ran.
     exec("")
     sys.exit(code)
 

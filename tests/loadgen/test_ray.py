@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +19,7 @@ import pytest
 from tests.loadgen.serving import served
 from tests.processes import command_line
 
+from benchhydra import interruption
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.encode import encode
 from benchhydra.errors import ConfigError
@@ -208,3 +210,20 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"load.executor=ray needs Ray.*\n.*pip install 'benchhydra\[ray\]'"):
         cluster.require("load.executor=ray")
+
+
+def test_sigterm_while_ray_starts_unwinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's handler exits."""
+    import ray
+
+    def init(**_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(interruption.Terminated):
+        cluster.connect(1)
+    interruption.forget()
+    assert signal.getsignal(signal.SIGTERM) == before

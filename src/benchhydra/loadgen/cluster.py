@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from benchhydra import interruption
 from benchhydra.errors import ConfigError, EngineError
 
 ADDRESS = "RAY_ADDRESS"
@@ -84,10 +85,12 @@ def free_cpus(wanted: int) -> int:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Ray takes SIGTERM for itself; it stays ours."""
+    """Ray takes SIGTERM for itself, and exits; it stays ours, and what comes meanwhile unwinds as it does elsewhere."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except SystemExit:
+        interruption.unwind(signal.SIGTERM)
     finally:
         if threading.current_thread() is threading.main_thread() and before is not None:
             signal.signal(signal.SIGTERM, before)
