@@ -7,6 +7,7 @@ Exit codes: 0 all went well, 1 an error or a result that must not be believed, 2
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import signal
 import sys
@@ -26,6 +27,8 @@ def main() -> NoReturn:
     code = run(sys.argv[1:])
     # Python dies of SIGINT in the end where that came in code made from text (a dataclass), unless more such code ran.
     exec("")
+    if "ray" in sys.modules:  # its threads crash a process that is taken down beside them, now and then
+        _leave(code)
     sys.exit(code)
 
 
@@ -133,6 +136,14 @@ def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
     """The first signal unwinds; a second one ends the process at once."""
     signal.signal(number, signal.SIG_DFL)
     interruption.unwind(number)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process once what was registered for its end has been done, without taking it down."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _said(text: str, code: int) -> int:

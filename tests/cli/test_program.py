@@ -129,13 +129,39 @@ def test_a_sweep_ends_with_the_point_whose_interruption_was_swallowed(
     assert [point["status"] for point in sweep["points"]] == ["skipped", "skipped"]
 
 
-def test_an_interruption_in_code_made_from_text_has_its_exit_code(process: Program, tmp_path: Path) -> None:
+@pytest.fixture
+def plugin(tmp_path: Path) -> Callable[[str], Path]:
+    """``plugin(text)`` makes a plugin of it, and returns where it is found."""
+
+    def make(text: str) -> Path:
+        package = tmp_path / "path" / registry.PLUGIN_NAMESPACE
+        package.mkdir(parents=True)
+        (package / "made.py").write_text(text)
+        return package.parent
+
+    return make
+
+
+def test_an_interruption_in_code_made_from_text_has_its_exit_code(
+    process: Program, plugin: Callable[[str], Path]
+) -> None:
     """Python remembers it (dataclasses are such code), and would die of the signal after the program has ended."""
-    package = tmp_path / "path" / registry.PLUGIN_NAMESPACE
-    package.mkdir(parents=True)
-    (package / "interrupted.py").write_text("""exec("import signal; signal.raise_signal(signal.SIGINT)")\n""")
-    ran = process("options", PYTHONPATH=str(package.parent))
+    path = plugin("""exec("import signal; signal.raise_signal(signal.SIGINT)")\n""")
+    ran = process("options", PYTHONPATH=str(path))
     assert (ran.code, ran.err) == (130, "interrupted; what was measured is kept\n")
+
+
+def test_a_process_with_ray_is_not_taken_down(process: Program, plugin: Callable[[str], Path]) -> None:
+    path = plugin(
+        "import atexit, sys, types\n"
+        "class Last:\n"
+        "    def __del__(self, write=sys.stderr.write): write('taken down')\n"
+        "last = Last()\n"
+        "sys.modules['ray'] = types.ModuleType('ray')\n"
+        "atexit.register(print, 'put away')\n"
+    )
+    ran = process("options", PYTHONPATH=str(path))
+    assert ran.code == 0 and ran.out.endswith("put away\n") and ran.err == ""
 
 
 def test_wrong_usage_of_a_subcommand_is_2(process: Program) -> None:

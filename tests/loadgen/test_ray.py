@@ -212,18 +212,25 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPa
         cluster.require("load.executor=ray")
 
 
-def test_sigterm_while_ray_starts_unwinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray's handler exits."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_ray_starts_waits_and_unwinds(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import ray
+    from ray._private import utils
+
+    started = []
 
     def init(**_: object) -> None:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
-        signal.raise_signal(signal.SIGTERM)
+        utils.set_sigterm_handler(lambda *_: sys.exit(15))
+        signal.raise_signal(number)
+        started.append(True)
 
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(interruption.Terminated):
+    before, theirs = signal.getsignal(number), utils.set_sigterm_handler
+    with pytest.raises(KeyboardInterrupt) as raised:
         cluster.connect(1)
     interruption.forget()
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert started and isinstance(raised.value, interruption.Terminated) == (number == signal.SIGTERM)
+    assert signal.getsignal(number) == before and utils.set_sigterm_handler is theirs

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,7 +48,7 @@ def connect(cpus: int, options: Mapping[str, Any] | None = None) -> bool:
         return alone
     settings = {**_QUIET, **({"num_cpus": cpus} if alone else {}), **chosen, "address": address}
     try:
-        with _own_sigterm():
+        with _signals_wait():
             ray.init(**settings)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())[:300]
@@ -84,13 +82,19 @@ def free_cpus(wanted: int) -> int:
 
 
 @contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Ray takes SIGTERM for itself, and exits; it stays ours, and what comes meanwhile unwinds as it does elsewhere."""
-    before = signal.getsignal(signal.SIGTERM)
+def _signals_wait() -> Iterator[None]:
+    """What comes while Ray starts unwinds when it has: raised inside, it was seen to leave locks that stay taken.
+
+    Ray would take SIGTERM for itself, and exit.
+    """
+    from ray._private import utils
+
+    theirs, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
+    asked: list[int] = []
     try:
-        yield
-    except SystemExit:
-        interruption.unwind(signal.SIGTERM)
+        with interruption.stopping(lambda: None) as asked:
+            yield
     finally:
-        if threading.current_thread() is threading.main_thread() and before is not None:
-            signal.signal(signal.SIGTERM, before)
+        utils.set_sigterm_handler = theirs
+        if asked:
+            interruption.unwind(asked[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -50,8 +50,13 @@ def launch_all(batches: Sequence[Batch]) -> Iterator[Ended]:
         elif batch.kind == "JoblibLauncher":
             yield from _batch(batch.launch, batch.jobs)
     rest = [batch for batch in batches if batch.kind not in ("BasicLauncher", "JoblibLauncher")]
-    with on_ray.connected([batch.ray for batch in rest if batch.ray is not None]):
-        yield from _side_by_side(rest)
+    with on_ray.connected([batch.ray for batch in rest if batch.ray is not None]) as threads:
+        yield from _side_by_side([_among(threads, batch) if batch.ray is not None else batch for batch in rest])
+
+
+def _among(threads: on_ray.Threads, batch: Batch) -> Batch:
+    """A batch whose threads Ray is not left without."""
+    return replace(batch, launch=lambda jobs, first: threads.run(lambda: batch.launch(jobs, first)))
 
 
 def _batch(launch: Launch, jobs: Sequence[GroupJob]) -> Iterator[Ended]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from benchhydra.errors import EngineError
 from benchhydra.loadgen import cluster
+
+#: How often a job's thread looks whether Ray is about to be left, and how long these threads are waited for then.
+LOOK_S = 0.5
+LEAVE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,54 @@ def wish(launcher: Any, config: DictConfig) -> Wish | None:
     return None if asked is None else Wish(asked, OmegaConf.select(config, "gpus.device") == "auto")
 
 
+class Threads:
+    """Those that wait for jobs on Ray. They are out before Ray is left: it ends a process that asks it for more."""
+
+    def __init__(self) -> None:
+        self._change = threading.Condition()
+        self._inside = 0
+        self._leaving = False
+
+    def run(self, work: Callable[[], Any]) -> Any:
+        """Do something with Ray. Raises EngineError where Ray is about to be left."""
+        with self._change:
+            self._check()
+            self._inside += 1
+        try:
+            return work()
+        finally:
+            with self._change:
+                self._inside -= 1
+                self._change.notify_all()
+
+    def get(self, reference: Any) -> Any:
+        """``ray.get``, as long as Ray is not about to be left."""
+        import ray
+
+        while not ray.wait([reference], timeout=LOOK_S)[0]:
+            self._check()
+        return ray.get(reference)
+
+    def leave(self) -> None:
+        """Wait until they are out."""
+        with self._change:
+            self._leaving = True
+            self._change.wait_for(lambda: not self._inside, LEAVE_S)
+
+    def _check(self) -> None:
+        if self._leaving:
+            raise EngineError("the sweep has left Ray")
+
+
 @contextmanager
-def connected(wishes: Sequence[Wish]) -> Iterator[None]:
+def connected(wishes: Sequence[Wish]) -> Iterator[Threads]:
     """Ray, for as long as jobs run on it: each of their threads would connect by itself otherwise.
 
     Raises EngineError where there is no connection, or where this machine is all there is and can never run a job.
     """
+    threads = Threads()
     if not wishes:
-        yield
+        yield threads
         return
     cluster.require("launcher=ray")
     cpus = max(len(os.sched_getaffinity(0)), *(int(one.asks("num_cpus", 1)) for one in wishes))
@@ -52,9 +97,30 @@ def connected(wishes: Sequence[Wish]) -> Iterator[None]:
     alone = cluster.connect(cpus, init)
     try:
         _fit(wishes, cluster.nodes(), alone)
+        with _launcher_asks(threads):
+            yield threads
+    finally:
+        threads.leave()
+        cluster.leave()
+
+
+@contextmanager
+def _launcher_asks(threads: Threads) -> Iterator[None]:
+    """Hydra's launcher waits for its job in ``ray.get``, which nothing but Ray's end would end."""
+    import ray
+    from hydra_plugins.hydra_ray_launcher import _core
+
+    class Ray:
+        get = staticmethod(threads.get)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ray, name)
+
+    _core.ray = Ray()
+    try:
         yield
     finally:
-        cluster.leave()
+        _core.ray = ray
 
 
 def _fit(wishes: Sequence[Wish], nodes: Sequence[dict[str, float]], alone: bool) -> None:
