@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -97,4 +98,5 @@ def _signals_wait() -> Iterator[None]:
     finally:
         utils.set_sigterm_handler = theirs
         if asked:
+            signal.alarm(0)  # Ray's native handler, where it came first, has set one that aborts
             interruption.unwind(asked[0])
