@@ -264,6 +264,31 @@ def test_an_interruption_while_it_starts_stops_it(pool: Pool, stand_in: Make) ->
     assert not any(process.is_running() for process in seen)
 
 
+@pytest.mark.parametrize("ready_s", [2.0, 20.0])
+def test_a_server_that_was_never_ready_is_not_waited_for(pool: Pool, stand_in: Make, ready_s: float) -> None:
+    """vLLM does not hear SIGTERM while it starts; nobody waits 20 s after Ctrl-C for what has nothing to put away."""
+    seen: list[psutil.Process] = []
+    others = psutil.Process().children(recursive=True)
+    told_s = 0.0
+
+    class Interrupted(Progress):
+        def status(self, text: str) -> None:
+            nonlocal told_s
+            if "loading weights" in text:
+                told_s = time.monotonic()
+                seen[:] = [one for one in psutil.Process().children(recursive=True) if one not in others]
+                if ready_s > 2:
+                    raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, EngineError)) as raised:
+        spec = stand_in("--unhealthy", "--deaf", "--child")
+        with pool.lease(spec, Interrupted(), ready_timeout_s=ready_s, stop_timeout_s=20, headers={}):
+            pass
+    assert raised.type == (KeyboardInterrupt if ready_s > 2 else EngineError)
+    assert time.monotonic() - told_s < 10
+    assert len(seen) == 3 and not any(process.is_running() for process in seen)
+
+
 def test_an_attached_server_without_a_reset_is_left_as_it_is(pool: Pool, stand_in: Make, tmp_path: Path) -> None:
     theirs = Pool(tmp_path / "theirs")
     with leased(theirs, stand_in("--reset", "absent")) as running:

@@ -2,8 +2,8 @@
 
 Run by path, isolated, with nothing but the standard library, so that it starts in milliseconds. It is the leader of
 the engine's session and a child subreaper: every descendant of the engine stays below it, even one that changed its
-session or lost its parent. It forwards SIGTERM to the engine, kills what is left after a time, and does the same when
-the benchmark's process disappears (seen through a pidfd, so SIGKILL of it is noticed as well).
+session or lost its parent. It forwards SIGTERM to the engine, kills what is left after a time (or at a second SIGTERM),
+and does the same when the benchmark's process disappears (seen through a pidfd, so SIGKILL of it is noticed as well).
 
     _supervise.py PARENT_PID STOP_TIMEOUT_S COMMAND...
 """
@@ -81,7 +81,7 @@ class Supervisor:
     def __init__(self, parent: int, stop_timeout_s: float) -> None:
         self.parent = parent
         self.stop_timeout_s = stop_timeout_s
-        self.stopping = False
+        self.stopping = self.hurrying = False
         self.status: int | None = None
         self.engine = 0
         self.poll = select.poll()
@@ -115,6 +115,7 @@ class Supervisor:
             self.wait_ms = POLL_MS
 
     def _on_stop(self, *_: object) -> None:
+        self.hurrying = self.stopping  # the second time
         self.stopping = True
 
     def _wait(self, timeout_ms: int | None) -> None:
@@ -137,7 +138,7 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.engine, signal.SIGTERM)
         deadline = time.monotonic() + timeout_s
-        while self.status is None and time.monotonic() < deadline:
+        while self.status is None and time.monotonic() < deadline and not self.hurrying:
             self._pause()
 
     def _kill_rest(self) -> None:

@@ -51,6 +51,8 @@ class HttpServer:
                 self.start_s = self._wait_ready(progress, ready_timeout_s)
                 return
             except BaseException as error:
+                self.leave()
+                self.process.abandon()
                 self.stop()
                 if not isinstance(error, _PortTaken) or attempt == ATTEMPTS:
                     raise

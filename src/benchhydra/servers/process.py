@@ -19,6 +19,8 @@ from benchhydra.errors import EngineError
 SUPERVISOR = Path(__file__).with_name("_supervise.py")
 #: Beyond the stop timeout: for the supervisor to kill and reap what is left.
 REAP_S = 12.0
+#: An engine that was never ready has nothing to put away, and vLLM does not hear SIGTERM while it starts.
+STARTING_S = 1.0
 
 
 class Process:
@@ -107,6 +109,13 @@ class Process:
             self._popen.wait(REAP_S)
         self._close_pipes()
         self._sweep([process for process in self._told or () if process.pid != self.pid])
+
+    def abandon(self) -> None:
+        """Stop an engine that was never ready: as ``stop`` does, but soon."""
+        self.leave()
+        if not self.wait(min(STARTING_S, self.stop_timeout_s)):
+            self._popen.terminate()  # the second time: the supervisor waits no more
+        self.stop()
 
     def _sweep(self, processes: list[psutil.Process]) -> None:
         """Kill what the supervisor has left (it was killed itself, or could not)."""
