@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import wait_for
 
 from benchhydra.result import Result
-from benchhydra.tracking import NoTracking, entry, view
+from benchhydra.tracking import NoTracking, entry, store, view
 from benchhydra.tracking.mlflow import Mlflow, links
 from benchhydra.validity import Verdict
 
@@ -146,6 +149,39 @@ def test_processes_share_a_fresh_store(tmp_path: Path, point: Make) -> None:
     assert all("1 of 1 results logged" in output for output in outputs)
     assert len({links(d)["experiment_id"] for d in directories}) == 1
     assert len({links(d)["run_id"] for d in directories}) == 3
+
+
+def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path, point: Make) -> None:
+    """MLflow would refuse a half made one for ever: its schema is out of date."""
+    file = tmp_path / "killed" / "mlflow.db"
+    made = Mlflow(uri=f"sqlite:///{file}")
+    program = f"from benchhydra.tracking.mlflow import Mlflow; Mlflow(uri={made.uri!r}).prepare()"
+    new = file.with_name("mlflow.db.new")
+    with subprocess.Popen([sys.executable, "-c", program]) as process:
+        wait_for(lambda: new.exists() and new.stat().st_size > 0, 60, "its making")
+        process.kill()
+    assert not file.exists()
+    result, directory = point()
+    assert made.log(result, directory) is not None
+    assert made.logged(directory) and not new.exists()
+
+
+def test_a_store_that_was_killed_in_a_transaction_is_put_right(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+    program = (
+        "import os, sqlite3, sys\n"
+        "base = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "base.execute('CREATE TABLE t (x)')\n"
+        "base.execute('PRAGMA cache_size=1')\n"
+        "base.execute('BEGIN')\n"
+        "for _ in range(500): base.execute('INSERT INTO t VALUES (?)', ('x' * 1000,))\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, file], check=True)
+    assert file.with_name("mlflow.db-journal").stat().st_size > 0
+    store.reach(f"sqlite:///{file}")
+    with contextlib.closing(sqlite3.connect(file)) as base:
+        assert base.execute("SELECT count(*) FROM t").fetchone() == (0,)
 
 
 def test_unreachable_server_is_one_line(

@@ -7,6 +7,7 @@ by MLflow for minutes: both are kept away here.
 from __future__ import annotations
 
 import contextlib
+import glob
 import logging
 import os
 import sqlite3
@@ -80,7 +81,20 @@ def open_store(uri: str, experiment: str) -> Store:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT_S):
+        if not file.exists() or not file.stat().st_size:
+            _make(file, uri)
         return _open(uri, experiment)
+
+
+def _make(file: Path, uri: str) -> None:
+    """An empty store, whole or not at all: one whose making was killed would be refused by MLflow for ever."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    new = file.with_name(f"{file.name}.new")
+    for leftover in file.parent.glob(f"{glob.escape(new.name)}*"):
+        leftover.unlink()
+    SqlAlchemyStore(f"sqlite:///{new}", artifact_location(uri)).engine.dispose()
+    new.replace(file)
 
 
 def _open(uri: str, experiment: str) -> Store:
@@ -125,7 +139,8 @@ def reach(uri: str) -> None:
 def _check_sqlite(file: Path) -> None:
     if file.exists():
         with contextlib.closing(
-            sqlite3.connect(file.as_uri() + "?mode=ro", uri=True, timeout=CONNECT_TIMEOUT_S)
+            # to write: after a kill in the midst of a transaction the first one to open it must put it right
+            sqlite3.connect(file.as_uri() + "?mode=rw", uri=True, timeout=CONNECT_TIMEOUT_S)
         ) as base:
             base.execute("PRAGMA schema_version").fetchone()
 
