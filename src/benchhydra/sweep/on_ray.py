@@ -100,13 +100,15 @@ def connected(wishes: Sequence[Wish]) -> Iterator[Threads]:
         with _launcher_asks(threads):
             yield threads
     finally:
-        threads.leave()
         cluster.leave()
 
 
 @contextmanager
 def _launcher_asks(threads: Threads) -> Iterator[None]:
-    """Hydra's launcher waits for its job in ``ray.get``, which nothing but Ray's end would end."""
+    """Hydra's launcher waits for its job in ``ray.get``, which nothing but Ray's end would end: it asks these instead.
+
+    Until they are out: one that only starts its job while the others leave gets there later.
+    """
     import ray
     from hydra_plugins.hydra_ray_launcher import _core
 
@@ -120,6 +122,7 @@ def _launcher_asks(threads: Threads) -> Iterator[None]:
     try:
         yield
     finally:
+        threads.leave()
         _core.ray = ray
 
 
