@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from benchhydra import environment, models, steady
+from benchhydra import environment, interruption, models, steady
 from benchhydra.config import BenchConfig
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import BenchhydraError, ConfigError, ResultError, RunInvalid
@@ -67,7 +67,8 @@ def run_point(
     result.metadata["command"] = shlex.join(["benchhydra", *alone(overrides)])
     _prepare(out_dir, result.config)
     try:
-        _measure(config, result, out_dir, pool, progress, outbox)
+        with interruption.insisted():
+            _measure(config, result, out_dir, pool, progress, outbox)
     except (Exception, KeyboardInterrupt) as error:
         _fail(result, error, out_dir, pool)
         result.wall_s = time.time() - started

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from benchhydra import _cli_help, commands, interruption, registry
 from benchhydra.errors import ConfigError
+from benchhydra.sweep.compose import Composer
 
 Program = Callable[..., Any]
 SCRIPT = str(Path(sys.executable).with_name("benchhydra"))
@@ -120,13 +121,29 @@ def test_an_error_that_takes_the_place_of_an_interruption_is_one(program: Progra
 def test_a_sweep_ends_with_the_point_whose_interruption_was_swallowed(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchhydra.run.run_point", swallowed)
-    out = tmp_path / "out"
+    monkeypatch.setattr("benchhydra.run._measure", swallowed)
+    assert interrupted_sweep(program, tmp_path / "out") == ["interrupted", "skipped"]
+
+
+def test_a_sweep_ends_with_the_composition_whose_interruption_was_swallowed(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, compose = tmp_path / "out", Composer.__call__
+
+    def in_the_job(self: Composer, overrides: Any) -> Any:
+        return swallowed() if (out / "sweep.json").exists() else compose(self, overrides)
+
+    monkeypatch.setattr(Composer, "__call__", in_the_job)
+    assert interrupted_sweep(program, out) == ["skipped", "skipped"]
+
+
+def interrupted_sweep(program: Program, out: Path) -> list[str]:
+    """How the points of a sweep stand that was interrupted."""
     words = ("-m", "engine=fake", "model=custom", "model.id=m", "tracking=none", "qps=1,2", f"hydra.sweep.dir={out}")
     assert program(*words).code == 143
     sweep = json.loads((out / "sweep.json").read_text())
     assert sweep["stopped"] == "interrupted"
-    assert [point["status"] for point in sweep["points"]] == ["skipped", "skipped"]
+    return [point["status"] for point in sweep["points"]]
 
 
 @pytest.fixture

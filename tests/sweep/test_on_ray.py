@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from threading import Event, Thread
 from typing import Any
 
@@ -17,7 +16,6 @@ from benchhydra.sweep import on_ray
 
 def never(references: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
     """``ray.wait`` for jobs that do not end."""
-    time.sleep(min(timeout, 0.05))
     return [], references
 
 
@@ -27,7 +25,7 @@ def test_ray_is_left_when_its_threads_are_out(monkeypatch: pytest.MonkeyPatch) -
     from hydra_plugins.hydra_ray_launcher import _core
 
     left: list[int] = []
-    inside, interrupted, ended = Event(), Event(), Event()
+    inside, ended = Event(), Event()
     monkeypatch.setattr(ray, "wait", never)
     monkeypatch.setattr(ray, "get", lambda _: pytest.fail("it waits for ever"))
     monkeypatch.setattr(cluster, "connect", lambda *_: True)
@@ -40,8 +38,7 @@ def test_ray_is_left_when_its_threads_are_out(monkeypatch: pytest.MonkeyPatch) -
     def job() -> None:
         def launch() -> Any:
             inside.set()
-            interrupted.wait(10)
-            time.sleep(0.3)  # it is still at its job's start when the others leave
+            wait_for(lambda: threads._leaving, 10, "the end")  # it is still at its job's start then
             return _core.ray.get("a reference")
 
         with pytest.raises(EngineError, match="left Ray"):
@@ -51,7 +48,6 @@ def test_ray_is_left_when_its_threads_are_out(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(KeyboardInterrupt), on_ray.connected([wish]) as threads:
         Thread(target=job, daemon=True).start()
         wait_for(inside.is_set, 10, "the thread")
-        interrupted.set()
         raise KeyboardInterrupt
     assert ended.wait(10)
     assert left == [0] and _core.ray is ray

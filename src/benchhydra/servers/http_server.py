@@ -52,7 +52,7 @@ class HttpServer:
                 return
             except BaseException as error:
                 self.leave()
-                self.process.abandon()
+                self.process.hurry()
                 self.stop()
                 if not isinstance(error, _PortTaken) or attempt == ATTEMPTS:
                     raise

@@ -110,12 +110,11 @@ class Process:
         self._close_pipes()
         self._sweep([process for process in self._told or () if process.pid != self.pid])
 
-    def abandon(self) -> None:
-        """Stop an engine that was never ready: as ``stop`` does, but soon."""
+    def hurry(self) -> None:
+        """For an engine that was never ready: ``stop`` after this waits no longer."""
         self.leave()
         if not self.wait(min(STARTING_S, self.stop_timeout_s)):
-            self._popen.terminate()  # the second time: the supervisor waits no more
-        self.stop()
+            self._popen.terminate()  # the second time: the supervisor kills
 
     def _sweep(self, processes: list[psutil.Process]) -> None:
         """Kill what the supervisor has left (it was killed itself, or could not)."""

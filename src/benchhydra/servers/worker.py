@@ -40,7 +40,8 @@ class Worker:
         try:
             self.ready = self._read(ready_timeout_s, "engine.ready_timeout_s=SECONDS", progress)
         except BaseException:
-            self.process.abandon()
+            self.process.hurry()
+            self.process.stop()
             raise
         self._busy = False
         self.start_s = self.process.age_s

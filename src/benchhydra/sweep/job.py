@@ -175,16 +175,16 @@ class GroupRun:
         try:
             with interruption.insisted():
                 config, resolved = self.compose(point.overrides)
-                result = self.run_point(
-                    config,
-                    resolved=resolved,
-                    out_dir=directory,
-                    pool=self.pool,
-                    overrides=point.overrides,
-                    sweep_id=self.job.sweep_id,
-                    progress=self.progress,
-                    outbox=self.outbox,
-                )
+            result = self.run_point(
+                config,
+                resolved=resolved,
+                out_dir=directory,
+                pool=self.pool,
+                overrides=point.overrides,
+                sweep_id=self.job.sweep_id,
+                progress=self.progress,
+                outbox=self.outbox,
+            )
             if result.status == "interrupted":
                 raise interruption.exception()
             self.check(result, config)

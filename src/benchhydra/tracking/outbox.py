@@ -36,6 +36,7 @@ FEW = 10
 ANSWER_TIMEOUT_S = 300.0
 #: How often one who waits for an answer looks whether it has become too late for it.
 LOOK_S = 0.25
+NO_TIME = "there was no time"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,7 +154,7 @@ class Outbox:
     def _give_up(self) -> None:
         left = list(self._waiting)
         self._waiting.clear()
-        _say_lost(left, "there was no time")
+        _say_lost(left, NO_TIME)
 
 
 class _Helper:
@@ -187,9 +188,10 @@ class _Helper:
         """The number of the next order that was carried out."""
         began_s = time.monotonic()
         while not select.select([self._answers], [], [], LOOK_S)[0]:
-            waited_s = time.monotonic() - began_s
-            if waited_s > ANSWER_TIMEOUT_S or late():
-                raise TimeoutError(f"no answer in {waited_s:.0f} s")
+            if late():
+                raise TimeoutError(NO_TIME)
+            if time.monotonic() - began_s > ANSWER_TIMEOUT_S:
+                raise TimeoutError(f"no answer in {ANSWER_TIMEOUT_S:.0f} s")
         line = self._answers.readline()
         if not line:
             raise ChildProcessError(f"the process that logs ended with {self._popen.wait()}")

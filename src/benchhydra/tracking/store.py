@@ -7,7 +7,6 @@ by MLflow for minutes: both are kept away here.
 from __future__ import annotations
 
 import contextlib
-import glob
 import logging
 import os
 import sqlite3
@@ -91,8 +90,8 @@ def _make(file: Path, uri: str) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     new = file.with_name(f"{file.name}.new")
-    for leftover in file.parent.glob(f"{glob.escape(new.name)}*"):
-        leftover.unlink()
+    for leftover in ("", "-journal", "-wal", "-shm"):
+        new.with_name(new.name + leftover).unlink(missing_ok=True)
     SqlAlchemyStore(f"sqlite:///{new}", artifact_location(uri)).engine.dispose()
     new.replace(file)
 
