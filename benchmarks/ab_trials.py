@@ -12,9 +12,9 @@ import sys
 
 import numpy as np
 
-from benchhydra.analysis import sequential
-from benchhydra.analysis.sequential import PAIR, pairs_needed
-from benchhydra.analysis.stats import Floats
+from benchhydra.analysis.stats import sequential
+from benchhydra.analysis.stats.robust import Floats
+from benchhydra.analysis.stats.sequential import PAIR, pairs_needed
 from benchhydra.analysis.thresholds import Thresholds
 
 METRICS, PAIRS, NOISE, SEED = 4, 40, 0.02, 2026

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from benchhydra.client import Endpoint, Requests
-from benchhydra.client.encode import encode
-from benchhydra.loadgen import Driven, Plan, drive
+from benchhydra.client.request_encoding import encode_request
+from benchhydra.loadgen import LoadPlan, LoadResult, run_load
 from benchhydra.progress import Progress
 
 
@@ -26,7 +26,7 @@ def three(values_ms: Any) -> dict[str, float]:
     return {"mean": float(values_ms.mean()), "p50": float(p50), "p99": float(p99)}
 
 
-def plan_of(options: argparse.Namespace) -> Plan:
+def plan_of(options: argparse.Namespace) -> LoadPlan:
     endpoint = Endpoint(
         base_url=options.base_url or f"http://127.0.0.1:{options.port}",
         api=options.api,
@@ -36,12 +36,12 @@ def plan_of(options: argparse.Namespace) -> Plan:
     )
     requests = Requests()
     for _ in range(options.n):
-        request = encode(endpoint, "the " * options.words, None, options.tokens, {"ignore_eos": True})
+        request = encode_request(endpoint, "the " * options.words, None, options.tokens, {"ignore_eos": True})
         requests.add(request, options.words, options.tokens)
     offsets = np.zeros(options.n)
     if options.rate:
         offsets = np.cumsum(np.random.default_rng(options.seed).exponential(1 / options.rate, options.n))
-    return Plan(
+    return LoadPlan(
         endpoint=endpoint,
         requests=requests,
         offsets_s=offsets,
@@ -50,7 +50,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     )
 
 
-def summary(driven: Driven) -> dict[str, Any]:
+def summary(driven: LoadResult) -> dict[str, Any]:
     rows = driven.records.where(driven.records.completed)
     first = (rows.first_ns - rows.sent_ns)[rows.first_ns >= 0] / 1e6
     chunks = np.diff(rows.gap_offsets)
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--processes", default="1")
     parser.add_argument("--out")
     options = parser.parse_args()
-    text = json.dumps(summary(drive(plan_of(options), Progress())))
+    text = json.dumps(summary(run_load(plan_of(options), Progress())))
     if options.out:
         Path(options.out).write_text(text, encoding="utf-8")
     else:

@@ -32,7 +32,7 @@ REGRESSION = 3
 def measured(directory: Path, *more: str) -> Path:
     """The directory of ``RUNS`` runs, measured where they are not there yet."""
     if len(list(directory.glob("*/result.json"))) < RUNS:
-        rerun.measured([*POINT, *OFF, *more], directory, RUNS)
+        rerun.measured_directories([*POINT, *OFF, *more], directory, RUNS)
     return directory
 
 
@@ -40,7 +40,7 @@ def candidate(past: Path, number: int) -> Path:
     """Candidate ``number`` of the same build: five runs in turn of a server start of several."""
     start = past / f"start{number // A_START}"
     if not start.exists():
-        rerun.measured([*POINT, *OFF], start, RUNS * A_START)
+        rerun.measured_directories([*POINT, *OFF], start, RUNS * A_START)
         for i, file in enumerate(sorted(start.glob("*/result.json"), key=lambda file: file.stat().st_mtime)):
             part = start / f"part{i // RUNS}"
             part.mkdir(exist_ok=True)

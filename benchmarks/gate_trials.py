@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchhydra.analysis import odd, stats
 from benchhydra.analysis.compare import usable
 from benchhydra.analysis.gate import LET_GO, SCREEN, SPENDING, SPENDING_AGAINST_HISTORY
-from benchhydra.analysis.load import load
-from benchhydra.analysis.stats import Floats
-from benchhydra.analysis.thresholds import Thresholds, read
+from benchhydra.analysis.read_runs import read_runs
+from benchhydra.analysis.stats import outliers, robust
+from benchhydra.analysis.stats.robust import Floats
+from benchhydra.analysis.thresholds import Thresholds, read_thresholds
 
 METRICS, HISTORY, REPEATS, NOISE, SLOWDOWN = 30, 20, 5, 0.02, 0.05
 ALPHA, SMALLEST = Thresholds().alpha, math.log1p(Thresholds().min_effect_percent / 100)
@@ -88,7 +88,7 @@ def noise(kind: str, gates: int, runs: int, rng: np.random.Generator) -> Floats:
 
 def recorded(directory: str, *, whole: bool, invalid_too: bool = False) -> Source:
     """Noise resampled from runs of one point: whole runs, as correlated as they are, or each metric on its own."""
-    found, limits = load(directory), read()
+    found, limits = read_runs(directory), read_thresholds()
     runs = [run for run in found.runs if run.status == "ok"] if invalid_too else usable(found.runs)
     keys = [
         k
@@ -96,7 +96,7 @@ def recorded(directory: str, *, whole: bool, invalid_too: bool = False) -> Sourc
         if limits.judges(k, kind.better) and all(r.metrics.get(k, 0) > 0 for r in runs)
     ]
     logs = np.log([[run.metrics[key] for run in runs] for key in keys])
-    logs = logs[logs.std(axis=1) > stats.SMALLEST_SCALE]
+    logs = logs[logs.std(axis=1) > robust.SMALLEST_SCALE]
     spread = logs.std(axis=1, ddof=1)
     units = (logs - np.median(logs, axis=1, keepdims=True)) / spread[:, None]
 
@@ -112,8 +112,8 @@ def recorded(directory: str, *, whole: bool, invalid_too: bool = False) -> Sourc
 def evidence(base: Floats, candidate: Floats, others: list[Floats]) -> tuple[Floats, Floats]:
     """Differences and one-sided p, shape (gates, metrics), without odd runs, as ``analysis.compare`` does it."""
     groups = [base, candidate, *others]
-    spread = odd.scales(groups)
-    away = [odd.odd(group, spread) for group in groups]
+    spread = outliers.outlier_scales(groups)
+    away = [outliers.outlier_runs(group, spread) for group in groups]
     order = [np.argsort(flags, axis=-1, kind="stable")[:, None] for flags in away]
     groups = [np.take_along_axis(group, o, axis=-1) for group, o in zip(groups, order, strict=True)]
     counts = np.stack([(~flags).sum(axis=-1) for flags in away], axis=1)
@@ -121,8 +121,8 @@ def evidence(base: Floats, candidate: Floats, others: list[Floats]) -> tuple[Flo
     for kept in np.unique(counts, axis=0):
         at = (counts == kept).all(axis=1)
         left, right, *more = [group[at, :, :n] for group, n in zip(groups, kept, strict=True)]
-        found = stats.compare(left, right, more)
-        difference[at], p[at] = found.difference, stats.upper_tail(found.t, found.freedom)
+        found = robust.compare_samples(left, right, more)
+        difference[at], p[at] = found.difference, robust.upper_tail(found.t, found.freedom)
     return difference, p
 
 

@@ -74,7 +74,7 @@ def test_no_name_climbs_out_of_the_archive(label: str, branch: str) -> None:
 
 def test_the_files_of_a_point_are_copied(tmp_path: Path) -> None:
     source = point(tmp_path / "run", made())
-    stored = archive.store(source, tmp_path / "root", archive.place_of(made(), event="push"))
+    stored = archive.archive_result(source, tmp_path / "root", archive.place_of(made(), event="push"))
     assert sorted(path.name for path in stored.iterdir()) == ["result.json", "server.log"]
     assert Result.read(stored).run_id == "ab12"
     assert (stored / "result.json").read_bytes() == (source / "result.json").read_bytes()
@@ -82,11 +82,11 @@ def test_the_files_of_a_point_are_copied(tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     source, place = point(tmp_path / "run", made()), archive.place_of(made(), event="push")
-    stored = archive.store(source, tmp_path / "root", place)
+    stored = archive.archive_result(source, tmp_path / "root", place)
     before = (stored / "server.log").read_text()
     (source / "server.log").write_text("other\n")
     with pytest.raises(ResultError, match="archived already"):
-        archive.store(source, tmp_path / "root", place)
+        archive.archive_result(source, tmp_path / "root", place)
     assert (stored / "server.log").read_text() == before
 
 
@@ -96,7 +96,7 @@ def test_of_many_at_once_one_wins_and_nothing_half_done_is_left(tmp_path: Path) 
 
     def store() -> None:
         try:
-            archive.store(source, tmp_path / "root", place)
+            archive.archive_result(source, tmp_path / "root", place)
             outcomes.append("stored")
         except ResultError:
             outcomes.append("refused")
@@ -117,7 +117,7 @@ def test_a_failed_copy_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("benchhydra.archive.shutil.copy2", full)
     source, place = point(tmp_path / "run", made()), archive.place_of(made(), event="push")
     with pytest.raises(ResultError, match="No space left"):
-        archive.store(source, tmp_path / "root", place)
+        archive.archive_result(source, tmp_path / "root", place)
     assert list((tmp_path / "root" / place.path).parent.iterdir()) == []
 
 
@@ -125,7 +125,7 @@ def test_a_root_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:
     source = point(tmp_path / "run", made())
     (tmp_path / "root").write_text("")
     with pytest.raises(ResultError, match="cannot write to"):
-        archive.store(source, tmp_path / "root", archive.place_of(made(), event="push"))
+        archive.archive_result(source, tmp_path / "root", archive.place_of(made(), event="push"))
 
 
 def test_the_commands_store_a_sweep_and_find_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

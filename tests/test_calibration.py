@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchhydra import calibration, environment
-from benchhydra.calibration import Step
-from benchhydra.commands import load as command
+from benchhydra.calibration import CalibrationStep
+from benchhydra.commands import load_command as command
 from benchhydra.errors import BenchhydraError
 
 
@@ -19,8 +19,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def step(offered: float, p99_error_ms: float = 0.2, *, achieved: float | None = None, failed: int = 0) -> Step:
-    return Step(
+def step(
+    offered: float, p99_error_ms: float = 0.2, *, achieved: float | None = None, failed: int = 0
+) -> CalibrationStep:
+    return CalibrationStep(
         offered_rps=offered,
         achieved_rps=offered if achieved is None else achieved,
         requests=100,
@@ -38,19 +40,19 @@ def arguments(*argv: str) -> argparse.Namespace:
 
 
 def test_it_is_kept_by_class_of_machine(cache: Path) -> None:
-    path = calibration.store("xeon-2c", 400.0)
+    path = calibration.save_calibration("xeon-2c", 400.0)
     assert path.is_relative_to(cache)
-    assert calibration.load("xeon-2c") == 400.0
-    assert calibration.load("xeon-4c") is None
-    calibration.store("xeon-2c", 800.0)
-    assert calibration.load("xeon-2c") == 800.0
+    assert calibration.load_calibration("xeon-2c") == 400.0
+    assert calibration.load_calibration("xeon-4c") is None
+    calibration.save_calibration("xeon-2c", 800.0)
+    assert calibration.load_calibration("xeon-2c") == 800.0
     assert [found.name for found in path.parent.iterdir()] == ["xeon-2c.json"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"exact_up_to_rps": null}', '{"exact_up_to_rps": "fast"}', "\x00"])
 def test_a_broken_file_is_no_calibration(text: str) -> None:
-    calibration.store("xeon-2c", 1.0).write_text(text, encoding="utf-8")
-    assert calibration.load("xeon-2c") is None
+    calibration.save_calibration("xeon-2c", 1.0).write_text(text, encoding="utf-8")
+    assert calibration.load_calibration("xeon-2c") is None
 
 
 @pytest.mark.parametrize(
@@ -65,12 +67,14 @@ def test_a_broken_file_is_no_calibration(text: str) -> None:
         ([step(50), step(100, float("nan"))], 50),
     ],
 )
-def test_the_highest_rate_below_the_first_that_is_not_exact(steps: list[Step], expected: float | None) -> None:
+def test_the_highest_rate_below_the_first_that_is_not_exact(
+    steps: list[CalibrationStep], expected: float | None
+) -> None:
     assert calibration.exact_up_to_rps(steps) == expected
 
 
 def test_a_short_real_calibration() -> None:
-    seen = list(calibration.measure((40.0, 80.0), seconds=0.5))
+    seen = list(calibration.measure_rates((40.0, 80.0), seconds=0.5))
     assert [one.offered_rps for one in seen] == [40.0, 80.0][: len(seen)]
     for one in seen:
         assert (one.requests, one.failed) == (one.offered_rps * 0.5, 0)
@@ -79,18 +83,18 @@ def test_a_short_real_calibration() -> None:
 
 
 def test_the_command_keeps_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(calibration, "measure", lambda rates, seconds: iter([step(50), step(100), step(200, 3.0)]))
+    monkeypatch.setattr(calibration, "measure_rates", lambda rates, seconds: iter([step(50), step(100), step(200, 3.0)]))
     assert command("calibrate").run(arguments()) == 0
-    assert calibration.load(environment.machine_class()) == 100
+    assert calibration.load_calibration(environment.machine_class()) == 100
     assert "up to 100 requests/s" in capsys.readouterr().out
 
 
 def test_the_command_keeps_nothing_where_no_rate_is_exact(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(calibration, "measure", lambda rates, seconds: iter([step(50, 3.0)]))
+    monkeypatch.setattr(calibration, "measure_rates", lambda rates, seconds: iter([step(50, 3.0)]))
     assert command("calibrate").run(arguments()) == 1
-    assert calibration.load(environment.machine_class()) is None
+    assert calibration.load_calibration(environment.machine_class()) is None
     assert "no rate was exact" in capsys.readouterr().out
 
 

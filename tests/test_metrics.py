@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchhydra.commands.metrics import markdown
+from benchhydra.commands.metrics import metrics_markdown
 from benchhydra.errors import BenchhydraError, ConfigError
-from benchhydra.metrics import Better, Context, Window, metric, percentile_with_failures, summarize, table
+from benchhydra.metrics import Better, MetricContext, Window, metric, percentile_with_failures, summarize, table
 from benchhydra.records import NEVER, Phase, Records, Status
 
 MS = 1_000_000
@@ -53,7 +53,7 @@ def rows(
     )
 
 
-def values(records: Records, script: str = "serving", context: Context | None = None) -> dict[str, float]:
+def values(records: Records, script: str = "serving", context: MetricContext | None = None) -> dict[str, float]:
     return {m.key: m.value for m in summarize(records, script, context)}
 
 
@@ -137,7 +137,7 @@ def test_warm_up_is_not_measured(two: Records) -> None:
 
 
 def test_goodput_counts_answers_that_keep_every_limit(two: Records) -> None:
-    found = values(two, context=Context(slo={"ttft_ms": 100.0, "tpot_ms": 15.0}))
+    found = values(two, context=MetricContext(slo={"ttft_ms": 100.0, "tpot_ms": 15.0}))
     assert found["request_goodput"] == pytest.approx(1 / 1.251)
     assert found["slo_attainment"] == pytest.approx(0.5)
     assert "request_goodput" not in values(two)
@@ -204,4 +204,4 @@ def test_every_metric_is_declared_whole() -> None:
 
 
 def test_the_document_is_up_to_date() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == markdown(), "run `make docs`"
+    assert DOCUMENT.read_text(encoding="utf-8") == metrics_markdown(), "run `make docs`"

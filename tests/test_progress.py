@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from benchhydra.progress import LiveProgress, PlainProgress, Progress, describe, make_progress
+from benchhydra.progress import LiveProgress, PlainProgress, Progress, describe_progress, make_progress
 
 
 class Clock:
@@ -46,8 +46,8 @@ def test_no_label_no_colon(clock: Clock) -> None:
 
 
 def test_unknown_is_left_out() -> None:
-    assert describe(1, 2, 0, None, None, None) == "1/2 requests"
-    assert describe(1, 2, 0, 0.5, None, 3.2) == "1/2 requests, 0.5 requests/s, 3 s left"
+    assert describe_progress(1, 2, 0, None, None, None) == "1/2 requests"
+    assert describe_progress(1, 2, 0, 0.5, None, 3.2) == "1/2 requests, 0.5 requests/s, 3 s left"
 
 
 def test_live_line_on_a_terminal() -> None:

@@ -18,9 +18,9 @@ from benchhydra.config import BenchConfig
 from benchhydra.errors import ConfigError, EngineError, RunInvalid
 from benchhydra.records import Records
 from benchhydra.result import Result
-from benchhydra.run import check, run_point, spec_of
-from benchhydra.servers.pool import Pool
-from benchhydra.sweep.compose import plain
+from benchhydra.run import refuse_verdict, run_point, spec_of
+from benchhydra.servers.pool import ServerPool
+from benchhydra.sweep.plan.compose import plain_config
 from benchhydra.validity import Verdict
 
 registry.discover()
@@ -38,17 +38,19 @@ def composed(*overrides: str) -> BenchConfig:
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Pool]:
-    made = Pool(tmp_path / "servers")
+def pool(tmp_path: Path) -> Iterator[ServerPool]:
+    made = ServerPool(tmp_path / "servers")
     yield made
     made.close()
 
 
-def run(made: BenchConfig, out_dir: Path, pool: Pool) -> Result:
-    return run_point(made, resolved=plain(made), out_dir=out_dir, pool=pool, overrides=("qps=50",), sweep_id="s1")
+def run(made: BenchConfig, out_dir: Path, pool: ServerPool) -> Result:
+    return run_point(
+        made, resolved=plain_config(made), out_dir=out_dir, pool=pool, overrides=("qps=50",), sweep_id="s1"
+    )
 
 
-def test_what_a_point_leaves(tmp_path: Path, pool: Pool) -> None:
+def test_what_a_point_leaves(tmp_path: Path, pool: ServerPool) -> None:
     made = composed("description=a first look")
     result = run(made, tmp_path / "point", pool)
     files = {path.name for path in (tmp_path / "point").iterdir()}
@@ -64,7 +66,7 @@ def test_what_a_point_leaves(tmp_path: Path, pool: Pool) -> None:
     assert "fake server" in (tmp_path / "point" / "server.log").read_text()
 
 
-def test_points_of_one_server_share_it(tmp_path: Path, pool: Pool) -> None:
+def test_points_of_one_server_share_it(tmp_path: Path, pool: ServerPool) -> None:
     for k, qps in enumerate((50, 100)):
         made = composed(f"qps={qps}")
         assert spec_of(made) == spec_of(composed())
@@ -72,7 +74,7 @@ def test_points_of_one_server_share_it(tmp_path: Path, pool: Pool) -> None:
     assert pool.starts == 1
 
 
-def test_a_warm_server_is_warmed_up_again_only_for_what_it_has_not_had(tmp_path: Path, pool: Pool) -> None:
+def test_a_warm_server_is_warmed_up_again_only_for_what_it_has_not_had(tmp_path: Path, pool: ServerPool) -> None:
     sent = [
         run(composed(*words), tmp_path / str(k), pool).metadata["warmup_requests"]
         for k, words in enumerate(
@@ -92,7 +94,7 @@ def test_a_warm_server_is_warmed_up_again_only_for_what_it_has_not_had(tmp_path:
     assert sent == [8, 0, 2, 0, 8, 8, 10, 0]
 
 
-def test_a_point_that_fails_says_so_in_its_result(tmp_path: Path, pool: Pool) -> None:
+def test_a_point_that_fails_says_so_in_its_result(tmp_path: Path, pool: ServerPool) -> None:
     with pytest.raises(EngineError, match="failing to start"):
         run(composed("engine.fail_start=true"), tmp_path / "point", pool)
     result = Result.read(tmp_path / "point")
@@ -101,31 +103,31 @@ def test_a_point_that_fails_says_so_in_its_result(tmp_path: Path, pool: Pool) ->
     assert result.metrics == {}
 
 
-def test_failed_requests_are_counted_and_the_verdict_refuses_them(tmp_path: Path, pool: Pool) -> None:
+def test_failed_requests_are_counted_and_the_verdict_refuses_them(tmp_path: Path, pool: ServerPool) -> None:
     made = composed("engine.http_5xx_share=0.5", "num_prompts=40", "qps=inf")
     result = run(made, tmp_path / "point", pool)
     assert 0 < result.failures["http_5xx"] < 40
     assert result.metrics["failed"].value == result.failures["http_5xx"]
     assert result.verdict is Verdict.INVALID
     with pytest.raises(RunInvalid, match="INVALID"):
-        check(result, made)
-    check(result, composed("script.fail_on=never"))
+        refuse_verdict(result, made)
+    refuse_verdict(result, composed("script.fail_on=never"))
 
 
-def test_texts_are_kept_on_request(tmp_path: Path, pool: Pool) -> None:
+def test_texts_are_kept_on_request(tmp_path: Path, pool: ServerPool) -> None:
     run(composed("script.keep_text=true", "script.api=chat"), tmp_path / "point", pool)
     lines = [json.loads(line) for line in (tmp_path / "point" / "texts.jsonl").read_text().splitlines()]
     assert len(lines) == 12 and all(line["prompt"] and line["generated"].split() for line in lines)
 
 
-def test_the_offline_engine_has_the_same_result(tmp_path: Path, pool: Pool) -> None:
+def test_the_offline_engine_has_the_same_result(tmp_path: Path, pool: ServerPool) -> None:
     result = run(composed("script=throughput"), tmp_path / "point", pool)
     assert result.metadata["completed"] == 12 and result.metrics["mean_output_tokens"].value == 4
     assert {"request_throughput", "output_throughput", "total_token_throughput"} <= set(result.metrics)
     assert "mean_ttft_ms" not in result.metrics
 
 
-def test_an_interruption_is_a_result_too(tmp_path: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_is_a_result_too(tmp_path: Path, pool: ServerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     made = composed()
 
     def interrupted(*arguments: object) -> None:
@@ -150,7 +152,7 @@ def test_a_secret_is_refused_before_anything_is_written(engine: str, key: str) -
 
 
 def test_an_engine_whose_caches_stay_full_after_the_warm_up_is_suspected(
-    tmp_path: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pool: ServerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = composed("script=throughput")
     monkeypatch.setattr("benchhydra.servers.pool._ServerLease.reset", lambda lease: False)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchhydra.records import NEVER, Phase, Records, Status
-from benchhydra.validity import Facts, Limits, Reason, Verdict, judge, rules
+from benchhydra.validity import Facts, Reason, ValidityLimits, Verdict, judge, rules
 from benchhydra.validity.answers import few_samples
 from benchhydra.validity.window import rise, slow_start
 
@@ -67,7 +67,7 @@ def facts(**fields: Any) -> Facts:
 
 
 def verdict(records: Records, known: Facts) -> tuple[Verdict, list[str], tuple[Reason, ...]]:
-    found, reasons = judge(records, known, Limits())
+    found, reasons = judge(records, known, ValidityLimits())
     return found, [reason.check for reason in reasons], reasons
 
 
@@ -225,7 +225,7 @@ def test_waiting_for_room_is_the_limits_doing() -> None:
 
 def test_limits_are_respected() -> None:
     records, known = rows(status=some(20, Status.RESET)), facts()
-    assert judge(records, known, Limits(failed_share=0.2))[0] is Verdict.VALID
+    assert judge(records, known, ValidityLimits(failed_share=0.2))[0] is Verdict.VALID
 
 
 def test_few_samples_are_a_sentence() -> None:
@@ -258,7 +258,7 @@ def one_server(rng: np.random.Generator, trials: int, n: int, load: float = 0.6)
 @pytest.mark.parametrize("arrivals", [infinite_servers, one_server])
 def test_a_steady_window_is_rarely_called_rising(arrivals: Arrivals, n: int) -> None:
     at_s, latency_ms = arrivals(np.random.default_rng(n), 2000, n)
-    found = rise(at_s, latency_ms).found(Limits().rise_share)
+    found = rise(at_s, latency_ms).found(ValidityLimits().rise_share)
     assert found.mean() < 0.01
 
 
@@ -266,12 +266,12 @@ def test_a_steady_window_is_rarely_called_rising(arrivals: Arrivals, n: int) -> 
 @pytest.mark.parametrize("arrivals", [infinite_servers, one_server])
 def test_a_steady_window_is_rarely_called_cold(arrivals: Arrivals, n: int) -> None:
     _, latency_ms = arrivals(np.random.default_rng(n), 2000, n)
-    assert slow_start(latency_ms, Limits().slow_start_ratio).mean() < 0.01
+    assert slow_start(latency_ms, ValidityLimits().slow_start_ratio).mean() < 0.01
 
 
 @pytest.mark.parametrize(("load", "n"), [(2.0, 100), (1.5, 400), (1.2, 2000)])
 def test_a_growing_queue_is_found(load: float, n: int) -> None:
     at_s, latency_ms = one_server(np.random.default_rng(n), 500, n, load)
     found = rise(at_s, latency_ms)
-    assert found.found(Limits().rise_share).mean() > 0.9
+    assert found.found(ValidityLimits().rise_share).mean() > 0.9
     assert np.median(found.slope) / 1e3 == pytest.approx(load - 1, rel=0.2)

@@ -99,9 +99,9 @@ def test_the_commands_in_a_script_exist_with_their_options(script: str) -> None:
         if not line.strip().startswith("benchhydra "):
             continue
         name, *words = shlex.split(line.partition("||")[0])[1:]
-        assert name in commands.names()
+        assert name in commands.command_names()
         parser = argparse.ArgumentParser(exit_on_error=False)
-        commands.load(name).add_arguments(parser)
+        commands.load_command(name).add_arguments(parser)
         parser.parse_intermixed_args([word for word in words if not word.startswith("${")])
 
 

@@ -1,6 +1,6 @@
 """``python -m benchhydra``."""
 
-from benchhydra.cli import main
+from benchhydra.cli.program import main
 
 if __name__ == "__main__":
     main()

@@ -24,7 +24,7 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ArchivePlace:
     """Where a result is, or belongs, in an archive. Each field is one level of directories."""
 
     date: str
@@ -41,11 +41,11 @@ class Place:
         return Path(*(getattr(self, level) for level in LEVELS))
 
 
-def place_of(result: Result, *, event: str, label: str | None = None, branch: str | None = None) -> Place:
+def place_of(result: Result, *, event: str, label: str | None = None, branch: str | None = None) -> ArchivePlace:
     """A result's place. label (the machine) and branch come from the result's own facts where they are not given."""
     environment = result.environment
     git, packages = environment.get("git") or {}, environment.get("packages") or {}
-    return Place(
+    return ArchivePlace(
         date=time.strftime("%Y-%m-%d", time.gmtime(result.epoch_time)),
         event=_level(event),
         label=_level(label or environment.get("machine_class") or UNKNOWN),
@@ -56,7 +56,7 @@ def place_of(result: Result, *, event: str, label: str | None = None, branch: st
     )
 
 
-def store(source: Path, root: Path, place: Place) -> Path:
+def archive_result(source: Path, root: Path, place: ArchivePlace) -> Path:
     """Copy one result's files to their place. Raises ResultError where something is there, or cannot be written."""
     final = root / place.path
     if final.exists():
@@ -76,7 +76,7 @@ def store(source: Path, root: Path, place: Place) -> Path:
     return final
 
 
-def find(root: Path, wanted: Mapping[str, str]) -> Iterator[tuple[Place, Path]]:
+def find_archived(root: Path, wanted: Mapping[str, str]) -> Iterator[tuple[ArchivePlace, Path]]:
     """The stored results whose levels match (``*`` stands for anything), oldest first.
 
     Raises ConfigError where there is no archive.
@@ -87,7 +87,7 @@ def find(root: Path, wanted: Mapping[str, str]) -> Iterator[tuple[Place, Path]]:
     for directory in _walk(root, patterns):
         names = directory.relative_to(root).parts
         if (directory / RESULT_FILE).is_file():
-            yield Place(**dict(zip(LEVELS, names, strict=True))), directory
+            yield ArchivePlace(**dict(zip(LEVELS, names, strict=True))), directory
 
 
 def _walk(directory: Path, patterns: Sequence[re.Pattern[str]]) -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """What this machine's own error is: the rate up to which its client is known to be exact, kept for the verdict.
 
-``measure`` drives a server that knows what it did (``fakeserver.truth``) and compares: the error of a TTFT is what the
-client measured, less what passed in the server between the request's arrival and its first token. It holds the way
+``measure_rates`` drives a server that knows what it did (``fakeserver.truth``) and compares: the error of a TTFT is what
+the client measured, less what passed in the server between the request's arrival and its first token. It holds the way
 through the kernel, twice. A calibration belongs to a class of machines (``environment.machine_class``) and lies in the
 user's cache directory.
 """
@@ -22,7 +22,7 @@ import numpy as np
 from benchhydra import interruption
 from benchhydra.errors import EngineError
 from benchhydra.fetch import fetch
-from benchhydra.loadgen import Driven, Plan
+from benchhydra.loadgen import LoadPlan, LoadResult
 
 RATES_RPS = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
 EXACT_MS = 1.0
@@ -30,7 +30,7 @@ TOKENS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class CalibrationStep:
     """What was seen at one rate. Errors are of TTFT, in the mean and at the 99th percentile."""
 
     offered_rps: float
@@ -48,7 +48,7 @@ class Step:
         return not self.failed and reached and self.p99_error_ms < EXACT_MS
 
 
-def measure(rates_rps: Iterable[float] = RATES_RPS, seconds: float = 3.0) -> Iterator[Step]:
+def measure_rates(rates_rps: Iterable[float] = RATES_RPS, seconds: float = 3.0) -> Iterator[CalibrationStep]:
     """Steps at rising rates, until one is not exact. Raises EngineError where the server does not start."""
     with _server() as base_url:
         _drive(base_url, 20.0, 0.5)  # connections and code are cold only once
@@ -59,7 +59,7 @@ def measure(rates_rps: Iterable[float] = RATES_RPS, seconds: float = 3.0) -> Ite
                 return
 
 
-def exact_up_to_rps(steps: Iterable[Step]) -> float | None:
+def exact_up_to_rps(steps: Iterable[CalibrationStep]) -> float | None:
     """The highest rate below the first that was not exact; None where the first was not."""
     best = None
     for step in steps:
@@ -69,24 +69,24 @@ def exact_up_to_rps(steps: Iterable[Step]) -> float | None:
     return best
 
 
-def directory() -> Path:
+def calibration_directory() -> Path:
     """Where calibrations are kept."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "benchhydra" / "calibration"
 
 
-def load(machine_class: str) -> float | None:
+def load_calibration(machine_class: str) -> float | None:
     """The highest rate in requests/s known to be exact on such a machine, or None where nobody calibrated it."""
     try:
-        kept = json.loads((directory() / f"{machine_class}.json").read_text(encoding="utf-8"))
+        kept = json.loads((calibration_directory() / f"{machine_class}.json").read_text(encoding="utf-8"))
         return float(kept["exact_up_to_rps"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def store(machine_class: str, rate_rps: float) -> Path:
+def save_calibration(machine_class: str, rate_rps: float) -> Path:
     """Keep the highest exact rate, and return the file. Raises OSError where it cannot be written."""
-    path = directory() / f"{machine_class}.json"
+    path = calibration_directory() / f"{machine_class}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps({"exact_up_to_rps": rate_rps}) + "\n", encoding="utf-8")
@@ -109,14 +109,14 @@ def _server() -> Iterator[str]:
             process.stdin.close()
 
 
-def _drive(base_url: str, rate_rps: float, seconds: float) -> Step:
-    from benchhydra.loadgen import drive
+def _drive(base_url: str, rate_rps: float, seconds: float) -> CalibrationStep:
+    from benchhydra.loadgen import run_load
     from benchhydra.progress import Progress
 
     plan = _plan(base_url, rate_rps, max(20, int(rate_rps * seconds)))
-    driven = drive(plan, Progress())
+    driven = run_load(plan, Progress())
     if driven.interrupted:
-        raise interruption.exception()
+        raise interruption.interrupt_exception()
     try:
         truth = fetch(f"{base_url}/truth", timeout_s=30.0).body.decode()
     except OSError as error:
@@ -124,17 +124,17 @@ def _drive(base_url: str, rate_rps: float, seconds: float) -> Step:
     return _step(rate_rps, driven, truth)
 
 
-def _plan(base_url: str, rate_rps: float, count: int) -> Plan:
+def _plan(base_url: str, rate_rps: float, count: int) -> LoadPlan:
     from benchhydra.client import Endpoint, Requests
-    from benchhydra.client.encode import encode
+    from benchhydra.client.request_encoding import encode_request
 
     endpoint, requests = Endpoint(base_url=base_url, model="truth"), Requests()
     for number in range(count):
-        requests.add(encode(endpoint, str(number), None, TOKENS, {}), 1, TOKENS)
-    return Plan(endpoint=endpoint, requests=requests, offsets_s=np.arange(count) / rate_rps, timeout_s=60.0)
+        requests.add(encode_request(endpoint, str(number), None, TOKENS, {}), 1, TOKENS)
+    return LoadPlan(endpoint=endpoint, requests=requests, offsets_s=np.arange(count) / rate_rps, timeout_s=60.0)
 
 
-def _step(rate_rps: float, driven: Driven, truth: str) -> Step:
+def _step(rate_rps: float, driven: LoadResult, truth: str) -> CalibrationStep:
     """Rows are in order of their schedule, which is that of their numbers; every request has a row."""
     rows = driven.records
     known = np.array([line.split() for line in truth.splitlines()], dtype=np.int64).reshape(-1, 3)
@@ -143,7 +143,7 @@ def _step(rate_rps: float, driven: Driven, truth: str) -> Step:
         failed = max(1, int((~rows.completed).sum()))
         return _failed(rate_rps, len(rows), failed)
     errors_ms = ((rows.first_ns - rows.sent_ns)[numbers] - (first_ns - received_ns)) / 1e6
-    return Step(
+    return CalibrationStep(
         offered_rps=rate_rps,
         achieved_rps=(len(rows) - 1) / (float(np.ptp(rows.sent_ns)) / 1e9),
         requests=len(rows),
@@ -154,9 +154,9 @@ def _step(rate_rps: float, driven: Driven, truth: str) -> Step:
     )
 
 
-def _failed(rate_rps: float, requests: int, failed: int) -> Step:
+def _failed(rate_rps: float, requests: int, failed: int) -> CalibrationStep:
     nan = float("nan")
-    return Step(
+    return CalibrationStep(
         offered_rps=rate_rps,
         achieved_rps=0.0,
         requests=requests,

@@ -17,7 +17,7 @@ from benchhydra.registry import check_choices, knob
 from benchhydra.scripts import Script
 from benchhydra.target import Gpus, Model, Sparsity
 from benchhydra.tracking import Tracking
-from benchhydra.validity import Limits
+from benchhydra.validity import ValidityLimits
 
 
 @dataclass(kw_only=True)
@@ -55,7 +55,7 @@ class BenchConfig:
     seed: int = knob(0, "of prompts and arrivals")
     repeats: int = knob(1, "how often each point is measured")
     repeat: int = knob(0, "which repeat this is; set by the sweep")
-    validity: Limits = field(default_factory=Limits)
+    validity: ValidityLimits = field(default_factory=ValidityLimits)
     sweep: Sweep = field(default_factory=Sweep)
 
     def __post_init__(self) -> None:

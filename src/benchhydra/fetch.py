@@ -20,7 +20,7 @@ MAX_BODY = 32 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class HttpResponse:
     """What a server said."""
 
     status: int
@@ -47,7 +47,7 @@ def fetch(
     timeout_s: float = 10.0,
     verify_tls: bool = True,
     ca_file: str | None = None,
-) -> Answer:
+) -> HttpResponse:
     """Ask once. Raises OSError (refused, timed out, reset, TLS) where there is no answer."""
     parts = urlsplit(url)
     connection = _connection(parts.scheme, parts.hostname or "", parts.port, timeout_s, verify_tls, ca_file)
@@ -55,7 +55,7 @@ def fetch(
     try:
         connection.request(method, path, headers={"Accept": "*/*", "Content-Length": "0", **(headers or {})})
         response = connection.getresponse()
-        return Answer(status=response.status, body=response.read(MAX_BODY))
+        return HttpResponse(status=response.status, body=response.read(MAX_BODY))
     except http.client.HTTPException as error:
         raise ConnectionError(f"not an HTTP answer ({type(error).__name__})") from error
     finally:

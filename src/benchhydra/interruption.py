@@ -18,13 +18,13 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: unwinds like Ctrl-C, so that servers are stopped and results kept."""
 
 
-def note(number: int) -> None:
+def remember_signal(number: int) -> None:
     """Remember the signal that was handled last."""
     global _last
     _last = signal.Signals(number)
 
 
-def exception() -> KeyboardInterrupt:
+def interrupt_exception() -> KeyboardInterrupt:
     """What to raise for the signal that was handled last."""
     return Terminated() if _last == signal.SIGTERM else KeyboardInterrupt()
 
@@ -32,39 +32,39 @@ def exception() -> KeyboardInterrupt:
 def unwind(number: int) -> NoReturn:
     """What a signal's handler does at its end: raise, so that everything is put away on the way out."""
     global _raised
-    note(number)
+    remember_signal(number)
     _raised = True
-    raise exception()
+    raise interrupt_exception()
 
 
-def forget() -> None:
+def forget_signals() -> None:
     """A program begins: nothing has been asked of it."""
     global _raised
     _raised = False
 
 
-def insist() -> None:
+def reraise_swallowed() -> None:
     """Raise again what a signal has raised, where it was swallowed on its way.
 
     OmegaConf and others do that: the signal comes while they hold something half made, putting that away fails, and
     the error of this takes the interruption's place.
     """
     if _raised and threading.current_thread() is threading.main_thread():
-        raise exception()
+        raise interrupt_exception()
 
 
 @contextmanager
-def insisted() -> Iterator[None]:
+def reraising_interrupts() -> Iterator[None]:
     """Let no error out that has taken an interruption's place."""
     try:
         yield
     except Exception:
-        insist()
+        reraise_swallowed()
         raise
 
 
 @contextmanager
-def stopping(stop: Callable[[], object]) -> Iterator[list[int]]:
+def stop_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
     """The first SIGINT or SIGTERM calls ``stop``, and is in the list that this gives; a second one raises
     KeyboardInterrupt. The handlers of before come back afterwards.
 
@@ -77,7 +77,7 @@ def stopping(stop: Callable[[], object]) -> Iterator[list[int]]:
     names = (signal.SIGINT, signal.SIGTERM)
 
     def first(number: int, at: FrameType | None) -> None:
-        note(number)
+        remember_signal(number)
         asked.append(number)
         for name in names:
             signal.signal(name, signal.default_int_handler)
@@ -91,7 +91,7 @@ def stopping(stop: Callable[[], object]) -> Iterator[list[int]]:
             signal.signal(name, handler if handler is not None else signal.SIG_DFL)
 
 
-def start(words: Sequence[str], *, stdout: int | None = None) -> int:
+def run_program(words: Sequence[str], *, stdout: int | None = None) -> int:
     """Run a program in a process group of its own: it is interrupted by us, once, and ends before we do.
 
     stdout: a file descriptor for its output. Returns its exit code.

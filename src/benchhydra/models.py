@@ -21,7 +21,7 @@ from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
 from benchhydra.target import Target, built_path
 
-BUILD_SMOLLM2 = Path(__file__).resolve().parent / "foreign" / "build_smollm2.py"
+BUILD_SMOLLM2 = Path(__file__).resolve().parent / "engine_side" / "build_smollm2.py"
 BUILD_TIMEOUT_S = 900.0
 #: Exit code of the build program where a package is missing; its last line says which.
 MISSING_PACKAGE = 3

@@ -55,7 +55,7 @@ class PlainProgress(Progress):
     def requests(
         self, done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
     ) -> None:
-        self._seldom(describe(done, total, failed, rate_rps, ttft_ms, left_s), now=done == total)
+        self._seldom(describe_progress(done, total, failed, rate_rps, ttft_ms, left_s), now=done == total)
 
     def _seldom(self, text: str, *, now: bool = False) -> None:
         if now or self._clock() >= self._next:
@@ -86,7 +86,7 @@ class LiveProgress(Progress):
         self, done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
     ) -> None:
         bar = "━" * (20 * done // total) if total else ""
-        self._show(f"{bar:20} {describe(done, total, failed, rate_rps, ttft_ms, left_s)}")
+        self._show(f"{bar:20} {describe_progress(done, total, failed, rate_rps, ttft_ms, left_s)}")
 
     def _show(self, text: str) -> None:
         from rich.text import Text
@@ -95,7 +95,7 @@ class LiveProgress(Progress):
         self._live.update(line, refresh=True)
 
 
-def describe(
+def describe_progress(
     done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
 ) -> str:
     """How far a load is, in words; what is unknown is left out."""

@@ -236,7 +236,7 @@ def _validator() -> Any:
     return Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
 
 
-def alone(overrides: Sequence[str]) -> list[str]:
+def single_point_overrides(overrides: Sequence[str]) -> list[str]:
     """A point's overrides without those that only a sweep takes: what measures it by itself."""
     keys = [(override, override.lstrip("+~").partition("=")[0]) for override in overrides]
     return [override for override, key in keys if key != "repeats" and not key.startswith("sweep.")]

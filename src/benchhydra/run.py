@@ -13,17 +13,17 @@ from typing import Any
 
 import yaml
 
-from benchhydra import environment, interruption, models, steady
+from benchhydra import environment, interruption, models, window
 from benchhydra.config import BenchConfig
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import BenchhydraError, ConfigError, ResultError, RunInvalid
 from benchhydra.metrics import summarize
 from benchhydra.progress import Progress
 from benchhydra.registry import option_name
-from benchhydra.result import Result, alone, point_key, redact, secrets
-from benchhydra.scripts import Measured, Point
+from benchhydra.result import Result, point_key, redact, secrets, single_point_overrides
+from benchhydra.scripts import Measurement, Point
 from benchhydra.servers import Lease
-from benchhydra.servers.pool import Pool
+from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
 from benchhydra.tracking import Tracking
 from benchhydra.tracking.outbox import Outbox
@@ -46,7 +46,7 @@ def run_point(
     *,
     resolved: Mapping[str, Any],
     out_dir: Path,
-    pool: Pool,
+    pool: ServerPool,
     overrides: Sequence[str] = (),
     sweep_id: str | None = None,
     progress: Progress | None = None,
@@ -64,10 +64,10 @@ def run_point(
     started = time.time()
     result = _blank(config, resolved, sweep_id, started)
     result.metadata["overrides"] = list(overrides)
-    result.metadata["command"] = shlex.join(["benchhydra", *alone(overrides)])
+    result.metadata["command"] = shlex.join(["benchhydra", *single_point_overrides(overrides)])
     _prepare(out_dir, result.config)
     try:
-        with interruption.insisted():
+        with interruption.reraising_interrupts():
             _measure(config, result, out_dir, pool, progress, outbox)
     except (Exception, KeyboardInterrupt) as error:
         _fail(result, error, out_dir, pool)
@@ -81,7 +81,7 @@ def run_point(
     return result
 
 
-def check(result: Result, config: BenchConfig) -> None:
+def refuse_verdict(result: Result, config: BenchConfig) -> None:
     """Raise RunInvalid where the result's verdict is one that ``script.fail_on`` refuses."""
     refused = {"invalid": (Verdict.INVALID,), "suspect": (Verdict.INVALID, Verdict.SUSPECT), "never": ()}
     if result.verdict in refused[config.script.fail_on]:
@@ -100,7 +100,7 @@ def _refuse_secrets(config: BenchConfig) -> None:
 
 
 def _measure(
-    config: BenchConfig, result: Result, out_dir: Path, pool: Pool, progress: Progress, outbox: Outbox | None
+    config: BenchConfig, result: Result, out_dir: Path, pool: ServerPool, progress: Progress, outbox: Outbox | None
 ) -> None:
     if outbox is not None:
         outbox.expect(config.tracking)
@@ -134,13 +134,13 @@ def _provide(config: BenchConfig, target: Target, progress: Progress) -> None:
     config.dataset.prepare(progress)
 
 
-def _timed(config: BenchConfig, point: Point, lease: Lease | None, outbox: Outbox | None) -> Measured:
+def _timed(config: BenchConfig, point: Point, lease: Lease | None, outbox: Outbox | None) -> Measurement:
     if outbox is not None:
         outbox.rest()
     return config.script.measure(point, lease)
 
 
-def _on_server(config: BenchConfig, result: Result, point: Point, lease: Lease, outbox: Outbox | None) -> Measured:
+def _on_server(config: BenchConfig, result: Result, point: Point, lease: Lease, outbox: Outbox | None) -> Measurement:
     result.engine_version = config.engine.version(lease.base_url)
     result.metadata["server_started"] = lease.fresh
     if lease.start_s is not None:
@@ -151,9 +151,9 @@ def _on_server(config: BenchConfig, result: Result, point: Point, lease: Lease, 
         lease.write_log(point.out_dir / LOG_FILE)
 
 
-def _conclude(config: BenchConfig, result: Result, measured: Measured, out_dir: Path) -> None:
+def _conclude(config: BenchConfig, result: Result, measured: Measurement, out_dir: Path) -> None:
     measured.records.write(out_dir / "records.parquet")
-    steady.write_series(measured.records, out_dir / "series.parquet")
+    window.write_series(measured.records, out_dir / "series.parquet")
     rows = measured.records.measured()
     result.metadata |= measured.metadata
     result.failures = rows.failures()
@@ -165,7 +165,7 @@ def _conclude(config: BenchConfig, result: Result, measured: Measured, out_dir: 
     result.status = "interrupted" if measured.facts.interrupted else "ok"
 
 
-def _fail(result: Result, error: BaseException, out_dir: Path, pool: Pool) -> None:
+def _fail(result: Result, error: BaseException, out_dir: Path, pool: ServerPool) -> None:
     interrupted = isinstance(error, KeyboardInterrupt)
     result.status = "interrupted" if interrupted else "failed"
     message = error.message if isinstance(error, BenchhydraError) else f"{type(error).__name__}: {error}"

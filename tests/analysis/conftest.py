@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from benchhydra.analysis.runs import Kind, Run, Runs
+from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.metrics import Better
 from benchhydra.validity import Verdict
 
 KINDS = {
-    "mean_ttft_ms": Kind("ms", Better.SMALLER),
-    "request_throughput": Kind("requests/s", Better.BIGGER),
-    "completed": Kind("requests", Better.OBSERVATION),
+    "mean_ttft_ms": MetricKind("ms", Better.SMALLER),
+    "request_throughput": MetricKind("requests/s", Better.BIGGER),
+    "completed": MetricKind("requests", Better.OBSERVATION),
 }
 Make = Callable[..., Runs]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from benchhydra.analysis import ab_plan
-from benchhydra.analysis.ab import AbTest, Budget
-from benchhydra.analysis.compare import Change
-from benchhydra.analysis.gate import Outcome
+from benchhydra.analysis.ab import AbBudget, AbTest
+from benchhydra.analysis.compare import ChangeVerdict
+from benchhydra.analysis.gate import GateOutcome
 from benchhydra.analysis.runs import Runs
+from benchhydra.analysis.stats import power
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.validity import Verdict
 
@@ -28,22 +28,22 @@ def ab(make: Make, *, slower: float = 1.0, verdict: str = "VALID", max_pairs: in
         return make(f"{side}{number}-", 1, ttft=100 * factor, seed=number, verdict=kind, key=side)
 
     settings: dict[str, object] = {
-        "budget": Budget(max_pairs=max_pairs, wall_s=1e9),
+        "budget": AbBudget(max_pairs=max_pairs, wall_s=1e9),
         "thresholds": LIMITS,
         "clock": itertools.count().__next__,
     }
     return AbTest(visit=visit, **(settings | more))  # type: ignore[arg-type]
 
 
-def changes(test: AbTest) -> dict[str, Change]:
+def changes(test: AbTest) -> dict[str, ChangeVerdict]:
     return {metric.metric: metric.change for metric in test.main()}
 
 
 def test_a_slower_build_is_found_and_ends_the_test(make: Make) -> None:
     test = ab(make, slower=1.06)
     test.run()
-    assert test.outcome() is Outcome.REGRESSION
-    assert changes(test)["mean_ttft_ms"] is Change.WORSE
+    assert test.outcome() is GateOutcome.REGRESSION
+    assert changes(test)["mean_ttft_ms"] is ChangeVerdict.WORSE
     assert test.stopped == "a main metric is worse"
     assert test.pairs < 15
     (worse, _) = test.main()
@@ -54,21 +54,21 @@ def test_a_slower_build_is_found_and_ends_the_test(make: Make) -> None:
 def test_a_faster_build_is_better_and_exits_with_0(make: Make) -> None:
     test = ab(make, slower=0.94)
     test.run()
-    assert test.outcome() is Outcome.FINE
-    assert changes(test) == {"mean_ttft_ms": Change.BETTER, "request_throughput": Change.SAME}
+    assert test.outcome() is GateOutcome.FINE
+    assert changes(test) == {"mean_ttft_ms": ChangeVerdict.BETTER, "request_throughput": ChangeVerdict.SAME}
     assert test.stopped == "every main metric is decided"
 
 
 def test_identical_builds_are_the_same(make: Make) -> None:
     test = ab(make)
     test.run()
-    assert set(changes(test).values()) == {Change.SAME}
+    assert set(changes(test).values()) == {ChangeVerdict.SAME}
 
 
 def test_with_decide_all_the_other_metrics_are_decided_too(make: Make) -> None:
     test = ab(make, slower=1.1, decide_all=True)
     test.run()
-    assert changes(test) == {"mean_ttft_ms": Change.WORSE, "request_throughput": Change.SAME}
+    assert changes(test) == {"mean_ttft_ms": ChangeVerdict.WORSE, "request_throughput": ChangeVerdict.SAME}
 
 
 def test_the_order_within_pairs_is_random_and_repeatable(make: Make) -> None:
@@ -88,7 +88,7 @@ def test_budgets_end_it(make: Make) -> None:
     assert (test.pairs, test.stopped) == (3, "--max-pairs 3 is reached")
     assert all(metric.note == "needs more than 3 pairs" for metric in test.main())
     times = iter([0.0, 40.0, 80.0, 120.0])
-    test = ab(make, budget=Budget(max_pairs=40, wall_s=100), clock=lambda: next(times))
+    test = ab(make, budget=AbBudget(max_pairs=40, wall_s=100), clock=lambda: next(times))
     test.run()
     assert test.pairs == 2
     assert test.stopped == "--budget-s 100 leaves no time for another pair (40 s)"
@@ -97,7 +97,7 @@ def test_budgets_end_it(make: Make) -> None:
 def test_invalid_runs_take_no_part(make: Make) -> None:
     test = ab(make, verdict="INVALID", slower=0.5)
     test.run()
-    assert test.outcome() is Outcome.INVALID
+    assert test.outcome() is GateOutcome.INVALID
     assert test.pairs == 0
     assert test.comparison().points[0].invalid == "candidate"
 
@@ -114,14 +114,14 @@ def test_one_lost_pair_costs_only_itself(make: Make) -> None:
 
     test.visit = visit
     test.run()
-    assert test.outcome() is Outcome.REGRESSION
+    assert test.outcome() is GateOutcome.REGRESSION
     assert [len(test.seen[side]) - test.pairs for side in "ab"] == [1, 1]
 
 
 def test_metrics_that_nobody_has_are_nothing_comparable(make: Make) -> None:
     test = ab(make, wanted=["no_such_*"])
     test.run()
-    assert test.outcome() is Outcome.NOTHING_COMPARABLE
+    assert test.outcome() is GateOutcome.NOTHING_COMPARABLE
     assert test.pairs == 1
 
 
@@ -141,13 +141,13 @@ def test_an_interruption_keeps_what_was_measured(make: Make) -> None:
 
 
 def test_a_plan_by_history_and_by_the_first_pairs(make: Make) -> None:
-    past = ab_plan.Past(make("h", 20), "m", ["k", "other"])
+    past = power.PowerPlan(make("h", 20), "m", ["k", "other"])
     noise = past.noise(LIMITS, ())
     assert noise.keys() == {"mean_ttft_ms", "request_throughput"}
     assert noise["mean_ttft_ms"] == pytest.approx(0.01, rel=0.4)
-    (ttft, _) = ab_plan.lines({"mean_ttft_ms": 0.02, "request_throughput": 0.01}, 0.01, 30.0)
+    (ttft, _) = power.plan_lines({"mean_ttft_ms": 0.02, "request_throughput": 0.01}, 0.01, 30.0)
     assert ttft == "mean_ttft_ms (noise 2.0 % a run): 3 % 29 pairs (14 min), 5 % 14 pairs (7 min), 10 % 8 pairs (4 min)"
-    assert ab_plan.Past(Runs([], {}), "m", ["k", "k"]).pair_s() is None
+    assert power.PowerPlan(Runs([], {}), "m", ["k", "k"]).pair_s() is None
     said: list[str] = []
     ab(make, slower=1.001, max_pairs=4, say=said.append).run()
     assert "by the noise of these pairs, to see a change takes about:" in said

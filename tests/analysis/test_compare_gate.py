@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchhydra.analysis import stats
-from benchhydra.analysis.compare import Change, Comparison, compare
-from benchhydra.analysis.gate import AgainstHistory, Gate, Outcome
-from benchhydra.analysis.history import steps
+from benchhydra.analysis.compare import ChangeVerdict, Comparison, compare
+from benchhydra.analysis.gate import AgainstHistory, Gate, GateOutcome
 from benchhydra.analysis.runs import Run, Runs
+from benchhydra.analysis.stats import robust
+from benchhydra.analysis.stats.change_points import change_points
 from benchhydra.analysis.thresholds import Thresholds
 
 Make = Callable[..., Runs]
 LIMITS = Thresholds()
 
 
-def changes(found: Comparison) -> dict[str, Change]:
+def changes(found: Comparison) -> dict[str, ChangeVerdict]:
     return {metric.metric: metric.change for _, metric in found.metrics}
 
 
@@ -28,18 +28,18 @@ def test_a_slowdown_is_worse_and_swapped_sides_are_better(make: Make) -> None:
     history = make("h", 20).runs
     worse = changes(compare(base, slow, thresholds=LIMITS, history=history))
     better = changes(compare(slow, base, thresholds=LIMITS, history=history))
-    assert worse == {"mean_ttft_ms": Change.WORSE, "request_throughput": Change.WORSE}
-    assert better == {"mean_ttft_ms": Change.BETTER, "request_throughput": Change.BETTER}
+    assert worse == {"mean_ttft_ms": ChangeVerdict.WORSE, "request_throughput": ChangeVerdict.WORSE}
+    assert better == {"mean_ttft_ms": ChangeVerdict.BETTER, "request_throughput": ChangeVerdict.BETTER}
 
 
 def test_identical_builds_are_same_with_enough_runs(make: Make) -> None:
     found = changes(compare(make("a", 20), make("b", 20), thresholds=LIMITS))
-    assert set(found.values()) == {Change.SAME}
+    assert set(found.values()) == {ChangeVerdict.SAME}
 
 
 def test_one_run_a_side_proves_nothing(make: Make) -> None:
     found = compare(make("a", 1), make("b", 1, ttft=200), thresholds=LIMITS)
-    assert set(changes(found).values()) == {Change.UNCLEAR}
+    assert set(changes(found).values()) == {ChangeVerdict.UNCLEAR}
     assert all("repeats=5" in metric.note for _, metric in found.metrics)
 
 
@@ -56,8 +56,8 @@ def test_the_order_of_runs_changes_nothing(make: Make) -> None:
 def test_units_do_not_matter(factor: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = np.exp(rng.normal(0, 0.02, 5)), np.exp(rng.normal(0.05, 0.02, 5))
-    plain = stats.compare(np.log(a), np.log(b))
-    scaled = stats.compare(np.log(a * factor), np.log(b * factor))
+    plain = robust.compare_samples(np.log(a), np.log(b))
+    scaled = robust.compare_samples(np.log(a * factor), np.log(b * factor))
     assert float(scaled.t) == pytest.approx(float(plain.t), rel=1e-6)
 
 
@@ -67,20 +67,22 @@ def gate(base: Runs, candidate: Runs, history: list[Run] | None = None) -> Gate:
 
 def test_exit_codes(make: Make) -> None:
     history = make("h", 20).runs
-    assert gate(make("a", 5), make("b", 5), history).decide().outcome is Outcome.FINE
-    assert gate(make("a", 5), make("b", 5, ttft=115), history).decide().outcome is Outcome.REGRESSION
-    assert gate(make("a", 5), make("b", 5, verdict="INVALID", ttft=1), history).decide().outcome is Outcome.INVALID
-    assert gate(make("a", 5, verdict="INVALID"), make("b", 5), history).decide().outcome is Outcome.NOTHING_COMPARABLE
+    assert gate(make("a", 5), make("b", 5), history).decide().outcome is GateOutcome.FINE
+    assert gate(make("a", 5), make("b", 5, ttft=115), history).decide().outcome is GateOutcome.REGRESSION
+    assert gate(make("a", 5), make("b", 5, verdict="INVALID", ttft=1), history).decide().outcome is GateOutcome.INVALID
+    assert (
+        gate(make("a", 5, verdict="INVALID"), make("b", 5), history).decide().outcome is GateOutcome.NOTHING_COMPARABLE
+    )
     neither = gate(make("a", 5, verdict="INVALID"), make("b", 5, verdict="INVALID"))
-    assert neither.decide().outcome is Outcome.INVALID
-    assert gate(make("a", 1), make("b", 1)).decide().outcome is Outcome.NOTHING_COMPARABLE
+    assert neither.decide().outcome is GateOutcome.INVALID
+    assert gate(make("a", 1), make("b", 1)).decide().outcome is GateOutcome.NOTHING_COMPARABLE
 
 
 def test_zero_tokens_are_invalid_never_better(make: Make) -> None:
     empty = make("b", 5, ttft=1)
     for run in empty.runs:
         run.metrics["output_throughput"] = 0.0
-    assert gate(make("a", 5), empty).decide().outcome is Outcome.INVALID
+    assert gate(make("a", 5), empty).decide().outcome is GateOutcome.INVALID
 
 
 def test_machines_are_not_mixed(make: Make) -> None:
@@ -88,12 +90,12 @@ def test_machines_are_not_mixed(make: Make) -> None:
     for run in other.runs:
         run.machine = "faster"
     decision = gate(make("a", 5), other).decide()
-    assert decision.outcome is Outcome.NOTHING_COMPARABLE
+    assert decision.outcome is GateOutcome.NOTHING_COMPARABLE
     assert "machines differ" in decision.notes[0]
 
 
-@pytest.mark.parametrize(("ttft", "outcome"), [(100.0, Outcome.FINE), (115.0, Outcome.REGRESSION)])
-def test_reruns_decide(make: Make, ttft: float, outcome: Outcome) -> None:
+@pytest.mark.parametrize(("ttft", "outcome"), [(100.0, GateOutcome.FINE), (115.0, GateOutcome.REGRESSION)])
+def test_reruns_decide(make: Make, ttft: float, outcome: GateOutcome) -> None:
     asked: list[int] = []
 
     def rerun(run: Run, repeats: int) -> list[Run]:
@@ -111,16 +113,16 @@ def test_against_history(make: Make) -> None:
     empty = Runs([], history.kinds)
     slow, fine, invalid = make("b", 5, ttft=115), make("c", 5), make("d", 5, verdict="INVALID")
     outcomes = [AgainstHistory(empty, r, LIMITS, history.runs).decide().outcome for r in (slow, fine, invalid)]
-    assert outcomes == [Outcome.REGRESSION, Outcome.FINE, Outcome.INVALID]
-    assert AgainstHistory(empty, fine, LIMITS, []).decide().outcome is Outcome.NOTHING_COMPARABLE
+    assert outcomes == [GateOutcome.REGRESSION, GateOutcome.FINE, GateOutcome.INVALID]
+    assert AgainstHistory(empty, fine, LIMITS, []).decide().outcome is GateOutcome.NOTHING_COMPARABLE
 
 
 def test_a_step_is_found_and_an_outlier_is_none() -> None:
     values = np.exp(np.random.default_rng(1).normal(0, 0.02, 40))
     values[7] *= 3
-    assert steps(values) == []
+    assert change_points(values) == []
     values[20:] *= 1.1
-    (step,) = steps(values)
+    (step,) = change_points(values)
     assert abs(step.at - 20) <= 1
     assert step.ratio == pytest.approx(1.1, abs=0.03)
 

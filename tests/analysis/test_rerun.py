@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchhydra.analysis import rerun
-from benchhydra.analysis.load import load
+from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import Run
 from benchhydra.errors import ResultError
 from benchhydra.result import RESULT_FILE, Result
@@ -46,18 +46,18 @@ def test_nobody_wrote_how_to_run_it(tmp_path: Path) -> None:
     run = run_at(tmp_path / "a", metadata={})
     assert rerun.overrides_of(run) is None
     with pytest.raises(ResultError, match="--no-confirm"):
-        rerun.into(tmp_path / "again")(run, 2)
+        rerun.into_directory(tmp_path / "again")(run, 2)
 
 
 def test_a_point_is_measured_again_as_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    first = rerun.measure(POINT, tmp_path / "a first, with = signs", 1)
+    first = rerun.measure_candidate(POINT, tmp_path / "a first, with = signs", 1)
     assert rerun.overrides_of(first[0]) == POINT
-    again = rerun.into(tmp_path / "again")(first[0], 2)
+    again = rerun.into_directory(tmp_path / "again")(first[0], 2)
     assert len(again) == 2
     assert {run.point_key for run in again} == {first[0].point_key}
     assert len({run.run_id for run in (*first, *again)}) == 3
-    assert len(load(str(tmp_path / "again")).runs) == 2
+    assert len(read_runs(str(tmp_path / "again")).runs) == 2
     assert Result.read(Path(again[1].source)).config["num_prompts"] == 10
 
 
@@ -65,7 +65,7 @@ def test_a_run_that_fails_to_start_is_one_line(tmp_path: Path, monkeypatch: pyte
     def fails(words: list[str], *, stdout: int) -> int:
         return 2
 
-    monkeypatch.setattr(rerun, "start", fails)
+    monkeypatch.setattr(rerun, "run_program", fails)
     with pytest.raises(ResultError, match="exit code 2") as raised:
-        rerun.measure(["qps=1"], tmp_path / "out", 1)
+        rerun.measure_candidate(["qps=1"], tmp_path / "out", 1)
     assert "-m benchhydra -m qps=1 repeats=1" in raised.value.hint

@@ -9,7 +9,15 @@ import pytest
 from scipy import integrate
 from scipy.stats import nct, t
 
-from benchhydra.analysis.sequential import PRIOR, by_mean, by_signs, critical, interval, pairs_needed, signs
+from benchhydra.analysis.stats.sequential import (
+    PRIOR,
+    by_mean,
+    by_signs,
+    confidence_interval,
+    critical,
+    pairs_needed,
+    signs,
+)
 
 
 def bayes_factor(statistic: float, pairs: int) -> float:
@@ -41,13 +49,13 @@ def test_the_evidence_of_signs_is_a_bayes_factor_too(above: int, pairs: int) -> 
 def test_too_few_pairs_can_never_be_sure() -> None:
     assert math.isinf(critical(1, 0.5))
     assert math.isinf(critical(3, 0.0025))
-    assert interval(np.array([0.1, 0.1, 0.1]), 0.0025) == pytest.approx((0.1, -math.inf, math.inf))
+    assert confidence_interval(np.array([0.1, 0.1, 0.1]), 0.0025) == pytest.approx((0.1, -math.inf, math.inf))
 
 
 def test_one_disturbed_pair_does_not_silence_the_others() -> None:
     pairs = np.random.default_rng(3).normal(0.05, 0.005, 20)
     pairs[4] = -1.0
-    found = interval(pairs, 0.0025)
+    found = confidence_interval(pairs, 0.0025)
     assert 0.03 < found.low < found.middle < found.high < 0.07
 
 
@@ -56,7 +64,7 @@ def test_looking_after_every_pair_keeps_the_error(kind: str) -> None:
     rng = np.random.default_rng(4)
     alpha, pairs, tests = 0.1, 30, 800
     x = rng.standard_normal((tests, pairs)) if kind == "normal" else rng.standard_cauchy((tests, pairs))
-    found = [[interval(row[:n], alpha) for n in range(2, pairs + 1)] for row in x]
+    found = [[confidence_interval(row[:n], alpha) for n in range(2, pairs + 1)] for row in x]
     wrong = np.mean([any(i.low > 0 or i.high < 0 for i in row) for row in found])
     assert 0.005 < wrong < alpha
 
@@ -79,13 +87,13 @@ def test_the_interval_of_the_mean_is_where_t_is_critical() -> None:
 def test_the_interval_is_what_both_leave() -> None:
     pairs = np.random.default_rng(1).normal(0.05, 0.02, 15)
     (mean_low, mean_high), (low, high) = by_mean(pairs, 0.005), by_signs(pairs, 0.005)
-    assert interval(pairs, 0.01)[1:] == (max(low, mean_low), min(high, mean_high))
+    assert confidence_interval(pairs, 0.01)[1:] == (max(low, mean_low), min(high, mean_high))
 
 
 def test_a_plan_keeps_its_promise() -> None:
     needed = pairs_needed(0.03, 0.05, 0.0025)
     assert needed is not None
     pairs = np.random.default_rng(2).normal(0.05, 0.03, (500, needed))
-    seen = np.mean([interval(row, 0.0025).low > 0 for row in pairs])
+    seen = np.mean([confidence_interval(row, 0.0025).low > 0 for row in pairs])
     assert 0.7 < seen < 0.95
     assert pairs_needed(1.0, 0.001, 0.01) is None

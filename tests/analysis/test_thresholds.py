@@ -21,7 +21,7 @@ def percent(limits: thresholds.Thresholds, metric: str) -> float:
 
 
 def test_the_default_file() -> None:
-    limits = thresholds.read()
+    limits = thresholds.read_thresholds()
     wanted = {"mean_ttft_ms": 2, "p99_ttft_ms": 5, "scheduled_p90_ms": 5}
     assert {name: percent(limits, name) for name in wanted} == wanted
     assert limits.alpha == 0.01
@@ -38,7 +38,7 @@ def test_the_last_pattern_that_matches_wins(tmp_path: Path) -> None:
       mean_tpot_ms: {better: BiggerIsBetter}
     ignore: [mean_itl_ms]
     """
-    limits = thresholds.read(written(tmp_path, text))
+    limits = thresholds.read_thresholds(written(tmp_path, text))
     wanted = {"request_throughput": 1, "p99_ttft_ms": 3, "mean_ttft_ms": 4, "mean_tpot_ms": 4}
     assert {name: percent(limits, name) for name in wanted} == wanted
     assert limits.direction("mean_tpot_ms", Better.SMALLER) is Better.BIGGER
@@ -58,10 +58,10 @@ def test_the_last_pattern_that_matches_wins(tmp_path: Path) -> None:
 )
 def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as raised:
-        thresholds.read(written(tmp_path, text))
+        thresholds.read_thresholds(written(tmp_path, text))
     assert "limits.yaml" in str(raised.value)
 
 
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(ConfigError, match="or: default"):
-        thresholds.read("strict")
+        thresholds.read_thresholds("strict")

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from benchhydra import cli, interruption
+from benchhydra import interruption
+from benchhydra.cli import program as command_line
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def run(*words: str) -> Ran:
         GlobalHydra.instance().clear()
         capsys.readouterr()
-        code = cli.run(words)
+        code = command_line.run(words)
         out, err = capsys.readouterr()
         return Ran(code, out, err)
 
@@ -45,7 +46,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     GlobalHydra.instance().clear()
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    interruption.forget()
+    interruption.forget_signals()
 
 
 @pytest.fixture

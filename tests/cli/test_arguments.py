@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchhydra import registry
-from benchhydra._cli_arguments import needs_multirun, rewrite
+from benchhydra.cli.arguments import needs_multirun, rewrite
 from benchhydra.errors import ConfigError
 
 registry.discover()

@@ -14,9 +14,10 @@ import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import OmegaConf
 
-from benchhydra import _cli_help, commands, interruption, registry
+from benchhydra import commands, interruption, registry
+from benchhydra.cli import help
 from benchhydra.errors import ConfigError
-from benchhydra.sweep.compose import Composer
+from benchhydra.sweep.plan.compose import Composer
 
 Program = Callable[..., Any]
 SCRIPT = str(Path(sys.executable).with_name("benchhydra"))
@@ -31,8 +32,8 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], int]],
         module = ModuleType("probe", "a probe")
         module.add_arguments = lambda parser: parser.add_argument("--level", type=int, default=0)  # type: ignore[attr-defined]
         module.run = function  # type: ignore[attr-defined]
-        monkeypatch.setattr(commands, "names", lambda: ["probe"])
-        monkeypatch.setattr(commands, "load", lambda name: module)
+        monkeypatch.setattr(commands, "command_names", lambda: ["probe"])
+        monkeypatch.setattr(commands, "load_command", lambda name: module)
 
     return make
 
@@ -48,10 +49,10 @@ def test_help_names_everything(program: Program) -> None:
     text = program("--help").out
     for group in (*registry.GROUPS, "model", "gpus", "sparsity", "launcher", "experiment"):
         assert f"\n{group}:\n" in text
-        for option, line in _cli_help.options(group).items():
+        for option, line in help.group_options(group).items():
             assert line, f"{group}={option} has no line"
             assert any(row.split() == [option, *line.split()] for row in text.splitlines()), f"{group}={option}"
-    for name in commands.names():
+    for name in commands.command_names():
         assert f"\n  {name} " in text
 
 
@@ -194,7 +195,7 @@ def test_trace_where_asked_for(program: Program, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     "work",
     [
-        "import benchhydra.cli",
+        "import benchhydra.cli.program",
         "from benchhydra import cli; cli.run(['--help'])",
         "from benchhydra import cli; assert cli.run(['--cfg', 'job', 'engine=fake']) == 0",
         "from benchhydra import cli; assert cli.run(['options']) == 0",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchhydra.client import Endpoint, Requests
-from benchhydra.client.encode import encode
+from benchhydra.client.request_encoding import encode_request
 
 
 def parts(request: bytes) -> tuple[list[bytes], dict[str, Any]]:
@@ -20,7 +20,7 @@ def parts(request: bytes) -> tuple[list[bytes], dict[str, Any]]:
 
 def test_a_completions_request() -> None:
     endpoint = Endpoint(base_url="http://h:1/v1", model="m", headers={"Authorization": "Bearer k"})
-    head, body = parts(encode(endpoint, "hi", None, 7, {"ignore_eos": True, "temperature": 0.0}))
+    head, body = parts(encode_request(endpoint, "hi", None, 7, {"ignore_eos": True, "temperature": 0.0}))
     assert head[0] == b"POST /v1/completions HTTP/1.1"
     assert {
         b"Host: h:1",
@@ -40,7 +40,7 @@ def test_a_completions_request() -> None:
 
 def test_a_chat_request_of_a_plain_prompt() -> None:
     endpoint = Endpoint(base_url="https://h", api="chat", model="m", stream=False)
-    head, body = parts(encode(endpoint, "hi", None, 7, {}))
+    head, body = parts(encode_request(endpoint, "hi", None, 7, {}))
     assert head[0] == b"POST /v1/chat/completions HTTP/1.1"
     assert body["messages"] == [{"role": "user", "content": "hi"}]
     assert body["stream"] is False and "stream_options" not in body
@@ -48,13 +48,13 @@ def test_a_chat_request_of_a_plain_prompt() -> None:
 
 def test_a_header_cannot_break_out() -> None:
     with pytest.raises(ValueError, match="control character"):
-        encode(Endpoint(base_url="http://h", headers={"A": "b\r\nC: d"}), "", None, 1, {})
+        encode_request(Endpoint(base_url="http://h", headers={"A": "b\r\nC: d"}), "", None, 1, {})
 
 
 def test_the_secret_is_not_in_any_repr() -> None:
     endpoint = Endpoint(base_url="http://h", headers={"Authorization": "Bearer secret"})
     requests = Requests()
-    requests.add(encode(endpoint, "hi", None, 1, {}), 1, 1)
+    requests.add(encode_request(endpoint, "hi", None, 1, {}), 1, 1)
     assert "secret" not in repr(endpoint) + repr(requests)
 
 
@@ -62,7 +62,7 @@ def test_the_secret_is_not_in_any_repr() -> None:
 def test_what_is_added_comes_out(prompts: list[tuple[str, int]], dealt: int) -> None:
     requests, whole = Requests(), []
     for text, tokens in prompts:
-        whole.append(encode(Endpoint(base_url="http://h", model='"prompt":'), text, None, tokens, {}))
+        whole.append(encode_request(Endpoint(base_url="http://h", model='"prompt":'), text, None, tokens, {}))
         requests.add(whole[-1], 1, tokens)
     for part in range(dealt):
         some = requests.deal(part, dealt)
@@ -94,5 +94,5 @@ def test_what_requests_share_is_kept_once() -> None:
     requests = Requests()
     endpoint = Endpoint(base_url="http://h", headers={"X": "y" * 1000})
     for i in range(50):
-        requests.add(encode(endpoint, f"prompt {i}", None, 8, {}), 2, 8)
+        requests.add(encode_request(endpoint, f"prompt {i}", None, 8, {}), 2, 8)
     assert sum(map(len, requests.blocks)) < 50 * 40

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from benchhydra.client import Endpoint
-from benchhydra.client.pool import MAX_IDLE_NS, REFRESH_NS, Pool
+from benchhydra.client.connections import MAX_IDLE_NS, REFRESH_NS, ConnectionPool
 from benchhydra.client.protocol import Connection
 
 NOW_NS = 10 * MAX_IDLE_NS
@@ -34,7 +34,7 @@ def taken(idle: list[Idle]) -> tuple[int | None, list[int]]:
     """(number of the one that is used, numbers of those that are closed): ``idle`` from the oldest on."""
 
     async def take() -> Any:
-        pool = Pool(Endpoint(base_url="http://127.0.0.1:1"), cast(Any, None))
+        pool = ConnectionPool(Endpoint(base_url="http://127.0.0.1:1"), cast(Any, None))
         pool.idle.extend(cast(list[Connection], idle))
         found = pool.take(NOW_NS)
         assert len(pool.idle) == len(idle) - (found is not None) - sum(one.closed for one in idle)

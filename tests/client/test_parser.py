@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchhydra.client.parser import Answer
-from benchhydra.client.shape import shape_of
+from benchhydra.client.chunk_template import template_of
+from benchhydra.client.http_parser import ResponseParser
 from benchhydra.records import Status
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -42,12 +42,12 @@ def each(*events: bytes, newline: bytes = b"\n") -> bytes:
     return chunked(*(stream(event, newline=newline) for event in events))
 
 
-def facts(answer: Answer) -> tuple[Any, ...]:
+def facts(answer: ResponseParser) -> tuple[Any, ...]:
     return answer.chunks, answer.complete, answer.status, answer.prompt_tokens, answer.output_tokens, answer.texts
 
 
-def fed(*parts: bytes, end: str | None = None, **options: bool) -> Answer:
-    answer = Answer(**options)
+def fed(*parts: bytes, end: str | None = None, **options: bool) -> ResponseParser:
+    answer = ResponseParser(**options)
     counted = sum(answer.feed(part) for part in parts)
     if end is not None:
         answer.end(end)
@@ -107,7 +107,7 @@ def test_any_split_gives_the_same(data: st.DataObject, name: str, keep_text: boo
     assert facts(fed(*parts, keep_text=keep_text)) == facts(fed(raw, keep_text=keep_text))
 
 
-class Counting(Answer):
+class Counting(ResponseParser):
     """Counts the bodies that httptools hands over."""
 
     bodies = 0
@@ -145,7 +145,7 @@ def event(identity: str, text: str, **more: Any) -> bytes:
 
 def test_a_first_event_like_another_stream_s_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     fed(each(event("cmpl-1", " a"), event("cmpl-1", " b"), D))
-    monkeypatch.setattr("benchhydra.client.parser.decode", None)  # nobody may call it
+    monkeypatch.setattr("benchhydra.client.http_parser.decode", None)  # nobody may call it
     answer = fed(each(event("cmpl-22", " b"), event("cmpl-22", " a"), D))
     assert (answer.chunks, answer.complete, answer.status) == (2, True, None)
 
@@ -180,7 +180,7 @@ def test_usage_is_never_taken_from_another_stream() -> None:
 @pytest.mark.parametrize(("line", "chunk_bytes"), [(b"100\r\n", 263), (b"1000\r\n", 4104)])
 def test_a_length_that_no_chunk_has_is_never_one(line: bytes, chunk_bytes: int) -> None:
     """One byte less than the shortest with a size of three, or four, digits."""
-    shape = shape_of(chunk("a"))
+    shape = template_of(chunk("a"))
     before, after = stream(chunk("a")).split(b'"a"')
 
     def packet(begin: bytes, count: int) -> bytes:

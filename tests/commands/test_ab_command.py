@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchhydra import cli
 from benchhydra.analysis import rerun
-from benchhydra.analysis.load import load
+from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import Runs
+from benchhydra.cli import program
 from benchhydra.commands import _sides
 from benchhydra.errors import ConfigError
 from benchhydra.metrics import Better, MetricValue
@@ -54,14 +54,14 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
                 environment={"machine_class": "box"},
                 metrics={metric.key: metric},
             ).write(directory / str(i))
-        return load(str(directory))
+        return read_runs(str(directory))
 
-    monkeypatch.setattr(rerun, "measured", draw)
+    monkeypatch.setattr(rerun, "measured_directories", draw)
     return visits
 
 
 def ab(*words: str) -> int:
-    return cli.run(["ab", *words, *SHARED])
+    return program.run(["ab", *words, *SHARED])
 
 
 def test_a_slower_side_is_3_and_its_files_are_kept(
@@ -76,7 +76,7 @@ def test_a_slower_side_is_3_and_its_files_are_kept(
     assert "B is worse" in Path("out/ab.md").read_text()
     data = json.loads(Path("out/ab.json").read_text())
     assert (data["exit_code"], data["main_metrics"], data["server_starts"]) == (3, ["mean_ttft_ms"], len(measured))
-    assert cli.run(["compare", "out/a", "out/b"]) == 0
+    assert program.run(["compare", "out/a", "out/b"]) == 0
     assert "worse" in capsys.readouterr().out
 
 
@@ -131,12 +131,12 @@ def test_a_full_directory_is_refused(capsys: pytest.CaptureFixture[str]) -> None
 def test_files_that_are_no_sides(body: str) -> None:
     Path("A.yaml").write_text(body)
     with pytest.raises(ConfigError, match=r"A\.yaml"):
-        _sides.read(Path("A.yaml"))
+        _sides.read_side(Path("A.yaml"))
 
 
 def test_values_of_files_are_hydras() -> None:
     Path("A.yaml").write_text("a: {b: true, c: null}\nd: [x, 1]\ne: it's\nf: 2.5\n")
-    assert _sides.read(Path("A.yaml")) == ["a.b=true", "a.c=null", "d=[x,1]", r"e='it\'s'", "f=2.5"]
+    assert _sides.read_side(Path("A.yaml")) == ["a.b=true", "a.c=null", "d=[x,1]", r"e='it\'s'", "f=2.5"]
 
 
 def test_an_interrupted_test_says_what_it_knows(tmp_path: Path) -> None:

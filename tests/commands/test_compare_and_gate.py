@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchhydra import cli
 from benchhydra.analysis import rerun
-from benchhydra.analysis.load import load
+from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import Run
+from benchhydra.cli import program
 from benchhydra.metrics import Better, MetricValue
 from benchhydra.result import Result
 from benchhydra.validity import Reason, Verdict
@@ -62,7 +62,7 @@ def write() -> Write:
 
 
 def gate(*words: str) -> int:
-    return cli.run(["gate", *words])
+    return program.run(["gate", *words])
 
 
 def test_the_gates_exit_codes(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,9 +106,9 @@ def test_what_looks_worse_is_measured_again(write: Write, monkeypatch: pytest.Mo
 
     def measure(overrides: list[str], directory: Path, repeats: int) -> list[Run]:
         asked.append((overrides, repeats))
-        return load(write(f"again{len(asked)}", repeats)).runs
+        return read_runs(write(f"again{len(asked)}", repeats)).runs
 
-    monkeypatch.setattr(rerun, "measure", measure)
+    monkeypatch.setattr(rerun, "measure_candidate", measure)
     assert gate(base, slow) == 0
     assert asked[0] == (["qps=2"], 8)
     assert gate(base, slow, "--no-confirm") == 3
@@ -145,16 +145,16 @@ def test_gate_formats(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_compare_prints_and_never_fails(write: Write, capsys: pytest.CaptureFixture[str], kind: str, said: str) -> None:
     base, slow = write("base", 8), write("slow", 8, ttft_ms=115)
-    assert cli.run(["compare", base, slow, "--format", kind]) == 0
+    assert program.run(["compare", base, slow, "--format", kind]) == 0
     assert said in capsys.readouterr().out
-    assert cli.run(["compare", base, slow, "--format", kind, "-o", "deep/er/file"]) == 0
+    assert program.run(["compare", base, slow, "--format", kind, "-o", "deep/er/file"]) == 0
     assert said in Path("deep/er/file").read_text()
 
 
 def test_files_left_out_are_named(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     base = write("base", 5)
     Path("base/3/result.json").write_text("{")
-    assert cli.run(["compare", base, write("b", 5)]) == 0
+    assert program.run(["compare", base, write("b", 5)]) == 0
     assert "base: 1 files left out, the first: base/3/result.json" in capsys.readouterr().err
 
 

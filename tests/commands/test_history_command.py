@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchhydra import cli
-from benchhydra.analysis.runs import Kind, Run, Runs
-from benchhydra.analysis.series import series
+from benchhydra.analysis.history import metric_histories
+from benchhydra.analysis.runs import MetricKind, Run, Runs
+from benchhydra.cli import program
 from benchhydra.metrics import Better, MetricValue
-from benchhydra.render.history_table import bars
+from benchhydra.render.terminal.history_table import bars
 from benchhydra.result import Result
 from benchhydra.validity import Verdict
 
@@ -48,7 +48,7 @@ def outputs(own_place: Path) -> None:
 
 @pytest.mark.usefixtures("outputs")
 def test_a_step_is_shown_with_its_size_sign_and_builds(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["history"]) == 0
+    assert program.run(["history"]) == 0
     out = capsys.readouterr().out
     assert "serving synthetic qps=2 on box" in out
     (line,) = [line for line in out.splitlines() if "(worse)" in line]
@@ -61,15 +61,15 @@ def test_a_step_is_shown_with_its_size_sign_and_builds(capsys: pytest.CaptureFix
 
 @pytest.mark.usefixtures("outputs")
 def test_metrics_are_chosen_by_pattern(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["history", "outputs", "--metric", "request_*"]) == 0
+    assert program.run(["history", "outputs", "--metric", "request_*"]) == 0
     out = capsys.readouterr().out
     assert "request_throughput" in out
     assert "mean_ttft_ms" not in out
-    assert cli.run(["history", "--metric", "completed"]) == 0
+    assert program.run(["history", "--metric", "completed"]) == 0
     assert "completed" in capsys.readouterr().out
-    assert cli.run(["history", "--changes"]) == 0
+    assert program.run(["history", "--changes"]) == 0
     assert "request_throughput" not in capsys.readouterr().out
-    assert cli.run(["history", "--metric", "no_such"]) == 1
+    assert program.run(["history", "--metric", "no_such"]) == 1
     assert "no_such" in capsys.readouterr().err
 
 
@@ -88,7 +88,7 @@ def run_of(name: str, value: float, machine: str = "m", verdict: Verdict = Verdi
 def test_machines_are_apart_and_invalid_runs_left_out() -> None:
     runs = [run_of("a", 1.0), run_of("bb", 2.0, "other"), run_of("ccc", 9.0, verdict=Verdict.INVALID)]
     runs.append(run_of("dddd", 0.0))
-    found = list(series(Runs(runs, {"rate": Kind("1/s", Better.BIGGER)})))
+    found = list(metric_histories(Runs(runs, {"rate": MetricKind("1/s", Better.BIGGER)})))
     assert [(s.runs[0].machine, s.values, s.noise) for s in found] == [("m", (1.0,), None), ("other", (2.0,), None)]
 
 
@@ -96,7 +96,7 @@ def test_machines_are_apart_and_invalid_runs_left_out() -> None:
 def test_more_is_better_where_bigger_is(factor: float, better: bool) -> None:
     noise = np.exp(np.random.default_rng(1).normal(0, 0.01, 20))
     runs = [run_of("a" * (i + 1), float(v) * (factor if i >= 10 else 1)) for i, v in enumerate(noise)]
-    (one,) = series(Runs(runs, {"rate": Kind("1/s", Better.BIGGER)}))
+    (one,) = metric_histories(Runs(runs, {"rate": MetricKind("1/s", Better.BIGGER)}))
     (change,) = one.changes
     assert change.better is better
     assert (change.before.run_id, change.after.run_id) == ("a" * 10, "a" * 11)

@@ -11,7 +11,7 @@ import pytest
 
 from benchhydra import models
 from benchhydra.datasets import Tokenizer
-from benchhydra.datasets._tokenizers import load_tokenizer
+from benchhydra.datasets.tokenization import load_tokenizer
 from benchhydra.target import Target
 
 

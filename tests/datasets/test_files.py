@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchhydra.datasets import Dataset, Prompt, Tokenizer
-from benchhydra.datasets._files import HttpsOnly, local
+from benchhydra.datasets.files import HttpsOnly, local
 from benchhydra.datasets.jsonl import Jsonl
 from benchhydra.datasets.sharegpt import ShareGPT
 from benchhydra.datasets.ultrachat import UltraChat
@@ -252,7 +252,7 @@ def test_a_download_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_model_without_template_says_so(tmp_path: Path, tiny_dir: Path) -> None:
-    from benchhydra.datasets._tokenizers import load_tokenizer
+    from benchhydra.datasets.tokenization import load_tokenizer
     from benchhydra.target import Target
 
     (tmp_path / "tokenizer.json").write_bytes((tiny_dir / "tokenizer.json").read_bytes())

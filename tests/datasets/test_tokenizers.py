@@ -11,8 +11,8 @@ import huggingface_hub
 import pytest
 
 from benchhydra.datasets import Tokenizer
-from benchhydra.datasets._files import hub, local
-from benchhydra.datasets._tokenizers import ChatTemplate, SlowTokenizer, keeps_words_apart
+from benchhydra.datasets.files import hub, local
+from benchhydra.datasets.tokenization import ChatTemplate, SlowTokenizer, tokens_are_additive
 from benchhydra.errors import DatasetError
 from benchhydra.progress import Progress
 
@@ -44,7 +44,7 @@ def test_transformers_counts_as_tokenizers_does(folder: str, request: pytest.Fix
     ],
 )
 def test_a_token_that_reaches_over_a_words_end_is_seen(vocabulary: list[object], apart: bool) -> None:
-    assert keeps_words_apart(vocabulary) is apart
+    assert tokens_are_additive(vocabulary) is apart
 
 
 def test_words_add_up_under_real_tokenizers(tokenizer: Tokenizer, tiny_dir: Path) -> None:

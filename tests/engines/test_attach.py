@@ -18,7 +18,7 @@ from benchhydra.engines.attach import Attach
 from benchhydra.errors import ConfigError, EngineError
 from benchhydra.progress import Progress
 from benchhydra.servers import ports
-from benchhydra.servers.pool import Pool
+from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Gpus, Model, Sparsity, Target
 
 KEY = "sk-very-secret"
@@ -64,7 +64,7 @@ def serving(*models: str, key: str | None = None, context: ssl.SSLContext | None
 def attach(engine: Attach, tmp_path: Path) -> str:
     """Lease it, as a point does."""
     limits = {"ready_timeout_s": 5.0, "stop_timeout_s": 5.0}
-    with Pool(tmp_path).lease(engine.server(TARGET), Progress(), headers=engine.headers(), **limits) as lease:
+    with ServerPool(tmp_path).lease(engine.server(TARGET), Progress(), headers=engine.headers(), **limits) as lease:
         return lease.base_url
 
 

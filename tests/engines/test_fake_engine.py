@@ -11,7 +11,7 @@ import pytest
 from benchhydra.engines import ServerSpec
 from benchhydra.engines.fake import COUNTS, SHARES, SWITCHES, TIMES, Fake
 from benchhydra.progress import Progress
-from benchhydra.servers.pool import Pool
+from benchhydra.servers.pool import ServerPool
 from benchhydra.target import WORD_TOKENIZER, Gpus, Model, Sparsity
 
 
@@ -51,7 +51,7 @@ def test_the_offline_engine_takes_the_time_it_was_told(tmp_path: Path) -> None:
     engine = Fake(ttft_ms=60, itl_ms=10)
     spec = engine.offline(engine.target(Model(id="m"), Sparsity(), Gpus()))
     assert (spec.kind, spec.argv[0]) == ("worker", sys.executable)
-    pool = Pool(tmp_path)
+    pool = ServerPool(tmp_path)
     with pool.lease(spec, Progress(), headers={}, ready_timeout_s=20, stop_timeout_s=2) as lease:
         request = {"op": "generate", "prompts": ["a b", "c"], "output_tokens": [2, 5], "keep_text": True}
         answer = lease.call(request, timeout_s=10)

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 from benchhydra.client import Endpoint, Requests
-from benchhydra.client.encode import encode
+from benchhydra.client.request_encoding import encode_request
 from benchhydra.engines import ServerSpec
 from benchhydra.engines.fake import Fake
 from benchhydra.errors import ConfigError
 from benchhydra.fakeserver.plan import FAULTS, PrefixCache
-from benchhydra.loadgen import Plan, drive
+from benchhydra.loadgen import LoadPlan, run_load
 from benchhydra.progress import Progress
 from benchhydra.records import Records, Status
 from benchhydra.target import Gpus, Model, Sparsity
@@ -90,8 +90,8 @@ def _drive(
     requests = Requests()
     for i in range(count):
         prompt = f"prompt number {i} of four"
-        requests.add(encode(endpoint, prompt, None, tokens, {"ignore_eos": True}), 5, tokens)
-    plan = Plan(
+        requests.add(encode_request(endpoint, prompt, None, tokens, {"ignore_eos": True}), 5, tokens)
+    plan = LoadPlan(
         endpoint=endpoint,
         requests=requests,
         offsets_s=np.zeros(count),
@@ -99,7 +99,7 @@ def _drive(
         timeout_s=timeout_s,
         processes="1",
     )
-    return drive(plan, Progress()).records
+    return run_load(plan, Progress()).records
 
 
 @pytest.mark.parametrize("where", [{}, {"api": "chat"}, {"stream": False}, {"api": "chat", "stream": False}])

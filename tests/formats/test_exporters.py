@@ -115,9 +115,9 @@ def test_csv_has_a_row_a_result_and_an_empty_cell_for_what_is_unknown(tmp_path: 
 
 @pytest.mark.parametrize("name", ["vllm_serve", "vllm_serve_detailed", "guidellm_poisson", "aiperf_ok"])
 def test_vllms_json_and_back(tmp_path: Path, name: str) -> None:
-    [result] = formats.read(DATA / f"{name}.json")
+    [result] = formats.read_foreign_results(DATA / f"{name}.json")
     [path] = formats.exporters()["vllm"]([result], tmp_path)
-    [back] = formats.read(path)
+    [back] = formats.read_foreign_results(path)
     derived = ("input_throughput",)  # made of tokens and duration: the file has none
     shared = {key: metric.value for key, metric in result.metrics.items() if key not in derived}
     kept = {key: value for key, value in shared.items() if not key.startswith("max_")}

@@ -136,7 +136,7 @@ PRINTED: dict[str, list[dict[str, str]]] = {
 
 
 def read(name: str) -> list[Result]:
-    return formats.read(DATA / f"{name}.json")
+    return formats.read_foreign_results(DATA / f"{name}.json")
 
 
 @pytest.mark.parametrize("name", PRINTED)
@@ -154,7 +154,7 @@ def test_figures_are_those_that_the_tool_printed(name: str) -> None:
 
 def test_every_file_reads_writes_and_matches_the_schema(tmp_path: Path) -> None:
     for file in sorted(DATA.glob("*.json")):
-        for i, result in enumerate(formats.read(file)):
+        for i, result in enumerate(formats.read_foreign_results(file)):
             directory = tmp_path / f"{file.stem}-{i}"
             result.write(directory)
             assert Result.read(directory).to_json() == result.to_json()
@@ -205,7 +205,7 @@ def test_a_mean_of_zero_is_no_measurement(tmp_path: Path) -> None:
     data |= {key: 0.0 for key in data if key.endswith(("_tpot_ms", "_itl_ms"))}
     file = tmp_path / "one_token.json"
     file.write_text(json.dumps(data))
-    [result] = formats.read(file)
+    [result] = formats.read_foreign_results(file)
     assert not any("tpot" in key or "itl" in key for key in result.metrics)
     assert result.value("mean_ttft_ms") is not None
 
@@ -253,7 +253,7 @@ def nm_vllm(**changed: Any) -> dict[str, Any]:
 def stored(directory: Path, data: dict[str, Any]) -> Result:
     file = directory / "nm.json"
     file.write_text(json.dumps(data))
-    [result] = formats.read(file)
+    [result] = formats.read_foreign_results(file)
     return result
 
 
@@ -284,7 +284,7 @@ def test_vllms_offline_result(tmp_path: Path) -> None:
     file = tmp_path / "throughput.json"
     figures = {"elapsed_time": 4.0, "num_requests": 8, "total_num_tokens": 1200}
     file.write_text(json.dumps({**figures, "requests_per_second": 2.0, "tokens_per_second": 300.0}))
-    [result] = formats.read(file)
+    [result] = formats.read_foreign_results(file)
     assert result.script == "throughput" and "no date" in result.warnings[0]
     assert result.value("request_throughput") == 2.0 and result.value("total_token_throughput") == 300.0
 
@@ -303,5 +303,5 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, text: str, messa
     file = tmp_path / "broken.json"
     file.write_text(text)
     with pytest.raises(ResultError, match=message) as caught:
-        formats.read(file)
+        formats.read_foreign_results(file)
     assert "broken.json" in caught.value.message and "\n" not in caught.value.message

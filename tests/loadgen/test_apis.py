@@ -15,8 +15,8 @@ from tests.certificates import server_context, written_to
 from tests.loadgen.serving import served
 
 from benchhydra.client import Endpoint, Requests
-from benchhydra.client.encode import encode
-from benchhydra.loadgen import Driven, Plan, drive
+from benchhydra.client.request_encoding import encode_request
+from benchhydra.loadgen import LoadPlan, LoadResult, run_load
 from benchhydra.progress import Progress
 
 COUNT = 20
@@ -55,13 +55,15 @@ def base_url(request: pytest.FixtureRequest, certificate: Path) -> Iterator[str]
         yield f"{request.param}://127.0.0.1:{port}"
 
 
-def send(base_url: str, api: str, stream: bool, ca_file: str | None) -> Driven:
+def send(base_url: str, api: str, stream: bool, ca_file: str | None) -> LoadResult:
     endpoint = Endpoint(base_url=base_url, api=api, model="m", stream=stream, ca_file=ca_file)
     requests = Requests()
     for _ in range(COUNT):
-        requests.add(encode(endpoint, "hi", None, 3, {}), 1, 3)
+        requests.add(encode_request(endpoint, "hi", None, 3, {}), 1, 3)
     offsets = np.linspace(0, 0.04, COUNT)
-    return drive(Plan(endpoint=endpoint, requests=requests, offsets_s=offsets, timeout_s=5, processes="1"), Progress())
+    return run_load(
+        LoadPlan(endpoint=endpoint, requests=requests, offsets_s=offsets, timeout_s=5, processes="1"), Progress()
+    )
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])

@@ -17,12 +17,12 @@ import pytest
 from tests.loadgen.serving import served
 
 from benchhydra.client import Endpoint, Requests
-from benchhydra.client.encode import encode
-from benchhydra.client.pool import Pool
+from benchhydra.client.connections import ConnectionPool
 from benchhydra.client.protocol import Connection
+from benchhydra.client.request_encoding import encode_request
 from benchhydra.errors import ConfigError
-from benchhydra.loadgen import Driven, Plan, drive
-from benchhydra.loadgen.wire import unpack_sent
+from benchhydra.loadgen import LoadPlan, LoadResult, run_load
+from benchhydra.loadgen.processes.serialization import unpack_result
 from benchhydra.progress import Progress
 from benchhydra.records import Recorder
 
@@ -82,14 +82,14 @@ def port() -> Iterator[int]:
         yield number
 
 
-def send(port: int, **more: Any) -> Driven:
+def send(port: int, **more: Any) -> LoadResult:
     """EACH requests of each kind, 3 ms apart unless told otherwise."""
     endpoint = Endpoint(base_url=f"http://127.0.0.1:{port}", model="m", headers={"Authorization": f"Bearer {SECRET}"})
     requests, count = Requests(), EACH * len(NAMES)
     for i in range(count):
-        requests.add(encode(endpoint, str(i % len(NAMES)), None, 4, {}), 1, 4)
+        requests.add(encode_request(endpoint, str(i % len(NAMES)), None, 4, {}), 1, 4)
     options: dict[str, Any] = {"offsets_s": np.arange(count) * 0.003, "timeout_s": 0.5, "processes": "1"} | more
-    return drive(Plan(endpoint=endpoint, requests=requests, **options), Progress())
+    return run_load(LoadPlan(endpoint=endpoint, requests=requests, **options), Progress())
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
@@ -165,13 +165,13 @@ def test_an_interruption_keeps_what_was_measured(port: int, processes: str) -> N
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("processes", "last"),
-    [("1", "benchhydra.records.Recorder.records"), ("2", "benchhydra.loadgen.processes.unpack_sent")],
+    [("1", "benchhydra.records.Recorder.records"), ("2", "benchhydra.loadgen.processes.parent.unpack_result")],
 )
 def test_a_signal_after_the_last_answer_is_not_lost(
     port: int, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, processes: str, last: str
 ) -> None:
     """What is called when all has been sent, and before the signal handlers are put back, is interrupted."""
-    right = Recorder.records if processes == "1" else unpack_sent
+    right = Recorder.records if processes == "1" else unpack_result
     before = signal.getsignal(number)
 
     def interrupted(*args: Any) -> Any:
@@ -211,33 +211,33 @@ def test_a_mistake_in_a_callback_ends_the_run(port: int, monkeypatch: pytest.Mon
 def test_a_mistake_while_dialing_ends_the_run(
     port: int, monkeypatch: pytest.MonkeyPatch, ahead: int, ahead_s: float
 ) -> None:
-    dial, dialed = Pool.dial, []
+    dial, dialed = ConnectionPool.dial, []
 
-    async def wrong(pool: Pool) -> Connection:
+    async def wrong(pool: ConnectionPool) -> Connection:
         dialed.append(pool)
         if len(dialed) > ahead:
             raise ZeroDivisionError("a mistake")
         return await dial(pool)
 
-    monkeypatch.setattr(Pool, "dial", wrong)
-    monkeypatch.setattr("benchhydra.loadgen.sender.RESERVE", 1)
-    monkeypatch.setattr("benchhydra.loadgen.sender.AHEAD_S", ahead_s)
+    monkeypatch.setattr(ConnectionPool, "dial", wrong)
+    monkeypatch.setattr("benchhydra.loadgen.sender.sender.RESERVE", 1)
+    monkeypatch.setattr("benchhydra.loadgen.sender.sender.AHEAD_S", ahead_s)
     with pytest.raises(ZeroDivisionError):
         send(port)
 
 
 def test_what_the_first_second_needs_is_open_before_it(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, open_all = [], Pool.open
+    opened, open_all = [], ConnectionPool.open
 
-    async def counted(pool: Pool, count: int) -> None:
+    async def counted(pool: ConnectionPool, count: int) -> None:
         await open_all(pool, count)
         opened.append((count, len(pool.idle)))
 
-    monkeypatch.setattr(Pool, "open", counted)
-    monkeypatch.setattr("benchhydra.loadgen.sender.RESERVE", 1)
-    monkeypatch.setattr("benchhydra.loadgen.sender.AHEAD_S", 0.0301)
+    monkeypatch.setattr(ConnectionPool, "open", counted)
+    monkeypatch.setattr("benchhydra.loadgen.sender.sender.RESERVE", 1)
+    monkeypatch.setattr("benchhydra.loadgen.sender.sender.AHEAD_S", 0.0301)
     send(port)  # 3 ms apart
-    monkeypatch.setattr("benchhydra.loadgen.sender.MAX_AHEAD", 4)
+    monkeypatch.setattr("benchhydra.loadgen.sender.sender.MAX_AHEAD", 4)
     send(port)
     assert opened == [(11, 11), (4, 4)]
 

@@ -14,9 +14,9 @@ from tests.loadgen.serving import served
 from tests.processes import command_line
 
 from benchhydra.client import Endpoint, Requests
-from benchhydra.client.encode import encode
+from benchhydra.client.request_encoding import encode_request
 from benchhydra.errors import EngineError
-from benchhydra.loadgen import Plan, drive
+from benchhydra.loadgen import LoadPlan, run_load
 from benchhydra.loadgen.driver import processes_for
 from benchhydra.progress import Progress
 
@@ -36,11 +36,11 @@ def silent_port() -> Iterator[int]:
         yield port
 
 
-def plan(port: int, count: int, seconds: float, *, tokens: int = 64, processes: str = "auto") -> Plan:
+def plan(port: int, count: int, seconds: float, *, tokens: int = 64, processes: str = "auto") -> LoadPlan:
     endpoint, requests = Endpoint(base_url=f"http://127.0.0.1:{port}", model="m"), Requests()
     for _ in range(count):
-        requests.add(encode(endpoint, "hi", None, tokens, {}), 1, tokens)
-    return Plan(
+        requests.add(encode_request(endpoint, "hi", None, tokens, {}), 1, tokens)
+    return LoadPlan(
         endpoint=endpoint,
         requests=requests,
         offsets_s=np.linspace(0, seconds, count),
@@ -59,7 +59,7 @@ def test_auto_counts_chunks_and_cores(monkeypatch: pytest.MonkeyPatch, rate: int
 def test_a_process_that_dies_is_told(silent_port: int, dying: int) -> None:
     def kill() -> None:
         if ASKED.wait(20):
-            mine = [c for c in psutil.Process().children() if "benchhydra.loadgen.child" in command_line(c)]
+            mine = [c for c in psutil.Process().children() if "benchhydra.loadgen.processes.child" in command_line(c)]
             for child in mine[:dying]:
                 child.kill()
 
@@ -68,9 +68,9 @@ def test_a_process_that_dies_is_told(silent_port: int, dying: int) -> None:
     killer.start()
     if dying == 2:
         with pytest.raises(EngineError, match="exit code -9"):
-            drive(plan(silent_port, 8, 0.1, processes="2"), Progress())
+            run_load(plan(silent_port, 8, 0.1, processes="2"), Progress())
     else:
-        driven = drive(plan(silent_port, 8, 0.1, processes="2"), Progress())
+        driven = run_load(plan(silent_port, 8, 0.1, processes="2"), Progress())
         assert len(driven.lost_processes) == 1
         assert "exit code -9" in driven.lost_processes[0]
         assert driven.records.failures() == {"timeout": 4, "cancelled": 4}

@@ -21,14 +21,15 @@ from tests.processes import command_line
 
 from benchhydra import interruption
 from benchhydra.client import Endpoint, Requests
-from benchhydra.client.encode import encode
+from benchhydra.client.request_encoding import encode_request
 from benchhydra.errors import ConfigError
-from benchhydra.loadgen import Plan, cluster, drive
-from benchhydra.loadgen.actors import send_on_ray
-from benchhydra.loadgen.driver import shares
-from benchhydra.loadgen.offsets import Estimate, NodeClock
-from benchhydra.loadgen.relay import Relay, Said
-from benchhydra.loadgen.wire import pack_sent, unpack_sent
+from benchhydra.loadgen import LoadPlan, run_load
+from benchhydra.loadgen.driver import split_into_shards
+from benchhydra.loadgen.processes.serialization import pack_result, unpack_result
+from benchhydra.loadgen.ray import cluster
+from benchhydra.loadgen.ray.clock_sync import NodeClock, OffsetEstimate
+from benchhydra.loadgen.ray.relay import Relay, Said
+from benchhydra.loadgen.ray.senders import send_on_ray
 from benchhydra.progress import Progress
 from benchhydra.records import Status
 
@@ -77,17 +78,17 @@ def server() -> Iterator[Server]:
 def ray_cluster() -> Iterator[None]:
     cluster.connect(2)
     yield
-    cluster.leave()
+    cluster.disconnect()
 
 
-def plan(server: Server, count: int, seconds: float, processes: str = "2") -> Plan:
+def plan(server: Server, count: int, seconds: float, processes: str = "2") -> LoadPlan:
     headers = {"Authorization": f"Bearer {SECRET}"}
     endpoint, requests = Endpoint(base_url=f"http://127.0.0.1:{server.port}", model="m", headers=headers), Requests()
     for i in range(count):
-        requests.add(encode(endpoint, str(i), None, 4, {}), i + 1, 4)
+        requests.add(encode_request(endpoint, str(i), None, 4, {}), i + 1, 4)
     offsets_s = np.linspace(0, seconds, count)
     server.clear()
-    return Plan(endpoint=endpoint, requests=requests, offsets_s=offsets_s, processes=processes, executor="ray")
+    return LoadPlan(endpoint=endpoint, requests=requests, offsets_s=offsets_s, processes=processes, executor="ray")
 
 
 def shifted() -> type[Relay]:
@@ -108,9 +109,9 @@ def shifted() -> type[Relay]:
             return [(kind, self._as_seen_there(body) if kind == b"D" else body) for kind, body in frames], code
 
         def _as_seen_there(self, body: bytes) -> bytes:
-            sent = unpack_sent(body)
-            clock = NodeClock(host="", before=Estimate(self._shift_ns(), 0, 0), after=None)
-            return pack_sent(dataclasses.replace(sent, records=clock.translated(sent.records)))
+            sent = unpack_result(body)
+            clock = NodeClock(host="", before=OffsetEstimate(self._shift_ns(), 0, 0), after=None)
+            return pack_result(dataclasses.replace(sent, records=clock.translated(sent.records)))
 
     return Shifted
 
@@ -136,7 +137,7 @@ def in_a_thread(server: Server, act: Callable[[], None]) -> threading.Thread:
 @pytest.mark.usefixtures("ray_cluster")
 class TestOnACluster:
     def test_each_request_is_sent_once_and_is_a_row(self, server: Server) -> None:
-        driven = drive(plan(server, 101, 0.5), Progress())
+        driven = run_load(plan(server, 101, 0.5), Progress())
         rows = driven.records
         assert sorted(server.prompts) == list(range(101))
         assert rows.asked_prompt_tokens.tolist() == list(range(1, 102))
@@ -150,7 +151,7 @@ class TestOnACluster:
     def test_clocks_of_others_become_ours(self, server: Server) -> None:
         wanted = plan(server, 60, 0.6)
         began_ns = monotonic_ns()
-        came = send_on_ray(shares(wanted, 2), lambda part, count: None, shifted())
+        came = send_on_ray(split_into_shards(wanted, 2), lambda part, count: None, shifted())
         ended_ns = monotonic_ns()
         apart_ns = abs(came.clocks[0].before.offset_ns - came.clocks[1].before.offset_ns)
         assert apart_ns > 9 * 10**8  # they are truly two clocks
@@ -166,7 +167,7 @@ class TestOnACluster:
 
     def test_rows_of_a_killed_actor_are_cancelled(self, server: Server) -> None:
         killer = in_a_thread(server, lambda: client_processes()[0].kill())
-        driven = drive(plan(server, 60, 3.0), Progress())
+        driven = run_load(plan(server, 60, 3.0), Progress())
         killer.join()
         assert driven.records.failures() == {"cancelled": 30}
         assert len(driven.records) == 60
@@ -177,7 +178,7 @@ class TestOnACluster:
 
     def test_an_interruption_keeps_what_there_is(self, server: Server) -> None:
         sender = in_a_thread(server, lambda: os.kill(os.getpid(), signal.SIGINT))
-        driven = drive(plan(server, 400, 20.0), Progress())
+        driven = run_load(plan(server, 400, 20.0), Progress())
         sender.join()
         assert driven.interrupted
         assert 6 <= len(driven.records) < 400
@@ -186,7 +187,7 @@ class TestOnACluster:
     def test_more_processes_than_cpus_are_refused(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cluster, "_FREEING_S", 0.0)
         with pytest.raises(ConfigError, match=r"free CPUs for 3 client processes"):
-            drive(plan(server, 10, 0.1, processes="3"), Progress())
+            run_load(plan(server, 10, 0.1, processes="3"), Progress())
 
     def test_every_port_is_on_loopback(self) -> None:
         listening = set()
@@ -209,7 +210,7 @@ class TestOnACluster:
 def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"load.executor=ray needs Ray.*\n.*pip install 'benchhydra\[ray\]'"):
-        cluster.require("load.executor=ray")
+        cluster.require_ray("load.executor=ray")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -231,6 +232,6 @@ def test_an_interruption_while_ray_starts_waits_and_unwinds(
     before, theirs = signal.getsignal(number), utils.set_sigterm_handler
     with pytest.raises(KeyboardInterrupt) as raised:
         cluster.connect(1)
-    interruption.forget()
+    interruption.forget_signals()
     assert started and isinstance(raised.value, interruption.Terminated) == (number == signal.SIGTERM)
     assert signal.getsignal(number) == before and utils.set_sigterm_handler is theirs

@@ -11,21 +11,21 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchhydra.analysis.compare import Basis, Change, Comparison, MetricChange, PointChange
-from benchhydra.analysis.gate import Decision, Outcome
+from benchhydra.analysis.compare import Basis, ChangeVerdict, Comparison, MetricChange, PointChange
+from benchhydra.analysis.gate import Decision, GateOutcome
 from benchhydra.analysis.runs import Run
 from benchhydra.metrics import Better
-from benchhydra.render.compare_html import compare_html
-from benchhydra.render.compare_json import compare_json, gate_json
-from benchhydra.render.compare_markdown import compare_markdown, gate_markdown
-from benchhydra.render.compare_table import compare_table
-from benchhydra.render.junit import junit
+from benchhydra.render.documents.compare_html import compare_html
+from benchhydra.render.documents.compare_json import compare_json, gate_json
+from benchhydra.render.documents.compare_markdown import compare_markdown, gate_markdown
+from benchhydra.render.documents.junit import junit
+from benchhydra.render.terminal.comparison_table import compare_table
 from benchhydra.validity import Verdict
 
 EVIL = "<script>alert(1)</script> | [x](http://e) `a` \x1b[31m & \"q\" 'p'\n# head"
 
 
-def change(name: str, how: Change, **more: Any) -> MetricChange:
+def change(name: str, how: ChangeVerdict, **more: Any) -> MetricChange:
     known: dict[str, Any] = {
         "metric": name,
         "unit": "ms",
@@ -48,10 +48,12 @@ def run_of(name: str, verdict: Verdict = Verdict.VALID) -> Run:
 def found() -> Comparison:
     """A point with each verdict, and one that is INVALID; every free text is hostile."""
     metrics = (
-        change("mean_ttft_ms", Change.WORSE, low=0.05, high=0.15, p_worse=1e-6, p_better=1.0, basis=Basis.REPEATS),
-        change("mean_tpot_ms", Change.UNCLEAR, low=-0.1, high=0.3, detectable=0.2, basis=Basis.REPEATS),
-        change("mean_itl_ms", Change.WORSE, low=0.05, high=0.15, basis=Basis.REQUESTS),
-        change("mean_e2el_ms", Change.UNCLEAR, note=EVIL),
+        change(
+            "mean_ttft_ms", ChangeVerdict.WORSE, low=0.05, high=0.15, p_worse=1e-6, p_better=1.0, basis=Basis.REPEATS
+        ),
+        change("mean_tpot_ms", ChangeVerdict.UNCLEAR, low=-0.1, high=0.3, detectable=0.2, basis=Basis.REPEATS),
+        change("mean_itl_ms", ChangeVerdict.WORSE, low=0.05, high=0.15, basis=Basis.REQUESTS),
+        change("mean_e2el_ms", ChangeVerdict.UNCLEAR, note=EVIL),
     )
     bad = (run_of("bad", Verdict.INVALID),)
     fine, doubtful = (run_of("a"),), (run_of("b", Verdict.SUSPECT),)
@@ -138,10 +140,10 @@ def test_the_terminal_gets_no_control_characters(found: Comparison) -> None:
     assert "only in the base: <script>" in out.getvalue()
 
 
-@pytest.mark.parametrize("outcome", list(Outcome))
-def test_a_decision_says_its_outcome(found: Comparison, outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", list(GateOutcome))
+def test_a_decision_says_its_outcome(found: Comparison, outcome: GateOutcome) -> None:
     point = found.points[0]
-    worse = ((point, point.metrics[0]),) if outcome is Outcome.REGRESSION else ()
+    worse = ((point, point.metrics[0]),) if outcome is GateOutcome.REGRESSION else ()
     decision = Decision(outcome=outcome, comparison=found, regressions=worse, notes=(EVIL,), reran=(EVIL,))
     text = gate_markdown(decision)
     assert text.startswith("## Benchmark gate: ")

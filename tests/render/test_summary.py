@@ -13,10 +13,10 @@ from rich.console import Console
 
 from benchhydra.errors import ResultError
 from benchhydra.metrics import Better, MetricValue
-from benchhydra.render.point import latencies, print_point, spoken
-from benchhydra.render.points import read_sweep
-from benchhydra.render.summary import print_summary, write_summary
-from benchhydra.render.text import csv_cell, markdown, number
+from benchhydra.render.sweep_rows import read_sweep
+from benchhydra.render.terminal.point_table import latencies, print_point, spoken
+from benchhydra.render.terminal.sweep_summary import print_summary, write_summary
+from benchhydra.render.text import csv_cell, escape_markdown, number
 from benchhydra.result import Result
 from benchhydra.validity import Reason, Verdict
 
@@ -205,7 +205,7 @@ def test_small_number_is_not_zero() -> None:
 
 
 def test_markdown_and_csv_escapes() -> None:
-    assert markdown("a\n| *b* `c` <d>") == r"a \| \*b\* \`c\` \<d\>"
+    assert escape_markdown("a\n| *b* `c` <d>") == r"a \| \*b\* \`c\` \<d\>"
     assert [csv_cell(text) for text in ("=x", "+x", "-x", "@x", "x=")] == ["'=x", "'+x", "'-x", "'@x", "x="]
 
 

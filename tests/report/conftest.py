@@ -12,11 +12,11 @@ import pytest
 from tests.report.made import HOSTILE, write_history, write_hostile, write_sweep
 
 from benchhydra.analysis.compare import compare
-from benchhydra.analysis.load import load
+from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import Runs
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.report import pages
-from benchhydra.report.comparison import comparison
+from benchhydra.report.data.comparison import comparison_data
 from benchhydra.report.site import Site
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def found(tree: Path) -> Runs:
-    return load(str(tree))
+    return read_runs(str(tree))
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +52,7 @@ def folder(found: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
         found=found,
         title="Nightly",
         repository="https://example.com/o/r",
-        comparison=comparison(compare(found, found, thresholds=Thresholds()), "base", HOSTILE),
+        comparison=comparison_data(compare(found, found, thresholds=Thresholds()), "base", HOSTILE),
     )
     out = tmp_path_factory.mktemp("report")
     pages.write_folder(made.pieces(), made.title, out / "site")

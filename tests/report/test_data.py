@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from tests.report.made import ABSURD_MS, INVALID_AT, MS, RUNS, STEP_AT, SUSPECT_AT, records, result
 
-from benchhydra.analysis.load import load
-from benchhydra.analysis.runs import Kind, Run, Runs
-from benchhydra.analysis.series import series
+from benchhydra.analysis.history import metric_histories
+from benchhydra.analysis.read_runs import read_runs
+from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.errors import ResultError
 from benchhydra.metrics import Better
 from benchhydra.records import Records
-from benchhydra.report import benchmarks, details, requests, sweeps
+from benchhydra.report.data import benchmarks, details, requests, sweeps
 from benchhydra.report.site import Site
 from benchhydra.validity import Verdict
 
-MS_DOWN = Kind("ms", Better.SMALLER)
-TOKENS_UP = Kind("tokens/s", Better.BIGGER)
+MS_DOWN = MetricKind("ms", Better.SMALLER)
+TOKENS_UP = MetricKind("tokens/s", Better.BIGGER)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ class TestHistory:
         assert all(level["high"] < 100 for level in history["levels"]["mean_ttft_ms"])
 
     def test_invalid_run_is_in_no_small_line(self, site: dict[str, Any], history: dict[str, Any]) -> None:
-        rows = site[f"metrics/{details.slug('mean_ttft_ms')}"]["rows"]
+        rows = site[f"metrics/{details.file_slug('mean_ttft_ms')}"]["rows"]
         at = [one["id"] for one in site["index"]["benchmarks"]].index(history["id"])
         newest, past, ratio, better = rows[at]
         assert len(past) == RUNS - 1
@@ -84,19 +84,19 @@ class TestHistory:
         assert history["runs"]["reasons"][SUSPECT_AT] == ["made SUSPECT"]
 
     def test_few_runs_have_a_level_and_no_band(self) -> None:
-        (one,) = series(Runs([run(x=1.0), run(x=1.1)], {"x": MS_DOWN}))
+        (one,) = metric_histories(Runs([run(x=1.0), run(x=1.1)], {"x": MS_DOWN}))
         (level,) = benchmarks.levels(
-            benchmarks.Past(series=one, noise=one.noise), {r.run_id: i for i, r in enumerate(one.runs)}
+            benchmarks.MetricPast(series=one, noise=one.noise), {r.run_id: i for i, r in enumerate(one.runs)}
         )
         assert level["level"] == pytest.approx(math.sqrt(1.1), rel=1e-4)
         assert "low" not in level
 
     def test_several_processes_find_the_same(self, found: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
         groups = benchmarks.benchmarks(found)
-        alone = benchmarks.pasts(groups, found)
+        alone = benchmarks.metric_pasts(groups, found)
         monkeypatch.setattr(benchmarks, "MANY_RUNS", 1)
         monkeypatch.setattr(benchmarks, "cores", lambda: 2)
-        assert benchmarks.pasts(groups, found) == alone
+        assert benchmarks.metric_pasts(groups, found) == alone
 
 
 class TestIndex:
@@ -118,7 +118,7 @@ class TestIndex:
     def test_only_the_newest_requests_are_kept(self, found: Runs) -> None:
         site = dict(Site(found=found, title="t", newest_requests=2).pieces())
         kept = {name.removeprefix("requests/") for name in site if name.startswith("requests/")}
-        assert kept == {details.slug("s1-2-0"), details.slug("s1-2-1")}
+        assert kept == {details.file_slug("s1-2-0"), details.file_slug("s1-2-1")}
         assert site["index"]["with_requests"] == 2
 
     def test_no_requests(self, found: Runs) -> None:
@@ -129,7 +129,7 @@ class TestIndex:
         for seqs in (64, 128):
             engine = {"args": {"max_num_seqs": seqs}, "python": f"/v{seqs}/python"}
             result(f"r{seqs}", ttft_ms=5.0, config={"engine": engine}).write(tmp_path / f"{seqs}")
-        index = dict(Site(found=load(str(tmp_path)), title="t").pieces())["index"]
+        index = dict(Site(found=read_runs(str(tmp_path)), title="t").pieces())["index"]
         said = {one["apart"] for one in index["benchmarks"]}
         assert said == {"engine.args.max_num_seqs=64", "engine.args.max_num_seqs=128"}
 
@@ -158,8 +158,8 @@ class TestDetails:
 
     @pytest.mark.parametrize("text", ["../../etc/passwd", "a/b", "..", "", "x" * 5000, "\0"])
     def test_slug_is_a_file_name(self, text: str) -> None:
-        assert details.slug(text).isalnum()
-        assert len(details.slug(text)) == 12
+        assert details.file_slug(text).isalnum()
+        assert len(details.file_slug(text)) == 12
 
     def test_keys_that_vary_together_are_one(self) -> None:
         configs = [
@@ -183,7 +183,7 @@ class TestDetails:
 
 class TestRequests:
     def test_latencies_are_those_of_the_rows(self) -> None:
-        data = requests.requests(records(40, first_ms=20.0))
+        data = requests.requests_data(records(40, first_ms=20.0))
         assert data["quantiles"]["ttft_ms"] == [20.0] * 101
         assert data["quantiles"]["tpot_ms"][50] == pytest.approx(80 / 4)
         assert sum(data["histograms"]["e2el_ms"]["counts"]) == 39  # one of the 40 failed
@@ -209,18 +209,18 @@ class TestRequests:
         assert requests.timeline(one)["first_s"] == [0.02, -1.0]
 
     def test_no_request_at_all(self) -> None:
-        data = requests.requests(Records.of_spans([], []))
+        data = requests.requests_data(Records.of_spans([], []))
         assert data["timeline"]["total"] == 0
         assert (data["quantiles"], data["series"]) == ({}, {})
 
     def test_throughput_rows_have_no_first_token(self) -> None:
-        data = requests.requests(Records.of_spans([MS], [9 * MS], output_tokens=[4]))
+        data = requests.requests_data(Records.of_spans([MS], [9 * MS], output_tokens=[4]))
         assert list(data["quantiles"]) == ["e2el_ms"]
 
     def test_broken_file_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "records.parquet").write_bytes(b"no")
         with pytest.raises(ResultError, match="cannot read"):
-            requests.read(tmp_path / "records.parquet")
+            requests.read_records(tmp_path / "records.parquet")
 
 
 class TestSweep:
@@ -266,11 +266,13 @@ class TestSweep:
             ([10.0, 20.0, 15.0], TOKENS_UP, [1.0, 0.0, 0.5]),
             ([10.0, None, 20.0], MS_DOWN, [0.0, None, 1.0]),
             ([10.0, 10.1], MS_DOWN, [None, None]),
-            ([10.0, 90.0], Kind("s", Better.OBSERVATION), [None, None]),
+            ([10.0, 90.0], MetricKind("s", Better.OBSERVATION), [None, None]),
             ([10.0], MS_DOWN, [None]),
         ],
     )
-    def test_colours_follow_the_direction(self, values: list[float | None], kind: Kind, expected: list[Any]) -> None:
+    def test_colours_follow_the_direction(
+        self, values: list[float | None], kind: MetricKind, expected: list[Any]
+    ) -> None:
         assert sweeps.ranked(values, kind) == expected
 
     def test_run_without_config_has_its_rate(self) -> None:
@@ -281,4 +283,4 @@ class TestSweep:
         assert sweeps.config_of(one, details.Detail()) == {}
 
     def test_infinite_rate_has_no_place_on_the_axis(self) -> None:
-        assert [sweeps.number(value) for value in ("inf", math.inf, None, True, 3)] == [None, None, None, None, 3.0]
+        assert [sweeps.number_of(value) for value in ("inf", math.inf, None, True, 3)] == [None, None, None, None, 3.0]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchhydra.analysis.runs import Runs
-from benchhydra.report.details import slug
+from benchhydra.report.data.details import file_slug
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -24,11 +24,11 @@ Open = Callable[..., "AbstractContextManager[Page]"]
 @pytest.mark.parametrize("address", ["#/history", "#/sweeps", "#/comparison", "benchmark", "run", "sweep"])
 def test_phone_needs_no_sideways_scroll(opened: Open, found: Runs, address: str) -> None:
     run = next(run for run in found.runs if run.run_id == "s1-0-0")
-    place = slug(f"{run.machine}\n{run.point_key}")
+    place = file_slug(f"{run.machine}\n{run.point_key}")
     longer = {
         "benchmark": f"#/benchmark/{place}",
-        "run": f"#/run/{place}/{slug(run.run_id)}",
-        "sweep": f"#/sweep/{slug('s1')}",
+        "run": f"#/run/{place}/{file_slug(run.run_id)}",
+        "sweep": f"#/sweep/{file_slug('s1')}",
     }
     with opened(longer.get(address, address), viewport=PHONE, is_mobile=True, has_touch=True) as page:
         assert page.locator("h1:has-text('Not found')").count() == 0

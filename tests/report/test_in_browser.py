@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.report.made import HOSTILE, RUNS
 
-from benchhydra.report.details import slug
+from benchhydra.report.data.details import file_slug
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -121,7 +121,7 @@ def test_click_on_a_point_opens_its_run(opened: Open) -> None:
         page.click(".canvas", position={"x": at["place"][0], "y": at["place"][1]})
         until(page, "location.hash.startsWith('#/run/')")
         page.wait_for_selector("h1:has-text('Run of 2025-')")
-        assert page.url.endswith(slug(f"day-{at['run']:02}"))
+        assert page.url.endswith(file_slug(f"day-{at['run']:02}"))
         commit = page.get_attribute("dd a[href*='/commit/']", "href")
         assert str(commit).startswith("https://example.com/o/r/commit/")
         config = page.locator("details", has_text="config (")
@@ -150,7 +150,7 @@ def test_sweep_has_direction_colours_and_a_run_to_choose(opened: Open) -> None:
         first, last = page.locator("tbody tr").first, page.locator("table").first.locator("tbody tr").last
         assert first.locator("td.worst").count() == last.locator("td.best").count() == 1  # throughput
         assert first.locator("td.best").count() >= 2  # latencies
-        page.select_option("#filter-run", slug("s1-2-1"))
+        page.select_option("#filter-run", file_slug("s1-2-1"))
         until(page, "location.hash.includes('run=')")
         for title in ("Timeline of requests", "Rate and requests in flight", "TTFT and TPOT second by second"):
             assert page.locator(f"h3:has-text('{title}')").count() == 1

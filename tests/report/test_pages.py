@@ -18,7 +18,7 @@ from tests.report.made import HOSTILE
 from benchhydra.analysis.runs import Runs
 from benchhydra.errors import ResultError
 from benchhydra.report import pages
-from benchhydra.report.repository import web_address
+from benchhydra.report.data.repository import web_address
 from benchhydra.report.site import Piece, Site
 
 PIECES: list[Piece] = [("index", {"a": HOSTILE}), ("sweeps/x", {"n": math.nan})]
@@ -133,7 +133,7 @@ class TestSingleFile:
         pieces = dict(Site(found=found, title="t").pieces())
         page = Parsed(pages.single_page(pieces.items(), "t"))
         (data,) = [text for known, text in page.inside if known.get("id") == "data"]
-        assert json.loads(data) == json.loads(pages.encode(pieces))
+        assert json.loads(data) == json.loads(pages.encode_json(pieces))
         assert not [known for tag, known in page.tags if tag == "link" or known.get("src")]
 
     def test_policy_names_every_script_by_its_hash(self) -> None:

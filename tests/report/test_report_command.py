@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.report.made import result, write_history
 
-from benchhydra import cli
+from benchhydra.cli import program
 
 
 def piece(site: Path, name: str) -> Any:
@@ -21,17 +21,17 @@ def piece(site: Path, name: str) -> Any:
 @pytest.mark.usefixtures("own_place")
 class TestReport:
     def test_folder(self, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert cli.run(["report", str(tree), "-o", "site", "--title", "Nightly"]) == 0
+        assert program.run(["report", str(tree), "-o", "site", "--title", "Nightly"]) == 0
         assert re.search(r"31 results, \d+ benchmarks, requests of 6 runs", capsys.readouterr().out)
         assert "<title>Nightly</title>" in Path("site/index.html").read_text(encoding="utf-8")
         assert piece(Path("site"), "index")["comparison"] is False
 
     def test_one_file(self, tree: Path) -> None:
-        assert cli.run(["report", str(tree / "history"), "-o", "out/r.html", "--requests", "0"]) == 0
+        assert program.run(["report", str(tree / "history"), "-o", "out/r.html", "--requests", "0"]) == 0
         assert [path.name for path in Path("out").iterdir()] == ["r.html"]
 
     def test_several_sources_are_one_history(self, tree: Path) -> None:
-        assert cli.run(["report", str(tree / "history"), str(tree / "sweep"), "-o", "s", "--no-mlflow"]) == 0
+        assert program.run(["report", str(tree / "history"), str(tree / "sweep"), "-o", "s", "--no-mlflow"]) == 0
         assert piece(Path("s"), "index")["results"] == 30
 
     def test_comparison(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,7 +39,7 @@ class TestReport:
             for i in range(4):
                 made = result(f"{side}{i}", ttft_ms=20 * factor * (1 + i / 1000))
                 made.write(Path(side) / str(i))
-        assert cli.run(["report", "a", "b", "--compare", "-o", "s"]) == 0
+        assert program.run(["report", "a", "b", "--compare", "-o", "s"]) == 0
         data = piece(Path("s"), "comparison")
         changes = {one["metric"]: one for one in data["points"][0]["metrics"]}
         assert (data["base"], data["candidate"]) == ("a", "b")
@@ -61,7 +61,7 @@ class TestReport:
         self, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         write_history(Path("a"))
-        assert cli.run(["report", *words, "-o", "site"]) == 1
+        assert program.run(["report", *words, "-o", "site"]) == 1
         line, hint = capsys.readouterr().err.splitlines()
         assert said in line
         assert hint.startswith("  hint: ")
@@ -69,18 +69,18 @@ class TestReport:
 
     def test_commits_are_linked_to_the_repository(self, tree: Path) -> None:
         words = ["--repository", "https://user:secret@example.com/o/r.git"]
-        assert cli.run(["report", str(tree / "history"), "-o", "s", *words]) == 0
+        assert program.run(["report", str(tree / "history"), "-o", "s", *words]) == 0
         assert piece(Path("s"), "index")["repository"] == "https://example.com/o/r"
 
     def test_sweep_that_was_not_logged_needs_no_mlflow(self, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert cli.run(["report", str(tree / "sweep"), "-o", "s"]) == 0
+        assert program.run(["report", str(tree / "sweep"), "-o", "s"]) == 0
         assert "mlflow" not in "".join(capsys.readouterr())
 
     def test_mlflow_that_is_not_there_loses_no_page(self, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
         link = tree / "sweep/q2-0/mlflow.json"
         link.write_text(json.dumps({"run_id": "0" * 32}), encoding="utf-8")
         try:
-            assert cli.run(["report", str(tree / "sweep"), "-o", "s", "--uri", "http://127.0.0.1:9"]) == 0
+            assert program.run(["report", str(tree / "sweep"), "-o", "s", "--uri", "http://127.0.0.1:9"]) == 0
         finally:
             link.unlink()
         assert "not logged to MLflow (no answer from http://127.0.0.1:9" in capsys.readouterr().err

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from benchhydra.client import Endpoint, Requests
-from benchhydra.loadgen import Plan
+from benchhydra.loadgen import LoadPlan
 from benchhydra.scripts.serving import Serving
 
 
-def plan(count: int, max_in_flight: int | None) -> Plan:
+def plan(count: int, max_in_flight: int | None) -> LoadPlan:
     requests = Requests()
     for _ in range(count):
         requests.add(b"POST / HTTP/1.1\r\n\r\n", 4, 4)
     endpoint = Endpoint(base_url="http://127.0.0.1:1")
-    return Plan(endpoint=endpoint, requests=requests, offsets_s=np.zeros(count), max_in_flight=max_in_flight)
+    return LoadPlan(endpoint=endpoint, requests=requests, offsets_s=np.zeros(count), max_in_flight=max_in_flight)
 
 
 @pytest.mark.parametrize(

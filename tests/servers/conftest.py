@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchhydra.engines import ServerSpec
-from benchhydra.servers.pool import Pool
+from benchhydra.servers.pool import ServerPool
 
 STAND_IN = """
 import argparse, json, os, signal, subprocess, sys, time
@@ -92,7 +92,7 @@ def stand_in(tmp_path: Path) -> Callable[..., ServerSpec]:
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Pool]:
-    pool = Pool(tmp_path / "logs")
+def pool(tmp_path: Path) -> Iterator[ServerPool]:
+    pool = ServerPool(tmp_path / "logs")
     yield pool
     pool.close()

@@ -9,29 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchhydra.fetch import Answer
-from benchhydra.servers.control import Control, Counters, parse
+from benchhydra.fetch import HttpResponse
+from benchhydra.servers.control import ControlPlane, ServerCounters, parse_metrics
 
-OK = Answer(status=200, body=b'{"success": true}')
-NO = Answer(status=200, body=b'{"success": false}')
-SILENT = Answer(status=200, body=b"")
-ABSENT = Answer(status=404, body=b"")
-BROKEN = Answer(status=500, body=b"")
+OK = HttpResponse(status=200, body=b'{"success": true}')
+NO = HttpResponse(status=200, body=b'{"success": false}')
+SILENT = HttpResponse(status=200, body=b"")
+ABSENT = HttpResponse(status=404, body=b"")
+BROKEN = HttpResponse(status=500, body=b"")
 
 
 @pytest.fixture
-def control(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Control]:
+def control(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ControlPlane]:
     """A control plane that gives these answers, one after another at each path; the last one stays."""
 
-    def make(answers: Mapping[str, list[Answer | None]]) -> Control:
+    def make(answers: Mapping[str, list[HttpResponse | None]]) -> ControlPlane:
         left = {path: list(given) for path, given in answers.items()}
 
-        def ask(self: Control, path: str, method: str = "GET") -> Answer | None:
+        def ask(self: ControlPlane, path: str, method: str = "GET") -> HttpResponse | None:
             there = left.get(path, [ABSENT])
             return there.pop(0) if len(there) > 1 else there[0]
 
-        monkeypatch.setattr(Control, "ask", ask)
-        return Control(base_url="http://127.0.0.1:1")
+        monkeypatch.setattr(ControlPlane, "ask", ask)
+        return ControlPlane(base_url="http://127.0.0.1:1")
 
     return make
 
@@ -47,15 +47,18 @@ def control(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Control]:
         ([NO, None, BROKEN, OK], ABSENT, True),
         ([SILENT], ABSENT, False),
         ([ABSENT], ABSENT, None),
-        ([Answer(status=405, body=b"")], ABSENT, None),
+        ([HttpResponse(status=405, body=b"")], ABSENT, None),
         ([BROKEN], ABSENT, False),
         ([None], ABSENT, False),
-        ([Answer(status=200, body=b'{"success": "true"}')], ABSENT, False),
-        ([Answer(status=200, body=b"[1]")], ABSENT, False),
+        ([HttpResponse(status=200, body=b'{"success": "true"}')], ABSENT, False),
+        ([HttpResponse(status=200, body=b"[1]")], ABSENT, False),
     ],
 )
 def test_only_the_servers_own_word_is_a_proof(
-    control: Callable[..., Control], prefix: list[Answer | None], others: Answer | None, proven: bool | None
+    control: Callable[..., ControlPlane],
+    prefix: list[HttpResponse | None],
+    others: HttpResponse | None,
+    proven: bool | None,
 ) -> None:
     server = control({"/reset_prefix_cache": prefix, "/reset_mm_cache": [others], "/reset_encoder_cache": [ABSENT]})
     assert server.reset_caches(patience_s=0.5 if len(prefix) > 1 else 0.0) is proven
@@ -70,31 +73,33 @@ vllm:gpu_prefix_cache_queries_total 20.0
 """
 
 
-def test_counters_are_summed_over_engines_and_unknown_where_absent(control: Callable[..., Control]) -> None:
-    found = control({"/metrics": [Answer(status=200, body=METRICS.encode())]}).scrape()
-    assert found == Counters(prefix_cache_hits=7.0, prefix_cache_queries=20.0)
+def test_counters_are_summed_over_engines_and_unknown_where_absent(control: Callable[..., ControlPlane]) -> None:
+    found = control({"/metrics": [HttpResponse(status=200, body=METRICS.encode())]}).scrape()
+    assert found == ServerCounters(prefix_cache_hits=7.0, prefix_cache_queries=20.0)
 
 
-@pytest.mark.parametrize("answer", [None, ABSENT, Answer(status=200, body=b"<html>what?</html>")])
-def test_without_metrics_there_are_no_counters(control: Callable[..., Control], answer: Answer | None) -> None:
+@pytest.mark.parametrize("answer", [None, ABSENT, HttpResponse(status=200, body=b"<html>what?</html>")])
+def test_without_metrics_there_are_no_counters(
+    control: Callable[..., ControlPlane], answer: HttpResponse | None
+) -> None:
     assert control({"/metrics": [answer]}).scrape() is None
 
 
 def test_a_restart_between_two_readings_is_unknown_and_no_negative_number() -> None:
-    moved = Counters(prompt_tokens=5.0, preemptions=2.0).since(Counters(prompt_tokens=9.0, preemptions=2.0))
-    assert moved == Counters(preemptions=0.0)
+    moved = ServerCounters(prompt_tokens=5.0, preemptions=2.0).since(ServerCounters(prompt_tokens=9.0, preemptions=2.0))
+    assert moved == ServerCounters(preemptions=0.0)
 
 
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
-    found = parse(text)
+    found = parse_metrics(text)
     assert found is None or all(isinstance(value, float) for value in found.values())
 
 
 def test_a_key_is_not_in_the_repr() -> None:
-    assert "secret" not in repr(Control(base_url="http://h", headers={"Authorization": "Bearer secret"}))
+    assert "secret" not in repr(ControlPlane(base_url="http://h", headers={"Authorization": "Bearer secret"}))
 
 
 def test_answers_that_are_no_json() -> None:
-    assert Answer(status=200, body=b"\xff{").json() is None
-    assert Answer(status=200, body=json.dumps([1]).encode()).json() == [1]
+    assert HttpResponse(status=200, body=b"\xff{").json() is None
+    assert HttpResponse(status=200, body=json.dumps([1]).encode()).json() == [1]

@@ -16,7 +16,7 @@ from benchhydra.environment import Gpu
 from benchhydra.errors import EngineError, GpuUnavailable
 from benchhydra.progress import Progress
 from benchhydra.servers import gpus
-from benchhydra.servers.pool import Pool
+from benchhydra.servers.pool import ServerPool
 
 HOLDER = """
 import sys
@@ -101,7 +101,7 @@ print(json.dumps({name: os.environ[name] for name in names}), flush=True)
 input()
 """
     spec = ServerSpec(kind="worker", argv=(sys.executable, "-S", "-c", code), gpus=2)
-    pool = Pool(tmp_path / "logs")
+    pool = ServerPool(tmp_path / "logs")
     with gpus.claim(1):
         with pool.lease(spec, Progress(), ready_timeout_s=10, stop_timeout_s=2, headers={}) as lease:
             seen = lease.call({"op": "environment"}, timeout_s=5)
@@ -114,7 +114,7 @@ input()
 
 def test_a_failed_start_gives_its_gpus_back(have: Callable[..., None], tmp_path: Path) -> None:
     have(gpu(0))
-    pool = Pool(tmp_path / "logs")
+    pool = ServerPool(tmp_path / "logs")
     with pytest.raises(EngineError):
         spec = ServerSpec(kind="worker", argv=(sys.executable, "-S", "-c", "raise SystemExit(3)"), gpus=1)
         with pool.lease(spec, Progress(), ready_timeout_s=10, stop_timeout_s=2, headers={}):

@@ -21,7 +21,7 @@ from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
 from benchhydra.servers import Lease, ports
-from benchhydra.servers.pool import Pool
+from benchhydra.servers.pool import ServerPool
 
 Make = Callable[..., ServerSpec]
 
@@ -40,7 +40,7 @@ with Pool(Path(sys.argv[1])).lease(spec, Progress(), ready_timeout_s=20, stop_ti
 
 
 def leased(
-    pool: Pool, spec: ServerSpec, *, ready_s: float = 20.0, stop_s: float = 5.0
+    pool: ServerPool, spec: ServerSpec, *, ready_s: float = 20.0, stop_s: float = 5.0
 ) -> AbstractContextManager[Lease]:
     return pool.lease(spec, Progress(), ready_timeout_s=ready_s, stop_timeout_s=stop_s, headers={})
 
@@ -94,7 +94,7 @@ def test_our_own_sigkill_leaves_nothing(tmp_path: Path, stand_in: Make) -> None:
     assert alive == []
 
 
-def test_a_server_deaf_to_sigterm_and_its_child_are_gone_after_the_stop(pool: Pool, stand_in: Make) -> None:
+def test_a_server_deaf_to_sigterm_and_its_child_are_gone_after_the_stop(pool: ServerPool, stand_in: Make) -> None:
     with leased(pool, stand_in("--deaf", "--child"), stop_s=0.3) as lease:
         processes, port = family(lease.pid), port_of(lease)
     started_s = time.monotonic()
@@ -105,7 +105,7 @@ def test_a_server_deaf_to_sigterm_and_its_child_are_gone_after_the_stop(pool: Po
     assert ports.listeners(port) == set()
 
 
-def test_a_polite_server_is_stopped_without_waiting_for_the_timeout(pool: Pool, stand_in: Make) -> None:
+def test_a_polite_server_is_stopped_without_waiting_for_the_timeout(pool: ServerPool, stand_in: Make) -> None:
     with leased(pool, stand_in(), stop_s=30):
         pass
     started_s = time.monotonic()
@@ -113,7 +113,7 @@ def test_a_polite_server_is_stopped_without_waiting_for_the_timeout(pool: Pool, 
     assert time.monotonic() - started_s < 5
 
 
-def test_never_ready_ends_in_time_with_the_log(pool: Pool, stand_in: Make) -> None:
+def test_never_ready_ends_in_time_with_the_log(pool: ServerPool, stand_in: Make) -> None:
     started_s = time.monotonic()
     with pytest.raises(EngineError, match=r"not ready after 1 s[\s\S]*loading weights") as caught:
         with leased(pool, stand_in("--unhealthy"), ready_s=1, stop_s=1):
@@ -122,7 +122,7 @@ def test_never_ready_ends_in_time_with_the_log(pool: Pool, stand_in: Make) -> No
     assert "engine.ready_timeout_s" in str(caught.value)
 
 
-def test_a_crash_at_the_start_is_told_at_once_with_its_cause(pool: Pool) -> None:
+def test_a_crash_at_the_start_is_told_at_once_with_its_cause(pool: ServerPool) -> None:
     spec = ServerSpec(
         kind="http", argv=(sys.executable, "-S", "-c", "print('hello')\nraise ValueError('no such weights')")
     )
@@ -136,21 +136,23 @@ def test_a_crash_at_the_start_is_told_at_once_with_its_cause(pool: Pool) -> None
     assert any("hello" in line for line in rest)
 
 
-def test_a_killed_server_is_told_with_its_signal(pool: Pool) -> None:
+def test_a_killed_server_is_told_with_its_signal(pool: ServerPool) -> None:
     spec = ServerSpec(kind="http", argv=(sys.executable, "-S", "-c", "import os; os.kill(os.getpid(), 9)"))
     with pytest.raises(EngineError, match="was killed by SIGKILL"):
         with leased(pool, spec):
             pass
 
 
-def test_no_such_program_is_one_clear_error(pool: Pool, tmp_path: Path) -> None:
+def test_no_such_program_is_one_clear_error(pool: ServerPool, tmp_path: Path) -> None:
     missing = tmp_path / "no-python"
     with pytest.raises(EngineError, match=f"cannot run {missing}: No such file"):
         with leased(pool, ServerSpec(kind="http", argv=(str(missing),))):
             pass
 
 
-def test_somebody_elses_healthy_server_does_not_pass_for_ours(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_somebody_elses_healthy_server_does_not_pass_for_ours(
+    pool: ServerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = ServerSpec(kind="http", argv=(sys.executable, "-S", "-c", "import time; time.sleep(600)"))
     with listener() as taken:
         monkeypatch.setattr(ports, "free_port", lambda: taken)
@@ -160,7 +162,7 @@ def test_somebody_elses_healthy_server_does_not_pass_for_ours(pool: Pool, monkey
 
 
 def test_a_port_that_is_taken_meanwhile_is_replaced(
-    pool: Pool, stand_in: Make, monkeypatch: pytest.MonkeyPatch
+    pool: ServerPool, stand_in: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = ports.free_port()
     with listener() as taken:
@@ -180,7 +182,7 @@ def test_ownership_of_ports() -> None:
         assert ports.owned(port, [os.getppid()]) is False
 
 
-def test_reuse_needs_a_proven_reset(pool: Pool, stand_in: Make) -> None:
+def test_reuse_needs_a_proven_reset(pool: ServerPool, stand_in: Make) -> None:
     with leased(pool, stand_in()) as first:
         assert (first.fresh, first.cache_reset, first.restarted) == (True, None, False)
         assert first.start_s is not None and first.start_s > 0
@@ -192,7 +194,7 @@ def test_reuse_needs_a_proven_reset(pool: Pool, stand_in: Make) -> None:
 
 
 @pytest.mark.parametrize("reset", ["false", "silent", "absent"])
-def test_without_a_proof_the_server_is_started_again(pool: Pool, stand_in: Make, reset: str) -> None:
+def test_without_a_proof_the_server_is_started_again(pool: ServerPool, stand_in: Make, reset: str) -> None:
     spec = stand_in("--reset", reset)
     with leased(pool, spec) as first:
         processes = family(first.pid)
@@ -202,7 +204,7 @@ def test_without_a_proof_the_server_is_started_again(pool: Pool, stand_in: Make,
     assert pool.starts == 2
 
 
-def test_a_server_that_died_between_points_is_replaced(pool: Pool, stand_in: Make) -> None:
+def test_a_server_that_died_between_points_is_replaced(pool: ServerPool, stand_in: Make) -> None:
     with leased(pool, stand_in()) as first:
         supervisor, server = family(first.pid)
     server.kill()
@@ -212,7 +214,7 @@ def test_a_server_that_died_between_points_is_replaced(pool: Pool, stand_in: Mak
         assert second.pid != first.pid
 
 
-def test_another_spec_stops_the_first_server_before_the_second_starts(pool: Pool, stand_in: Make) -> None:
+def test_another_spec_stops_the_first_server_before_the_second_starts(pool: ServerPool, stand_in: Make) -> None:
     with leased(pool, stand_in("--name", "a")) as first:
         processes = family(first.pid)
     with leased(pool, stand_in("--name", "b")) as second:
@@ -222,7 +224,7 @@ def test_another_spec_stops_the_first_server_before_the_second_starts(pool: Pool
 
 
 def test_kept_servers_run_side_by_side(tmp_path: Path, stand_in: Make) -> None:
-    pool = Pool(tmp_path / "kept", keep=True)
+    pool = ServerPool(tmp_path / "kept", keep=True)
     with leased(pool, stand_in("--name", "a")) as a, leased(pool, stand_in("--name", "b")) as b:
         processes = family(a.pid) + family(b.pid)
         assert all(process.is_running() for process in processes)
@@ -230,7 +232,7 @@ def test_kept_servers_run_side_by_side(tmp_path: Path, stand_in: Make) -> None:
     assert not any(process.is_running() for process in processes)
 
 
-def test_each_point_gets_its_part_of_the_log(pool: Pool, stand_in: Make, tmp_path: Path) -> None:
+def test_each_point_gets_its_part_of_the_log(pool: ServerPool, stand_in: Make, tmp_path: Path) -> None:
     with leased(pool, stand_in()) as first:
         first.write_log(tmp_path / "first.log")
     with leased(pool, stand_in()) as second:
@@ -240,7 +242,7 @@ def test_each_point_gets_its_part_of_the_log(pool: Pool, stand_in: Make, tmp_pat
     assert "loading weights" not in part and "asked for /reset_prefix_cache" in part
 
 
-def test_closing_twice_does_nothing(pool: Pool, stand_in: Make) -> None:
+def test_closing_twice_does_nothing(pool: ServerPool, stand_in: Make) -> None:
     with leased(pool, stand_in()) as lease:
         processes = family(lease.pid)
     pool.close()
@@ -248,7 +250,7 @@ def test_closing_twice_does_nothing(pool: Pool, stand_in: Make) -> None:
     assert not any(process.is_running() for process in processes)
 
 
-def test_an_interruption_while_it_starts_stops_it(pool: Pool, stand_in: Make) -> None:
+def test_an_interruption_while_it_starts_stops_it(pool: ServerPool, stand_in: Make) -> None:
     seen: list[psutil.Process] = []
     others = psutil.Process().children(recursive=True)
 
@@ -265,7 +267,7 @@ def test_an_interruption_while_it_starts_stops_it(pool: Pool, stand_in: Make) ->
 
 
 @pytest.mark.parametrize("ready_s", [2.0, 20.0])
-def test_a_server_that_was_never_ready_is_not_waited_for(pool: Pool, stand_in: Make, ready_s: float) -> None:
+def test_a_server_that_was_never_ready_is_not_waited_for(pool: ServerPool, stand_in: Make, ready_s: float) -> None:
     """vLLM does not hear SIGTERM while it starts; nobody waits 20 s after Ctrl-C for what has nothing to put away."""
     seen: list[psutil.Process] = []
     others = psutil.Process().children(recursive=True)
@@ -289,8 +291,8 @@ def test_a_server_that_was_never_ready_is_not_waited_for(pool: Pool, stand_in: M
     assert len(seen) == 3 and not any(process.is_running() for process in seen)
 
 
-def test_an_attached_server_without_a_reset_is_left_as_it_is(pool: Pool, stand_in: Make, tmp_path: Path) -> None:
-    theirs = Pool(tmp_path / "theirs")
+def test_an_attached_server_without_a_reset_is_left_as_it_is(pool: ServerPool, stand_in: Make, tmp_path: Path) -> None:
+    theirs = ServerPool(tmp_path / "theirs")
     with leased(theirs, stand_in("--reset", "absent")) as running:
         with leased(pool, ServerSpec(kind="attached", base_url=running.base_url + "/v1")) as lease:
             assert (lease.fresh, lease.cache_reset, lease.pid, lease.log) == (False, None, None, None)
@@ -302,7 +304,7 @@ def test_an_attached_server_without_a_reset_is_left_as_it_is(pool: Pool, stand_i
     assert pool.starts == 0
 
 
-def test_a_dead_attached_server_is_told_at_once(pool: Pool) -> None:
+def test_a_dead_attached_server_is_told_at_once(pool: ServerPool) -> None:
     spec = ServerSpec(kind="attached", base_url=f"http://127.0.0.1:{ports.free_port()}")
     started_s = time.monotonic()
     with pytest.raises(EngineError, match="no server answers at"):

@@ -11,15 +11,15 @@ import pytest
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
-from benchhydra.servers.pool import Pool
+from benchhydra.servers.pool import ServerPool
 
-FAKE = Path(__file__).resolve().parents[2] / "src/benchhydra/foreign/fake_worker.py"
+FAKE = Path(__file__).resolve().parents[2] / "src/benchhydra/engine_side/fake_worker.py"
 LIMITS = {"ready_timeout_s": 10.0, "stop_timeout_s": 2.0}
 
 
 def test_equal_specs_share_one_worker_and_nothing_is_left(tmp_path: Path) -> None:
     spec = ServerSpec(kind="worker", argv=(sys.executable, str(FAKE), "--ttft-ms", "1", "--itl-ms", "1"))
-    pool = Pool(tmp_path)
+    pool = ServerPool(tmp_path)
     with pool.lease(spec, Progress(), headers={}, **LIMITS) as first:
         answer = first.call({"op": "generate", "prompts": ["a b", "c"], "output_tokens": [3, 5]}, timeout_s=5)
         assert (answer["prompt_tokens"], answer["output_tokens"]) == ([2, 1], [3, 5])
@@ -33,7 +33,7 @@ def test_equal_specs_share_one_worker_and_nothing_is_left(tmp_path: Path) -> Non
 
 def test_a_crash_at_start_ends_with_the_log(tmp_path: Path) -> None:
     spec = ServerSpec(kind="http", argv=(sys.executable, "-c", "raise ValueError('no such weights')"))
-    pool = Pool(tmp_path)
+    pool = ServerPool(tmp_path)
     with pytest.raises(EngineError, match=r"exited with code 1.*ValueError: no such weights"):
         with pool.lease(spec, Progress(), headers={}, **LIMITS):
             pass

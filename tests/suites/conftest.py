@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from benchhydra import cli
+from benchhydra.cli import program
 from benchhydra.config import BenchConfig
 from benchhydra.registry import option_name
-from benchhydra.sweep import planning
+from benchhydra.sweep.plan import checked_points
 
 #: Script, model, dataset, prompt tokens, output tokens, prompts, rate, sparsity, longest sequence, GPUs.
 Point = tuple[Any, ...]
@@ -39,20 +39,20 @@ def spanned(config: BenchConfig) -> Point:
 @pytest.fixture
 def span(monkeypatch: pytest.MonkeyPatch) -> Iterator[Span]:
     """Plans a command line's sweep on the fake engine, and returns its points."""
-    seen: list[planning.Checked] = []
-    check = planning.check
+    seen: list[checked_points.CheckedPoints] = []
+    check = checked_points.check_points
 
-    def remember(*args: Any) -> planning.Checked:
+    def remember(*args: Any) -> checked_points.CheckedPoints:
         seen.append(check(*args))
         return seen[-1]
 
     def plan(words: Sequence[str]) -> list[Point]:
         GlobalHydra.instance().clear()
-        assert cli.run([*words, "engine=fake", "sweep.plan=true"]) == 0
+        assert program.run([*words, "engine=fake", "sweep.plan=true"]) == 0
         checked = seen[-1]
         return [spanned(checked.configs[point.identity]) for point in checked.points]
 
-    monkeypatch.setattr(planning, "check", remember)
-    monkeypatch.setattr(cli, "_handle_signals", lambda: None)
+    monkeypatch.setattr(checked_points, "check_points", remember)
+    monkeypatch.setattr(program, "_handle_signals", lambda: None)
     yield plan
     GlobalHydra.instance().clear()

@@ -103,7 +103,7 @@ def entries() -> dict[str, list[str]]:
     """The words that start each preset: with a suite's overrides, where a suite has it."""
     words = {name: ["-m", f"+experiment={name}"] for name in MEANING}
     for path in sorted((CONF_DIR / "suite").glob("*.yaml")):
-        words |= {entry.words[1].partition("=")[2]: list(entry.words) for entry in suite.read(path, [CONF_DIR])}
+        words |= {entry.words[1].partition("=")[2]: list(entry.words) for entry in suite.read_suite(path, [CONF_DIR])}
     return words
 
 

@@ -170,7 +170,7 @@ def test_a_bad_suite_is_one_line_before_anything_starts(tmp_path: Path, text: st
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        suite.read(path, [tmp_path])
+        suite.read_suite(path, [tmp_path])
 
 
 def test_a_config_file_runs_as_it_says(tmp_path: Path) -> None:

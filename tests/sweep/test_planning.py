@@ -13,22 +13,24 @@ from benchhydra.config import BenchConfig
 from benchhydra.engines import ServerSpec
 from benchhydra.engines.vllm import Vllm
 from benchhydra.errors import ConfigError
-from benchhydra.result import alone
-from benchhydra.sweep import Identity, Planned, identity
-from benchhydra.sweep.axes import Axis, expand
-from benchhydra.sweep.directories import SLUG_LENGTH, label, slug
-from benchhydra.sweep.job import GroupJob, decode
-from benchhydra.sweep.order import arrange, group
-from benchhydra.sweep.outcomes import interval, narrow_enough
-from benchhydra.sweep.resume import Done
-from benchhydra.sweep.versions import kept_versions, refuse_others
+from benchhydra.result import single_point_overrides
+from benchhydra.sweep import Identity, PlannedPoint, point_identity
+from benchhydra.sweep.group.group_run import GroupJob, decode_job
+from benchhydra.sweep.outcomes import narrow_enough, t_interval
+from benchhydra.sweep.plan.axes import Axis, expand
+from benchhydra.sweep.plan.directories import SLUG_LENGTH, directory_name, point_label
+from benchhydra.sweep.plan.order import arrange_repeats, group_by_server
+from benchhydra.sweep.plan.resume import FoundResult
+from benchhydra.sweep.plan.versions import kept_versions, refuse_others
 
 SPECS = [ServerSpec(kind="http", argv=(name,)) for name in "abc"]
 
 
-def planned(server: int, point: int, repeat: int = 0) -> Planned:
+def planned(server: int, point: int, repeat: int = 0) -> PlannedPoint:
     name = f"{server}-{point}"
-    return Planned(overrides=(f"p={name}",), directory=name, identity=Identity(name, "", repeat), spec=SPECS[server])
+    return PlannedPoint(
+        overrides=(f"p={name}",), directory=name, identity=Identity(name, "", repeat), spec=SPECS[server]
+    )
 
 
 points = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), max_size=30, unique=True).map(
@@ -37,32 +39,32 @@ points = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), max_size=30, 
 
 
 @given(points)
-def test_every_point_is_in_one_group_and_every_server_has_one(some: list[Planned]) -> None:
-    groups = group(some)
+def test_every_point_is_in_one_group_and_every_server_has_one(some: list[PlannedPoint]) -> None:
+    groups = group_by_server(some)
     assert Counter(p for g in groups for p in g.points) == Counter(some)
     assert len(groups) == len({p.spec for p in some})
     assert all(p.spec == g.spec for g in groups for p in g.points)
 
 
 @given(points.flatmap(lambda some: st.tuples(st.just(some), st.permutations(some))))
-def test_the_number_of_starts_does_not_depend_on_the_order(both: tuple[list[Planned], list[Planned]]) -> None:
+def test_the_number_of_starts_does_not_depend_on_the_order(both: tuple[list[PlannedPoint], list[PlannedPoint]]) -> None:
     some, shuffled = both
-    assert len(group(shuffled)) == len(group(some))
+    assert len(group_by_server(shuffled)) == len(group_by_server(some))
 
 
 @pytest.mark.parametrize("order", ["blocked", "interleaved", "shuffled"])
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
 def test_an_order_loses_nothing(order: str, count: int, repeats: int, seed: int) -> None:
     some = [planned(0, p, r) for r in range(repeats) for p in range(count)]
-    arranged = arrange(some, order, seed)
+    arranged = arrange_repeats(some, order, seed)
     assert Counter(arranged) == Counter(some)
-    assert arrange(some, order, seed) == arranged
+    assert arrange_repeats(some, order, seed) == arranged
 
 
 def test_blocked_and_interleaved() -> None:
     some = [planned(0, p, r) for p in range(2) for r in range(3)]
     shown = {
-        order: [(p.directory, p.identity.repeat) for p in arrange(some, order, 0)]
+        order: [(p.directory, p.identity.repeat) for p in arrange_repeats(some, order, 0)]
         for order in ("blocked", "interleaved")
     }
     assert shown["blocked"] == [("0-0", 0), ("0-0", 1), ("0-0", 2), ("0-1", 0), ("0-1", 1), ("0-1", 2)]
@@ -106,35 +108,38 @@ def test_a_zip_that_makes_no_sense_is_refused(zips: list[list[str]], message: st
 
 @given(st.lists(st.text(min_size=1, max_size=60), max_size=6))
 def test_directory_names_are_safe(overrides: list[str]) -> None:
-    name = slug(overrides)
+    name = directory_name(overrides)
     assert name and "/" not in name and not name.startswith(".") and len(name) <= SLUG_LENGTH + 9
-    assert slug([*overrides, "x=1"]) != name
+    assert directory_name([*overrides, "x=1"]) != name
 
 
 def test_variants_of_a_point_are_measured_each() -> None:
     base = {"qps": 1.0, "seed": 0, "repeat": 0, "engine": {"python": None, "env": {}}}
     for change in ({"seed": 1}, {"repeat": 2}, {"engine": {"python": "/b/python", "env": {}}}, {"qps": 2.0}):
-        assert identity({**base, **change}) != identity(base)
-    assert identity({**base, "seed": 1}).point_key == identity(base).point_key
-    assert identity({**base, "engine": {"python": None, "env": {"A": "1"}}}).point_key != identity(base).point_key
+        assert point_identity({**base, **change}) != point_identity(base)
+    assert point_identity({**base, "seed": 1}).point_key == point_identity(base).point_key
+    assert (
+        point_identity({**base, "engine": {"python": None, "env": {"A": "1"}}}).point_key
+        != point_identity(base).point_key
+    )
 
 
 def test_a_job_survives_its_journey() -> None:
     job = GroupJob(sweep_id="s", sweep_dir="/d", number=3, points=(planned(0, 1, 2),), hydra_overrides=("a=b",))
-    back = decode(job.encode())
+    back = decode_job(job.encode())
     assert [(p.overrides, p.directory, p.identity) for p in back.points] == [
         (p.overrides, p.directory, p.identity) for p in job.points
     ]
     assert (back.sweep_id, back.number, back.hydra_overrides) == ("s", 3, ("a=b",))
     with pytest.raises(ConfigError):
-        decode("nonsense")
+        decode_job("nonsense")
 
 
 def test_versions_are_compared_engine_by_engine() -> None:
     """A sweep over two builds has two versions on purpose; one build that has changed since is refused."""
     configs = {Identity(name, "", 0): BenchConfig(engine=Vllm(python=f"/{name}/python")) for name in "ab"}
     kept = [
-        Done(directory=Path(), identity=identity, believable=True, engine_version=version, wall_s=None)
+        FoundResult(directory=Path(), identity=identity, believable=True, engine_version=version, wall_s=None)
         for identity, version in zip(configs, ("1", "2"), strict=True)
     ]
     versions = kept_versions(kept, configs)
@@ -146,14 +151,14 @@ def test_versions_are_compared_engine_by_engine() -> None:
 
 def test_a_point_is_called_by_what_varies() -> None:
     overrides = ["script=serving", "++engine.args.x=1", "qps=2", "repeat=1"]
-    assert label(overrides, ("qps", "engine.args.x")) == "engine.args.x=1 qps=2 repeat=1"
-    assert slug(overrides, ("qps",)).startswith("qps=2,repeat=1,script=serving")
-    assert alone([*overrides, "repeats=3", "sweep.zip=[[a,b]]", "+sweep.order=shuffled"]) == overrides
+    assert point_label(overrides, ("qps", "engine.args.x")) == "engine.args.x=1 qps=2 repeat=1"
+    assert directory_name(overrides, ("qps",)).startswith("qps=2,repeat=1,script=serving")
+    assert single_point_overrides([*overrides, "repeats=3", "sweep.zip=[[a,b]]", "+sweep.order=shuffled"]) == overrides
 
 
 def test_intervals_of_repeats() -> None:
-    assert interval([5.0]) is None
-    mean, half = interval([9.0, 10.0, 11.0]) or (0.0, 0.0)
+    assert t_interval([5.0]) is None
+    mean, half = t_interval([9.0, 10.0, 11.0]) or (0.0, 0.0)
     assert mean == pytest.approx(10) and half == pytest.approx(2.4841, abs=1e-3)  # t(0.975, 2) / sqrt(3)
     assert narrow_enough([10.0, 10.01, 9.99], 0.02)
     assert not narrow_enough([5.0, 15.0], 0.02)

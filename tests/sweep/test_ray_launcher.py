@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.processes import command_line, descendants, running
 
-from benchhydra.sweep.job import JOURNALS
+from benchhydra.sweep.group.group_run import JOURNALS
 
 Sweeps = Any  # the fixture ``sweeps`` of conftest.py
 RAY = ("raylet", "gcs_server", "ray::")

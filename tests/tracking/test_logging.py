@@ -18,7 +18,7 @@ from tests.waiting import wait_for
 
 from benchhydra.result import Result
 from benchhydra.tracking import NoTracking, entry, store, view
-from benchhydra.tracking.mlflow import Mlflow, links
+from benchhydra.tracking.mlflow import Mlflow, read_links
 from benchhydra.validity import Verdict
 
 Make = Callable[..., tuple[Result, Path]]
@@ -78,14 +78,14 @@ def test_second_log_changes_nothing(tracking: Mlflow, client: Any, point: Make) 
     result, directory = point()
     first, second = tracking.record(result, directory), tracking.record(result, directory)
     assert (first.new, second.new) == (True, False)
-    assert first.link == second.link == links(directory)["link"]
+    assert first.link == second.link == read_links(directory)["link"]
 
 
 def test_again_replaces(tracking: Mlflow, client: Any, point: Make) -> None:
     result, directory = point()
     first = tracking.record(result, directory)
     second = tracking.record(result, directory, again=True)
-    experiment = links(directory)["experiment_id"]
+    experiment = read_links(directory)["experiment_id"]
     runs = client.search_runs([experiment], f"tags.run_id = '{result.run_id}'")
     assert [run.info.run_id for run in runs] == [second.link.rpartition("/")[2]]
     assert first.link != second.link
@@ -147,8 +147,8 @@ def test_processes_share_a_fresh_store(tmp_path: Path, point: Make) -> None:
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
     assert all("1 of 1 results logged" in output for output in outputs)
-    assert len({links(d)["experiment_id"] for d in directories}) == 1
-    assert len({links(d)["run_id"] for d in directories}) == 3
+    assert len({read_links(d)["experiment_id"] for d in directories}) == 1
+    assert len({read_links(d)["run_id"] for d in directories}) == 3
 
 
 def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path, point: Make) -> None:
@@ -220,7 +220,7 @@ def test_broken_store_is_one_line(tmp_path: Path, point: Make, capfd: pytest.Cap
 def test_none_logs_nothing(point: Make) -> None:
     result, directory = point()
     assert NoTracking().log(result, directory) is None
-    assert links(directory) == {}
+    assert read_links(directory) == {}
 
 
 def test_closed_loop_names_its_concurrency(point: Make) -> None:

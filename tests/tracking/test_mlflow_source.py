@@ -11,7 +11,7 @@ from benchhydra.errors import ResultError
 from benchhydra.metrics import Better, MetricValue
 from benchhydra.result import Result
 from benchhydra.tracking.mlflow import Mlflow
-from benchhydra.tracking.source import results
+from benchhydra.tracking.source import results_from_mlflow
 from benchhydra.validity import Verdict
 
 #: MLflow's own use of SQLAlchemy.
@@ -50,17 +50,17 @@ def test_what_was_logged_comes_back(tmp_path: Path, uri: str) -> None:
         ("a", {"mean_ttft_ms": 50.0}, None),
         ("bb", {"mean_ttft_ms": 60.0}, None),
     ]
-    assert [r.run_id for r in results("nightly?metrics.mean_ttft_ms > 55")] == ["bb"]
+    assert [r.run_id for r in results_from_mlflow("nightly?metrics.mean_ttft_ms > 55")] == ["bb"]
     with pytest.raises(ResultError, match="no results in mlflow:nightly"):
         _sources.runs_of("mlflow:nightly?metrics.mean_ttft_ms > 99")
     with pytest.raises(ResultError, match="nightly"):
-        results("weekly")
+        results_from_mlflow("weekly")
     with pytest.raises(ResultError, match="cannot read mlflow:nightly"):
-        results("nightly?no filter")
+        results_from_mlflow("nightly?no filter")
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, uri: str) -> None:
     with pytest.raises(ResultError, match="no MLflow store"):
-        results("nightly")
+        results_from_mlflow("nightly")
     assert uri.endswith(str(tmp_path / "mlflow.db"))
     assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,7 @@ from tests.waiting import wait_for
 from benchhydra import registry
 from benchhydra.result import Result
 from benchhydra.tracking import NoTracking
-from benchhydra.tracking.mlflow import Mlflow, links
+from benchhydra.tracking.mlflow import Mlflow, read_links
 from benchhydra.tracking.outbox import LAST_S, PATIENCE_S, Outbox, _Helper
 
 Make = Callable[..., tuple[Result, Path]]
@@ -97,7 +97,7 @@ def lines(notebook: Any) -> list[str]:
 
 def helpers() -> list[psutil.Process]:
     """The processes of ours that log."""
-    return [child for child in running(descendants(os.getpid())) if "tracking._helper" in command_line(child)]
+    return [child for child in running(descendants(os.getpid())) if "tracking.outbox_process" in command_line(child)]
 
 
 def test_a_result_waits_for_a_time_when_nothing_is_measured(
@@ -331,7 +331,7 @@ def test_mlflow_has_its_store_before_there_is_a_result(tmp_path: Path, point: Ma
         wait_for((tmp_path / "fresh" / "mlflow.db").exists, 60, "the store")
         assert not fresh.logged(directory)
         outbox.log(fresh, result, directory)
-    assert fresh.logged(directory) and links(directory)["link"]
+    assert fresh.logged(directory) and read_links(directory)["link"]
 
 
 def test_the_helper_ends_with_its_parent(tmp_path: Path, notebook: Any) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchhydra import cli
+from benchhydra.cli import program
 from benchhydra.result import Result
 from benchhydra.tracking import page, store
-from benchhydra.tracking.mlflow import Mlflow, links
+from benchhydra.tracking.mlflow import Mlflow, read_links
 
 Make = Callable[..., tuple[Result, Path]]
 
@@ -23,9 +23,9 @@ def test_page_is_an_artifact_of_every_run(uri: str, point: Make, client: Any, tm
     for result, directory in logged:
         Mlflow(uri=uri).log(result, directory)
     _, unlogged = point()
-    assert page.attach(file, [directory for _, directory in logged] + [unlogged], uri) == 2
+    assert page.attach_report(file, [directory for _, directory in logged] + [unlogged], uri) == 2
     for _, directory in logged:
-        there = client.list_artifacts(links(directory)["run_id"], page.FOLDER)
+        there = client.list_artifacts(read_links(directory)["run_id"], page.FOLDER)
         assert [one.path for one in there] == ["report/report.html"]
 
 
@@ -34,7 +34,7 @@ def test_run_that_the_store_does_not_know_is_a_failure(uri: str, point: Make, tm
     Mlflow(uri=uri).log(result, directory)
     (directory / "mlflow.json").write_text('{"run_id": "' + "0" * 32 + '"}', encoding="utf-8")
     with pytest.raises(store.failures()):
-        page.attach(directory / "result.json", [directory], uri)
+        page.attach_report(directory / "result.json", [directory], uri)
 
 
 def test_report_on_a_sweep_logs_its_page(
@@ -52,9 +52,9 @@ def test_report_on_a_sweep_logs_its_page(
     sweep.mkdir()
     directory.rename(sweep / "p")
     (sweep / "sweep.json").write_text("{}", encoding="utf-8")
-    assert cli.run(["report", "sweep", "-o", "site", "--uri", uri]) == 0
+    assert program.run(["report", "sweep", "-o", "site", "--uri", uri]) == 0
     assert "mlflow: report/report.html in 1 runs of sweep" in capsys.readouterr().out
-    run_id = links(sweep / "p")["run_id"]
+    run_id = read_links(sweep / "p")["run_id"]
     text = Path(client.download_artifacts(run_id, "report/report.html", str(tmp_path))).read_text(encoding="utf-8")
     assert result.run_id in text
     assert "hunter2" not in text

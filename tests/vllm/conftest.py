@@ -11,7 +11,7 @@ import pytest
 from benchhydra import models
 from benchhydra.engines.vllm import Vllm
 from benchhydra.progress import Progress
-from benchhydra.servers.pool import Pool
+from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Gpus, Model, Sparsity, Target
 
 
@@ -25,7 +25,7 @@ def tiny() -> Target:
 def vllm_url(tiny: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A vLLM without prefix caching, so that the same prompts cost the same every time."""
     engine = Vllm(args={"enable_prefix_caching": False, "enforce_eager": True})
-    pool = Pool(tmp_path_factory.mktemp("servers"))
+    pool = ServerPool(tmp_path_factory.mktemp("servers"))
     try:
         with pool.lease(
             engine.server(tiny), Progress(), ready_timeout_s=180.0, stop_timeout_s=20.0, headers={}

@@ -14,8 +14,8 @@ from benchhydra.engines import ServerSpec
 from benchhydra.engines.vllm import Vllm
 from benchhydra.progress import Progress
 from benchhydra.servers import Lease, ports
-from benchhydra.servers.control import Control, Counters
-from benchhydra.servers.pool import Pool
+from benchhydra.servers.control import ControlPlane, ServerCounters
+from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(240)]
@@ -24,8 +24,8 @@ PROMPT = "one two three four five six seven eight nine ten " * 30
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Pool]:
-    pool = Pool(tmp_path / "logs")
+def pool(tmp_path: Path) -> Iterator[ServerPool]:
+    pool = ServerPool(tmp_path / "logs")
     yield pool
     pool.close()
 
@@ -35,8 +35,8 @@ def family(pid: int | None) -> list[psutil.Process]:
     return [root, *root.children(recursive=True)]
 
 
-def counters(lease: Lease) -> Counters:
-    found = Control(base_url=lease.base_url).scrape()
+def counters(lease: Lease) -> ServerCounters:
+    found = ControlPlane(base_url=lease.base_url).scrape()
     assert found is not None
     return found
 
@@ -61,12 +61,12 @@ def hits_of_one(lease: Lease, model: str) -> float:
     return hits
 
 
-def lease_of(pool: Pool, spec: ServerSpec) -> Iterator[Lease]:
+def lease_of(pool: ServerPool, spec: ServerSpec) -> Iterator[Lease]:
     with pool.lease(spec, Progress(), ready_timeout_s=180, stop_timeout_s=20, headers={}) as lease:
         yield lease
 
 
-def test_a_server_is_reused_with_an_empty_cache_and_stopped_whole(pool: Pool, tiny: Target) -> None:
+def test_a_server_is_reused_with_an_empty_cache_and_stopped_whole(pool: ServerPool, tiny: Target) -> None:
     spec = Vllm(args={"max_model_len": 2048}).server(tiny)
     for first in lease_of(pool, spec):
         processes = family(first.pid)
@@ -88,7 +88,7 @@ def test_a_server_is_reused_with_an_empty_cache_and_stopped_whole(pool: Pool, ti
     assert ports.listeners(int(first.base_url.rpartition(":")[2])) == set()
 
 
-def test_the_offline_engine_counts_exactly_and_is_stopped_whole(pool: Pool, tiny: Target) -> None:
+def test_the_offline_engine_counts_exactly_and_is_stopped_whole(pool: ServerPool, tiny: Target) -> None:
     spec = Vllm(args={"max_model_len": 2048}).offline(tiny)
     for lease in lease_of(pool, spec):
         processes = family(lease.pid)

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchhydra.datasets._tokenizers import load_tokenizer
 from benchhydra.datasets.synthetic import Synthetic
+from benchhydra.datasets.tokenization import load_tokenizer
 from benchhydra.result import Result
 from benchhydra.target import Target
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from benchhydra.analysis import ab_plan
-from benchhydra.analysis.compare import Basis, Change, Comparison, MetricChange, PointChange, usable
-from benchhydra.analysis.differences import differences
-from benchhydra.analysis.gate import Outcome
-from benchhydra.analysis.runs import Kind, Run, Runs
-from benchhydra.analysis.sequential import PAIR, Interval, interval
-from benchhydra.analysis.stats import Floats
+from benchhydra.analysis.compare import Basis, ChangeVerdict, Comparison, MetricChange, PointChange, usable
+from benchhydra.analysis.config_diff import config_differences
+from benchhydra.analysis.gate import GateOutcome
+from benchhydra.analysis.runs import MetricKind, Run, Runs
+from benchhydra.analysis.stats import power
+from benchhydra.analysis.stats.robust import Floats
+from benchhydra.analysis.stats.sequential import PAIR, ConfidenceInterval, confidence_interval
 from benchhydra.analysis.thresholds import Thresholds
 
 SIDES = ("a", "b")
@@ -35,7 +35,7 @@ Visit = Callable[[str, int], Runs]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class AbBudget:
     """When to stop without being sure."""
 
     max_pairs: int
@@ -50,7 +50,7 @@ class AbTest:
     """
 
     visit: Visit
-    budget: Budget
+    budget: AbBudget
     thresholds: Thresholds
     wanted: Sequence[str] = ()
     seed: int = 0
@@ -58,7 +58,7 @@ class AbTest:
     say: Callable[[str], None] = lambda text: None
     clock: Callable[[], float] = time.monotonic
     sides: dict[str, list[list[Run]]] = field(default_factory=lambda: {side: [] for side in SIDES})
-    kinds: dict[str, Kind] = field(default_factory=dict)
+    kinds: dict[str, MetricKind] = field(default_factory=dict)
     seen: dict[str, list[Run]] = field(default_factory=lambda: {side: [] for side in SIDES})
     stopped: str = ""
     wall_s: float = 0.0
@@ -87,7 +87,7 @@ class AbTest:
     def _say_plan(self, pair_s: float) -> None:
         noise = {metric.metric: metric.noise for metric in self.main() if metric.noise is not None}
         self.say("by the noise of these pairs, to see a change takes about:")
-        for line in ab_plan.lines(noise, self.thresholds.alpha, pair_s):
+        for line in power.plan_lines(noise, self.thresholds.alpha, pair_s):
             self.say(f"  {line}")
 
     def _pair(self, number: int, order: list[str]) -> None:
@@ -112,9 +112,9 @@ class AbTest:
         main = self.main()
         if self.pairs and not main:
             return "no main metric is measured by both sides"
-        if main and all(metric.change is not Change.UNCLEAR for metric in main):
+        if main and all(metric.change is not ChangeVerdict.UNCLEAR for metric in main):
             return "every main metric is decided"
-        if not self.decide_all and any(metric.change is Change.WORSE for metric in main):
+        if not self.decide_all and any(metric.change is ChangeVerdict.WORSE for metric in main):
             return "a main metric is worse"
         if self.pairs + self.lost >= self.budget.max_pairs:
             return f"--max-pairs {self.budget.max_pairs} is reached"
@@ -124,7 +124,7 @@ class AbTest:
 
     def main_keys(self) -> list[str]:
         """The main metrics that both sides measured in every pair."""
-        return [key for key in self._keys() if ab_plan.is_main(key, self.thresholds, self.wanted)]
+        return [key for key in self._keys() if power.is_main(key, self.thresholds, self.wanted)]
 
     def main(self) -> list[MetricChange]:
         """The main metrics, judged."""
@@ -133,7 +133,7 @@ class AbTest:
 
     def others(self) -> list[MetricChange]:
         """The other metrics that have a direction, judged."""
-        keys = [key for key in self._keys() if not ab_plan.is_main(key, self.thresholds, self.wanted)]
+        keys = [key for key in self._keys() if not power.is_main(key, self.thresholds, self.wanted)]
         return [self._judged(key, self.thresholds.alpha / len(keys)) for key in keys]
 
     def _keys(self) -> list[str]:
@@ -149,7 +149,7 @@ class AbTest:
     def _judged(self, key: str, alpha: float) -> MetricChange:
         logs = {side: _logs(self.sides[side], key) for side in SIDES}
         pairs = logs["b"] - logs["a"]
-        found = interval(pairs, alpha)
+        found = confidence_interval(pairs, alpha)
         better, smallest = self.thresholds.direction(key, self.kinds[key].better), self.thresholds.smallest(key)
         change = MetricChange(
             metric=key,
@@ -181,26 +181,26 @@ class AbTest:
             base=tuple(a),
             candidate=tuple(b),
             metrics=(*self.main(), *self.others()),
-            differences=differences(a[-1], b[-1]),
+            differences=config_differences(a[-1], b[-1]),
             invalid=invalid,
         )
         return Comparison(points=(found,), thresholds=self.thresholds)
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> GateOutcome:
         """The exit code: as of a gate, by the main metrics."""
-        if any(metric.change is Change.WORSE for metric in self.main()):
-            return Outcome.REGRESSION
+        if any(metric.change is ChangeVerdict.WORSE for metric in self.main()):
+            return GateOutcome.REGRESSION
         if self.lost >= MOST_LOST or any(self.seen[side] and not usable(self.seen[side]) for side in SIDES):
-            return Outcome.INVALID
-        return Outcome.FINE if self.main() else Outcome.NOTHING_COMPARABLE
+            return GateOutcome.INVALID
+        return GateOutcome.FINE if self.main() else GateOutcome.NOTHING_COMPARABLE
 
 
-def _with_verdict(metric: MetricChange, found: Interval, smallest: float) -> MetricChange:
+def _with_verdict(metric: MetricChange, found: ConfidenceInterval, smallest: float) -> MetricChange:
     """Worse or better: all of the interval on one side of 0, its middle beyond what matters. Same: all of it inside."""
     if (found.low > 0 or found.high < 0) and abs(found.middle) > smallest:
-        return replace(metric, change=Change.WORSE if metric.loss > 0 else Change.BETTER)
+        return replace(metric, change=ChangeVerdict.WORSE if metric.loss > 0 else ChangeVerdict.BETTER)
     inside = max(abs(found.low), abs(found.high)) < smallest
-    return replace(metric, change=Change.SAME) if inside else metric
+    return replace(metric, change=ChangeVerdict.SAME) if inside else metric
 
 
 def _logs(visits: Sequence[Sequence[Run]], key: str) -> Floats:

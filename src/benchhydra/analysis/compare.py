@@ -14,11 +14,11 @@ from enum import StrEnum
 
 import numpy as np
 
-from benchhydra.analysis import odd, stats, within
-from benchhydra.analysis.differences import differences
-from benchhydra.analysis.history import Floor
-from benchhydra.analysis.runs import Kind, Run, Runs
-from benchhydra.analysis.stats import Evidence, Floats
+from benchhydra.analysis.config_diff import config_differences
+from benchhydra.analysis.runs import MetricKind, Run, Runs
+from benchhydra.analysis.stats import bootstrap, outliers, robust
+from benchhydra.analysis.stats.change_points import NoiseModel
+from benchhydra.analysis.stats.robust import ChangeEvidence, Floats
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.metrics import Better
 from benchhydra.validity import Verdict
@@ -30,7 +30,7 @@ INTERVAL = 0.95
 LEAST_FREEDOM = 1.9
 
 
-class Change(StrEnum):
+class ChangeVerdict(StrEnum):
     """What is said about a metric."""
 
     BETTER = "better"
@@ -68,7 +68,7 @@ class MetricChange:
     detectable: float | None = None
     smallest: float = 0.0
     basis: Basis = Basis.NONE
-    change: Change = Change.UNCLEAR
+    change: ChangeVerdict = ChangeVerdict.UNCLEAR
     note: str = ""
 
     @property
@@ -116,7 +116,7 @@ class Comparison:
         """Every metric of every point."""
         return [(point, metric) for point in self.points for metric in point.metrics]
 
-    def count(self, change: Change) -> int:
+    def count(self, change: ChangeVerdict) -> int:
         """How many metrics changed so."""
         return sum(metric.change is change for _, metric in self.metrics)
 
@@ -124,7 +124,7 @@ class Comparison:
 def compare(base: Runs, candidate: Runs, *, thresholds: Thresholds, history: Iterable[Run] = ()) -> Comparison:
     """Compare two sources, paired by point_key, or one point with one point whatever their keys are."""
     ids = frozenset(run.run_id for run in (*base.runs, *candidate.runs))
-    floor = Floor(list(history), ids)
+    floor = NoiseModel(list(history), ids)
     left, right = by_point(base.runs), by_point(candidate.runs)
     kinds = base.kinds | candidate.kinds
     pairs = _pairs(left, right)
@@ -160,7 +160,11 @@ def usable(runs: Iterable[Run]) -> list[Run]:
 
 
 def point(
-    base: Sequence[Run], candidate: Sequence[Run], kinds: dict[str, Kind], thresholds: Thresholds, floor: Floor
+    base: Sequence[Run],
+    candidate: Sequence[Run],
+    kinds: dict[str, MetricKind],
+    thresholds: Thresholds,
+    floor: NoiseModel,
 ) -> PointChange:
     """One point, with its metrics not yet judged (``verdicts`` needs them all)."""
     left, right = usable(base), usable(candidate)
@@ -169,7 +173,7 @@ def point(
         label=candidate[-1].label,
         base=tuple(base),
         candidate=tuple(candidate),
-        differences=differences(base[-1], candidate[-1]),
+        differences=config_differences(base[-1], candidate[-1]),
         invalid="candidate" if not right else "base" if not left else "",
     )
     if found.invalid:
@@ -182,18 +186,18 @@ def point(
         found,
         metrics=_with_requests(tuple(m for m in metrics if m is not None), a, b),
         missing=tuple(key for key in wanted if key not in there),
-        notes=(*odd.left_out("base", left, a), *odd.left_out("candidate", right, b)),
+        notes=(*outliers.left_out("base", left, a), *outliers.left_out("candidate", right, b)),
     )
 
 
-def _even(left: list[Run], right: list[Run], metrics: list[str], floor: Floor) -> list[list[Run]]:
+def _even(left: list[Run], right: list[Run], metrics: list[str], floor: NoiseModel) -> list[list[Run]]:
     """Both sides without odd runs; history lends its scales."""
     past = {metric: floor.groups(right[-1].machine, left[-1].point_key, metric) for metric in metrics}
-    return odd.even([left, right], metrics, past)
+    return outliers.outlier_mask([left, right], metrics, past)
 
 
 def _metric(
-    key: str, base: Sequence[Run], candidate: Sequence[Run], kind: Kind, thresholds: Thresholds, floor: Floor
+    key: str, base: Sequence[Run], candidate: Sequence[Run], kind: MetricKind, thresholds: Thresholds, floor: NoiseModel
 ) -> MetricChange | None:
     if not thresholds.judges(key, kind.better):
         return None
@@ -213,7 +217,7 @@ def _metric(
     )
     if min(*a, *b) <= 0:
         equal = set(a) == set(b)
-        return replace(found, change=Change.SAME if equal else Change.UNCLEAR, note="zero has no ratio")
+        return replace(found, change=ChangeVerdict.SAME if equal else ChangeVerdict.UNCLEAR, note="zero has no ratio")
     machine, point_key = candidate[-1].machine, candidate[-1].point_key
     others = floor.groups(machine, base[-1].point_key, key)
     prior = floor.prior(machine, point_key, key)
@@ -221,26 +225,26 @@ def _metric(
 
 
 def measured(
-    found: MetricChange, base: Floats, candidate: Floats, others: Sequence[Floats], prior: stats.Prior | None
+    found: MetricChange, base: Floats, candidate: Floats, others: Sequence[Floats], prior: robust.VariancePrior | None
 ) -> MetricChange:
     """A metric with the evidence of its repeats and its noise floor, where these say anything."""
-    if stats.freedom([base, candidate, *others]) + (prior.freedom if prior else 0) < LEAST_FREEDOM:
+    if robust.freedom([base, candidate, *others]) + (prior.freedom if prior else 0) < LEAST_FREEDOM:
         return replace(found, note="one run a side, and no history: repeats=5 gives evidence")
-    evidence = stats.compare(base, candidate, others, prior)
+    evidence = robust.compare_samples(base, candidate, others, prior)
     found = replace(found, base=_level(base, evidence), candidate=_level(candidate, evidence))
     lone = len(base) == 1 and len(candidate) == 1
     return with_evidence(found, evidence, Basis.HISTORY if lone else Basis.REPEATS)
 
 
-def _level(logs: Floats, evidence: Evidence) -> float:
-    return math.exp(stats.location(logs, evidence.scale))
+def _level(logs: Floats, evidence: ChangeEvidence) -> float:
+    return math.exp(robust.location(logs, evidence.scale))
 
 
-def with_evidence(found: MetricChange, evidence: Evidence, basis: Basis) -> MetricChange:
+def with_evidence(found: MetricChange, evidence: ChangeEvidence, basis: Basis) -> MetricChange:
     """A metric with interval, p-values and noise from the evidence of a log difference."""
     difference, error = float(evidence.difference), float(evidence.error)
-    reach = error * stats.quantile(0.5 + INTERVAL / 2, evidence.freedom)
-    rising = float(stats.upper_tail(evidence.t, evidence.freedom))
+    reach = error * robust.quantile(0.5 + INTERVAL / 2, evidence.freedom)
+    rising = float(robust.upper_tail(evidence.t, evidence.freedom))
     worse_when_rising = found.better is Better.SMALLER
     return replace(
         found,
@@ -250,18 +254,18 @@ def with_evidence(found: MetricChange, evidence: Evidence, basis: Basis) -> Metr
         p_worse=rising if worse_when_rising else 1 - rising,
         p_better=1 - rising if worse_when_rising else rising,
         noise=float(evidence.scale),
-        detectable=max(found.smallest, stats.detectable(error, evidence.freedom, SAME_ALPHA)),
+        detectable=max(found.smallest, robust.detectable(error, evidence.freedom, SAME_ALPHA)),
         change=_same(found, difference, evidence),
         basis=basis,
         note="",
     )
 
 
-def _same(found: MetricChange, difference: float, evidence: Evidence) -> Change:
+def _same(found: MetricChange, difference: float, evidence: ChangeEvidence) -> ChangeVerdict:
     """SAME where the whole equivalence interval is below what matters, else UNCLEAR until all metrics are judged."""
-    reach = float(evidence.error) * stats.quantile(1 - SAME_ALPHA, evidence.freedom)
+    reach = float(evidence.error) * robust.quantile(1 - SAME_ALPHA, evidence.freedom)
     inside = abs(difference) + reach < math.log1p(found.smallest)
-    return Change.SAME if inside else Change.UNCLEAR
+    return ChangeVerdict.SAME if inside else ChangeVerdict.UNCLEAR
 
 
 def _with_requests(
@@ -270,9 +274,11 @@ def _with_requests(
     """Where single runs have no noise floor: evidence from their requests."""
     if not any(m.basis is Basis.NONE and not m.note.startswith("zero") for m in metrics):
         return metrics
-    left, right = within.scales(base[-1]), within.scales(candidate[-1])
+    left, right = bootstrap.bootstrap_scales(base[-1]), bootstrap.bootstrap_scales(candidate[-1])
     return tuple(
-        with_evidence(m, within.compare(m.base, m.candidate, left[m.metric], right[m.metric]), Basis.REQUESTS)
+        with_evidence(
+            m, bootstrap.compare_within_runs(m.base, m.candidate, left[m.metric], right[m.metric]), Basis.REQUESTS
+        )
         if m.basis is Basis.NONE and m.metric in left and m.metric in right
         else m
         for m in metrics
@@ -283,8 +289,8 @@ def verdicts(found: Comparison) -> Comparison:
     """The comparison with every metric judged: Holm over all of them, in each direction."""
     alpha = found.thresholds.alpha
     tested = [metric for _, metric in found.metrics if metric.p_worse is not None]
-    worse = stats.holm([m.p_worse for m in tested if m.p_worse is not None])
-    better = stats.holm([m.p_better for m in tested if m.p_better is not None])
+    worse = robust.holm([m.p_worse for m in tested if m.p_worse is not None])
+    better = robust.holm([m.p_better for m in tested if m.p_better is not None])
     sure = {id(m): (w < alpha, b < alpha) for m, w, b in zip(tested, worse, better, strict=True)}
     no = (False, False)
     points = (replace(p, metrics=tuple(_judge(m, *sure.get(id(m), no)) for m in p.metrics)) for p in found.points)
@@ -293,7 +299,7 @@ def verdicts(found: Comparison) -> Comparison:
 
 def _judge(metric: MetricChange, sure_worse: bool, sure_better: bool) -> MetricChange:
     if sure_worse and metric.loss > math.log1p(metric.smallest):
-        return replace(metric, change=Change.WORSE)
+        return replace(metric, change=ChangeVerdict.WORSE)
     if sure_better and -metric.loss > math.log1p(metric.smallest):
-        return replace(metric, change=Change.BETTER)
+        return replace(metric, change=ChangeVerdict.BETTER)
     return metric

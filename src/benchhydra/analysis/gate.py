@@ -16,10 +16,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchhydra.analysis import odd
 from benchhydra.analysis.compare import (
     Basis,
-    Change,
+    ChangeVerdict,
     Comparison,
     MetricChange,
     PointChange,
@@ -30,10 +29,11 @@ from benchhydra.analysis.compare import (
     usable,
     verdicts,
 )
-from benchhydra.analysis.history import Floor, positive
 from benchhydra.analysis.rerun import Rerun
 from benchhydra.analysis.runs import Run, Runs
-from benchhydra.analysis.stats import Floats
+from benchhydra.analysis.stats import outliers
+from benchhydra.analysis.stats.change_points import NoiseModel, positive
+from benchhydra.analysis.stats.robust import Floats
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.errors import ResultError
 
@@ -50,7 +50,7 @@ SPENDING_AGAINST_HISTORY = (0.1, 0.2, 0.5)
 LEAST_HISTORY = 5
 
 
-class Outcome(IntEnum):
+class GateOutcome(IntEnum):
     """The exit codes."""
 
     FINE = 0
@@ -63,7 +63,7 @@ class Outcome(IntEnum):
 class Decision:
     """What the gate decided and why. ``regressions`` are (point, metric) pairs that are reported."""
 
-    outcome: Outcome
+    outcome: GateOutcome
     comparison: Comparison
     regressions: tuple[tuple[PointChange, MetricChange], ...] = ()
     reran: tuple[str, ...] = ()
@@ -123,13 +123,13 @@ class Gate:
     def point(self, old: PointChange, candidate: Sequence[Run]) -> PointChange:
         """A point with more runs of the candidate."""
         ids = frozenset(run.run_id for run in (*old.base, *candidate))
-        floor = Floor(list(self.history), ids)
+        floor = NoiseModel(list(self.history), ids)
         return point(old.base, candidate, self.base.kinds | self.candidate.kinds, self.thresholds, floor)
 
     def _decision(self, first: Comparison, last: Comparison, *, confirmed: bool) -> Decision:
         last = last if confirmed else verdicts(last)
-        worse = tuple((p, m) for p, m in last.metrics if m.change is Change.WORSE and m.judged)
-        weak = sum(m.change is Change.WORSE and not m.judged for _, m in last.metrics)
+        worse = tuple((p, m) for p, m in last.metrics if m.change is ChangeVerdict.WORSE and m.judged)
+        weak = sum(m.change is ChangeVerdict.WORSE and not m.judged for _, m in last.metrics)
         if weak:
             self.notes.append(f"{weak} metrics look worse within one run a side; that is no proof: repeats=5 gives it")
         return Decision(
@@ -155,7 +155,7 @@ class AgainstHistory(Gate):
 
     def point(self, old: PointChange, candidate: Sequence[Run]) -> PointChange:
         """A point against its history."""
-        floor = Floor(list(self.history), frozenset(run.run_id for run in candidate))
+        floor = NoiseModel(list(self.history), frozenset(run.run_id for run in candidate))
         base = floor.of_point(candidate[0].machine, candidate[0].point_key)
         if not usable(candidate):
             return replace(old, candidate=tuple(candidate), base=tuple(base), invalid="candidate")
@@ -164,13 +164,13 @@ class AgainstHistory(Gate):
             self.notes.append(f"{old.label}: {len(base)} runs of history on {machine}, {LEAST_HISTORY} needed")
             return replace(old, invalid="base")
         kinds = self.base.kinds | self.candidate.kinds
-        found = point(base, candidate, kinds, self.thresholds, Floor([]))
+        found = point(base, candidate, kinds, self.thresholds, NoiseModel([]))
         past = {
             m.metric: floor.stretches(candidate[0].machine, candidate[0].point_key, m.metric) for m in found.metrics
         }
-        (kept,) = odd.even([usable(candidate)], list(past), past)
+        (kept,) = outliers.outlier_mask([usable(candidate)], list(past), past)
         changes = tuple(_against(m, past[m.metric], kept) for m in found.metrics)
-        return replace(found, metrics=changes, notes=odd.left_out("candidate", usable(candidate), kept))
+        return replace(found, metrics=changes, notes=outliers.left_out("candidate", usable(candidate), kept))
 
 
 def _against(metric: MetricChange, past: Sequence[Floats], candidate: Sequence[Run]) -> MetricChange:
@@ -221,8 +221,8 @@ def _settled(found: Comparison, confirmed: dict[str, set[str]]) -> Comparison:
 
     def settle(where: PointChange, metric: MetricChange) -> MetricChange:
         if metric.metric in confirmed.get(where.point_key, ()):
-            return replace(metric, change=Change.WORSE)
-        return replace(metric, change=Change.UNCLEAR) if metric.change is Change.WORSE else metric
+            return replace(metric, change=ChangeVerdict.WORSE)
+        return replace(metric, change=ChangeVerdict.UNCLEAR) if metric.change is ChangeVerdict.WORSE else metric
 
     judged = verdicts(found)
     points = (replace(p, metrics=tuple(settle(p, m) for m in p.metrics)) for p in judged.points)
@@ -241,12 +241,12 @@ def _same_machine(found: Comparison, notes: list[str]) -> Comparison:
     return verdicts(replace(found, points=tuple(kept)))
 
 
-def _outcome(found: Comparison, regression: bool) -> Outcome:
+def _outcome(found: Comparison, regression: bool) -> GateOutcome:
     """Regressions first, then a candidate that produced nothing, then nothing to compare."""
     if regression:
-        return Outcome.REGRESSION
+        return GateOutcome.REGRESSION
     if any(where.invalid == "candidate" for where in found.points):
-        return Outcome.INVALID
+        return GateOutcome.INVALID
     if not any(metric.judged for _, metric in found.metrics):
-        return Outcome.NOTHING_COMPARABLE
-    return Outcome.FINE
+        return GateOutcome.NOTHING_COMPARABLE
+    return GateOutcome.FINE

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchhydra.analysis.load import load
+from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import Run, Runs
 from benchhydra.errors import ResultError
-from benchhydra.interruption import start
+from benchhydra.interruption import run_program
 from benchhydra.result import RESULT_FILE
 
 SWEEP_FILE = "sweep.json"
@@ -62,29 +62,29 @@ def _read(file: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def command(overrides: Sequence[str], directory: Path, repeats: int) -> list[str]:
+def rerun_command(overrides: Sequence[str], directory: Path, repeats: int) -> list[str]:
     """The program that measures a point ``repeats`` times into ``directory``, on one server."""
     quoted = str(directory).replace("'", "\\'")
     own = (f"repeats={repeats}", "script.fail_on=never", "tracking=none", f"hydra.sweep.dir='{quoted}'")
     return [sys.executable, "-m", "benchhydra", "-m", *overrides, *own]
 
 
-def measure(overrides: Sequence[str], directory: Path, repeats: int) -> list[Run]:
+def measure_candidate(overrides: Sequence[str], directory: Path, repeats: int) -> list[Run]:
     """The runs of a point that is measured ``repeats`` times."""
-    return measured(overrides, directory, repeats).runs
+    return measured_directories(overrides, directory, repeats).runs
 
 
-def measured(overrides: Sequence[str], directory: Path, repeats: int) -> Runs:
+def measured_directories(overrides: Sequence[str], directory: Path, repeats: int) -> Runs:
     """Measure a point ``repeats`` times. Its output goes to our stderr. Raises ResultError where nothing came of it."""
-    words = command(overrides, directory.resolve(), repeats)
-    code = start(words, stdout=STDERR)
+    words = rerun_command(overrides, directory.resolve(), repeats)
+    code = run_program(words, stdout=STDERR)
     try:
-        return load(str(directory))
+        return read_runs(str(directory))
     except ResultError as error:
         raise ResultError(f"running a point again left no result (exit code {code})", hint=shlex.join(words)) from error
 
 
-def into(directory: Path, more: Sequence[str] = ()) -> Rerun:
+def into_directory(directory: Path, more: Sequence[str] = ()) -> Rerun:
     """A ``Rerun`` that puts its points below ``directory``, with more overrides at the end."""
     count = 0
 
@@ -94,6 +94,6 @@ def into(directory: Path, more: Sequence[str] = ()) -> Rerun:
         words = overrides_of(run)
         if words is None:
             raise ResultError(f"{run.source} does not say how to run it again", hint="--no-confirm decides without")
-        return measure([*words, *more], directory / f"{count:02d}-{run.point_key}", repeats)
+        return measure_candidate([*words, *more], directory / f"{count:02d}-{run.point_key}", repeats)
 
     return rerun

@@ -14,7 +14,7 @@ from benchhydra.validity import Verdict
 UNKNOWN_MACHINE = "unknown"
 
 
-class Kind(msgspec.Struct, frozen=True):
+class MetricKind(msgspec.Struct, frozen=True):
     """Unit and direction of a metric."""
 
     unit: str
@@ -63,28 +63,28 @@ class Runs(msgspec.Struct):
     """Runs of one source, oldest first, and what their metrics are. ``faults``: files that were left out, and why."""
 
     runs: list[Run]
-    kinds: dict[str, Kind]
+    kinds: dict[str, MetricKind]
     faults: list[str] = []
 
     @classmethod
     def joined(cls, parts: list[Runs]) -> Runs:
         """All runs of several sources, each once, oldest first."""
         found = {run.run_id: run for part in parts for run in part.runs}
-        kinds: dict[str, Kind] = {}
+        kinds: dict[str, MetricKind] = {}
         for part in parts:
             kinds |= part.kinds
         faults = [fault for part in parts for fault in part.faults]
         return cls(sorted(found.values(), key=lambda run: run.epoch_time), kinds, faults)
 
 
-def of_results(results: list[Result], source: str = "") -> Runs:
+def runs_of_results(results: list[Result], source: str = "") -> Runs:
     """Runs of results that are in memory."""
-    runs = [of_result(result, source) for result in results]
-    kinds = {key: Kind(m.unit, m.better) for result in results for key, m in result.metrics.items()}
+    runs = [run_of_result(result, source) for result in results]
+    kinds = {key: MetricKind(m.unit, m.better) for result in results for key, m in result.metrics.items()}
     return Runs.joined([Runs(runs, kinds)])
 
 
-def of_result(result: Result, source: str = "") -> Run:
+def run_of_result(result: Result, source: str = "") -> Run:
     """The run of a result."""
     environment: dict[str, Any] = result.environment
     return Run(

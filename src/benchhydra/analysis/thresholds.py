@@ -59,7 +59,7 @@ class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
         return self.direction(metric, declared) is not Better.OBSERVATION
 
 
-def read(name: str = "default") -> Thresholds:
+def read_thresholds(name: str = "default") -> Thresholds:
     """A threshold file by path, or by name from conf/gate. Raises ConfigError."""
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else CONF_DIR / "gate" / f"{name}.yaml"
     try:

@@ -14,13 +14,13 @@ from array import array
 from time import monotonic_ns
 from typing import Protocol, cast
 
-from benchhydra.client.parser import Answer
+from benchhydra.client.http_parser import ResponseParser
 from benchhydra.records import NEVER, Status
 
 _ZERO = array("f", [0.0])
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """Who wants to know about connections."""
 
     worked: bool  # set with every packet
@@ -38,8 +38,10 @@ class Owner(Protocol):
 class Connection(asyncio.Protocol):
     """A keep-alive connection that carries one request at a time: ``row`` of it, or -1."""
 
-    def __init__(self, owner: Owner, sock: socket.socket, *, stream: bool, keep_text: bool, tls: bool) -> None:
-        self.answer = Answer(stream=stream, keep_text=keep_text)
+    def __init__(
+        self, owner: ConnectionOwner, sock: socket.socket, *, stream: bool, keep_text: bool, tls: bool
+    ) -> None:
+        self.answer = ResponseParser(stream=stream, keep_text=keep_text)
         self.gaps_ns = array("f")
         self.row = -1
         self.sent_ns = self.first_byte_ns = self.first_ns = self.last_ns = NEVER
@@ -76,7 +78,7 @@ class Connection(asyncio.Protocol):
         try:
             self._write(request)
         except OSError as error:
-            self.answer.end(describe(error))
+            self.answer.end(describe_os_error(error))
             self._finish(monotonic_ns())
 
     def _write(self, request: bytes) -> None:
@@ -129,7 +131,7 @@ class Connection(asyncio.Protocol):
         if self.row < 0:
             self._owner.gone(self)
             return
-        self.answer.end(describe(exc) if exc else "")
+        self.answer.end(describe_os_error(exc) if exc else "")
         self._finish(monotonic_ns())
 
     def give_up(self, status: Status, text: str) -> None:
@@ -150,7 +152,7 @@ class Connection(asyncio.Protocol):
         self._owner.finished(self, now_ns)
 
 
-def describe(error: BaseException) -> str:
+def describe_os_error(error: BaseException) -> str:
     """A system error as its name and text."""
     if isinstance(error, ssl.SSLError):  # its number is OpenSSL's own
         return error.strerror or str(error)

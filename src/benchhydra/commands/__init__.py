@@ -21,12 +21,12 @@ class Command(Protocol):
     def run(self, args: argparse.Namespace) -> int: ...
 
 
-def names() -> list[str]:
+def command_names() -> list[str]:
     """The subcommands, as they are typed."""
     return [info.name.replace("_", "-") for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")]
 
 
-def load(name: str) -> Command:
+def load_command(name: str) -> Command:
     """The module of a subcommand."""
     module: Command = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     return module

@@ -26,7 +26,7 @@ COLUMNS = (*(verdict.value for verdict in Verdict), FAILED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment:
+class SuiteExperiment:
     """The name of an experiment's directory, and the words that ``benchhydra`` gets."""
 
     name: str
@@ -34,7 +34,7 @@ class Experiment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
+class ExperimentEnd:
     """How an experiment ended: its exit code, and its results counted by verdict."""
 
     name: str
@@ -52,13 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with what is in -o DIR: keep believable results")
 
 
-def run_all(experiments: Sequence[Experiment], args: argparse.Namespace, output: Path) -> int:
+def run_experiments(experiments: Sequence[SuiteExperiment], args: argparse.Namespace, output: Path) -> int:
     """Run them into ``output``, write the summary there and print it; 0 where every one of them ended well."""
     if args.plan:
         codes = [_start(_command(experiment, args, output), experiment.name) for experiment in experiments]
         return int(any(codes))
     _make(output)
-    ended: list[Ended] = []
+    ended: list[ExperimentEnd] = []
     for experiment in _distinct(experiments):
         ended.append(_run(experiment, args, output))
         (output / SUMMARY_FILE).write_text(summary(ended, len(experiments)), encoding="utf-8")
@@ -66,7 +66,7 @@ def run_all(experiments: Sequence[Experiment], args: argparse.Namespace, output:
     return int(any(experiment.code for experiment in ended))
 
 
-def summary(ended: Sequence[Ended], wanted: int) -> str:
+def summary(ended: Sequence[ExperimentEnd], wanted: int) -> str:
     """A Markdown table: a row an experiment."""
     lines = [
         f"| experiment | {' | '.join(COLUMNS)} | time | exit code | results |",
@@ -80,11 +80,11 @@ def summary(ended: Sequence[Ended], wanted: int) -> str:
     return "\n".join(lines)
 
 
-def _run(experiment: Experiment, args: argparse.Namespace, output: Path) -> Ended:
+def _run(experiment: SuiteExperiment, args: argparse.Namespace, output: Path) -> ExperimentEnd:
     began = time.monotonic()
     code = _start(_command(experiment, args, output), experiment.name)
     directory = output / experiment.name
-    return Ended(
+    return ExperimentEnd(
         name=experiment.name,
         directory=directory,
         code=code,
@@ -93,7 +93,7 @@ def _run(experiment: Experiment, args: argparse.Namespace, output: Path) -> Ende
     )
 
 
-def _command(experiment: Experiment, args: argparse.Namespace, output: Path) -> list[str]:
+def _command(experiment: SuiteExperiment, args: argparse.Namespace, output: Path) -> list[str]:
     directory = (output / experiment.name).absolute()
     quoted = str(directory).replace("'", "\\'")
     words = [sys.executable, "-m", "benchhydra"]
@@ -108,7 +108,7 @@ def _command(experiment: Experiment, args: argparse.Namespace, output: Path) -> 
 def _start(command: Sequence[str], name: str) -> int:
     sys.stderr.write(f"--- {name}\n")
     sys.stderr.flush()
-    return interruption.start(command)
+    return interruption.run_program(command)
 
 
 def _counts(directory: Path) -> dict[str, int]:
@@ -119,14 +119,14 @@ def _counts(directory: Path) -> dict[str, int]:
     return Counter(FAILED if result.status == FAILED else result.verdict.value for _, result in results)
 
 
-def _distinct(experiments: Sequence[Experiment]) -> list[Experiment]:
+def _distinct(experiments: Sequence[SuiteExperiment]) -> list[SuiteExperiment]:
     """The same experiment twice gets two directories."""
     seen: Counter[str] = Counter()
     distinct = []
     for experiment in experiments:
         seen[experiment.name] += 1
         more = f"-{seen[experiment.name]}" if seen[experiment.name] > 1 else ""
-        distinct.append(Experiment(name=experiment.name + more, words=experiment.words))
+        distinct.append(SuiteExperiment(name=experiment.name + more, words=experiment.words))
     return distinct
 
 
@@ -137,7 +137,7 @@ def _make(output: Path) -> None:
         raise ConfigError(f"cannot write to {output}: {error.strerror}", hint="-o DIR names another place") from error
 
 
-def slug(text: str) -> str:
+def experiment_slug(text: str) -> str:
     """A text as a directory's name."""
     return re.sub(r"[^A-Za-z0-9_.=-]+", "-", text).strip("-.").lower()
 

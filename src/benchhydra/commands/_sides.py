@@ -10,26 +10,26 @@ from typing import Any
 import yaml
 
 from benchhydra.errors import BenchhydraError, ConfigError
-from benchhydra.seedconfig import quoted
+from benchhydra.nm_vllm_config import quoted
 
 SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Side:
+class AbSide:
     """One side: its overrides, shared ones first, and what identifies its point."""
 
     overrides: tuple[str, ...]
     point_key: str
 
 
-def split(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+def split_words(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Words apart: files of sides, and shared overrides."""
     files = [word for word in words if word.endswith(SUFFIXES) and "=" not in word]
     return [Path(file) for file in files], [word for word in words if word not in files]
 
 
-def read(path: Path) -> list[str]:
+def read_side(path: Path) -> list[str]:
     """The overrides in a file: a list of texts ``KEY=VALUE``, or keys and values. Raises ConfigError."""
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -69,34 +69,35 @@ def _value(value: Any, path: Path) -> str:
     raise ConfigError(f"{path}: {value!r} is no text, number, switch or list of them")
 
 
-def made(overrides: Sequence[str], config_dir: Path | None) -> Side:
+def compose_side(overrides: Sequence[str], config_dir: Path | None) -> AbSide:
     """A side whose overrides compose to one point. Raises ConfigError, as a run would, before anything is started."""
-    from benchhydra import _cli_errors
+    from benchhydra.cli import errors
 
     try:
         key = _point_key(overrides, config_dir)
     except BenchhydraError:
         raise
     except Exception as error:  # Hydra and OmegaConf raise many kinds: each becomes one line here
-        message, hint = _cli_errors.explain(error, overrides)
+        message, hint = errors.explain(error, overrides)
         raise ConfigError(message, hint=hint) from error
-    return Side(overrides=tuple(overrides), point_key=key)
+    return AbSide(overrides=tuple(overrides), point_key=key)
 
 
 def _point_key(overrides: Sequence[str], config_dir: Path | None) -> str:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from benchhydra import _cli_arguments, config, registry
+    from benchhydra import config, registry
+    from benchhydra.cli import arguments
     from benchhydra.result import point_key
     from benchhydra.run import spec_of
-    from benchhydra.sweep.compose import plain
+    from benchhydra.sweep.plan.compose import plain_config
 
     config.register()
-    words = _cli_arguments.rewrite(overrides)
+    words = arguments.rewrite(overrides)
     if config_dir is not None:
         words.append(f"hydra.searchpath=[file://{config_dir.absolute()}]")
     with initialize_config_dir(str(registry.CONF_DIR), version_base="1.3"):
         composed: Any = OmegaConf.to_object(compose("config", overrides=words))
     spec_of(composed)
-    return point_key(plain(composed))
+    return point_key(plain_config(composed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchhydra.analysis.load import from_tree, load
+from benchhydra.analysis.read_runs import from_tree, read_runs
 from benchhydra.analysis.runs import Runs
 from benchhydra.errors import ResultError
 
@@ -14,7 +14,7 @@ HISTORY = "outputs"
 
 def runs_of(source: str) -> Runs:
     """The runs of a source: a path, or ``mlflow:EXPERIMENT?filter``. Raises ResultError."""
-    found = load(source, _from_mlflow)
+    found = read_runs(source, _from_mlflow)
     if found.faults:
         sys.stderr.write(f"{source}: {len(found.faults)} files left out, the first: {found.faults[0]}\n")
     return found
@@ -28,13 +28,13 @@ def history_of(source: str | None) -> Runs:
 
 
 def _from_mlflow(query: str) -> Runs:
-    from benchhydra.analysis.runs import of_results
-    from benchhydra.tracking.source import results
+    from benchhydra.analysis.runs import runs_of_results
+    from benchhydra.tracking.source import results_from_mlflow
 
-    return of_results(results(query), f"mlflow:{query}")
+    return runs_of_results(results_from_mlflow(query), f"mlflow:{query}")
 
 
-def write(text: str, output: Path | None) -> None:
+def write_output(text: str, output: Path | None) -> None:
     """Write a document to a file, or to stdout."""
     if output is None:
         sys.stdout.write(text)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from benchhydra.analysis.ab import AbTest
     from benchhydra.analysis.runs import Runs
     from benchhydra.analysis.thresholds import Thresholds
-    from benchhydra.commands._sides import Side
+    from benchhydra.commands._sides import AbSide
 
 FORMATS = ("table", "markdown", "json")
 SUMMARY_FILE = "ab.md"
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.max_pairs < 1 or args.runs_per_start < 1 or args.budget_s <= 0:
         raise ConfigError("--max-pairs, --runs-per-start and --budget-s must be above 0")
-    sides, limits = _read_sides(args), thresholds.read(args.thresholds)
+    sides, limits = _read_sides(args), thresholds.read_thresholds(args.thresholds)
     output = args.output or Path("outputs/ab") / time.strftime("%Y-%m-%d/%H-%M-%S")
     if output.exists() and any(output.iterdir()):
         raise ConfigError(f"{output} is not empty", hint="-o DIR names another place")
@@ -70,33 +70,33 @@ def run(args: argparse.Namespace) -> int:
     return int(test.outcome())
 
 
-def _read_sides(args: argparse.Namespace) -> dict[str, Side]:
+def _read_sides(args: argparse.Namespace) -> dict[str, AbSide]:
     """Both sides, each composed and checked."""
-    files, shared = _sides.split(args.words)
+    files, shared = _sides.split_words(args.words)
     if files and len(files) != 2:
         raise ConfigError(f"ab takes two files or none, not {len(files)}", hint="benchhydra ab A.yaml B.yaml")
     own = {"a": list(args.a), "b": list(args.b)}
     for side, file in zip(own, files, strict=False):
-        own[side] = [*_sides.read(file), *own[side]]
+        own[side] = [*_sides.read_side(file), *own[side]]
     if own["a"] == own["b"] and not files:
         raise ConfigError("both sides are the same", hint="--a KEY=VALUE --b KEY=VALUE, or two files")
-    return {side: _sides.made([*shared, *words], args.config_dir) for side, words in own.items()}
+    return {side: _sides.compose_side([*shared, *words], args.config_dir) for side, words in own.items()}
 
 
-def _test(args: argparse.Namespace, sides: dict[str, Side], limits: Thresholds, output: Path) -> AbTest:
+def _test(args: argparse.Namespace, sides: dict[str, AbSide], limits: Thresholds, output: Path) -> AbTest:
     from benchhydra.analysis import rerun
-    from benchhydra.analysis.ab import AbTest, Budget
+    from benchhydra.analysis.ab import AbBudget, AbTest
 
     more = ["--config-dir", str(args.config_dir.absolute())] if args.config_dir else []
 
     def visit(side: str, number: int) -> Runs:
         """Runs of one server start; both sides of a pair get the same load, each pair another."""
         words = [*more, *sides[side].overrides, f"seed={args.seed * 1000 + number}"]
-        return rerun.measured(words, output / side / f"{number:03d}", args.runs_per_start)
+        return rerun.measured_directories(words, output / side / f"{number:03d}", args.runs_per_start)
 
     return AbTest(
         visit=visit,
-        budget=Budget(max_pairs=args.max_pairs, wall_s=args.budget_s),
+        budget=AbBudget(max_pairs=args.max_pairs, wall_s=args.budget_s),
         thresholds=limits,
         wanted=args.metric,
         seed=args.seed,
@@ -105,7 +105,7 @@ def _test(args: argparse.Namespace, sides: dict[str, Side], limits: Thresholds, 
     )
 
 
-def _announce(args: argparse.Namespace, sides: dict[str, Side], test: AbTest) -> None:
+def _announce(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest) -> None:
     """What will be done, and what it can see in which time, where history knows the noise."""
     for name, side in sides.items():
         _say(f"{name.upper()}: {' '.join(side.overrides)}")
@@ -121,26 +121,28 @@ def _announce(args: argparse.Namespace, sides: dict[str, Side], test: AbTest) ->
         _say(f"  {line}")
 
 
-def _past(args: argparse.Namespace, sides: dict[str, Side], test: AbTest) -> list[str]:
+def _past(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest) -> list[str]:
     """The plan by what history knows of these points' noise and times on this kind of machine."""
-    from benchhydra.analysis import ab_plan
+    from benchhydra.analysis.stats import power
     from benchhydra.environment import machine_class
 
-    past = ab_plan.Past(_sources.history_of(args.history), machine_class(), [side.point_key for side in sides.values()])
-    return ab_plan.lines(past.noise(test.thresholds, test.wanted), test.thresholds.alpha, past.pair_s())
+    past = power.PowerPlan(
+        _sources.history_of(args.history), machine_class(), [side.point_key for side in sides.values()]
+    )
+    return power.plan_lines(past.noise(test.thresholds, test.wanted), test.thresholds.alpha, past.pair_s())
 
 
-def _conclude(args: argparse.Namespace, sides: dict[str, Side], test: AbTest, output: Path) -> None:
+def _conclude(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest, output: Path) -> None:
     """Print what is known, also after an interruption, and keep it beside the results."""
-    from benchhydra.render import ab_report
+    from benchhydra.render.documents import ab_report
 
     starts = sum(len(runs) // args.runs_per_start for runs in test.seen.values())
     words = {side: list(made.overrides) for side, made in sides.items()}
-    report = ab_report.Report(test=test, overrides=words, server_starts=starts)
+    report = ab_report.AbReport(test=test, overrides=words, server_starts=starts)
     if output.is_dir():
-        _sources.write(ab_report.markdown(report), output / SUMMARY_FILE)
-        _sources.write(ab_report.data(report), output / DATA_FILE)
-    writers = {"table": ab_report.table, "markdown": ab_report.markdown, "json": ab_report.data}
+        _sources.write_output(ab_report.ab_markdown(report), output / SUMMARY_FILE)
+        _sources.write_output(ab_report.ab_json(report), output / DATA_FILE)
+    writers = {"table": ab_report.ab_table, "markdown": ab_report.ab_markdown, "json": ab_report.ab_json}
     sys.stdout.write(writers[args.format](report))
     if all(test.seen.values()):
         _say(f"again: benchhydra compare {shlex.quote(str(output / 'a'))} {shlex.quote(str(output / 'b'))}")

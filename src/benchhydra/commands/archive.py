@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     for directory, result in find_results(args.source):
         place = archive.place_of(result, event=args.event, label=args.label, branch=args.branch)
         try:
-            sys.stdout.write(f"{archive.store(directory, args.root, place)}\n")
+            sys.stdout.write(f"{archive.archive_result(directory, args.root, place)}\n")
         except ResultError as error:
             refused.append(error.message)
     if refused:

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         )
     sys.stdout.write(HEAD)
     steps = []
-    for step in calibration.measure(rates, args.seconds):
+    for step in calibration.measure_rates(rates, args.seconds):
         sys.stdout.write(_line(step))
         sys.stdout.flush()
         steps.append(step)
@@ -45,12 +45,12 @@ def _conclude(rate_rps: float | None, *, keep: bool) -> int:
     sys.stdout.write(f"{name}: exact to {calibration.EXACT_MS:g} ms up to {rate_rps:g} requests/s\n")
     if keep:
         try:
-            sys.stdout.write(f"kept in {calibration.store(name, rate_rps)}\n")
+            sys.stdout.write(f"kept in {calibration.save_calibration(name, rate_rps)}\n")
         except OSError as error:
             raise ResultError(f"cannot keep the calibration: {error}", hint="--dry-run keeps nothing") from error
     return 0
 
 
-def _line(step: calibration.Step) -> str:
+def _line(step: calibration.CalibrationStep) -> str:
     counts = f"{step.offered_rps:9.4g} {step.achieved_rps:9.4g} {step.requests:9} {step.failed:7}"
     return f"{counts} {step.mean_error_ms:13.3f} ms {step.p99_error_ms:6.3f} ms {step.lag_p99_ms:6.3f} ms\n"

@@ -38,23 +38,24 @@ def run(args: argparse.Namespace) -> int:
     from benchhydra.analysis.compare import compare
 
     base, candidate = _sources.runs_of(args.base), _sources.runs_of(args.candidate)
-    limits, history = thresholds.read(args.thresholds), _sources.history_of(args.history)
+    limits, history = thresholds.read_thresholds(args.thresholds), _sources.history_of(args.history)
     found = compare(base, candidate, thresholds=limits, history=history.runs)
     if args.format == "table" and args.output is None:
-        from benchhydra.render.compare_table import compare_table
+        from benchhydra.render.terminal.comparison_table import compare_table
 
         compare_table(found, sys.stdout)
         return 0
-    _sources.write(_document(args.format, found), args.output)
+    _sources.write_output(_document(args.format, found), args.output)
     return 0
 
 
 def _document(kind: str, found: Comparison) -> str:
-    from benchhydra.render import compare_html, compare_json, compare_markdown, compare_table, junit
+    from benchhydra.render.documents import compare_html, compare_json, compare_markdown, junit
+    from benchhydra.render.terminal import comparison_table
 
     if kind == "table":
         text = StringIO()
-        compare_table.compare_table(found, text)
+        comparison_table.compare_table(found, text)
         return text.getvalue()
     writers = {
         "markdown": compare_markdown.compare_markdown,

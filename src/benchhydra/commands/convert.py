@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a ``result.json`` for each run, and say where and what it is worth."""
-    found = [(file, result) for file in args.files for result in formats.read(file)]
+    found = [(file, result) for file in args.files for result in formats.read_foreign_results(file)]
     for file, result in found:
         directory = args.output / _name(file, result)
         if (directory / RESULT_FILE).exists():

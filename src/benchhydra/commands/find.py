@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List what matches; exit code 1 where nothing does."""
     wanted = {level: getattr(args, level) for level in archive.LEVELS}
-    found = [(place, path, Result.read(path)) for place, path in archive.find(args.root, wanted)]
+    found = [(place, path, Result.read(path)) for place, path in archive.find_archived(args.root, wanted)]
     rows = [(place, path, result) for place, path, result in found if _matches(result, args)]
     if args.format == "json":
         sys.stdout.write(json.dumps([_row(*row) for row in rows], indent=1) + "\n")
@@ -48,12 +48,12 @@ def _matches(result: Result, args: argparse.Namespace) -> bool:
     return all(getattr(args, name) in (None, str(getattr(result, name))) for name in FIELDS)
 
 
-def _row(place: archive.Place, path: Path, result: Result) -> dict[str, Any]:
+def _row(place: archive.ArchivePlace, path: Path, result: Result) -> dict[str, Any]:
     levels = {level: getattr(place, level) for level in archive.LEVELS}
     return {**levels, **{name: str(getattr(result, name)) for name in FIELDS}, "path": str(path)}
 
 
-def _print_table(rows: list[tuple[archive.Place, Path, Result]]) -> None:
+def _print_table(rows: list[tuple[archive.ArchivePlace, Path, Result]]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Decide, print, and return the outcome as exit code."""
     decision = _gate(args).decide()
-    _sources.write(_document(args.format, decision), args.output)
+    _sources.write_output(_document(args.format, decision), args.output)
     _publish(args, decision)
     return int(decision.outcome)
 
@@ -61,7 +61,7 @@ def _gate(args: argparse.Namespace) -> Gate:
     history = _sources.history_of(args.history)
     base = Runs([], history.kinds) if args.against else _sources.runs_of(args.sources[0])
     make = AgainstHistory if args.against else Gate
-    gate = make(base, candidate, thresholds.read(args.thresholds), history.runs)
+    gate = make(base, candidate, thresholds.read_thresholds(args.thresholds), history.runs)
     _prepare(gate, args, candidate)
     return gate
 
@@ -76,13 +76,13 @@ def _prepare(gate: Gate, args: argparse.Namespace, candidate: Runs) -> None:
     if args.confirm and not known:
         raise ConfigError("--confirm: the candidate does not say how to run it again", hint="--no-confirm")
     if args.confirm is not False and known:
-        gate.rerun = rerun.into(args.confirm_dir / strftime("%Y-%m-%d-%H-%M-%S"))
+        gate.rerun = rerun.into_directory(args.confirm_dir / strftime("%Y-%m-%d-%H-%M-%S"))
     elif args.confirm is None:
         gate.notes.append("not confirmed by re-runs: the candidate does not say how to run it again")
 
 
 def _document(kind: str, decision: Decision) -> str:
-    from benchhydra.render import compare_json, compare_markdown, junit
+    from benchhydra.render.documents import compare_json, compare_markdown, junit
 
     if kind == "json":
         return compare_json.gate_json(decision)
@@ -91,10 +91,10 @@ def _document(kind: str, decision: Decision) -> str:
 
 def _publish(args: argparse.Namespace, decision: Decision) -> None:
     """Write the comment's body, and add to the page of a CI job."""
-    from benchhydra.render.compare_markdown import gate_markdown
+    from benchhydra.render.documents.compare_markdown import gate_markdown
 
     if args.comment is not None:
-        _sources.write(gate_markdown(decision), args.comment)
+        _sources.write_output(gate_markdown(decision), args.comment)
     summary = os.environ.get(SUMMARY)
     if summary:
         try:

@@ -23,10 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the series."""
-    from benchhydra.analysis.series import series
-    from benchhydra.render.history_table import history_table
+    from benchhydra.analysis.history import metric_histories
+    from benchhydra.render.terminal.history_table import history_table
 
-    found = list(series(_sources.runs_of(args.source), args.metric))
+    found = list(metric_histories(_sources.runs_of(args.source), args.metric))
     if not found:
         raise ResultError(f"no usable run of {args.source} has a metric {args.metric}", hint="benchhydra metrics")
     history_table([s for s in found if s.changes or not args.changes], sys.stdout)

@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from benchhydra import seedconfig
+from benchhydra import nm_vllm_config
 from benchhydra.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the commands, or write the presets and say where."""
-    experiments = seedconfig.read(args.file)
+    experiments = nm_vllm_config.read_nm_vllm_config(args.file)
     if args.preset is None:
         lines = (shlex.join(["benchhydra", *experiment.command()]) for experiment in experiments)
         sys.stdout.write("".join(f"{line}\n" for line in lines))
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write(path: Path, experiment: seedconfig.Experiment) -> Path:
+def _write(path: Path, experiment: nm_vllm_config.NmVllmExperiment) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

@@ -32,18 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     registry.discover()
-    sys.stdout.write(markdown() if args.markdown else plain())
+    sys.stdout.write(metrics_markdown() if args.markdown else metrics_plain())
     return 0
 
 
-def markdown() -> str:
+def metrics_markdown() -> str:
     """The text of docs/metrics.md."""
     rows = [f"| `{m.name}` | {m.unit} | {DIRECTIONS[m.better]} | {', '.join(m.scripts)} | {m.doc} |" for m in _all()]
     head = "| metric | unit | better | scripts | what it is |\n|---|---|---|---|---|\n"
     return INTRODUCTION + head + "\n".join(rows) + "\n"
 
 
-def plain() -> str:
+def metrics_plain() -> str:
     """One line a metric."""
     return "".join(f"{m.name:30} {m.unit:11} {DIRECTIONS[m.better]:8} {m.doc}\n" for m in _all())
 

@@ -15,7 +15,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from benchhydra import _cli_help, registry
+from benchhydra import registry
+from benchhydra.cli import help
 from benchhydra.errors import ConfigError
 
 #: Root keys of the schema that are nodes of one shape each.
@@ -60,12 +61,12 @@ def _sections(name: str) -> Iterator[tuple[str, list[Key]]]:
             yield _option(group, each)
     elif group in NODES:
         _known_option(group, option)
-        choices = ", ".join(_cli_help.options(group))
+        choices = ", ".join(help.group_options(group))
         title = name if option or not choices else f"{group}  one of {choices}"
         yield title, _with_yaml(_keys(_types(_root())[group], group), group, option)
-    elif group in _cli_help.groups() and group not in _plain_root():
+    elif group in help.group_names() and group not in _plain_root():
         _known_option(group, option)
-        lines = _cli_help.options(group)
+        lines = help.group_options(group)
         shown = {option: lines[option]} if option else lines
         yield group, [Key(f"{group}={each}", "", "", "", line) for each, line in shown.items()]
     else:
@@ -74,7 +75,7 @@ def _sections(name: str) -> Iterator[tuple[str, list[Key]]]:
 
 def _option(group: str, option: str) -> tuple[str, list[Key]]:
     _known_option(group, option)
-    line = _cli_help.options(group)[option]
+    line = help.group_options(group)[option]
     cls = registry.options(group).get(option)
     return f"{group}={option}  {line}", _with_yaml(_keys(cls, group), group, option) if cls else []
 
@@ -91,7 +92,7 @@ def _with_yaml(keys: Iterable[Key], group: str, option: str) -> list[Key]:
 
 
 def _known_option(group: str, option: str) -> None:
-    known = _cli_help.options(group)
+    known = help.group_options(group)
     if not option or option in known:
         return
     near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
@@ -106,10 +107,10 @@ def _single(name: str) -> Key:
     known = {key.name: key for key in _all_keys()}
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, [*known, *_cli_help.groups()], n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, [*known, *help.group_names()], n=1, cutoff=0.6)
     raise ConfigError(
         f"no such group or key: {name}",
-        hint=f"did you mean {near[0]}?" if near else f"groups: {', '.join(_cli_help.groups())}",
+        hint=f"did you mean {near[0]}?" if near else f"groups: {', '.join(help.group_names())}",
     )
 
 

@@ -91,7 +91,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _site(args: argparse.Namespace, found: Runs, comparison: dict[str, Any]) -> Site:
-    from benchhydra.report import repository
+    from benchhydra.report.data import repository
     from benchhydra.report.site import Site
 
     given = args.repository
@@ -113,11 +113,11 @@ def _compared(args: argparse.Namespace, parts: list[Runs]) -> dict[str, Any]:
         return {}
     from benchhydra.analysis import thresholds
     from benchhydra.analysis.compare import compare
-    from benchhydra.report.comparison import comparison
+    from benchhydra.report.data.comparison import comparison_data
 
-    limits, history = thresholds.read(args.thresholds), _sources.history_of(args.history)
+    limits, history = thresholds.read_thresholds(args.thresholds), _sources.history_of(args.history)
     found = compare(*parts, thresholds=limits, history=history.runs)
-    return comparison(found, *args.sources)
+    return comparison_data(found, *args.sources)
 
 
 def _write(site: Site, output: Path) -> Path:
@@ -132,7 +132,7 @@ def _write(site: Site, output: Path) -> Path:
 
 def _log_sweep(args: argparse.Namespace, source: str, found: Runs) -> None:
     """Log the page of a sweep to its runs. A tracker that fails is told about, and loses nothing."""
-    from benchhydra.render.points import SWEEP_FILE
+    from benchhydra.render.sweep_rows import SWEEP_FILE
     from benchhydra.report import pages
     from benchhydra.tracking import page, store
 
@@ -144,7 +144,7 @@ def _log_sweep(args: argparse.Namespace, source: str, found: Runs) -> None:
         site = replace(_site(args, found, {}), newest_requests=min(args.requests, LOGGED_REQUESTS))
         pages.write_file(site.pieces(), args.title, file)
         try:
-            count = page.attach(file, directories, args.uri)
+            count = page.attach_report(file, directories, args.uri)
         except store.failures() as error:
             again = f"benchhydra report {shlex.quote(source)} -o {shlex.quote(str(args.output))}"
             sys.stderr.write(f"not logged to MLflow ({store.one_line(error)}); later: {again}\n")

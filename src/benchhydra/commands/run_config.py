@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchhydra import seedconfig
+from benchhydra import nm_vllm_config
 from benchhydra.commands import _experiments
-from benchhydra.commands._experiments import Experiment
+from benchhydra.commands._experiments import SuiteExperiment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 where every experiment ended well, else 1."""
     experiments = [
-        Experiment(name=f"{i:02d}-{_experiments.slug(asked.description) or 'config'}", words=tuple(asked.command()))
-        for i, asked in enumerate(seedconfig.read(args.file), start=1)
+        SuiteExperiment(
+            name=f"{i:02d}-{_experiments.experiment_slug(asked.description) or 'config'}", words=tuple(asked.command())
+        )
+        for i, asked in enumerate(nm_vllm_config.read_nm_vllm_config(args.file), start=1)
     ]
-    return _experiments.run_all(experiments, args, args.output)
+    return _experiments.run_experiments(experiments, args, args.output)

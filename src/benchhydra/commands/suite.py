@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from benchhydra.commands import _experiments
-from benchhydra.commands._experiments import Experiment
+from benchhydra.commands._experiments import SuiteExperiment
 from benchhydra.errors import ConfigError
 from benchhydra.registry import CONF_DIR
 
@@ -44,12 +44,12 @@ def run(args: argparse.Namespace) -> int:
     if args.suite is None:
         raise ConfigError("which suite?", hint="benchhydra suite --list")
     path = _find(args.suite, directories)
-    experiments = read(path, directories)
+    experiments = read_suite(path, directories)
     default = Path("outputs/suites") / time.strftime("%Y-%m-%d") / f"{time.strftime('%H-%M-%S')}-{path.stem}"
-    return _experiments.run_all(experiments, args, args.output or default)
+    return _experiments.run_experiments(experiments, args, args.output or default)
 
 
-def read(path: Path, directories: list[Path]) -> list[Experiment]:
+def read_suite(path: Path, directories: list[Path]) -> list[SuiteExperiment]:
     """The experiments of a suite's file. Raises ConfigError for one that is not in ``directories``."""
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -61,7 +61,7 @@ def read(path: Path, directories: list[Path]) -> list[Experiment]:
     return [_experiment(entry, path, directories) for entry in entries]
 
 
-def _experiment(entry: Any, path: Path, directories: list[Path]) -> Experiment:
+def _experiment(entry: Any, path: Path, directories: list[Path]) -> SuiteExperiment:
     match entry:
         case str(name):
             overrides: list[Any] = []
@@ -75,7 +75,7 @@ def _experiment(entry: Any, path: Path, directories: list[Path]) -> Experiment:
     if name not in known:
         near = get_close_matches(str(name), known, n=3) or known
         raise ConfigError(f"{path}: no such experiment: {name}", hint=f"there are: {', '.join(near)}")
-    return Experiment(name=_experiments.slug(name), words=("-m", f"+experiment={name}", *overrides))
+    return SuiteExperiment(name=_experiments.experiment_slug(name), words=("-m", f"+experiment={name}", *overrides))
 
 
 def _find(suite: str, directories: list[Path]) -> Path:
@@ -95,5 +95,5 @@ def _listing(directories: list[Path]) -> list[str]:
     for name in _names(directories, "suite"):
         path = _find(name, directories)
         first = path.read_text(encoding="utf-8").partition("\n")[0]
-        lines.append(f"{name:<14} {len(read(path, directories)):>2} experiments: {first.lstrip('# ')}")
+        lines.append(f"{name:<14} {len(read_suite(path, directories)):>2} experiments: {first.lstrip('# ')}")
     return lines

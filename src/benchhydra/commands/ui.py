@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def command(uri: str, port: int) -> list[str]:
+def ui_command(uri: str, port: int) -> list[str]:
     """The program that serves a store on loopback."""
     options = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     location = store.artifact_location(uri)
@@ -80,7 +80,7 @@ def _server(uri: str, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Path
     path = log_file(uri, port)
     with path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", GUARD, *command(uri, port)],
+            [sys.executable, "-c", GUARD, *ui_command(uri, port)],
             env=env,
             stdin=subprocess.PIPE,
             start_new_session=True,
@@ -138,7 +138,7 @@ def _wait_ready(process: subprocess.Popen[bytes], base: str, log: Path) -> None:
     raise BenchhydraError(f"MLflow did not answer at {base} in {READY_TIMEOUT_S:.0f} s", hint=f"its output is in {log}")
 
 
-def _print_links(base: str, opened: store.Store) -> None:
+def _print_links(base: str, opened: store.MlflowStore) -> None:
     tags = opened.client.get_experiment(opened.experiment_id).tags
     keys = [key for key in view.BARS if view.PREFIX + key in tags]
     if not keys:

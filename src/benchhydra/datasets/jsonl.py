@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchhydra.datasets import Dataset, Prompt, Tokenizer
-from benchhydra.datasets._files import local, numbered
-from benchhydra.datasets._fitting import Bounds, Candidate, fitting, take
+from benchhydra.datasets.files import local, numbered
+from benchhydra.datasets.fitting import Bounds, Candidate, fitting, take_candidates
 from benchhydra.errors import DatasetError
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
@@ -39,7 +39,7 @@ class Jsonl(Dataset):
         order = rng.permutation(len(lines)).tolist() if self.shuffle else range(len(lines))
         candidates = (self._candidate(*lines[i], first_s, tokenizer) for i in order)
         prompts = fitting(candidates, tokenizer, Bounds(max_total=max_total_tokens), self.output_tokens)
-        return take(prompts, count, self.path, allow_repeat=self.allow_repeat)
+        return take_candidates(prompts, count, self.path, allow_repeat=self.allow_repeat)
 
     def _candidate(self, number: int, row: dict[str, Any], first_s: float, tokenizer: Tokenizer) -> Candidate:
         messages = self._messages(row, number)

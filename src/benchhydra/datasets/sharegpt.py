@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchhydra.datasets import Dataset, Prompt, Tokenizer
-from benchhydra.datasets._files import local, rows
-from benchhydra.datasets._fitting import Bounds, Candidate, fitting, smaller, take
+from benchhydra.datasets.files import local, rows
+from benchhydra.datasets.fitting import Bounds, Candidate, fitting, smaller, take_candidates
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
 
@@ -36,7 +36,7 @@ class ShareGPT(Dataset):
         most = smaller(self.max_total_tokens, max_total_tokens)
         bounds = Bounds(min_tokens=self.min_tokens, max_prompt=self.max_prompt_tokens, max_total=most)
         prompts = fitting(order, tokenizer, bounds, self.output_tokens)
-        return take(prompts, count, self.path, allow_repeat=self.allow_repeat)
+        return take_candidates(prompts, count, self.path, allow_repeat=self.allow_repeat)
 
     def _pairs(self) -> Iterator[Candidate]:
         for row in rows(local(self.path, Progress())):

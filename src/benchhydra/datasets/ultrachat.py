@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from benchhydra.datasets import Dataset, Prompt, Tokenizer
-from benchhydra.datasets._files import hub, local, rows
-from benchhydra.datasets._fitting import Bounds, Candidate, fitting, smaller, take
+from benchhydra.datasets.files import hub, local, rows
+from benchhydra.datasets.fitting import Bounds, Candidate, fitting, smaller, take_candidates
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
 
@@ -39,7 +39,7 @@ class UltraChat(Dataset):
         turns = (turn for talk in order for turn in _turns(talk, tokenizer))
         bounds = Bounds(max_total=smaller(self.max_total_tokens, max_total_tokens))
         prompts = fitting(turns, tokenizer, bounds, self.output_tokens)
-        return take(prompts, count, self.path, allow_repeat=self.allow_repeat)
+        return take_candidates(prompts, count, self.path, allow_repeat=self.allow_repeat)
 
     def _files(self, progress: Progress) -> list[Path]:
         if Path(self.path).suffix in (".json", ".jsonl", ".parquet"):

@@ -12,7 +12,7 @@ from benchhydra.fakeserver.plan import FAULTS
 from benchhydra.registry import knob, option
 from benchhydra.target import WORD_TOKENIZER, Gpus, Model, Sparsity, Target, sparse_variant
 
-WORKER = Path(__file__).resolve().parents[1] / "foreign" / "fake_worker.py"
+WORKER = Path(__file__).resolve().parents[1] / "engine_side" / "fake_worker.py"
 #: Fields that are flags of the server: ``ttft_ms`` is ``--ttft-ms``.
 TIMES = ("ttft_ms", "itl_ms", "ttft_sigma", "itl_sigma", "start_s")
 COUNTS = ("tokens_per_chunk", "max_concurrency", "crash_after_requests", "fake_seed")

@@ -19,7 +19,7 @@ from benchhydra.fetch import fetch
 from benchhydra.registry import knob, option
 from benchhydra.target import Gpus, Model, Sparsity, Target, model_file, resolve_target
 
-FOREIGN = Path(__file__).resolve().parents[1] / "foreign"
+ENGINE_SIDE = Path(__file__).resolve().parents[1] / "engine_side"
 PROBE_TIMEOUT_S = 30.0
 #: Flags that are ours to choose.
 OURS = ("host", "port", "uds")
@@ -56,7 +56,7 @@ class Vllm(Engine):
     def offline(self, target: Target) -> ServerSpec:
         """A worker that holds vLLM's LLM, with the same arguments as the server."""
         arguments = {key: value for key, value in self._arguments(target).items() if value is not None}
-        argv = (self.interpreter(), str(FOREIGN / "offline_worker.py"), json.dumps(arguments, sort_keys=True))
+        argv = (self.interpreter(), str(ENGINE_SIDE / "offline_worker.py"), json.dumps(arguments, sort_keys=True))
         return ServerSpec(kind="worker", argv=argv, env=self._environment(target), gpus=target.gpus)
 
     def check(self, target: Target) -> None:
@@ -193,7 +193,7 @@ def _check_hub(model: str, revision: str | None) -> None:
 
 @lru_cache(maxsize=32)
 def _facts(interpreter: str) -> dict[str, Any]:
-    command = [interpreter, str(FOREIGN / "engine_facts.py")]
+    command = [interpreter, str(ENGINE_SIDE / "engine_facts.py")]
     try:
         done = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=True)
         found: dict[str, Any] = json.loads(done.stdout)

@@ -12,7 +12,7 @@ import time
 import uvloop
 from aiohttp import web
 
-from benchhydra.fakeserver.app import Server
+from benchhydra.fakeserver.app import FakeServer
 from benchhydra.fakeserver.plan import FAULTS
 
 TIMES = ("ttft-ms", "itl-ms", "ttft-sigma", "itl-sigma", "start-s")
@@ -52,7 +52,7 @@ async def _serve(args: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = web.AppRunner(Server(args).app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
+    runner = web.AppRunner(FakeServer(args).app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
     await runner.setup()
     await web.TCPSite(runner, args.host, args.port, ssl_context=_tls(args), backlog=4096).start()
     sys.stdout.write(f"fake server: {args.model} on {args.host}:{args.port}\n")

@@ -18,18 +18,18 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from benchhydra.fakeserver.answers import Ask
-from benchhydra.fakeserver.clock import Clock
-from benchhydra.fakeserver.plan import Plan, PrefixCache
+from benchhydra.fakeserver.clock import FakeClock
+from benchhydra.fakeserver.plan import AnswerPlan, PrefixCache
 
 ERROR = {"error": {"message": "the fake engine was told to fail", "type": "fake", "code": 500}}
 
 
-class Server:
+class FakeServer:
     """The application's state and its handlers."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.cache = PrefixCache()
         self.slots = asyncio.Semaphore(args.max_concurrency or 1 << 30)
         self.index = itertools.count(1)
@@ -100,13 +100,13 @@ class Server:
             return self._refuse(400, f"bad request: {error!r}")
         if ask.model != self.args.model:
             return self._refuse(404, f"The model `{ask.model}` does not exist.")
-        return await self._serve(request, ask, Plan(self.args, index, ask.tokens), start_ns)
+        return await self._serve(request, ask, AnswerPlan(self.args, index, ask.tokens), start_ns)
 
     def _refuse(self, status: int, message: str) -> web.Response:
         self.classes[f"http_{status // 100}xx"] += 1
         return web.json_response({"error": {"message": message, "code": status}}, status=status)
 
-    async def _serve(self, request: web.Request, ask: Ask, plan: Plan, start_ns: int) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, ask: Ask, plan: AnswerPlan, start_ns: int) -> web.StreamResponse:
         if plan.fault:
             self.classes[plan.fault] += 1
         if plan.fault in ("http_4xx", "http_5xx"):
@@ -139,7 +139,7 @@ class Server:
             self.running -= 1
             self.slots.release()
 
-    async def _whole(self, request: web.Request, ask: Ask, plan: Plan, begin_ns: int) -> web.StreamResponse:
+    async def _whole(self, request: web.Request, ask: Ask, plan: AnswerPlan, begin_ns: int) -> web.StreamResponse:
         """The answer in one piece, when its last token is due."""
         *_, last_ns = plan.due_ns()
         if plan.fault == "timeout":
@@ -165,7 +165,7 @@ class Server:
             request.transport.close()
         await asyncio.Event().wait()  # until this handler is cancelled, because its connection is gone
 
-    async def _stream(self, request: web.Request, ask: Ask, plan: Plan, begin_ns: int) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, ask: Ask, plan: AnswerPlan, begin_ns: int) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         if plan.fault == "timeout":
             await asyncio.Event().wait()
@@ -181,7 +181,7 @@ class Server:
         return answer
 
     async def _chunks(
-        self, request: web.Request, answer: web.StreamResponse, ask: Ask, plan: Plan, begin_ns: int
+        self, request: web.Request, answer: web.StreamResponse, ask: Ask, plan: AnswerPlan, begin_ns: int
     ) -> bool:
         """Send each chunk when it is due; False where the plan's fault ended the answer."""
         bodies = {size: ask.chunk(" w" * size) for size in {*plan.sizes()}}

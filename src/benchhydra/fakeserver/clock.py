@@ -11,7 +11,7 @@ import struct
 import time
 
 
-class Clock:
+class FakeClock:
     """Waits until an absolute time of CLOCK_MONOTONIC, to about 0.05 ms."""
 
     def __init__(self) -> None:

@@ -38,7 +38,7 @@ class PrefixCache:
         self._blocks.clear()
 
 
-class Plan:
+class AnswerPlan:
     """What will happen to one request: its fault, how many tokens, and when each chunk is due (ns after the start)."""
 
     def __init__(self, args: argparse.Namespace, index: int, asked_tokens: int) -> None:

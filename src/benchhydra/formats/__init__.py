@@ -20,13 +20,13 @@ from typing import Any
 from benchhydra.errors import ResultError
 from benchhydra.metrics import Better, MetricValue, table
 from benchhydra.result import RESULT_FILE, Result, point_key
-from benchhydra.validity import Limits, Reason, Verdict
+from benchhydra.validity import Reason, ValidityLimits, Verdict
 
 Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class ImportedRun:
     """What a foreign file says of one run, in our words. ``intent`` is what identifies the point; None is unknown.
 
     metrics: by our names, in our units; NaN and infinity stand for "not measured".
@@ -60,7 +60,7 @@ class Importer:
 
     name: str
     recognizes: Callable[[Json], bool]
-    runs: Callable[[Json], Sequence[Run]]
+    runs: Callable[[Json], Sequence[ImportedRun]]
 
 
 Export = Callable[[Sequence[Result], Path], list[Path]]
@@ -70,10 +70,10 @@ _exporters: dict[str, Export] = {}
 
 def importer(
     name: str, recognizes: Callable[[Json], bool]
-) -> Callable[[Callable[[Json], Sequence[Run]]], Callable[[Json], Sequence[Run]]]:
+) -> Callable[[Callable[[Json], Sequence[ImportedRun]]], Callable[[Json], Sequence[ImportedRun]]]:
     """Declare the function that makes runs of a JSON object of this format."""
 
-    def declare(runs: Callable[[Json], Sequence[Run]]) -> Callable[[Json], Sequence[Run]]:
+    def declare(runs: Callable[[Json], Sequence[ImportedRun]]) -> Callable[[Json], Sequence[ImportedRun]]:
         _importers[name] = Importer(name=name, recognizes=recognizes, runs=runs)
         return runs
 
@@ -108,12 +108,12 @@ def exporters() -> dict[str, Export]:
     return dict(_exporters)
 
 
-def read(path: Path) -> list[Result]:
+def read_foreign_results(path: Path) -> list[Result]:
     """The results in another tool's file. Raises ResultError where it cannot be read or is of no known format."""
     return [to_result(run) for document in _documents(path) for run in _runs(document, path)]
 
 
-def to_result(run: Run) -> Result:
+def to_result(run: ImportedRun) -> Result:
     """A foreign run as a result. One without a single answer is INVALID, and has no metrics."""
     reasons = _reasons(run)
     config = {"script": run.script, "model": {"id": run.model}, "dataset": {"name": run.dataset}, **run.intent}
@@ -171,7 +171,7 @@ def _lines(text: str, path: Path) -> list[Any]:
         raise ResultError(f"{path} is neither JSON nor one JSON object a line: {error}") from error
 
 
-def _runs(document: Any, path: Path) -> Sequence[Run]:
+def _runs(document: Any, path: Path) -> Sequence[ImportedRun]:
     found = [known for known in importers().values() if isinstance(document, dict) and known.recognizes(document)]
     if len(found) != 1:
         raise ResultError(f"{path} is of no format that is known here", hint=f"readable: {', '.join(importers())}")
@@ -182,8 +182,8 @@ def _runs(document: Any, path: Path) -> Sequence[Run]:
         raise ResultError(f"{path} looks like {found[0].name}, but cannot be read: {what}") from error
 
 
-def _reasons(run: Run) -> tuple[Reason, ...]:
-    limit = Limits().failed_share
+def _reasons(run: ImportedRun) -> tuple[Reason, ...]:
+    limit = ValidityLimits().failed_share
     total = run.failed + (run.completed or 0)
     if run.completed == 0:
         return (
@@ -211,7 +211,7 @@ def _reason(check: str, severity: Verdict, text: str) -> Reason:
     return Reason(check=check, severity=severity, text=text)
 
 
-def _counts(run: Run) -> dict[str, Any]:
+def _counts(run: ImportedRun) -> dict[str, Any]:
     return {"completed": run.completed, "total_output": run.total_output}
 
 
@@ -219,7 +219,7 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _metrics(run: Run) -> dict[str, MetricValue]:
+def _metrics(run: ImportedRun) -> dict[str, MetricValue]:
     declared = table()
     values = dict(run.metrics)
     if run.completed is not None:
@@ -234,7 +234,7 @@ def _metrics(run: Run) -> dict[str, MetricValue]:
     return made
 
 
-def _run_id(run: Run) -> str:
+def _run_id(run: ImportedRun) -> str:
     """The same file gives the same id, however often it is read."""
     parts = [run.tool, run.epoch_time, run.repeat, run.intent, run.metrics, run.metadata]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]

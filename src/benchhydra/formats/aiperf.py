@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchhydra.errors import ResultError
-from benchhydra.formats import Json, Run, importer
+from benchhydra.formats import ImportedRun, Json, importer
 
 LATENCIES = {
     "ttft": "time_to_first_token",
@@ -34,13 +34,13 @@ def _recognizes(data: Json) -> bool:
 
 
 @importer("aiperf", _recognizes)
-def runs(data: Json) -> Sequence[Run]:
+def runs(data: Json) -> Sequence[ImportedRun]:
     """The one run of an export."""
     settings = data["input_config"]
     completed, failed = _number(data, "request_count") or 0.0, _number(data, "error_request_count") or 0.0
     duration_s = _milliseconds(data["benchmark_duration"], "avg") / 1e3
     return [
-        Run(
+        ImportedRun(
             tool="aiperf",
             tool_version=data["aiperf_version"],
             epoch_time=datetime.datetime.fromisoformat(data["start_time"]).timestamp(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchhydra.formats import Json, Run, importer
+from benchhydra.formats import ImportedRun, Json, importer
 
 #: Our latency -> its name there, and what makes milliseconds of it.
 LATENCIES = {
@@ -33,17 +33,17 @@ def _recognizes(data: Json) -> bool:
 
 
 @importer("guidellm", _recognizes)
-def runs(data: Json) -> Sequence[Run]:
+def runs(data: Json) -> Sequence[ImportedRun]:
     """The runs of a report."""
     return [_run(data, benchmark) for benchmark in data["benchmarks"]]
 
 
-def _run(data: Json, benchmark: Json) -> Run:
+def _run(data: Json, benchmark: Json) -> ImportedRun:
     metrics, totals = benchmark["metrics"], benchmark["metrics"]["request_totals"]
     spec = data.get("config", {}).get("spec", {})
     backend = spec.get("backend", {})
     incomplete = totals.get("incomplete", 0)
-    return Run(
+    return ImportedRun(
         tool="guidellm",
         tool_version=data["metadata"]["guidellm_version"],
         epoch_time=benchmark["start_time"],

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from benchhydra.formats import Json, Run, importer
+from benchhydra.formats import ImportedRun, Json, importer
 
 NAMES = {
     "request_throughput": "request_throughput",
@@ -38,13 +38,13 @@ def _recognizes(data: Json) -> bool:
 
 
 @importer("nm-vllm", _recognizes)
-def runs(data: Json) -> Sequence[Run]:
+def runs(data: Json) -> Sequence[ImportedRun]:
     """The one run of a result file."""
     metadata, context = data.get("metadata") or {}, data["benchmarking_context"]
     completed = metadata.get("completed")
     metrics = _metrics(data["metrics"])
     return [
-        Run(
+        ImportedRun(
             tool="nm-vllm",
             script="throughput" if "throughput" in data["script_name"] else "serving",
             engine_version=data.get("vllm_version"),

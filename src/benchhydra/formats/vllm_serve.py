@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchhydra.errors import ResultError
-from benchhydra.formats import Json, Run, exporter, importer
+from benchhydra.formats import ImportedRun, Json, exporter, importer
 from benchhydra.result import Result
 
 STATISTIC = re.compile(r"(mean|median|std|p\d+)_(ttft|tpot|itl|e2el)_ms")
@@ -31,7 +31,7 @@ def _recognizes(data: Json) -> bool:
 
 
 @importer("vllm bench serve", _recognizes)
-def runs(data: Json) -> Sequence[Run]:
+def runs(data: Json) -> Sequence[ImportedRun]:
     """The one run of a result object."""
     chat = "chat" in str(data["endpoint_type"])
     metrics = {**_statistics(data), **_request_latency(data)}
@@ -39,7 +39,7 @@ def runs(data: Json) -> Sequence[Run]:
         metrics = {key: value for key, value in metrics.items() if not key.endswith("_itl_ms")}
     note = "TTFT may be that of the role-only first chunk, which vllm bench serve takes for a token"
     return [
-        Run(
+        ImportedRun(
             tool="vllm bench serve",
             epoch_time=time.mktime(time.strptime(data["date"], DATE)),
             model=data["model_id"],

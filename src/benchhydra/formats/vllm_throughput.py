@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from benchhydra.formats import Json, Run, importer
+from benchhydra.formats import ImportedRun, Json, importer
 
 
 def _recognizes(data: Json) -> bool:
@@ -13,10 +13,10 @@ def _recognizes(data: Json) -> bool:
 
 
 @importer("vllm bench throughput", _recognizes)
-def runs(data: Json) -> Sequence[Run]:
+def runs(data: Json) -> Sequence[ImportedRun]:
     """The one run of a result object. The file has no date: the time of reading stands for it."""
     return [
-        Run(
+        ImportedRun(
             tool="vllm bench throughput",
             script="throughput",
             epoch_time=time.time(),

@@ -1,4 +1,4 @@
-"""The driver: the only code that waits. ``drive`` sends a plan on an absolute schedule and returns its rows."""
+"""The driver: the only code that waits. ``run_load`` sends a plan on an absolute schedule and returns its rows."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.client import Endpoint, Requests
-from benchhydra.loadgen.offsets import NodeClock
+from benchhydra.loadgen.ray.clock_sync import NodeClock
 from benchhydra.progress import Progress
 from benchhydra.records import Records
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class LoadPlan:
     """What to send and when. offsets_s: seconds from the start, shape (n,), not decreasing.
 
     Where all offsets are equal and ``max_in_flight`` is given, the load is a closed loop: a request is scheduled when
@@ -38,7 +38,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Driven:
+class LoadResult:
     """What came of a plan: its rows, and what the client knows about itself. None is unknown."""
 
     records: Records
@@ -54,7 +54,7 @@ class Driven:
     clocks: tuple[NodeClock, ...] = ()  # of other machines that sent, around the load
 
 
-def drive(plan: Plan, progress: Progress) -> Driven:
+def run_load(plan: LoadPlan, progress: Progress) -> LoadResult:
     """Send a plan and wait for all answers. Failed requests are rows; a signal ends it with what there is so far.
 
     Raises EngineError where no client process brought rows, ConfigError for ``processes`` of no sense or without Ray.

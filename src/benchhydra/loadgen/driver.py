@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from time import monotonic_ns
 
 from benchhydra.errors import ConfigError
-from benchhydra.loadgen import Driven, Plan
+from benchhydra.loadgen import LoadPlan, LoadResult
 from benchhydra.loadgen.local import send_here
-from benchhydra.loadgen.offsets import NodeClock
-from benchhydra.loadgen.pulse import p99_ms
-from benchhydra.loadgen.share import Count, Sent, Share
+from benchhydra.loadgen.loop.loop_lag import p99_ms
+from benchhydra.loadgen.ray.clock_sync import NodeClock
+from benchhydra.loadgen.shards import Shard, ShardProgress, ShardResult
 from benchhydra.progress import Progress
 from benchhydra.records import Records
 
@@ -24,26 +24,26 @@ CHUNKS_PER_PROCESS = 60_000
 _ASSUMED_CHUNKS_PER_STREAM = 100
 
 
-def drive(plan: Plan, progress: Progress) -> Driven:
-    """Send a plan and wait for all answers. See ``benchhydra.loadgen.drive``."""
+def drive(plan: LoadPlan, progress: Progress) -> LoadResult:
+    """Send a plan and wait for all answers. See ``benchhydra.loadgen.run_load``."""
     if plan.executor == "ray":
         return _drive_on_ray(plan, progress)
     parts = min(processes_for(plan), max(1, len(plan.requests)))
-    report = Reporter(plan, progress, parts)
-    dealt = shares(plan, parts)
+    report = ProgressReporter(plan, progress, parts)
+    dealt = split_into_shards(plan, parts)
     if len(dealt) == 1:
-        return merge(plan, {0: send_here(dealt[0], lambda count: report(0, count))}, 1)
-    from benchhydra.loadgen.processes import send_in_processes
+        return merge_results(plan, {0: send_here(dealt[0], lambda count: report(0, count))}, 1)
+    from benchhydra.loadgen.processes.parent import send_in_processes
 
     sent, lost = send_in_processes(dealt, report)
-    return merge(plan, sent, len(dealt), lost)
+    return merge_results(plan, sent, len(dealt), lost)
 
 
-def _drive_on_ray(plan: Plan, progress: Progress) -> Driven:
-    from benchhydra.loadgen import cluster
-    from benchhydra.loadgen.actors import send_on_ray
+def _drive_on_ray(plan: LoadPlan, progress: Progress) -> LoadResult:
+    from benchhydra.loadgen.ray import cluster
+    from benchhydra.loadgen.ray.senders import send_on_ray
 
-    cluster.require("load.executor=ray")
+    cluster.require_ray("load.executor=ray")
     wanted = min(processes_for(plan, sys.maxsize), max(1, len(plan.requests)))
     progress.status("connecting to Ray")
     cluster.connect(max(wanted, len(os.sched_getaffinity(0))))
@@ -52,12 +52,12 @@ def _drive_on_ray(plan: Plan, progress: Progress) -> Driven:
         raise ConfigError(
             f"the Ray cluster has {most} free CPUs for {wanted} client processes", hint="load.processes=1"
         )
-    dealt = shares(plan, min(wanted, most))
-    came = send_on_ray(dealt, Reporter(plan, progress, len(dealt)))
-    return merge(plan, came.sent, len(dealt), came.lost, came.clocks)
+    dealt = split_into_shards(plan, min(wanted, most))
+    came = send_on_ray(dealt, ProgressReporter(plan, progress, len(dealt)))
+    return merge_results(plan, came.sent, len(dealt), came.lost, came.clocks)
 
 
-def processes_for(plan: Plan, most: int | None = None) -> int:
+def processes_for(plan: LoadPlan, most: int | None = None) -> int:
     """How many client processes; where the rate decides, at most ``most``, by default all cores but one.
 
     Raises ConfigError where ``processes`` says nothing of sense.
@@ -71,7 +71,7 @@ def processes_for(plan: Plan, most: int | None = None) -> int:
     return max(1, min(math.ceil(_expected_chunks_per_s(plan) / CHUNKS_PER_PROCESS), most))
 
 
-def _expected_chunks_per_s(plan: Plan) -> float:
+def _expected_chunks_per_s(plan: LoadPlan) -> float:
     count = len(plan.requests)
     span_s = float(plan.offsets_s[-1] - plan.offsets_s[0]) if count else 0.0
     if span_s > 0 and plan.endpoint.stream:
@@ -79,14 +79,14 @@ def _expected_chunks_per_s(plan: Plan) -> float:
     return (plan.max_in_flight or count) * _ASSUMED_CHUNKS_PER_STREAM if plan.endpoint.stream else 0.0
 
 
-def shares(plan: Plan, parts: int) -> list[Share]:
+def split_into_shards(plan: LoadPlan, parts: int) -> list[Shard]:
     """The plan dealt out: every parts-th request to each, and as even a part of max_in_flight as there is."""
     limits: Sequence[int | None] = [None] * parts
     if plan.max_in_flight is not None:
         parts = min(parts, plan.max_in_flight)
         limits = [plan.max_in_flight // parts + (part < plan.max_in_flight % parts) for part in range(parts)]
     return [
-        Share(
+        Shard(
             endpoint=plan.endpoint,
             requests=plan.requests if parts == 1 else plan.requests.deal(part, parts),
             offsets_s=plan.offsets_s[part::parts],
@@ -100,13 +100,13 @@ def shares(plan: Plan, parts: int) -> list[Share]:
     ]
 
 
-def merge(
-    plan: Plan,
-    sent: dict[int, Sent],
+def merge_results(
+    plan: LoadPlan,
+    sent: dict[int, ShardResult],
     parts: int,
     lost_processes: tuple[str, ...] = (),
     clocks: tuple[NodeClock, ...] = (),
-) -> Driven:
+) -> LoadResult:
     """One account of what all processes did: ``sent`` by the number of the share, of ``parts``."""
     stalls, lags = array("f"), array("f")
     for part in sent.values():
@@ -114,7 +114,7 @@ def merge(
         lags += part.lags_ns
     busy = [part.cpu_share for part in sent.values() if part.cpu_share is not None]
     records = [part.records for part in sent.values()]
-    return Driven(
+    return LoadResult(
         records=records[0] if len(records) == 1 else Records.concat(records),
         interrupted=any(part.interrupted for part in sent.values()),
         client_cpu_share=max(busy, default=None),
@@ -129,7 +129,7 @@ def merge(
     )
 
 
-def _texts(plan: Plan, sent: dict[int, Sent], parts: int) -> tuple[str, ...]:
+def _texts(plan: LoadPlan, sent: dict[int, ShardResult], parts: int) -> tuple[str, ...]:
     """In the order of the requests: part p sent every parts-th one from p on."""
     texts = [""] * len(plan.requests)
     for part, one in sent.items():
@@ -137,17 +137,17 @@ def _texts(plan: Plan, sent: dict[int, Sent], parts: int) -> tuple[str, ...]:
     return tuple(texts)
 
 
-class Reporter:
+class ProgressReporter:
     """Adds up what the processes say, and tells the progress a few times a second."""
 
-    def __init__(self, plan: Plan, progress: Progress, parts: int) -> None:
+    def __init__(self, plan: LoadPlan, progress: Progress, parts: int) -> None:
         self._progress = progress
         self._total = len(plan.requests)
         self._last_s = float(plan.offsets_s[-1]) if self._total and not plan.closed_loop else None
-        self._counts = [Count() for _ in range(parts)]
+        self._counts = [ShardProgress() for _ in range(parts)]
         self._started_ns = self._told_ns = monotonic_ns()
 
-    def __call__(self, part: int, count: Count) -> None:
+    def __call__(self, part: int, count: ShardProgress) -> None:
         self._counts[part] = count
         now_ns = monotonic_ns()
         if part == 0 and now_ns - self._told_ns > 200_000_000:

@@ -8,20 +8,20 @@ from time import monotonic_ns
 
 import uvloop
 
-from benchhydra.interruption import stopping
-from benchhydra.loadgen.sender import Sender
-from benchhydra.loadgen.share import Report, Sent, Share
+from benchhydra.interruption import stop_on_signal
+from benchhydra.loadgen.sender.sender import Sender
+from benchhydra.loadgen.shards import Report, Shard, ShardResult
 
 #: Time from being ready to the first scheduled moment.
 LEAD_NS = 5_000_000
 
 
-def send_here(share: Share, report: Report) -> Sent:
+def send_here(share: Shard, report: Report) -> ShardResult:
     """Send a share. The first SIGINT or SIGTERM ends it with what there is; a second one raises KeyboardInterrupt."""
 
-    async def run() -> Sent:
+    async def run() -> ShardResult:
         loop, sender = asyncio.get_running_loop(), Sender(share, report)
-        with stopping(lambda: loop.call_soon_threadsafe(sender.stop)) as asked:
+        with stop_on_signal(lambda: loop.call_soon_threadsafe(sender.stop)) as asked:
             await sender.open()
             sent = await sender.send(monotonic_ns() + LEAD_NS)
         return replace(sent, interrupted=sent.interrupted or bool(asked))  # it may have come after the last answer

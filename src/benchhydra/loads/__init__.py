@@ -46,11 +46,13 @@ class LoadShape:
     stationary = True  # a class fact: the rate is meant to stay the same from begin to end
 
     def __post_init__(self) -> None:
-        require(self, "qps", lambda value: value > 0, "must be above 0", hint="qps=5, or qps=inf to send all at once")
-        require(self, "duration_s", lambda value: 0 < value < math.inf, "must be above 0 and finite")
-        require(self, "max_in_flight", lambda value: value >= 1, "must be at least 1, or null for no limit")
-        require(self, "warmup_s", lambda value: 0 <= value < math.inf, "must be at least 0")
-        require(self, "cooldown_s", lambda value: 0 <= value < math.inf, "must be at least 0")
+        check_number(
+            self, "qps", lambda value: value > 0, "must be above 0", hint="qps=5, or qps=inf to send all at once"
+        )
+        check_number(self, "duration_s", lambda value: 0 < value < math.inf, "must be above 0 and finite")
+        check_number(self, "max_in_flight", lambda value: value >= 1, "must be at least 1, or null for no limit")
+        check_number(self, "warmup_s", lambda value: 0 <= value < math.inf, "must be at least 0")
+        check_number(self, "cooldown_s", lambda value: 0 <= value < math.inf, "must be at least 0")
         processes = str(self.processes)
         if processes != "auto" and not (processes.isdecimal() and int(processes) >= 1):
             raise ConfigError(f"load.processes={processes} is neither auto nor a number of at least 1")
@@ -90,7 +92,7 @@ class LoadShape:
         return None if math.isinf(self.qps) else count / self.qps
 
 
-def require(config: Any, name: str, holds: Any, rule: str, *, hint: str = "") -> None:
+def check_number(config: Any, name: str, holds: Any, rule: str, *, hint: str = "") -> None:
     """Raise ConfigError where a number breaks its rule. None, and texts that are still to be resolved, pass."""
     value = getattr(config, name)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and not holds(value):

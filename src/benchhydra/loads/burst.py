@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from benchhydra.loads import LoadShape, Seconds, require
+from benchhydra.loads import LoadShape, Seconds, check_number
 from benchhydra.registry import knob, option
 
 
@@ -18,7 +18,7 @@ class Burst(LoadShape):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "size", lambda value: value >= 1, "must be at least 1")
+        check_number(self, "size", lambda value: value >= 1, "must be at least 1")
 
     def offsets_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
         if math.isinf(self.qps):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from benchhydra.loads import LoadShape, Seconds, from_gaps, require
+from benchhydra.loads import LoadShape, Seconds, check_number, from_gaps
 from benchhydra.registry import knob, option
 
 
@@ -22,7 +22,7 @@ class Poisson(LoadShape):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
+        check_number(
             self, "burstiness", lambda value: 0 < value < math.inf, "must be above 0 and finite", hint="load=constant"
         )
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from benchhydra.errors import ConfigError
-from benchhydra.loads import LoadShape, Seconds, require
+from benchhydra.loads import LoadShape, Seconds, check_number
 from benchhydra.registry import knob, option
 
 
@@ -28,7 +28,7 @@ class Ramp(LoadShape):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "start_qps", lambda value: 0 < value < math.inf, "must be above 0 and finite")
+        check_number(self, "start_qps", lambda value: 0 < value < math.inf, "must be above 0 and finite")
         if isinstance(self.qps, float) and math.isinf(self.qps):
             raise ConfigError("load=ramp cannot end at qps=inf", hint="qps=50 load.start_qps=1")
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from benchhydra.errors import ConfigError
-from benchhydra.loads import LoadShape, Seconds, require
+from benchhydra.loads import LoadShape, Seconds, check_number
 from benchhydra.registry import knob, option
 
 
@@ -25,7 +25,7 @@ class Trace(LoadShape):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "speedup", lambda value: 0 < value < math.inf, "must be above 0 and finite")
+        check_number(self, "speedup", lambda value: 0 < value < math.inf, "must be above 0 and finite")
         if isinstance(self.qps, (int, float)) and not math.isinf(self.qps):
             raise ConfigError(f"load.qps={self.qps:g} means nothing to load=trace", hint="load.speedup=2")
 

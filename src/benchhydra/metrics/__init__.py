@@ -35,7 +35,7 @@ class Better(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context:
+class MetricContext:
     """What metrics may know beside the rows. slo: limits by ``SLO_KEYS``; offered_rps: of the whole schedule."""
 
     slo: Mapping[str, float] = field(default_factory=dict)
@@ -50,17 +50,17 @@ class Window(Records):
     """
 
     every: Records
-    context: Context
+    context: MetricContext
     _statistics: dict[str, dict[str, float] | None] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, records: Records, context: Context) -> Window:
+    def of(cls, records: Records, context: MetricContext) -> Window:
         """The measured window of a run's rows."""
         rows = records if (records.phase == Phase.MEASURED).all() else records.measured()
         return cls.over(rows, records, context)
 
     @classmethod
-    def over(cls, rows: Records, every: Records, context: Context) -> Window:
+    def over(cls, rows: Records, every: Records, context: MetricContext) -> Window:
         """A window of chosen rows."""
         columns = {column.name: getattr(rows, column.name) for column in dataclasses.fields(Records)}
         return cls(**columns, every=every, context=context)
@@ -208,12 +208,12 @@ def table() -> dict[str, Metric]:
     return dict(_table)
 
 
-def summarize(records: Records, script: str, context: Context | None = None) -> list[MetricValue]:
+def summarize(records: Records, script: str, context: MetricContext | None = None) -> list[MetricValue]:
     """The metrics of one script over the measured rows. A metric whose value is unknown is left out.
 
     Raises BenchhydraError where a metric computes NaN or infinity: that is a defect of the metric.
     """
-    window = Window.of(records, context or Context())
+    window = Window.of(records, context or MetricContext())
     found = []
     for declared in _table.values():
         if script not in declared.scripts:

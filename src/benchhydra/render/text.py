@@ -22,7 +22,7 @@ def _small_digits(size: float) -> int:
     return min(12, 2 - math.floor(math.log10(size)))
 
 
-def markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """A text that stands as it is in Markdown, in a table cell too: one line, nothing that marks up."""
     flat = " ".join(text.split())
     return re.sub(r"([\\`*_{}\[\]<>|#~!])", r"\\\1", flat)

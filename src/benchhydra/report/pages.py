@@ -95,7 +95,7 @@ def _fill(fresh: Path, pieces: Iterable[Piece], title: str) -> int:
         count += 1
         file = fresh / "data" / f"{name}.js"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(b'bh.register("%s",%s);\n' % (name.encode(), encode(data)))
+        file.write_bytes(b'bh.register("%s",%s);\n' % (name.encode(), encode_json(data)))
     (fresh / "index.html").write_text(_folder_page(title), encoding="utf-8")
     return count
 
@@ -108,7 +108,7 @@ def _replace(fresh: Path, folder: Path) -> None:
         (fresh / name).replace(old)
 
 
-def encode(data: Any) -> bytes:
+def encode_json(data: Any) -> bytes:
     """JSON that can stand inside a script: no ``<``, and no line separators; NaN and infinity are null."""
     text = msgspec.json.encode(data)
     for found, escaped in ((b"<", b"\\u003c"), ("\u2028".encode(), b"\\u2028"), ("\u2029".encode(), b"\\u2029")):
@@ -145,7 +145,7 @@ def single_page(pieces: Iterable[Piece], title: str) -> str:
         policy=policy,
         inline_styles=[Markup(style)],  # our own file
         inline_scripts=[Markup(script) for script in scripts],  # our own files, and the library
-        data=Markup(encode(dict(pieces)).decode()),  # encode leaves no <
+        data=Markup(encode_json(dict(pieces)).decode()),  # encode leaves no <
     )
 
 

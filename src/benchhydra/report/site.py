@@ -20,15 +20,23 @@ from functools import cached_property
 from typing import Any
 
 from benchhydra import __version__
-from benchhydra.analysis.runs import Kind, Run, Runs
-from benchhydra.analysis.series import Series
+from benchhydra.analysis.history import MetricHistory
+from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.metrics import table
-from benchhydra.render.points import KEY_METRICS
+from benchhydra.render.sweep_rows import KEY_METRICS
 from benchhydra.report import NEWEST_REQUESTS
-from benchhydra.report import requests as _requests
-from benchhydra.report.benchmarks import Benchmark, Past, benchmarks, details, history, pasts, rounded
-from benchhydra.report.details import Detail, detail, slug, telling_apart
-from benchhydra.report.sweeps import sweep, sweeps
+from benchhydra.report.data import requests as _requests
+from benchhydra.report.data.benchmarks import (
+    Benchmark,
+    MetricPast,
+    benchmarks,
+    history,
+    metric_pasts,
+    rounded,
+    run_details,
+)
+from benchhydra.report.data.details import Detail, detail, file_slug, telling_apart
+from benchhydra.report.data.sweeps import runs_by_sweep, sweep_data
 
 #: Values of the small line in a list.
 SPARK = 40
@@ -72,27 +80,30 @@ class Site:
 
     def pieces(self) -> Iterator[Piece]:
         """Every piece of data with its name; the index is the last."""
-        found = pasts(self.groups, self.found)
+        found = metric_pasts(self.groups, self.found)
         yield from self._benchmarks(found)
         yield from self._metrics(found)
         levels = dict(self._requests_kept())
-        yield from ((f"requests/{slug(run_id)}", data) for run_id, data in levels.items())
+        yield from ((f"requests/{file_slug(run_id)}", data) for run_id, data in levels.items())
         yield from self._sweeps({run_id: data["quantiles"] for run_id, data in levels.items()})
         if self.comparison:
-            yield "comparison", self.comparison | {"benchmarks": {slug(key): at for key, at in self.places.items()}}
+            yield (
+                "comparison",
+                self.comparison | {"benchmarks": {file_slug(key): at for key, at in self.places.items()}},
+            )
         yield "index", self._index()
 
-    def _benchmarks(self, found: Sequence[Sequence[Past]]) -> Iterator[Piece]:
+    def _benchmarks(self, found: Sequence[Sequence[MetricPast]]) -> Iterator[Piece]:
         requests = {run.run_id: True for run in self.with_requests}
         for group, past in zip(self.groups, found, strict=True):
             yield f"benchmarks/{group.id}", history(group, past)
-            yield f"details/{group.id}", details(group, self.details, requests)
+            yield f"details/{group.id}", run_details(group, self.details, requests)
 
-    def _metrics(self, found: Sequence[Sequence[Past]]) -> Iterator[Piece]:
+    def _metrics(self, found: Sequence[Sequence[MetricPast]]) -> Iterator[Piece]:
         by_metric = [{past.series.metric: past.series for past in each} for each in found]
-        for name in metrics(self.found):
+        for name in metric_names(self.found):
             yield (
-                f"metrics/{slug(name)}",
+                f"metrics/{file_slug(name)}",
                 {"rows": [_spark(group, name, by_metric[i].get(name)) for i, group in enumerate(self.groups)]},
             )
 
@@ -100,17 +111,17 @@ class Site:
         for run in self.with_requests:
             file = self.details[run.run_id].records
             if file is not None:
-                yield run.run_id, _requests.requests(_requests.read(file))
+                yield run.run_id, _requests.requests_data(_requests.read_records(file))
 
     def _sweeps(self, quantiles: Mapping[str, Any]) -> Iterator[Piece]:
-        for sweep_id, runs in sweeps(self.found.runs).items():
-            data = sweep(sweep_id, runs, self.details, self.found.kinds)
+        for sweep_id, runs in runs_by_sweep(self.found.runs).items():
+            data = sweep_data(sweep_id, runs, self.details, self.found.kinds)
             ids = [run.run_id for run in runs]
             data |= {
                 "time": round(runs[0].epoch_time, 3),
                 "description": next((run.description for run in runs if run.description), ""),
-                "benchmarks": {slug(run_id): self.places[run_id] for run_id in ids},
-                "quantiles": {slug(run_id): quantiles[run_id] for run_id in ids if run_id in quantiles},
+                "benchmarks": {file_slug(run_id): self.places[run_id] for run_id in ids},
+                "quantiles": {file_slug(run_id): quantiles[run_id] for run_id in ids if run_id in quantiles},
             }
             yield f"sweeps/{data['id']}", data
 
@@ -124,10 +135,10 @@ class Site:
             "results": len(self.found.runs),
             "with_requests": len(self.with_requests),
             "left_out": len(self.found.faults),
-            "metrics": {name: _kind(self.found.kinds[name], name) for name in metrics(self.found)},
+            "metrics": {name: _kind(self.found.kinds[name], name) for name in metric_names(self.found)},
             "key_metrics": {script: list(names) for script, names in KEY_METRICS.items()},
             "benchmarks": [_listed(group, apart) for group, apart in zip(self.groups, self._apart(), strict=True)],
-            "sweeps": [_listed_sweep(sweep_id, runs) for sweep_id, runs in sweeps(self.found.runs).items()],
+            "sweeps": [_listed_sweep(sweep_id, runs) for sweep_id, runs in runs_by_sweep(self.found.runs).items()],
             "comparison": bool(self.comparison),
         }
 
@@ -147,7 +158,7 @@ class Site:
         return " ".join(f"{key}={config[key]}" for key in keys if key in config)
 
 
-def metrics(found: Runs) -> list[str]:
+def metric_names(found: Runs) -> list[str]:
     """Every metric of the runs: key metrics first, then in the order of the metric table, then others by name."""
     there = {key for run in found.runs for key in run.metrics}
     first = [name for names in KEY_METRICS.values() for name in names]
@@ -155,12 +166,17 @@ def metrics(found: Runs) -> list[str]:
     return [name for name in ordered if name in there]
 
 
-def _kind(kind: Kind, name: str) -> dict[str, str]:
+def _kind(kind: MetricKind, name: str) -> dict[str, str]:
     declared = table().get(name)
-    return {"unit": kind.unit, "better": kind.better.value, "file": slug(name), "doc": declared.doc if declared else ""}
+    return {
+        "unit": kind.unit,
+        "better": kind.better.value,
+        "file": file_slug(name),
+        "doc": declared.doc if declared else "",
+    }
 
 
-def _spark(group: Benchmark, name: str, one: Series | None) -> list[Any] | None:
+def _spark(group: Benchmark, name: str, one: MetricHistory | None) -> list[Any] | None:
     """Newest value, short past, ratio of the last change and whether it was for the better."""
     values = [run.metrics[name] for run in group.usable if name in run.metrics]
     if not values:
@@ -191,7 +207,7 @@ def _listed(group: Benchmark, apart: str) -> dict[str, Any]:
 def _listed_sweep(sweep_id: str, runs: Sequence[Run]) -> dict[str, Any]:
     said = [run.verdict.value for run in runs]
     return {
-        "id": slug(sweep_id),
+        "id": file_slug(sweep_id),
         "time": round(runs[0].epoch_time),
         "runs": len(runs),
         "verdicts": {verdict: said.count(verdict) for verdict in dict.fromkeys(said)},

@@ -11,7 +11,7 @@ import numpy as np
 from benchhydra.datasets import Dataset
 from benchhydra.engines import Engine, ServerSpec
 from benchhydra.loads import LoadShape
-from benchhydra.metrics import Context
+from benchhydra.metrics import MetricContext
 from benchhydra.progress import Progress
 from benchhydra.records import Records
 from benchhydra.registry import check_choices, knob
@@ -43,12 +43,12 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class Measurement:
     """What a script measured. ``metadata`` goes into the result as it is (numbers and short texts)."""
 
     records: Records
     facts: Facts
-    context: Context = field(default_factory=Context)
+    context: MetricContext = field(default_factory=MetricContext)
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -69,6 +69,6 @@ class Script:
         """The server or offline engine that the point needs, or None. Points with equal specs share one."""
         raise NotImplementedError
 
-    def measure(self, point: Point, lease: Lease | None) -> Measured:
+    def measure(self, point: Point, lease: Lease | None) -> Measurement:
         """Run the benchmark once. Failed requests are rows; raise only where nothing could be measured."""
         raise NotImplementedError

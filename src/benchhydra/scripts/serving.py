@@ -9,23 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from benchhydra import calibration, environment, interruption, steady
+from benchhydra import calibration, environment, interruption, window
 from benchhydra.client import APIS, Endpoint, Requests
-from benchhydra.client.encode import encode
+from benchhydra.client.request_encoding import encode_request
 from benchhydra.datasets import Prompt
-from benchhydra.datasets._others import others
-from benchhydra.datasets._tokenizers import load_tokenizer
+from benchhydra.datasets.tokenization import load_tokenizer
+from benchhydra.datasets.warmup_prompts import warmup_prompts
 from benchhydra.engines import Engine, ServerSpec
 from benchhydra.errors import ConfigError, EngineError
-from benchhydra.loadgen import Driven, Plan, cluster, drive
-from benchhydra.metrics import Context
+from benchhydra.loadgen import LoadPlan, LoadResult, run_load
+from benchhydra.loadgen.ray import cluster
+from benchhydra.metrics import MetricContext
+from benchhydra.probes.host_contention import HostContentionMonitor
 from benchhydra.progress import Progress
 from benchhydra.records import Records
 from benchhydra.registry import knob, option
-from benchhydra.scripts import Measured, Point, Script
-from benchhydra.scripts._neighbours import Watch
+from benchhydra.scripts import Measurement, Point, Script
 from benchhydra.servers import Lease
-from benchhydra.servers.control import Counters, scrape
+from benchhydra.servers.control import ServerCounters, scrape
 from benchhydra.target import Target
 from benchhydra.validity import Facts
 from benchhydra.validity.answers import few_samples
@@ -58,7 +59,7 @@ class Serving(Script):
         if point.load.warmup_s + point.load.cooldown_s and point.load.open_loop and count < 2:
             raise ConfigError("load.warmup_s and cooldown_s leave nothing to measure", hint="a larger num_prompts")
         if point.load.executor == "ray":
-            cluster.require("load.executor=ray")
+            cluster.require_ray("load.executor=ray")
         unknown = set(self.slo) - {"ttft_ms", "tpot_ms", "e2el_ms"}
         if unknown:
             raise ConfigError(f"script.slo.{min(unknown)}: no such limit", hint="ttft_ms, tpot_ms or e2el_ms")
@@ -66,30 +67,30 @@ class Serving(Script):
     def spec(self, engine: Engine, target: Target) -> ServerSpec:
         return engine.server(target)
 
-    def measure(self, point: Point, lease: Lease | None) -> Measured:
+    def measure(self, point: Point, lease: Lease | None) -> Measurement:
         if lease is None:
             raise EngineError("script=serving needs a server")
         endpoint = self._endpoint(point, lease)
         plan, prompts = self._plan(point, endpoint)
         warmups = self._warm_up(point, plan, lease.warmed)
         before = _counters(endpoint)
-        watch = Watch(lease)
-        driven = drive(plan, point.progress)
+        watch = HostContentionMonitor(lease)
+        driven = run_load(plan, point.progress)
         watch.stop()
         neighbours = watch.facts(driven.processes)
         after = _counters(endpoint)
         if self.keep_text:
             _write_texts(point, prompts, driven)
-        records = steady.apply(driven.records, point.load.warmup_s, point.load.cooldown_s, point.load.steady)
+        records = window.mark_phases(driven.records, point.load.warmup_s, point.load.cooldown_s, point.load.steady)
         offered = point.load.offered_rps(plan.offsets_s)
-        return Measured(
+        return Measurement(
             records=records,
             facts=replace(
                 self._facts(point, lease, driven, offered, before, after),
                 notes=few_samples(records),
                 **neighbours,
             ),
-            context=Context(slo=dict(self.slo), offered_rps=offered),
+            context=MetricContext(slo=dict(self.slo), offered_rps=offered),
             metadata=_metadata(point, records, len(plan.requests))
             | {"warmup_requests": warmups}
             | _client(driven, neighbours),
@@ -106,7 +107,7 @@ class Serving(Script):
             ca_file=lease.ca_file,
         )
 
-    def _plan(self, point: Point, endpoint: Endpoint) -> tuple[Plan, list[Prompt]]:
+    def _plan(self, point: Point, endpoint: Endpoint) -> tuple[LoadPlan, list[Prompt]]:
         """The whole load, prepared: request bytes and send times. Prompts are kept only with keep_text."""
         count = point.load.count(point.num_prompts)
         point.progress.status(f"preparing {count} prompts")
@@ -125,8 +126,8 @@ class Serving(Script):
         )
         return self._plan_of(point, endpoint, requests, offsets), kept
 
-    def _plan_of(self, point: Point, endpoint: Endpoint, requests: Requests, offsets_s: Any) -> Plan:
-        return Plan(
+    def _plan_of(self, point: Point, endpoint: Endpoint, requests: Requests, offsets_s: Any) -> LoadPlan:
+        return LoadPlan(
             endpoint=endpoint,
             requests=requests,
             offsets_s=offsets_s,
@@ -139,13 +140,13 @@ class Serving(Script):
         )
 
     def _add(self, requests: Requests, endpoint: Endpoint, prompt: Prompt) -> None:
-        request = encode(endpoint, prompt.text, prompt.messages, prompt.output_tokens, self._sampling())
+        request = encode_request(endpoint, prompt.text, prompt.messages, prompt.output_tokens, self._sampling())
         requests.add(request, prompt.prompt_tokens, prompt.output_tokens)
 
     def _sampling(self) -> dict[str, Any]:
         return {"temperature": self.temperature, **self.body, **({"ignore_eos": True} if self.ignore_eos else {})}
 
-    def _warm_up(self, point: Point, plan: Plan, warmed: dict[str, tuple[int, int]]) -> int:
+    def _warm_up(self, point: Point, plan: LoadPlan, warmed: dict[str, tuple[int, int]]) -> int:
         """Other prompts, at the load's concurrency: its limit, or, where the rate decides and none is known, 8.
 
         ``warmed`` is the server's memory of its warm-ups; one that it need not have again is left out. Returns how
@@ -161,13 +162,13 @@ class Serving(Script):
         requests = Requests()
         tokenizer, draw = load_tokenizer(point.target), point.rng("warmup")
         lengths = plan.requests.prompt_tokens, plan.requests.output_tokens
-        for prompt in others(count, *lengths, tokenizer, draw):
+        for prompt in warmup_prompts(count, *lengths, tokenizer, draw):
             self._add(requests, plan.endpoint, prompt)
         at_once = np.zeros(len(requests))
         here = replace(plan, requests=requests, offsets_s=at_once, keep_text=False, processes="1", executor="local")
-        driven = drive(here, Progress())
+        driven = run_load(here, Progress())
         if driven.interrupted:
-            raise interruption.exception()  # the driver has taken the signal; nothing is measured yet
+            raise interruption.interrupt_exception()  # the driver has taken the signal; nothing is measured yet
         failed = ~driven.records.completed
         if failed.all():
             text = driven.records.errors[0] if driven.records.errors else "no answer"
@@ -176,7 +177,7 @@ class Serving(Script):
             warmed[kind] = (count, longest)
         return count
 
-    def _warmups(self, plan: Plan) -> int:
+    def _warmups(self, plan: LoadPlan) -> int:
         if self.warmup_requests is not None:
             return self.warmup_requests
         return max(LEAST_WARMUPS, min(plan.max_in_flight or 0, len(plan.requests)))
@@ -185,10 +186,10 @@ class Serving(Script):
         self,
         point: Point,
         lease: Lease,
-        driven: Driven,
+        driven: LoadResult,
         offered: float | None,
-        before: Counters | None,
-        after: Counters | None,
+        before: ServerCounters | None,
+        after: ServerCounters | None,
     ) -> Facts:
         moved = after.since(before) if before is not None and after is not None else None
         return Facts(
@@ -199,7 +200,7 @@ class Serving(Script):
             client_lag_p99_ms=driven.client_lag_p99_ms,
             lost_processes=driven.lost_processes,
             clock_uncertainty_ms=max((clock.uncertainty_ms for clock in driven.clocks), default=None),
-            calibrated_rps=calibration.load(environment.machine_class()),
+            calibrated_rps=calibration.load_calibration(environment.machine_class()),
             ignore_eos=self.ignore_eos,
             interrupted=driven.interrupted,
             client_cpu_share=driven.client_cpu_share,
@@ -231,11 +232,11 @@ def _metadata(point: Point, records: Records, planned: int) -> dict[str, Any]:
     return found
 
 
-def _counters(endpoint: Endpoint) -> Counters | None:
+def _counters(endpoint: Endpoint) -> ServerCounters | None:
     return scrape(endpoint.base_url, endpoint.headers, verify_tls=endpoint.verify_tls, ca_file=endpoint.ca_file)
 
 
-def _client(driven: Driven, neighbours: dict[str, Any]) -> dict[str, Any]:
+def _client(driven: LoadResult, neighbours: dict[str, Any]) -> dict[str, Any]:
     """What the client knows about itself and its core."""
     found: dict[str, Any] = {
         "client_processes": driven.processes,
@@ -251,7 +252,7 @@ def _client(driven: Driven, neighbours: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _write_texts(point: Point, prompts: Iterable[Prompt], driven: Driven) -> None:
+def _write_texts(point: Point, prompts: Iterable[Prompt], driven: LoadResult) -> None:
     with (point.out_dir / "texts.jsonl").open("w", encoding="utf-8") as file:
         for prompt, generated in zip(prompts, driven.texts or (), strict=True):
             line = {"prompt": prompt.messages or prompt.text, "generated": generated}

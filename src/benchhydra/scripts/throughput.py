@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from benchhydra.datasets import Prompt
-from benchhydra.datasets._others import others
-from benchhydra.datasets._tokenizers import load_tokenizer
+from benchhydra.datasets.tokenization import load_tokenizer
+from benchhydra.datasets.warmup_prompts import warmup_prompts
 from benchhydra.engines import Engine, ServerSpec
 from benchhydra.errors import EngineError
+from benchhydra.probes.host_contention import HostContentionMonitor
 from benchhydra.records import Records, Status
 from benchhydra.registry import knob, option
-from benchhydra.scripts import Measured, Point, Script
-from benchhydra.scripts._neighbours import Watch
+from benchhydra.scripts import Measurement, Point, Script
 from benchhydra.servers import Lease
 from benchhydra.target import Target
 from benchhydra.validity import Facts
@@ -36,7 +36,7 @@ class Throughput(Script):
     def spec(self, engine: Engine, target: Target) -> ServerSpec:
         return engine.offline(target)
 
-    def measure(self, point: Point, lease: Lease | None) -> Measured:
+    def measure(self, point: Point, lease: Lease | None) -> Measurement:
         if lease is None:
             raise EngineError("script=throughput needs an offline engine")
         count = DEFAULT_PROMPTS if point.num_prompts is None else point.num_prompts
@@ -46,16 +46,16 @@ class Throughput(Script):
         if self.warmup_requests:
             point.progress.status(f"warming up with {self.warmup_requests} prompts")
             lengths = [p.prompt_tokens for p in prompts], [p.output_tokens for p in prompts]
-            self._generate(lease, others(self.warmup_requests, *lengths, tokenizer, point.rng("warmup")))
+            self._generate(lease, warmup_prompts(self.warmup_requests, *lengths, tokenizer, point.rng("warmup")))
             emptied = lease.reset()
         point.progress.status(f"generating for {count} prompts")
-        watch = Watch(lease)
+        watch = HostContentionMonitor(lease)
         answer = self._generate(lease, prompts)
         watch.stop()
         if self.keep_text:
             _write_texts(point, prompts, answer["texts"])
         records = _records(prompts, answer, self.ignore_eos)
-        return Measured(
+        return Measurement(
             records=records,
             facts=Facts(
                 script="throughput",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from benchhydra.fetch import Answer, fetch
+from benchhydra.fetch import HttpResponse, fetch
 
 #: Caches that vLLM can empty, with VLLM_SERVER_DEV_MODE=1. Only the first says in its body whether it did.
 PREFIX_RESET = "/reset_prefix_cache"
@@ -29,7 +29,7 @@ METRICS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counters:
+class ServerCounters:
     """What a server has counted since its start, in tokens (preemptions: in requests). None is unknown."""
 
     prefix_cache_queries: float | None = None
@@ -41,17 +41,17 @@ class Counters:
     generation_tokens: float | None = None
 
     @classmethod
-    def of(cls, samples: Mapping[str, float]) -> Counters:
+    def of(cls, samples: Mapping[str, float]) -> ServerCounters:
         """Counters from metric values by name."""
         return cls(**{key: next((samples[n] for n in names if n in samples), None) for key, names in METRICS.items()})
 
-    def since(self, before: Counters) -> Counters:
+    def since(self, before: ServerCounters) -> ServerCounters:
         """What was counted between ``before`` and this; unknown where either is, or where the server restarted."""
-        return Counters(**{f.name: _moved(getattr(before, f.name), getattr(self, f.name)) for f in fields(self)})
+        return ServerCounters(**{f.name: _moved(getattr(before, f.name), getattr(self, f.name)) for f in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Control:
+class ControlPlane:
     """A server's control plane. Questions that find no answer are None, not errors."""
 
     base_url: str
@@ -60,14 +60,14 @@ class Control:
     ca_file: str | None = None
     timeout_s: float = 5.0
 
-    def ask(self, path: str, method: str = "GET") -> Answer | None:
+    def ask(self, path: str, method: str = "GET") -> HttpResponse | None:
         """One exchange, or None where there is no answer."""
         try:
             return self.fetch(path, method)
         except OSError:
             return None
 
-    def fetch(self, path: str, method: str = "GET") -> Answer:
+    def fetch(self, path: str, method: str = "GET") -> HttpResponse:
         """One exchange. Raises OSError where there is no answer."""
         return fetch(
             self.base_url + path,
@@ -97,23 +97,23 @@ class Control:
         others = [self.ask(path, "POST") for path in OTHER_RESETS]
         return all(answer is not None and (answer.ok or answer.status in (404, 405)) for answer in others)
 
-    def scrape(self) -> Counters | None:
+    def scrape(self) -> ServerCounters | None:
         """The server's counters, or None where it has no readable ``/metrics``."""
         answer = self.ask("/metrics")
         if answer is None or not answer.ok:
             return None
-        samples = parse(answer.body.decode(errors="replace"))
-        return None if samples is None else Counters.of(samples)
+        samples = parse_metrics(answer.body.decode(errors="replace"))
+        return None if samples is None else ServerCounters.of(samples)
 
 
-def _success(answer: Answer | None) -> bool | None:
+def _success(answer: HttpResponse | None) -> bool | None:
     """What the body says of itself; None where it says nothing."""
     body: Any = answer.json() if answer is not None and answer.ok else None
     said = body.get("success") if isinstance(body, dict) else None
     return said if isinstance(said, bool) else None
 
 
-def _refuses(answer: Answer | None) -> bool:
+def _refuses(answer: HttpResponse | None) -> bool:
     """Whether asking again may help. A server that takes the reset and says nothing will not say more next time."""
     if answer is None:
         return True
@@ -122,12 +122,12 @@ def _refuses(answer: Answer | None) -> bool:
 
 def scrape(
     base_url: str, headers: Mapping[str, str], *, verify_tls: bool = True, ca_file: str | None = None
-) -> Counters | None:
+) -> ServerCounters | None:
     """A server's counters now, or None where it has no readable ``/metrics``."""
-    return Control(base_url=base_url, headers=headers, verify_tls=verify_tls, ca_file=ca_file).scrape()
+    return ControlPlane(base_url=base_url, headers=headers, verify_tls=verify_tls, ca_file=ca_file).scrape()
 
 
-def parse(text: str) -> dict[str, float] | None:
+def parse_metrics(text: str) -> dict[str, float] | None:
     """Samples by name, summed over labels; None where the text is not in Prometheus' format."""
     from prometheus_client.parser import text_string_to_metric_families
 

@@ -12,9 +12,9 @@ from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
 from benchhydra.servers import ports
-from benchhydra.servers.control import Control
+from benchhydra.servers.control import ControlPlane
 from benchhydra.servers.logs import explained, last_line
-from benchhydra.servers.process import Process, ended
+from benchhydra.servers.process import EngineProcess, exit_in_words
 
 POLL_S = 0.25
 #: Another program may take the free port before the server does.
@@ -44,9 +44,9 @@ class HttpServer:
         for attempt in range(1, ATTEMPTS + 1):
             self.port = ports.free_port()
             argv = [*spec.argv, "--host", "127.0.0.1", "--port", str(self.port)]
-            self.process = Process(argv, env, log, stop_timeout_s=stop_timeout_s)
+            self.process = EngineProcess(argv, env, log, stop_timeout_s=stop_timeout_s)
             self._sockets: set[int] = set()  # that it had when it was told to end
-            self.control = Control(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout_s=2.0)
+            self.control = ControlPlane(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout_s=2.0)
             try:
                 self.start_s = self._wait_ready(progress, ready_timeout_s)
                 return
@@ -103,7 +103,7 @@ class HttpServer:
     def _check_alive(self) -> None:
         code = self.process.exit_code
         if code is not None:
-            what = f"the server {ended(code)} after {self.process.age_s:.1f} s"
+            what = f"the server {exit_in_words(code)} after {self.process.age_s:.1f} s"
             kind = _PortTaken if ports.listeners(self.port) else EngineError
             raise kind(explained(what, self.log))
 

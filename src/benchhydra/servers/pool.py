@@ -16,17 +16,17 @@ from benchhydra.errors import EngineError
 from benchhydra.fetch import check_base_url
 from benchhydra.progress import Progress
 from benchhydra.servers import Lease, gpus
-from benchhydra.servers.control import Control
-from benchhydra.servers.departures import Departures
+from benchhydra.servers.control import ControlPlane
 from benchhydra.servers.http_server import HttpServer
-from benchhydra.servers.worker import Worker
+from benchhydra.servers.shutdown import PendingShutdown
+from benchhydra.servers.worker import OfflineWorker
 
 
 @dataclass(kw_only=True)
 class _Running:
     """A server of ours, the GPUs that it holds, and how much of its log belongs to points that are over."""
 
-    server: HttpServer | Worker
+    server: HttpServer | OfflineWorker
     claims: ExitStack
     gpus: tuple[int, ...] = ()
     gpus_before_mib: dict[int, int] = field(default_factory=dict)
@@ -56,11 +56,11 @@ class _Running:
 class _ServerLease(Lease):
     """A lease on a server of ours or, with ``control`` alone, on an attached one."""
 
-    server: HttpServer | Worker | None = None
-    control: Control | None = None
+    server: HttpServer | OfflineWorker | None = None
+    control: ControlPlane | None = None
 
     def call(self, request: dict[str, Any], *, timeout_s: float | None = None) -> dict[str, Any]:
-        if not isinstance(self.server, Worker):
+        if not isinstance(self.server, OfflineWorker):
             return super().call(request, timeout_s=timeout_s)
         return self.server.call(request, timeout_s)
 
@@ -70,7 +70,7 @@ class _ServerLease(Lease):
         return self.control.reset_caches() if self.control is not None else None
 
 
-class Pool:
+class ServerPool:
     """Servers of one group of points. At most one runs at a time, unless ``keep``.
 
     A server starts when the memory of the one before it is free, and is used when nothing at all is left of that.
@@ -78,13 +78,13 @@ class Pool:
     ``close`` waits. ``starts`` counts servers; ``on_start`` is called whenever it has grown.
     """
 
-    def __init__(self, log_dir: Path, *, keep: bool = False, departures: Departures | None = None) -> None:
+    def __init__(self, log_dir: Path, *, keep: bool = False, departures: PendingShutdown | None = None) -> None:
         self.log_dir = log_dir
         self.starts = 0
         self.on_start: Callable[[], None] = lambda: None
         self.log: Path | None = None  # of the server started last, also where it failed
         self._keep = keep
-        self._departures = departures or Departures()
+        self._departures = departures or PendingShutdown()
         self._waits = departures is None
         self._running: dict[ServerSpec, _Running] = {}
         self._owner = os.getpid()
@@ -170,9 +170,9 @@ class Pool:
             before_mib = gpus.used_mib(held) if held else {}
             env = dict(spec.env) | _visible(held)
             limits = {"ready_timeout_s": ready_timeout_s, "stop_timeout_s": stop_timeout_s}
-            server: HttpServer | Worker
+            server: HttpServer | OfflineWorker
             if spec.kind == "worker":
-                server = Worker(spec, env, self.log, progress, **limits)
+                server = OfflineWorker(spec, env, self.log, progress, **limits)
             else:
                 server = HttpServer(spec, env, self.log, progress, headers=headers, **limits)
             running = _Running(server=server, claims=claims.pop_all(), gpus=held, gpus_before_mib=before_mib)
@@ -200,7 +200,7 @@ class Pool:
 def _attached(spec: ServerSpec, headers: Mapping[str, str]) -> Lease:
     """A lease on somebody else's server. Raises EngineError where it does not answer."""
     base_url = check_base_url("engine.base_url", spec.base_url)
-    control = Control(base_url=base_url, headers=headers, verify_tls=spec.verify_tls, ca_file=spec.ca_file)
+    control = ControlPlane(base_url=base_url, headers=headers, verify_tls=spec.verify_tls, ca_file=spec.ca_file)
     try:
         answer = control.fetch("/v1/models")
     except OSError as error:

@@ -23,7 +23,7 @@ REAP_S = 12.0
 STARTING_S = 1.0
 
 
-class Process:
+class EngineProcess:
     """A running engine. ``pid`` is its supervisor's: the root of everything that belongs to it."""
 
     def __init__(
@@ -159,7 +159,7 @@ def _until_ended(pid: int, timeout_s: float) -> None:
         os.close(pidfd)
 
 
-def ended(code: int) -> str:
+def exit_in_words(code: int) -> str:
     """An exit code in words."""
     if code > 128:
         with contextlib.suppress(ValueError):

@@ -14,13 +14,13 @@ from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
 from benchhydra.servers.logs import explained, last_line
-from benchhydra.servers.process import Process, ended
+from benchhydra.servers.process import EngineProcess, exit_in_words
 
 POLL_S = 0.25
 READ_BYTES = 1 << 20
 
 
-class Worker:
+class OfflineWorker:
     """A started offline engine. The constructor returns when it is ready; it raises EngineError if it is not."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Worker:
         self.log = log
         self._buffer = bytearray()
         self._busy = True
-        self.process = Process(spec.argv, env, log, stop_timeout_s=stop_timeout_s, piped=True)
+        self.process = EngineProcess(spec.argv, env, log, stop_timeout_s=stop_timeout_s, piped=True)
         try:
             self.ready = self._read(ready_timeout_s, "engine.ready_timeout_s=SECONDS", progress)
         except BaseException:
@@ -124,5 +124,5 @@ class Worker:
     def _died(self) -> EngineError:
         self.process.wait(self.process.stop_timeout_s)
         code = self.process.exit_code
-        how = ended(code) if code is not None else "closed its output"
+        how = exit_in_words(code) if code is not None else "closed its output"
         return EngineError(explained(f"the offline engine {how}", self.log))

@@ -27,7 +27,7 @@ class Identity(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
+class PlannedPoint:
     """A point that is to be measured: its overrides, its directory, and what it needs."""
 
     overrides: tuple[str, ...]
@@ -37,14 +37,14 @@ class Planned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class ServerGroup:
     """The points that one server serves, in their order."""
 
     spec: ServerSpec | None
-    points: tuple[Planned, ...]
+    points: tuple[PlannedPoint, ...]
 
 
-def identity(resolved: Mapping[str, Any]) -> Identity:
+def point_identity(resolved: Mapping[str, Any]) -> Identity:
     """The identity of a point, from its composed config as plain data (also as ``result.json`` keeps it)."""
     flat = flatten(resolved)
     variant = " ".join(f"{key}={flat[key]}" for key in VARIANTS if flat.get(key) is not None)

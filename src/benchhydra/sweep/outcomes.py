@@ -13,8 +13,8 @@ from typing import Any
 
 from benchhydra.errors import ResultError
 from benchhydra.result import RESULT_FILE, Result
-from benchhydra.sweep import Identity, Planned
-from benchhydra.sweep.resume import read_json
+from benchhydra.sweep import Identity, PlannedPoint
+from benchhydra.sweep.plan.resume import read_json
 
 #: Statuses that make the sweep exit non-zero.
 BAD = ("failed", "invalid", "interrupted", "skipped")
@@ -49,9 +49,9 @@ class Outcome:
         return Identity(self.point_key, self.variant, self.repeat)
 
 
-def of_result(point: Planned, result: Result, **more: Any) -> Outcome:
+def outcome_of_result(point: PlannedPoint, result: Result, **more: Any) -> Outcome:
     """The outcome that a point's result tells of."""
-    return blank(
+    return blank_outcome(
         point,
         status=more.pop("status", result.status),
         verdict=str(result.verdict),
@@ -64,7 +64,7 @@ def of_result(point: Planned, result: Result, **more: Any) -> Outcome:
     )
 
 
-def blank(point: Planned, **more: Any) -> Outcome:
+def blank_outcome(point: PlannedPoint, **more: Any) -> Outcome:
     """An outcome of a planned point that says nothing but what is given."""
     key, variant, repeat = point.identity
     return Outcome(
@@ -72,12 +72,12 @@ def blank(point: Planned, **more: Any) -> Outcome:
     )
 
 
-def from_disk(point: Planned, otherwise: Outcome, **more: Any) -> Outcome:
+def outcome_from_disk(point: PlannedPoint, otherwise: Outcome, **more: Any) -> Outcome:
     """The outcome in the point's ``result.json``, or ``otherwise`` where there is none that can be read."""
     if not (Path(point.directory) / RESULT_FILE).exists():
         return otherwise
     try:
-        return of_result(point, Result.read(Path(point.directory)), **more)
+        return outcome_of_result(point, Result.read(Path(point.directory)), **more)
     except ResultError:
         return otherwise
 
@@ -87,7 +87,7 @@ def first_line(text: str | None) -> str:
     return ((text or "").strip().splitlines() or ["no reason is known"])[0]
 
 
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """(mean, half-width of its 95 % t-interval); None below two values."""
     if len(values) < 2:
         return None
@@ -99,11 +99,11 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 def narrow_enough(values: Sequence[float], share: float) -> bool:
     """Whether the 95 % interval's half-width is at most this share of the mean."""
-    known = interval(values)
+    known = t_interval(values)
     return known is not None and known[1] <= share * abs(known[0])
 
 
-def repeats(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+def summarize_repeats(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
     """Points measured more than once: mean and 95 % t-interval of every metric that each repeat has."""
     by_point: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
@@ -116,7 +116,7 @@ def _repeated(members: list[Outcome]) -> dict[str, Any]:
     shared = set.intersection(*(set(member.metrics) for member in members))
     metrics = {}
     for name in (name for name in members[0].metrics if name in shared):
-        known = interval([member.metrics[name] for member in members])
+        known = t_interval([member.metrics[name] for member in members])
         if known is not None:
             mean, half = known
             metrics[name] = {"mean": mean, "low": mean - half, "high": mean + half}
@@ -142,7 +142,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
         raise ResultError(f"cannot write {path}: {error.strerror}", hint="hydra.sweep.dir=DIR moves it") from error
 
 
-def to_json(outcome: Outcome) -> dict[str, Any]:
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
     """An outcome as it is kept in journals."""
     return asdict(outcome)
 

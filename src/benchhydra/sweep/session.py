@@ -19,16 +19,18 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from benchhydra.config import BenchConfig
 from benchhydra.errors import BenchhydraError, ConfigError
-from benchhydra.servers.departures import Departures
-from benchhydra.sweep import SWEEP_FILE, Group, Identity, Planned, leftovers, on_ray, planning, resume, versions
-from benchhydra.sweep.axes import Axis, expand
-from benchhydra.sweep.compose import Composer
-from benchhydra.sweep.job import FAILURES, JOURNALS, GroupJob, Limits
-from benchhydra.sweep.launching import Batch, Ended, interrupted, launch_all
-from benchhydra.sweep.outcomes import Outcome, blank, from_disk, repeats
-from benchhydra.sweep.record import Record, begun
-from benchhydra.sweep.report import count, failure_lines, options_of, plan_lines, verdict_line
-from benchhydra.sweep.sharing import Shared, sharing
+from benchhydra.servers.shutdown import PendingShutdown
+from benchhydra.sweep import SWEEP_FILE, Identity, PlannedPoint, ServerGroup
+from benchhydra.sweep.group.group_run import FAILURES, JOURNALS, GroupJob, StopLimits
+from benchhydra.sweep.group.shared_context import SharedContext, share_with_jobs
+from benchhydra.sweep.launch import ray_launcher, submitit_jobs
+from benchhydra.sweep.launch.groups import GroupEnd, LaunchBatch, interrupted_groups, launch_all
+from benchhydra.sweep.messages import count_of, failure_lines, options_of, plan_lines, verdict_line
+from benchhydra.sweep.outcomes import Outcome, blank_outcome, outcome_from_disk, summarize_repeats
+from benchhydra.sweep.plan import checked_points, resume, versions
+from benchhydra.sweep.plan.axes import Axis, expand
+from benchhydra.sweep.plan.compose import Composer
+from benchhydra.sweep.sweep_file import SweepFile, earlier_sweep
 from benchhydra.tracking.outbox import Outbox
 
 #: For jobs of a launcher that are cancelled: as long as an engine may take to stop, and then some.
@@ -46,7 +48,7 @@ class Session:
     context: HydraContext
     task: TaskFunction
     master: DictConfig
-    spec_of: planning.SpecOf | None = None
+    spec_of: checked_points.SpecOf | None = None
     composer: Composer = field(init=False)
     configs: dict[Identity, BenchConfig] = field(init=False, default_factory=dict)
     outbox: Outbox = field(init=False, default_factory=Outbox)
@@ -57,20 +59,20 @@ class Session:
         hydra_overrides = list(self.master.hydra.overrides.hydra)
         self.composer = Composer(loader, self.master.hydra.job.config_name, hydra_overrides)
 
-    def run(self, axes: Sequence[Axis]) -> list[Ended]:
+    def run(self, axes: Sequence[Axis]) -> list[GroupEnd]:
         """Run the sweep. Raises SweepFailed where a point did not end well, ConfigError before anything started."""
         settings = self.master.sweep
         directory = self._directory()
         points = expand(axes, OmegaConf.to_container(settings.zip, resolve=True))  # type: ignore[arg-type]
         swept = tuple(axis.key for axis in axes if len(axis.overrides) > 1)
-        checked = planning.check(points, self.composer, self.spec_of or _spec_of(), directory, swept)
+        checked = checked_points.check_points(points, self.composer, self.spec_of or _spec_of(), directory, swept)
         self.configs = checked.configs
         directory, results = self._resumed(checked, directory)
-        placed = planning.relocated(checked.points, results)
-        todo, kept = resume.split(placed, results)
-        limits = planning.limits(checked.sweep, time.time())
+        placed = checked_points.relocated_points(checked.points, results)
+        todo, kept = resume.split_done(placed, results)
+        limits = checked_points.stop_limits(checked.sweep, time.time())
         work = placed if limits.ci_metric else todo
-        groups = planning.groups(work, checked.sweep.order, checked.seed)
+        groups = checked_points.ordered_groups(work, checked.sweep.order, checked.seed)
         kept_versions = {} if checked.sweep.any_engine_version else versions.kept_versions(kept, checked.configs)
         versions.refuse_others(kept_versions, [point.identity for point in work], checked.configs)
         if checked.sweep.plan:
@@ -95,7 +97,7 @@ class Session:
             directory = directory.with_name(f"{directory.name.partition('.')[0]}.{number}")
         return directory
 
-    def _resumed(self, checked: planning.Checked, directory: Path) -> tuple[Path, list[resume.Done]]:
+    def _resumed(self, checked: checked_points.CheckedPoints, directory: Path) -> tuple[Path, list[resume.FoundResult]]:
         """Where the sweep goes on, and the results that are there."""
         wish = checked.sweep.resume
         if wish is None:
@@ -104,22 +106,22 @@ class Session:
             return directory, []
         if wish == "auto":
             wanted = {point.identity for point in checked.points}
-            place = resume.newest(directory.parents[1], wanted)
+            place = resume.newest_sweep(directory.parents[1], wanted)
             if place is None:
                 _say("sweep.resume=auto: no sweep of the same points is there; this is a new one")
                 return directory, []
         else:
             place = Path(wish).absolute()
-            if begun(place) is None:
+            if earlier_sweep(place) is None:
                 raise ConfigError(f"sweep.resume={wish}: no {SWEEP_FILE} is there", hint="sweep.resume=auto")
-        return place, resume.found(place)
+        return place, resume.found_results(place)
 
-    def _begin(self, directory: Path, points: Sequence[Planned], swept: tuple[str, ...]) -> Record:
+    def _begin(self, directory: Path, points: Sequence[PlannedPoint], swept: tuple[str, ...]) -> SweepFile:
         """The sweep's directory and its file, before anything is started."""
-        ended = leftovers.end_earlier(directory, CANCEL_TIMEOUT_S) if begun(directory) else 0
+        ended = submitit_jobs.end_earlier_jobs(directory, CANCEL_TIMEOUT_S) if earlier_sweep(directory) else 0
         if ended:
-            _say(f"{count(ended, 'job')} of the earlier run ended first")
-        before = begun(directory)
+            _say(f"{count_of(ended, 'job')} of the earlier run ended first")
+        before = earlier_sweep(directory)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / JOURNALS / FAILURES).unlink(missing_ok=True)
         for journal in (directory / JOURNALS).glob("*.json"):
@@ -129,13 +131,17 @@ class Session:
             self.master.hydra.overrides.hydra.append("hydra.sweep.dir='{}'".format(str(directory).replace("'", "\\'")))
         sweep_id, earlier_starts, wall_s = before or (uuid.uuid4().hex, 0, 0.0)
         command = shlex.join(["benchhydra", *sys.argv[1:]])
-        record = Record(directory=directory, sweep_id=sweep_id, command=command, points=points, swept=swept)
+        record = SweepFile(directory=directory, sweep_id=sweep_id, command=command, points=points, swept=swept)
         record.earlier_starts, record.wall_s = earlier_starts, wall_s
         record.write()
         return record
 
     def _jobs(
-        self, record: Record, groups: Sequence[Group], limits: Limits, allowed: Mapping[Identity, tuple[str, ...]]
+        self,
+        record: SweepFile,
+        groups: Sequence[ServerGroup],
+        limits: StopLimits,
+        allowed: Mapping[Identity, tuple[str, ...]],
     ) -> list[GroupJob]:
         hydra_overrides = tuple(self.master.hydra.overrides.hydra)
         return [
@@ -153,11 +159,11 @@ class Session:
             for number, group in enumerate(groups)
         ]
 
-    def _conclude(self, record: Record, jobs: list[GroupJob]) -> list[Ended]:
-        groups: list[Ended] = []
-        departures = Departures()
-        shared = Shared(composer=self.composer, outbox=self.outbox, departures=departures)
-        with departures, self.outbox, sharing(shared):
+    def _conclude(self, record: SweepFile, jobs: list[GroupJob]) -> list[GroupEnd]:
+        groups: list[GroupEnd] = []
+        departures = PendingShutdown()
+        shared = SharedContext(composer=self.composer, outbox=self.outbox, departures=departures)
+        with departures, self.outbox, share_with_jobs(shared):
             try:
                 for ended in self._launched(jobs):
                     groups.append(ended)
@@ -172,18 +178,18 @@ class Session:
         self._report(record)
         return groups
 
-    def _interrupted(self, record: Record, jobs: Sequence[GroupJob], groups: Sequence[Ended]) -> None:
-        left = leftovers.cancel(record.directory, CANCEL_TIMEOUT_S)
+    def _interrupted(self, record: SweepFile, jobs: Sequence[GroupJob], groups: Sequence[GroupEnd]) -> None:
+        left = submitit_jobs.cancel_jobs(record.directory, CANCEL_TIMEOUT_S)
         if left:
             _say(f"jobs that do not end: {', '.join(left)}")
         seen = {ended.job.number for ended in groups}
-        for ended in interrupted(job for job in jobs if job.number not in seen):
+        for ended in interrupted_groups(job for job in jobs if job.number not in seen):
             record.add(ended.outcomes, ended.server_starts)
         record.stopped = "interrupted"
         record.write()
         _say(f"go on with: {_go_on(record)}")
 
-    def _launched(self, jobs: list[GroupJob]) -> Iterator[Ended]:
+    def _launched(self, jobs: list[GroupJob]) -> Iterator[GroupEnd]:
         """All jobs, those of equal resources together (a cluster's launcher asks for the same for all its jobs)."""
         batches: dict[str, list[GroupJob]] = {}
         configs: dict[str, DictConfig] = {}
@@ -194,12 +200,12 @@ class Session:
             batches.setdefault(key, []).append(job)
         return launch_all([self._batch(configs[key], members) for key, members in batches.items()])
 
-    def _batch(self, config: DictConfig, jobs: Sequence[GroupJob]) -> Batch:
+    def _batch(self, config: DictConfig, jobs: Sequence[GroupJob]) -> LaunchBatch:
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=self.task, config=config
         )
-        ray = on_ray.wish(launcher, config)
-        return Batch(type(launcher).__name__, partial(_launch, launcher), tuple(jobs), ray)
+        ray = ray_launcher.resource_request(launcher, config)
+        return LaunchBatch(type(launcher).__name__, partial(_launch, launcher), tuple(jobs), ray)
 
     def _launcher_config(self, job: GroupJob) -> DictConfig:
         if str(self.master.hydra.launcher._target_).endswith("BasicLauncher"):
@@ -210,7 +216,7 @@ class Session:
             config.hydra.overrides.hydra = list(self.master.hydra.overrides.hydra)
         return config
 
-    def _report(self, record: Record) -> None:
+    def _report(self, record: SweepFile) -> None:
         outcomes = record.ordered()
         _summary(record)
         for line in failure_lines(outcomes, record.swept, options_of(sys.argv[1:])):
@@ -222,26 +228,30 @@ class Session:
 
     def _log_repeats(self, outcomes: Sequence[Outcome]) -> None:
         """Tell the tracker what the repeats of each point come to."""
-        for repeated in repeats(outcomes):
+        for repeated in summarize_repeats(outcomes):
             point = repeated["point_key"], repeated["variant"]
             config = next(config for identity, config in self.configs.items() if identity[:2] == point)
             measured = [Path(o.directory) for o in outcomes if o.identity[:2] == point and o.status == "ok"]
             self.outbox.log_repeats(config.tracking, repeated, measured)
 
-    def _say_plan(self, groups: Sequence[Group], kept: int) -> None:
+    def _say_plan(self, groups: Sequence[ServerGroup], kept: int) -> None:
         points = sum(len(group.points) for group in groups)
         more = f"; {kept} kept from before" if kept else ""
-        _say(f"sweep: {count(points, 'point')} on {count(len(groups), 'server')}{more}")
+        _say(f"sweep: {count_of(points, 'point')} on {count_of(len(groups), 'server')}{more}")
 
-    def _print_plan(self, groups: Sequence[Group], kept: int, directory: Path, swept: Sequence[str]) -> None:
-        history = planning.history_s(_outputs(directory))
+    def _print_plan(self, groups: Sequence[ServerGroup], kept: int, directory: Path, swept: Sequence[str]) -> None:
+        history = checked_points.history_s(_outputs(directory))
         for line in plan_lines(groups, kept, history, swept):
             sys.stdout.write(f"{line}\n")
 
 
-def _kept_outcomes(points: Sequence[Planned], kept: Sequence[resume.Done]) -> dict[Identity, Outcome]:
+def _kept_outcomes(points: Sequence[PlannedPoint], kept: Sequence[resume.FoundResult]) -> dict[Identity, Outcome]:
     there = {done.identity for done in kept}
-    found = [from_disk(point, blank(point, status="failed"), kept=True) for point in points if point.identity in there]
+    found = [
+        outcome_from_disk(point, blank_outcome(point, status="failed"), kept=True)
+        for point in points
+        if point.identity in there
+    ]
     return {outcome.identity: outcome for outcome in found}
 
 
@@ -250,7 +260,7 @@ def _outputs(directory: Path) -> Path:
     return next((parent for parent in directory.parents if parent.name == "outputs"), directory.parent)
 
 
-def _spec_of() -> planning.SpecOf:
+def _spec_of() -> checked_points.SpecOf:
     from benchhydra.run import spec_of
 
     return spec_of
@@ -270,8 +280,8 @@ def _resources(config: DictConfig) -> Any:
     return resources | {"ray": OmegaConf.select(config, "hydra.launcher.ray.remote.num_gpus")}
 
 
-def _summary(record: Record) -> None:
-    from benchhydra.render.summary import print_summary, write_summary
+def _summary(record: SweepFile) -> None:
+    from benchhydra.render.terminal.sweep_summary import print_summary, write_summary
     from benchhydra.tracking.mlflow import sweep_link
 
     write_summary(record.directory)
@@ -281,7 +291,7 @@ def _summary(record: Record) -> None:
         sys.stdout.write(f"mlflow: {link}  (benchhydra ui serves it)\n")
 
 
-def _go_on(record: Record) -> str:
+def _go_on(record: SweepFile) -> str:
     kept = [word for word in sys.argv[1:] if not word.startswith("sweep.resume=")]
     return shlex.join(["benchhydra", *kept, f"sweep.resume={record.directory}"])
 

@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from benchhydra.render.text import markdown, number
+from benchhydra.render.text import escape_markdown, number
 from benchhydra.result import Result, flatten
 
 #: Limits of MLflow 3: parameters a batch, characters of a key, of a parameter and of a tag.
@@ -19,23 +19,27 @@ STATUS = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 SECRET = re.compile(r"(api_?key|_key|secret|passwo?r?d|credentials?|(^|_)token)$", re.IGNORECASE)
 
 
-def key(name: str) -> str:
+def mlflow_key(name: str) -> str:
     """A name that MLflow accepts."""
     return re.sub(r"[^\w\-. :/]", "_", name)[:KEY]
 
 
-def params(result: Result) -> dict[str, str]:
+def run_params(result: Result) -> dict[str, str]:
     """The flattened intent, as texts within MLflow's limits; what is named like a secret is left out."""
     flat = flatten(result.config)
-    return {key(k): _text(v)[:PARAM] for k, v in flat.items() if v is not None and not SECRET.search(k.split(".")[-1])}
+    return {
+        mlflow_key(k): _text(v)[:PARAM]
+        for k, v in flat.items()
+        if v is not None and not SECRET.search(k.split(".")[-1])
+    }
 
 
-def metrics(result: Result) -> dict[str, float]:
+def run_metrics(result: Result) -> dict[str, float]:
     """Every metric by its name, whatever the verdict."""
-    return {key(name): found.value for name, found in result.metrics.items()}
+    return {mlflow_key(name): found.value for name, found in result.metrics.items()}
 
 
-def tags(result: Result) -> dict[str, str]:
+def run_tags(result: Result) -> dict[str, str]:
     """Identity, verdict and origin of a result, and unit and direction of each metric."""
     known = {
         "run_id": result.run_id,
@@ -58,10 +62,10 @@ def tags(result: Result) -> dict[str, str]:
     } | _origin(result)
     for name, value in result.metrics.items():
         known |= {f"better.{name}": value.better.value, f"unit.{name}": value.unit}
-    return {key(k): str(v)[:TAG] for k, v in known.items() if v not in (None, "")}
+    return {mlflow_key(k): str(v)[:TAG] for k, v in known.items() if v not in (None, "")}
 
 
-def dataset(result: Result) -> dict[str, str]:
+def run_dataset(result: Result) -> dict[str, str]:
     """Fields of MLflow's Dataset: name, digest of what was asked for, where it came from."""
     source = json.dumps({"dataset": result.config.get("dataset"), "seed": result.config.get("seed")}, default=str)
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
@@ -82,23 +86,23 @@ def run_name(result: Result) -> str:
     return " ".join(part for part in parts if part)
 
 
-def note(result: Result, directory: Path) -> str:
+def run_note(result: Result, directory: Path) -> str:
     """The Markdown text of the run page."""
-    lines = [f"**{result.verdict.value}** ({result.status}) {markdown(result.description)}".rstrip(), ""]
-    lines += [f"- {reason.severity.value}: {markdown(reason.text)}" for reason in result.reasons]
+    lines = [f"**{result.verdict.value}** ({result.status}) {escape_markdown(result.description)}".rstrip(), ""]
+    lines += [f"- {reason.severity.value}: {escape_markdown(reason.text)}" for reason in result.reasons]
     if result.error:
-        lines += ["", f"Error: {markdown(result.error)}"]
+        lines += ["", f"Error: {escape_markdown(result.error)}"]
     if result.metrics:
         lines += ["", "| metric | value | unit | better |", "|---|--:|---|---|"]
         lines += [
-            f"| {markdown(m.key)} | {number(m.value)} | {markdown(m.unit)} | {m.better.value} |"
+            f"| {escape_markdown(m.key)} | {number(m.value)} | {escape_markdown(m.unit)} | {m.better.value} |"
             for m in list(result.metrics.values())[:40]
         ]
     command = result.metadata.get("command")
-    lines += ["", f"Files: {markdown(str(directory))}"]
+    lines += ["", f"Files: {escape_markdown(str(directory))}"]
     if isinstance(command, str | list):
         text = command if isinstance(command, str) else shlex.join(map(str, command))
-        lines += ["", f"Command: {markdown(text)}"]
+        lines += ["", f"Command: {escape_markdown(text)}"]
     return "\n".join(lines)[:TAG]
 
 

@@ -21,7 +21,7 @@ FILES = ("result.json", "records.parquet", "config.yaml", "server.log")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Logged:
+class LoggedRun:
     """What became of logging a point: where it stands now, and whether it stood there before."""
 
     link: str
@@ -64,11 +64,13 @@ class Mlflow(Tracking):
         uri = store.tracking_uri(self.uri)
         try:
             with store.impatient(), store.quiet():
-                repeats.write(store.open_store(uri, self.experiment), repeats.run_ids(directories, LINK_FILE), repeated)
+                repeats.log_repeat_metrics(
+                    store.open_store(uri, self.experiment), repeats.read_run_ids(directories, LINK_FILE), repeated
+                )
         except store.failures() as error:
             sys.stderr.write(f"repeats not summed up in MLflow ({store.one_line(error)}); sweep.json has them\n")
 
-    def record(self, result: Result, directory: Path, *, again: bool = False) -> Logged:
+    def record(self, result: Result, directory: Path, *, again: bool = False) -> LoggedRun:
         """Log a point unless it is there already (``again``: replace it). Raises one of ``store.failures()``."""
         uri = store.tracking_uri(self.uri)
         with store.impatient(), store.quiet():
@@ -81,10 +83,10 @@ class Mlflow(Tracking):
             view.publish(opened, result)
         link = view.run_link(store.base_url(uri), opened.experiment_id, run_id)
         _remember(directory, opened, run_id, link)
-        return Logged(link=link, new=new)
+        return LoggedRun(link=link, new=new)
 
-    def _write(self, opened: store.Store, result: Result, directory: Path) -> str:
-        tags = entry.tags(result) | {"mlflow.note.content": entry.note(result, directory)}
+    def _write(self, opened: store.MlflowStore, result: Result, directory: Path) -> str:
+        tags = entry.run_tags(result) | {"mlflow.note.content": entry.run_note(result, directory)}
         run = opened.client.create_run(
             opened.experiment_id,
             start_time=int(result.epoch_time * 1000),
@@ -101,7 +103,7 @@ class Mlflow(Tracking):
         return run_id
 
 
-def links(directory: Path) -> dict[str, str]:
+def read_links(directory: Path) -> dict[str, str]:
     """What ``record`` left about a point in its directory: ``link experiment_id base_url``; empty where it did not."""
     try:
         found: dict[str, str] = json.loads((directory / LINK_FILE).read_text(encoding="utf-8"))
@@ -113,7 +115,7 @@ def links(directory: Path) -> dict[str, str]:
 def sweep_link(sweep_id: str, directories: Iterable[Path]) -> str | None:
     """The link that opens a sweep's runs as charts; None where none of its points was logged."""
     for directory in directories:
-        found = links(directory)
+        found = read_links(directory)
         if found:
             return view.view_link(found["base_url"], found["experiment_id"], f"sweep-{sweep_id}", charts=True)
     return None
@@ -123,8 +125,8 @@ def _write_values(client: Any, run_id: str, result: Result) -> None:
     from mlflow.entities import Metric, Param
 
     now_ms = int((result.epoch_time + (result.wall_s or 0.0)) * 1000)
-    metrics = [Metric(name, value, now_ms, 0) for name, value in entry.metrics(result).items()]
-    params = [Param(key, value) for key, value in entry.params(result).items()]
+    metrics = [Metric(name, value, now_ms, 0) for name, value in entry.run_metrics(result).items()]
+    params = [Param(key, value) for key, value in entry.run_params(result).items()]
     first, *rest = [params[i : i + entry.BATCH] for i in range(0, len(params), entry.BATCH)] or [[]]
     client.log_batch(run_id, metrics=metrics, params=first)
     for batch in rest:
@@ -134,7 +136,7 @@ def _write_values(client: Any, run_id: str, result: Result) -> None:
 def _write_dataset(client: Any, run_id: str, result: Result) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    dataset = Dataset(**entry.dataset(result))
+    dataset = Dataset(**entry.run_dataset(result))
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "benchmark")])])
 
 
@@ -152,23 +154,23 @@ def _write_artifacts(client: Any, run_id: str, directory: Path) -> None:
                 client.log_artifact(run_id, str(plot))
 
 
-def _runs(opened: store.Store, result: Result) -> list[Any]:
+def _runs(opened: store.MlflowStore, result: Result) -> list[Any]:
     found = opened.client.search_runs([opened.experiment_id], f"tags.run_id = '{result.run_id}'")
     return list(found)
 
 
-def _complete_run(opened: store.Store, result: Result) -> str | None:
+def _complete_run(opened: store.MlflowStore, result: Result) -> str | None:
     """The run that holds this result whole: only a run that was terminated is."""
     done = [run.info.run_id for run in _runs(opened, result) if run.info.status != "RUNNING"]
     return done[0] if done else None
 
 
-def _delete_runs(opened: store.Store, result: Result) -> None:
+def _delete_runs(opened: store.MlflowStore, result: Result) -> None:
     for run in _runs(opened, result):
         opened.client.delete_run(run.info.run_id)
 
 
-def _remember(directory: Path, opened: store.Store, run_id: str, link: str) -> None:
+def _remember(directory: Path, opened: store.MlflowStore, run_id: str, link: str) -> None:
     known = {
         "link": link,
         "run_id": run_id,

@@ -161,7 +161,7 @@ class _Helper:
     """The process that logs. Raises OSError where it cannot be started."""
 
     def __init__(self) -> None:
-        words = [sys.executable, "-m", "benchhydra.tracking._helper"]
+        words = [sys.executable, "-m", "benchhydra.tracking.outbox_process"]
         self._popen = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, bufsize=0
         )

@@ -15,7 +15,7 @@ PAGE = 1000
 FORM = "mlflow:EXPERIMENT, or mlflow:EXPERIMENT?params.model = 'tiny'"
 
 
-def results(query: str) -> list[Result]:
+def results_from_mlflow(query: str) -> list[Result]:
     """The results of ``EXPERIMENT?filter`` (an MLflow search filter) in the store of MLFLOW_TRACKING_URI.
 
     Raises ResultError where the store, the experiment or a run's result is not there, or the filter is none.

@@ -37,7 +37,7 @@ DATABASES = ("postgresql", "mysql", "mssql")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Store:
+class MlflowStore:
     """An open store: its client and our experiment in it."""
 
     uri: str
@@ -70,7 +70,7 @@ def base_url(uri: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
-def open_store(uri: str, experiment: str) -> Store:
+def open_store(uri: str, experiment: str) -> MlflowStore:
     """A client of the store, which is made where it is not there, and our experiment. Raises ``failures()``."""
     reach(uri)
     file = sqlite_file(uri)
@@ -96,11 +96,11 @@ def _make(file: Path, uri: str) -> None:
     new.replace(file)
 
 
-def _open(uri: str, experiment: str) -> Store:
+def _open(uri: str, experiment: str) -> MlflowStore:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
-    return Store(uri=uri, client=client, experiment_id=_experiment_id(client, uri, experiment))
+    return MlflowStore(uri=uri, client=client, experiment_id=_experiment_id(client, uri, experiment))
 
 
 def _experiment_id(client: Any, uri: str, name: str) -> str:

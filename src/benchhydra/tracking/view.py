@@ -11,11 +11,11 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from benchhydra.render.points import KEY_METRICS
+from benchhydra.render.sweep_rows import KEY_METRICS
 from benchhydra.result import Result
 
 if TYPE_CHECKING:
-    from benchhydra.tracking.store import Store
+    from benchhydra.tracking.store import MlflowStore
 
 PREFIX = "mlflow.sharedViewState."
 KEPT_SWEEPS = 20  # a view of a sweep takes about 5 kB, and all of them are sent with each page
@@ -51,7 +51,7 @@ def preset(scripts: tuple[str, ...], search_filter: str) -> dict[str, Any]:
     }
 
 
-def publish(opened: Store, result: Result) -> None:
+def publish(opened: MlflowStore, result: Result) -> None:
     """Put the views of the result's script and of its sweep into the experiment, where they are not there already."""
     tags = opened.client.get_experiment(opened.experiment_id).tags
     views = {result.script: preset((result.script,), f"tags.script = '{result.script}'")}
@@ -66,7 +66,7 @@ def publish(opened: Store, result: Result) -> None:
     _prune(opened, tags)
 
 
-def _prune(opened: Store, tags: dict[str, str]) -> None:
+def _prune(opened: MlflowStore, tags: dict[str, str]) -> None:
     sweeps = [key for key in tags if key.startswith(f"{PREFIX}sweep-")]
     sweeps.sort(key=lambda key: float(json.loads(tags[key]).get("made", 0)))
     for key in sweeps[: max(0, len(sweeps) - KEPT_SWEEPS)]:

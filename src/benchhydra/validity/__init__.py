@@ -33,7 +33,7 @@ class Reason:
 
 
 @dataclass(kw_only=True)
-class Limits:
+class ValidityLimits:
     """Thresholds of the verdict's rules (root key ``validity``)."""
 
     failed_share: float = knob(0.01, "INVALID above this share of failed requests", unit="fraction")
@@ -109,20 +109,20 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class RunEvidence:
     """What a rule may look at."""
 
     rows: Records  # the measured rows
     every: Records  # all rows, with warm-up and cool-down
     facts: Facts
-    limits: Limits
+    limits: ValidityLimits
 
 
-Rule = Callable[[Evidence], Iterable[Reason]]
+Rule = Callable[[RunEvidence], Iterable[Reason]]
 _rules: dict[str, Rule] = {}
 
 
-def check(name: str) -> Callable[[Rule], Rule]:
+def rule(name: str) -> Callable[[Rule], Rule]:
     """Declare a rule of the verdict."""
 
     def declare(rule: Rule) -> Rule:
@@ -137,13 +137,13 @@ def rules() -> dict[str, Rule]:
     return dict(_rules)
 
 
-def judge(records: Records, facts: Facts, limits: Limits) -> tuple[Verdict, tuple[Reason, ...]]:
+def judge(records: Records, facts: Facts, limits: ValidityLimits) -> tuple[Verdict, tuple[Reason, ...]]:
     """Evaluate every rule. The verdict is the worst severity; the worst reasons come first."""
-    evidence = Evidence(rows=records.measured(), every=records, facts=facts, limits=limits)
+    evidence = RunEvidence(rows=records.measured(), every=records, facts=facts, limits=limits)
     reasons = [reason for rule in _rules.values() for reason in rule(evidence)]
     order = list(Verdict)
     reasons.sort(key=lambda reason: -order.index(reason.severity))
     return (reasons[0].severity if reasons else Verdict.VALID), tuple(reasons)
 
 
-from benchhydra.validity import answers, client, surroundings, window  # noqa: E402, F401 - they declare their rules above
+from benchhydra.validity import answers, client, environment_checks, window  # noqa: E402, F401 - they declare their rules above

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchhydra.records import Records, Status
-from benchhydra.validity import Evidence, Reason, Verdict, check
+from benchhydra.validity import Reason, RunEvidence, Verdict, rule
 
 #: A stream of fewer tokens may well fit into one chunk (speculative decoding).
 LONG_TOKENS = 8
@@ -15,8 +15,8 @@ LONG_TOKENS = 8
 IMPOSSIBLE_TPOT_NS = 10_000
 
 
-@check("completed")
-def completed(evidence: Evidence) -> Iterator[Reason]:
+@rule("completed")
+def completed(evidence: RunEvidence) -> Iterator[Reason]:
     """Something must have been measured."""
     rows, least = evidence.rows, evidence.limits.least_completed
     count = int(rows.completed.sum())
@@ -28,8 +28,8 @@ def completed(evidence: Evidence) -> Iterator[Reason]:
         yield _suspect("completed", f"only {count} requests completed; figures of fewer than {least} are chance")
 
 
-@check("failed_share")
-def failed_share(evidence: Evidence) -> Iterator[Reason]:
+@rule("failed_share")
+def failed_share(evidence: RunEvidence) -> Iterator[Reason]:
     """Failed requests take their load and their latencies away from the figures."""
     rows, limit = evidence.rows, evidence.limits.failed_share
     failed = ~rows.completed & (rows.status != Status.CANCELLED)
@@ -40,16 +40,16 @@ def failed_share(evidence: Evidence) -> Iterator[Reason]:
         yield _invalid("failed_share", text)
 
 
-@check("interrupted")
-def interrupted(evidence: Evidence) -> Iterator[Reason]:
+@rule("interrupted")
+def interrupted(evidence: RunEvidence) -> Iterator[Reason]:
     """What an interrupted run measured is real, and less than was asked for."""
     if evidence.facts.interrupted:
         done = int(evidence.rows.completed.sum())
         yield _suspect("interrupted", f"the run was interrupted: the figures are those of {done} completed requests")
 
 
-@check("tokens")
-def tokens(evidence: Evidence) -> Iterator[Reason]:
+@rule("tokens")
+def tokens(evidence: RunEvidence) -> Iterator[Reason]:
     """The server must have generated tokens, and have said how many."""
     asked = _asked(evidence.rows)
     if not len(asked):
@@ -62,8 +62,8 @@ def tokens(evidence: Evidence) -> Iterator[Reason]:
         yield _suspect("tokens", text if unknown == len(asked) else text.replace("are absent", "are incomplete"))
 
 
-@check("short")
-def short(evidence: Evidence) -> Iterator[Reason]:
+@rule("short")
+def short(evidence: RunEvidence) -> Iterator[Reason]:
     """With ignore_eos every answer should be as long as asked."""
     rows, limit = evidence.rows.where(evidence.rows.completed), evidence.limits.short_share
     if not evidence.facts.ignore_eos or not len(rows):
@@ -74,8 +74,8 @@ def short(evidence: Evidence) -> Iterator[Reason]:
         yield _suspect("short", text)
 
 
-@check("one_piece")
-def one_piece(evidence: Evidence) -> Iterator[Reason]:
+@rule("one_piece")
+def one_piece(evidence: RunEvidence) -> Iterator[Reason]:
     """Streams must arrive as they are generated; something that buffers them makes TTFT the time of a whole answer."""
     rows, limit = evidence.rows, evidence.limits.one_piece_share
     streamed = rows.where(rows.completed & (rows.first_ns >= 0) & (rows.output_tokens >= LONG_TOKENS))
@@ -87,8 +87,8 @@ def one_piece(evidence: Evidence) -> Iterator[Reason]:
         )
 
 
-@check("prompt_tokens")
-def prompt_tokens(evidence: Evidence) -> Iterator[Reason]:
+@rule("prompt_tokens")
+def prompt_tokens(evidence: RunEvidence) -> Iterator[Reason]:
     """The server should see the prompts that the dataset made."""
     done = evidence.rows.where(evidence.rows.completed)
     known = done.where((done.prompt_tokens >= 0) & (done.asked_prompt_tokens > 0))

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchhydra.records import Records
-from benchhydra.validity import Evidence, Reason, Verdict, check
+from benchhydra.validity import Reason, RunEvidence, Verdict, rule
 
 
-@check("rate")
-def rate(evidence: Evidence) -> Iterator[Reason]:
+@rule("rate")
+def rate(evidence: RunEvidence) -> Iterator[Reason]:
     """The requests of the window must have been sent as fast as they were scheduled."""
     rows = evidence.rows.where((evidence.rows.sent_ns >= 0) & (evidence.rows.scheduled_ns >= 0))
     limits, held = evidence.limits, evidence.facts.max_in_flight
@@ -31,8 +31,8 @@ def rate(evidence: Evidence) -> Iterator[Reason]:
         yield _invalid("rate", f"{sent:.4g} requests/s were sent of {offered:.4g} offered ({share}): {why}")
 
 
-@check("client_lag")
-def client_lag(evidence: Evidence) -> Iterator[Reason]:
+@rule("client_lag")
+def client_lag(evidence: RunEvidence) -> Iterator[Reason]:
     """Requests sent late arrive in clumps that the load shape does not have."""
     lag_ms, limits = evidence.facts.client_lag_p99_ms, evidence.limits
     if lag_ms is None or evidence.facts.offered_rps is None:
@@ -44,8 +44,8 @@ def client_lag(evidence: Evidence) -> Iterator[Reason]:
         yield _invalid("client_lag", f"{text}, with {gap_ms:.1f} ms between requests)")
 
 
-@check("loop_stall")
-def loop_stall(evidence: Evidence) -> Iterator[Reason]:
+@rule("loop_stall")
+def loop_stall(evidence: RunEvidence) -> Iterator[Reason]:
     """While the event loop stalls, answers wait unread: their times are too late."""
     stall_ms, limits = evidence.facts.loop_stall_p99_ms, evidence.limits
     latency = latency_ms(evidence.rows)
@@ -57,8 +57,8 @@ def loop_stall(evidence: Evidence) -> Iterator[Reason]:
         yield _invalid("loop_stall", f"{text}, at a median latency of {latency:.1f} ms)")
 
 
-@check("client_cpu")
-def client_cpu(evidence: Evidence) -> Iterator[Reason]:
+@rule("client_cpu")
+def client_cpu(evidence: RunEvidence) -> Iterator[Reason]:
     """A client without idle time measures itself."""
     share, limit = evidence.facts.client_cpu_share, evidence.limits.client_cpu_share
     if share is not None and share > limit:
@@ -66,8 +66,8 @@ def client_cpu(evidence: Evidence) -> Iterator[Reason]:
         yield _invalid("client_cpu", f"{text}; load.processes=N spreads it")
 
 
-@check("client_wait")
-def client_wait(evidence: Evidence) -> Iterator[Reason]:
+@rule("client_wait")
+def client_wait(evidence: RunEvidence) -> Iterator[Reason]:
     """A client that shares its core with a busy process reads and sends when that one lets it.
 
     Where that is the server itself, on a machine of few cores, more of it is borne.
@@ -80,16 +80,16 @@ def client_wait(evidence: Evidence) -> Iterator[Reason]:
         yield _invalid("client_wait", f"{text}: its core is shared with {'its server' if alone else 'busy processes'}")
 
 
-@check("lost_processes")
-def lost_processes(evidence: Evidence) -> Iterator[Reason]:
+@rule("lost_processes")
+def lost_processes(evidence: RunEvidence) -> Iterator[Reason]:
     """A client process that died took its part of the load with it."""
     lost = evidence.facts.lost_processes
     if lost:
         yield _invalid("lost_processes", f"{len(lost)} client processes brought no rows: {lost[0]}")
 
 
-@check("client_clocks")
-def client_clocks(evidence: Evidence) -> Iterator[Reason]:
+@rule("client_clocks")
+def client_clocks(evidence: RunEvidence) -> Iterator[Reason]:
     """Machines send in the schedule's order only as far as their clocks are known."""
     known_to_ms, limit = evidence.facts.clock_uncertainty_ms, evidence.limits.clock_ms
     if known_to_ms is not None and known_to_ms > limit:
@@ -97,8 +97,8 @@ def client_clocks(evidence: Evidence) -> Iterator[Reason]:
         yield Reason(check="client_clocks", severity=Verdict.SUSPECT, text=f"{text}: machines may send out of step")
 
 
-@check("calibrated")
-def calibrated(evidence: Evidence) -> Iterator[Reason]:
+@rule("calibrated")
+def calibrated(evidence: RunEvidence) -> Iterator[Reason]:
     """Beyond what ``benchhydra calibrate`` found exact, nobody has seen this machine to be exact."""
     offered, known = evidence.facts.offered_rps, evidence.facts.calibrated_rps
     if offered is not None and known is not None and offered > known:

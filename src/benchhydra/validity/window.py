@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.records import Records
-from benchhydra.validity import Evidence, Reason, Verdict, check
+from benchhydra.validity import Reason, RunEvidence, Verdict, rule
 
 BATCHES = 10
 LEAST_ROWS = 40
@@ -54,8 +54,8 @@ def rise(at_s: Floats, values_ms: Floats) -> Rise:
     return Rise(slope=slope, share=slope * span / middle, t=t, goes_on=np.asarray(half > slope / 2))
 
 
-@check("stationary")
-def stationary(evidence: Evidence) -> Iterator[Reason]:
+@rule("stationary")
+def stationary(evidence: RunEvidence) -> Iterator[Reason]:
     """Latencies of a window in which the queue grows are those of its length, not of the server."""
     rows, facts, limits = _in_order(evidence.rows), evidence.facts, evidence.limits
     if not facts.stationary or len(rows) < LEAST_ROWS or np.ptp(rows.sent_ns) == 0:
@@ -76,8 +76,8 @@ def stationary(evidence: Evidence) -> Iterator[Reason]:
         return
 
 
-@check("warmup")
-def warmup(evidence: Evidence) -> Iterator[Reason]:
+@rule("warmup")
+def warmup(evidence: RunEvidence) -> Iterator[Reason]:
     """First requests that are far slower than all others met a server that was not warm."""
     rows, limit = _in_order(evidence.rows), evidence.limits.slow_start_ratio
     if not evidence.facts.stationary or len(rows) < LEAST_ROWS:

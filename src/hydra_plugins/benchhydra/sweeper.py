@@ -15,7 +15,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from benchhydra.sweep.axes import Axis
+    from benchhydra.sweep.plan.axes import Axis
 
 
 @dataclass
@@ -47,7 +47,7 @@ class BenchhydraSweeper(BasicSweeper):
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         from benchhydra.errors import ConfigError
-        from benchhydra.sweep.axes import Axis
+        from benchhydra.sweep.plan.axes import Axis
 
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)

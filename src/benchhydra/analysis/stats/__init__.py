@@ -1,0 +1,1 @@
+"""Statistics of comparison and search, one file a method."""

@@ -1,0 +1,208 @@
+"""Hydra's and OmegaConf's errors as one line that says what is wrong, and a hint that says what to type."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from benchhydra.registry import CONF_DIR
+
+TYPES = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "a text"}
+
+
+def explain(error: Exception, words: Sequence[str]) -> tuple[str, str]:
+    """(what is wrong, hint) of an error that composing the words raised."""
+    if isinstance(error, OSError) and error.filename:
+        return f"cannot read or write {error.filename}: {error.strerror}", "hydra.run.dir=DIR or hydra.sweep.dir=DIR"
+    text = _text(error)
+    for pattern, explained in _KNOWN:
+        found = re.search(pattern, text, re.DOTALL)
+        if found:
+            return explained(found, words)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[:2]) or type(error).__name__, ""
+
+
+def _text(error: BaseException) -> str:
+    parts = [str(error)]
+    while (cause := error.__cause__ or error.__context__) is not None:
+        parts.append(str(cause))
+        error = cause
+    return "\n".join(parts)
+
+
+def _unknown_key(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    key = found[1]
+    keys = known_keys(words)
+    near = nearest(key, keys)
+    if near:
+        return f"no such key: {key}", f"did you mean {near}?"
+    parent = key.rpartition(".")[0]
+    level = sorted({_below(known, parent) for known in keys if known.startswith(f"{parent}." if parent else "")})
+    listed = f"{parent or 'the top level'} has: {', '.join(level)}"
+    return f"no such key: {key}", listed if level else "benchhydra options lists all keys"
+
+
+def _unknown_option(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    group, _, name = found[1].rpartition("/")
+    options = re.findall(r"^\t(\S+)$", found.string, re.MULTILINE)
+    near = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    if not options:
+        return f"no such option: {group}={name}", "benchhydra --help lists all groups"
+    listed = f"{group} is one of {', '.join(dict.fromkeys(options))}"
+    if group == "hydra/launcher":
+        listed = f"the launcher's package is not installed: pip install 'benchhydra[{_extra(name)}]'"
+    return f"no such option: {group}={name}", f"did you mean {group}={near[0]}? {listed}" if near else listed
+
+
+def _extra(launcher: str) -> str:
+    return "slurm" if launcher.startswith("submitit") else launcher
+
+
+def _wrong_value(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    override = found[1].strip()
+    key, _, value = override.lstrip("+").partition("=")
+    kind = re.search(
+        r"could not be converted to (\w+)|is not a valid (\w+)|Incompatible value .*?field of type '([\w |\[\]]+)'",
+        found.string,
+    )
+    named = next((name for name in (kind.groups() if kind else ()) if name), "")
+    wanted = TYPES.get(_plain_type(named.lower()), named or "another kind of value")
+    doc = _doc(key)
+    return f"{key}={value}: the value must be {wanted}", f"{key}: {doc}" if doc else f"benchhydra options {key}"
+
+
+def _plain_type(name: str) -> str:
+    return {"integer": "int", "float": "float", "boolean": "bool", "string": "str"}.get(name, name)
+
+
+def _missing(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    owner = re.search(r"object_type=(\w+)", found.string)
+    key = re.search(r"full_key: (\S+)", found.string)
+    name = key[1] if key else found[1]
+    if "." not in name and owner:
+        name = f"{owner[1].lower()}.{name}"
+    return f"{name} has no value", f"{name}=VALUE"
+
+
+def _syntax(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    word = found[1].strip()
+    if "=" not in word:
+        from benchhydra import commands
+
+        if word in known_keys(words):
+            return f"{word} is given no value", f"{word}=VALUE; benchhydra options {word} says what it takes"
+        near = difflib.get_close_matches(word, commands.command_names(), n=1, cutoff=0.5)
+        return (
+            f"{word}: neither KEY=VALUE nor a subcommand",
+            f"did you mean {near[0]}?" if near else "benchhydra --help",
+        )
+    return _syntax_of(word)
+
+
+def _syntax_of(word: str) -> tuple[str, str]:
+    hint = f"quote what has special characters: \"{word.partition('=')[0]}='...'\""
+    return f"{word}: cannot be read as KEY=VALUE", hint
+
+
+def _unreadable(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    word = next((word for word in words if word.partition("=")[2].startswith(found[1])), found[1])
+    return _syntax_of(word)
+
+
+def _several(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    return f"{found[1]}: several values are a sweep", "add -m to measure each of them"
+
+
+def _not_added(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    return f"{found[1]} has a value already", f"without the +, or with ++{found[1]}=VALUE"
+
+
+def _interpolation(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    return f"interpolation {found[1]!r} leads nowhere", ""
+
+
+def _duplicate(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    return f"{found[1]} was given twice", "give each group once"
+
+
+def _no_group(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    group = found[1]
+    near = nearest(group, known_keys(words))
+    return f"no such config group: {group}", f"did you mean {near}?" if near else "benchhydra --help lists all groups"
+
+
+_KNOWN = (
+    (r"Could not override '([^']+)'\.\nTo append", _unknown_key),
+    (r"Key '[^']+' (?:is not|not) in (?:struct|'\w+')\s+full_key: (\S+)", _unknown_key),
+    (r"Could not find '([^']+)'", _unknown_option),
+    (r"Unable to find or open '([^']+)'", _unknown_option),
+    (r"Error merging override ([^\n]+)", _wrong_value),
+    (r"missing mandatory value: (\w+)", _missing),
+    (r"(?:Error parsing override|mismatched input .* override) '([^\n]*?)'\n", _syntax),
+    (r"^no viable alternative at input '([^']+)'", _unreadable),
+    (r"Ambiguous value for argument '([^']+)'", _several),
+    (r"No match in the defaults list\. Did you mean to override '([^']+)'", _duplicate),
+    (r"Could not append to config\. An item is already at '([^']+)'", _not_added),
+    (r"looks like a config group override, but config group '([^']+)' does not exist", _no_group),
+    (r"Could not override '([^']+)'\.\nNo match in the defaults list", _no_group),
+    (r"Multiple values for ([^\s.]+)\.", _duplicate),
+    (r"Interpolation key '([^']+)' not found", _interpolation),
+)
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """The known key most like this one, or nothing. A last part that fits counts: ``path`` for ``dataset.path``."""
+    keys = list(known)
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
+    if near:
+        return near[0]
+    same_end = [known for known in keys if known.rpartition(".")[2] == key.rpartition(".")[2]]
+    return same_end[0] if same_end else ""
+
+
+def _below(key: str, parent: str) -> str:
+    return key[len(parent) + 1 :].partition(".")[0] if parent else key.partition(".")[0]
+
+
+def known_keys(words: Sequence[str]) -> list[str]:
+    """All dotted keys of the config that the words' group choices compose (of the default one where these fail)."""
+    choices = [word for word in words if re.fullmatch(r"(script|dataset|load|engine|tracking|model)=\w+", word)]
+    for chosen in (choices, []):
+        try:
+            GlobalHydra.instance().clear()
+            with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+                return _keys(compose("config", overrides=chosen))
+        except (HydraException, OmegaConfBaseException):
+            continue
+    return []
+
+
+def _keys(config: DictConfig, prefix: str = "") -> list[str]:
+    keys = []
+    for key in map(str, config):
+        keys.append(f"{prefix}{key}")
+        node = config._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_missing() and not node._is_none():
+            keys += _keys(node, f"{prefix}{key}.")
+    return keys
+
+
+def _doc(key: str) -> str:
+    """What a root key means and its unit, from the schema."""
+    import dataclasses
+
+    from benchhydra.config import BenchConfig
+
+    for field in dataclasses.fields(BenchConfig):
+        if field.name == key and "doc" in field.metadata:
+            unit = field.metadata.get("unit")
+            return f"{field.metadata['doc']}{f' ({unit})' if unit else ''}"
+    return ""

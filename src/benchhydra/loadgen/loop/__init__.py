@@ -1,0 +1,1 @@
+"""What keeps the event loop exact: timers, busy polling, and its own lag."""

@@ -1,0 +1,56 @@
+"""What the client knows about itself: how late its event loop is, and how busy its process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from array import array
+from collections.abc import Callable
+from time import monotonic_ns
+
+import numpy as np
+
+from benchhydra.loadgen.loop.timerfd import Timer
+
+PERIOD_NS = 20_000_000
+
+
+class LoopLagMonitor:
+    """A timer that should fire every 20 ms. Each beat that was missed counts with its own lateness."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, beat: Callable[[int], None]) -> None:
+        self.late_ns = array("f")
+        self._beat = beat
+        self._next_ns = self._start_ns = 0
+        self._cpu_s = 0.0
+        self._timer = Timer(loop, self._fired)
+
+    def start(self, start_ns: int) -> None:
+        """Beat from the start of the window on."""
+        self._start_ns = start_ns
+        self._next_ns = start_ns + PERIOD_NS
+        self._cpu_s = time.process_time()
+        self._timer.at(self._next_ns, PERIOD_NS)
+
+    def _fired(self) -> None:
+        now_ns = monotonic_ns()
+        while self._next_ns <= now_ns:
+            self.late_ns.append(now_ns - self._next_ns)
+            self._next_ns += PERIOD_NS
+        self._beat(now_ns)
+
+    def stop(self, idle_ns: int = 0) -> float | None:
+        """Stop beating. Returns CPU seconds a wall second since the start; None where it had not begun.
+
+        ``idle_ns``: CPU time in which nothing was done.
+        """
+        self._timer.close()
+        wall_s = (monotonic_ns() - self._start_ns) / 1e9
+        if not self._start_ns or wall_s <= 0:
+            return None
+        return max(0.0, time.process_time() - self._cpu_s - idle_ns / 1e9) / wall_s
+
+
+def p99_ms(values_ns: array[float]) -> float | None:
+    """The 99th percentile in ms; None of nothing."""
+    return float(np.percentile(np.frombuffer(values_ns, np.float32), 99)) / 1e6 if values_ns else None

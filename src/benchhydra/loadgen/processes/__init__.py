@@ -1,0 +1,1 @@
+"""Client processes on this machine, and the bytes that go between them and us."""

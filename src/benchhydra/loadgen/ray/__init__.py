@@ -1,0 +1,1 @@
+"""Client processes on the nodes of a Ray cluster."""

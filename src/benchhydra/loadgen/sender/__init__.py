@@ -1,0 +1,1 @@
+"""Sends one shard of a load from one event loop."""

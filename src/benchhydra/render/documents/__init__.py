@@ -1,0 +1,1 @@
+"""Documents for files and other programs: JSON, Markdown, HTML, JUnit."""

@@ -1,0 +1,46 @@
+"""Points measured more than once: mean and 95 % interval of each key metric, from a sweep's ``repeats``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchhydra.render.sweep_rows import SweepRows, shown_metrics
+from benchhydra.render.text import number
+
+TITLE = "mean of repeats ± half of its 95 % interval"
+
+
+@dataclass(frozen=True)
+class RepeatTable:
+    """A table: varying keys, how many repeats, metrics; and a row of cells a point."""
+
+    keys: tuple[str, ...]
+    metrics: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def repeat_table(sweep: SweepRows) -> RepeatTable | None:
+    """The sweep's repeated points; None where each was measured once."""
+    entries = [entry for entry in sweep.facts.get("repeats") or () if isinstance(entry, Mapping)]
+    known = {name for entry in entries for name in entry.get("metrics", {})}
+    shown = [name for rows in sweep.by_script().values() for name in shown_metrics(rows) if name in known]
+    metrics = tuple(dict.fromkeys(shown))
+    if not entries or not metrics:
+        return None
+    keys = tuple(key for key in sweep.varying if key != "repeat")
+    return RepeatTable(keys, metrics, tuple(_cells(entry, keys, metrics) for entry in entries))
+
+
+def _cells(entry: Mapping[str, Any], keys: Sequence[str], metrics: Sequence[str]) -> tuple[str, ...]:
+    pairs = [str(override).lstrip("+~").partition("=") for override in entry.get("overrides", ())]
+    values = {key: value for key, _, value in pairs}
+    intervals = [entry.get("metrics", {}).get(name) for name in metrics]
+    return (*(values.get(key, "") for key in keys), str(entry.get("repeats", "")), *map(_interval, intervals))
+
+
+def _interval(known: Mapping[str, float] | None) -> str:
+    if known is None:
+        return ""
+    return f"{number(known['mean'])} ± {number((known['high'] - known['low']) / 2)}"

@@ -1,0 +1,1 @@
+"""What the report's pages show, as plain data for their JavaScript."""

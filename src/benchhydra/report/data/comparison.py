@@ -1,0 +1,55 @@
+"""A comparison as data: what changed between two sources, side by side. The verdicts are those of ``compare``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchhydra.analysis.compare import ChangeVerdict, Comparison, MetricChange, PointChange
+from benchhydra.render.documents.compare_markdown import verdict_text
+from benchhydra.report.data.benchmarks import rounded
+from benchhydra.report.data.details import file_slug
+
+
+def comparison_data(found: Comparison, base: str, candidate: str) -> dict[str, Any]:
+    """All that the page shows."""
+    return {
+        "base": base,
+        "candidate": candidate,
+        "counts": {change.value: found.count(change) for change in ChangeVerdict},
+        "points": [_point(point) for point in found.points],
+        "only_base": list(found.only_base),
+        "only_candidate": list(found.only_candidate),
+        "false_alarm_percent": found.thresholds.false_alarm_percent,
+    }
+
+
+def _point(point: PointChange) -> dict[str, Any]:
+    return {
+        "label": point.label,
+        "invalid": point.invalid,
+        "suspect": point.suspect,
+        "differences": list(point.differences),
+        "missing": list(point.missing),
+        "base": [_run(run.run_id, run.verdict.value) for run in point.base],
+        "candidate": [_run(run.run_id, run.verdict.value) for run in point.candidate],
+        "metrics": [_metric(metric) for metric in point.metrics],
+    }
+
+
+def _run(run_id: str, said: str) -> dict[str, str]:
+    return {"run": file_slug(run_id), "verdict": said}
+
+
+def _metric(metric: MetricChange) -> dict[str, Any]:
+    return {
+        "metric": metric.metric,
+        "unit": metric.unit,
+        "better": metric.better.value,
+        "base": rounded(metric.base),
+        "candidate": rounded(metric.candidate),
+        "ratio": rounded(metric.ratio),
+        "low": rounded(metric.low),
+        "high": rounded(metric.high),
+        "change": metric.change.value,
+        "said": verdict_text(metric),
+    }

@@ -1,0 +1,1 @@
+"""One group of points on one server: the job that a launcher runs."""

@@ -1,0 +1,1 @@
+"""Handing groups to Hydra's launchers."""

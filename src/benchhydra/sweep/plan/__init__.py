@@ -1,0 +1,1 @@
+"""Which points a sweep has, on which servers, in which order, and which of them are done already."""

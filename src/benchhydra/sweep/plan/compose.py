@@ -1,0 +1,86 @@
+"""Composing many points quickly: one composition for each distinct set of group choices, plain values on copies of it.
+
+A composition takes 80 ms, of which everything but the last millisecond depends on the chosen options alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from benchhydra.config import BenchConfig
+
+
+class Composer:
+    """Composes points. ``compositions`` counts the full ones."""
+
+    def __init__(self, loader: ConfigLoaderImpl, config_name: str | None, hydra_overrides: Sequence[str]) -> None:
+        self._loader = loader
+        self._config_name = config_name
+        self._hydra_overrides = list(hydra_overrides)
+        self._parser = OverridesParser.create(config_loader=loader)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of search paths that are not there: the first composition has warned
+            _, self._repo = loader._parse_overrides_and_create_caching_repo(config_name, self._hydra_overrides)
+        self._bases: dict[tuple[str, ...], bytes] = {}  # pickled
+        self._groups: dict[str, bool] = {}
+        self._parsed: dict[str, Override] = {}
+        self.compositions = 0
+
+    def __call__(self, overrides: Sequence[str]) -> tuple[BenchConfig, dict[str, Any]]:
+        """A point's config object and the same as plain data. Raises what composing raises, and ConfigError."""
+        made: Any = OmegaConf.to_object(self.config(overrides))
+        return made, plain_config(made)
+
+    def config(self, overrides: Sequence[str]) -> DictConfig:
+        """A point's config, without the node ``hydra``."""
+        parsed = [self._parse(override) for override in overrides]
+        choices = tuple(str(override.input_line) for override in parsed if self._is_choice(override))
+        config: DictConfig = pickle.loads(self._base(choices))  # noqa: S301 - our own bytes: copied in a sixth of the time
+        self._loader._apply_overrides_to_config([o for o in parsed if not self._is_choice(o)], config)
+        return config
+
+    def launcher(self, overrides: Sequence[str]) -> DictConfig:
+        """The whole config of a point with its node ``hydra``: what a launcher is made of."""
+        self.compositions += 1
+        return self._loader.load_configuration(
+            config_name=self._config_name,
+            overrides=[*self._hydra_overrides, *overrides],
+            run_mode=RunMode.MULTIRUN,
+        )
+
+    def _base(self, choices: tuple[str, ...]) -> bytes:
+        if choices not in self._bases:
+            self.compositions += 1
+            config = self._loader.load_configuration(
+                config_name=self._config_name, overrides=[*self._hydra_overrides, *choices], run_mode=RunMode.RUN
+            )
+            with open_dict(config):
+                del config["hydra"]
+            self._bases[choices] = pickle.dumps(config)
+        return self._bases[choices]
+
+    def _parse(self, text: str) -> Override:
+        if text not in self._parsed:
+            self._parsed[text] = self._parser.parse_overrides([text])[0]
+        return self._parsed[text]
+
+    def _is_choice(self, override: Override) -> bool:
+        key = override.key_or_group
+        if key not in self._groups:
+            self._groups[key] = bool(self._repo.group_exists(key))
+        return self._groups[key] and not isinstance(override.value(), dict)
+
+
+def plain_config(config: BenchConfig) -> dict[str, Any]:
+    """A config as plain data: what results keep, and what identifies a point."""
+    return dataclasses.asdict(config)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchhydra.analysis.config_diff import config_differences
+from benchhydra.analysis.runs import Run
+from benchhydra.errors import ResultError
+from benchhydra.validity import Verdict
+
+
+def run(directory: Path | None, result: dict[str, Any] | None = None, **more: Any) -> Run:
+    if directory is not None and result is not None:
+        directory.mkdir()
+        (directory / "result.json").write_text(json.dumps(result))
+    known: dict[str, Any] = {
+        "run_id": "a",
+        "point_key": "k",
+        "verdict": Verdict.VALID,
+        "status": "ok",
+        "epoch_time": 1.0,
+    }
+    return Run(**known | {"source": f"{directory}/result.json" if directory else ""} | more)
+
+
+def test_keys_versions_and_packages(tmp_path: Path) -> None:
+    config: dict[str, Any] = {
+        "qps": 1.0,
+        "engine": {"args": {"a": 1}, "env": {}},
+        "repeat": 0,
+        "sweep": {"plan": False},
+    }
+    base = run(tmp_path / "a", {"config": config, "environment": {"packages": {"numpy": "2.0"}}}, engine_version="0.5")
+    other = {
+        "qps": 1.0,
+        "engine": {"args": {"a": 2, "long": "x" * 99}, "env": {}},
+        "repeat": 3,
+        "sweep": {"plan": True},
+    }
+    candidate = run(tmp_path / "b", {"config": other, "environment": {"packages": {"numpy": "2.1"}}})
+    assert config_differences(base, candidate) == (
+        "engine version: 0.5 -> -",
+        "engine.args.a: 1 -> 2",
+        f"engine.args.long: - -> {'x' * 59}…",
+        "package numpy: 2.0 -> 2.1",
+    )
+    assert config_differences(base, base) == ()
+
+
+def test_runs_without_a_directory_have_their_keys_compared() -> None:
+    assert config_differences(run(None), run(None, point_key="l")) == ("point key: k -> l",)
+
+
+def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ResultError, match="cannot read"):
+        config_differences(run(tmp_path / "a", {}), run(tmp_path / "b"))

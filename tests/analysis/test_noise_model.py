@@ -1,0 +1,29 @@
+"""The noise floor of a point that has no history of its own: from the other points on its kind of machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from benchhydra.analysis.runs import Runs
+from benchhydra.analysis.stats.change_points import NoiseModel, scale_of_neighbours
+
+Make = Callable[..., Runs]
+
+
+def test_neighbours_know_the_scale_whatever_steps_there_are() -> None:
+    logs = np.random.default_rng(1).normal(0, 0.02, 60)
+    logs[30:] += 0.5
+    logs[10] += 1
+    assert scale_of_neighbours(list(np.exp(logs))) == pytest.approx(0.02, rel=0.3)
+
+
+def test_a_new_point_borrows_noise_and_an_old_one_does_not(make: Make) -> None:
+    floor = NoiseModel(make("a", 20, key="k1").runs + make("b", 20, key="k2").runs)
+    prior = floor.prior("m", "new", "mean_ttft_ms")
+    assert prior is not None
+    assert prior.scale == pytest.approx(0.01, rel=0.4)
+    assert floor.prior("m", "k1", "mean_ttft_ms") is None
+    assert floor.prior("another machine", "new", "mean_ttft_ms") is None

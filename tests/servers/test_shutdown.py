@@ -1,0 +1,113 @@
+"""Servers on their way out: what the next one waits for, and what is left of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchhydra.engines import ServerSpec
+from benchhydra.errors import EngineError
+from benchhydra.progress import Progress
+from benchhydra.servers.pool import ServerPool
+from benchhydra.servers.shutdown import PendingShutdown
+
+Make = Callable[..., ServerSpec]
+LIMITS = {"ready_timeout_s": 20.0, "stop_timeout_s": 10.0}
+
+HOLDS_SHARED_MEMORY = """
+import json, os, signal, sys
+from multiprocessing.shared_memory import SharedMemory
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+memory = SharedMemory(create=True, size=4096)
+print(json.dumps({"ready": True, "name": memory.name}), flush=True)
+sys.stdin.read()
+signal.pause()
+"""
+
+
+class Leaving:
+    """Takes notes of what it is asked for; the first wait is interrupted."""
+
+    def __init__(self, *interruptions: BaseException) -> None:
+        self.asked: list[str] = []
+        self.interruptions = list(interruptions)
+
+    def leave(self) -> None:
+        self.asked.append("leave")
+
+    def free(self) -> None:
+        self.asked.append("free")
+
+    def stop(self) -> None:
+        self.asked.append("stop")
+        if self.interruptions:
+            raise self.interruptions.pop()
+
+
+def restarted_s(tmp_path: Path, stand_in: Make, *flags: str) -> float:
+    """How long after the first server's end the second one began, one group after another."""
+    ended, begun = tmp_path / "ended", tmp_path / "begun"
+    with PendingShutdown() as departures:
+        before, after = (ServerPool(tmp_path / name, departures=departures) for name in ("before", "after"))
+        with before.lease(stand_in("--farewell", str(ended), *flags), Progress(), headers={}, **LIMITS) as lease:
+            root = psutil.Process(lease.pid)
+            family = [root, *root.children(recursive=True)]
+        before.close()
+        with after.lease(stand_in("--begun", str(begun)), Progress(), headers={}, **LIMITS):
+            assert not any(process.is_running() for process in family)
+        after.close()
+    return float(begun.read_text()) - float(ended.read_text())
+
+
+def test_where_the_engine_is_a_process_below_the_next_one_starts_when_that_is_gone(
+    tmp_path: Path, stand_in: Make
+) -> None:
+    assert restarted_s(tmp_path, stand_in, "--engine") < 0
+
+
+def test_where_the_server_is_the_engine_the_next_one_starts_when_it_is_gone(tmp_path: Path, stand_in: Make) -> None:
+    assert restarted_s(tmp_path, stand_in) > 0
+
+
+def test_the_end_of_the_block_waits_for_the_last_one(tmp_path: Path, stand_in: Make) -> None:
+    with PendingShutdown() as departures:
+        pool = ServerPool(tmp_path / "logs", departures=departures)
+        with pool.lease(stand_in("--farewell", str(tmp_path / "ended")), Progress(), headers={}, **LIMITS) as lease:
+            server = psutil.Process(lease.pid)
+        pool.close()
+        assert server.is_running() and departures.pending
+    assert not server.is_running() and not departures.pending
+
+
+def test_an_engine_that_is_killed_leaves_no_shared_memory(tmp_path: Path) -> None:
+    spec = ServerSpec(kind="worker", argv=(sys.executable, "-c", HOLDS_SHARED_MEMORY))
+    pool = ServerPool(tmp_path / "logs")
+    with pool.lease(spec, Progress(), ready_timeout_s=20, stop_timeout_s=0.2, headers={}) as lease:
+        assert lease.pid is not None
+        server = pool._running[spec].server
+        there = Path("/dev/shm") / server.ready["name"]  # type: ignore[union-attr]
+        assert there.exists()
+    pool.close()
+    assert not there.exists()
+
+
+def test_an_interrupted_wait_ends_first_and_is_passed_on() -> None:
+    departures, leaving = PendingShutdown(), Leaving(KeyboardInterrupt())
+    departures.add(leaving)
+    with pytest.raises(KeyboardInterrupt):
+        departures.wait()
+    assert leaving.asked == ["leave", "stop", "stop"] and not departures.pending
+
+
+def test_one_that_stays_does_not_keep_the_next_one_from_leaving() -> None:
+    departures, stays, follows = PendingShutdown(), Leaving(EngineError("cannot stop")), Leaving()
+    departures.add(stays)
+    with pytest.raises(EngineError, match="cannot stop"):
+        departures.add(follows)
+    departures.make_room()
+    departures.wait()
+    assert stays.asked == ["leave", "stop"] and follows.asked == ["leave", "free", "stop"]

@@ -1,0 +1,55 @@
+"""Leaving Ray: not before the threads that wait for its jobs are out, without a cluster."""
+
+from __future__ import annotations
+
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from tests.waiting import wait_for
+
+from benchhydra.errors import EngineError
+from benchhydra.loadgen.ray import cluster
+from benchhydra.sweep.launch import ray_launcher
+
+
+def never(references: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+    """``ray.wait`` for jobs that do not end."""
+    return [], references
+
+
+def test_ray_is_left_when_its_threads_are_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray ends a process of which a thread asks it for something later: exit code 1, and nothing written down."""
+    import ray
+    from hydra_plugins.hydra_ray_launcher import _core
+
+    left: list[int] = []
+    inside, ended = Event(), Event()
+    monkeypatch.setattr(ray, "wait", never)
+    monkeypatch.setattr(ray, "get", lambda _: pytest.fail("it waits for ever"))
+    monkeypatch.setattr(cluster, "connect", lambda *_: True)
+    monkeypatch.setattr(cluster, "nodes", lambda: [{"CPU": 1.0}])
+    monkeypatch.setattr(cluster, "disconnect", lambda: left.append(threads._inside))
+    wish = ray_launcher.ResourceRequest(OmegaConf.create({"init": {}, "remote": {"num_cpus": 1}}), any_device=False)
+
+    threads: ray_launcher.RayThreads
+
+    def job() -> None:
+        def launch() -> Any:
+            inside.set()
+            wait_for(lambda: threads._leaving, 10, "the end")  # it is still at its job's start then
+            return _core.ray.get("a reference")
+
+        with pytest.raises(EngineError, match="left Ray"):
+            threads.run(launch)
+        ended.set()
+
+    with pytest.raises(KeyboardInterrupt), ray_launcher.connected([wish]) as threads:
+        Thread(target=job, daemon=True).start()
+        wait_for(inside.is_set, 10, "the thread")
+        raise KeyboardInterrupt
+    assert ended.wait(10)
+    assert left == [0] and _core.ray is ray
+    with pytest.raises(EngineError):
+        threads.run(lambda: pytest.fail("it has begun"))
