@@ -30,10 +30,10 @@ import sys
 from pathlib import Path
 from benchhydra.engines import ServerSpec
 from benchhydra.progress import Progress
-from benchhydra.servers.pool import Pool
+from benchhydra.servers.pool import ServerPool
 
 spec = ServerSpec(kind="http", argv=tuple(sys.argv[2:]))
-with Pool(Path(sys.argv[1])).lease(spec, Progress(), ready_timeout_s=20, stop_timeout_s=20, headers={}) as lease:
+with ServerPool(Path(sys.argv[1])).lease(spec, Progress(), ready_timeout_s=20, stop_timeout_s=20, headers={}) as lease:
     print(lease.pid, flush=True)
     sys.stdin.read()
 """
