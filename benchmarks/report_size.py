@@ -22,9 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from benchhydra.metrics import Better, MetricValue, table
-from benchhydra.result import Result, point_key
-from benchhydra.validity import Reason, Verdict
+from benchhydra.metrics import table
+from benchhydra.result import Better, MetricValue, Reason, Result, Verdict, point_key
 
 LOADS = 5
 DAY_S = 86_400

@@ -16,8 +16,7 @@ from benchhydra import archive
 from benchhydra.commands import archive as archive_command
 from benchhydra.commands import find as find_command
 from benchhydra.errors import BenchhydraError, ResultError
-from benchhydra.result import Result
-from benchhydra.validity import Verdict
+from benchhydra.result import Result, Verdict
 
 EPOCH = 1_790_000_000.0  # 2026-09-21
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from benchhydra.commands.metrics import metrics_markdown
 from benchhydra.errors import BenchhydraError, ConfigError
-from benchhydra.metrics import Better, MetricContext, Window, metric, percentile_with_failures, summarize, table
+from benchhydra.metrics import MetricContext, metric, percentile_with_failures, summarize, table
 from benchhydra.records import NEVER, Phase, Records, Status
+from benchhydra.result import Better
+from benchhydra.window import Window
 
 MS = 1_000_000
 DOCUMENT = Path(__file__).parents[1] / "docs" / "metrics.md"

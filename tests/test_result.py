@@ -10,9 +10,19 @@ from typing import Any
 import pytest
 
 from benchhydra.errors import ResultError
-from benchhydra.metrics import Better, MetricValue
-from benchhydra.result import NOT_IDENTITY, SCHEMA_VERSION, Result, flatten, point_key, redact, secrets
-from benchhydra.validity import Reason, Verdict
+from benchhydra.result import (
+    NOT_IDENTITY,
+    SCHEMA_VERSION,
+    Better,
+    MetricValue,
+    Reason,
+    Result,
+    Verdict,
+    flatten,
+    point_key,
+    redact,
+    secrets,
+)
 
 CONFIG: dict[str, Any] = {
     "script": {"api": "chat", "fail_on": "invalid"},
@@ -50,7 +60,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 def test_it_is_a_superset_of_the_seeds_format(tmp_path: Path) -> None:
     data = json.loads(made().write(tmp_path).read_text())
-    assert data["json_schema_version"] == SCHEMA_VERSION == "1.0.0"
+    assert data["json_schema_version"] == SCHEMA_VERSION == "1.1.0"
     seeds = {"benchmarking_context", "description", "date", "epoch_time", "script_name", "tensor_parallel_size"}
     assert seeds | {"model", "tokenizer", "dataset", "script_args", "metadata", "metrics"} <= set(data)
     assert data["metrics"]["p99_ttft_ms"] == {

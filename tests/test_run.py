@@ -17,11 +17,10 @@ from benchhydra import config, registry
 from benchhydra.config import BenchConfig
 from benchhydra.errors import ConfigError, EngineError, RunInvalid
 from benchhydra.records import Records
-from benchhydra.result import Result
+from benchhydra.result import Result, Verdict
 from benchhydra.run import refuse_verdict, run_point, spec_of
 from benchhydra.servers.pool import ServerPool
 from benchhydra.sweep.plan.compose import plain_config
-from benchhydra.validity import Verdict
 
 registry.discover()
 config.register()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from benchhydra.records import NEVER, Phase, Records, Status
-from benchhydra.validity import Facts, Reason, ValidityLimits, Verdict, judge, rules
+from benchhydra.result import Reason, Verdict
+from benchhydra.validity import Facts, ValidityLimits, judge, rules
 from benchhydra.validity.answers import few_samples
 from benchhydra.validity.window import rise, slow_start
 

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ConfigError, ResultError
-from benchhydra.result import RESULT_FILE, Result
+from benchhydra.result import Result
 
 LEVELS = ("date", "event", "label", "python", "branch", "commit", "run_id")
 EVENTS = ("push", "pull_request", "schedule", "workflow_dispatch", "manual")

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchhydra.artifacts import atomic_path
+
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 Float64 = npt.NDArray[np.float64]
@@ -214,15 +216,17 @@ class Records:
         )
 
 
-def write_parquet(columns: dict[str, Any], path: Path, **options: Any) -> None:
+def write_parquet(
+    columns: dict[str, Any], path: Path, *, metadata: dict[bytes, bytes] | None = None, **options: Any
+) -> None:
     """Write Arrow columns as Parquet, atomically. ``options`` are those of ``pyarrow.parquet.write_table``."""
-    import pyarrow as pa
+    import pyarrow as pa  # at the end of a run, not at the program's start
     import pyarrow.parquet as pq
 
     pa.set_memory_pool(pa.system_memory_pool())  # the default one takes 12 MB more, for good
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(pa.table(columns), temporary, **options)
-    temporary.replace(path)
+    table = pa.table(columns)
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(metadata) if metadata else table, temporary, **options)
 
 
 def arrow(values: npt.NDArray[Any]) -> Any:

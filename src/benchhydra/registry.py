@@ -94,13 +94,18 @@ def discover() -> None:
     """Import every option module, and fill Hydra's ConfigStore. Doing it twice changes nothing."""
     for module in GROUPS.values():
         _import_all(module)
-    if importlib.util.find_spec(PLUGIN_NAMESPACE):
-        _import_all(PLUGIN_NAMESPACE)
+    import_plugins()
     store = ConfigStore.instance()
     for (group, name), cls in _options.items():
         store.store(group=f"schema/{group}", name=name, node=cls)
         if not (CONF_DIR / group / f"{name}.yaml").exists():
             store.store(group=group, name=name, node=cls)
+
+
+def import_plugins() -> None:
+    """Import the modules that users have put into the namespace package ``benchhydra_plugins``, if there are any."""
+    if importlib.util.find_spec(PLUGIN_NAMESPACE):
+        _import_all(PLUGIN_NAMESPACE)
 
 
 def _import_all(package: str) -> None:

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchhydra.artifacts import RESULT_FILE, read_json, write_json
 from benchhydra.errors import ResultError
-from benchhydra.metrics import Better, MetricValue
-from benchhydra.validity import Reason, Verdict
 
-SCHEMA_VERSION = "1.0.0"
-RESULT_FILE = "result.json"
+SCHEMA_VERSION = "1.1.0"
 SCHEMA_FILE = Path(__file__).parent / "schema" / f"result-{SCHEMA_VERSION}.json"
 #: Parts of a config that do not identify a point: the same point may run with others of these.
 NOT_IDENTITY = (
@@ -44,11 +42,71 @@ NOT_IDENTITY = (
     "engine.api_key_env",
 )
 
+#: What results of schema 1.0.0 did not say about themselves, by script.
+LEGACY_KEY_METRICS = {
+    "serving": (
+        "request_throughput",
+        "output_throughput",
+        "mean_ttft_ms",
+        "p99_ttft_ms",
+        "mean_tpot_ms",
+        "p99_e2el_ms",
+    ),
+    "throughput": ("request_throughput", "output_throughput", "total_token_throughput"),
+}
+LEGACY_CHARTS = {
+    "serving": (
+        ("achieved_rps", "p99_ttft_ms"),
+        ("output_throughput", "mean_tpot_ms"),
+        ("achieved_rps", "mean_e2el_ms"),
+    ),
+}
+#: Metrics that had another name in schema 1.0.0.
+RENAMED_METRICS = {
+    "p50_ttft_with_failures_ms": "median_ttft_with_failures_ms",
+    "p50_e2el_with_failures_ms": "median_e2el_with_failures_ms",
+}
+
 HIDDEN = "***"
 #: A key with one of these words holds a secret ...
 SECRET_WORDS = {"key", "apikey", "token", "secret", "password", "passwd", "credentials", "authorization"}
 #: ... but for these, which name where it is.
 NOT_SECRET = {"api_key_env"}
+
+
+class Better(StrEnum):
+    """In which direction a metric improves (nm-vllm's three tags)."""
+
+    BIGGER = "BiggerIsBetter"
+    SMALLER = "SmallerIsBetter"
+    OBSERVATION = "Observation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricValue:
+    """One measured value with its unit and direction."""
+
+    key: str
+    unit: str
+    value: float
+    better: Better
+
+
+class Verdict(StrEnum):
+    """Whether a result may be believed; ordered by severity."""
+
+    VALID = "VALID"
+    SUSPECT = "SUSPECT"
+    INVALID = "INVALID"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """Why a result is not VALID: the rule, how bad, and a sentence with the figure and its limit."""
+
+    check: str
+    severity: Verdict
+    text: str
 
 
 @dataclass(kw_only=True)
@@ -80,6 +138,9 @@ class Result:
     metadata: dict[str, Any] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, MetricValue] = field(default_factory=dict)
+    key_metrics: tuple[str, ...] = ()
+    charts: tuple[tuple[str, str], ...] = ()
+    load_label: str = ""
     error: str | None = None
     log_tail: str | None = None
 
@@ -97,6 +158,8 @@ class Result:
             "json_schema_version": SCHEMA_VERSION,
             "reasons": [asdict(reason) for reason in self.reasons],
             "warnings": list(self.warnings),
+            "key_metrics": list(self.key_metrics),
+            "charts": [list(pair) for pair in self.charts],
             "metrics": {key: _metric_json(m) for key, m in self.metrics.items()},
             "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.epoch_time)),
             "script_name": self.script,
@@ -125,30 +188,18 @@ class Result:
         fields["verdict"] = Verdict(data["verdict"])
         fields["reasons"] = tuple(Reason(**{**r, "severity": Verdict(r["severity"])}) for r in data.get("reasons", ()))
         fields["warnings"] = tuple(data.get("warnings", ()))
-        fields["metrics"] = {
-            key: MetricValue(key=m["key"], unit=m["unit"], value=m["value"], better=Better(m["type"]))
-            for key, m in data["metrics"].items()
-        }
+        fields["metrics"] = {m.key: m for m in map(_metric_value, data["metrics"].values())}
+        script = data["script"]
+        fields["key_metrics"] = tuple(data.get("key_metrics", LEGACY_KEY_METRICS.get(script, ())))
+        fields["charts"] = tuple((x, y) for x, y in data.get("charts", LEGACY_CHARTS.get(script, ())))
         return cls(**fields)
 
     def write(self, directory: Path) -> Path:
         """Write ``result.json`` atomically. Raises ResultError where it cannot be written or breaks the schema."""
         data = self.to_json()
         _validate(data)
-        text = _json_text(data)
         path = directory / RESULT_FILE
-        temporary = path.with_suffix(".tmp")
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            raise ResultError(
-                f"cannot write {path}: {error.strerror}", hint="hydra.run.dir=DIR moves the output"
-            ) from error
+        write_json(path, data, durable=True)
         return path
 
     @classmethod
@@ -156,11 +207,11 @@ class Result:
         """Read a ``result.json`` (or the one in a directory). Raises ResultError."""
         file = path / RESULT_FILE if path.is_dir() else path
         try:
-            return cls.from_json(json.loads(file.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise ResultError(f"cannot read {file}: {error.strerror}") from error
-        except json.JSONDecodeError as error:
-            raise ResultError(f"{file} is not JSON: {error}") from error
+            return cls.from_json(read_json(file))
+        except ResultError as error:
+            if str(file) in error.message:
+                raise
+            raise ResultError(f"{file}: {error.message}") from error
 
 
 def point_key(config: Mapping[str, Any]) -> str:
@@ -207,11 +258,10 @@ def _not_identity(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in NOT_IDENTITY)
 
 
-def _json_text(data: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(data, indent=1, allow_nan=False) + "\n"
-    except ValueError as error:
-        raise ResultError(f"a result must hold no NaN: {error}") from error
+def _metric_value(entry: Mapping[str, Any]) -> MetricValue:
+    """A metric of a JSON object, under the name that it has today."""
+    key = RENAMED_METRICS.get(entry["key"], entry["key"])
+    return MetricValue(key=key, unit=entry["unit"], value=entry["value"], better=Better(entry["type"]))
 
 
 def _metric_json(value: MetricValue) -> dict[str, Any]:

@@ -13,21 +13,24 @@ from typing import Any
 
 import yaml
 
-from benchhydra import environment, interruption, models, window
+from benchhydra import environment, interruption, models
+from benchhydra.artifacts import RECORDS_FILE, SERIES_FILE
 from benchhydra.config import BenchConfig
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import BenchhydraError, ConfigError, ResultError, RunInvalid
 from benchhydra.metrics import summarize
 from benchhydra.progress import Progress
 from benchhydra.registry import option_name
-from benchhydra.result import Result, point_key, redact, secrets, single_point_overrides
+from benchhydra.request_series import per_second_series
+from benchhydra.result import Reason, Result, Verdict, point_key, redact, secrets, single_point_overrides
 from benchhydra.scripts import Measurement, Point
+from benchhydra.series import write_series
 from benchhydra.servers import Lease
 from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
 from benchhydra.tracking import Tracking
 from benchhydra.tracking.outbox import Outbox
-from benchhydra.validity import Reason, Verdict, judge
+from benchhydra.validity import judge
 
 LOG_FILE = "server.log"
 
@@ -152,8 +155,8 @@ def _on_server(config: BenchConfig, result: Result, point: Point, lease: Lease, 
 
 
 def _conclude(config: BenchConfig, result: Result, measured: Measurement, out_dir: Path) -> None:
-    measured.records.write(out_dir / "records.parquet")
-    window.write_series(measured.records, out_dir / "series.parquet")
+    measured.records.write(out_dir / RECORDS_FILE)
+    write_series(per_second_series(measured.records), out_dir / SERIES_FILE)
     rows = measured.records.measured()
     result.metadata |= measured.metadata
     result.failures = rows.failures()

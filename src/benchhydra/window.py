@@ -1,24 +1,161 @@
-"""The measured window: which requests count, and what the run looked like second by second.
+"""The measured window: which requests count, and the columns that are derived from their times.
 
-``apply`` marks rows as warm-up, measured or cool-down. ``steady=auto`` trims what is left of the warm-up by MSER-5
-(K. P. White, "An effective truncation heuristic for bias reduction in simulation output", SIMULATION 69(6), 1997):
+This is the one place of the formulas of TTFT, TPOT, ITL and E2EL, and the one place where nanoseconds become
+milliseconds: metrics, rules, series, plots and reports take the columns from here.
+
+``mark_phases`` marks rows as warm-up, measured or cool-down. ``steady=auto`` trims what is left of the warm-up by
+MSER-5 (K. P. White, "An effective truncation heuristic for bias reduction in simulation output", SIMULATION 69(6), 1997):
 latencies in order of sending are averaged in batches of five, and the cut is where the standard error of the mean of
 what remains is smallest. A cut beyond the middle means that no steady state was reached, as its author says, and then
-nothing is cut: the verdict says so by rules of its own.
+nothing is cut: rules of the verdict report it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchhydra.records import Int64, Phase, Records, arrow, write_parquet
+from benchhydra.facts import Facts
+from benchhydra.records import Float64, Int64, Phase, Records
+from benchhydra.series import Series
 
+Floats = npt.NDArray[np.floating[Any]]
 BATCH = 5
-Series = dict[str, npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window(Records):
+    """The measured rows of a run, and what is derived from them, each computed once. Arrays are float64 milliseconds.
+
+    every: all rows of the run, of which these are the measured ones. slo: limits in ms by column (``ttft_ms``).
+    samples: measurements that are no requests, by name, shape (n,) (the starts of a server, the batches of an engine).
+    """
+
+    every: Records
+    slo: Mapping[str, float] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
+    samples: Mapping[str, Float64] = field(default_factory=dict)
+    series: tuple[Series, ...] = ()
+    _statistics: dict[str, dict[str, float] | None] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, records: Records, **more: Any) -> Window:
+        """The measured window of a run's rows. ``more``: slo, facts, samples, series."""
+        rows = records if (records.phase == Phase.MEASURED).all() else records.measured()
+        return cls.over(rows, records, **more)
+
+    @classmethod
+    def over(cls, rows: Records, every: Records | None = None, **more: Any) -> Window:
+        """A window of chosen rows; ``every``: all rows of the run, by default these."""
+        columns = {column.name: getattr(rows, column.name) for column in dataclasses.fields(Records)}
+        return cls(**columns, every=rows if every is None else every, **more)
+
+    def ended_inside(self) -> Window:
+        """A window of the rows that completed inside this one, with the same limits."""
+        return Window.over(self.ended, self.every, slo=self.slo, facts=self.facts)
+
+    @cached_property
+    def scheduled(self) -> bool:
+        """Whether the rows had a schedule: a closed loop, and everything at once, have none."""
+        return len(self) > 1 and bool(self.scheduled_ns.min() >= 0) and bool(np.ptp(self.scheduled_ns) > 0)
+
+    @cached_property
+    def e2el_ms(self) -> Float64:
+        """Last chunk with text (or, where no chunk had any, the end of the answer) less sent; NaN: not completed."""
+        return self._since(self.sent_ns, self._end_ns)
+
+    @cached_property
+    def ttft_ms(self) -> Float64:
+        """First chunk with text less sent; NaN where there is none."""
+        return self._since(self.sent_ns, self.first_ns)
+
+    @cached_property
+    def tpot_ms(self) -> Float64:
+        """(last - first) / (output tokens - 1); NaN for answers of fewer than two tokens, or of one chunk."""
+        return np.asarray(self._since(self.first_ns, self.last_ns) / self.decode_steps)
+
+    @cached_property
+    def itl_ms(self) -> Floats:
+        """Gaps between the chunks of completed rows, pooled; shape (gaps,)."""
+        done = self.completed
+        gaps = self.gaps_ns if done.all() else self.gaps_ns[np.repeat(done, np.diff(self.gap_offsets))]
+        return gaps * np.float32(1e-6)
+
+    @cached_property
+    def scheduled_ttft_ms(self) -> Float64:
+        """First chunk with text less scheduled."""
+        return self._since(self.scheduled_ns, self.first_ns)
+
+    @cached_property
+    def scheduled_e2el_ms(self) -> Float64:
+        """Last chunk with text less scheduled."""
+        return self._since(self.scheduled_ns, self._end_ns)
+
+    @cached_property
+    def client_lag_ms(self) -> Float64:
+        """Sent less scheduled, of every row that was sent."""
+        sent = self.sent_ns >= 0
+        return np.asarray((self.sent_ns[sent] - self.scheduled_ns[sent]) / 1e6)
+
+    @cached_property
+    def span_ns(self) -> tuple[int, int] | None:
+        """The window: from its first send to its last end of an answer, or to the first send of a cool-down."""
+        sent = self.sent_ns[self.sent_ns >= 0]
+        if not len(sent):
+            return None
+        cooling = self.every.sent_ns[(self.every.phase == Phase.COOLDOWN) & (self.every.sent_ns >= 0)]
+        end = int(cooling.min()) if len(cooling) else int(self.done_ns.max())
+        start = int(sent.min())
+        return (start, end) if end > start else None
+
+    @cached_property
+    def duration_s(self) -> float | None:
+        """Length of the window."""
+        return None if self.span_ns is None else (self.span_ns[1] - self.span_ns[0]) / 1e9
+
+    @cached_property
+    def ended(self) -> Records:
+        """Completed rows, warm-up and cool-down among them, whose answer ended inside the window."""
+        start, end = self.span_ns or (0, -1)
+        done = self.every.done_ns
+        return self.every.where(self.every.completed & (done >= start) & (done <= end))
+
+    @cached_property
+    def in_flight(self) -> tuple[float, int] | None:
+        """Mean over time and maximum of the requests under way inside the window."""
+        if self.span_ns is None:
+            return None
+        start, end = self.span_ns
+        sent = self.every.sent_ns >= 0
+        began, finished = (np.clip(t[sent], start, end) for t in (self.every.sent_ns, self.every.done_ns))
+        under_way = began < finished
+        times = np.concatenate((finished[under_way], began[under_way]))
+        steps = np.repeat((-1, 1), under_way.sum())
+        most = np.cumsum(steps[np.argsort(times, kind="stable")]).max(initial=0)
+        return float((finished - began).sum() / (end - start)), int(most)
+
+    def statistics(self, of: str) -> dict[str, float] | None:
+        """mean, median, std, p90, p95, p99, max of a derived column; None where it has no value.
+
+        Percentiles are numpy's default: linear interpolation between order statistics. std is the sample's own (n).
+        """
+        if of not in self._statistics:
+            self._statistics[of] = _statistics(getattr(self, of))
+        return self._statistics[of]
+
+    @property
+    def _end_ns(self) -> npt.NDArray[np.int64]:
+        return np.where(self.last_ns >= 0, self.last_ns, self.done_ns)
+
+    def _since(self, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> Float64:
+        known = self.completed & (start >= 0) & (end >= 0)
+        return np.where(known, (end - start) / 1e6, np.nan)
 
 
 def mark_phases(records: Records, warmup_s: float, cooldown_s: float, steady: str = "fixed") -> Records:
@@ -38,7 +175,7 @@ def started_ns(records: Records) -> Int64:
     return np.where(records.sent_ns >= 0, records.sent_ns, records.scheduled_ns)
 
 
-def mser5(values: npt.NDArray[np.float64]) -> int:
+def mser5(values: Float64) -> int:
     """How many leading values to cut; 0 where the best cut lies beyond the middle or there are under 50 values."""
     batches = values[: len(values) // BATCH * BATCH].reshape(-1, BATCH).mean(axis=1)
     if len(batches) < 10:
@@ -51,62 +188,24 @@ def mser5(values: npt.NDArray[np.float64]) -> int:
     return cut * BATCH if cut < len(batches) / 2 else 0
 
 
-def in_flight_at(records: Records, times_ns: Int64) -> npt.NDArray[np.float64]:
-    """Requests under way at each time, shape like times_ns."""
-    sent = records.sent_ns >= 0
-    began, ended = np.sort(records.sent_ns[sent]), np.sort(records.done_ns[sent])
-    under_way = np.searchsorted(began, times_ns, "right") - np.searchsorted(ended, times_ns, "right")
-    return np.asarray(under_way, dtype=np.float64)
-
-
-def per_second_series(records: Records) -> Series:
-    """Second by second from the first send: rates, requests under way, TTFT and TPOT of those sent in it; NaN: none."""
-    sent = records.sent_ns >= 0
-    if not sent.any():
-        return {}
-    start = int(records.sent_ns[sent].min())
-    seconds = int((records.done_ns[sent].max() - start) // 10**9) + 1
-    sent_at = np.where(sent, (records.sent_ns - start) // 10**9, -1)
-    done_at = np.where(records.completed, (records.done_ns - start) // 10**9, -1)
-    spoke = records.completed & (records.first_ns >= 0)
-    ttft = np.where(spoke, (records.first_ns - records.sent_ns) / 1e6, np.nan)
-    tpot = np.where(spoke, (records.last_ns - records.first_ns) / 1e6, np.nan) / records.decode_steps
-    edges = start + np.arange(seconds, dtype=np.int64) * 10**9
-    return {
-        "second": np.arange(seconds, dtype=np.float64),
-        "sent_rps": np.bincount(sent_at[sent_at >= 0], minlength=seconds).astype(np.float64),
-        "done_rps": np.bincount(done_at[done_at >= 0], minlength=seconds).astype(np.float64),
-        "in_flight": in_flight_at(records, edges + 500_000_000),
-        "mean_ttft_ms": _by_second(sent_at, ttft, seconds, None),
-        "p99_ttft_ms": _by_second(sent_at, ttft, seconds, 99),
-        "mean_tpot_ms": _by_second(sent_at, tpot, seconds, None),
-    }
-
-
-def write_series(records: Records, path: Path) -> None:
-    """Write ``series`` as Parquet, a row a second; what a second does not have is null."""
-    write_parquet({name: arrow(values) for name, values in per_second_series(records).items()}, path)
-
-
-def _by_second(
-    second: Int64, values: npt.NDArray[np.float64], seconds: int, percent: float | None
-) -> npt.NDArray[np.float64]:
-    """Mean, or a percentile, of the values of each second."""
-    known = (second >= 0) & ~np.isnan(values)
-    order = np.argsort(second[known], kind="stable")
-    groups = np.split(values[known][order], np.searchsorted(second[known][order], np.arange(1, seconds)))
-    found = [np.nan if not len(g) else g.mean() if percent is None else np.percentile(g, percent) for g in groups]
-    return np.array(found, dtype=np.float64)
-
-
 def _trim_start(records: Records, sent: Int64) -> Records:
     """Mark as warm-up what MSER-5 cuts, by TTFT (where the load settles first) or else by latency."""
     rows = np.flatnonzero((records.phase == Phase.MEASURED) & records.completed & (records.sent_ns >= 0))
     rows = rows[np.argsort(sent[rows], kind="stable")]
-    end = np.where(records.last_ns[rows] >= 0, records.last_ns[rows], records.done_ns[rows])
-    first = np.where(records.first_ns[rows] >= 0, records.first_ns[rows], end)
-    cut = max(mser5((first - sent[rows]) / 1e6), mser5((end - sent[rows]) / 1e6)) if len(rows) else 0
+    window = Window.over(records)
+    e2el_ms = window.e2el_ms[rows]
+    first_ms = np.where(np.isnan(window.ttft_ms[rows]), e2el_ms, window.ttft_ms[rows])
+    cut = max(mser5(first_ms), mser5(e2el_ms)) if len(rows) else 0
     phase = records.phase.copy()
     if cut:
         phase[(phase == Phase.MEASURED) & (sent < sent[rows[cut]])] = Phase.WARMUP
     return dataclasses.replace(records, phase=phase)
+
+
+def _statistics(values: Floats) -> dict[str, float] | None:
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return None
+    median, p90, p95, p99, most = np.percentile(known, (50, 90, 95, 99, 100)).tolist()
+    mean, std = float(known.mean(dtype=np.float64)), float(known.std(dtype=np.float64))
+    return {"mean": mean, "median": median, "std": std, "p90": p90, "p95": p95, "p99": p99, "max": most}

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from benchhydra.analysis.runs import MetricKind, Run, Runs
-from benchhydra.metrics import Better
-from benchhydra.validity import Verdict
+from benchhydra.result import Better, Verdict
 
 KINDS = {
     "mean_ttft_ms": MetricKind("ms", Better.SMALLER),

@@ -13,7 +13,7 @@ from benchhydra.analysis.gate import GateOutcome
 from benchhydra.analysis.runs import Runs
 from benchhydra.analysis.stats import power
 from benchhydra.analysis.thresholds import Thresholds
-from benchhydra.validity import Verdict
+from benchhydra.result import Verdict
 
 Make = Callable[..., Runs]
 LIMITS = Thresholds()

@@ -14,7 +14,7 @@ from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.errors import ResultError
 from benchhydra.metrics import MetricContext, summarize
 from benchhydra.records import Records
-from benchhydra.validity import Verdict
+from benchhydra.result import Verdict
 
 MS = 1_000_000
 

@@ -9,7 +9,7 @@ import pytest
 from benchhydra.analysis.config_diff import config_differences
 from benchhydra.analysis.runs import Run
 from benchhydra.errors import ResultError
-from benchhydra.validity import Verdict
+from benchhydra.result import Verdict
 
 
 def run(directory: Path | None, result: dict[str, Any] | None = None, **more: Any) -> Run:

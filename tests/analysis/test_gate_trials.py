@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from benchhydra.analysis.runs import Runs
-from benchhydra.metrics import MetricValue
-from benchhydra.result import Result
+from benchhydra.result import MetricValue, Result
 
 FILE = Path(__file__).parents[2] / "benchmarks/gate_trials.py"
 GATES = 300

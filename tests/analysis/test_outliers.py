@@ -10,8 +10,7 @@ from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.analysis.stats import outliers
 from benchhydra.analysis.stats.change_points import NoiseModel
 from benchhydra.analysis.thresholds import Thresholds
-from benchhydra.metrics import Better
-from benchhydra.validity import Verdict
+from benchhydra.result import Better, Verdict
 
 METRICS = [f"m{i}_ms" for i in range(12)]
 

@@ -7,10 +7,9 @@ import pytest
 
 from benchhydra.analysis import read_runs
 from benchhydra.analysis.runs import MetricKind, Run
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
-from benchhydra.metrics import Better, MetricValue
-from benchhydra.result import RESULT_FILE, Result
-from benchhydra.validity import Verdict
+from benchhydra.result import Better, MetricValue, Result, Verdict
 
 
 def point(directory: Path, name: str, at: float = 1.0, ttft_ms: float = 50.0) -> Path:

@@ -8,9 +8,9 @@ import pytest
 from benchhydra.analysis import rerun
 from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import Run
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
-from benchhydra.result import RESULT_FILE, Result
-from benchhydra.validity import Verdict
+from benchhydra.result import Result, Verdict
 
 POINT = ["model=llama2", "script=serving", "qps=100", "engine=fake", "engine.ttft_ms=5", "engine.itl_ms=1"]
 POINT += ["num_prompts=10", "script.warmup_requests=0"]

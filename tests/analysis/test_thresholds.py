@@ -7,7 +7,7 @@ import pytest
 
 from benchhydra.analysis import thresholds
 from benchhydra.errors import ConfigError
-from benchhydra.metrics import Better
+from benchhydra.result import Better
 
 
 def written(directory: Path, text: str) -> str:

@@ -19,9 +19,7 @@ from benchhydra.analysis.runs import Runs
 from benchhydra.cli import program
 from benchhydra.commands import _sides
 from benchhydra.errors import ConfigError
-from benchhydra.metrics import Better, MetricValue
-from benchhydra.result import Result
-from benchhydra.validity import Verdict
+from benchhydra.result import Better, MetricValue, Result, Verdict
 
 pytestmark = pytest.mark.usefixtures("own_place")
 

@@ -14,9 +14,7 @@ from benchhydra.analysis import rerun
 from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import Run
 from benchhydra.cli import program
-from benchhydra.metrics import Better, MetricValue
-from benchhydra.result import Result
-from benchhydra.validity import Reason, Verdict
+from benchhydra.result import Better, MetricValue, Reason, Result, Verdict
 
 pytestmark = pytest.mark.usefixtures("own_place")
 

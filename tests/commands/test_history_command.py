@@ -10,10 +10,8 @@ import pytest
 from benchhydra.analysis.history import metric_histories
 from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.cli import program
-from benchhydra.metrics import Better, MetricValue
 from benchhydra.render.terminal.history_table import bars
-from benchhydra.result import Result
-from benchhydra.validity import Verdict
+from benchhydra.result import Better, MetricValue, Result, Verdict
 
 pytestmark = pytest.mark.usefixtures("own_place")
 

@@ -13,9 +13,7 @@ import pytest
 from benchhydra import formats
 from benchhydra.commands import convert, export
 from benchhydra.errors import ResultError
-from benchhydra.metrics import Better, MetricValue
-from benchhydra.result import Result
-from benchhydra.validity import Verdict
+from benchhydra.result import Better, MetricValue, Result, Verdict
 
 DATA = Path(__file__).parent / "data"
 METRICS = {

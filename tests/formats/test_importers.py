@@ -11,9 +11,7 @@ import pytest
 
 from benchhydra import formats
 from benchhydra.errors import ResultError
-from benchhydra.metrics import Better
-from benchhydra.result import Result
-from benchhydra.validity import Verdict
+from benchhydra.result import Better, Result, Verdict
 
 DATA = Path(__file__).parent / "data"
 

@@ -14,13 +14,12 @@ import pytest
 from benchhydra.analysis.compare import Basis, ChangeVerdict, Comparison, MetricChange, PointChange
 from benchhydra.analysis.gate import Decision, GateOutcome
 from benchhydra.analysis.runs import Run
-from benchhydra.metrics import Better
 from benchhydra.render.documents.compare_html import compare_html
 from benchhydra.render.documents.compare_json import compare_json, gate_json
 from benchhydra.render.documents.compare_markdown import compare_markdown, gate_markdown
 from benchhydra.render.documents.junit import junit
 from benchhydra.render.terminal.comparison_table import compare_table
-from benchhydra.validity import Verdict
+from benchhydra.result import Better, Verdict
 
 EVIL = "<script>alert(1)</script> | [x](http://e) `a` \x1b[31m & \"q\" 'p'\n# head"
 

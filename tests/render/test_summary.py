@@ -12,13 +12,11 @@ import pytest
 from rich.console import Console
 
 from benchhydra.errors import ResultError
-from benchhydra.metrics import Better, MetricValue
 from benchhydra.render.sweep_rows import read_sweep
 from benchhydra.render.terminal.point_table import latencies, print_point, spoken
 from benchhydra.render.terminal.sweep_summary import print_summary, write_summary
 from benchhydra.render.text import csv_cell, escape_markdown, number
-from benchhydra.result import Result
-from benchhydra.validity import Reason, Verdict
+from benchhydra.result import Better, MetricValue, Reason, Result, Verdict
 
 
 def metric(key: str, value: float, unit: str = "ms", better: Better = Better.SMALLER) -> MetricValue:

@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchhydra.metrics import Better, MetricValue
 from benchhydra.records import Records, Status
-from benchhydra.result import Result, point_key
-from benchhydra.validity import Reason, Verdict
+from benchhydra.result import Better, MetricValue, Reason, Result, Verdict, point_key
 
 DAY_S = 86_400
 MS = 1_000_000

@@ -15,11 +15,10 @@ from benchhydra.analysis.history import metric_histories
 from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.errors import ResultError
-from benchhydra.metrics import Better
 from benchhydra.records import Records
 from benchhydra.report.data import benchmarks, details, requests, sweeps
 from benchhydra.report.site import Site
-from benchhydra.validity import Verdict
+from benchhydra.result import Better, Verdict
 
 MS_DOWN = MetricKind("ms", Better.SMALLER)
 TOKENS_UP = MetricKind("tokens/s", Better.BIGGER)

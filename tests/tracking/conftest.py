@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchhydra.metrics import Better, MetricValue
 from benchhydra.records import Records
-from benchhydra.result import Result
+from benchhydra.result import Better, MetricValue, Reason, Result, Verdict
 from benchhydra.tracking.mlflow import Mlflow
-from benchhydra.validity import Reason, Verdict
 
 MILLISECOND = 1_000_000
 

@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 from tests.waiting import wait_for
 
-from benchhydra.result import Result
+from benchhydra.result import Result, Verdict
 from benchhydra.tracking import NoTracking, entry, store, view
 from benchhydra.tracking.mlflow import Mlflow, read_links
-from benchhydra.validity import Verdict
 
 Make = Callable[..., tuple[Result, Path]]
 

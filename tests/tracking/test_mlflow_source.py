@@ -8,11 +8,9 @@ import pytest
 
 from benchhydra.commands import _sources
 from benchhydra.errors import ResultError
-from benchhydra.metrics import Better, MetricValue
-from benchhydra.result import Result
+from benchhydra.result import Better, MetricValue, Result, Verdict
 from benchhydra.tracking.mlflow import Mlflow
 from benchhydra.tracking.source import results_from_mlflow
-from benchhydra.validity import Verdict
 
 #: MLflow's own use of SQLAlchemy.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

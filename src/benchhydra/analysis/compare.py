@@ -20,8 +20,7 @@ from benchhydra.analysis.stats import bootstrap, outliers, robust
 from benchhydra.analysis.stats.change_points import NoiseModel
 from benchhydra.analysis.stats.robust import ChangeEvidence, Floats
 from benchhydra.analysis.thresholds import Thresholds
-from benchhydra.metrics import Better
-from benchhydra.validity import Verdict
+from benchhydra.result import Better, Verdict
 
 #: "same" needs this much certainty that the change is smaller than the smallest that matters (two one-sided tests).
 SAME_ALPHA = 0.05

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from benchhydra.analysis.runs import Run
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
-from benchhydra.result import RESULT_FILE, flatten
+from benchhydra.result import flatten
 
 NAMES = ("machine", "engine_version", "commit")
 #: Parts of a config that say nothing about what was measured.

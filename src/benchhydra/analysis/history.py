@@ -11,7 +11,7 @@ import numpy as np
 from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.analysis.stats import robust
 from benchhydra.analysis.stats.change_points import ChangePoint, change_points
-from benchhydra.metrics import Better
+from benchhydra.result import Better
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,9 @@ from pathlib import Path
 import msgspec
 
 from benchhydra.analysis.runs import UNKNOWN_MACHINE, MetricKind, Run, Runs
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
-from benchhydra.metrics import Better
-from benchhydra.result import RESULT_FILE, SCHEMA_VERSION
-from benchhydra.validity import Verdict
+from benchhydra.result import SCHEMA_VERSION, Better, Verdict
 
 INDEX_FILE = ".benchhydra-index"
 INDEX_VERSION = 2

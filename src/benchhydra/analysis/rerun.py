@@ -11,9 +11,9 @@ from typing import Any
 
 from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import Run, Runs
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
 from benchhydra.interruption import run_program
-from benchhydra.result import RESULT_FILE
 
 SWEEP_FILE = "sweep.json"
 STDERR = 2

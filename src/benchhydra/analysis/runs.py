@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-from benchhydra.metrics import Better
-from benchhydra.result import RESULT_FILE, Result
-from benchhydra.validity import Verdict
+from benchhydra.artifacts import RESULT_FILE
+from benchhydra.result import Better, Result, Verdict
 
 UNKNOWN_MACHINE = "unknown"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from benchhydra.errors import ConfigError
-from benchhydra.metrics import Better
 from benchhydra.registry import CONF_DIR
+from benchhydra.result import Better
 
 #: What an A/B test decides on where a file names nothing else.
 MAIN = ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms", "request_throughput")

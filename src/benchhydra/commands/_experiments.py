@@ -17,7 +17,7 @@ from pathlib import Path
 from benchhydra import interruption
 from benchhydra.errors import ConfigError, ResultError
 from benchhydra.formats import find_results
-from benchhydra.validity import Verdict
+from benchhydra.result import Verdict
 
 SUMMARY_FILE = "summary.md"
 SWEEP_FILE = "sweep.json"

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 from benchhydra import formats
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
-from benchhydra.result import RESULT_FILE, Result
+from benchhydra.result import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import BenchhydraError, ResultError
-from benchhydra.result import RESULT_FILE, Result
+from benchhydra.result import Result
 from benchhydra.tracking import store
 from benchhydra.tracking.mlflow import Mlflow
 

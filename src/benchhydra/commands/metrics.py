@@ -9,7 +9,8 @@ import argparse
 import sys
 
 from benchhydra import registry
-from benchhydra.metrics import Better, Metric, table
+from benchhydra.metrics import Metric, table
+from benchhydra.result import Better
 
 DIRECTIONS = {Better.BIGGER: "bigger", Better.SMALLER: "smaller", Better.OBSERVATION: "-"}
 INTRODUCTION = """# Metrics

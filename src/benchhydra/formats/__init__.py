@@ -17,10 +17,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
-from benchhydra.metrics import Better, MetricValue, table
-from benchhydra.result import RESULT_FILE, Result, point_key
-from benchhydra.validity import Reason, ValidityLimits, Verdict
+from benchhydra.metrics import table
+from benchhydra.result import Better, MetricValue, Reason, Result, Verdict, point_key
+from benchhydra.validity import ValidityLimits
 
 Json = Mapping[str, Any]
 

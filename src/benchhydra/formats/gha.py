@@ -17,9 +17,7 @@ from typing import Any
 
 from benchhydra.errors import ResultError
 from benchhydra.formats import exporter
-from benchhydra.metrics import Better
-from benchhydra.result import Result
-from benchhydra.validity import Verdict
+from benchhydra.result import Better, Result, Verdict
 
 FILES = {
     Better.BIGGER: "bigger_is_better.json",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchhydra.metrics import Better, Compute, Window, failed_rows, metric, percentile_with_failures
+from benchhydra.metrics import Compute, failed_rows, metric, percentile_with_failures
 from benchhydra.records import Records
+from benchhydra.result import Better
+from benchhydra.window import Window
 
 SERVING = ("serving",)
 BOTH = ("serving", "throughput")
@@ -135,9 +137,9 @@ def total_token_throughput(window: Window) -> float | None:
     scripts=SERVING,
 )
 def request_goodput(window: Window) -> float | None:
-    if not window.context.slo or not len(window.ended):
+    if not window.slo or not len(window.ended):
         return None
-    return _rate(window, _good(Window.over(window.ended, window.every, window.context)))
+    return _rate(window, _good(window.ended_inside()))
 
 
 @metric(
@@ -149,7 +151,7 @@ def request_goodput(window: Window) -> float | None:
 )
 def slo_attainment(window: Window) -> float | None:
     asked = int(window.completed.sum() + failed_rows(window).sum())
-    return _good(window) / asked if window.context.slo and asked else None
+    return _good(window) / asked if window.slo and asked else None
 
 
 @metric(
@@ -183,8 +185,9 @@ def duration_s(window: Window) -> float | None:
     scripts=SERVING,
 )
 def offered_rps(window: Window) -> float | None:
-    if window.context.offered_rps is not None:
-        return window.context.offered_rps
+    offered: float | None = window.facts["offered_rps"]
+    if offered is not None:
+        return offered
     return _spread_rps(window.scheduled_ns) if window.scheduled else None
 
 
@@ -284,6 +287,6 @@ def _spread_rps(times_ns: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> fl
 def _good(window: Window) -> int:
     """How many completed rows kept every limit; NaN (a latency that is not there) breaks none."""
     kept = window.completed.copy()
-    for key, limit in window.context.slo.items():
+    for key, limit in window.slo.items():
         kept &= ~(getattr(window, key) > limit)
     return int(kept.sum())

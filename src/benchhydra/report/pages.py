@@ -30,18 +30,18 @@ STATIC, VENDOR = HERE / "static", HERE / "vendor"
 LIBRARY = VENDOR / "echarts.common.min.js"
 #: In the order in which they are loaded.
 SCRIPTS = (
-    "core",
-    "data",
-    "state",
+    "elements",
+    "pieces",
+    "address",
     "charts",
-    "table",
-    "home",
-    "past",
+    "tables",
+    "benchmark_list",
+    "metric_history",
     "benchmark",
     "run",
     "requests",
     "sweep",
-    "curves",
+    "sweep_curves",
     "comparison",
     "main",
 )

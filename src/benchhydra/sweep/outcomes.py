@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
-from benchhydra.result import RESULT_FILE, Result
+from benchhydra.result import Result
 from benchhydra.sweep import Identity, PlannedPoint
 from benchhydra.sweep.plan.resume import read_json
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import BenchhydraError, ResultError
-from benchhydra.result import RESULT_FILE, Result
+from benchhydra.result import Result
 from benchhydra.tracking import store
 
 PAGE = 1000

@@ -9,27 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from benchhydra.records import Records
 from benchhydra.registry import knob
-
-
-class Verdict(StrEnum):
-    """Whether a result may be believed; ordered by severity."""
-
-    VALID = "VALID"
-    SUSPECT = "SUSPECT"
-    INVALID = "INVALID"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reason:
-    """Why a result is not VALID: the rule, how bad, and a sentence with the figure and its limit."""
-
-    check: str
-    severity: Verdict
-    text: str
+from benchhydra.result import Reason, Verdict
 
 
 @dataclass(kw_only=True)

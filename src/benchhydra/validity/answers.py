@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchhydra.records import Records, Status
-from benchhydra.validity import Reason, RunEvidence, Verdict, rule
+from benchhydra.result import Reason, Verdict
+from benchhydra.validity import RunEvidence, rule
 
 #: A stream of fewer tokens may well fit into one chunk (speculative decoding).
 LONG_TOKENS = 8

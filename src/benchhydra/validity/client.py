@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchhydra.records import Records
-from benchhydra.validity import Reason, RunEvidence, Verdict, rule
+from benchhydra.result import Reason, Verdict
+from benchhydra.validity import RunEvidence, rule
 
 
 @rule("rate")

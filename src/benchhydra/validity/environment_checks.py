@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchhydra.validity import Reason, RunEvidence, Verdict, rule
+from benchhydra.result import Reason, Verdict
+from benchhydra.validity import RunEvidence, rule
 
 
 @rule("prefix_cache")

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.records import Records
-from benchhydra.validity import Reason, RunEvidence, Verdict, rule
+from benchhydra.result import Reason, Verdict
+from benchhydra.validity import RunEvidence, rule
 
 BATCHES = 10
 LEAST_ROWS = 40

@@ -15,8 +15,9 @@ import numpy as np
 from benchhydra.analysis.runs import Run
 from benchhydra.analysis.stats.robust import ChangeEvidence, Floats
 from benchhydra.errors import ResultError
-from benchhydra.metrics import Better, MetricContext, summarize
+from benchhydra.metrics import MetricContext, summarize
 from benchhydra.records import COUNTS, TIMES, Int64, Records
+from benchhydra.result import Better
 
 RECORDS_FILE = "records.parquet"
 RESAMPLES = 200

@@ -14,7 +14,7 @@ from benchhydra.analysis.stats import robust
 from benchhydra.analysis.stats.change_points import NoiseModel
 from benchhydra.analysis.stats.sequential import PAIR, pairs_needed
 from benchhydra.analysis.thresholds import Thresholds
-from benchhydra.result import RESULT_FILE
+from benchhydra.artifacts import RESULT_FILE
 
 #: Changes that a plan speaks of, in percent: beyond the smallest that a main metric is judged by.
 EFFECTS_PERCENT = (3, 5, 10)

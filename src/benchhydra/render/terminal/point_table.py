@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchhydra.metrics import Better
 from benchhydra.render.text import number
-from benchhydra.result import Result
+from benchhydra.result import Better, Result
 
 if TYPE_CHECKING:
     from rich.console import Console

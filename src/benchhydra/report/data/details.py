@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from benchhydra.analysis.runs import Run
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
-from benchhydra.result import NOT_IDENTITY, RESULT_FILE, flatten
+from benchhydra.result import NOT_IDENTITY, flatten
 from benchhydra.tracking.mlflow import read_links
 
 RECORDS_FILE = "records.parquet"

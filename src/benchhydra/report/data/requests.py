@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from benchhydra.errors import ResultError
-from benchhydra.metrics import Floats, MetricContext, Window
 from benchhydra.records import Int64, Phase, Records, Status
 from benchhydra.report.data.benchmarks import column
-from benchhydra.window import per_second_series, started_ns
+from benchhydra.request_series import per_second_series
+from benchhydra.window import Floats, Window, started_ns
 
 LATENCIES = ("ttft_ms", "tpot_ms", "e2el_ms")
 #: Quantiles at every percent, the smallest and the largest value among them.
@@ -33,15 +33,26 @@ def read_records(file: Path) -> Records:
 
 def requests_data(records: Records) -> dict[str, Any]:
     """Quantiles and histograms of the measured requests, the timeline, and the series of the whole run."""
-    window = Window.of(records, MetricContext())
+    window = Window.of(records)
     known = {name: values[~np.isnan(values)] for name in LATENCIES if len(values := getattr(window, name))}
     known = {name: values for name, values in known.items() if len(values)}
+    started = started_ns(records)
+    start_ns = int(started.min()) if len(started) else 0
     return {
         "measured": len(window),
         "quantiles": {name: quantiles(values) for name, values in known.items()},
         "histograms": {name: histogram(values) for name, values in known.items()},
         "timeline": timeline(records),
-        "series": {name: column(values.tolist()) for name, values in per_second_series(records).items()},
+        "series": [
+            {
+                "name": series.name,
+                "unit": series.unit,
+                "labels": dict(series.labels),
+                "seconds": _seconds(series.times_ns, start_ns),
+                "values": column(series.values.tolist()),
+            }
+            for series in per_second_series(records)
+        ],
     }
 
 

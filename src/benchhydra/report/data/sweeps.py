@@ -8,10 +8,10 @@ from statistics import median
 from typing import Any
 
 from benchhydra.analysis.runs import MetricKind, Run
-from benchhydra.metrics import Better
 from benchhydra.render.sweep_rows import KEY_METRICS, OTHER_METRICS
 from benchhydra.report.data.benchmarks import rounded
 from benchhydra.report.data.details import Detail, file_slug, telling_apart
+from benchhydra.result import Better
 
 #: What the rate axis may be, first come first served; else any number that varies.
 RATES = ("qps", "load.max_in_flight", "num_prompts")

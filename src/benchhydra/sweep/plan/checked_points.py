@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.config import BenchConfig, Sweep
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import BenchhydraError, ConfigError
 from benchhydra.metrics import table
-from benchhydra.result import RESULT_FILE
 from benchhydra.sweep import Identity, PlannedPoint, ServerGroup, point_identity
 from benchhydra.sweep.group.group_run import Compose, StopLimits
 from benchhydra.sweep.plan.directories import directory_name

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchhydra.result import RESULT_FILE
+from benchhydra.artifacts import RESULT_FILE
+from benchhydra.result import Verdict
 from benchhydra.sweep import SWEEP_FILE, Identity, PlannedPoint, point_identity
-from benchhydra.validity import Verdict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,96 @@
+"""The files that runs and sweeps leave: their names, the one way to write them, and to read JSON of unknown origin."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchhydra.errors import ResultError
+
+# One point's directory.
+RESULT_FILE = "result.json"
+CONFIG_FILE = "config.yaml"
+RECORDS_FILE = "records.parquet"
+SERIES_FILE = "series.parquet"
+TEXTS_FILE = "texts.jsonl"
+SERVER_LOG_FILE = "server.log"
+MLFLOW_FILE = "mlflow.json"
+#: What belongs to a point wherever it goes: the archive and the tracker copy these.
+POINT_FILES = (RESULT_FILE, CONFIG_FILE, RECORDS_FILE, SERIES_FILE, SERVER_LOG_FILE)
+
+# One sweep's directory.
+SWEEP_FILE = "sweep.json"
+SUMMARY_MARKDOWN_FILE = "summary.md"
+SUMMARY_CSV_FILE = "summary.csv"
+JOURNALS_DIR = ".groups"
+FAILURES_FILE = "failures"
+SERVER_LOGS_DIR = "servers"
+
+# Other documents.
+REPORT_FILE = "report.html"
+AB_MARKDOWN_FILE = "ab.md"
+AB_JSON_FILE = "ab.json"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A path beside ``path`` to write to: what is written appears there whole at the end of the block, or not at all.
+
+    Two processes may write the same file: the last one wins. The directory is made where it is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_atomic(path: Path, data: str | bytes, *, durable: bool = False) -> None:
+    """Write a file that appears whole or not at all. ``durable`` also waits until the disk has it. Raises OSError."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def write_json(path: Path, document: Mapping[str, Any], *, durable: bool = False) -> None:
+    """Write a JSON object with ``write_atomic``. Raises ResultError where it holds NaN or cannot be written."""
+    try:
+        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ResultError(f"{path.name} must hold no NaN: {error}") from error
+    try:
+        write_atomic(path, text, durable=durable)
+    except OSError as error:
+        raise ResultError(
+            f"cannot write {path}: {error.strerror}", hint="hydra.run.dir=DIR or hydra.sweep.dir=DIR moves the output"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file that anybody may have written. Raises ResultError, naming the file and the reason."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ResultError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8 and not JSON are both ValueErrors
+        raise ResultError(f"{path} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ResultError(f"{path} holds no JSON object")
+    return document
+
+
+def read_json_or_none(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file, or None where there is none that can be read."""
+    try:
+        return read_json(path)
+    except ResultError:
+        return None
