@@ -103,7 +103,7 @@ def test_a_point_that_fails_says_so_in_its_result(tmp_path: Path, pool: ServerPo
 
 
 def test_failed_requests_are_counted_and_the_verdict_refuses_them(tmp_path: Path, pool: ServerPool) -> None:
-    made = composed("engine.http_5xx_share=0.5", "num_prompts=40", "qps=inf")
+    made = composed("engine.http_5xx_fraction=0.5", "num_prompts=40", "qps=inf")
     result = run(made, tmp_path / "point", pool)
     assert 0 < result.failures["http_5xx"] < 40
     assert result.metrics["failed"].value == result.failures["http_5xx"]

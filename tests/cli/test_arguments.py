@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchhydra import registry
-from benchhydra.cli.arguments import needs_multirun, rewrite
 from benchhydra.errors import ConfigError
+from benchhydra.overrides.grammar import needs_multirun, rewrite
 
 registry.discover()
 

@@ -15,8 +15,8 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import OmegaConf
 
 from benchhydra import commands, interruption, registry
-from benchhydra.cli import help
 from benchhydra.errors import ConfigError
+from benchhydra.overrides import groups
 from benchhydra.sweep.plan.compose import Composer
 
 Program = Callable[..., Any]
@@ -49,7 +49,7 @@ def test_help_names_everything(program: Program) -> None:
     text = program("--help").out
     for group in (*registry.GROUPS, "model", "gpus", "sparsity", "launcher", "experiment"):
         assert f"\n{group}:\n" in text
-        for option, line in help.group_options(group).items():
+        for option, line in groups.group_options(group).items():
             assert line, f"{group}={option} has no line"
             assert any(row.split() == [option, *line.split()] for row in text.splitlines()), f"{group}={option}"
     for name in commands.command_names():

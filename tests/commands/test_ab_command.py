@@ -54,7 +54,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             ).write(directory / str(i))
         return read_runs(str(directory))
 
-    monkeypatch.setattr(rerun, "measured_directories", draw)
+    monkeypatch.setattr(rerun, "measure_again", draw)
     return visits
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from benchhydra.analysis import rerun
 from benchhydra.analysis.read_runs import read_runs
-from benchhydra.analysis.runs import Run
+from benchhydra.analysis.runs import Runs
 from benchhydra.cli import program
 from benchhydra.result import Better, MetricValue, Reason, Result, Verdict
 
@@ -102,11 +102,11 @@ def test_what_looks_worse_is_measured_again(write: Write, monkeypatch: pytest.Mo
     base, slow = write("base", 8), write("slow", 8, ttft_ms=103.5, overrides=["qps=2"])
     asked: list[tuple[list[str], int]] = []
 
-    def measure(overrides: list[str], directory: Path, repeats: int) -> list[Run]:
+    def measure(overrides: list[str], directory: Path, repeats: int) -> Runs:
         asked.append((overrides, repeats))
-        return read_runs(write(f"again{len(asked)}", repeats)).runs
+        return read_runs(write(f"again{len(asked)}", repeats))
 
-    monkeypatch.setattr(rerun, "measure_candidate", measure)
+    monkeypatch.setattr(rerun, "measure_again", measure)
     assert gate(base, slow) == 0
     assert asked[0] == (["qps=2"], 8)
     assert gate(base, slow, "--no-confirm") == 3

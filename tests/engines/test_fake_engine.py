@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchhydra.engines import ServerSpec
-from benchhydra.engines.fake import COUNTS, SHARES, SWITCHES, TIMES, Fake
+from benchhydra.engines.fake import COUNTS, FRACTIONS, SWITCHES, TIMES, Fake
 from benchhydra.progress import Progress
 from benchhydra.servers.pool import ServerPool
 from benchhydra.target import WORD_TOKENIZER, Gpus, Model, Sparsity
@@ -32,9 +32,9 @@ def test_equal_fields_are_one_server() -> None:
     assert spec_of(Fake()) != spec_of(Fake(env={"A": "1"}))
 
 
-@pytest.mark.parametrize("name", [*TIMES, *COUNTS, *SHARES, *SWITCHES])
+@pytest.mark.parametrize("name", [*TIMES, *COUNTS, *FRACTIONS, *SWITCHES])
 def test_every_field_reaches_the_server(name: str) -> None:
-    value: Any = True if name in SWITCHES else 0.25 if name in TIMES + SHARES else 3
+    value: Any = True if name in SWITCHES else 0.25 if name in TIMES + FRACTIONS else 3
     argv = spec_of(Fake(**{name: value})).argv
     place = argv.index(f"--{name.replace('_', '-')}")
     assert name in SWITCHES or argv[place + 1] == str(value)

@@ -94,7 +94,7 @@ def _drive(
     plan = LoadPlan(
         endpoint=endpoint,
         requests=requests,
-        offsets_s=np.zeros(count),
+        send_times_s=np.zeros(count),
         max_in_flight=in_flight,
         timeout_s=timeout_s,
         processes="1",
@@ -104,7 +104,7 @@ def _drive(
 
 @pytest.mark.parametrize("where", [{}, {"api": "chat"}, {"stream": False}, {"api": "chat", "stream": False}])
 def test_no_request_is_lost_and_every_class_matches_exactly(start: Start, where: dict[str, Any]) -> None:
-    server = start(**QUICK, **{f"{fault}_share": 0.05 for fault in FAULTS})
+    server = start(**QUICK, **{f"{fault}_fraction": 0.05 for fault in FAULTS})
     records = _drive(server.base_url, count=600, in_flight=100, timeout_s=2.5, **where)
     stats = server.stats()
     told = Counter(stats["classes"])
@@ -119,7 +119,7 @@ def test_no_request_is_lost_and_every_class_matches_exactly(start: Start, where:
 
 
 def test_one_token_cannot_be_short(start: Start) -> None:
-    server = start(**QUICK, short_share=1.0)
+    server = start(**QUICK, short_fraction=1.0)
     records = _drive(server.base_url, count=20, in_flight=5, tokens=1)
     assert server.stats()["classes"] == {"ok": 20}
     assert records.failures() == {}
@@ -178,7 +178,7 @@ def test_a_lognormal_time_to_first_token_keeps_its_mean(start: Start) -> None:
 def test_faults_are_drawn_by_the_seed(start: Start) -> None:
     drawn = []
     for seed in (1, 1, 2):
-        server = start(**QUICK, http_5xx_share=0.5, fake_seed=seed)
+        server = start(**QUICK, http_5xx_fraction=0.5, fake_seed=seed)
         drawn.append(_drive(server.base_url, count=40, in_flight=1, tokens=1).status.tolist())
     assert drawn[0] == drawn[1] != drawn[2]
 
@@ -252,8 +252,8 @@ def test_clients_that_leave_are_counted_and_hold_no_place(start: Start) -> None:
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
-        ({"reset_share": 0.6, "timeout_share": 0.6}, "sum to at most 1"),
-        ({"short_share": -0.1}, "at least 0"),
+        ({"reset_fraction": 0.6, "timeout_fraction": 0.6}, "sum to at most 1"),
+        ({"short_fraction": -0.1}, "at least 0"),
         ({"ttft_ms": -1.0}, "engine.ttft_ms"),
         ({"itl_ms": math.nan}, "engine.itl_ms"),
         ({"tokens_per_chunk": 0}, "engine.tokens_per_chunk"),

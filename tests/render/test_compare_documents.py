@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
-from io import StringIO
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from benchhydra.analysis.compare import Basis, ChangeVerdict, Comparison, MetricChange, PointChange
+from benchhydra.analysis.comparison import Basis, ChangeVerdict, Comparison, MetricChange, PointChange
 from benchhydra.analysis.gate import Decision, GateOutcome
 from benchhydra.analysis.runs import Run
-from benchhydra.render.documents.compare_html import compare_html
-from benchhydra.render.documents.compare_json import compare_json, gate_json
-from benchhydra.render.documents.compare_markdown import compare_markdown, gate_markdown
-from benchhydra.render.documents.junit import junit
-from benchhydra.render.terminal.comparison_table import compare_table
+from benchhydra.render import rendered
 from benchhydra.result import Better, Verdict
 
 EVIL = "<script>alert(1)</script> | [x](http://e) `a` \x1b[31m & \"q\" 'p'\n# head"
@@ -50,9 +45,9 @@ def found() -> Comparison:
         change(
             "mean_ttft_ms", ChangeVerdict.WORSE, low=0.05, high=0.15, p_worse=1e-6, p_better=1.0, basis=Basis.REPEATS
         ),
-        change("mean_tpot_ms", ChangeVerdict.UNCLEAR, low=-0.1, high=0.3, detectable=0.2, basis=Basis.REPEATS),
+        change("mean_tpot_ms", ChangeVerdict.INCONCLUSIVE, low=-0.1, high=0.3, detectable=0.2, basis=Basis.REPEATS),
         change("mean_itl_ms", ChangeVerdict.WORSE, low=0.05, high=0.15, basis=Basis.REQUESTS),
-        change("mean_e2el_ms", ChangeVerdict.UNCLEAR, note=EVIL),
+        change("mean_e2el_ms", ChangeVerdict.INCONCLUSIVE, note=EVIL),
     )
     bad = (run_of("bad", Verdict.INVALID),)
     fine, doubtful = (run_of("a"),), (run_of("b", Verdict.SUSPECT),)
@@ -88,15 +83,15 @@ class Tags(HTMLParser):
 
 def test_html_is_escaped_and_without_scripts(found: Comparison) -> None:
     page = Tags()
-    page.feed(compare_html(found))
+    page.feed(rendered("comparison", "html", found))
     assert not {"script", "img", "a", "link", "iframe"} & page.tags
     assert page.attributes <= {"lang", "charset", "name", "content", "scope", "class"}
-    assert page.text.count("<script>alert(1)</script>") == 5
+    assert page.text.count("<script>alert(1)</script>") == 6
     assert "INVALID: the candidate has no usable run" in page.text
 
 
 def test_markdown_cannot_be_broken_out_of(found: Comparison) -> None:
-    text = compare_markdown(found)
+    text = rendered("comparison", "markdown", found)
     assert "<script" not in text
     assert "[x](" not in text
     assert "\n# head" not in text
@@ -106,17 +101,17 @@ def test_markdown_cannot_be_broken_out_of(found: Comparison) -> None:
 
 
 def test_markdown_says_how_weak_evidence_is(found: Comparison) -> None:
-    text = compare_markdown(found)
+    text = rendered("comparison", "markdown", found)
     assert "**worse**" in text
     assert "+5.0 % to +15.0 %" in text
-    assert "unclear (sees 20.0 % and more)" in text
-    assert "weaker: one run a side" in text
+    assert "inconclusive; could detect 20.0 % or more" in text
+    assert "weaker evidence: one run a side" in text
     assert "Not measured by the candidate: request_goodput" in text
     assert "SUSPECT" in text
 
 
 def test_junit_is_xml_that_counts_right(found: Comparison) -> None:
-    root = ElementTree.fromstring(junit(found))
+    root = ElementTree.fromstring(rendered("comparison", "junit", found))
     first, second = root.findall("testsuite")
     assert (first.get("tests"), first.get("failures"), first.get("errors")) == ("4", "2", "0")
     assert (second.get("tests"), second.get("failures"), second.get("errors")) == ("1", "0", "1")
@@ -125,18 +120,17 @@ def test_junit_is_xml_that_counts_right(found: Comparison) -> None:
 
 
 def test_json_leaves_out_what_is_unknown(found: Comparison) -> None:
-    data = json.loads(compare_json(found))
+    data = json.loads(rendered("comparison", "json", found))
     assert data["points"][0]["metrics"][3].keys().isdisjoint({"low", "high", "p_worse", "noise"})
     assert data["points"][0]["suspect"] is True
     assert data["points"][1]["invalid"] == "candidate"
 
 
 def test_the_terminal_gets_no_control_characters(found: Comparison) -> None:
-    out = StringIO()
-    compare_table(found, out)
-    assert "\x1b" not in out.getvalue()
-    assert "mean_ttft_ms" in out.getvalue()
-    assert "only in the base: <script>" in out.getvalue()
+    text = rendered("comparison", "table", found)
+    assert "\x1b" not in text
+    assert "mean_ttft_ms" in text
+    assert "Only in the base: <script>" in text
 
 
 @pytest.mark.parametrize("outcome", list(GateOutcome))
@@ -144,16 +138,16 @@ def test_a_decision_says_its_outcome(found: Comparison, outcome: GateOutcome) ->
     point = found.points[0]
     worse = ((point, point.metrics[0]),) if outcome is GateOutcome.REGRESSION else ()
     decision = Decision(outcome=outcome, comparison=found, regressions=worse, notes=(EVIL,), reran=(EVIL,))
-    text = gate_markdown(decision)
+    text = rendered("gate", "markdown", decision)
     assert text.startswith("## Benchmark gate: ")
     assert ("**mean_ttft_ms** +10.0 %" in text) is bool(worse)
     assert "<script" not in text
-    data = json.loads(gate_json(decision))
+    data = json.loads(rendered("gate", "json", decision))
     assert (data["exit_code"], len(data["regressions"])) == (int(outcome), len(worse))
 
 
 def test_nothing_in_both(found: Comparison) -> None:
     empty = replace(found, points=(), only_base=(), only_candidate=())
-    assert compare_markdown(empty) == "No point is in both.\n"
-    assert "No point is in both." in compare_html(empty)
-    assert ElementTree.fromstring(junit(empty)).findall("testsuite") == []
+    assert rendered("comparison", "markdown", empty) == "No point is in both.\n"
+    assert "No point is in both." in rendered("comparison", "html", empty)
+    assert ElementTree.fromstring(rendered("comparison", "junit", empty)).findall("testsuite") == []

@@ -12,10 +12,13 @@ import pytest
 from rich.console import Console
 
 from benchhydra.errors import ResultError
+from benchhydra.render.figures import latency_name, number
+from benchhydra.render.point_report import PointReport
 from benchhydra.render.sweep_rows import read_sweep
-from benchhydra.render.terminal.point_table import latencies, print_point, spoken
-from benchhydra.render.terminal.sweep_summary import print_summary, write_summary
-from benchhydra.render.text import csv_cell, escape_markdown, number
+from benchhydra.render.sweep_summary import print_summary, write_summary
+from benchhydra.render.terminal import point_table, sweep_table
+from benchhydra.render.terminal.point_table import latencies
+from benchhydra.render.text import csv_cell, escape_markdown
 from benchhydra.result import Better, MetricValue, Reason, Result, Verdict
 
 
@@ -24,7 +27,7 @@ def metric(key: str, value: float, unit: str = "ms", better: Better = Better.SMA
 
 
 SERVING = (
-    metric("request_throughput", 9.1667, "prompts/s", Better.BIGGER),
+    metric("request_throughput", 9.1667, "requests/s", Better.BIGGER),
     metric("output_throughput", 1234.5, "tokens/s", Better.BIGGER),
     metric("mean_ttft_ms", 50.4516),
     metric("p99_ttft_ms", 50.7599),
@@ -44,6 +47,7 @@ def result(**changes: Any) -> Result:
         "config": {},
         "epoch_time": 1_700_000_000.0,
         "metrics": {m.key: m for m in SERVING},
+        "key_metrics": tuple(m.key for m in SERVING if m.key != "completed"),
     }
     return Result(**(known | changes))
 
@@ -66,7 +70,14 @@ def sweep(tmp_path: Path, points: dict[str, Result | None], **facts: Any) -> Pat
 
 def printed(directory: Path, width: int = 120) -> str:
     stream = io.StringIO()
-    print_summary(directory, console=Console(file=stream, width=width))
+    sweep_table.print_on(Console(file=stream, width=width), read_sweep(directory))
+    return stream.getvalue()
+
+
+def point_text(made: Result, directory: Path, link: str | None = None) -> str:
+    stream = io.StringIO()
+    report = PointReport(result=made, directory=directory, mlflow_link=link)
+    point_table.print_on(Console(file=stream, width=100), report)
     return stream.getvalue()
 
 
@@ -87,7 +98,7 @@ def test_table_fits_with_whole_cells(six: Path, width: int) -> None:
 
 def test_heads_have_units_and_directions(six: Path) -> None:
     text = printed(six)
-    assert "prompts/s ↑" in text
+    assert "requests/s ↑" in text
     assert "tokens/s ↑" in text
     assert "ms ↓" in text
     assert "num_prompts" not in text  # the same everywhere
@@ -113,7 +124,9 @@ def test_absent_metric_is_an_empty_cell(tmp_path: Path) -> None:
 
 def test_scripts_have_tables_of_their_own(tmp_path: Path) -> None:
     throughput = metric("total_token_throughput", 7.0, "tokens/s", Better.BIGGER)
-    offline = result(script="throughput", metrics={throughput.key: throughput})
+    offline = result(
+        script="throughput", metrics={throughput.key: throughput}, key_metrics=("request_throughput", throughput.key)
+    )
     write_summary(sweep(tmp_path, {"script=serving qps=1": result(), "script=throughput": offline}))
     text = (tmp_path / "summary.md").read_text()
     assert text.index("## serving") < text.index("## throughput")
@@ -125,7 +138,7 @@ def test_nothing_marks_up_or_runs(tmp_path: Path) -> None:
     write_summary(sweep(tmp_path, {"d=@SUM(A1)": result(verdict=Verdict.SUSPECT, reasons=(evil,)), "d=a|b": result()}))
     text = (tmp_path / "summary.md").read_text()
     assert r"| a\|b |" in text
-    assert r"=1+1 \| \<script\> \[red\]x" in text
+    assert r"=1+1 \| &lt;script&gt; \[red\]x" in text
     first, _ = csv.DictReader(io.StringIO((tmp_path / "summary.csv").read_text()))
     assert first["d"] == "'@SUM(A1)"
     assert first["reasons"].startswith("'=1+1")
@@ -147,6 +160,17 @@ def test_moved_sweep_finds_its_points(tmp_path: Path) -> None:
     assert [row.status for row in read_sweep(tmp_path / "after").rows] == ["ok", "ok"]
 
 
+def test_a_result_that_names_no_key_metrics_shows_its_first_ones(tmp_path: Path) -> None:
+    write_summary(sweep(tmp_path, {"qps=1": result(key_metrics=()), "qps=2": result(key_metrics=())}))
+    head = next(line for line in (tmp_path / "summary.md").read_text().splitlines() if line.startswith("| qps"))
+    assert [cell.partition(",")[0].strip() for cell in head.split("|")[2:-2]] == [m.key for m in SERVING[:6]]
+
+
+def test_the_summary_is_printed_to_stdout(six: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_summary(six)
+    assert "6 points, 6 VALID" in capsys.readouterr().out
+
+
 def test_no_sweep_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match=r"sweep\.json"):
         write_summary(tmp_path)
@@ -154,10 +178,8 @@ def test_no_sweep_is_an_error(tmp_path: Path) -> None:
 
 def test_point_shows_metrics_verdict_and_files(tmp_path: Path) -> None:
     reason = Reason(check="few", severity=Verdict.SUSPECT, text="only [4] requests")
-    stream = io.StringIO()
-    console = Console(file=stream, width=100)
-    print_point(result(verdict=Verdict.SUSPECT, reasons=(reason,)), tmp_path, "http://x/#/run", console=console)
-    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    text = point_text(result(verdict=Verdict.SUSPECT, reasons=(reason,)), tmp_path, "http://x/#/run")
+    lines = [line.rstrip() for line in text.splitlines()]
     assert any(line.split() == ["TTFT", "50.45", "50.76"] for line in lines)
     assert any(line.split() == ["output_throughput", "1,234", "tokens/s", "↑"] for line in lines)
     assert "SUSPECT" in lines
@@ -166,19 +188,17 @@ def test_point_shows_metrics_verdict_and_files(tmp_path: Path) -> None:
 
 
 def test_point_without_metrics_says_why(tmp_path: Path) -> None:
-    stream = io.StringIO()
     failed = result(status="failed", verdict=Verdict.INVALID, metrics={}, error="no server")
-    print_point(failed, tmp_path, None, console=Console(file=stream, width=100))
-    assert stream.getvalue().splitlines()[0] == "INVALID (failed)"
+    assert point_text(failed, tmp_path).splitlines()[0] == "INVALID (failed)"
 
 
 def test_latencies_that_count_failures_show_where_some_failed() -> None:
-    metrics = {m.key: m for m in (*SERVING, metric("p50_ttft_with_failures_ms", 51.0))}
+    metrics = {m.key: m for m in (*SERVING, metric("median_ttft_with_failures_ms", 51.0))}
     assert "ttft_with_failures" not in dict(latencies(result(metrics=metrics)))
     shown = dict(latencies(result(metrics=metrics, failures={"timeout": 1})))
     assert shown["ttft_with_failures"] == {"median": 51.0}
-    assert spoken("ttft_with_failures") == "TTFT with failures"
-    assert spoken("scheduled_e2el") == "E2EL scheduled"
+    assert latency_name("ttft_with_failures") == "TTFT with failures"
+    assert latency_name("scheduled_e2el") == "E2EL scheduled"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +223,7 @@ def test_small_number_is_not_zero() -> None:
 
 
 def test_markdown_and_csv_escapes() -> None:
-    assert escape_markdown("a\n| *b* `c` <d>") == r"a \| \*b\* \`c\` \<d\>"
+    assert escape_markdown("a\n| *b* `c` <d>") == r"a \| \*b\* \`c\` &lt;d&gt;"
     assert [csv_cell(text) for text in ("=x", "+x", "-x", "@x", "x=")] == ["'=x", "'+x", "'-x", "'@x", "x="]
 
 
@@ -221,7 +241,5 @@ def test_repeats_are_summed_up_with_their_interval(tmp_path: Path) -> None:
     write_summary(directory)
     text = (directory / "summary.md").read_text(encoding="utf-8")
     assert "| 1 | 2 | 50.25 ± 1.500 |" in text and "obscure" not in text
-    console = Console(file=io.StringIO(), width=100)
-    print_summary(directory, console=console)
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    shown = printed(directory, width=100)
     assert "50.25" in shown and "± 1.500" in shown and "1 server start" not in shown

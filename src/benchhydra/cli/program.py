@@ -1,7 +1,7 @@
 """The program: the first word is a subcommand, or all words are Hydra's. Errors end as one line and an exit code.
 
-Exit codes: 0 all went well, 1 an error or a result that must not be believed, 2 wrong usage of a subcommand,
-130 and 143 after SIGINT and SIGTERM, when everything that was started has been stopped.
+Exit codes: 0 success, 1 an error or a result that must not be believed, 2 wrong usage of a subcommand, 130 and 143
+after SIGINT and SIGTERM, when everything that was started has been stopped.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from benchhydra import commands, interruption
-from benchhydra.cli import arguments
 from benchhydra.errors import BenchhydraError
+from benchhydra.overrides import grammar
+from benchhydra.renamed_keys import rename
 
 HELP = ("-h", "--help")
 
@@ -26,10 +27,11 @@ HELP = ("-h", "--help")
 def main() -> NoReturn:
     """Run the program on ``sys.argv``, and exit."""
     code = run(sys.argv[1:])
-    # Python dies of SIGINT in the end where that came in code made from text (a dataclass), unless more such code ran.
+    # CPython remembers a SIGINT that came while code made from text ran (a dataclass), and kills the process with it at
+    # exit. Running more such code clears that.
     exec("")
-    if "ray" in sys.modules:  # its threads crash a process that is taken down beside them, now and then
-        _leave(code)
+    if "ray" in sys.modules:  # its threads sometimes crash a process whose interpreter is torn down beside them
+        _exit_without_teardown(code)
     sys.exit(code)
 
 
@@ -41,15 +43,15 @@ def run(words: Sequence[str]) -> int:
         with interruption.reraising_interrupts():
             return work(words)
     except interruption.Terminated:
-        return _said("terminated; what was measured is kept", 143)
+        return _end(143, "terminated; what was measured is kept")
     except KeyboardInterrupt:
-        return _said("interrupted; what was measured is kept", 130)
+        return _end(130, "interrupted; what was measured is kept")
     except BrokenPipeError:  # benchhydra ... | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except BenchhydraError as error:
-        _traced(error)
-        return _said(str(error), 1)
+        _print_trace(error)
+        return _end(1, f"error: {error}")
 
 
 def _subcommand(words: Sequence[str]) -> int:
@@ -64,24 +66,26 @@ def _subcommand(words: Sequence[str]) -> int:
 
 
 def _hydra(words: Sequence[str]) -> int:
-    from benchhydra import config
+    from benchhydra import config  # all options: a subcommand may not need them
 
     config.register()
     if not words or any(word in HELP for word in words):
-        from benchhydra.cli import help
+        from benchhydra.cli import help  # every subcommand, which a run does not need
 
         sys.stdout.write(help.help_text())
         return 0
-    rewritten = arguments.rewrite(words)
+    renamed, notes = rename(words)
+    sys.stderr.write("".join(f"{note}\n" for note in notes))
+    rewritten = grammar.rewrite(renamed)
     try:
         _run_hydra(rewritten)
     except BenchhydraError:
         raise
     except Exception as error:  # Hydra and OmegaConf raise many kinds: each becomes one line here
-        _traced(error)
-        from benchhydra.cli import errors
+        _print_trace(error)
+        from benchhydra.overrides.explain import explain  # Hydra's composing: only for errors
 
-        message, hint = errors.explain(error, words)
+        message, hint = explain(error, renamed, commands.command_names())
         raise BenchhydraError(message, hint=hint) from error
     return 0
 
@@ -96,16 +100,16 @@ def _run_hydra(words: Sequence[str]) -> None:
 
     with (
         _replaced(sys, "argv", [*(sys.argv or ["benchhydra"])[:1], *words]),
-        _replaced(utils, "run_and_report", _raise_error),  # Hydra prints traces and exits; errors are ours to tell
-        # it would compose everything once more (0.1 s) to look for a mode
-        _replaced(Hydra, "get_mode", _no_mode_of_its_own if arguments.mode_is_said(words) else Hydra.get_mode),
+        _replaced(utils, "run_and_report", _raise_error),  # Hydra prints traces and exits; we print one line
+        # Hydra composes everything once more (0.1 s) to look for a mode in the config
+        _replaced(Hydra, "get_mode", _no_mode_in_config if grammar.decides_mode(words) else Hydra.get_mode),
     ):
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(hydra_task)()
 
 
 @contextmanager
 def _replaced(owner: object, name: str, value: object) -> Iterator[None]:
-    """Give an attribute another value, and its own one back afterwards."""
+    """Set an attribute to a value, and restore it afterwards."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -114,17 +118,17 @@ def _replaced(owner: object, name: str, value: object) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-def _no_mode_of_its_own(*_: Any, **__: Any) -> None:
-    """What ``hydra.mode`` is in our config: null, so that the command line decides."""
+def _no_mode_in_config(*_: Any, **__: Any) -> None:
+    """The value of ``hydra.mode`` in our config: null, so that the command line decides."""
 
 
 def _raise_error(func: Callable[[], Any]) -> Any:
     """Run Hydra, and raise the error that a single run returned (Hydra would print a second line about it)."""
-    done = func()
-    error = getattr(done, "_return_value", None)
+    job_return = func()
+    error = getattr(job_return, "_return_value", None)
     if isinstance(error, Exception):
         raise error
-    return done
+    return job_return
 
 
 def _handle_signals() -> None:
@@ -134,26 +138,27 @@ def _handle_signals() -> None:
 
 
 def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
-    """The first signal unwinds; a second one ends the process at once."""
+    """The first signal raises KeyboardInterrupt or Terminated; a second one ends the process at once."""
     signal.signal(number, signal.SIG_DFL)
     interruption.unwind(number)
 
 
-def _leave(code: int) -> NoReturn:
-    """End the process once what was registered for its end has been done, without taking it down."""
+def _exit_without_teardown(code: int) -> NoReturn:
+    """Run the functions registered for exit, then end the process without tearing the interpreter down."""
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-def _said(text: str, code: int) -> int:
-    sys.stderr.write(f"{'error: ' if code == 1 else ''}{text}\n")
+def _end(code: int, line: str) -> int:
+    """Print the program's last line, and return its exit code."""
+    sys.stderr.write(f"{line}\n")
     return code
 
 
-def _traced(error: Exception) -> None:
+def _print_trace(error: Exception) -> None:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        import traceback
+        import traceback  # only for traces
 
         traceback.print_exception(error)

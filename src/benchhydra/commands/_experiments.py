@@ -11,18 +11,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchhydra import interruption
+from benchhydra import interruption, render
+from benchhydra.artifacts import SUMMARY_MARKDOWN_FILE, SWEEP_FILE, write_atomic
 from benchhydra.errors import ConfigError, ResultError
 from benchhydra.formats import find_results
-from benchhydra.result import Verdict
-
-SUMMARY_FILE = "summary.md"
-SWEEP_FILE = "sweep.json"
-FAILED = "failed"
-COLUMNS = (*(verdict.value for verdict in Verdict), FAILED)
+from benchhydra.renamed_keys import rename
+from benchhydra.render.suite_report import ExperimentOutcome, SuiteReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,62 +30,45 @@ class SuiteExperiment:
     words: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExperimentEnd:
-    """How an experiment ended: its exit code, and its results counted by verdict."""
-
-    name: str
-    directory: Path
-    code: int
-    wall_s: float
-    counts: dict[str, int] = field(default_factory=dict)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that commands which run experiments have in common."""
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides, for every experiment")
     parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a directory with more options and experiments")
     parser.add_argument("--plan", action="store_true", help="print what would run, and start nothing")
-    parser.add_argument("--resume", action="store_true", help="go on with what is in -o DIR: keep believable results")
+    parser.add_argument("--resume", action="store_true", help="resume what is in -o DIR: keep believable results")
 
 
 def run_experiments(experiments: Sequence[SuiteExperiment], args: argparse.Namespace, output: Path) -> int:
-    """Run them into ``output``, write the summary there and print it; 0 where every one of them ended well."""
+    """Run them into ``output``, write the summary there and print it; 0 where every one of them succeeded."""
+    args.overrides, notes = rename(args.overrides)
+    sys.stderr.write("".join(f"{note}\n" for note in notes))
     if args.plan:
         codes = [_start(_command(experiment, args, output), experiment.name) for experiment in experiments]
         return int(any(codes))
-    _make(output)
-    ended: list[ExperimentEnd] = []
-    for experiment in _distinct(experiments):
-        ended.append(_run(experiment, args, output))
-        (output / SUMMARY_FILE).write_text(summary(ended, len(experiments)), encoding="utf-8")
-    sys.stdout.write(summary(ended, len(experiments)))
-    return int(any(experiment.code for experiment in ended))
+    _make_directory(output)
+    outcomes: list[ExperimentOutcome] = []
+    for experiment in _with_distinct_names(experiments):
+        outcomes.append(_run(experiment, args, output))
+        report = SuiteReport(outcomes=outcomes, planned=len(experiments))
+        write_atomic(output / SUMMARY_MARKDOWN_FILE, render.rendered("suite", "markdown", report))
+    render.render("suite", "markdown", SuiteReport(outcomes=outcomes, planned=len(experiments)), sys.stdout)
+    return int(any(outcome.exit_code for outcome in outcomes))
 
 
-def summary(ended: Sequence[ExperimentEnd], wanted: int) -> str:
-    """A Markdown table: a row an experiment."""
-    lines = [
-        f"| experiment | {' | '.join(COLUMNS)} | time | exit code | results |",
-        f"|---|{'--:|' * len(COLUMNS)}--:|--:|---|",
-    ]
-    for one in ended:
-        counts = " | ".join(str(one.counts.get(column, 0)) for column in COLUMNS)
-        lines.append(f"| {one.name} | {counts} | {_duration(one.wall_s)} | {one.code} | `{one.directory}` |")
-    bad = sum(1 for one in ended if one.code)
-    lines += ["", f"{len(ended)} of {wanted} experiments ran, {bad} did not end well", ""]
-    return "\n".join(lines)
+def experiment_slug(text: str) -> str:
+    """A text as a directory's name."""
+    return re.sub(r"[^A-Za-z0-9_.=-]+", "-", text).strip("-.").lower()
 
 
-def _run(experiment: SuiteExperiment, args: argparse.Namespace, output: Path) -> ExperimentEnd:
-    began = time.monotonic()
+def _run(experiment: SuiteExperiment, args: argparse.Namespace, output: Path) -> ExperimentOutcome:
+    start_s = time.monotonic()
     code = _start(_command(experiment, args, output), experiment.name)
     directory = output / experiment.name
-    return ExperimentEnd(
+    return ExperimentOutcome(
         name=experiment.name,
         directory=directory,
-        code=code,
-        wall_s=time.monotonic() - began,
+        exit_code=code,
+        wall_s=time.monotonic() - start_s,
         counts=_counts(directory),
     )
 
@@ -112,36 +92,27 @@ def _start(command: Sequence[str], name: str) -> int:
 
 
 def _counts(directory: Path) -> dict[str, int]:
+    """Results by verdict; failed ones apart."""
     try:
         results = find_results(directory)
     except ResultError:  # it ended before its first point did
         return {}
-    return Counter(FAILED if result.status == FAILED else result.verdict.value for _, result in results)
+    return Counter(result.status if result.status == "failed" else result.verdict.value for _, result in results)
 
 
-def _distinct(experiments: Sequence[SuiteExperiment]) -> list[SuiteExperiment]:
-    """The same experiment twice gets two directories."""
-    seen: Counter[str] = Counter()
+def _with_distinct_names(experiments: Sequence[SuiteExperiment]) -> list[SuiteExperiment]:
+    """The experiments, numbered where several have one name: each gets a directory of its own."""
+    counts: Counter[str] = Counter()
     distinct = []
     for experiment in experiments:
-        seen[experiment.name] += 1
-        more = f"-{seen[experiment.name]}" if seen[experiment.name] > 1 else ""
-        distinct.append(SuiteExperiment(name=experiment.name + more, words=experiment.words))
+        counts[experiment.name] += 1
+        number = f"-{counts[experiment.name]}" if counts[experiment.name] > 1 else ""
+        distinct.append(SuiteExperiment(name=experiment.name + number, words=experiment.words))
     return distinct
 
 
-def _make(output: Path) -> None:
+def _make_directory(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot write to {output}: {error.strerror}", hint="-o DIR names another place") from error
-
-
-def experiment_slug(text: str) -> str:
-    """A text as a directory's name."""
-    return re.sub(r"[^A-Za-z0-9_.=-]+", "-", text).strip("-.").lower()
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -24,7 +24,7 @@ class AbSide:
 
 
 def split_words(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Words apart: files of sides, and shared overrides."""
+    """The words as files of sides, and as overrides that both sides share."""
     files = [word for word in words if word.endswith(SUFFIXES) and "=" not in word]
     return [Path(file) for file in files], [word for word in words if word not in files]
 
@@ -40,7 +40,7 @@ def read_side(path: Path) -> list[str]:
     if isinstance(body, dict) and "defaults" not in body:
         return [f"{key}={_value(value, path)}" for key, value in _flat(body)]
     raise ConfigError(
-        f"{path} is no side of an A/B test",
+        f"{path} does not describe a side of an A/B test",
         hint='write keys and values ("engine.args.max_num_seqs: 64", "model: tiny"), or a list of KEY=VALUE',
     )
 
@@ -66,35 +66,35 @@ def _value(value: Any, path: Path) -> str:
             return str(value)
         case list():
             return f"[{','.join(_value(item, path) for item in value)}]"
-    raise ConfigError(f"{path}: {value!r} is no text, number, switch or list of them")
+    raise ConfigError(f"{path}: {value!r} is not a text, a number, true, false, null or a list of these")
 
 
 def compose_side(overrides: Sequence[str], config_dir: Path | None) -> AbSide:
     """A side whose overrides compose to one point. Raises ConfigError, as a run would, before anything is started."""
-    from benchhydra.cli import errors
+    from benchhydra.overrides.explain import explain  # Hydra's composing: not for --help
 
     try:
         key = _point_key(overrides, config_dir)
     except BenchhydraError:
         raise
     except Exception as error:  # Hydra and OmegaConf raise many kinds: each becomes one line here
-        message, hint = errors.explain(error, overrides)
+        message, hint = explain(error, overrides)
         raise ConfigError(message, hint=hint) from error
     return AbSide(overrides=tuple(overrides), point_key=key)
 
 
 def _point_key(overrides: Sequence[str], config_dir: Path | None) -> str:
-    from hydra import compose, initialize_config_dir
+    from hydra import compose, initialize_config_dir  # composing takes all options: not for --help
     from omegaconf import OmegaConf
 
     from benchhydra import config, registry
-    from benchhydra.cli import arguments
+    from benchhydra.overrides import grammar
     from benchhydra.result import point_key
     from benchhydra.run import spec_of
     from benchhydra.sweep.plan.compose import plain_config
 
     config.register()
-    words = arguments.rewrite(overrides)
+    words = grammar.rewrite(overrides)
     if config_dir is not None:
         words.append(f"hydra.searchpath=[file://{config_dir.absolute()}]")
     with initialize_config_dir(str(registry.CONF_DIR), version_base="1.3"):

@@ -1,10 +1,13 @@
-"""What compare, gate, ab and history share on the command line: sources of runs and where output goes."""
+"""What commands on results share on the command line: sources of runs, output formats, and where output goes."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
+from benchhydra import render
 from benchhydra.analysis.read_runs import from_tree, read_runs
 from benchhydra.analysis.runs import Runs
 from benchhydra.errors import ResultError
@@ -14,10 +17,10 @@ HISTORY = "outputs"
 
 def runs_of(source: str) -> Runs:
     """The runs of a source: a path, or ``mlflow:EXPERIMENT?filter``. Raises ResultError."""
-    found = read_runs(source, _from_mlflow)
-    if found.faults:
-        sys.stderr.write(f"{source}: {len(found.faults)} files left out, the first: {found.faults[0]}\n")
-    return found
+    runs = read_runs(source, _from_mlflow)
+    if runs.faults:
+        sys.stderr.write(f"{source}: {len(runs.faults)} files left out, the first: {runs.faults[0]}\n")
+    return runs
 
 
 def history_of(source: str | None) -> Runs:
@@ -27,20 +30,31 @@ def history_of(source: str | None) -> Runs:
     return from_tree(Path(HISTORY)) if Path(HISTORY).is_dir() else Runs([], {})
 
 
-def _from_mlflow(query: str) -> Runs:
-    from benchhydra.analysis.runs import runs_of_results
-    from benchhydra.tracking.source import results_from_mlflow
+def add_format_argument(parser: argparse.ArgumentParser, kind: str, default: str) -> None:
+    """Offer every format that a kind of document can be rendered in, plugins' among them."""
+    parser.add_argument(
+        "--format", choices=render.formats(kind), default=default, help="output format (default: %(default)s)"
+    )
 
-    return runs_of_results(results_from_mlflow(query), f"mlflow:{query}")
 
+def write_document(kind: str, format: str, document: Any, output: Path | None) -> None:
+    """Render a document to a file, or to stdout. Raises ResultError where the file cannot be written.
 
-def write_output(text: str, output: Path | None) -> None:
-    """Write a document to a file, or to stdout."""
+    The file may be a pipe or a device that the user names, so it is written in place.
+    """
     if output is None:
-        sys.stdout.write(text)
+        render.render(kind, format, document, sys.stdout)
         return
+    text = render.rendered(kind, format, document)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ResultError(f"cannot write {output}: {error.strerror}", hint="-o FILE names another place") from error
+
+
+def _from_mlflow(query: str) -> Runs:
+    from benchhydra.analysis.runs import runs_of_results  # only for sources in MLflow, which takes 2 s to import
+    from benchhydra.tracking.source import results_from_mlflow
+
+    return runs_of_results(results_from_mlflow(query), f"mlflow:{query}")

@@ -1,10 +1,10 @@
-"""which of two configurations is faster: both in turns, in random order, until it is clear
+"""which of two configurations is faster: both in turns, in random order, until the evidence is enough
 
 benchhydra ab A.yaml B.yaml model=tiny qps=8                   two files of overrides, and what both sides share
 benchhydra ab --a engine.python=/old/bin/python --b engine.python=/new/bin/python model=llama2 qps=5
 
-A file holds keys and values (engine.args.max_num_seqs: 64) or a list of overrides. It stops as soon as a main metric of
-B is worse, or all are decided, or the budget is spent; looking after each pair raises no chance of a false alarm.
+A file holds keys and values (engine.args.max_num_seqs: 64) or a list of overrides. The test stops when a main metric of
+B is worse, when all are decided, or when the budget is spent. The intervals allow for checking after every pair.
 Exit code 0: no main metric is worse; 3: B is worse; 4: nothing comparable; 5: a side has no usable run.
 """
 
@@ -17,18 +17,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchhydra.artifacts import AB_JSON_FILE, AB_MARKDOWN_FILE
 from benchhydra.commands import _sides, _sources
 from benchhydra.errors import ConfigError
+from benchhydra.renamed_keys import rename
 
 if TYPE_CHECKING:
     from benchhydra.analysis.ab import AbTest
     from benchhydra.analysis.runs import Runs
     from benchhydra.analysis.thresholds import Thresholds
     from benchhydra.commands._sides import AbSide
-
-FORMATS = ("table", "markdown", "json")
-SUMMARY_FILE = "ab.md"
-DATA_FILE = "ab.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,13 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--history", metavar="SOURCE", help="runs to learn the noise from (default: outputs)")
     parser.add_argument("--thresholds", default="default", metavar="FILE", help="a YAML file, or a name in conf/gate")
     parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a directory with more options")
-    parser.add_argument("--format", choices=FORMATS, default="table", help="output format")
+    _sources.add_format_argument(parser, "ab", default="table")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="gets all results (default: outputs/ab/...)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Test, print, and return the outcome as exit code."""
-    from benchhydra.analysis import thresholds
+    from benchhydra.analysis import thresholds  # the statistics: not for --help
 
     if args.max_pairs < 1 or args.runs_per_start < 1 or args.budget_s <= 0:
         raise ConfigError("--max-pairs, --runs-per-start and --budget-s must be above 0")
@@ -80,11 +78,14 @@ def _read_sides(args: argparse.Namespace) -> dict[str, AbSide]:
         own[side] = [*_sides.read_side(file), *own[side]]
     if own["a"] == own["b"] and not files:
         raise ConfigError("both sides are the same", hint="--a KEY=VALUE --b KEY=VALUE, or two files")
-    return {side: _sides.compose_side([*shared, *words], args.config_dir) for side, words in own.items()}
+    renamed = {side: rename([*shared, *words]) for side, words in own.items()}
+    for note in dict.fromkeys(note for _, notes in renamed.values() for note in notes):
+        _say(note)
+    return {side: _sides.compose_side(words, args.config_dir) for side, (words, _) in renamed.items()}
 
 
 def _test(args: argparse.Namespace, sides: dict[str, AbSide], limits: Thresholds, output: Path) -> AbTest:
-    from benchhydra.analysis import rerun
+    from benchhydra.analysis import rerun  # the statistics: not for --help
     from benchhydra.analysis.ab import AbBudget, AbTest
 
     more = ["--config-dir", str(args.config_dir.absolute())] if args.config_dir else []
@@ -92,7 +93,7 @@ def _test(args: argparse.Namespace, sides: dict[str, AbSide], limits: Thresholds
     def visit(side: str, number: int) -> Runs:
         """Runs of one server start; both sides of a pair get the same load, each pair another."""
         words = [*more, *sides[side].overrides, f"seed={args.seed * 1000 + number}"]
-        return rerun.measured_directories(words, output / side / f"{number:03d}", args.runs_per_start)
+        return rerun.measure_again(words, output / side / f"{number:03d}", args.runs_per_start)
 
     return AbTest(
         visit=visit,
@@ -106,44 +107,41 @@ def _test(args: argparse.Namespace, sides: dict[str, AbSide], limits: Thresholds
 
 
 def _announce(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest) -> None:
-    """What will be done, and what it can see in which time, where history knows the noise."""
+    """Print what will be run and, where history knows the noise, how long it takes to detect which change."""
     for name, side in sides.items():
         _say(f"{name.upper()}: {' '.join(side.overrides)}")
     starts = f"at most {test.budget.max_pairs} pairs, {2 * test.budget.max_pairs} server starts, {args.budget_s:g} s"
     _say(f"{starts}; the first verdict is possible after 5 to 9 pairs")
-    lines = _past(args, sides, test)
-    _say(
-        "by history, to see a change takes about:"
-        if lines
-        else "no history of these points: a plan follows after 3 pairs"
-    )
+    lines = _plan_from_history(args, sides, test)
+    if lines:
+        _say("by the noise in history, detecting a change takes about:")
+    else:
+        _say("no history of these points: a plan follows after 3 pairs")
     for line in lines:
         _say(f"  {line}")
 
 
-def _past(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest) -> list[str]:
-    """The plan by what history knows of these points' noise and times on this kind of machine."""
-    from benchhydra.analysis.stats import power
+def _plan_from_history(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest) -> list[str]:
+    """The plan by the noise and the times that these points had before on this class of machines."""
+    from benchhydra.analysis import ab_plan  # the statistics: not for --help
     from benchhydra.environment import machine_class
 
-    past = power.PowerPlan(
-        _sources.history_of(args.history), machine_class(), [side.point_key for side in sides.values()]
-    )
-    return power.plan_lines(past.noise(test.thresholds, test.wanted), test.thresholds.alpha, past.pair_s())
+    keys = [side.point_key for side in sides.values()]
+    plan = ab_plan.PowerPlan(_sources.history_of(args.history), machine_class(), keys)
+    return ab_plan.plan_lines(plan.noise(test.thresholds, test.wanted), test.thresholds.alpha, plan.pair_s())
 
 
 def _conclude(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest, output: Path) -> None:
-    """Print what is known, also after an interruption, and keep it beside the results."""
-    from benchhydra.render.documents import ab_report
+    """Print the outcome, also after an interruption, and write it beside the results."""
+    from benchhydra.render.ab_report import AbReport  # the statistics: not for --help
 
     starts = sum(len(runs) // args.runs_per_start for runs in test.seen.values())
-    words = {side: list(made.overrides) for side, made in sides.items()}
-    report = ab_report.AbReport(test=test, overrides=words, server_starts=starts)
+    overrides = {name: list(side.overrides) for name, side in sides.items()}
+    report = AbReport(test=test, overrides=overrides, server_starts=starts)
     if output.is_dir():
-        _sources.write_output(ab_report.ab_markdown(report), output / SUMMARY_FILE)
-        _sources.write_output(ab_report.ab_json(report), output / DATA_FILE)
-    writers = {"table": ab_report.ab_table, "markdown": ab_report.ab_markdown, "json": ab_report.ab_json}
-    sys.stdout.write(writers[args.format](report))
+        _sources.write_document("ab", "markdown", report, output / AB_MARKDOWN_FILE)
+        _sources.write_document("ab", "json", report, output / AB_JSON_FILE)
+    _sources.write_document("ab", args.format, report, None)
     if all(test.seen.values()):
         _say(f"again: benchhydra compare {shlex.quote(str(output / 'a'))} {shlex.quote(str(output / 'b'))}")
 

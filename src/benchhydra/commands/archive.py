@@ -1,6 +1,6 @@
-"""store results for good, under ROOT/date/event/label/python/branch/commit/run_id
+"""store results permanently, under ROOT/date/event/label/python/branch/commit/run_id
 
-What is stored is never overwritten: a result that is there already is an error, and the others are still stored.
+Nothing is overwritten: a result that is already archived is an error, and the others are still stored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Store every result, and say where. Raises ResultError at the end where some could not be stored."""
+    """Store every result, and print its path. Raises ResultError at the end where some could not be stored."""
     refused: list[str] = []
     for directory, result in find_results(args.source):
         place = archive.place_of(result, event=args.event, label=args.label, branch=args.branch)

@@ -1,7 +1,7 @@
 """Measure this machine's own error: the rate up to which TTFT is exact to 1 ms.
 
-Drives a built-in server that knows when it sent each token, at rising rates, and keeps the highest rate at which the
-99th percentile of the error stays under 1 ms. The verdict calls a run at a higher rate SUSPECT.
+Sends requests at rising rates to a built-in server that records when it sent each token, and saves the highest rate at
+which the 99th percentile of the error stays under 1 ms. The verdict calls a run at a higher rate SUSPECT.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import sys
 from benchhydra import calibration, environment
 from benchhydra.errors import BenchhydraError, ResultError
 
-HEAD = f"{'offered':>9} {'sent':>9} {'requests':>9} {'failed':>7} {'TTFT error mean':>16} {'p99':>9} {'late p99':>9}\n"
+HEAD = f"{'offered':>9} {'sent':>9} {'requests':>9} {'failed':>7} {'TTFT error mean':>16} {'p99':>9} {'lag p99':>9}\n"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of ``benchhydra calibrate``."""
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each step (default 3)")
     parser.add_argument("--max-rate", type=float, default=1600.0, help="highest rate tried, requests/s (default 1600)")
-    parser.add_argument("--dry-run", action="store_true", help="measure and print, keep nothing")
+    parser.add_argument("--dry-run", action="store_true", help="measure and print, save nothing")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Measure, print each step, save the highest exact rate; exit code 1 where no rate was exact."""
     rates = [rate for rate in calibration.RATES_RPS if rate <= args.max_rate]
     if not rates or args.seconds <= 0:
         raise BenchhydraError(
@@ -34,20 +36,20 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(_line(step))
         sys.stdout.flush()
         steps.append(step)
-    return _conclude(calibration.exact_up_to_rps(steps), keep=not args.dry_run)
+    return _conclude(calibration.exact_up_to_rps(steps), save=not args.dry_run)
 
 
-def _conclude(rate_rps: float | None, *, keep: bool) -> int:
+def _conclude(rate_rps: float | None, *, save: bool) -> int:
     name = environment.machine_class()
     if rate_rps is None:
         sys.stdout.write(f"{name}: no rate was exact to {calibration.EXACT_MS:g} ms; is the machine busy?\n")
         return 1
     sys.stdout.write(f"{name}: exact to {calibration.EXACT_MS:g} ms up to {rate_rps:g} requests/s\n")
-    if keep:
+    if save:
         try:
-            sys.stdout.write(f"kept in {calibration.save_calibration(name, rate_rps)}\n")
+            sys.stdout.write(f"saved in {calibration.save_calibration(name, rate_rps)}\n")
         except OSError as error:
-            raise ResultError(f"cannot keep the calibration: {error}", hint="--dry-run keeps nothing") from error
+            raise ResultError(f"cannot save the calibration: {error}", hint="--dry-run saves nothing") from error
     return 0
 
 

@@ -23,12 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a ``result.json`` for each run, and say where and what it is worth."""
-    found = [(file, result) for file in args.files for result in formats.read_foreign_results(file)]
-    for file, result in found:
+    """Write a ``result.json`` for each run, and print its path and its verdict."""
+    results = [(file, result) for file in args.files for result in formats.read_foreign_results(file)]
+    for file, result in results:
         directory = args.output / _name(file, result)
         if (directory / RESULT_FILE).exists():
-            raise ResultError(f"{directory} has a result already", hint="-o DIR names another place")
+            raise ResultError(f"{directory} already has a result", hint="-o DIR names another place")
         result.write(directory)
         sys.stdout.write(f"{directory / RESULT_FILE}  {result.verdict}  {len(result.metrics)} metrics\n")
         sys.stdout.write("".join(f"  {reason.text}\n" for reason in result.reasons))

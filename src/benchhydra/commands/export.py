@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the files, and say which."""
+    """Write the files, and print their paths."""
     results = [result for _, result in formats.find_results(args.source)]
     try:
         args.output.mkdir(parents=True, exist_ok=True)

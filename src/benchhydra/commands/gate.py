@@ -1,7 +1,7 @@
 """may this build pass: exit 0 fine, 3 regression, 4 nothing comparable, 5 invalid
 
 benchhydra gate BASELINE CANDIDATE, or benchhydra gate CANDIDATE --against history.
-What looks worse is measured again before it is reported, where the candidate says how to run it (--no-confirm: not).
+What looks worse is measured again before it is reported, where the candidate records how to run it (--no-confirm: not).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchhydra import render
 from benchhydra.commands import _sources
 from benchhydra.errors import ConfigError
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from benchhydra.analysis.gate import Decision, Gate
     from benchhydra.analysis.runs import Runs
 
-FORMATS = ("markdown", "json", "junit")
-SUMMARY = "GITHUB_STEP_SUMMARY"
+#: The environment variable in which GitHub names the file of a job's page.
+JOB_PAGE = "GITHUB_STEP_SUMMARY"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confirm-dir", type=Path, default=Path("outputs/confirm"), metavar="DIR", help="where re-runs go"
     )
-    parser.add_argument("--format", choices=FORMATS, default="markdown", help="output format")
+    _sources.add_format_argument(parser, "gate", default="markdown")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file")
     parser.add_argument("--comment", type=Path, metavar="FILE", help="write the body of a comment in Markdown too")
 
@@ -43,14 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Decide, print, and return the outcome as exit code."""
     decision = _gate(args).decide()
-    _sources.write_output(_document(args.format, decision), args.output)
+    _sources.write_document("gate", args.format, decision, args.output)
     _publish(args, decision)
     return int(decision.outcome)
 
 
 def _gate(args: argparse.Namespace) -> Gate:
-    from benchhydra.analysis import thresholds
-    from benchhydra.analysis.gate import AgainstHistory, Gate
+    from benchhydra.analysis import thresholds  # numpy and the statistics: not for --help
+    from benchhydra.analysis.gate import Gate
+    from benchhydra.analysis.history_gate import HistoryGate
     from benchhydra.analysis.runs import Runs
 
     wanted = 1 if args.against else 2
@@ -60,45 +62,35 @@ def _gate(args: argparse.Namespace) -> Gate:
     candidate = _sources.runs_of(args.sources[-1])
     history = _sources.history_of(args.history)
     base = Runs([], history.kinds) if args.against else _sources.runs_of(args.sources[0])
-    make = AgainstHistory if args.against else Gate
+    make = HistoryGate if args.against else Gate
     gate = make(base, candidate, thresholds.read_thresholds(args.thresholds), history.runs)
-    _prepare(gate, args, candidate)
+    _set_rerun(gate, args, candidate)
     return gate
 
 
-def _prepare(gate: Gate, args: argparse.Namespace, candidate: Runs) -> None:
-    """Set how points are measured again: as asked, or where every point of the candidate says how."""
+def _set_rerun(gate: Gate, args: argparse.Namespace, candidate: Runs) -> None:
+    """Set how points are measured again: as asked, or where every point of the candidate records its overrides."""
     from time import strftime
 
-    from benchhydra.analysis import rerun
+    from benchhydra.analysis import rerun  # not for --help
 
-    known = all(rerun.overrides_of(run) is not None for run in candidate.runs)
-    if args.confirm and not known:
-        raise ConfigError("--confirm: the candidate does not say how to run it again", hint="--no-confirm")
-    if args.confirm is not False and known:
+    can_rerun = all(rerun.overrides_of(run) is not None for run in candidate.runs)
+    if args.confirm and not can_rerun:
+        raise ConfigError("--confirm: the candidate does not record how to run it again", hint="--no-confirm")
+    if args.confirm is not False and can_rerun:
         gate.rerun = rerun.into_directory(args.confirm_dir / strftime("%Y-%m-%d-%H-%M-%S"))
     elif args.confirm is None:
-        gate.notes.append("not confirmed by re-runs: the candidate does not say how to run it again")
-
-
-def _document(kind: str, decision: Decision) -> str:
-    from benchhydra.render.documents import compare_json, compare_markdown, junit
-
-    if kind == "json":
-        return compare_json.gate_json(decision)
-    return junit.junit(decision.comparison) if kind == "junit" else compare_markdown.gate_markdown(decision)
+        gate.notes.append("not confirmed by re-runs: the candidate does not record how to run it again")
 
 
 def _publish(args: argparse.Namespace, decision: Decision) -> None:
-    """Write the comment's body, and add to the page of a CI job."""
-    from benchhydra.render.documents.compare_markdown import gate_markdown
-
+    """Write the comment's body, and append to the page of a CI job."""
     if args.comment is not None:
-        _sources.write_output(gate_markdown(decision), args.comment)
-    summary = os.environ.get(SUMMARY)
-    if summary:
+        _sources.write_document("gate", "markdown", decision, args.comment)
+    job_page = os.environ.get(JOB_PAGE)
+    if job_page:
         try:
-            with Path(summary).open("a", encoding="utf-8") as page:
-                page.write(gate_markdown(decision))
+            with Path(job_page).open("a", encoding="utf-8") as page:
+                render.render("gate", "markdown", decision, page)
         except OSError as error:
-            sys.stderr.write(f"cannot write {SUMMARY} {summary}: {error.strerror}\n")
+            sys.stderr.write(f"cannot write {JOB_PAGE} {job_page}: {error.strerror}\n")

@@ -1,13 +1,14 @@
 """the past of each point and metric: values over time, noise, and where the level changed
 
-SOURCE: a tree of results (default: outputs). INVALID runs take no part; kinds of machines are kept apart.
+SOURCE: a tree of results (default: outputs). INVALID runs take no part; classes of machines are kept apart.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
+from pathlib import Path
 
+from benchhydra.analysis.runs import Runs
 from benchhydra.commands import _sources
 from benchhydra.errors import ResultError
 
@@ -18,16 +19,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric", default="*", metavar="M", help="a name, or a pattern of metrics with a direction ('mean_*')"
     )
-    parser.add_argument("--changes", action="store_true", help="only series whose level changed")
+    parser.add_argument("--changes", action="store_true", help="only metrics whose level changed")
+    _sources.add_format_argument(parser, "history", default="table")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the series."""
-    from benchhydra.analysis.history import metric_histories
-    from benchhydra.render.terminal.history_table import history_table
+    """Print the histories."""
+    from benchhydra.analysis.history import metric_histories  # the statistics: not for --help
 
-    found = list(metric_histories(_sources.runs_of(args.source), args.metric))
-    if not found:
-        raise ResultError(f"no usable run of {args.source} has a metric {args.metric}", hint="benchhydra metrics")
-    history_table([s for s in found if s.changes or not args.changes], sys.stdout)
+    runs = _sources.runs_of(args.source)
+    histories = list(metric_histories(runs, args.metric))
+    if not histories:
+        raise _nothing_to_show(args, runs)
+    shown = [history for history in histories if history.changes or not args.changes]
+    _sources.write_document("history", args.format, shown, args.output)
     return 0
+
+
+def _nothing_to_show(args: argparse.Namespace, runs: Runs) -> ResultError:
+    """Why no history came of the runs of a source."""
+    unusable = [run for run in runs.runs if not run.usable]
+    if len(unusable) == len(runs.runs):
+        reasons = dict.fromkeys(text for run in unusable for text in run.reasons)
+        text = "; ".join([*reasons][:3]) or "no reason is recorded"
+        return ResultError(f"no run of {args.source} is usable, of {len(runs.runs)} runs: {text}")
+    return ResultError(
+        f"none of the {len(runs.runs) - len(unusable)} usable runs of {args.source} has a metric {args.metric}",
+        hint="benchhydra metrics",
+    )

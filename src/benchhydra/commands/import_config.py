@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the commands, or write the presets and say where."""
+    """Print the commands, or write the presets and print their paths."""
     experiments = nm_vllm_config.read_nm_vllm_config(args.file)
     if args.preset is None:
         lines = (shlex.join(["benchhydra", *experiment.command()]) for experiment in experiments)
@@ -41,7 +41,7 @@ def _write(path: Path, experiment: nm_vllm_config.NmVllmExperiment) -> Path:
         with path.open("x", encoding="utf-8") as file:
             file.write(experiment.preset())
     except FileExistsError as error:
-        raise ConfigError(f"{path} is there already", hint="--preset OTHER_NAME") from error
+        raise ConfigError(f"{path} already exists", hint="--preset OTHER_NAME") from error
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}", hint="-o DIR names another place") from error
     return path

@@ -1,6 +1,6 @@
-"""Log results to MLflow that are not there yet: a point, a sweep or a whole tree.
+"""Log results to MLflow that are not logged yet: a point, a sweep or a whole tree.
 
-A result that is there already is left alone, so the command can be repeated.
+A result that is already logged is left as it is, so the command can be repeated.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from benchhydra.tracking.mlflow import Mlflow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of ``benchhydra log``."""
     parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="a point, a sweep, or a tree of them")
     parser.add_argument("--uri", help="tracking URI (default: MLFLOW_TRACKING_URI, else sqlite under outputs/)")
     parser.add_argument("--experiment", default="benchhydra", help="name of the experiment (default: %(default)s)")
-    parser.add_argument("--again", action="store_true", help="log also what is there, in place of the old run")
+    parser.add_argument("--again", action="store_true", help="replace what is already logged")
     parser.add_argument("--no-artifacts", action="store_true", help="log no files")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Log every result, and print its link."""
     files = sorted({file for directory in args.directories for file in directory.rglob(RESULT_FILE)})
     if not files:
         where = ", ".join(map(str, args.directories))
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     new = 0
     for file in files:
         new += _log(tracking, file, again=args.again)
-    sys.stdout.write(f"{new} of {len(files)} results logged, {len(files) - new} were there\n")
+    sys.stdout.write(f"{new} of {len(files)} results logged, {len(files) - new} were already logged\n")
     return 0
 
 
@@ -44,5 +46,5 @@ def _log(tracking: Mlflow, file: Path, *, again: bool) -> bool:
         raise BenchhydraError(
             f"cannot log {file.parent}: {store.one_line(error)}", hint="MLFLOW_TRACKING_URI or --uri names the store"
         ) from error
-    sys.stdout.write(f"{'logged' if logged.new else 'there  '} {file.parent}  {logged.link}\n")
+    sys.stdout.write(f"{'logged' if logged.new else 'already logged'}  {file.parent}  {logged.link}\n")
     return logged.new

@@ -1,53 +1,28 @@
 """Print every metric: name, unit, direction, formula.
 
-``--markdown`` writes it as docs/metrics.md is written.
+``--format markdown`` is how docs/metrics.md is written.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 
 from benchhydra import registry
-from benchhydra.metrics import Metric, table
-from benchhydra.result import Better
-
-DIRECTIONS = {Better.BIGGER: "bigger", Better.SMALLER: "smaller", Better.OBSERVATION: "-"}
-INTRODUCTION = """# Metrics
-
-Written by `make docs` from the metric table; a test checks that it is up to date.
-
-- A metric has one name everywhere: `result.json`, MLflow, tables, CSV.
-- "better" is the direction that comparison and MLflow's `better.<metric>` tag use; `-` is an observation: it has none.
-- Metrics are computed over the measured window. Percentiles interpolate linearly between order statistics.
-- Token counts are the server's own `usage`. A metric that is unknown is absent; none is ever 0 or NaN for "unknown".
-- Latencies count from the moment a request was *sent*; the `scheduled` ones from the moment the load wanted it sent, so
-  that a queue in front of the client is not left out (coordinated omission).
-
-"""
+from benchhydra.commands import _sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--markdown", action="store_true", help="as docs/metrics.md")
+    """The command line of ``benchhydra metrics``."""
+    _sources.add_format_argument(parser, "metrics", default="text")
+    parser.add_argument(
+        "--markdown", action="store_const", dest="format", const="markdown", help="the same as --format markdown"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print the metric table."""
+    from benchhydra.metrics import table  # numpy: not for benchhydra --help, which imports every command
+
     registry.discover()
-    sys.stdout.write(metrics_markdown() if args.markdown else metrics_plain())
+    _sources.write_document("metrics", args.format, list(table().values()), None)
     return 0
-
-
-def metrics_markdown() -> str:
-    """The text of docs/metrics.md."""
-    rows = [f"| `{m.name}` | {m.unit} | {DIRECTIONS[m.better]} | {', '.join(m.scripts)} | {m.doc} |" for m in _all()]
-    head = "| metric | unit | better | scripts | what it is |\n|---|---|---|---|---|\n"
-    return INTRODUCTION + head + "\n".join(rows) + "\n"
-
-
-def metrics_plain() -> str:
-    """One line a metric."""
-    return "".join(f"{m.name:30} {m.unit:11} {DIRECTIONS[m.better]:8} {m.doc}\n" for m in _all())
-
-
-def _all() -> list[Metric]:
-    return list(table().values())

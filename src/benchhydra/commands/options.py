@@ -13,19 +13,17 @@ import dataclasses
 import difflib
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, get_type_hints
 
 from benchhydra import registry
-from benchhydra.cli import help
 from benchhydra.errors import ConfigError
-
-#: Root keys of the schema that are nodes of one shape each.
-NODES = ("model", "gpus", "sparsity", "validity", "sweep")
+from benchhydra.overrides.groups import group_names, group_options
+from benchhydra.renamed_keys import new_name
 
 
 @dataclasses.dataclass(frozen=True)
-class Key:
-    """A key as it is typed, and what may be said of it."""
+class ConfigKey:
+    """A key as it is typed, with its type, default, unit and meaning."""
 
     name: str
     kind: str
@@ -40,49 +38,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the tables that were asked for."""
+    """Print the tables of the names that were given, or of everything."""
     registry.discover()
-    wanted = args.names or [*_polymorphic(), *NODES, *_plain_root()]
-    sections = [section for name in wanted for section in _sections(name)]
-    sys.stdout.write("\n".join(_rendered(title, keys) for title, keys in _joined(sections)))
+    names = args.names or [*registry.GROUPS, *_nodes(), *_plain_root()]
+    sections = [section for name in names for section in _sections(name)]
+    sys.stdout.write("\n".join(_table(title, keys) for title, keys in _merged(sections)))
     return 0
 
 
-def _polymorphic() -> list[str]:
-    return list(registry.GROUPS)
+def _nodes() -> list[str]:
+    """Root keys that hold an object of one class each."""
+    types = _types(_root())
+    return [name for name, kind in types.items() if dataclasses.is_dataclass(kind) and name not in registry.GROUPS]
 
 
-def _sections(name: str) -> Iterator[tuple[str, list[Key]]]:
-    """(title, keys) of every table that a name asks for. Raises ConfigError."""
+def _sections(name: str) -> Iterator[tuple[str, list[ConfigKey]]]:
+    """(title, keys) of every table that a name stands for. Raises ConfigError."""
     group, _, option = name.partition("=")
     if group in registry.GROUPS:
-        chosen = [option] if option else list(registry.options(group))
-        for each in chosen:
+        for each in [option] if option else registry.options(group):
             yield _option(group, each)
-    elif group in NODES:
-        _known_option(group, option)
-        choices = ", ".join(help.group_options(group))
+    elif group in _nodes():
+        _refuse_unknown_option(group, option)
+        choices = ", ".join(group_options(group))
         title = name if option or not choices else f"{group}  one of {choices}"
         yield title, _with_yaml(_keys(_types(_root())[group], group), group, option)
-    elif group in help.group_names() and group not in _plain_root():
-        _known_option(group, option)
-        lines = help.group_options(group)
+    elif group in group_names() and group not in _plain_root():
+        _refuse_unknown_option(group, option)
+        lines = group_options(group)
         shown = {option: lines[option]} if option else lines
-        yield group, [Key(f"{group}={each}", "", "", "", line) for each, line in shown.items()]
+        yield group, [ConfigKey(f"{group}={each}", "", "", "", line) for each, line in shown.items()]
     else:
         yield "root", [_single(name)]
 
 
-def _option(group: str, option: str) -> tuple[str, list[Key]]:
-    _known_option(group, option)
-    line = help.group_options(group)[option]
+def _option(group: str, option: str) -> tuple[str, list[ConfigKey]]:
+    _refuse_unknown_option(group, option)
+    line = group_options(group)[option]
     cls = registry.options(group).get(option)
     return f"{group}={option}  {line}", _with_yaml(_keys(cls, group), group, option) if cls else []
 
 
-def _with_yaml(keys: Iterable[Key], group: str, option: str) -> list[Key]:
+def _with_yaml(keys: Iterable[ConfigKey], group: str, option: str) -> list[ConfigKey]:
     """The keys with the values of the option's YAML file, where that has one, as defaults."""
-    import yaml
+    import yaml  # only for groups with YAML files
 
     path = registry.CONF_DIR / group / f"{option}.yaml"
     if not option or not path.is_file():
@@ -91,33 +90,35 @@ def _with_yaml(keys: Iterable[Key], group: str, option: str) -> list[Key]:
     return [dataclasses.replace(key, default=_text(values.get(key.name, key.default))) for key in keys]
 
 
-def _known_option(group: str, option: str) -> None:
-    known = help.group_options(group)
-    if not option or option in known:
+def _refuse_unknown_option(group: str, option: str) -> None:
+    options = group_options(group)
+    if not option or option in options:
         return
-    near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
-    listed = f"{group} is one of {', '.join(known)}"
+    near = difflib.get_close_matches(option, options, n=1, cutoff=0.5)
+    listed = f"{group} is one of {', '.join(options)}"
     raise ConfigError(
         f"no such option: {group}={option}", hint=f"did you mean {group}={near[0]}? {listed}" if near else listed
     )
 
 
-def _single(name: str) -> Key:
+def _single(name: str) -> ConfigKey:
     """One key, of the root or of anything below it."""
-    known = {key.name: key for key in _all_keys()}
-    if name in known:
-        return known[name]
-    near = difflib.get_close_matches(name, [*known, *help.group_names()], n=1, cutoff=0.6)
+    keys = {key.name: key for key in _all_keys()}
+    if name in keys:
+        return keys[name]
+    if new_name(name):
+        raise ConfigError(f"no such group or key: {name}", hint=f"{name} is now {new_name(name)}")
+    near = difflib.get_close_matches(name, [*keys, *group_names()], n=1, cutoff=0.6)
     raise ConfigError(
         f"no such group or key: {name}",
-        hint=f"did you mean {near[0]}?" if near else f"groups: {', '.join(help.group_names())}",
+        hint=f"did you mean {near[0]}?" if near else f"groups: {', '.join(group_names())}",
     )
 
 
-def _all_keys() -> Iterator[Key]:
+def _all_keys() -> Iterator[ConfigKey]:
     root = _root()
     yield from (key for key in _keys(root, "") if key.name in _plain_root())
-    for node in NODES:
+    for node in _nodes():
         yield from _keys(_types(root)[node], node)
     for group in registry.GROUPS:
         for cls in registry.options(group).values():
@@ -126,23 +127,23 @@ def _all_keys() -> Iterator[Key]:
 
 def _plain_root() -> list[str]:
     """Root keys that hold a value."""
-    groups = {*registry.GROUPS, *NODES}
+    groups = {*registry.GROUPS, *_nodes()}
     return [field.name for field in dataclasses.fields(_root()) if field.name not in groups]
 
 
 def _root() -> type[Any]:
-    from benchhydra.config import BenchConfig
+    from benchhydra.config import (
+        BenchConfig,  # the whole schema: not for benchhydra --help, which imports every command
+    )
 
     return BenchConfig
 
 
 def _types(cls: type[Any]) -> dict[str, Any]:
-    from typing import get_type_hints
-
     return get_type_hints(cls)
 
 
-def _keys(cls: type[Any], prefix: str) -> Iterator[Key]:
+def _keys(cls: type[Any], prefix: str) -> Iterator[ConfigKey]:
     types = _types(cls)
     for field in dataclasses.fields(cls):
         doc = str(field.metadata.get("doc", ""))
@@ -151,7 +152,7 @@ def _keys(cls: type[Any], prefix: str) -> Iterator[Key]:
         choices = field.metadata.get("choices", ())
         kind = "|".join(map(str, choices)) or _type_name(types[field.name])
         name = f"{prefix}.{field.name}" if prefix else field.name
-        yield Key(name, kind, _default(field), str(field.metadata.get("unit", "")), doc)
+        yield ConfigKey(name, kind, _default(field), str(field.metadata.get("unit", "")), doc)
 
 
 def _type_name(kind: Any) -> str:
@@ -160,8 +161,8 @@ def _type_name(kind: Any) -> str:
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
-    made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-    return "mandatory" if made is dataclasses.MISSING else _text(made)
+    value = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+    return "mandatory" if value is dataclasses.MISSING else _text(value)
 
 
 def _text(value: Any) -> str:
@@ -172,15 +173,15 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value) or "''"
 
 
-def _joined(sections: list[tuple[str, list[Key]]]) -> list[tuple[str, list[Key]]]:
+def _merged(sections: list[tuple[str, list[ConfigKey]]]) -> list[tuple[str, list[ConfigKey]]]:
     """Sections of the same title as one."""
-    joined: dict[str, list[Key]] = {}
+    merged: dict[str, list[ConfigKey]] = {}
     for title, keys in sections:
-        joined.setdefault(title, []).extend(keys)
-    return list(joined.items())
+        merged.setdefault(title, []).extend(keys)
+    return list(merged.items())
 
 
-def _rendered(title: str, keys: list[Key]) -> str:
+def _table(title: str, keys: list[ConfigKey]) -> str:
     columns = [[key.name, key.kind, key.default, key.unit] for key in keys]
     widths = [max((len(row[n]) for row in columns), default=0) for n in range(4)]
     lines = [title]

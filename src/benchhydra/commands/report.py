@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchhydra.artifacts import REPORT_FILE, SWEEP_FILE
 from benchhydra.commands import _sources
 from benchhydra.errors import ConfigError
 
@@ -27,14 +28,13 @@ if TYPE_CHECKING:
     from benchhydra.analysis.runs import Runs
     from benchhydra.report.site import Site
 
-PAGE = "report.html"
 #: Every run of a sweep gets a copy of the page, so it holds the requests of fewer runs: some 45 kB each.
 LOGGED_REQUESTS = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``benchhydra report``."""
-    from benchhydra.report import NEWEST_REQUESTS
+    from benchhydra.report import NEWEST_REQUESTS  # the report: not for benchhydra --help, which imports every command
 
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="results")
     parser.add_argument(
@@ -61,22 +61,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page, say where it is, and log the pages of sweeps."""
-    from benchhydra.analysis.runs import Runs
+    """Write the page, print its path, and log the pages of sweeps."""
+    from benchhydra.analysis.runs import Runs  # not for benchhydra --help
 
     _check(args)
-    begun = time.monotonic()
+    start_s = time.monotonic()
     parts = [_sources.runs_of(source) for source in args.sources]
-    site = _site(args, Runs.joined(parts), _compared(args, parts))
-    where = _write(site, args.output)
-    took_s = time.monotonic() - begun
+    site = _site(args, Runs.joined(parts), _comparison(args, parts))
+    page_file = _write(site, args.output)
+    took_s = time.monotonic() - start_s
     sys.stdout.write(
         f"{len(site.found.runs)} results, {len(site.groups)} benchmarks, "
-        f"requests of {len(site.with_requests)} runs, {took_s:.1f} s\nreport: {where}\n"
+        f"requests of {len(site.with_requests)} runs, {took_s:.1f} s\nreport: {page_file}\n"
     )
     if not args.no_mlflow:
-        for source, found in zip(args.sources, parts, strict=True):
-            _log_sweep(args, source, found)
+        for source, runs in zip(args.sources, parts, strict=True):
+            _log_sweep(args, source, runs)
     return 0
 
 
@@ -90,16 +90,15 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"--requests {args.requests}: a number of runs, 0 or more", hint="--requests 0 shows none")
 
 
-def _site(args: argparse.Namespace, found: Runs, comparison: dict[str, Any]) -> Site:
+def _site(args: argparse.Namespace, runs: Runs, comparison: dict[str, Any]) -> Site:
     from benchhydra.report.data import repository
     from benchhydra.report.site import Site
 
-    given = args.repository
-    address = repository.origin() if given is None else repository.web_address(given)
-    if given and not address:
-        raise ConfigError(f"--repository {given} is no address", hint="https://HOST/OWNER/NAME")
+    address = repository.origin() if args.repository is None else repository.web_address(args.repository)
+    if args.repository and not address:
+        raise ConfigError(f"--repository {args.repository} is not an address", hint="https://HOST/OWNER/NAME")
     return Site(
-        found=found,
+        found=runs,
         title=args.title,
         sources=tuple(args.sources),
         repository=address,
@@ -108,7 +107,7 @@ def _site(args: argparse.Namespace, found: Runs, comparison: dict[str, Any]) -> 
     )
 
 
-def _compared(args: argparse.Namespace, parts: list[Runs]) -> dict[str, Any]:
+def _comparison(args: argparse.Namespace, parts: list[Runs]) -> dict[str, Any]:
     if not args.compare:
         return {}
     from benchhydra.analysis import thresholds
@@ -116,8 +115,8 @@ def _compared(args: argparse.Namespace, parts: list[Runs]) -> dict[str, Any]:
     from benchhydra.report.data.comparison import comparison_data
 
     limits, history = thresholds.read_thresholds(args.thresholds), _sources.history_of(args.history)
-    found = compare(*parts, thresholds=limits, history=history.runs)
-    return comparison_data(found, *args.sources)
+    comparison = compare(*parts, thresholds=limits, history=history.runs)
+    return comparison_data(comparison, *args.sources)
 
 
 def _write(site: Site, output: Path) -> Path:
@@ -130,18 +129,17 @@ def _write(site: Site, output: Path) -> Path:
     return output / "index.html"
 
 
-def _log_sweep(args: argparse.Namespace, source: str, found: Runs) -> None:
-    """Log the page of a sweep to its runs. A tracker that fails is told about, and loses nothing."""
-    from benchhydra.render.sweep_rows import SWEEP_FILE
+def _log_sweep(args: argparse.Namespace, source: str, runs: Runs) -> None:
+    """Log the page of a sweep to its runs. Where the tracker fails a line says so, and nothing is lost."""
     from benchhydra.report import pages
     from benchhydra.tracking import page, store
 
     if not (Path(source) / SWEEP_FILE).is_file():
         return
-    directories = [run.directory for run in found.runs if run.directory is not None]
+    directories = [run.directory for run in runs.runs if run.directory is not None]
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / PAGE
-        site = replace(_site(args, found, {}), newest_requests=min(args.requests, LOGGED_REQUESTS))
+        file = Path(folder) / REPORT_FILE
+        site = replace(_site(args, runs, {}), newest_requests=min(args.requests, LOGGED_REQUESTS))
         pages.write_file(site.pieces(), args.title, file)
         try:
             count = page.attach_report(file, directories, args.uri)
@@ -150,4 +148,4 @@ def _log_sweep(args: argparse.Namespace, source: str, found: Runs) -> None:
             sys.stderr.write(f"not logged to MLflow ({store.one_line(error)}); later: {again}\n")
             return
     if count:
-        sys.stdout.write(f"mlflow: {page.FOLDER}/{PAGE} in {count} runs of {source}\n")
+        sys.stdout.write(f"mlflow: {page.FOLDER}/{REPORT_FILE} in {count} runs of {source}\n")

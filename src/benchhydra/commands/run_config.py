@@ -1,4 +1,4 @@
-"""run what an nm-vllm config file asks for
+"""run the experiments of an nm-vllm config file
 
 benchhydra run-config benchmark_serving.json -o out    a JSON config, or a .txt list of them
 """
@@ -23,11 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 where every experiment ended well, else 1."""
+    """Exit code 0 where every experiment succeeded, else 1."""
     experiments = [
-        SuiteExperiment(
-            name=f"{i:02d}-{_experiments.experiment_slug(asked.description) or 'config'}", words=tuple(asked.command())
-        )
-        for i, asked in enumerate(nm_vllm_config.read_nm_vllm_config(args.file), start=1)
+        SuiteExperiment(name=f"{number:02d}-{_name(experiment)}", words=tuple(experiment.command()))
+        for number, experiment in enumerate(nm_vllm_config.read_nm_vllm_config(args.file), start=1)
     ]
     return _experiments.run_experiments(experiments, args, args.output)
+
+
+def _name(experiment: nm_vllm_config.NmVllmExperiment) -> str:
+    return _experiments.experiment_slug(experiment.description) or "config"

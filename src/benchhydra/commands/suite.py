@@ -1,7 +1,7 @@
 """run the experiments of a suite one after another, with one summary and one exit code
 
 benchhydra suite nightly engine.python=/opt/vllm/bin/python    overrides are for every experiment
-benchhydra suite --list                                        the suites there are
+benchhydra suite --list                                        lists all suites
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="gets a directory for each experiment (default: outputs/suites/...)",
     )
-    parser.add_argument("--list", action="store_true", help="list the suites")
+    parser.add_argument("--list", action="store_true", help="list all suites")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 where every experiment ended well, else 1."""
+    """Exit code 0 where every experiment succeeded, else 1."""
     directories = [directory for directory in (args.config_dir, CONF_DIR) if directory]
     if args.list:
         sys.stdout.write("".join(f"{line}\n" for line in _listing(directories)))
         return 0
     if args.suite is None:
-        raise ConfigError("which suite?", hint="benchhydra suite --list")
+        raise ConfigError("no suite is named", hint="benchhydra suite --list")
     path = _find(args.suite, directories)
     experiments = read_suite(path, directories)
     default = Path("outputs/suites") / time.strftime("%Y-%m-%d") / f"{time.strftime('%H-%M-%S')}-{path.stem}"
@@ -57,7 +57,7 @@ def read_suite(path: Path, directories: list[Path]) -> list[SuiteExperiment]:
         raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     entries = body.get("experiments") if isinstance(body, dict) else None
     if not isinstance(entries, list) or not entries or body.keys() != {"experiments"}:
-        raise ConfigError(f"{path} is no suite", hint="it has one key, experiments: a list of names")
+        raise ConfigError(f"{path} is not a suite", hint="it has one key, experiments: a list of names")
     return [_experiment(entry, path, directories) for entry in entries]
 
 
@@ -68,12 +68,12 @@ def _experiment(entry: Any, path: Path, directories: list[Path]) -> SuiteExperim
         case dict() if len(entry) == 1 and isinstance(next(iter(entry.values())), list):
             [(name, overrides)] = entry.items()
         case _:
-            raise ConfigError(f"{path}: {entry!r} is no experiment", hint="write NAME, or NAME: [KEY=VALUE, ...]")
+            raise ConfigError(f"{path}: {entry!r} is not an experiment", hint="write NAME, or NAME: [KEY=VALUE, ...]")
     if not all(isinstance(override, str) and "=" in override for override in overrides):
-        raise ConfigError(f"{path}: {name}: overrides are texts", hint=f"{name}: [KEY=VALUE, ...]")
-    known = _names(directories, "experiment")
-    if name not in known:
-        near = get_close_matches(str(name), known, n=3) or known
+        raise ConfigError(f"{path}: {name}: overrides must be texts", hint=f"{name}: [KEY=VALUE, ...]")
+    names = _names(directories, "experiment")
+    if name not in names:
+        near = get_close_matches(str(name), names, n=3) or names
         raise ConfigError(f"{path}: no such experiment: {name}", hint=f"there are: {', '.join(near)}")
     return SuiteExperiment(name=_experiments.experiment_slug(name), words=("-m", f"+experiment={name}", *overrides))
 
@@ -82,8 +82,8 @@ def _find(suite: str, directories: list[Path]) -> Path:
     for path in (Path(suite), *(directory / "suite" / f"{suite}.yaml" for directory in directories)):
         if path.suffix in (".yaml", ".yml") and path.is_file():
             return path
-    known = _names(directories, "suite")
-    raise ConfigError(f"no such suite: {suite}", hint=f"there are: {', '.join(known)}; or name a YAML file")
+    names = _names(directories, "suite")
+    raise ConfigError(f"no such suite: {suite}", hint=f"there are: {', '.join(names)}; or name a YAML file")
 
 
 def _names(directories: list[Path], group: str) -> list[str]:

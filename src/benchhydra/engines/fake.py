@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from benchhydra.engines import Engine, ServerSpec
+from benchhydra.engines.starts import StartCaches
 from benchhydra.errors import ConfigError
 from benchhydra.fakeserver.plan import FAULTS
 from benchhydra.registry import knob, option
@@ -16,7 +17,7 @@ WORKER = Path(__file__).resolve().parents[1] / "engine_side" / "fake_worker.py"
 #: Fields that are flags of the server: ``ttft_ms`` is ``--ttft-ms``.
 TIMES = ("ttft_ms", "itl_ms", "ttft_sigma", "itl_sigma", "start_s")
 COUNTS = ("tokens_per_chunk", "max_concurrency", "crash_after_requests", "fake_seed")
-SHARES = tuple(f"{fault}_share" for fault in FAULTS)
+FRACTIONS = tuple(f"{fault}_fraction" for fault in FAULTS)
 SWITCHES = ("fail_start", "reset_fails")
 
 
@@ -32,22 +33,22 @@ class Fake(Engine):
     max_concurrency: int | None = knob(None, "requests served at once; more wait in a queue", unit="requests")
     start_s: float = knob(0.0, "time from start to ready", unit="s")
     fake_seed: int = knob(0, "of faults and spreads")
-    reset_share: float = knob(0.0, "share of requests whose connection is reset")
-    timeout_share: float = knob(0.0, "share of requests that are never answered")
-    http_4xx_share: float = knob(0.0, "share of requests answered 400")
-    http_5xx_share: float = knob(0.0, "share of requests answered 500")
-    malformed_share: float = knob(0.0, "share of answers with a broken event")
-    error_event_share: float = knob(0.0, "share of answers with an error event")
-    early_end_share: float = knob(0.0, "share of answers that end without [DONE], or in the middle of a body")
-    short_share: float = knob(0.0, "share of answers with fewer tokens than asked")
+    reset_fraction: float = knob(0.0, "fraction of requests whose connection is reset")
+    timeout_fraction: float = knob(0.0, "fraction of requests that are never answered")
+    http_4xx_fraction: float = knob(0.0, "fraction of requests answered 400")
+    http_5xx_fraction: float = knob(0.0, "fraction of requests answered 500")
+    malformed_fraction: float = knob(0.0, "fraction of answers with a broken event")
+    error_event_fraction: float = knob(0.0, "fraction of answers with an error event")
+    early_end_fraction: float = knob(0.0, "fraction of answers that end without [DONE], or in the middle of a body")
+    short_fraction: float = knob(0.0, "fraction of answers with fewer tokens than asked")
     crash_after_requests: int | None = knob(None, "the server dies when this many requests have come", unit="requests")
     fail_start: bool = knob(False, "the server prints an error and exits at once")
     reset_fails: bool = knob(False, "cache resets answer success: false")
 
     def __post_init__(self) -> None:
-        shares = [getattr(self, name) for name in SHARES]
-        if min(shares) < 0 or sum(shares) > 1:
-            raise ConfigError(f"engine=fake: shares of {', '.join(SHARES)} must be at least 0 and sum to at most 1")
+        fractions = [getattr(self, name) for name in FRACTIONS]
+        if min(fractions) < 0 or sum(fractions) > 1:
+            raise ConfigError(f"engine=fake: {', '.join(FRACTIONS)} must be at least 0 and sum to at most 1")
         for name in TIMES:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"engine.{name}={getattr(self, name)} must be at least 0")
@@ -75,7 +76,7 @@ class Fake(Engine):
             argv += ["--engine-arg", f"{key}={value}"]
         return ServerSpec(kind="http", argv=tuple(argv), env=tuple(sorted(self.env.items())))
 
-    def offline(self, target: Target) -> ServerSpec:
+    def offline(self, target: Target, *, token_times: bool = False) -> ServerSpec:
         """A worker that sleeps for as long as generating would take."""
         argv = (sys.executable, str(WORKER), "--ttft-ms", str(self.ttft_ms), "--itl-ms", str(self.itl_ms))
         return ServerSpec(kind="worker", argv=argv, env=tuple(sorted(self.env.items())))
@@ -86,10 +87,14 @@ class Fake(Engine):
 
         return f"fake-{version('benchhydra')}"
 
+    def start_caches(self, target: Target) -> StartCaches:
+        """It has none: every start is like the first."""
+        return StartCaches()
+
     def _flags(self) -> list[str]:
         flags: list[str] = []
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        for name in (*TIMES, *COUNTS, *SHARES):
+        for name in (*TIMES, *COUNTS, *FRACTIONS):
             value = getattr(self, name)
             if value != defaults[name] or name in ("ttft_ms", "itl_ms"):
                 flags += [f"--{name.replace('_', '-')}", str(value)]

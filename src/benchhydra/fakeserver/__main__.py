@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in TIMES:
         parser.add_argument(f"--{name}", type=float, default=0.0)
     for fault in FAULTS:
-        parser.add_argument(f"--{fault.replace('_', '-')}-share", type=float, default=0.0)
+        parser.add_argument(f"--{fault.replace('_', '-')}-fraction", type=float, default=0.0)
     for name in COUNTS:
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--tokens-per-chunk", type=int, default=1)

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-#: A share each (``--reset-share 0.05``); they are counted under these names at /stats.
+#: Each has a flag with its fraction of the requests (``--reset-fraction 0.05``); /stats counts them by name.
 FAULTS = ("reset", "timeout", "http_4xx", "http_5xx", "malformed", "error_event", "early_end", "short")
 BLOCK_TOKENS = 16
 MAX_BLOCKS = 200_000
@@ -67,7 +67,7 @@ class AnswerPlan:
 def _draw_fault(args: argparse.Namespace, rng: random.Random, asked_tokens: int) -> str | None:
     at = rng.random()
     for name in FAULTS:
-        at -= getattr(args, f"{name}_share")
+        at -= getattr(args, f"{name}_fraction")
         if at < 0:
             return None if name == "short" and asked_tokens < 2 else name
     return None

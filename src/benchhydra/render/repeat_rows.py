@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchhydra.render.sweep_rows import SweepRows, shown_metrics
-from benchhydra.render.text import number
+from benchhydra.render.figures import mean_and_half_width
+from benchhydra.render.sweep_rows import SweepRows, key_metrics, split_overrides
 
 TITLE = "mean of repeats ± half of its 95 % interval"
 
@@ -24,9 +24,8 @@ class RepeatTable:
 def repeat_table(sweep: SweepRows) -> RepeatTable | None:
     """The sweep's repeated points; None where each was measured once."""
     entries = [entry for entry in sweep.facts.get("repeats") or () if isinstance(entry, Mapping)]
-    known = {name for entry in entries for name in entry.get("metrics", {})}
-    shown = [name for rows in sweep.by_script().values() for name in shown_metrics(rows) if name in known]
-    metrics = tuple(dict.fromkeys(shown))
+    measured = {name for entry in entries for name in entry.get("metrics", {})}
+    metrics = tuple(name for name in key_metrics(sweep.rows) if name in measured)
     if not entries or not metrics:
         return None
     keys = tuple(key for key in sweep.varying if key != "repeat")
@@ -34,13 +33,12 @@ def repeat_table(sweep: SweepRows) -> RepeatTable | None:
 
 
 def _cells(entry: Mapping[str, Any], keys: Sequence[str], metrics: Sequence[str]) -> tuple[str, ...]:
-    pairs = [str(override).lstrip("+~").partition("=") for override in entry.get("overrides", ())]
-    values = {key: value for key, _, value in pairs}
+    overrides = split_overrides(entry.get("overrides", ()))
     intervals = [entry.get("metrics", {}).get(name) for name in metrics]
-    return (*(values.get(key, "") for key in keys), str(entry.get("repeats", "")), *map(_interval, intervals))
+    return (*(overrides.get(key, "") for key in keys), str(entry.get("repeats", "")), *map(_interval, intervals))
 
 
-def _interval(known: Mapping[str, float] | None) -> str:
-    if known is None:
+def _interval(interval: Mapping[str, float] | None) -> str:
+    if interval is None:
         return ""
-    return f"{number(known['mean'])} ± {number((known['high'] - known['low']) / 2)}"
+    return mean_and_half_width(interval["mean"], interval["low"], interval["high"])

@@ -1,30 +1,19 @@
-"""The points of a sweep as rows: what varies between them names them, the rest is theirs in common."""
+"""The points of a sweep as rows: named by the overrides that vary between them, with the metrics that tables show."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchhydra.artifacts import SWEEP_FILE, read_json
 from benchhydra.errors import ResultError
-from benchhydra.result import Result
+from benchhydra.render.figures import ARROWS, count, number
+from benchhydra.result import Result, Verdict
 
-SWEEP_FILE = "sweep.json"
-#: Metrics shown in tables and in MLflow's columns, by script; the summary.csv has all of them.
-KEY_METRICS = {
-    "serving": (
-        "request_throughput",
-        "output_throughput",
-        "mean_ttft_ms",
-        "p99_ttft_ms",
-        "mean_tpot_ms",
-        "p99_e2el_ms",
-    ),
-    "throughput": ("request_throughput", "output_throughput", "total_token_throughput"),
-}
-OTHER_METRICS = ("request_throughput", "output_throughput", "duration_s")
+#: Metrics that a table has room for.
+MOST_COLUMNS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,31 +30,37 @@ class PointRow:
     @property
     def reasons(self) -> list[str]:
         """Why it is not VALID, in sentences."""
-        found = [reason.text for reason in self.result.reasons] if self.result else []
-        return found or ([self.error] if self.error else [])
+        reasons = [reason.text for reason in self.result.reasons] if self.result else []
+        return reasons or ([self.error] if self.error else [])
 
     @property
     def script(self) -> str:
-        """The script's name; empty where there is no result."""
+        """The script's name; empty where it is unknown."""
         return self.result.script if self.result else self.overrides.get("script", "")
+
+    @property
+    def verdict_words(self) -> str:
+        """The verdict, with the status where that is not ``ok``."""
+        return self.verdict if self.status == "ok" else f"{self.verdict} ({self.status})".strip()
+
+    def values(self, metrics: Sequence[str]) -> list[str]:
+        """The values of metrics; empty where one is absent."""
+        values = [self.result.value(name) if self.result else None for name in metrics]
+        return ["" if value is None else number(value) for value in values]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRows:
-    """A sweep as it is rendered: the contents of its ``sweep.json`` and a row a point."""
+    """A sweep: its directory, the contents of its ``sweep.json``, and a row a point."""
 
+    directory: Path
     facts: dict[str, Any]
     rows: list[PointRow]
 
     @property
     def varying(self) -> list[str]:
         """The overrides that differ between the points, in order of their first appearance."""
-        return self.varying_in(self.rows)
-
-    def varying_in(self, rows: list[PointRow]) -> list[str]:
-        """The overrides that differ between some of the points."""
-        keys = dict.fromkeys(key for row in rows for key in row.overrides)
-        return [key for key in keys if len({row.overrides.get(key) for row in rows}) > 1]
+        return varying_overrides(self.rows)
 
     def name(self, row: PointRow) -> str:
         """What tells a point from the others of its sweep."""
@@ -85,33 +80,54 @@ class SweepRows:
             groups.setdefault(row.script, []).append(row)
         return groups
 
+    def counts(self) -> str:
+        """``6 points, 5 VALID, 1 INVALID, 2 server starts, 23.90 s``; what is unknown is left out."""
+        parts = [count(len(self.rows), "point")]
+        for verdict in Verdict:
+            rows = sum(row.verdict == verdict for row in self.rows)
+            if rows:
+                parts.append(f"{rows} {verdict}")
+        if "server_starts" in self.facts:
+            parts.append(count(self.facts["server_starts"], "server start"))
+        if isinstance(self.facts.get("wall_s"), int | float):
+            parts.append(f"{number(round(self.facts['wall_s'], 1))} s")
+        return ", ".join(parts)
+
 
 def read_sweep(sweep_dir: Path) -> SweepRows:
     """Read ``sweep.json`` and the result of each of its points. Raises ResultError where sweep.json is unreadable."""
-    path = sweep_dir / SWEEP_FILE
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ResultError(f"cannot read {path}: {error}", hint="name the directory of a sweep") from error
-    return SweepRows(facts=facts, rows=[_row(sweep_dir, point) for point in facts.get("points", ())])
+        facts = read_json(sweep_dir / SWEEP_FILE)
+    except ResultError as error:
+        raise ResultError(error.message, hint="name the directory of a sweep") from error
+    rows = [_row(sweep_dir, point) for point in facts.get("points", ())]
+    return SweepRows(directory=sweep_dir, facts=facts, rows=rows)
 
 
-def shown_metrics(rows: list[PointRow]) -> list[str]:
-    """The key metrics of rows of one script that at least one of them has."""
-    wanted = KEY_METRICS.get(rows[0].script, OTHER_METRICS) if rows else ()
-    return [name for name in wanted if any(row.result and name in row.result.metrics for row in rows)]
+def varying_overrides(rows: Sequence[PointRow]) -> list[str]:
+    """The overrides that differ between some of the rows, in order of their first appearance."""
+    keys = dict.fromkeys(key for row in rows for key in row.overrides)
+    return [key for key in keys if len({row.overrides.get(key) for row in rows}) > 1]
 
 
-def unit_of(rows: list[PointRow], metric: str) -> str:
-    """The unit under which the rows report a metric."""
-    return next((row.result.metrics[metric].unit for row in rows if row.result and metric in row.result.metrics), "")
+def key_metrics(rows: Sequence[PointRow]) -> list[str]:
+    """The key metrics of the rows' results that at least one of them has; where none are named, the first metrics."""
+    results = [row.result for row in rows if row.result]
+    measured = dict.fromkeys(name for result in results for name in result.metrics)
+    named = dict.fromkeys(name for result in results for name in result.key_metrics)
+    return [name for name in named if name in measured] or list(measured)[:MOST_COLUMNS]
 
 
-def _point_dir(sweep_dir: Path, recorded: str) -> str:
-    """A point's directory as seen from the sweep's: the sweep may have been moved since its paths were recorded."""
-    if not recorded or not (sweep_dir / Path(recorded).name).is_dir():
-        return recorded
-    return Path(recorded).name
+def unit_and_arrow(rows: Sequence[PointRow], metric: str) -> str:
+    """The unit under which the rows report a metric, and the arrow of its direction: ``ms ↓``."""
+    value = next(row.result.metrics[metric] for row in rows if row.result and metric in row.result.metrics)
+    return f"{value.unit}{ARROWS[value.better]}"
+
+
+def split_overrides(words: Sequence[Any]) -> dict[str, str]:
+    """Recorded overrides as ``key: value``, without the signs in front."""
+    pairs = [str(word).lstrip("+~").partition("=") for word in words]
+    return {key: value for key, _, value in pairs}
 
 
 def _row(sweep_dir: Path, point: Mapping[str, Any]) -> PointRow:
@@ -120,13 +136,18 @@ def _row(sweep_dir: Path, point: Mapping[str, Any]) -> PointRow:
         result = Result.read(sweep_dir / directory) if directory else None
     except ResultError:
         result = None
-    verdict = result.verdict.value if result else str(point.get("verdict") or "")
-    pairs = [str(override).lstrip("+~").partition("=") for override in point.get("overrides") or ()]
     return PointRow(
-        overrides={key: value for key, _, value in pairs},
+        overrides=split_overrides(point.get("overrides") or ()),
         directory=directory,
         status=result.status if result else str(point.get("status") or "missing"),
-        verdict=verdict,
+        verdict=result.verdict.value if result else str(point.get("verdict") or ""),
         error=str(point.get("error") or (result.error if result else None) or ""),
         result=result,
     )
+
+
+def _point_dir(sweep_dir: Path, recorded: str) -> str:
+    """A point's directory as seen from the sweep's: the sweep may have been moved since its paths were recorded."""
+    if not recorded or not (sweep_dir / Path(recorded).name).is_dir():
+        return recorded
+    return Path(recorded).name

@@ -1,33 +1,49 @@
-"""Numbers and texts as they are shown: short figures, escaped Markdown, CSV cells that no spreadsheet runs."""
+"""Text of others made safe for a medium: terminals, Markdown, spreadsheets, XML."""
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Iterable, Sequence
+
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f]")
+#: What marks up in Markdown. An underscore between letters does not.
+MARKUP = re.compile(r"[\\`*|\[\]#~]|(?<!\w)_|_(?!\w)")
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: First characters that make a spreadsheet take a cell for a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def number(value: float) -> str:
-    """Four significant digits, never an exponent for what people read: 0.1234, 12.34, 1,234."""
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    size = abs(value)
-    if size >= 1000:
-        return f"{value:,.0f}"
-    digits = 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 1 else 4 if size >= 0.1 else _small_digits(size)
-    return f"{value:.{digits}f}"
-
-
-def _small_digits(size: float) -> int:
-    """Decimals of a figure below 0.1: three significant digits, and never so few that it shows as zero."""
-    return min(12, 2 - math.floor(math.log10(size)))
+def printable(text: str) -> str:
+    """The text in one line, without characters that control a terminal."""
+    return UNPRINTABLE.sub("?", " ".join(text.split()))
 
 
 def escape_markdown(text: str) -> str:
-    """A text that stands as it is in Markdown, in a table cell too: one line, nothing that marks up."""
-    flat = " ".join(text.split())
-    return re.sub(r"([\\`*_{}\[\]<>|#~!])", r"\\\1", flat)
+    """The text in one line, without markup and HTML; safe in a table cell."""
+    escaped = MARKUP.sub(r"\\\g<0>", printable(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def markdown_code(text: str) -> str:
+    """The text as inline code."""
+    return f"`{printable(text).replace('`', chr(39))}`"
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
+    """The lines of a table. Cells are taken as they are; ``right``: the columns that are aligned to the right."""
+    ruler = "".join("--:|" if column in right else "---|" for column in range(len(heads)))
+    return [_row(heads), f"|{ruler}", *map(_row, rows)]
 
 
 def csv_cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """The text with a quote in front where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text[:1] in FORMULA else text
+
+
+def xml_text(text: str) -> str:
+    """The text without characters that XML 1.0 does not allow."""
+    return NOT_XML.sub("?", text)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

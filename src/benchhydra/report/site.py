@@ -23,7 +23,6 @@ from benchhydra import __version__
 from benchhydra.analysis.history import MetricHistory
 from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.metrics import table
-from benchhydra.render.sweep_rows import KEY_METRICS
 from benchhydra.report import NEWEST_REQUESTS
 from benchhydra.report.data import requests as _requests
 from benchhydra.report.data.benchmarks import (
@@ -37,6 +36,7 @@ from benchhydra.report.data.benchmarks import (
 )
 from benchhydra.report.data.details import Detail, detail, file_slug, telling_apart
 from benchhydra.report.data.sweeps import runs_by_sweep, sweep_data
+from benchhydra.result import LEGACY_KEY_METRICS as KEY_METRICS
 
 #: Values of the small line in a list.
 SPARK = 40
@@ -111,7 +111,7 @@ class Site:
         for run in self.with_requests:
             file = self.details[run.run_id].records
             if file is not None:
-                yield run.run_id, _requests.requests_data(_requests.read_records(file))
+                yield run.run_id, _requests.run_requests(file)
 
     def _sweeps(self, quantiles: Mapping[str, Any]) -> Iterator[Piece]:
         for sweep_id, runs in runs_by_sweep(self.found.runs).items():

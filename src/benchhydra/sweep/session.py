@@ -281,7 +281,7 @@ def _resources(config: DictConfig) -> Any:
 
 
 def _summary(record: SweepFile) -> None:
-    from benchhydra.render.terminal.sweep_summary import print_summary, write_summary
+    from benchhydra.render.sweep_summary import print_summary, write_summary
     from benchhydra.tracking.mlflow import sweep_link
 
     write_summary(record.directory)

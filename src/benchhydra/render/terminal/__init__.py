@@ -1,1 +1,1 @@
-"""Tables for people at a terminal."""
+"""Tables for a terminal. Each module declares its renderers."""

@@ -1,65 +1,55 @@
-"""A comparison on the terminal."""
+"""A comparison, and an A/B test, on the terminal."""
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from benchhydra.analysis.compare import ChangeVerdict, Comparison, MetricChange, PointChange
-from benchhydra.render.documents.compare_markdown import (
-    figure,
-    heading,
-    interval_text,
-    percent,
-    printable,
-    verdict_text,
-)
+from benchhydra.analysis.comparison import ChangeVerdict, Comparison, PointChange
+from benchhydra.render import comparison_rows, renderer
+from benchhydra.render.ab_report import AbReport
+from benchhydra.render.terminal._console import console
+from benchhydra.render.text import printable
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WIDTH = 120
 COLOURS = {
     ChangeVerdict.BETTER: "green",
     ChangeVerdict.WORSE: "bold red",
     ChangeVerdict.SAME: "dim",
-    ChangeVerdict.UNCLEAR: "yellow",
+    ChangeVerdict.INCONCLUSIVE: "yellow",
 }
-COLUMNS = ("metric", "base", "candidate", "change", "95 % interval", "verdict")
 
 
-def compare_table(found: Comparison, out: TextIO) -> None:
-    """Write one table a point."""
-    from rich.console import Console
-
-    console = Console(file=out, width=None if out.isatty() else 120, highlight=False, soft_wrap=not out.isatty())
-    for point in found.points:
-        console.print(_table(point))
-        for text in (*point.differences, *point.notes, *_faults(point)):
-            console.print(f"  {printable(text)}", markup=False)
-    for side, labels in (("base", found.only_base), ("candidate", found.only_candidate)):
-        for label in labels:
-            console.print(f"only in the {side}: {printable(label)}", markup=False)
+@renderer("comparison", "table")
+def print_comparison(comparison: Comparison, stream: TextIO) -> None:
+    """One table a point, its remarks below it, then the points of one side alone."""
+    terminal = console(stream, WIDTH)
+    for point in comparison.points:
+        terminal.print(_table(point))
+        for text in comparison_rows.remarks(point):
+            terminal.print(f"  {printable(text)}", markup=False, highlight=False)
+    for text in comparison_rows.unpaired(comparison):
+        terminal.print(printable(text), markup=False, highlight=False)
 
 
-def _faults(point: PointChange) -> list[str]:
-    faults = [f"not measured by the candidate: {', '.join(point.missing)}"] if point.missing else []
-    return [*faults, f"INVALID: the {point.invalid} has no usable run"] if point.invalid else faults
+@renderer("ab", "table")
+def print_ab(report: AbReport, stream: TextIO) -> None:
+    """The outcome and how it was reached, then the figures."""
+    stream.write("".join(f"{printable(line)}\n" for line in report.lines()) + "\n")
+    print_comparison(report.test.comparison(), stream)
 
 
-def _table(point: PointChange) -> object:
-    from rich.table import Table
+def _table(point: PointChange) -> Table:
+    from rich.table import Table  # start-up time, as in _console
     from rich.text import Text
 
-    table = Table(title=Text(printable(heading(point))), title_justify="left", box=None, pad_edge=False)
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("metric", "verdict") else "right")
+    title = Text(printable(comparison_rows.heading(point)))
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column, name in enumerate(comparison_rows.COLUMNS):
+        table.add_column(name, justify="right" if column in comparison_rows.FIGURES else "left")
     for metric in point.metrics:
-        table.add_row(*(Text(printable(cell), style=COLOURS[metric.change]) for cell in _cells(metric)))
+        style = COLOURS[metric.change]
+        table.add_row(*(Text(printable(cell), style=style) for cell in comparison_rows.cells(metric)))
     return table
-
-
-def _cells(metric: MetricChange) -> tuple[str, ...]:
-    return (
-        metric.metric,
-        figure(metric.base, metric.unit),
-        figure(metric.candidate, metric.unit),
-        percent(metric.ratio),
-        interval_text(metric),
-        verdict_text(metric),
-    )

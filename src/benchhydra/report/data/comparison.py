@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchhydra.analysis.compare import ChangeVerdict, Comparison, MetricChange, PointChange
-from benchhydra.render.documents.compare_markdown import verdict_text
+from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
+from benchhydra.render.verdict_words import change_words
 from benchhydra.report.data.benchmarks import rounded
 from benchhydra.report.data.details import file_slug
 
@@ -51,5 +51,5 @@ def _metric(metric: MetricChange) -> dict[str, Any]:
         "low": rounded(metric.low),
         "high": rounded(metric.high),
         "change": metric.change.value,
-        "said": verdict_text(metric),
+        "said": change_words(metric),
     }

@@ -8,10 +8,12 @@ from statistics import median
 from typing import Any
 
 from benchhydra.analysis.runs import MetricKind, Run
-from benchhydra.render.sweep_rows import KEY_METRICS, OTHER_METRICS
 from benchhydra.report.data.benchmarks import rounded
 from benchhydra.report.data.details import Detail, file_slug, telling_apart
+from benchhydra.result import LEGACY_KEY_METRICS as KEY_METRICS
 from benchhydra.result import Better
+
+OTHER_METRICS = ("request_throughput", "output_throughput", "duration_s")
 
 #: What the rate axis may be, first come first served; else any number that varies.
 RATES = ("qps", "load.max_in_flight", "num_prompts")

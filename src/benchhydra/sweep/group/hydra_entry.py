@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -105,10 +106,12 @@ def _single(composed: DictConfig) -> None:
 
 
 def _show(result: Result, directory: Path) -> None:
+    from benchhydra.render.point_report import PointReport
     from benchhydra.render.terminal.point_table import print_point
     from benchhydra.tracking.mlflow import read_links
 
-    print_point(result, directory, read_links(directory).get("link"))
+    report = PointReport(result=result, directory=directory, mlflow_link=read_links(directory).get("link"))
+    print_point(report, sys.stdout)
 
 
 def _progress(label: str) -> AbstractContextManager[Progress]:

@@ -17,8 +17,9 @@ OPEN = ("engine.args.", "engine.env.", "script.body.", "script.slo.", "model.spa
 PRESETS = "experiment="
 PAIR_KEY = "nr_qps_pair"
 PAIR = ("num_prompts", "qps")
-#: Overrides that only a sweep understands.
-SWEEP_ONLY = ("sweep.plan=true", "sweep.resume=", "sweep.ci=", "sweep.zip=", "repeats=")
+#: Overrides that only a sweep understands, and values with which they are the same as absent.
+SWEEP_ONLY = ("sweep.plan=true", "sweep.resume=", "sweep.ci=", "sweep.zip=", "search=", "repeats=")
+NO_SWEEP = ("repeats=1", "search=grid")
 #: Hydra's own options that take the word after them.
 VALUED = (
     *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name"),
@@ -34,10 +35,10 @@ FLAGS = ("-m", "--multirun", "-r", "--run", "--resolve", "--version", "--hydra-h
 
 def rewrite(words: Sequence[str]) -> list[str]:
     """The words as Hydra understands them. Raises ConfigError."""
-    options, overrides = _apart(words)
+    options, overrides = _split(words)
     if any(option in COMPLETION for option in options):
         return [*options, *overrides]
-    _refuse_idle_rate(overrides)
+    _refuse_unused_rate(overrides)
     if not _searches(options):  # a directory of the user's may have other groups
         _refuse_new_keys(overrides)
     rewritten = [new for word in overrides for new in _override(word)]
@@ -53,9 +54,14 @@ def is_multirun(words: Iterable[str]) -> bool:
     return any(word in ("-m", "--multirun") or _may_set_mode(word) for word in words)
 
 
-def mode_is_said(words: Sequence[str]) -> bool:
-    """Whether ``-m`` or its absence says if this is a sweep: no preset, and no config of the user's, has a say."""
+def decides_mode(words: Sequence[str]) -> bool:
+    """Whether ``-m`` alone decides if this is a sweep: no preset, and no config of the user's, takes part."""
     return not any(_may_set_mode(word) for word in words) and not _searches(words)
+
+
+def needs_multirun(words: Iterable[str]) -> bool:
+    """Whether the words make sense in a sweep alone, so that it need not be asked for."""
+    return any(word.lower().startswith(SWEEP_ONLY) and word not in NO_SWEEP for word in words)
 
 
 def _may_set_mode(word: str) -> bool:
@@ -67,19 +73,14 @@ def _searches(words: Iterable[str]) -> bool:
     return any(word.partition("=")[0] in SEARCHED for word in words)
 
 
-def needs_multirun(words: Iterable[str]) -> bool:
-    """Whether the words make sense in a sweep alone, so that it need not be asked for."""
-    return any(word.lower().startswith(SWEEP_ONLY) and word != "repeats=1" for word in words)
-
-
-def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
+def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """(options with their values, overrides): Hydra's parser takes options only in front. Raises ConfigError."""
     options: list[str] = []
     overrides: list[str] = []
-    rest = iter(words)
-    for word in rest:
+    remaining = iter(words)
+    for word in remaining:
         if word in VALUED:
-            value = next(rest, None)
+            value = next(remaining, None)
             if value is None:
                 raise ConfigError(f"{word} needs a value", hint="benchhydra --hydra-help")
             if word in CONFIG and value not in CONFIG_CHOICES:
@@ -88,14 +89,14 @@ def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
         elif word in INFO:
             options.append("--info=all")
         elif word.startswith("-"):
-            _refuse_unknown(word)
+            _refuse_unknown_option(word)
             options.append(word)
         else:
             overrides.append(word)
     return options, overrides
 
 
-def _refuse_unknown(word: str) -> None:
+def _refuse_unknown_option(word: str) -> None:
     name = word.partition("=")[0]
     if name in FLAGS or name in VALUED:
         return
@@ -112,7 +113,7 @@ def _override(word: str) -> list[str]:
 
 
 def _pairs(text: str) -> list[str]:
-    """``'150,0.5','300,1'`` (the quotes may have gone to the shell) -> the zipped axes num_prompts and qps."""
+    """``'150,0.5','300,1'`` (the shell may have taken the quotes) -> the zipped axes num_prompts and qps."""
     parts = [part.strip() for part in re.sub(r"['\"]", "", text).split(",")]
     if len(parts) < 2 or len(parts) % 2 or not all(parts):
         raise ConfigError(f"{PAIR_KEY}={text}: every pair is NUM_PROMPTS,QPS", hint=f"{PAIR_KEY}=\"'150,0.5','300,1'\"")
@@ -121,19 +122,19 @@ def _pairs(text: str) -> list[str]:
     return [*overrides, f"sweep.zip=[[{','.join(PAIR)}]]"] if len(counts) > 1 else overrides
 
 
-def _refuse_idle_rate(overrides: Sequence[str]) -> None:
-    """Refuse ``qps`` beside loads that have no rate of their own to set: it would silently mean nothing."""
-    given = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
-    chosen = given.get("load", "").split(",")
-    if "qps" not in given or not all(name in _rateless() for name in chosen):
+def _refuse_unused_rate(overrides: Sequence[str]) -> None:
+    """Refuse ``qps`` beside loads that have no rate to set: it would have no effect, in silence."""
+    values = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
+    loads = values.get("load", "").split(",")
+    if "qps" not in values or not all(name in _loads_without_rate() for name in loads):
         return
     raise ConfigError(
-        f"qps={given['qps']} means nothing to load={given['load']}, which has no rate to set",
-        hint="leave qps out, or load=poisson (load.max_in_flight limits the requests under way)",
+        f"qps={values['qps']} has no effect on load={values['load']}, which has no rate to set",
+        hint="leave qps out, or load=poisson (load.max_in_flight limits the requests in flight)",
     )
 
 
-def _rateless() -> set[str]:
+def _loads_without_rate() -> set[str]:
     """Loads whose own ``qps`` is not the root key."""
     return {
         name
@@ -144,7 +145,7 @@ def _rateless() -> set[str]:
 
 def _refuse_new_keys(overrides: Sequence[str]) -> None:
     """Refuse ``+key=value`` where nothing reads the key: Hydra would add it, and the benchmark would not look."""
-    from benchhydra.config import BenchConfig
+    from benchhydra.config import BenchConfig  # the whole schema: not for shell completion
 
     roots = {field.name for field in fields(BenchConfig)} | {"hydra"}
     for word in overrides:
@@ -152,9 +153,9 @@ def _refuse_new_keys(overrides: Sequence[str]) -> None:
         first, _, rest = key.partition(".")
         if not word.startswith("+") or "/" in key or (not rest and (registry.CONF_DIR / first).is_dir()):
             continue
-        known = [f"{first}.{name}" for name in _field_names(first)] if rest and first in roots else sorted(roots)
-        if (f"{first}.{rest.partition('.')[0]}" if rest and first in roots else first) not in known and known:
-            near = difflib.get_close_matches(key, known, n=1)
+        keys = [f"{first}.{name}" for name in _field_names(first)] if rest and first in roots else sorted(roots)
+        if (f"{first}.{rest.partition('.')[0]}" if rest and first in roots else first) not in keys and keys:
+            near = difflib.get_close_matches(key, keys, n=1)
             raise ConfigError(f"no such key: {key}", hint=f"did you mean {near[0]}?" if near else "benchhydra options")
 
 

@@ -12,20 +12,27 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from benchhydra.registry import CONF_DIR
+from benchhydra.registry import CONF_DIR, GROUPS
+from benchhydra.renamed_keys import new_name
 
 TYPES = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "a text"}
 
 
-def explain(error: Exception, words: Sequence[str]) -> tuple[str, str]:
-    """(what is wrong, hint) of an error that composing the words raised."""
+def explain(error: Exception, words: Sequence[str], subcommands: Sequence[str] = ()) -> tuple[str, str]:
+    """(what is wrong, hint) of an error that composing the words raised.
+
+    subcommands: what a word that is no override may have meant.
+    """
     if isinstance(error, OSError) and error.filename:
         return f"cannot read or write {error.filename}: {error.strerror}", "hydra.run.dir=DIR or hydra.sweep.dir=DIR"
     text = _text(error)
-    for pattern, explained in _KNOWN:
-        found = re.search(pattern, text, re.DOTALL)
-        if found:
-            return explained(found, words)
+    unparsed = re.search(NOT_AN_OVERRIDE, text)
+    if unparsed:
+        return _syntax(unparsed[1].strip(), words, subcommands)
+    for pattern, explanation in _EXPLANATIONS:
+        match = re.search(pattern, text, re.DOTALL)
+        if match:
+            return explanation(match, words)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines[:2]) or type(error).__name__, ""
 
@@ -38,21 +45,23 @@ def _text(error: BaseException) -> str:
     return "\n".join(parts)
 
 
-def _unknown_key(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    key = found[1]
-    keys = known_keys(words)
+def _unknown_key(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    key = match[1]
+    if new_name(key):
+        return f"no such key: {key}", f"{key} is now {new_name(key)}"
+    keys = config_keys(words)
     near = nearest(key, keys)
     if near:
         return f"no such key: {key}", f"did you mean {near}?"
     parent = key.rpartition(".")[0]
-    level = sorted({_below(known, parent) for known in keys if known.startswith(f"{parent}." if parent else "")})
-    listed = f"{parent or 'the top level'} has: {', '.join(level)}"
-    return f"no such key: {key}", listed if level else "benchhydra options lists all keys"
+    names = sorted({_below(other, parent) for other in keys if other.startswith(f"{parent}." if parent else "")})
+    siblings = f"{parent or 'the top level'} has: {', '.join(names)}"
+    return f"no such key: {key}", siblings if names else "benchhydra options lists all keys"
 
 
-def _unknown_option(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    group, _, name = found[1].rpartition("/")
-    options = re.findall(r"^\t(\S+)$", found.string, re.MULTILINE)
+def _unknown_option(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    group, _, name = match[1].rpartition("/")
+    options = re.findall(r"^\t(\S+)$", match.string, re.MULTILINE)
     near = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     if not options:
         return f"no such option: {group}={name}", "benchhydra --help lists all groups"
@@ -66,12 +75,12 @@ def _extra(launcher: str) -> str:
     return "slurm" if launcher.startswith("submitit") else launcher
 
 
-def _wrong_value(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    override = found[1].strip()
+def _wrong_value(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    override = match[1].strip()
     key, _, value = override.lstrip("+").partition("=")
     kind = re.search(
         r"could not be converted to (\w+)|is not a valid (\w+)|Incompatible value .*?field of type '([\w |\[\]]+)'",
-        found.string,
+        match.string,
     )
     named = next((name for name in (kind.groups() if kind else ()) if name), "")
     wanted = TYPES.get(_plain_type(named.lower()), named or "another kind of value")
@@ -83,28 +92,22 @@ def _plain_type(name: str) -> str:
     return {"integer": "int", "float": "float", "boolean": "bool", "string": "str"}.get(name, name)
 
 
-def _missing(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    owner = re.search(r"object_type=(\w+)", found.string)
-    key = re.search(r"full_key: (\S+)", found.string)
-    name = key[1] if key else found[1]
+def _missing(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    owner = re.search(r"object_type=(\w+)", match.string)
+    key = re.search(r"full_key: (\S+)", match.string)
+    name = key[1] if key else match[1]
     if "." not in name and owner:
         name = f"{owner[1].lower()}.{name}"
     return f"{name} has no value", f"{name}=VALUE"
 
 
-def _syntax(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    word = found[1].strip()
-    if "=" not in word:
-        from benchhydra import commands
-
-        if word in known_keys(words):
-            return f"{word} is given no value", f"{word}=VALUE; benchhydra options {word} says what it takes"
-        near = difflib.get_close_matches(word, commands.command_names(), n=1, cutoff=0.5)
-        return (
-            f"{word}: neither KEY=VALUE nor a subcommand",
-            f"did you mean {near[0]}?" if near else "benchhydra --help",
-        )
-    return _syntax_of(word)
+def _syntax(word: str, words: Sequence[str], subcommands: Sequence[str]) -> tuple[str, str]:
+    if "=" in word:
+        return _syntax_of(word)
+    if word in config_keys(words):
+        return f"{word} has no value", f"{word}=VALUE; benchhydra options {word} describes it"
+    near = difflib.get_close_matches(word, subcommands, n=1, cutoff=0.5)
+    return f"unknown command: {word}", f"did you mean {near[0]}?" if near else "benchhydra --help"
 
 
 def _syntax_of(word: str) -> tuple[str, str]:
@@ -112,41 +115,41 @@ def _syntax_of(word: str) -> tuple[str, str]:
     return f"{word}: cannot be read as KEY=VALUE", hint
 
 
-def _unreadable(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    word = next((word for word in words if word.partition("=")[2].startswith(found[1])), found[1])
+def _unreadable(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    word = next((word for word in words if word.partition("=")[2].startswith(match[1])), match[1])
     return _syntax_of(word)
 
 
-def _several(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    return f"{found[1]}: several values are a sweep", "add -m to measure each of them"
+def _several(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    return f"{match[1]}: several values are a sweep", "add -m to measure each of them"
 
 
-def _not_added(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    return f"{found[1]} has a value already", f"without the +, or with ++{found[1]}=VALUE"
+def _not_added(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    return f"{match[1]} has a value already", f"without the +, or with ++{match[1]}=VALUE"
 
 
-def _interpolation(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    return f"interpolation {found[1]!r} leads nowhere", ""
+def _interpolation(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    return f"the interpolation {match[1]!r} names no key", ""
 
 
-def _duplicate(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    return f"{found[1]} was given twice", "give each group once"
+def _duplicate(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    return f"{match[1]} was given twice", "give each group once"
 
 
-def _no_group(found: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    group = found[1]
-    near = nearest(group, known_keys(words))
+def _no_group(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    group = match[1]
+    near = nearest(group, config_keys(words))
     return f"no such config group: {group}", f"did you mean {near}?" if near else "benchhydra --help lists all groups"
 
 
-_KNOWN = (
+NOT_AN_OVERRIDE = r"(?:Error parsing override|mismatched input .* override) '([^\n]*?)'\n"
+_EXPLANATIONS = (
     (r"Could not override '([^']+)'\.\nTo append", _unknown_key),
     (r"Key '[^']+' (?:is not|not) in (?:struct|'\w+')\s+full_key: (\S+)", _unknown_key),
     (r"Could not find '([^']+)'", _unknown_option),
     (r"Unable to find or open '([^']+)'", _unknown_option),
     (r"Error merging override ([^\n]+)", _wrong_value),
     (r"missing mandatory value: (\w+)", _missing),
-    (r"(?:Error parsing override|mismatched input .* override) '([^\n]*?)'\n", _syntax),
     (r"^no viable alternative at input '([^']+)'", _unreadable),
     (r"Ambiguous value for argument '([^']+)'", _several),
     (r"No match in the defaults list\. Did you mean to override '([^']+)'", _duplicate),
@@ -158,13 +161,13 @@ _KNOWN = (
 )
 
 
-def nearest(key: str, known: Iterable[str]) -> str:
-    """The known key most like this one, or nothing. A last part that fits counts: ``path`` for ``dataset.path``."""
-    keys = list(known)
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
+def nearest(key: str, keys: Iterable[str]) -> str:
+    """The key most like this one, or nothing. A last part that is the same counts: ``path`` for ``dataset.path``."""
+    candidates = list(keys)
+    near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.6)
     if near:
         return near[0]
-    same_end = [known for known in keys if known.rpartition(".")[2] == key.rpartition(".")[2]]
+    same_end = [other for other in candidates if other.rpartition(".")[2] == key.rpartition(".")[2]]
     return same_end[0] if same_end else ""
 
 
@@ -172,9 +175,9 @@ def _below(key: str, parent: str) -> str:
     return key[len(parent) + 1 :].partition(".")[0] if parent else key.partition(".")[0]
 
 
-def known_keys(words: Sequence[str]) -> list[str]:
+def config_keys(words: Sequence[str]) -> list[str]:
     """All dotted keys of the config that the words' group choices compose (of the default one where these fail)."""
-    choices = [word for word in words if re.fullmatch(r"(script|dataset|load|engine|tracking|model)=\w+", word)]
+    choices = [word for word in words if re.fullmatch(rf"({'|'.join((*GROUPS, 'model'))})=\w+", word)]
     for chosen in (choices, []):
         try:
             GlobalHydra.instance().clear()

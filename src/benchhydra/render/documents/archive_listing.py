@@ -1,0 +1,22 @@
+"""A listing of archived results for programs: paths, and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TextIO
+
+from benchhydra.render import renderer
+from benchhydra.render.archive_rows import ArchiveRow
+
+
+@renderer("archive", "paths")
+def write_paths(rows: Sequence[ArchiveRow], stream: TextIO) -> None:
+    """One directory a line."""
+    stream.write("".join(f"{row.path}\n" for row in rows))
+
+
+@renderer("archive", "json")
+def write_json(rows: Sequence[ArchiveRow], stream: TextIO) -> None:
+    """A list of objects."""
+    stream.write(json.dumps([dict(row.values()) for row in rows], indent=1) + "\n")

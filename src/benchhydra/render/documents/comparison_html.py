@@ -1,0 +1,40 @@
+"""A comparison as one HTML page without scripts; every text is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TextIO
+
+from benchhydra.analysis.comparison import Comparison, MetricChange, PointChange
+from benchhydra.render import comparison_rows, renderer
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>benchhydra compare</title><style>
+:root{{color-scheme:light dark}}body{{font:16px system-ui;margin:1rem;max-width:70rem}}div{{overflow-x:auto}}
+td,th{{padding:.2rem .6rem;text-align:right}}td:first-child,th:first-child,td:last-child{{text-align:left}}
+.better{{color:light-dark(#176b2c,#6fd48a)}}.worse{{color:light-dark(#b00020,#ff8a94);font-weight:bold}}
+</style></head><body><h1>Comparison</h1>
+{body}</body></html>
+"""
+
+
+@renderer("comparison", "html")
+def write_comparison(comparison: Comparison, stream: TextIO) -> None:
+    """The page."""
+    body = "".join(map(_point, comparison.points))
+    body += "".join(f"<p>{escape(text)}</p>\n" for text in comparison_rows.unpaired(comparison))
+    stream.write(PAGE.format(body=body or f"<p>{comparison_rows.NOTHING}</p>\n"))
+
+
+def _point(point: PointChange) -> str:
+    remarks = "".join(f"<li>{escape(text)}</li>" for text in comparison_rows.remarks(point))
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in comparison_rows.COLUMNS)
+    rows = "".join(_row(metric) for metric in point.metrics)
+    table = f"<div><table><thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>"
+    return f"<h2>{escape(comparison_rows.heading(point))}</h2>\n<ul>{remarks}</ul>\n{table}\n"
+
+
+def _row(metric: MetricChange) -> str:
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in comparison_rows.cells(metric))
+    return f'<tr class="{escape(metric.change)}">{cells}</tr>\n'

@@ -1,0 +1,82 @@
+"""A comparison, a gate's decision and an A/B test as JSON for programs. What is unknown is absent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from benchhydra.analysis.comparison import Comparison, PointChange
+from benchhydra.analysis.gate import Decision
+from benchhydra.render import renderer
+from benchhydra.render.ab_report import AbReport
+
+#: 1.1.0: the verdict "unclear" is called "inconclusive".
+VERSION = "1.1.0"
+
+
+@renderer("comparison", "json")
+def write_comparison(comparison: Comparison, stream: TextIO) -> None:
+    """The points of both sides with their metrics."""
+    _write(_comparison(comparison), stream)
+
+
+@renderer("gate", "json")
+def write_gate(decision: Decision, stream: TextIO) -> None:
+    """The decision, then its comparison."""
+    facts = {
+        "outcome": decision.outcome.name.lower(),
+        "exit_code": int(decision.outcome),
+        "confirmed_by_rerun": decision.confirmed,
+        "regressions": [
+            {"point_key": p.point_key, "metric": m.metric, "ratio": m.ratio} for p, m in decision.regressions
+        ],
+        "reran": list(decision.reran),
+        "notes": list(decision.notes),
+    }
+    _write(facts | _comparison(decision.comparison), stream)
+
+
+@renderer("ab", "json")
+def write_ab(report: AbReport, stream: TextIO) -> None:
+    """The test's outcome and cost, then its comparison."""
+    test = report.test
+    facts = {
+        "outcome": test.outcome().name.lower(),
+        "exit_code": int(test.outcome()),
+        "stopped": test.stopped,
+        "pairs": test.pairs,
+        "server_starts": report.server_starts,
+        "wall_s": test.wall_s,
+        "main_metrics": [metric.metric for metric in test.main()],
+        "overrides": report.overrides,
+    }
+    _write(facts | _comparison(test.comparison()), stream)
+
+
+def _write(data: dict[str, Any], stream: TextIO) -> None:
+    stream.write(json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "json_schema_version": VERSION,
+        "points": [_point(point) for point in comparison.points],
+        "only_base": list(comparison.only_base),
+        "only_candidate": list(comparison.only_candidate),
+    }
+
+
+def _point(point: PointChange) -> dict[str, Any]:
+    return {
+        "point_key": point.point_key,
+        "label": point.label,
+        "invalid": point.invalid,
+        "suspect": point.suspect,
+        "differences": list(point.differences),
+        "notes": list(point.notes),
+        "base_runs": [run.run_id for run in point.base],
+        "candidate_runs": [run.run_id for run in point.candidate],
+        "metrics": [{k: v for k, v in asdict(metric).items() if v is not None} for metric in point.metrics],
+        "missing": list(point.missing),
+    }

@@ -1,0 +1,59 @@
+"""A comparison, a gate's decision and an A/B test as Markdown: for a CI job's page, a pull request, an MLflow note."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
+from benchhydra.analysis.gate import Decision
+from benchhydra.render import comparison_rows, renderer
+from benchhydra.render.ab_report import AbReport
+from benchhydra.render.figures import interval, percent
+from benchhydra.render.text import escape_markdown, markdown_code, markdown_table
+from benchhydra.render.verdict_words import GATE_WORDS
+
+
+@renderer("comparison", "markdown")
+def write_comparison(comparison: Comparison, stream: TextIO) -> None:
+    """Every point with its figures, then the points of one side alone."""
+    parts = [_point(point) for point in comparison.points]
+    parts += [f"{escape_markdown(text)}\n" for text in comparison_rows.unpaired(comparison)]
+    stream.write("\n".join(parts) or f"{comparison_rows.NOTHING}\n")
+
+
+@renderer("gate", "markdown")
+def write_gate(decision: Decision, stream: TextIO) -> None:
+    """The outcome, what is worse, how it was confirmed, then all figures, folded."""
+    lines = [f"## Benchmark gate: {GATE_WORDS[decision.outcome]}\n"]
+    for point, metric in decision.regressions:
+        change = f"{percent(metric.ratio)} ({interval(metric.low, metric.high)})"
+        lines.append(f"- {escape_markdown(point.label)}: **{escape_markdown(metric.metric)}** {change}")
+    lines += [f"- measured again: {escape_markdown(text)}" for text in decision.reran]
+    lines += [f"- {escape_markdown(note)}" for note in decision.notes]
+    stream.write("\n".join(lines) + "\n\n<details><summary>All figures</summary>\n\n")
+    write_comparison(decision.comparison, stream)
+    stream.write("\n</details>\n")
+
+
+@renderer("ab", "markdown")
+def write_ab(report: AbReport, stream: TextIO) -> None:
+    """The outcome as title, how it was reached, both sides' overrides, then the figures."""
+    title, *lines = map(escape_markdown, report.lines())
+    lines += [f"{side.upper()}: {markdown_code(' '.join(words))}" for side, words in report.overrides.items()]
+    stream.write(f"## {title}\n\n" + "".join(f"- {line}\n" for line in lines) + "\n")
+    write_comparison(report.test.comparison(), stream)
+
+
+def _point(point: PointChange) -> str:
+    lines = [f"### {escape_markdown(comparison_rows.heading(point))}\n"]
+    lines += [f"- {escape_markdown(text)}" for text in comparison_rows.remarks(point)]
+    if not point.invalid:
+        rows = map(_row, point.metrics)
+        lines += ["", *markdown_table(comparison_rows.COLUMNS, rows, right=comparison_rows.FIGURES)]
+    return "\n".join(lines) + "\n"
+
+
+def _row(metric: MetricChange) -> list[str]:
+    *figures, verdict = map(escape_markdown, comparison_rows.cells(metric))
+    mark = "**" if metric.change in (ChangeVerdict.WORSE, ChangeVerdict.BETTER) else ""
+    return [*figures, f"{mark}{verdict}{mark}"]

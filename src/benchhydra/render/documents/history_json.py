@@ -1,0 +1,46 @@
+"""The history of points as JSON for programs: the values over time, and the changes of their level."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+from benchhydra.analysis.history import LevelChange, MetricHistory
+from benchhydra.render import renderer
+
+VERSION = "1.0.0"
+
+
+@renderer("history", "json")
+def write_history(histories: Iterable[MetricHistory], stream: TextIO) -> None:
+    """One object a point, metric and class of machines. What is unknown is absent."""
+    document = {"json_schema_version": VERSION, "series": [_series(history) for history in histories]}
+    stream.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def _series(history: MetricHistory) -> dict[str, Any]:
+    newest = history.runs[-1]
+    series = {
+        "point_key": newest.point_key,
+        "label": newest.label,
+        "machine_class": newest.machine,
+        "metric": history.metric,
+        "unit": history.kind.unit,
+        "better": history.kind.better.value,
+        "run_ids": [run.run_id for run in history.runs],
+        "epoch_times": [run.epoch_time for run in history.runs],
+        "values": list(history.values),
+        "changes": [_change(change) for change in history.changes],
+    }
+    return series if history.noise is None else {**series, "noise": history.noise}
+
+
+def _change(change: LevelChange) -> dict[str, Any]:
+    words = {True: "better", False: "worse", None: "changed"}
+    return {
+        "before": change.before.run_id,
+        "after": change.after.run_id,
+        "ratio": change.step.ratio - 1,
+        "direction": words[change.better],
+    }

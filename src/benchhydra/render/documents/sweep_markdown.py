@@ -1,0 +1,55 @@
+"""A sweep as Markdown: its ``summary.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TextIO
+
+from benchhydra.render import renderer
+from benchhydra.render.repeat_rows import TITLE, repeat_table
+from benchhydra.render.sweep_rows import PointRow, SweepRows, key_metrics, unit_and_arrow, varying_overrides
+from benchhydra.render.text import escape_markdown, markdown_table
+
+
+@renderer("sweep", "markdown")
+def write_sweep(sweep: SweepRows, stream: TextIO) -> None:
+    """Counts and command, a table a script, the repeats, then the reasons of bad points."""
+    lines = ["# Summary", "", *(f"{escape_markdown(text)}\n" for text in sweep.descriptions())]
+    lines += [escape_markdown(sweep.counts()), ""]
+    if sweep.facts.get("command"):
+        lines += [f"Command: {escape_markdown(str(sweep.facts['command']))}", ""]
+    for script, rows in sweep.by_script().items():
+        lines += [f"## {escape_markdown(script or 'no result')}", "", *_table(rows), ""]
+    lines += _repeats(sweep)
+    lines += _reasons(sweep)
+    stream.write("\n".join(lines).rstrip() + "\n")
+
+
+def _table(rows: Sequence[PointRow]) -> list[str]:
+    metrics, varying = key_metrics(rows), varying_overrides(rows)
+    heads = [*map(escape_markdown, varying), *(_head(rows, name) for name in metrics), "verdict"]
+    cells = (
+        [*(escape_markdown(row.overrides.get(key, "")) for key in varying), *row.values(metrics), row.verdict_words]
+        for row in rows
+    )
+    return markdown_table(heads, cells, right=range(len(varying), len(varying) + len(metrics)))
+
+
+def _repeats(sweep: SweepRows) -> list[str]:
+    repeats = repeat_table(sweep)
+    if repeats is None:
+        return []
+    heads = [*map(escape_markdown, (*repeats.keys, "n")), *(_head(sweep.rows, name) for name in repeats.metrics)]
+    rows = ([escape_markdown(cell) for cell in cells] for cells in repeats.rows)
+    first_metric = len(repeats.keys) + 1
+    return [f"## {TITLE}", "", *markdown_table(heads, rows, right=range(first_metric, len(heads))), ""]
+
+
+def _reasons(sweep: SweepRows) -> Iterator[str]:
+    for row in sweep.rows:
+        for text in row.reasons:
+            yield f"- {escape_markdown(sweep.name(row))}: {escape_markdown(text)}"
+
+
+def _head(rows: Sequence[PointRow], metric: str) -> str:
+    return f"{metric}, {unit_and_arrow(rows, metric)}"

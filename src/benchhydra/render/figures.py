@@ -1,0 +1,67 @@
+"""How figures are written, in every format: digits, units, percent, intervals, counts, durations. Each rule once."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from benchhydra.result import Better
+
+LATENCY = re.compile(r"(mean|median|std|p90|p95|p99|max)_(.+)_ms")
+ACRONYMS = ("ttft", "tpot", "itl", "e2el")
+ARROWS = {Better.BIGGER: " ↑", Better.SMALLER: " ↓", Better.OBSERVATION: ""}
+LEGEND = "↑ higher is better  ↓ lower is better"
+
+
+def number(value: float) -> str:
+    """Four significant digits, without an exponent: 0.1234, 12.34, 1,234."""
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}"
+    digits = 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 1 else 4 if size >= 0.1 else _small_digits(size)
+    return f"{value:.{digits}f}"
+
+
+def _small_digits(size: float) -> int:
+    """Decimals below 0.1: three significant digits, so that a small figure is not shown as zero."""
+    return min(12, 2 - math.floor(math.log10(size)))
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number and its unit: ``50.45 ms``."""
+    return f"{number(value)} {unit}".strip()
+
+
+def percent(ratio: float | None) -> str:
+    """``0.031`` -> ``+3.1 %``; empty where it is unknown."""
+    return "" if ratio is None else f"{ratio * 100:+.1f} %"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """``+1.0 % to +3.0 %``; empty where it is unknown."""
+    return "" if low is None else f"{percent(low)} to {percent(high)}"
+
+
+def mean_and_half_width(mean: float, low: float, high: float) -> str:
+    """``50.25 ± 1.500``: a mean and half of its interval's width."""
+    return f"{number(mean)} ± {number((high - low) / 2)}"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 point``, ``2 points``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min 5 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def latency_name(latency: str) -> str:
+    """``scheduled_ttft`` -> ``TTFT scheduled``, ``client_lag`` -> ``client lag``."""
+    words = latency.split("_")
+    words.sort(key=lambda word: word not in ACRONYMS)
+    return " ".join(word.upper() if word in ACRONYMS else word for word in words)

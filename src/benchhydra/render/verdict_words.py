@@ -1,0 +1,29 @@
+"""How the verdicts of comparisons, gates and A/B tests are written, in every format."""
+
+from __future__ import annotations
+
+from benchhydra.analysis.comparison import Basis, ChangeVerdict, MetricChange
+from benchhydra.analysis.gate import GateOutcome
+
+GATE_WORDS = {
+    GateOutcome.FINE: "no regression",
+    GateOutcome.REGRESSION: "REGRESSION",
+    GateOutcome.NOTHING_COMPARABLE: "nothing comparable",
+    GateOutcome.INVALID: "INVALID: the candidate has points without a usable result",
+}
+AB_WORDS = {
+    GateOutcome.FINE: "no main metric of B is shown to be worse",
+    GateOutcome.REGRESSION: "B is worse",
+    GateOutcome.NOTHING_COMPARABLE: "nothing comparable",
+    GateOutcome.INVALID: "INVALID: too few usable runs",
+}
+
+
+def change_words(metric: MetricChange) -> str:
+    """The verdict on a change, with the smallest change that could have been detected, and how weak the evidence is."""
+    words = str(metric.change)
+    if metric.change is ChangeVerdict.INCONCLUSIVE and metric.detectable is not None:
+        words += f"; could detect {metric.detectable * 100:.1f} % or more"
+    if metric.basis is Basis.REQUESTS:
+        words += " (weaker evidence: one run a side, its requests resampled)"
+    return f"{words} ({metric.note})" if metric.note else words
