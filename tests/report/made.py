@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from benchhydra.records import Records, Status
+from benchhydra.request_series import per_second_series
 from benchhydra.result import Better, MetricValue, Reason, Result, Verdict, point_key
+from benchhydra.series import Series, write_series
 
 DAY_S = 86_400
 MS = 1_000_000
 RUNS, STEP_AT, INVALID_AT, SUSPECT_AT = 24, 12, 5, 7
 ABSURD_MS = 1e6
+#: The rate and the repeat whose run of the sweep has series of GPUs.
+WATCHED = (2, 1)
 #: Marks up, closes scripts and attributes, and would run; it has to stay a text wherever it stands.
 HOSTILE = '<img src=x onerror="window.hit=1"></script><script>window.hit=1</script>\'"&\u2028'
 
@@ -87,6 +91,16 @@ def write_hostile(root: Path) -> None:
     ).write(root / "hostile")
 
 
+def gpu_series(rows: Records) -> list[Series]:
+    """Two GPUs of different utilization and power, sampled four times a second from a quarter of a second before."""
+    times_ns = int(rows.sent_ns.min()) + np.arange(-1, 9, dtype=np.int64) * 250 * MS
+    return [
+        Series(name=name, unit=unit, labels={"gpu": gpu}, times_ns=times_ns, values=np.full(len(times_ns), value))
+        for name, unit, base in (("gpu.utilization", "%", 40.0), ("gpu.power", "W", 200.0))
+        for gpu, value in (("0", base), ("1", 2 * base))
+    ]
+
+
 def write_sweep(root: Path, sweep_id: str = "s1") -> None:
     """Three rates, twice each, with records; latency rises with the rate. A sweep.json marks it as one."""
     for i, qps in enumerate((2.0, 8.0, 32.0)):
@@ -102,5 +116,8 @@ def write_sweep(root: Path, sweep_id: str = "s1") -> None:
                 config={"repeat": repeat, "repeats": 2},
             )
             made.write(directory)
-            records(first_ms=20.0 + 10 * i).write(directory / "records.parquet")
+            rows = records(first_ms=20.0 + 10 * i)
+            rows.write(directory / "records.parquet")
+            if (i, repeat) == WATCHED:
+                write_series([*per_second_series(rows), *gpu_series(rows)], directory / "series.parquet")
     (root / "sweep.json").write_text("{}", encoding="utf-8")

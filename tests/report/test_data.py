@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.report.made import ABSURD_MS, INVALID_AT, MS, RUNS, STEP_AT, SUSPECT_AT, records, result
+from tests.report.made import ABSURD_MS, INVALID_AT, MS, RUNS, STEP_AT, SUSPECT_AT, gpu_series, records, result
 
 from benchhydra.analysis.history import metric_histories
 from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.errors import ResultError
-from benchhydra.records import Records
+from benchhydra.records import Records, arrow, write_parquet
 from benchhydra.report.data import benchmarks, details, requests, sweeps
 from benchhydra.report.site import Site
 from benchhydra.result import Better, Verdict
+from benchhydra.series import Series, write_series
 
 MS_DOWN = MetricKind("ms", Better.SMALLER)
 TOKENS_UP = MetricKind("tokens/s", Better.BIGGER)
@@ -198,7 +199,7 @@ class TestRequests:
     def test_timeline_of_many_is_taken_at_even_steps(self) -> None:
         line = requests.timeline(records(5000))
         assert line["total"] == 5000
-        assert len(line["sent_s"]) == requests.MOST_ROWS
+        assert len(line["sent_s"]) == requests.MAX_ROWS
         assert (line["sent_s"][0], line["sent_s"][-1]) == (0.0, pytest.approx(4999 * 0.05))
         assert np.ptp(np.diff(line["sent_s"])) <= 0.05 + 1e-9
 
@@ -210,11 +211,48 @@ class TestRequests:
     def test_no_request_at_all(self) -> None:
         data = requests.requests_data(Records.of_spans([], []))
         assert data["timeline"]["total"] == 0
-        assert (data["quantiles"], data["series"]) == ({}, {})
+        assert (data["quantiles"], data["series"]) == ({}, [])
 
     def test_throughput_rows_have_no_first_token(self) -> None:
         data = requests.requests_data(Records.of_spans([MS], [9 * MS], output_tokens=[4]))
         assert list(data["quantiles"]) == ["e2el_ms"]
+
+    def test_series_are_those_of_the_file(self, tmp_path: Path) -> None:
+        rows = records(3)
+        rows.write(tmp_path / "records.parquet")
+        write_series(gpu_series(rows), tmp_path / "series.parquet")
+        first, *_ = series = requests.run_requests(tmp_path / "records.parquet")["series"]
+        assert [(one["name"], one["labels"]["gpu"]) for one in series] == [
+            ("gpu.utilization", "0"),
+            ("gpu.utilization", "1"),
+            ("gpu.power", "0"),
+            ("gpu.power", "1"),
+        ]
+        assert (first["unit"], first["seconds"][:3], first["values"][:3]) == ("%", [-0.25, 0.0, 0.25], [40.0] * 3)
+
+    @pytest.mark.parametrize("has_old_file", [False, True])
+    def test_series_without_a_file_of_today_come_from_the_records(self, tmp_path: Path, has_old_file: bool) -> None:
+        records(40).write(tmp_path / "records.parquet")
+        if has_old_file:  # version 0.1: a row for each second, a column for each figure
+            write_parquet({"second": arrow(np.arange(2.0)), "sent_rps": arrow(np.ones(2))}, tmp_path / "series.parquet")
+        series = {one["name"]: one for one in requests.run_requests(tmp_path / "records.parquet")["series"]}
+        assert series["client.sent_rps"]["seconds"] == [0.0, 1.0, 2.0]
+        assert series["client.sent_rps"]["values"] == [20.0, 20.0, 0.0]
+        assert series["client.sent_rps"]["unit"] == "requests/s"
+        assert series["client.mean_ttft_ms"]["values"] == [20.0, 20.0]
+
+    def test_long_series_are_taken_at_even_steps(self) -> None:
+        times_ns = np.arange(5000, dtype=np.int64) * 10**9
+        data = requests.series_data(Series(name="x.y", unit="", times_ns=times_ns, values=times_ns / 1e9), 0)
+        assert len(data["seconds"]) == requests.MAX_SAMPLES
+        assert data["seconds"] == data["values"]
+        assert (data["seconds"][0], data["seconds"][-1]) == (0.0, 4999.0)
+
+    def test_broken_series_are_said(self, tmp_path: Path) -> None:
+        records(3).write(tmp_path / "records.parquet")
+        (tmp_path / "series.parquet").write_bytes(b"no")
+        with pytest.raises(ResultError, match=r"series\.parquet holds no series"):
+            requests.run_requests(tmp_path / "records.parquet")
 
     def test_broken_file_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "records.parquet").write_bytes(b"no")

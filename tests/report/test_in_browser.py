@@ -105,11 +105,11 @@ def test_click_on_a_point_opens_its_run(opened: Open) -> None:
         long_history(page)
         at = page.evaluate(
             """() => {
-              const canvas = document.querySelector('.canvas');
-              const all = canvas.chart.getOption().series;
+              const chart = echarts.getInstanceByDom(document.querySelector('.canvas'));
+              const all = chart.getOption().series;
               const seriesIndex = all.findIndex((one) => one.name === 'VALID');
               const { value, run } = all[seriesIndex].data.at(-3);
-              return { place: canvas.chart.convertToPixel({ seriesIndex }, value), run };
+              return { place: chart.convertToPixel({ seriesIndex }, value), run };
             }"""
         )
         page.hover(".canvas", position={"x": at["place"][0], "y": at["place"][1]})
@@ -133,7 +133,7 @@ def test_invalid_runs_are_in_no_line_and_suspect_ones_are_marked(opened: Open) -
         long_history(page)
         option = page.evaluate(
             """() => {
-              const option = document.querySelector('.canvas').chart.getOption();
+              const option = echarts.getInstanceByDom(document.querySelector('.canvas')).getOption();
               return { points: option.series.map((one) => [one.name, one.data.length]), top: option.yAxis[0].max };
             }"""
         )

@@ -22,7 +22,7 @@ from benchhydra.report.data.repository import web_address
 from benchhydra.report.site import Piece, Site
 
 PIECES: list[Piece] = [("index", {"a": HOSTILE}), ("sweeps/x", {"n": math.nan})]
-SAID = re.compile(r'bh\.register\("([\w/]+)",(.*)\);\n', re.DOTALL)
+SAID = re.compile(r'registerPiece\("([\w/]+)",(.*)\);\n', re.DOTALL)
 
 
 class Parsed(HTMLParser):

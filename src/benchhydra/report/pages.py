@@ -1,7 +1,7 @@
 """Writing a report: a folder for any web server (or none), or one HTML file that needs nothing beside it.
 
 Scripts may not fetch files of a page opened from the disk, so each piece of data is a script that hands itself over:
-``bh.register("benchmarks/1f3a", {...})``. In the single file all data stand in one JSON block. Neither page runs
+``registerPiece("benchmarks/1f3a", {...})``. In the single file all data stand in one JSON block. Neither page runs
 anything that was not written here: the Content-Security-Policy allows the folder's own scripts, or hashes of the
 single file's.
 """
@@ -31,18 +31,25 @@ LIBRARY = VENDOR / "echarts.common.min.js"
 #: In the order in which they are loaded.
 SCRIPTS = (
     "elements",
+    "figures",
     "pieces",
     "address",
-    "charts",
+    "filters",
+    "labels",
     "tables",
+    "charts",
     "benchmark_list",
     "metric_history",
     "benchmark",
-    "run",
+    "distributions",
     "requests",
-    "sweep",
+    "series_charts",
+    "run",
     "sweep_curves",
+    "sweep",
+    "sweep_list",
     "comparison",
+    "theme",
     "main",
 )
 #: What a report's folder holds; nothing else in it is touched.
@@ -95,7 +102,7 @@ def _fill(fresh: Path, pieces: Iterable[Piece], title: str) -> int:
         count += 1
         file = fresh / "data" / f"{name}.js"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(b'bh.register("%s",%s);\n' % (name.encode(), encode_json(data)))
+        file.write_bytes(b'registerPiece("%s",%s);\n' % (name.encode(), encode_json(data)))
     (fresh / "index.html").write_text(_folder_page(title), encoding="utf-8")
     return count
 

@@ -1,26 +1,37 @@
-"""The requests of a run as a page shows them: distributions, a timeline of some of them, and second by second."""
+"""The requests of a run as a page shows them: distributions, a timeline of some of them, and series over time."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchhydra.artifacts import SERIES_FILE
 from benchhydra.errors import ResultError
 from benchhydra.records import Int64, Phase, Records, Status
 from benchhydra.report.data.benchmarks import column
 from benchhydra.request_series import per_second_series
+from benchhydra.series import Series, read_series
 from benchhydra.window import Floats, Window, started_ns
 
 LATENCIES = ("ttft_ms", "tpot_ms", "e2el_ms")
 #: Quantiles at every percent, the smallest and the largest value among them.
 PERCENTS = tuple(range(101))
 BINS = 40
-#: Requests in the timeline; of more, this many are taken at even steps.
-MOST_ROWS = 600
-#: Decimals of seconds in the timeline: a tenth of a millisecond.
+#: Requests in the timeline, and samples of a series; of more, this many are taken at even steps.
+MAX_ROWS = 600
+MAX_SAMPLES = 600
+#: Decimals of seconds: a tenth of a millisecond.
 TIME_DECIMALS = 4
+
+
+def run_requests(records_file: Path) -> dict[str, Any]:
+    """The requests of the run whose records these are. Raises ResultError where a file cannot be read."""
+    records = read_records(records_file)
+    series = read_run_series(records_file.with_name(SERIES_FILE))
+    return requests_data(records, per_second_series(records) if series is None else series)
 
 
 def read_records(file: Path) -> Records:
@@ -31,28 +42,38 @@ def read_records(file: Path) -> Records:
         raise ResultError(f"cannot read {file}: {error}", hint="--requests 0 goes without requests") from error
 
 
-def requests_data(records: Records) -> dict[str, Any]:
+def read_run_series(file: Path) -> list[Series] | None:
+    """The series of a run; None where there is no file, or one of version 0.1, which held what the records hold.
+
+    Raises ResultError where the file cannot be read.
+    """
+    return read_series(file) if file.exists() and not _is_version_0_1(file) else None
+
+
+def _is_version_0_1(file: Path) -> bool:
+    """Whether a series file has a row for each second and a column for each figure."""
+    import pyarrow as pa  # only where requests are read, not at the program's start
+    import pyarrow.parquet as pq
+
+    try:
+        return "second" in pq.read_schema(file).names
+    except (OSError, pa.ArrowException):
+        return False  # `read_series` names the reason
+
+
+def requests_data(records: Records, series: Sequence[Series] = ()) -> dict[str, Any]:
     """Quantiles and histograms of the measured requests, the timeline, and the series of the whole run."""
     window = Window.of(records)
-    known = {name: values[~np.isnan(values)] for name in LATENCIES if len(values := getattr(window, name))}
-    known = {name: values for name, values in known.items() if len(values)}
-    started = started_ns(records)
-    start_ns = int(started.min()) if len(started) else 0
+    latencies_ms = {name: getattr(window, name) for name in LATENCIES}
+    latencies_ms = {name: values[~np.isnan(values)] for name, values in latencies_ms.items()}
+    latencies_ms = {name: values for name, values in latencies_ms.items() if len(values)}
+    start_ns = _first_send_ns(records)
     return {
         "measured": len(window),
-        "quantiles": {name: quantiles(values) for name, values in known.items()},
-        "histograms": {name: histogram(values) for name, values in known.items()},
+        "quantiles": {name: quantiles(values) for name, values in latencies_ms.items()},
+        "histograms": {name: histogram(values) for name, values in latencies_ms.items()},
         "timeline": timeline(records),
-        "series": [
-            {
-                "name": series.name,
-                "unit": series.unit,
-                "labels": dict(series.labels),
-                "seconds": _seconds(series.times_ns, start_ns),
-                "values": column(series.values.tolist()),
-            }
-            for series in per_second_series(records)
-        ],
+        "series": [series_data(one, start_ns) for one in series],
     }
 
 
@@ -68,22 +89,42 @@ def histogram(values: Floats) -> dict[str, Any]:
 
 
 def timeline(records: Records) -> dict[str, Any]:
-    """Begin, first token and end of requests, in seconds after the first send; -1 is never."""
-    begun = started_ns(records)
-    order = np.argsort(begun, kind="stable")
-    rows = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), MOST_ROWS)).astype(np.int64))]
-    start = int(begun.min()) if len(begun) else 0
+    """Start, first token and end of requests, in seconds after the first send; -1 is never."""
+    order = np.argsort(started_ns(records), kind="stable")
+    rows = order[_even_steps(len(order), MAX_ROWS)]
+    start_ns = _first_send_ns(records)
     return {
         "total": len(records),
-        "sent_s": _seconds(begun[rows], start),
-        "first_s": _seconds(records.first_ns[rows], start),
-        "done_s": _seconds(records.done_ns[rows], start),
+        "sent_s": _seconds(started_ns(records)[rows], start_ns),
+        "first_s": _seconds(records.first_ns[rows], start_ns),
+        "done_s": _seconds(records.done_ns[rows], start_ns),
         "tokens": records.output_tokens[rows].tolist(),
         "status": [Status(status).name.lower() for status in records.status[rows].tolist()],
         "phase": [Phase(phase).name.lower() for phase in records.phase[rows].tolist()],
     }
 
 
+def series_data(series: Series, start_ns: int) -> dict[str, Any]:
+    """A series with its times in seconds after ``start_ns``; samples before it have negative times."""
+    rows = _even_steps(len(series), MAX_SAMPLES)
+    return {
+        "name": series.name,
+        "unit": series.unit,
+        "labels": dict(series.labels),
+        "seconds": [round(second, TIME_DECIMALS) for second in ((series.times_ns[rows] - start_ns) / 1e9).tolist()],
+        "values": column(series.values[rows].tolist()),
+    }
+
+
+def _even_steps(count: int, most: int) -> Int64:
+    """Positions of at most ``most`` of ``count`` rows at even steps, the first and the last one among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
+
+
+def _first_send_ns(records: Records) -> int:
+    return int(started_ns(records).min()) if len(records) else 0
+
+
 def _seconds(times_ns: Int64, start_ns: int) -> list[float]:
-    known = np.where(times_ns >= 0, (times_ns - start_ns) / 1e9, -1.0)
-    return [round(value, TIME_DECIMALS) for value in known.tolist()]
+    seconds = np.where(times_ns >= 0, (times_ns - start_ns) / 1e9, -1.0)
+    return [round(second, TIME_DECIMALS) for second in seconds.tolist()]

@@ -1,115 +1,88 @@
 "use strict";
-// Where the reader is and what is filtered stands in the address after #: links can be shared, and "back" goes back.
+// Which page is shown and what is filtered stands in the address after "#": links can be shared, and "back" works.
 
-(() => {
-  bh.state = {};
+// A page in a sandboxed frame (MLflow shows a report as a blob) may not change its address, so the address is a variable.
+const isSandboxed = !["http:", "https:", "file:"].includes(location.protocol);
+let sandboxHash = location.hash;
 
-  /** A part of the address; one that is no code stays as it was typed. */
-  const decoded = (part) => {
-    try {
-      return decodeURIComponent(part);
-    } catch {
-      return part;
-    }
+/** @returns {Address} */
+function currentAddress() {
+  return parseAddress(isSandboxed ? sandboxHash : location.hash);
+}
+
+/**
+ * "#/history?model=a" becomes { path: ["history"], query: { model: "a" } }.
+ * @param {string} hash
+ * @returns {Address}
+ */
+function parseAddress(hash) {
+  const [path, query] = hash.replace(/^#\/?/, "").split("?");
+  return {
+    path: path.split("/").filter(Boolean).map(decodePart),
+    query: Object.fromEntries(new URLSearchParams(query ?? "")),
   };
+}
 
-  /** "#/history?model=a" -> { path: ["history"], query: { model: "a" } } */
-  bh.state.parse = (hash) => {
-    const [path, query] = hash.replace(/^#\/?/, "").split("?");
-    return {
-      path: path.split("/").filter(Boolean).map(decoded),
-      query: Object.fromEntries(new URLSearchParams(query || "")),
-    };
-  };
+/**
+ * A part of the path; one with a malformed escape is left as it is.
+ * @param {string} part
+ */
+function decodePart(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
 
-  // A page shown in a sealed frame (MLflow shows a file as a blob) may not change its address: it keeps it in mind.
-  const sealed = !["http:", "https:", "file:"].includes(location.protocol);
-  let kept = location.hash;
+/**
+ * The address of a page; empty values of the query are left out.
+ * @param {string[]} path
+ * @param {Record<string, string>} query
+ */
+function pageAddress(path, query = {}) {
+  const text = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "")).toString();
+  return `#/${path.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
+}
 
-  bh.state.hash = () => (sealed ? kept : location.hash);
-  bh.state.now = () => bh.state.parse(bh.state.hash());
+/**
+ * @param {string} benchmark id of the benchmark
+ * @param {string} file the run's name in addresses
+ */
+function runAddress(benchmark, file) {
+  return pageAddress(["run", benchmark, file]);
+}
 
-  const move = (href, replace) => {
-    if (sealed) {
-      kept = href;
-      window.dispatchEvent(new Event("hashchange"));
-    } else if (replace) location.replace(href);
-    else location.hash = href;
-  };
+/**
+ * Go to another page.
+ * @param {string} address
+ * @param {{ replace?: boolean }} options replace: without a new entry in the browser's history
+ */
+function navigate(address, { replace = false } = {}) {
+  if (isSandboxed) {
+    sandboxHash = address;
+    window.dispatchEvent(new Event("hashchange"));
+  } else if (replace) location.replace(address);
+  else location.hash = address;
+}
 
-  if (sealed)
-    document.addEventListener("click", (event) => {
-      const link = event.target.closest("a[href^='#']");
-      if (!link || event.defaultPrevented) return;
-      event.preventDefault();
-      move(link.getAttribute("href"));
-    });
+/**
+ * Change keys of the current page's query.
+ * @param {Record<string, string>} changes
+ * @param {{ replace?: boolean }} options
+ */
+function changeQuery(changes, options = {}) {
+  const { path, query } = currentAddress();
+  navigate(pageAddress(path, { ...query, ...changes }), options);
+}
 
-  bh.state.href = (path, query) => {
-    const kept = Object.entries(query || {}).filter(
-      ([, value]) => value !== "" && value !== null && value !== undefined,
-    );
-    const text = new URLSearchParams(kept).toString();
-    return `#/${path.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
-  };
-
-  /** Go to another page, by its address. */
-  bh.state.go = (href) => move(href);
-
-  /** Change filters of this page; typing replaces the entry in the history, choosing adds one. */
-  bh.state.change = (changes, replace) => {
-    const { path, query } = bh.state.now();
-    move(bh.state.href(path, { ...query, ...changes }), replace);
-  };
-
-  /** A labelled select that changes a key of the address. options: [value, text] pairs; "" is the first choice. */
-  bh.state.select = (key, label, options, fallback) => {
-    const now = bh.state.now().query[key] ?? fallback ?? "";
-    const select = bh.h(
-      "select",
-      {
-        id: `filter-${key}`,
-        onchange: () => bh.state.change({ [key]: select.value === fallback ? "" : select.value }),
-      },
-      options.map(([value, text]) => bh.h("option", { value, selected: value === now }, text)),
-    );
-    return bh.h("label", { class: "field" }, bh.h("span", {}, label), select);
-  };
-
-  /** A labelled text input that changes a key of the address. */
-  bh.state.search = (key, label) => {
-    const input = bh.h("input", {
-      id: `filter-${key}`,
-      type: "search",
-      value: bh.state.now().query[key] || "",
-      oninput: () => bh.state.change({ [key]: input.value }, true),
-    });
-    return bh.h("label", { class: "field wide" }, bh.h("span", {}, label), input);
-  };
-
-  /** Buttons of which one is pressed. */
-  bh.state.toggle = (key, label, options) => {
-    const now = bh.state.now().query[key] || options[0][0];
-    return bh.h(
-      "div",
-      { class: "field", role: "group", "aria-label": label },
-      bh.h("span", { "aria-hidden": "true" }, label),
-      bh.h(
-        "span",
-        { class: "toggle" },
-        options.map(([value, text], i) =>
-          bh.h(
-            "button",
-            {
-              type: "button",
-              id: `toggle-${key}-${value}`,
-              "aria-pressed": String(value === now),
-              onclick: () => bh.state.change({ [key]: i ? value : "" }),
-            },
-            text,
-          ),
-        ),
-      ),
-    );
-  };
-})();
+/** In a sandboxed frame links inside the page are followed here. */
+function followSandboxedLinks() {
+  if (!isSandboxed) return;
+  document.addEventListener("click", (event) => {
+    const anchor = event.target instanceof Element ? event.target.closest("a[href^='#']") : null;
+    if (!anchor || event.defaultPrevented) return;
+    event.preventDefault();
+    navigate(anchor.getAttribute("href") ?? "#");
+  });
+}

@@ -1,126 +1,136 @@
 "use strict";
-// Elements, numbers and dates. Every text of the data becomes a text node: nothing here parses HTML.
+// HTML elements. Every text of the data becomes a text node: nothing here parses HTML.
 
-window.bh = { views: {} };
+/**
+ * A new element.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {ElementProperties} properties
+ * @param {Child[]} children
+ */
+function element(tag, properties, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) setProperty(made, name, value);
+  made.append(...childNodes(children));
+  return made;
+}
 
-/** An element. props: class, href, id, other attributes; functions under onclick, oninput, ... */
-bh.h = (tag, props, ...children) => {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(props || {})) {
-    if (value === undefined || value === null || value === false) continue;
-    if (typeof value === "function") element[name] = value;
-    else if (name === "href") element.setAttribute("href", bh.safeHref(value));
-    else element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(
-    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+/**
+ * @param {HTMLElement} target
+ * @param {string} name
+ * @param {ElementProperties[string]} value
+ */
+function setProperty(target, name, value) {
+  if (value === undefined || value === null || value === false) return;
+  if (typeof value === "function") Object.assign(target, { [name]: value });
+  else if (value === true) target.setAttribute(name, "");
+  else target.setAttribute(name, name === "href" ? safeAddress(value) : value);
+}
+
+/**
+ * @param {readonly Child[]} children
+ * @returns {(Node | string)[]}
+ */
+function childNodes(children) {
+  return children.flatMap((child) => {
+    if (child === undefined || child === null || child === false) return [];
+    return typeof child === "string" || child instanceof Node ? [child] : childNodes(child);
+  });
+}
+
+/**
+ * An address inside the page or on the web. Others (javascript:, data:) become "#".
+ * @param {string} address
+ */
+function safeAddress(address) {
+  return /^(#|https?:\/\/)/i.test(address) ? address : "#";
+}
+
+/**
+ * A link; one that leaves the page opens a new tab.
+ * @param {string} address
+ * @param {Child} content
+ * @param {ElementProperties} properties
+ */
+function link(address, content, properties = {}) {
+  const newTab = address.startsWith("#") ? {} : { rel: "noopener noreferrer", target: "_blank" };
+  return element("a", { href: address, ...newTab, ...properties }, content);
+}
+
+/** @param {Child[]} children */
+function mutedParagraph(...children) {
+  return element("p", { class: "muted" }, ...children);
+}
+
+/**
+ * The heading of a page; it takes the focus when the page opens.
+ * @param {string} title
+ */
+function pageHeading(title) {
+  return element("h1", { tabindex: "-1" }, title);
+}
+
+/**
+ * Names and values side by side; empty values are left out.
+ * @param {[string, Child][]} pairs
+ */
+function factList(pairs) {
+  return element(
+    "dl",
+    { class: "facts" },
+    pairs
+      .filter(([, value]) => value !== null && value !== undefined && value !== "")
+      .map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
   );
-  return element;
-};
+}
 
-/** A link inside the page, or to the web; anything else (javascript:, data:) leads nowhere. */
-bh.safeHref = (address) => (/^(#|https?:\/\/)/i.test(address) ? address : "#");
-
-bh.link = (address, text, props) => {
-  const away = !address.startsWith("#");
-  return bh.h(
-    "a",
-    { href: address, ...(away ? { rel: "noopener noreferrer", target: "_blank" } : {}), ...props },
-    text,
-  );
-};
-
-/** Four significant digits, thousands separated, never an exponent: 0.1234, 12.34, 1,234. */
-bh.number = (value) => {
-  if (value === null || value === undefined) return "–";
-  const size = Math.abs(value);
-  if (Number.isInteger(value) && size < 1e15) return value.toLocaleString("en-US");
-  const digits =
-    size >= 1000
-      ? 0
-      : size >= 100
-        ? 1
-        : size >= 10
-          ? 2
-          : size >= 1
-            ? 3
-            : size >= 0.1
-              ? 4
-              : Math.min(12, 2 - Math.floor(Math.log10(size)));
-  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-};
-
-bh.figure = (value, unit) => (value === null || value === undefined ? "–" : `${bh.number(value)} ${unit || ""}`.trim());
-
-/** 0.031 -> "+3.1 %" */
-bh.percent = (ratio) => {
-  if (ratio === null || ratio === undefined) return "–";
-  return `${ratio < 0 ? "−" : "+"}${Math.abs(ratio * 100).toFixed(1)} %`;
-};
-
-bh.date = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
-bh.minute = (seconds) => `${new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ")} UTC`;
-bh.second = (seconds) => `${new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`;
-bh.commit = (sha) => sha.slice(0, 10);
-
-/** "better", "worse" or "" of a ratio - 1, or of a known direction. */
-bh.direction = (better) => (better === true ? "better" : better === false ? "worse" : "");
-
-bh.arrow = (metric) => ({ BiggerIsBetter: "↑", SmallerIsBetter: "↓" })[metric.better] || "";
-bh.arrowSaid = (metric) =>
-  ({ BiggerIsBetter: "higher is better", SmallerIsBetter: "lower is better" })[metric.better] || "no direction";
-
-/** A verdict as a badge: colour, sign and word. */
-bh.verdict = (said, reasons) => {
-  const word = said.split(",")[0];
-  const sign = { VALID: "●", SUSPECT: "◆", INVALID: "✕" }[word] || "?";
-  const title = (reasons || []).join("\n");
-  return bh.h(
-    "span",
-    { class: `verdict ${word.toLowerCase()}`, title: title || null },
-    bh.h("span", { "aria-hidden": "true" }, sign),
-    ` ${said}`,
-  );
-};
-
-/** A change of level as text with its direction's colour. */
-bh.changeText = (ratio, better) => {
-  if (ratio === null || ratio === undefined) return "";
-  const word = bh.direction(better);
-  return bh.h("span", { class: word }, `${bh.percent(ratio)}${word ? ` ${word}` : ""}`);
-};
-
-/** The commit as a link where its repository is known. */
-bh.commitLink = (sha) => {
-  if (!sha) return "–";
-  const repository = bh.index.repository;
-  const text = bh.h("code", {}, bh.commit(sha));
-  return repository && /^[0-9a-f]{7,40}$/i.test(sha) ? bh.link(`${repository}/commit/${sha}`, text) : text;
-};
-
-/** A small line of values; drawn only where there are two. */
-bh.spark = (values, change) => {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("class", "spark");
-  svg.setAttribute("viewBox", "0 0 96 24");
-  svg.setAttribute("aria-hidden", "true");
-  if (values.length < 2) return svg;
-  const low = Math.min(...values);
-  const span = Math.max(...values) - low || 1;
-  const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-  const at = (value, i) =>
-    `${(2 + (92 * i) / (values.length - 1)).toFixed(1)},${(21 - (18 * (value - low)) / span).toFixed(1)}`;
-  line.setAttribute("points", values.map(at).join(" "));
-  line.setAttribute("class", change || "");
-  svg.append(line);
+/**
+ * A small line of values without axes; empty for fewer than two values.
+ * @param {(number | null)[]} values
+ * @param {string} colourClass "better", "worse" or ""
+ */
+function sparkline(values, colourClass) {
+  const width = 96;
+  const height = 24;
+  const margin = 2;
+  const svg = svgElement("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
+  const numbers = values.filter((value) => value !== null);
+  if (numbers.length < 2) return svg;
+  const low = Math.min(...numbers);
+  const range = Math.max(...numbers) - low || 1;
+  const points = numbers.map((value, i) => {
+    const x = margin + ((width - 2 * margin) * i) / (numbers.length - 1);
+    const y = height - margin - ((height - 2 * margin) * (value - low)) / range;
+    return `${x.toFixed(1)},${y.toFixed(1)}`;
+  });
+  svg.append(svgElement("polyline", { points: points.join(" "), class: colourClass }));
   return svg;
-};
+}
 
-/** Tells screen readers what has just changed. */
-bh.say = (text) => {
-  document.getElementById("said").textContent = text;
-};
+/**
+ * @param {"svg" | "polyline"} tag
+ * @param {Record<string, string>} attributes
+ */
+function svgElement(tag, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
 
-/** What a benchmark is called. */
-bh.label = (one) => [one.script, one.model, one.dataset, one.qps && `qps=${one.qps}`].filter(Boolean).join(" ");
-bh.fullLabel = (one) => [bh.label(one), one.apart].filter(Boolean).join(" · ");
+/**
+ * The element with this id, which index.html has.
+ * @param {string} id
+ */
+function layoutElement(id) {
+  const target = document.getElementById(id);
+  if (!target) throw new Error(`the page has no element #${id}`);
+  return target;
+}
+
+/**
+ * Let screen readers say what has changed.
+ * @param {string} text
+ */
+function announce(text) {
+  layoutElement("announcement").textContent = text;
+}

@@ -1,127 +1,125 @@
 "use strict";
-// The page: which view the address names, the navigation, the theme.
+// The layout of the page: draws the page that the address names, the navigation and the footer.
 
-(() => {
-  const NAV = [
-    ["history", "History"],
-    ["sweeps", "Sweeps"],
-    ["comparison", "Comparison"],
+/** @type {Record<string, Page>} */
+const PAGES = {
+  history: benchmarkListPage,
+  benchmark: benchmarkPage,
+  run: runPage,
+  sweeps: sweepListPage,
+  sweep: sweepPage,
+  comparison: comparisonPage,
+};
+/** The entry of the navigation that a page without one belongs to. @type {Record<string, string>} */
+const PARENT_PAGES = { benchmark: "history", run: "history", sweep: "sweeps" };
+
+/** Number of the newest drawing: an older one that is still loading is dropped. */
+let drawing = 0;
+/** Path of the page that is shown; "" before the first one. */
+let shownPath = "";
+
+async function start() {
+  startTheme();
+  followSandboxedLinks();
+  layoutElement("skip").onclick = (event) => {
+    event.preventDefault(); // the address says which page is shown
+    layoutElement("content").focus();
+  };
+  try {
+    await loadIndex();
+  } catch (error) {
+    layoutElement("content").replaceChildren(element("p", { role: "alert" }, errorText(error)));
+    return;
+  }
+  layoutElement("about").textContent = aboutText();
+  window.addEventListener("hashchange", drawPage);
+  await drawPage();
+  document.documentElement.dataset.ready = "yes";
+}
+
+/** Draw the page of the address. */
+async function drawPage() {
+  drawing += 1;
+  const mine = drawing;
+  const address = currentAddress();
+  if (!address.path.length) address.path = firstPage();
+  const focusedId = document.activeElement?.id ?? "";
+  const content = await pageContent(address);
+  if (mine !== drawing) return;
+  layoutElement("content").replaceChildren(element("div", { id: "view" }, content));
+  disposeRemovedCharts();
+  drawNavigation(address.path[0]);
+  placeReader(address.path.join("/"), focusedId);
+}
+
+/**
+ * @param {Address} address
+ * @returns {Promise<Child>}
+ */
+async function pageContent(address) {
+  const [name] = address.path;
+  try {
+    if (!Object.hasOwn(PAGES, name)) throw new Error(`there is no page "${name}"`);
+    return await PAGES[name](address);
+  } catch (error) {
+    return [
+      pageHeading("Not found"),
+      element("p", { role: "alert" }, errorText(error)),
+      element("p", {}, link(pageAddress(["history"]), "To the benchmarks")),
+    ];
+  }
+}
+
+/** @param {unknown} error */
+function errorText(error) {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The path of the page that a report opens with: its comparison, its only sweep, or the history. */
+function firstPage() {
+  const { comparison, sweeps, results } = reportIndex;
+  if (comparison) return ["comparison"];
+  return sweeps.length === 1 && sweeps[0].runs === results ? ["sweep", sweeps[0].id] : ["history"];
+}
+
+/** @param {string} page */
+function drawNavigation(page) {
+  /** @type {[name: string, text: string, isShown: boolean][]} */
+  const entries = [
+    ["history", "History", true],
+    ["sweeps", "Sweeps", reportIndex.sweeps.length > 0],
+    ["comparison", "Comparison", reportIndex.comparison],
   ];
-  const PARENT = { benchmark: "history", run: "history", sweep: "sweeps" };
-  const content = document.getElementById("content");
-  let shownPath = null;
-  let turn = 0;
+  const current = PARENT_PAGES[page] ?? page;
+  const links = entries
+    .filter(([, , isShown]) => isShown)
+    .map(([name, text]) => link(`#/${name}`, text, { "aria-current": name === current ? "page" : null }));
+  layoutElement("views").replaceChildren(...links);
+}
 
-  const failed = (error) => [
-    bh.h("h1", { tabindex: "-1" }, "Not found"),
-    bh.h("p", { role: "alert" }, error.message),
-    bh.h("p", {}, bh.link("#/history", "To the benchmarks")),
-  ];
+/**
+ * A new page starts at its heading. On the same page the focus stays where it was.
+ * @param {string} path
+ * @param {string} focusedId
+ */
+function placeReader(path, focusedId) {
+  const heading = document.querySelector("h1");
+  document.title = `${heading?.textContent ?? ""} · ${reportIndex.title}`;
+  if (path === shownPath) {
+    const focused = focusedId ? document.getElementById(focusedId) : null;
+    focused?.focus();
+    if (focused instanceof HTMLInputElement) focused.setSelectionRange(focused.value.length, focused.value.length);
+  } else if (shownPath !== "") {
+    window.scrollTo(0, 0);
+    heading?.focus({ preventScroll: true });
+  }
+  shownPath = path;
+}
 
-  const navigation = (name) => {
-    const there = NAV.filter(([key]) =>
-      key === "comparison" ? bh.index.comparison : key !== "sweeps" || bh.index.sweeps.length,
-    );
-    document
-      .getElementById("views")
-      .replaceChildren(
-        ...there.map(([key, text]) =>
-          bh.link(`#/${key}`, text, { "aria-current": key === (PARENT[name] || name) ? "page" : null }),
-        ),
-      );
-  };
+function aboutText() {
+  const { results, sources, with_requests, left_out, version, made } = reportIndex;
+  const unreadable = left_out ? ` ${left_out} files were left out.` : "";
+  return `${results} results from ${sources.join(", ")}; requests of ${with_requests} runs.${unreadable} Made by benchhydra ${version}, ${formatMinute(made)}.`;
+}
 
-  /** Draw the view of the address; a newer address wins over one that is still loading. */
-  const route = async () => {
-    const mine = ++turn;
-    const state = bh.state.now();
-    if (!state.path.length) state.path = first();
-    const [name] = state.path;
-    const focused = document.activeElement ? document.activeElement.id : "";
-    let made;
-    try {
-      if (!Object.hasOwn(bh.views, name)) throw new Error(`there is no page "${name}"`);
-      made = await bh.views[name](state);
-    } catch (error) {
-      made = failed(error);
-    }
-    if (mine !== turn) return;
-    content.replaceChildren(bh.h("div", { id: "view" }, made));
-    bh.chart.sweep();
-    navigation(name);
-    settle(state.path.join("/"), focused);
-  };
-
-  /** What a report opens with: its comparison, its only sweep, or the history. */
-  const first = () => {
-    const { comparison, sweeps, results } = bh.index;
-    if (comparison) return ["comparison"];
-    return sweeps.length === 1 && sweeps[0].runs === results ? ["sweep", sweeps[0].id] : ["history"];
-  };
-
-  /** A new page starts at its heading; on the same page the reader stays where she was. */
-  const settle = (path, focused) => {
-    const heading = content.querySelector("h1");
-    document.title = `${heading ? heading.textContent : ""} · ${bh.index.title}`;
-    if (path === shownPath) {
-      const same = focused && document.getElementById(focused);
-      if (same) same.focus();
-      if (same && same.type === "search") same.setSelectionRange(same.value.length, same.value.length);
-    } else if (shownPath !== null) {
-      window.scrollTo(0, 0);
-      if (heading) heading.focus({ preventScroll: true });
-    }
-    shownPath = path;
-  };
-
-  const THEMES = ["system", "light", "dark"];
-  const remembered = () => {
-    try {
-      return localStorage.getItem("bh-theme") || "system";
-    } catch {
-      return "system"; // a sandbox has no storage
-    }
-  };
-  const theme = (wanted) => {
-    document.documentElement.dataset.theme = wanted;
-    document.getElementById("theme").textContent = `Theme: ${wanted}`;
-    try {
-      localStorage.setItem("bh-theme", wanted);
-    } catch {
-      // not remembered then
-    }
-    bh.chart.redraw();
-  };
-
-  const about = () => {
-    const i = bh.index;
-    const left = i.left_out ? ` ${i.left_out} files were left out.` : "";
-    document.getElementById("about").textContent =
-      `${i.results} results from ${i.sources.join(", ")}; requests of ${i.with_requests} runs.${left} Made by benchhydra ${i.version}, ${bh.minute(i.made)}.`;
-  };
-
-  const start = async () => {
-    let now = remembered();
-    theme(THEMES.includes(now) ? now : "system");
-    document.getElementById("theme").onclick = () => {
-      now = THEMES[(THEMES.indexOf(now) + 1) % THEMES.length];
-      theme(now);
-    };
-    document.querySelector(".skip").onclick = (event) => {
-      event.preventDefault(); // the address says where the reader is
-      content.focus();
-    };
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", bh.chart.redraw);
-    try {
-      bh.index = await bh.load("index");
-    } catch (error) {
-      content.replaceChildren(bh.h("p", { role: "alert" }, error.message));
-      return;
-    }
-    about();
-    window.addEventListener("hashchange", route);
-    await route();
-    document.documentElement.dataset.ready = "yes";
-  };
-  start();
-})();
+start();

@@ -1,135 +1,152 @@
 "use strict";
-// One run: verdict, links, metrics against what was expected, configuration, environment, and its requests.
+// The page of one run: verdict, links, metrics with what was expected of them, its requests, configuration.
 
-(() => {
-  bh.views.run = async ({ path }) => {
-    const about = bh.index.benchmarks.find((one) => one.id === path[1]);
-    if (!about) throw new Error("no such benchmark in this report");
-    const [data, details] = await Promise.all([bh.load(`benchmarks/${path[1]}`), bh.load(`details/${path[1]}`)]);
-    const i = data.runs.file.indexOf(path[2]);
-    if (i < 0) throw new Error("no such run in this report");
-    const own = details.runs[i];
-    const facts = { ...(own.known ? details.common : {}), ...own.facts };
-    const requests = own.requests ? await bh.load(`requests/${path[2]}`) : null;
-    return [
-      bh.h(
-        "p",
-        { class: "crumbs" },
-        bh.link(bh.state.href(["history"]), "History"),
-        " / ",
-        bh.link(bh.state.href(["benchmark", data.id]), bh.fullLabel(about)),
-      ),
-      bh.h("h1", { tabindex: "-1" }, `Run of ${bh.second(data.runs.time[i])}`),
-      summary(data, own, i),
-      said(data, own, i),
-      bh.h("h2", {}, "Metrics"),
-      metrics(data, i),
-      bh.h("h2", {}, "Requests"),
-      requests ? bh.requests(requests) : bh.h("p", { class: "muted" }, missing(own)),
-      bh.h("h2", {}, "Configuration"),
-      own.known ? config(facts) : bh.h("p", { class: "muted" }, "This source holds the run's figures alone."),
-    ];
-  };
+/** @type {Page} */
+async function runPage({ path }) {
+  const [, id, file] = path;
+  const summary = benchmarkSummary(id);
+  const [history, details] = await Promise.all([loadPiece(`benchmarks/${id}`), loadPiece(`details/${id}`)]);
+  const run = history.runs.file.indexOf(file);
+  if (run < 0) throw new Error("no such run in this report");
+  const own = details.runs[run];
+  const facts = { ...(own.known ? details.common : {}), ...own.facts };
+  const requests = own.requests ? await loadPiece(`requests/${file}`) : null;
+  return [
+    element(
+      "p",
+      { class: "crumbs" },
+      link(pageAddress(["history"]), "History"),
+      " / ",
+      link(pageAddress(["benchmark", id]), fullBenchmarkLabel(summary)),
+    ),
+    pageHeading(`Run of ${formatSecond(history.runs.time[run])}`),
+    runFacts(history.runs, own, run),
+    runReasons(history.runs, own, run),
+    serverLog(own.log_tail),
+    element("h2", {}, "Metrics"),
+    runMetricTable(history, run),
+    element("h2", {}, "Requests"),
+    requests ? requestCharts(requests) : mutedParagraph(whyNoRequests(own)),
+    requests?.series.length ? seriesSection(requests.series) : null,
+    element("h2", {}, "Configuration"),
+    own.known ? factTables(facts) : mutedParagraph("This source holds the run's figures alone."),
+  ];
+}
 
-  const missing = (own) =>
-    own.known
-      ? "This run has no records.parquet, or its requests were left out: only those of the newest runs are in a report (--requests N)."
-      : "This source holds no requests.";
+/** @param {RunDetails} own */
+function whyNoRequests(own) {
+  return own.known
+    ? "This run has no records.parquet, or its requests were left out: a report holds only those of the newest runs (--requests N)."
+    : "This source holds no requests.";
+}
 
-  const summary = (data, own, i) => {
-    const r = data.runs;
-    const sweep = r.sweep[i] && bh.index.sweeps.some((one) => one.id === r.sweep[i]);
-    return bh.facts([
-      ["Verdict", bh.verdict(r.status[i] === "ok" ? r.verdict[i] : `${r.verdict[i]}, ${r.status[i]}`)],
-      ["Commit", bh.commitLink(r.commit[i])],
-      ["Engine", r.version[i]],
-      ["MLflow", own.mlflow ? bh.link(own.mlflow, "open the run") : own.known ? "not logged" : ""],
-      ["Sweep", sweep ? bh.link(bh.state.href(["sweep", r.sweep[i]]), "open the sweep") : ""],
-      ["Repeat", own.repeat ? `${own.repeat}` : ""],
-      ["Took", own.wall_s ? bh.figure(own.wall_s, "s") : ""],
-      ["Description", r.description[i]],
-      ["Run", bh.h("code", {}, r.id[i])],
-      ["File", own.source ? bh.h("code", {}, own.source) : ""],
-    ]);
-  };
+/**
+ * @param {RunColumns} runs
+ * @param {RunDetails} own
+ * @param {number} run
+ */
+function runFacts(runs, own, run) {
+  const sweep = reportIndex.sweeps.find(({ id }) => id === runs.sweep[run]);
+  const notLogged = own.known ? "not logged" : "";
+  return factList([
+    ["Verdict", verdictBadge(runVerdict(runs, run))],
+    ["Commit", commitLabel(runs.commit[run])],
+    ["Engine", runs.version[run]],
+    ["MLflow", own.mlflow ? link(own.mlflow, "open the run") : notLogged],
+    ["Sweep", sweep && link(pageAddress(["sweep", sweep.id]), "open the sweep")],
+    ["Repeat", own.repeat ? `${own.repeat}` : ""],
+    ["Duration", own.wall_s ? formatFigure(own.wall_s, "s") : ""],
+    ["Description", runs.description[run]],
+    ["Run", element("code", {}, runs.id[run])],
+    ["File", own.source ? element("code", {}, own.source) : ""],
+  ]);
+}
 
-  const said = (data, own, i) => {
-    const failures = Object.entries(own.failures || {}).map(([kind, count]) => `${count} requests ended as ${kind}`);
-    const lines = [...data.runs.reasons[i], ...(own.error ? [own.error] : []), ...failures, ...(own.warnings || [])];
-    return [
-      lines.length
-        ? bh.h(
-            "ul",
-            { class: `reasons ${data.runs.verdict[i].toLowerCase()}` },
-            lines.map((line) => bh.h("li", {}, line)),
-          )
-        : null,
-      own.log_tail
-        ? bh.h(
-            "details",
-            {},
-            bh.h("summary", {}, "End of the server's log"),
-            bh.h("pre", { tabindex: "0" }, own.log_tail),
-          )
-        : null,
-    ];
-  };
+/**
+ * Why the verdict is what it is, errors, failed requests and warnings.
+ * @param {RunColumns} runs
+ * @param {RunDetails} own
+ * @param {number} run
+ */
+function runReasons(runs, own, run) {
+  const failures = Object.entries(own.failures ?? {}).map(([kind, count]) => `${count} requests ended as ${kind}`);
+  const lines = [...runs.reasons[run], ...(own.error ? [own.error] : []), ...failures, ...(own.warnings ?? [])];
+  if (!lines.length) return null;
+  return element(
+    "ul",
+    { class: `reasons ${runs.verdict[run].toLowerCase()}` },
+    lines.map((line) => element("li", {}, line)),
+  );
+}
 
-  const metrics = (data, i) => {
-    const names = Object.keys(bh.index.metrics).filter(
-      (name) => name in data.metrics && data.metrics[name][i] !== null,
-    );
-    if (!names.length) return bh.h("p", { class: "muted" }, "Nothing was measured.");
-    const rows = names.map((name) => ({
+/** @param {string | undefined} text */
+function serverLog(text) {
+  if (!text) return null;
+  const log = element("pre", { tabindex: "0" }, text);
+  return element("details", {}, element("summary", {}, "End of the server's log"), log);
+}
+
+/**
+ * @param {BenchmarkHistory} history
+ * @param {number} run
+ */
+function runMetricTable(history, run) {
+  const rows = Object.keys(reportIndex.metrics)
+    .map((name) => ({
       name,
-      about: bh.index.metrics[name],
-      value: data.metrics[name][i],
-      level: data.runs.usable[i] ? bh.levelOf(data, name, i) : null,
-    }));
-    const outside = (row) =>
-      row.level && row.level.low !== undefined && (row.value < row.level.low || row.value > row.level.high);
-    return bh.table(
-      "Metrics",
-      [
-        {
-          name: "Metric",
-          head: true,
-          sort: (row) => row.name,
-          cell: (row) =>
-            bh.link(bh.state.href(["benchmark", data.id], { metric: row.name }), row.name, { title: row.about.doc }),
-        },
-        { name: "Value", numeric: true, cell: (row) => bh.number(row.value) },
-        { name: "Unit", cell: (row) => `${row.about.unit} ${bh.arrow(row.about)}` },
-        { name: "Level", numeric: true, cell: (row) => (row.level ? bh.number(row.level.level) : "–") },
-        {
-          name: "Expected (95 %)",
-          numeric: true,
-          cell: (row) =>
-            row.level && row.level.low !== undefined
-              ? `${bh.number(row.level.low)} to ${bh.number(row.level.high)}${outside(row) ? " ✕ outside" : ""}`
-              : "–",
-        },
-      ],
-      rows,
-      { part: 14 },
-    );
-  };
+      metric: reportIndex.metrics[name],
+      value: history.metrics[name]?.[run] ?? null,
+      level: history.runs.usable[run] ? levelOfRun(history, name, run) : undefined,
+    }))
+    .filter(({ value }) => value !== null);
+  if (!rows.length) return mutedParagraph("Nothing was measured.");
+  /** @type {Column<typeof rows[number]>[]} */
+  const columns = [
+    {
+      name: "Metric",
+      head: true,
+      sort: (row) => row.name,
+      cell: ({ name, metric }) =>
+        link(pageAddress(["benchmark", history.id], { metric: name }), name, { title: metric.doc }),
+    },
+    { name: "Value", numeric: true, cell: (row) => formatNumber(row.value) },
+    { name: "Unit", cell: ({ metric }) => `${metric.unit} ${directionArrow(metric)}` },
+    { name: "Level", numeric: true, cell: (row) => formatNumber(row.level?.level) },
+    { name: "Expected (95 %)", numeric: true, cell: ({ value, level }) => expectedRange(value, level) },
+  ];
+  return dataTable("Metrics", columns, rows, { shown: METRICS_SHOWN });
+}
 
-  const config = (facts) =>
-    ["config", "environment", "metadata"].map((part, i) => {
-      const rows = Object.entries(facts)
-        .filter(([key]) => key.startsWith(`${part}.`))
-        .map(([key, value]) => [key.slice(part.length + 1), value]);
-      if (!rows.length) return null;
-      const table = bh.table(
-        part,
-        [
-          { name: "Key", head: true, sort: (row) => row[0], cell: (row) => bh.h("code", {}, row[0]) },
-          { name: "Value", cell: (row) => (row[1] === null ? "null" : String(row[1])) },
-        ],
-        rows,
-        { part: 200 },
-      );
-      return bh.h("details", { open: i === 0 }, bh.h("summary", {}, `${part} (${rows.length})`), table);
-    });
-})();
+/**
+ * @param {number | null} value
+ * @param {Level | undefined} level
+ */
+function expectedRange(value, level) {
+  if (value === null || level?.low === undefined || level.high === undefined) return "–";
+  const isOutside = value < level.low || value > level.high;
+  return `${formatNumber(level.low)} to ${formatNumber(level.high)}${isOutside ? " ✕ outside" : ""}`;
+}
+
+/**
+ * Configuration, environment and metadata; the first one is open.
+ * @param {Record<string, Fact>} facts
+ */
+function factTables(facts) {
+  /** @type {Column<[string, Fact]>[]} */
+  const columns = [
+    { name: "Key", head: true, sort: ([key]) => key, cell: ([key]) => element("code", {}, key) },
+    { name: "Value", cell: ([, value]) => String(value) },
+  ];
+  return ["config", "environment", "metadata"].map((part, i) => {
+    const rows = Object.entries(facts)
+      .filter(([key]) => key.startsWith(`${part}.`))
+      .map(([key, value]) => /** @type {[string, Fact]} */ ([key.slice(part.length + 1), value]));
+    if (!rows.length) return null;
+    return element(
+      "details",
+      { open: i === 0 },
+      element("summary", {}, `${part} (${rows.length})`),
+      dataTable(part, columns, rows, { shown: 200 }),
+    );
+  });
+}

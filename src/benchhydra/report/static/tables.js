@@ -1,101 +1,116 @@
 "use strict";
 // Tables: sorted by buttons in their heads, long ones shown part by part, wide ones scrolled inside their frame.
 
-(() => {
-  const PART = 100;
+const ROWS_SHOWN = 100;
 
-  const cell = (column, row) => {
-    const content = column.cell(row);
-    const shade = column.shade ? column.shade(row) : "";
-    const kind = [column.numeric ? "number" : "", shade].filter(Boolean).join(" ");
-    return column.head
-      ? bh.h("th", { scope: "row", class: kind || null }, content)
-      : bh.h("td", { class: kind || null }, content);
+/**
+ * A table. `shown`: rows at first; each "Show more" adds twice as many.
+ * @template Row
+ * @param {string} caption
+ * @param {Column<Row>[]} columns
+ * @param {Row[]} rows
+ * @param {{ shown?: number }} options
+ */
+function dataTable(caption, columns, rows, { shown: step = ROWS_SHOWN } = {}) {
+  const state = { column: -1, descending: false, shown: step };
+  const body = element("tbody", {});
+  const count = element("span", { class: "muted" });
+  const more = element("button", { type: "button", class: "quiet" }, "Show more");
+  const heads = columns.map((column, i) => tableHead(column, () => sortBy(i)));
+  const draw = () => {
+    heads.forEach((head, i) => markSorted(head, i === state.column, state.descending));
+    const sorted = sortedRows(rows, columns[state.column], state.descending);
+    body.replaceChildren(...sorted.slice(0, state.shown).map((row) => tableRow(columns, row)));
+    more.hidden = state.shown >= rows.length;
+    count.textContent = rows.length > step ? `${Math.min(state.shown, rows.length)} of ${rows.length} ` : "";
   };
-
-  const compare = (a, b) => {
-    if (a === null || a === undefined) return 1;
-    if (b === null || b === undefined) return -1;
-    return typeof a === "string" ? a.localeCompare(b) : a - b;
-  };
-
-  /** A table. columns: { name, title, cell(row), sort(row), numeric, head, shade(row) }. */
-  bh.table = (caption, columns, rows, options) => {
-    const { part = PART, order = null } = options || {};
-    const frame = bh.h("div", { class: "frame", role: "region", tabindex: "0", "aria-label": caption });
-    const state = { by: order ? order.by : null, down: order ? order.down : false, shown: part };
-    const body = bh.h("tbody", {});
-    const more = bh.h("button", { type: "button", class: "quiet", onclick: () => grow() }, "Show more");
-    const count = bh.h("span", { class: "muted" });
-    const heads = columns.map((column, i) =>
-      bh.h(
-        "th",
-        { scope: "col", class: column.numeric ? "number" : null, title: column.title || null },
-        column.sort
-          ? bh.h(
-              "button",
-              { type: "button", class: "sort", onclick: () => sortBy(i) },
-              column.name,
-              column.unit ? bh.h("span", { class: "unit" }, column.unit) : null,
-              bh.h("span", { class: "sign", "aria-hidden": "true" }),
-            )
-          : column.name,
-      ),
-    );
-
-    const sorted = () => {
-      if (state.by === null) return rows;
-      const key = columns[state.by].sort;
-      const sign = state.down ? -1 : 1;
-      const empty = (row) => key(row) === null || key(row) === undefined;
-      return [...rows].sort((a, b) =>
-        empty(a) || empty(b) ? compare(key(a), key(b)) : sign * compare(key(a), key(b)),
-      );
-    };
-    const draw = () => {
-      heads.forEach((head, i) => {
-        const on = i === state.by;
-        head.setAttribute("aria-sort", on ? (state.down ? "descending" : "ascending") : "none");
-        const sign = head.querySelector(".sign");
-        if (sign) sign.textContent = on ? (state.down ? " ▾" : " ▴") : "";
-      });
-      body.replaceChildren(
-        ...sorted()
-          .slice(0, state.shown)
-          .map((row) =>
-            bh.h(
-              "tr",
-              {},
-              columns.map((column) => cell(column, row)),
-            ),
-          ),
-      );
-      more.hidden = state.shown >= rows.length;
-      count.textContent = rows.length > part ? `${Math.min(state.shown, rows.length)} of ${rows.length} ` : "";
-    };
-    const sortBy = (i) => {
-      state.down = state.by === i ? !state.down : false;
-      state.by = i;
-      draw();
-    };
-    const grow = () => {
-      state.shown += 2 * part;
-      draw();
-    };
+  /** @param {number} column */
+  const sortBy = (column) => {
+    state.descending = state.column === column && !state.descending;
+    state.column = column;
     draw();
-    frame.append(
-      bh.h("table", {}, bh.h("caption", { class: "unseen" }, caption), bh.h("thead", {}, bh.h("tr", {}, heads)), body),
-    );
-    return bh.h("div", { class: "table" }, frame, bh.h("p", { class: "more" }, count, more));
   };
+  more.onclick = () => {
+    state.shown += 2 * step;
+    draw();
+  };
+  draw();
+  const head = element("thead", {}, element("tr", {}, heads));
+  const table = element("table", {}, element("caption", { class: "unseen" }, caption), head, body);
+  return element(
+    "div",
+    { class: "table" },
+    element("div", { class: "frame", role: "region", tabindex: "0", "aria-label": caption }, table),
+    element("p", { class: "more" }, count, more),
+  );
+}
 
-  /** Names and values, side by side. */
-  bh.facts = (pairs) =>
-    bh.h(
-      "dl",
-      { class: "facts" },
-      pairs
-        .filter(([, value]) => value !== null && value !== undefined && value !== "")
-        .map(([name, value]) => bh.h("div", {}, bh.h("dt", {}, name), bh.h("dd", {}, value))),
+/**
+ * @template Row
+ * @param {Column<Row>} column
+ * @param {Handler} onclick
+ */
+function tableHead({ name, unit, title, numeric, sort }, onclick) {
+  const sortButton = () =>
+    element(
+      "button",
+      { type: "button", class: "sort", onclick },
+      name,
+      unit ? element("span", { class: "unit" }, unit) : null,
+      element("span", { class: "sign", "aria-hidden": "true" }),
     );
-})();
+  return element("th", { scope: "col", class: numeric ? "number" : null, title }, sort ? sortButton() : name);
+}
+
+/**
+ * @param {HTMLElement} head
+ * @param {boolean} isSorted
+ * @param {boolean} isDescending
+ */
+function markSorted(head, isSorted, isDescending) {
+  const order = isDescending ? "descending" : "ascending";
+  head.setAttribute("aria-sort", isSorted ? order : "none");
+  const sign = head.querySelector(".sign");
+  if (sign) sign.textContent = isSorted ? { ascending: " ▴", descending: " ▾" }[order] : "";
+}
+
+/**
+ * @template Row
+ * @param {Column<Row>[]} columns
+ * @param {Row} row
+ */
+function tableRow(columns, row) {
+  const cells = columns.map((column) => {
+    const classes = [column.numeric && "number", column.nowrap && "nowrap", column.shade?.(row)]
+      .filter(Boolean)
+      .join(" ");
+    return column.head
+      ? element("th", { scope: "row", class: classes || null }, column.cell(row))
+      : element("td", { class: classes || null }, column.cell(row));
+  });
+  return element("tr", {}, cells);
+}
+
+/**
+ * Rows in the order of a column; rows without a value come last in both directions.
+ * @template Row
+ * @param {Row[]} rows
+ * @param {Column<Row> | undefined} column
+ * @param {boolean} descending
+ */
+function sortedRows(rows, column, descending) {
+  const key = column?.sort;
+  if (!key) return rows;
+  const hasKey = (/** @type {Row} */ row) => key(row) !== null && key(row) !== undefined;
+  const sign = descending ? -1 : 1;
+  const sorted = rows.filter(hasKey).sort((a, b) => sign * compareKeys(key(a), key(b)));
+  return [...sorted, ...rows.filter((row) => !hasKey(row))];
+}
+
+/**
+ * @param {SortKey} a
+ * @param {SortKey} b
+ */
+function compareKeys(a, b) {
+  return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
+}

@@ -1,0 +1,399 @@
+// The data that Python writes (report/site.py and report/data/*.py) and the few shapes that the scripts share.
+// tests/report/test_scripts.py checks real data against these types.
+
+declare const echarts: typeof import("echarts");
+
+// ---- Pieces of data, by name: what `loadPiece` returns.
+
+interface Pieces {
+  index: ReportIndex;
+  comparison: ComparisonData;
+  [metric: `metrics/${string}`]: MetricSummaries;
+  [benchmark: `benchmarks/${string}`]: BenchmarkHistory;
+  [benchmark: `details/${string}`]: BenchmarkDetails;
+  [run: `requests/${string}`]: RunRequests;
+  [sweep: `sweeps/${string}`]: SweepData;
+}
+
+// ---- index
+
+interface ReportIndex {
+  title: string;
+  sources: string[];
+  /** When the report was written, Unix seconds. */
+  made: number;
+  version: string;
+  /** Web address of the commits' repository; "" is unknown. */
+  repository: string;
+  results: number;
+  /** How many runs have a piece `requests/`. */
+  with_requests: number;
+  /** Files that could not be read. */
+  left_out: number;
+  /** By name: key metrics first. */
+  metrics: Record<string, Metric>;
+  /** Names of each script's key metrics. */
+  key_metrics: Record<string, string[]>;
+  benchmarks: BenchmarkSummary[];
+  sweeps: SweepSummary[];
+  comparison: boolean;
+}
+
+type Better = "BiggerIsBetter" | "SmallerIsBetter" | "Observation";
+type Verdict = "VALID" | "SUSPECT" | "INVALID";
+
+interface Metric {
+  unit: string;
+  better: Better;
+  /** The metric's piece is `metrics/FILE`. */
+  file: string;
+  doc: string;
+}
+
+/** What a benchmark measures. */
+interface BenchmarkName {
+  script: string;
+  model: string;
+  dataset: string;
+  qps: string;
+  /** Settings that distinguish it from other benchmarks of the same name. */
+  apart: string;
+}
+
+interface BenchmarkSummary extends BenchmarkName {
+  id: string;
+  machine: string;
+  description: string;
+  runs: number;
+  /** How many of the runs are INVALID or did not finish. */
+  unusable: number;
+  /** Verdict of the newest run, with its status where that is not "ok". */
+  verdict: string;
+  /** Newest run, Unix seconds. */
+  time: number;
+}
+
+interface SweepSummary {
+  id: string;
+  /** First run, Unix seconds. */
+  time: number;
+  runs: number;
+  verdicts: Record<string, number>;
+  scripts: string[];
+  models: string[];
+  datasets: string[];
+  machines: string[];
+  description: string;
+}
+
+// ---- metrics/FILE
+
+interface MetricSummaries {
+  /** One for each benchmark of the index; null where it lacks the metric. */
+  rows: (MetricSummary | null)[];
+}
+
+/** Newest value, recent values, last change as a ratio - 1, and whether that was for the better. */
+type MetricSummary = [number | null, (number | null)[], number | null, boolean | null];
+
+// ---- benchmarks/ID
+
+/** Columns, one entry for each run, oldest first. */
+interface RunColumns {
+  id: string[];
+  /** The run's name in addresses and pieces. */
+  file: string[];
+  /** Unix seconds. */
+  time: number[];
+  verdict: Verdict[];
+  status: string[];
+  /** False for INVALID and unfinished runs. */
+  usable: boolean[];
+  version: string[];
+  commit: string[];
+  /** The id of the run's sweep; "" is none. */
+  sweep: string[];
+  reasons: string[][];
+  description: string[];
+}
+
+interface BenchmarkHistory {
+  id: string;
+  /** The point's key. */
+  key: string;
+  machine: string;
+  runs: RunColumns;
+  /** Values of each metric, one for each run. */
+  metrics: Record<string, (number | null)[]>;
+  levels: Record<string, Level[]>;
+  changes: Record<string, LevelChange[]>;
+  /** Run-to-run standard deviation around the levels, as a fraction. */
+  noise: Record<string, number>;
+}
+
+/** A stretch of runs between two changes. `from` and `to` are positions of runs. */
+interface Level {
+  from: number;
+  to: number;
+  level: number;
+  /** Ends of the 95 % prediction interval of a single run; absent where there are too few runs. */
+  low?: number;
+  high?: number;
+}
+
+/** `at` and `before` are positions of runs: the first one after the change and the last one before it. */
+interface LevelChange {
+  at: number;
+  before: number;
+  /** Ratio of the levels - 1. */
+  ratio: number;
+  better: boolean | null;
+}
+
+// ---- details/ID
+
+type Fact = string | number | boolean | null;
+
+interface BenchmarkDetails {
+  /** Facts that all runs share: `config.qps`, `environment.host.name`, ... */
+  common: Record<string, Fact>;
+  /** One for each run of the benchmark, in the same order. */
+  runs: RunDetails[];
+}
+
+/** Texts of a run; empty ones are absent. */
+interface RunDetails {
+  facts?: Record<string, Fact>;
+  /** Whether the source had more than figures. */
+  known?: boolean;
+  warnings?: string[];
+  /** Number of failed requests by kind. */
+  failures?: Record<string, number>;
+  repeat?: number;
+  wall_s?: number;
+  error?: string;
+  log_tail?: string;
+  /** Address of the run in MLflow. */
+  mlflow?: string;
+  /** Whether the piece `requests/RUN` exists. */
+  requests?: boolean;
+  /** The file that the run was read from. */
+  source?: string;
+}
+
+// ---- requests/RUN
+
+type LatencyKey = "ttft_ms" | "tpot_ms" | "e2el_ms";
+
+interface RunRequests {
+  /** Number of measured requests. */
+  measured: number;
+  /** Values at 0, 1, ..., 100 %. */
+  quantiles: Partial<Record<LatencyKey, (number | null)[]>>;
+  histograms: Partial<Record<LatencyKey, Histogram>>;
+  timeline: RequestTimeline;
+  series: Series[];
+}
+
+interface Histogram {
+  counts: number[];
+  /** One more than there are counts, in ms. */
+  edges: (number | null)[];
+}
+
+/** Columns, one entry for each request shown; times are seconds after the first send, -1 is never. */
+interface RequestTimeline {
+  /** Number of requests in the run, shown or not. */
+  total: number;
+  sent_s: number[];
+  first_s: number[];
+  done_s: number[];
+  /** Output tokens, -1 is unknown. */
+  tokens: number[];
+  status: string[];
+  phase: string[];
+}
+
+/** Samples over time: `server.requests_running` in "requests", of one GPU, ... */
+interface Series {
+  name: string;
+  unit: string;
+  labels: Record<string, string>;
+  /** Seconds after the first send. */
+  seconds: number[];
+  values: (number | null)[];
+}
+
+// ---- sweeps/ID
+
+interface SweepData {
+  id: string;
+  sweep_id: string;
+  /** Unix seconds. */
+  time: number;
+  description: string;
+  /** The configuration key that latency is drawn against. */
+  axis: { key: string; unit: string } | null;
+  /** One for each script. */
+  tables: SweepTable[];
+  points: SweepPoint[];
+  /** Positions of the points on the Pareto front, by latency metric. */
+  fronts: Record<string, number[]>;
+  /** The benchmark's id of each run. */
+  benchmarks: Record<string, string>;
+  /** Quantiles of the runs whose requests are in the report. */
+  quantiles: Record<string, RunRequests["quantiles"]>;
+}
+
+interface SweepTable {
+  script: string;
+  metrics: string[];
+  /** How many of the metrics, from the first, are key metrics. */
+  key: number;
+  rows: SweepRow[];
+}
+
+interface SweepRow {
+  run: string;
+  name: string;
+  repeat: number;
+  verdict: Verdict;
+  usable: boolean;
+  reasons: string[];
+  /** One for each metric of the table. */
+  values: (number | null)[];
+  /** 0 is the best of the column and 1 the worst; null has no colour. */
+  ranks: (number | null)[];
+}
+
+/** Median, smallest and largest value of a point's repeats. */
+type Spread = [number, number, number];
+
+interface SweepPoint {
+  name: string;
+  /** Points of the same line differ only in the axis. */
+  line: string;
+  x: number | null;
+  script: string;
+  runs: string[];
+  /** How many of the runs are INVALID, and how many of the others SUSPECT. */
+  invalid: number;
+  suspect: number;
+  values: Record<string, Spread>;
+}
+
+// ---- comparison
+
+interface ComparisonData {
+  base: string;
+  candidate: string;
+  /** Number of metrics by verdict. */
+  counts: Record<string, number>;
+  points: PointChange[];
+  only_base: string[];
+  only_candidate: string[];
+  false_alarm_percent: number;
+  /** The benchmark's id of each run. */
+  benchmarks: Record<string, string>;
+}
+
+interface PointChange {
+  label: string;
+  /** The side without any usable run; "" is none. */
+  invalid: string;
+  suspect: boolean;
+  differences: string[];
+  missing: string[];
+  base: ComparedRun[];
+  candidate: ComparedRun[];
+  metrics: MetricChange[];
+}
+
+interface ComparedRun {
+  run: string;
+  verdict: Verdict;
+}
+
+interface MetricChange {
+  metric: string;
+  unit: string;
+  better: Better;
+  base: number | null;
+  candidate: number | null;
+  /** Ratio - 1, with the ends of its 95 % interval. */
+  ratio: number | null;
+  low: number | null;
+  high: number | null;
+  change: string;
+  /** The verdict in words. */
+  said: string;
+}
+
+// ---- Shapes of the scripts
+
+/** What may stand inside an element. */
+type Child = Node | string | null | undefined | false | readonly Child[];
+
+type Handler = (event: Event) => void;
+
+/** Attributes by name; functions are event handlers: `onclick`. False, null and undefined leave an attribute out. */
+type ElementProperties = Record<string, string | boolean | null | undefined | Handler>;
+
+/** The address after "#": `#/run/ID/FILE?metric=NAME`. */
+interface Address {
+  path: string[];
+  query: Record<string, string>;
+}
+
+type Page = (address: Address) => Promise<Child>;
+
+/** A key that a column is sorted by; null comes last. */
+type SortKey = string | number | null | undefined;
+
+interface Column<Row> {
+  name: string;
+  unit?: string;
+  title?: string;
+  numeric?: boolean;
+  /** Whether its cells stay on one line; those of numeric columns do. */
+  nowrap?: boolean;
+  /** Whether its cells name their rows. */
+  head?: boolean;
+  cell: (row: Row) => Child;
+  sort?: (row: Row) => SortKey;
+  /** The class of a cell's colour. */
+  shade?: (row: Row) => string;
+}
+
+type ChartOption = import("echarts").EChartsOption;
+type ChartSeries = import("echarts").SeriesOption;
+type LineSeries = import("echarts").LineSeriesOption;
+type MarkLines = NonNullable<NonNullable<LineSeries["markLine"]>["data"]>;
+
+/** What ECharts says about a point under the pointer. */
+interface ChartPoint<Item = any> {
+  value: any;
+  data: Item;
+  dataIndex: number;
+  seriesIndex: number;
+  seriesName: string;
+}
+
+interface FigureOptions {
+  /** Pixels. */
+  height?: number;
+  /** A sentence below the title. */
+  note?: string;
+  /** What screen readers say in place of the chart; the title where it is absent. */
+  label?: string;
+  onclick?: (event: any) => void;
+  /** Charts of one group share their zoom and their pointer. */
+  group?: string;
+  /** Called with the visible part of the horizontal axis, in percent. */
+  onzoom?: (range: ZoomRange) => void;
+}
+
+interface ZoomRange {
+  start: number;
+  end: number;
+}
