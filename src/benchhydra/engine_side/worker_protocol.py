@@ -21,7 +21,12 @@ class OfflineEngine(Protocol):
         """Versions for the ready message."""
 
     def generate(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Generate for all prompts; returns token counts by prompt, and texts where ``keep_text`` is set."""
+        """Generate for all prompts at once.
+
+        Returns lists by prompt: ``prompt_tokens``, ``output_tokens``, ``texts`` where ``keep_text`` is set, and, where
+        the engine knows them, ``first_ns`` and ``last_ns``, the times of the first and last token; and ``start_ns`` and
+        ``end_ns`` of the batch. All times are of the monotonic clock.
+        """
 
     def reset(self) -> bool | None:
         """Empty the caches: whether it is proven; None where there are none."""
@@ -42,11 +47,12 @@ def serve(make: Callable[[], OfflineEngine]) -> int:
         if request["op"] == "stop":
             answer({"stopped": True})
             break
-        answer(_answered(engine, request))
+        answer(_answer_to(request, engine))
     return 0
 
 
-def _answered(engine: OfflineEngine, request: dict[str, Any]) -> dict[str, Any]:
+def _answer_to(request: dict[str, Any], engine: OfflineEngine) -> dict[str, Any]:
+    """What the engine returns; its errors become ``{"error": ...}``, so that it can go on."""
     try:
         if request["op"] == "generate":
             return engine.generate(request)
@@ -69,8 +75,8 @@ def _private_streams() -> tuple[Any, Any]:
     """Keep the real standard streams to ourselves: whatever the engine prints goes to the log."""
     requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
+    devnull = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(devnull, 0)
     os.dup2(2, 1)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - stays open for the process's life
     return requests, answers

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from benchhydra.engines.starts import StartCaches, StartPhases
 from benchhydra.errors import ConfigError
 from benchhydra.registry import knob
 from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target
@@ -45,8 +46,11 @@ class Engine:
         """The HTTP server to measure. Raises ConfigError where the engine has none."""
         raise ConfigError(f"{type(self).__name__} serves nothing over HTTP", hint="engine=vllm")
 
-    def offline(self, target: Target) -> ServerSpec:
-        """The offline engine's process. Raises ConfigError where the engine has none."""
+    def offline(self, target: Target, *, token_times: bool = False) -> ServerSpec:
+        """The offline engine's process. Raises ConfigError where the engine has none.
+
+        token_times: its answers say when each prompt had its first and its last token, where the engine can tell.
+        """
         raise ConfigError(f"{type(self).__name__} has no offline engine", hint="script=serving, or engine=vllm")
 
     def check(self, target: Target) -> None:
@@ -67,3 +71,11 @@ class Engine:
     def headers(self) -> dict[str, str]:
         """Headers of every request, with secrets read from the environment now; they are never stored."""
         return {}
+
+    def start_caches(self, target: Target) -> StartCaches | None:
+        """What makes a start faster than the first one on a machine; None where that is not known."""
+        return None
+
+    def start_phases(self, log: str, started_s: float, ready_s: float) -> StartPhases:
+        """What the log of a start says about its phases. Times are of the wall clock, in seconds since the epoch."""
+        return StartPhases()

@@ -13,22 +13,28 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchhydra.engines import Engine, ServerSpec
+from benchhydra.engines import Engine, ServerSpec, vllm_log
+from benchhydra.engines.starts import StartCaches, StartPhases
 from benchhydra.errors import ConfigError
 from benchhydra.fetch import fetch
 from benchhydra.registry import knob, option
-from benchhydra.target import Gpus, Model, Sparsity, Target, model_file, resolve_target
+from benchhydra.target import Gpus, Model, Sparsity, Target, model_file, model_files, resolve_target
 
 ENGINE_SIDE = Path(__file__).resolve().parents[1] / "engine_side"
-PROBE_TIMEOUT_S = 30.0
-#: Flags that are ours to choose.
-OURS = ("host", "port", "uds")
+FACTS_TIMEOUT_S = 30.0
+#: Flags that benchhydra sets itself.
+RESERVED_FLAGS = ("host", "port", "uds")
+#: Flags whose list is one JSON word; of the others, each item is a word (seen with vLLM 0.32's parser).
+JSON_LISTS = ("allowed_origins", "allowed_methods", "allowed_headers")
+#: Flags that are given once for each item.
+REPEATED = ("middleware",)
+#: Variables that move the compile caches of vLLM, Inductor, Triton and the CUDA driver.
+COMPILE_CACHES = ("VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-
 HUB_TIMEOUT_S = 5.0
 NO_HUB = "model=smollm2 and model=tiny need no hub; model.id=DIRECTORY takes a local model"
-#: Variables by which models come another way than by asking the hub directly, which is left to vLLM to judge.
-ELSEWHERE = re.compile(r"(https|all)_proxy$|VLLM_USE_MODELSCOPE$", re.IGNORECASE)
+#: Variables that make vLLM fetch models through a proxy or from ModelScope: whether a model exists is left to vLLM.
+OTHER_SOURCES = re.compile(r"(https|all)_proxy$|VLLM_USE_MODELSCOPE$", re.IGNORECASE)
 
 
 @option("engine", "vllm")
@@ -53,9 +59,10 @@ class Vllm(Engine):
         argv = [self.interpreter(), "-m", "vllm.entrypoints.openai.api_server", *command_line(flags)]
         return ServerSpec(kind="http", argv=tuple(argv), env=self._environment(target), gpus=target.gpus)
 
-    def offline(self, target: Target) -> ServerSpec:
+    def offline(self, target: Target, *, token_times: bool = False) -> ServerSpec:
         """A worker that holds vLLM's LLM, with the same arguments as the server."""
-        arguments = {key: value for key, value in self._arguments(target).items() if value is not None}
+        recorded = {"disable_log_stats": False} if token_times else {}  # LLM's own default is True: no times of tokens
+        arguments = recorded | self._arguments(target)
         argv = (self.interpreter(), str(ENGINE_SIDE / "offline_worker.py"), json.dumps(arguments, sort_keys=True))
         return ServerSpec(kind="worker", argv=argv, env=self._environment(target), gpus=target.gpus)
 
@@ -72,7 +79,7 @@ class Vllm(Engine):
         if (
             target.build is None
             and not _is_path(target.model)
-            and not any(map(ELSEWHERE.match, {*os.environ, *self.env}))
+            and not any(map(OTHER_SOURCES.match, {*os.environ, *self.env}))
         ):
             _check_hub(target.model, target.revision)
 
@@ -80,10 +87,10 @@ class Vllm(Engine):
         """The Python that has vLLM. Raises ConfigError where there is no such program."""
         if self.python is None:
             return sys.executable
-        found = shutil.which(str(Path(self.python).expanduser()))
-        if found is None:
+        program = shutil.which(str(Path(self.python).expanduser()))
+        if program is None:
             raise ConfigError(f"engine.python={self.python} is not a program", hint="engine.python=VENV/bin/python")
-        return str(Path(found).absolute())
+        return str(Path(program).absolute())
 
     def version(self, base_url: str) -> str | None:
         """The version of that interpreter's vLLM."""
@@ -96,6 +103,14 @@ class Vllm(Engine):
     def facts(self) -> dict[str, Any]:
         """Versions (python, vllm, torch, cuda) and flags of that interpreter, without importing vLLM."""
         return _facts(self.interpreter())
+
+    def start_caches(self, target: Target) -> StartCaches:
+        """The caches of compiled code, and the model's files where they are on this machine."""
+        return StartCaches(variables=COMPILE_CACHES, files=model_files(target.model, target.revision))
+
+    def start_phases(self, log: str, started_s: float, ready_s: float) -> StartPhases:
+        """The phases of a start, from vLLM's log."""
+        return vllm_log.start_phases(log, started_s, ready_s)
 
     def _arguments(self, target: Target) -> dict[str, Any]:
         """model < sparsity < gpus < engine.args: what is named later wins; null takes a flag away."""
@@ -126,15 +141,15 @@ class Vllm(Engine):
 
     def _check_flags(self, facts: dict[str, Any]) -> None:
         """Refuse what is surely wrong: our own flags, and near misses of real ones (vLLM judges the rest)."""
+        flags = facts.get("flags", [])
         for name in map(_key, self.args):
-            if name in OURS:
+            if name in RESERVED_FLAGS:
                 raise ConfigError(
                     f"engine.args.{name} is chosen by benchhydra", hint="engine=attach for your own server"
                 )
-            known = facts.get("flags", [])
-            if name in known or name.removeprefix("no_") in known:
+            if name in flags or name.removeprefix("no_") in flags:
                 continue
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            near = difflib.get_close_matches(name, flags, n=1, cutoff=0.8)
             if near:
                 text = f"engine.args.{name}: vLLM {facts['vllm']} has no such flag"
                 raise ConfigError(text, hint=f"did you mean engine.args.{near[0]}?")
@@ -142,16 +157,26 @@ class Vllm(Engine):
 
 def command_line(flags: dict[str, Any]) -> list[str]:
     """``{"max_num_seqs": 64, "enforce_eager": True}`` -> ``["--max-num-seqs", "64", "--enforce-eager"]``."""
-    words: list[str] = []
-    for key, value in flags.items():
-        flag = key.replace("_", "-")
-        if value is True or value is False:
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, (list, tuple, dict)):
-            words += [f"--{flag}", json.dumps(value)]
-        elif value is not None:
-            words += [f"--{flag}", str(value)]
-    return words
+    return [word for key, value in flags.items() for word in _flag_words(key, value)]
+
+
+def _flag_words(key: str, value: Any) -> list[str]:
+    """One flag as vLLM's parser takes it: a list's items are words (not JSON, which it refuses), a dict is JSON."""
+    flag = f"--{key.replace('_', '-')}"
+    if value is None:
+        return []
+    if value is True or value is False:
+        return [flag if value else flag.replace("--", "--no-", 1)]
+    if isinstance(value, (list, tuple)) and key not in JSON_LISTS:
+        items = [_word(item) for item in value]
+        if key in REPEATED:
+            return [word for item in items for word in (flag, item)]
+        return [flag, *items] if items else []
+    return [flag, _word(value)]
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)
 
 
 def _key(name: str) -> str:
@@ -174,12 +199,12 @@ def _check_model(target: Target) -> None:
 
 @lru_cache(maxsize=256)
 def _check_hub(model: str, revision: str | None) -> None:
-    """Raise ConfigError where a hub's model is neither in the cache nor to be had, which vLLM takes minutes to say."""
+    """Raise ConfigError where a hub's model is not cached and cannot be fetched; vLLM would take minutes to say so."""
     if model_file(model, "config.json", revision) is not None:
         return
     missing = f"model.id={model} is not in the hub's cache"
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
-        raise ConfigError(f"{missing}, and HF_HUB_OFFLINE forbids to look further", hint=NO_HUB)
+        raise ConfigError(f"{missing}, and HF_HUB_OFFLINE forbids fetching it", hint=NO_HUB)
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     try:
         answer = fetch(f"{hub}/api/models/{model}", timeout_s=HUB_TIMEOUT_S)
@@ -187,7 +212,7 @@ def _check_hub(model: str, revision: str | None) -> None:
         raise ConfigError(f"{missing}, and {hub} cannot be reached ({type(error).__name__})", hint=NO_HUB) from error
     if answer.status == 404 or (answer.status == 401 and "HF_TOKEN" not in os.environ):
         raise ConfigError(
-            f"{missing}, and {hub} has no such model for you", hint="check the id, or export HF_TOKEN=..."
+            f"{missing}, and {hub} has no such model, or hides it from you", hint="check the id, or export HF_TOKEN=..."
         )
 
 
@@ -195,9 +220,9 @@ def _check_hub(model: str, revision: str | None) -> None:
 def _facts(interpreter: str) -> dict[str, Any]:
     command = [interpreter, str(ENGINE_SIDE / "engine_facts.py")]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=True)
-        found: dict[str, Any] = json.loads(done.stdout)
+        process = subprocess.run(command, capture_output=True, timeout=FACTS_TIMEOUT_S, check=True)
+        facts: dict[str, Any] = json.loads(process.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        text = f"{interpreter} cannot be asked for its packages: {type(error).__name__}"
+        text = f"{interpreter} cannot say which packages it has: {type(error).__name__}"
         raise ConfigError(text, hint="engine.python=VENV/bin/python") from error
-    return found
+    return facts

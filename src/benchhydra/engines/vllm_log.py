@@ -1,0 +1,83 @@
+"""What vLLM's log says about a start. The wording is that of versions 0.6 to 0.32, V0 and V1, on GPU and CPU."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+from benchhydra.engines.starts import StartPhases
+
+NUMBER = r"([\d,]+(?:\.\d+)?)"
+#: Field of StartPhases -> wordings, the preferred one first.
+FIGURES = {
+    "model_load_s": (rf"Model loading took \S+ Gi?B(?: memory)? and {NUMBER} seconds",),
+    "weights_s": (rf"Loading weights took {NUMBER} seconds",),
+    "engine_init_s": (rf"init engine \(profile, create kv cache, warmup model\) took {NUMBER} s",),
+    "compilation_s": (
+        rf"init engine \(.*\(compilation: {NUMBER} s",  # the sum of the model, its encoder and a draft model
+        rf"torch\.compile (?:and initial profiling\S* run (?:together )?)?(?:takes|took) {NUMBER} s in total",
+    ),
+    "graph_capture_s": (rf"\bGraph capturing finished in {NUMBER} secs",),
+    "model_memory_gib": (rf"Model loading took {NUMBER} Gi?B", rf"Loading model weights took {NUMBER} Gi?B"),
+    "kv_cache_memory_gib": (
+        rf"Available KV cache memory: {NUMBER} GiB",
+        rf"memory reserved for KV Cache is {NUMBER}GiB",
+        rf"Explicitly set \({NUMBER}/\S+ GiB for KV cache",
+    ),
+    "graph_memory_gib": (rf"\bGraph capturing finished in \d+ secs, took {NUMBER} GiB",),
+    "kv_cache_tokens": (rf"KV cache size: {NUMBER} tokens",),
+}
+#: ``(EngineCore pid=13856) INFO 11-26 06:50:07 [core.py:133] ...``; the time is local, and cut to whole seconds.
+STAMP = re.compile(r"\b(?:DEBUG|INFO|WARNING|ERROR) (\d\d-\d\d \d\d:\d\d:\d\d)")
+CUT_S = 0.5
+LOADING = re.compile(r"Starting to load model")
+
+
+def start_phases(log: str, started_s: float, ready_s: float) -> StartPhases:
+    """The phases of one start: figures as the log states them, imports and setup from its time stamps (to 1 s).
+
+    started_s, ready_s: when the process was started and when it was ready, in seconds since the epoch.
+    """
+    first_s, loading_s = _since_start(log, started_s, ready_s)
+    figures = {field: _largest(wordings, log) for field, wordings in FIGURES.items()}
+    return StartPhases(imports_s=first_s, setup_s=loading_s, **figures)
+
+
+def _largest(wordings: tuple[str, ...], log: str) -> float | None:
+    """The largest value of the first wording that occurs: each worker writes a line, and the slowest one counts."""
+    for wording in wordings:
+        values = [float(text.replace(",", "")) for text in re.findall(wording, log)]
+        if values:
+            return max(values)
+    return None
+
+
+def _since_start(log: str, started_s: float, ready_s: float) -> tuple[float | None, float | None]:
+    """Seconds from the start to the first line with a time, and to the start of loading; None where there is none."""
+    first_s = loading_s = None
+    for line, age_s in _ages(log, started_s):
+        if not 0 <= age_s <= ready_s - started_s + 1:
+            continue  # the engine's time zone is not ours
+        if first_s is None:
+            first_s = age_s
+        if loading_s is None and LOADING.search(line):
+            loading_s = age_s
+    return first_s, loading_s
+
+
+def _ages(log: str, started_s: float) -> Iterator[tuple[str, float]]:
+    """Lines with a time, and how many seconds after the start they were written (the middle of the stamp's second)."""
+    year = time.localtime(started_s).tm_year
+    for line in log.splitlines():
+        stamp = STAMP.search(line)
+        if stamp is None:
+            continue
+        for candidate in (year, year + 1):  # stamps have no year, and a start may last over New Year
+            try:
+                written_s = time.mktime(time.strptime(f"{candidate}-{stamp[1]}", "%Y-%m-%d %H:%M:%S")) + CUT_S
+            except ValueError:  # 29 February of another year
+                continue
+            if written_s >= started_s - 1:
+                yield line, max(0.0, written_s - started_s)
+                break
