@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchhydra.errors import ConfigError
-
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
@@ -33,6 +31,8 @@ def fact(name: str, *, unit: str, doc: str, in_metadata: bool = False) -> str:
     """
     declaration = Fact(name=name, unit=unit, doc=doc, in_metadata=in_metadata)
     if _declared.setdefault(name, declaration) != declaration:
+        from benchhydra.errors import ConfigError  # 0.15 s to import, and the helper process of the probes is light
+
         raise ConfigError(f"two facts are called {name}")
     return name
 

@@ -1,0 +1,63 @@
+"""Process trees and their CPU time, read from /proc: psutil takes 30 ms to import, and the helper process is light."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+_PARENT, _CPU = 1, slice(11, 15)  # fields of /proc/PID/stat after the name: utime, stime, cutime, cstime
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def process_tree(roots: Iterable[int]) -> set[int]:
+    """These processes and all below them; those of them that have ended are left out. A walk takes some ms."""
+    children: dict[int, list[int]] = {}
+    alive = set()
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+            alive.add(int(entry.name))
+            children.setdefault(int(fields[_PARENT]), []).append(int(entry.name))
+    tree: set[int] = set()
+    pending = list(roots)
+    while pending:
+        pid = pending.pop()
+        if pid in alive and pid not in tree:
+            tree.add(pid)
+            pending += children.get(pid, [])
+    return tree
+
+
+def cpu_s(pids: Iterable[int]) -> float:
+    """CPU seconds of processes and of their children that have ended and were waited for, to 10 ms."""
+    ticks = 0
+    for pid in pids:
+        ticks += sum(int(value) for value in _stat(pid)[_CPU])
+    return ticks / TICKS_PER_S
+
+
+def busy_s(cores: Iterable[int]) -> float:
+    """CPU seconds of everything that has run on these cores, to 10 ms a core. Raises OSError without /proc/stat."""
+    names = {f"cpu{core}" for core in cores}
+    ticks = 0
+    for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
+        name, *values = line.split()
+        if name in names:
+            user, nice, system, _idle, _iowait, *interrupts_and_steal = map(int, values[:8])  # guests are in user
+            ticks += user + nice + system + sum(interrupts_and_steal)
+    return ticks / TICKS_PER_S
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat after the name in parentheses; none where the process has ended."""
+    try:
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)  # half the time of pathlib's, for each process
+    except OSError:
+        return []
+    try:
+        data = os.read(file, 4096)
+    except OSError:
+        return []
+    finally:
+        os.close(file)
+    return data[data.rindex(b")") + 2 :].split()

@@ -1,0 +1,69 @@
+"""The probe ``client``: how much of its core the client's thread used, and how long it waited for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from benchhydra.facts import fact
+from benchhydra.probes import Probe, ProbeTarget, Sample
+
+WAIT_FRACTION = fact(
+    "client_wait_fraction",
+    unit="fraction",
+    doc="of the time that the client's thread wanted a core, what it waited for one; of a client of one process",
+    in_metadata=True,
+)
+#: Fractions of a shorter time are noise.
+LEAST_NS = 50_000_000
+
+
+class _Reading(NamedTuple):
+    time_ns: int
+    ran_ns: int  # CPU time of the thread
+    waited_ns: int  # time that it was runnable while another one ran
+
+
+class ClientProbe(Probe):
+    """Reads the kernel's accounting of the thread that sends (``/proc/PID/task/TID/schedstat``)."""
+
+    name: ClassVar[str] = "client"
+    single_client_only: ClassVar[bool] = True
+
+    def applies(self, target: ProbeTarget) -> bool:
+        return target.client_thread is not None and _schedstat(target).exists()
+
+    def start(self, target: ProbeTarget) -> None:
+        self._path = _schedstat(target)
+        self._first: _Reading | None = None
+
+    def sample(self) -> Iterator[Sample]:
+        now = self._read()
+        if self._first is None:
+            self._first = self._previous = now
+        self._last = now
+        elapsed_ns, ran_ns = now.time_ns - self._previous.time_ns, now.ran_ns - self._previous.ran_ns
+        if elapsed_ns < LEAST_NS:
+            return
+        yield Sample("cpu_fraction", "fraction", ran_ns / elapsed_ns)  # idle turns of busy polling are in it
+        yield Sample("wait_fraction", "fraction", _wait_fraction(self._previous, now) or 0.0)
+        self._previous = now
+
+    def stop(self) -> Mapping[str, Any]:
+        return {WAIT_FRACTION: _wait_fraction(self._first, self._last)} if self._first is not None else {}
+
+    def _read(self) -> _Reading:
+        ran_ns, waited_ns, _ = self._path.read_text(encoding="ascii").split()
+        return _Reading(time.monotonic_ns(), int(ran_ns), int(waited_ns))
+
+
+def _schedstat(target: ProbeTarget) -> Path:
+    return Path(f"/proc/{target.client_pid}/task/{target.client_thread}/schedstat")
+
+
+def _wait_fraction(before: _Reading, after: _Reading) -> float | None:
+    """None where the thread wanted no core at all."""
+    ran_ns, waited_ns = after.ran_ns - before.ran_ns, after.waited_ns - before.waited_ns
+    return waited_ns / (ran_ns + waited_ns) if ran_ns + waited_ns > 0 else None

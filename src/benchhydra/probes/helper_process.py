@@ -1,0 +1,112 @@
+"""Our end of the helper process: started, given commands, asked with a time limit, closed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, Any
+
+#: After the end of its input it ends at once.
+CLOSE_S = 1.0
+_READ_BYTES = 1 << 20
+
+
+class HelperLost(Exception):
+    """The helper has ended or does not answer. The text says how, in a few words."""
+
+
+class HelperProcess:
+    """A running helper. Secrets go through its input, never its command line. Raises OSError where it cannot start."""
+
+    def __init__(self) -> None:
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - close() does
+        self._popen = subprocess.Popen(
+            # -P: the working directory is searched where it is on our own path, and not elsewhere
+            [sys.executable, "-P", "-m", "benchhydra.probes.helper"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)},
+            process_group=0,  # a Ctrl-C in the terminal is for us alone
+            bufsize=0,
+        )
+        self._owner = os.getpid()
+        self._buffer = bytearray()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._popen.pid
+
+    def alive(self) -> bool:
+        """Whether it runs, and is ours: a forked child has no part in its parent's."""
+        return os.getpid() == self._owner and self._popen.poll() is None
+
+    def send(self, command: dict[str, Any]) -> None:
+        """Give a command that has no answer. Raises HelperLost where it has ended."""
+        assert self._popen.stdin is not None
+        try:
+            self._popen.stdin.write(json.dumps(command).encode() + b"\n")
+        except OSError as error:
+            raise HelperLost(self._ending()) from error
+
+    def ask(self, command: dict[str, Any], deadline_s: float) -> dict[str, Any]:
+        """Give a command, and wait for the answer until a time of ``time.monotonic``. Raises HelperLost."""
+        self.send(command)
+        while b"\n" not in self._buffer:
+            self._fill(deadline_s)
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def read(self, count: int, deadline_s: float) -> bytes:
+        """So many bytes that follow an answer. Raises HelperLost."""
+        while len(self._buffer) < count:
+            self._fill(deadline_s)
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return data
+
+    def close(self) -> None:
+        """End it. Doing it twice does nothing; neither does a forked child's call."""
+        if os.getpid() != self._owner:
+            return
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        try:
+            self._popen.wait(CLOSE_S)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+        self._errors.close()
+
+    def _fill(self, deadline_s: float) -> None:
+        assert self._popen.stdout is not None
+        fd = self._popen.stdout.fileno()
+        if not select.select([fd], [], [], max(0.0, deadline_s - time.monotonic()))[0]:
+            raise HelperLost("it does not answer")
+        data = os.read(fd, _READ_BYTES)
+        if not data:
+            raise HelperLost(self._ending())
+        self._buffer += data
+
+    def _ending(self) -> str:
+        """How it ended, with the last line that it wrote as an error."""
+        try:
+            code = self._popen.wait(CLOSE_S)
+        except subprocess.TimeoutExpired:
+            return "it closed its output"
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        return f"{how}: {last[:200]}" if last else how

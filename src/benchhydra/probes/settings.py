@@ -1,0 +1,29 @@
+"""``probes``: the root config key that says how often to sample, and which probes to leave out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchhydra.errors import ConfigError
+from benchhydra.probes import probes
+from benchhydra.registry import knob
+
+#: Below this, sampling takes more of a core than a benchmark should give away.
+LEAST_INTERVAL_S = 0.02
+
+
+@dataclass(kw_only=True)
+class ProbeSettings:
+    """What is watched while a load runs, and how often."""
+
+    interval_s: float = knob(0.25, "time between two samples", unit="s")
+    off: list[str] = knob([], "probes to leave out: [gpu,server]")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.interval_s, (int, float)) and not LEAST_INTERVAL_S <= self.interval_s < float("inf"):
+            raise ConfigError(
+                f"probes.interval_s={self.interval_s} is not possible", hint=f"at least {LEAST_INTERVAL_S} s"
+            )
+        unknown = set(self.off) - probes().keys() if isinstance(self.off, list) else set()
+        if unknown:
+            raise ConfigError(f"probes.off: no such probe: {min(unknown)}", hint=f"one of {', '.join(probes())}")

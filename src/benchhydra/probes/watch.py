@@ -1,0 +1,219 @@
+"""``Watch``: the probes of one point, from before its load to after it.
+
+    with Watch.start(target_of(lease), settings) as watch:
+        ...                      # make the prompts, warm up: the helper process starts meanwhile
+        watch.begin()            # the probes' first samples
+        ...                      # the load
+        observation = watch.end(client_processes=1)
+
+Nothing that happens to a probe or to the helper process touches the run: what they would have said is unknown, and a
+warning says so.
+"""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from benchhydra.facts import declared_facts
+from benchhydra.probes import Probe, ProbeTarget, probes
+from benchhydra.probes.helper_process import HelperLost, HelperProcess
+from benchhydra.probes.settings import ProbeSettings
+from benchhydra.series import Series
+from benchhydra.servers import Lease
+
+#: How long ``begin`` and ``end`` wait for the helper: a little longer than it waits for a probe.
+ANSWER_S = 2.0
+_VALUE_BYTES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What the probes found: facts by declared name, series on the client's clock, and what is missing and why."""
+
+    facts: Mapping[str, Any]
+    series: tuple[Series, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def target_of(lease: Lease, headers: Mapping[str, str] | None = None, *, client_sends: bool = True) -> ProbeTarget:
+    """What there is to watch for a point on this server, driven by the calling thread.
+
+    ``client_sends``: False for an offline engine, which this process only waits for.
+    """
+    return ProbeTarget(
+        client_pid=os.getpid(),
+        client_thread=threading.get_native_id() if client_sends else None,
+        base_url=lease.base_url,
+        headers=dict(headers or {}),
+        verify_tls=lease.verify_tls,
+        ca_file=lease.ca_file,
+        server_pid=lease.pid,
+        gpus=lease.gpus,
+    )
+
+
+class Watch:
+    """The probes of one point. Not reusable; the helper process behind it is, by the next point."""
+
+    def __init__(self, helper: HelperProcess | None) -> None:
+        self._helper = helper  # None: there is nothing to watch, or it is lost
+        self._warnings: list[str] = []
+
+    @classmethod
+    def start(cls, target: ProbeTarget, settings: ProbeSettings) -> Watch:
+        """Start the probes, without waiting for them."""
+        wanted = [probe for name, probe in probes().items() if name not in settings.off]
+        watch = cls(None)
+        if not wanted:
+            return watch
+        try:
+            watch._helper = _idle_or_new_helper()
+            watch._helper.send(
+                {
+                    "do": "start",
+                    "probes": [_description(probe) for probe in wanted],
+                    "target": dataclasses.asdict(target),
+                    "interval_s": settings.interval_s,
+                }
+            )
+        except (HelperLost, OSError) as error:
+            watch._lose(error)
+        return watch
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Forget the point, where it was not ended. What an interruption left unread goes with the helper."""
+        if self._helper is not None:
+            self._helper.close()
+            self._helper = None
+
+    def begin(self) -> None:
+        """Take the first samples: just before the load."""
+        if self._helper is None:
+            return
+        try:
+            self._helper.ask({"do": "begin"}, time.monotonic() + ANSWER_S)
+        except HelperLost as error:
+            self._lose(error)
+
+    def end(self, *, client_processes: int) -> Observation:
+        """Take the last samples, just after the load, and say what was found.
+
+        ``client_processes``: how many sent the load. What holds of one alone is left out where there were more.
+        """
+        findings: list[_Findings] = []
+        if self._helper is not None:
+            try:
+                findings = _collect(self._helper, time.monotonic() + ANSWER_S)
+            except HelperLost as error:
+                self._lose(error)
+        self._release_helper(reusable=not any(finding.stuck for finding in findings))
+        self._warnings += [
+            f"the probe {finding.probe} was switched off: {finding.error}" for finding in findings if finding.error
+        ]
+        kept = [f for f in findings if client_processes == 1 or not probes()[f.probe].single_client_only]
+        facts = {name: value for finding in kept for name, value in finding.facts.items()}
+        return Observation(
+            facts=self._declared(facts),
+            series=tuple(series for finding in kept for series in finding.series),
+            warnings=tuple(self._warnings),
+        )
+
+    def _lose(self, error: Exception) -> None:
+        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        self._warnings.append(f"the helper process of the probes was lost ({text}): their facts and series are unknown")
+        self._release_helper(reusable=False)
+
+    def _release_helper(self, *, reusable: bool) -> None:
+        helper, self._helper = self._helper, None
+        if helper is not None and reusable:
+            _idle_helpers.append(helper)
+        elif helper is not None:
+            helper.close()
+
+    def _declared(self, facts: dict[str, Any]) -> dict[str, Any]:
+        undeclared = facts.keys() - declared_facts().keys()
+        if undeclared:
+            names = ", ".join(sorted(undeclared))
+            self._warnings.append(f"probes gave facts that nobody has declared with fact(...): {names}")
+        return {name: value for name, value in facts.items() if name not in undeclared}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Findings:
+    """What one probe has found. ``stuck``: its thread hangs."""
+
+    probe: str
+    facts: dict[str, Any]
+    series: list[Series]
+    error: str | None
+    stuck: bool
+
+
+def _collect(helper: HelperProcess, deadline_s: float) -> list[_Findings]:
+    """End the point. Raises HelperLost."""
+    answer = helper.ask({"do": "end"}, deadline_s)
+    return [
+        _Findings(
+            probe=document["name"],
+            facts={name: _with_tuples(value) for name, value in document["facts"].items()},
+            series=[_read_series(helper, document["name"], head, deadline_s) for head in document["series"]],
+            error=document["error"],
+            stuck=document["stuck"],
+        )
+        for document in answer["probes"]
+    ]
+
+
+def _read_series(helper: HelperProcess, probe: str, head: Mapping[str, Any], deadline_s: float) -> Series:
+    size = head["count"] * _VALUE_BYTES
+    return Series(
+        name=f"{probe}.{head['name']}",
+        unit=head["unit"],
+        labels=head["labels"],
+        times_ns=np.frombuffer(helper.read(size, deadline_s), np.int64),
+        values=np.frombuffer(helper.read(size, deadline_s), np.float64),
+    )
+
+
+def _with_tuples(value: Any) -> Any:
+    """A fact that was a tuple before its way through JSON is one again."""
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def _description(probe: type[Probe]) -> dict[str, str]:
+    return {"name": probe.name, "module": probe.__module__, "class": probe.__qualname__}
+
+
+#: Helpers that wait for the next point: one, unless points are measured in several threads.
+_idle_helpers: list[HelperProcess] = []
+
+
+def _idle_or_new_helper() -> HelperProcess:
+    """Raises OSError where none can be started."""
+    while _idle_helpers:
+        helper = _idle_helpers.pop()
+        if helper.alive():
+            return helper
+        helper.close()
+    return HelperProcess()
+
+
+@atexit.register
+def _close_idle_helpers() -> None:
+    while _idle_helpers:
+        _idle_helpers.pop().close()
