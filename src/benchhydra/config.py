@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from benchhydra import registry
+from benchhydra.client.apis import Api
 from benchhydra.datasets import Dataset
 from benchhydra.engines import Engine
 from benchhydra.errors import ConfigError
 from benchhydra.loads import LoadShape
-from benchhydra.registry import check_choices, knob
+from benchhydra.metrics import SLO_KEYS
+from benchhydra.probes.settings import ProbeSettings
+from benchhydra.registry import check_choices, knob, option_name
 from benchhydra.scripts import Script
 from benchhydra.target import Gpus, Model, Sparsity
 from benchhydra.tracking import Tracking
@@ -38,6 +44,24 @@ class Sweep:
 
 
 @dataclass(kw_only=True)
+class Slo:
+    """The service level objective: limits of a request's latencies. None: no limit."""
+
+    ttft_ms: float | None = knob(None, "longest time to first token of a good request", unit="ms")
+    tpot_ms: float | None = knob(None, "longest time per output token of a good request", unit="ms")
+    e2el_ms: float | None = knob(None, "longest E2E latency of a good request", unit="ms")
+
+    def __post_init__(self) -> None:
+        for name, limit in self.limits().items():
+            if not 0 < limit < math.inf:
+                raise ConfigError(f"slo.{name}={limit:g} must be above 0 and finite", hint=f"slo.{name}=200")
+
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, in ms by column of a window."""
+        return {name: value for name in SLO_KEYS if (value := getattr(self, name)) is not None}
+
+
+@dataclass(kw_only=True)
 class BenchConfig:
     """An experiment: one point of a sweep."""
 
@@ -46,6 +70,7 @@ class BenchConfig:
     model: Model = MISSING
     dataset: Dataset = MISSING
     load: LoadShape = MISSING
+    api: Api = MISSING
     engine: Engine = MISSING
     gpus: Gpus = MISSING
     sparsity: Sparsity = MISSING
@@ -55,6 +80,8 @@ class BenchConfig:
     seed: int = knob(0, "of prompts and arrivals")
     repeats: int = knob(1, "how often each point is measured")
     repeat: int = knob(0, "which repeat this is; set by the sweep")
+    slo: Slo = field(default_factory=Slo)
+    probes: ProbeSettings = field(default_factory=ProbeSettings)
     validity: ValidityLimits = field(default_factory=ValidityLimits)
     sweep: Sweep = field(default_factory=Sweep)
 
@@ -65,6 +92,13 @@ class BenchConfig:
             raise ConfigError(f"repeats={self.repeats} must be at least 1")
         if isinstance(self.sweep, Sweep):
             check_choices(self.sweep)
+
+
+def plain_config(config: BenchConfig) -> dict[str, Any]:
+    """A config as plain data: what results keep, and what identifies a point."""
+    plain = dataclasses.asdict(config)
+    plain["api"] = {"name": option_name(config.api), **plain["api"]}  # APIs may differ in nothing but their class
+    return plain
 
 
 @cache

@@ -94,6 +94,11 @@ class Records:
         return np.asarray(self.status <= Status.SHORT)
 
     @property
+    def failed(self) -> Mask:
+        """Rows that ended in a failure, shape (n,); those that we cut short ourselves are none."""
+        return np.asarray((self.status > Status.SHORT) & (self.status != Status.CANCELLED))
+
+    @property
     def decode_steps(self) -> Float64:
         """Output tokens after the first, shape (n,): what the time between the first and the last chunk is divided by.
 

@@ -29,9 +29,12 @@ GROUPS = {
     "script": "benchhydra.scripts",
     "dataset": "benchhydra.datasets",
     "load": "benchhydra.loads",
+    "api": "benchhydra.client.apis",
     "engine": "benchhydra.engines",
     "tracking": "benchhydra.tracking",
 }
+#: Packages whose modules declare something else: metrics, rules of the verdict, probes.
+DECLARING_PACKAGES = ("benchhydra.metrics", "benchhydra.validity", "benchhydra.probes")
 PLUGIN_NAMESPACE = "benchhydra_plugins"
 
 _options: dict[tuple[str, str], type[Any]] = {}
@@ -92,8 +95,8 @@ def options(group: str) -> dict[str, type[Any]]:
 
 def discover() -> None:
     """Import every option module, and fill Hydra's ConfigStore. Doing it twice changes nothing."""
-    for module in GROUPS.values():
-        _import_all(module)
+    for package in (*GROUPS.values(), *DECLARING_PACKAGES):
+        import_modules(package)
     import_plugins()
     store = ConfigStore.instance()
     for (group, name), cls in _options.items():
@@ -105,10 +108,11 @@ def discover() -> None:
 def import_plugins() -> None:
     """Import the modules that users have put into the namespace package ``benchhydra_plugins``, if there are any."""
     if importlib.util.find_spec(PLUGIN_NAMESPACE):
-        _import_all(PLUGIN_NAMESPACE)
+        import_modules(PLUGIN_NAMESPACE)
 
 
-def _import_all(package: str) -> None:
+def import_modules(package: str) -> None:
+    """Import a package and its modules, except those whose name starts with ``_``: what they declare is known then."""
     for name in _module_names(package):
         importlib.import_module(name)
 

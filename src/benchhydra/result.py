@@ -1,6 +1,6 @@
 """``result.json``: the truth of one point. MLflow, tables, reports and comparisons are projections of it.
 
-A superset of nm-vllm's BenchmarkResult; its JSON Schema is ``schema/result-1.0.0.json`` in this package, and every
+A superset of nm-vllm's BenchmarkResult; its JSON Schema is ``schema/result-1.1.0.json`` in this package, and every
 file is checked against it before it is written. Unknown is absent; there is no NaN and no Infinity.
 """
 
@@ -29,7 +29,9 @@ NOT_IDENTITY = (
     "repeat",
     "repeats",
     "sweep",
+    "search",
     "tracking",
+    "probes",
     "validity",
     "script.fail_on",
     "script.keep_text",
@@ -41,6 +43,13 @@ NOT_IDENTITY = (
     "engine.stop_timeout_s",
     "engine.api_key_env",
 )
+#: Root keys that were keys of the script in the first version.
+MOVED = ("api", "slo")
+#: Keys that have another name than in the first version, which is still what identifies a point: new -> first.
+RENAMED_KEYS = {
+    f"engine.{fault}_fraction": f"engine.{fault}_share"
+    for fault in ("reset", "timeout", "http_4xx", "http_5xx", "malformed", "error_event", "early_end", "short")
+}
 
 #: What results of schema 1.0.0 did not say about themselves, by script.
 LEGACY_KEY_METRICS = {
@@ -215,9 +224,13 @@ class Result:
 
 
 def point_key(config: Mapping[str, Any]) -> str:
-    """What identifies a point: a hash of its config without ``NOT_IDENTITY`` (16 hex digits)."""
-    kept = {f"{key}": value for key, value in flatten(config).items() if not _not_identity(key)}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    """What identifies a point: a hash of its config without ``NOT_IDENTITY`` (16 hex digits).
+
+    Keys are hashed under the names of the first version, so that a point keeps its history when keys move.
+    """
+    flat = _under_first_names({str(key): value for key, value in flatten(config).items()})
+    identity = {key: value for key, value in flat.items() if not _not_identity(key)}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def redact(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,6 +265,21 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def _under_first_names(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat config as the first version wrote it: ``api`` and ``slo`` were keys of the scripts that stream.
+
+    Other scripts have no API, and a limit is only there where it is set.
+    """
+    api = {key.removeprefix("api."): value for key, value in flat.items() if key.startswith("api.")}
+    slo = {key: value for key, value in flat.items() if key.startswith("slo.")}
+    first = {RENAMED_KEYS.get(key, key): value for key, value in flat.items() if key.partition(".")[0] not in MOVED}
+    if "script.stream" in flat and api:
+        first["script.api"] = api.pop("name")
+        first |= {f"script.api.{key}": value for key, value in api.items()}
+        first |= {} if any(value is not None for value in slo.values()) else {"script.slo": {}}
+    return first | {f"script.{key}": value for key, value in slo.items() if value is not None}
 
 
 def _not_identity(key: str) -> bool:

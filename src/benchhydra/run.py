@@ -1,4 +1,4 @@
-"""``run_point``: the one place where the pieces of a benchmark meet."""
+"""``run_point``: measures one point, and is the one place where the pieces of a benchmark meet."""
 
 from __future__ import annotations
 
@@ -14,33 +14,36 @@ from typing import Any
 import yaml
 
 from benchhydra import environment, interruption, models
-from benchhydra.artifacts import RECORDS_FILE, SERIES_FILE
+from benchhydra.artifacts import CONFIG_FILE, RECORDS_FILE, SERIES_FILE, SERVER_LOG_FILE
 from benchhydra.config import BenchConfig
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import BenchhydraError, ConfigError, ResultError, RunInvalid
+from benchhydra.facts import Facts
+from benchhydra.measure import Measurement, Point
+from benchhydra.measure.server_facts import server_facts
 from benchhydra.metrics import summarize
 from benchhydra.progress import Progress
 from benchhydra.registry import option_name
 from benchhydra.request_series import per_second_series
 from benchhydra.result import Reason, Result, Verdict, point_key, redact, secrets, single_point_overrides
-from benchhydra.scripts import Measurement, Point
 from benchhydra.series import write_series
 from benchhydra.servers import Lease
 from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
-from benchhydra.tracking import Tracking
 from benchhydra.tracking.outbox import Outbox
 from benchhydra.validity import judge
+from benchhydra.validity.answers import few_samples
+from benchhydra.window import Window
 
-LOG_FILE = "server.log"
+LOG_TAIL_LINES = 30
 
 
 def spec_of(config: BenchConfig) -> ServerSpec | None:
     """The server that a point needs, after every check that needs no server. Raises BenchhydraError."""
     _refuse_secrets(config)
-    target = _target(config)
+    target = config.engine.target(config.model, config.sparsity, config.gpus)
     config.engine.check(target)
-    config.script.check(_point(config, target, Path(), Progress()))
+    config.script.check(point_of(config, target, Path(), Progress()))
     return config.script.spec(config.engine, target)
 
 
@@ -62,25 +65,19 @@ def run_point(
     still leaves a ``result.json`` with status "failed"; then the error is raised again. An interrupted one has status
     "interrupted" and what was measured.
     """
-    progress = progress or Progress()
-    log = _at_once if outbox is None else outbox.log
-    started = time.time()
-    result = _blank(config, resolved, sweep_id, started)
+    result = _result_of(config, resolved, sweep_id)
     result.metadata["overrides"] = list(overrides)
     result.metadata["command"] = shlex.join(["benchhydra", *single_point_overrides(overrides)])
-    _prepare(out_dir, result.config)
+    _make_directory(out_dir, result.config)
+    run = _PointRun(config, result, out_dir, pool, progress or Progress(), outbox)
     try:
         with interruption.reraising_interrupts():
-            _measure(config, result, out_dir, pool, progress, outbox)
+            run.measure()
     except (Exception, KeyboardInterrupt) as error:
-        _fail(result, error, out_dir, pool)
-        result.wall_s = time.time() - started
-        result.write(out_dir)
-        log(config.tracking, result, out_dir)
+        run.fail(error)
+        run.leave_result()
         raise
-    result.wall_s = time.time() - started
-    result.write(out_dir)
-    log(config.tracking, result, out_dir)
+    run.leave_result()
     return result
 
 
@@ -92,8 +89,141 @@ def refuse_verdict(result: Result, config: BenchConfig) -> None:
         raise RunInvalid(f"the result is {result.verdict}: {reasons}", hint="script.fail_on=never keeps exit code 0")
 
 
+def point_of(config: BenchConfig, target: Target, out_dir: Path, progress: Progress) -> Point:
+    """What a script may use of a config."""
+    return Point(
+        engine=config.engine,
+        target=target,
+        dataset=config.dataset,
+        load=config.load,
+        api=config.api,
+        slo=config.slo.limits(),
+        probes=config.probes,
+        num_prompts=config.num_prompts,
+        seed=config.seed,
+        repeat=config.repeat,
+        out_dir=out_dir,
+        progress=progress,
+    )
+
+
+@dataclasses.dataclass
+class _PointRun:
+    """One point on its way from its config to its files: what is known of it is put into ``result`` step by step."""
+
+    config: BenchConfig
+    result: Result
+    out_dir: Path
+    pool: ServerPool
+    progress: Progress
+    outbox: Outbox | None
+
+    def measure(self) -> None:
+        """Get the server, run the script on it, summarize and judge what it measured."""
+        if self.outbox is not None:
+            self.outbox.expect(self.config.tracking)
+        engine, script = self.config.engine, self.config.script
+        target = engine.target(self.config.model, self.config.sparsity, self.config.gpus)
+        engine.check(target)
+        self.result.warnings += target.warnings
+        self.result.tensor_parallel_size = max(1, target.gpus)
+        point = point_of(self.config, target, self.out_dir, self.progress)
+        self.result.load_label = script.load_label(point)
+        spec = script.spec(engine, target)
+        if spec is None or spec.kind != "attached":
+            self._provide(target)
+        if spec is None:
+            self._conclude(point, self._run_script(point, None), {})
+        else:
+            self._measure_on_server(point, spec)
+
+    def fail(self, error: BaseException) -> None:
+        """Say in the result why nothing was measured."""
+        result = self.result
+        interrupted = isinstance(error, KeyboardInterrupt)
+        message = error.message if isinstance(error, BenchhydraError) else f"{type(error).__name__}: {error}"
+        result.status = "interrupted" if interrupted else "failed"
+        result.error = "interrupted before anything was measured" if interrupted else message
+        result.verdict = Verdict.INVALID
+        text = f"nothing was measured: {result.error}"
+        result.reasons = (Reason(check="measured", severity=Verdict.INVALID, text=text),)
+        log = self.out_dir / SERVER_LOG_FILE
+        if "server_started" not in result.metadata and self.pool.log is not None and self.pool.log.exists():
+            shutil.copyfile(self.pool.log, log)  # it did not start: there was no lease to write it
+        if log.exists():
+            result.log_tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+
+    def leave_result(self) -> None:
+        """Write the result and log it."""
+        self.result.wall_s = time.time() - self.result.epoch_time
+        self.result.write(self.out_dir)
+        if self.outbox is None:
+            self.config.tracking.log(self.result, self.out_dir)
+        else:
+            self.outbox.log(self.config.tracking, self.result, self.out_dir)
+
+    def _measure_on_server(self, point: Point, spec: ServerSpec) -> None:
+        engine = self.config.engine
+        with self.pool.lease(
+            spec,
+            self.progress,
+            ready_timeout_s=engine.ready_timeout_s,
+            stop_timeout_s=engine.stop_timeout_s,
+            headers=engine.headers(),
+        ) as lease:
+            if spec.kind == "attached":  # now that it has answered: making a model may take a minute
+                self._provide(point.target)
+            self.result.engine_version = engine.version(lease.base_url)
+            lease_facts = server_facts(lease)
+            self.result.metadata |= Facts(lease_facts).metadata()
+            try:
+                measurement = self._run_script(point, lease)
+            finally:
+                lease.write_log(self.out_dir / SERVER_LOG_FILE)
+        self._conclude(point, measurement, lease_facts)
+
+    def _provide(self, target: Target) -> None:
+        """What a load needs on this machine: a model that is made here, files of the dataset."""
+        models.ensure(target, self.config.engine.interpreter(), self.progress)
+        self.config.dataset.prepare(self.progress)
+
+    def _run_script(self, point: Point, lease: Lease | None) -> Measurement:
+        if self.outbox is not None:
+            self.outbox.rest()
+        return self.config.script.measure(point, lease)
+
+    def _conclude(self, point: Point, measurement: Measurement, lease_facts: Mapping[str, Any]) -> None:
+        """Write the rows and series; put metrics, verdict and metadata into the result."""
+        records, result = measurement.records, self.result
+        facts = Facts(lease_facts) | measurement.facts
+        series = (*per_second_series(records), *measurement.series)
+        records.write(self.out_dir / RECORDS_FILE)
+        write_series(series, self.out_dir / SERIES_FILE)
+        window = Window.of(records, slo=point.slo, facts=facts, samples=measurement.samples, series=series)
+        result.metrics = self._metrics(window, measurement)
+        result.failures = window.failures()
+        result.metadata |= {**measurement.metadata, **facts.metadata()}
+        if "duration_s" in result.metrics:
+            result.metadata["duration"] = result.metrics["duration_s"].value  # nm-vllm's name of it
+        result.verdict, result.reasons = judge(window, self.config.validity)
+        result.warnings += (*measurement.warnings, *few_samples(window))
+        result.status = "interrupted" if facts["interrupted"] else "ok"
+
+    def _metrics(self, window: Window, measurement: Measurement) -> dict[str, Any]:
+        """Raises BenchhydraError where no metric can be computed of what was measured."""
+        has = measurement.capabilities | ({"slo"} if window.slo else set())
+        metrics = {metric.key: metric for metric in summarize(window, has)}
+        if not metrics:
+            raise BenchhydraError(
+                f"script={self.result.script} measured nothing that a metric is computed from: it has "
+                f"{', '.join(sorted(has)) or 'nothing'}",
+                hint="Measurement(has=...) must name what some @metric(needs=...) needs",
+            )
+        return metrics
+
+
 def _refuse_secrets(config: BenchConfig) -> None:
-    """Overrides are kept in results, directory names and logs: a secret has no place in them."""
+    """Overrides are kept in results, directory names and logs: they must hold no secret."""
     for key in secrets(dataclasses.asdict(config)):
         name = key.rsplit(".", 1)[-1]
         raise ConfigError(
@@ -102,87 +232,8 @@ def _refuse_secrets(config: BenchConfig) -> None:
         )
 
 
-def _measure(
-    config: BenchConfig, result: Result, out_dir: Path, pool: ServerPool, progress: Progress, outbox: Outbox | None
-) -> None:
-    if outbox is not None:
-        outbox.expect(config.tracking)
-    target = _target(config)
-    config.engine.check(target)
-    result.warnings += target.warnings
-    result.tensor_parallel_size = max(1, target.gpus)
-    point = _point(config, target, out_dir, progress)
-    spec = config.script.spec(config.engine, target)
-    if spec is None or spec.kind != "attached":
-        _provide(config, target, progress)
-    if spec is None:
-        measured = _timed(config, point, None, outbox)
-    else:
-        with pool.lease(
-            spec,
-            progress,
-            ready_timeout_s=config.engine.ready_timeout_s,
-            stop_timeout_s=config.engine.stop_timeout_s,
-            headers=config.engine.headers(),
-        ) as lease:
-            if spec.kind == "attached":  # now that it has answered: making a model may take a minute
-                _provide(config, target, progress)
-            measured = _on_server(config, result, point, lease, outbox)
-    _conclude(config, result, measured, out_dir)
-
-
-def _provide(config: BenchConfig, target: Target, progress: Progress) -> None:
-    """What a load needs on this machine: a model that is made here, files of the dataset."""
-    models.ensure(target, config.engine.interpreter(), progress)
-    config.dataset.prepare(progress)
-
-
-def _timed(config: BenchConfig, point: Point, lease: Lease | None, outbox: Outbox | None) -> Measurement:
-    if outbox is not None:
-        outbox.rest()
-    return config.script.measure(point, lease)
-
-
-def _on_server(config: BenchConfig, result: Result, point: Point, lease: Lease, outbox: Outbox | None) -> Measurement:
-    result.engine_version = config.engine.version(lease.base_url)
-    result.metadata["server_started"] = lease.fresh
-    if lease.start_s is not None:
-        result.metadata["server_start_s"] = lease.start_s
-    try:
-        return _timed(config, point, lease, outbox)
-    finally:
-        lease.write_log(point.out_dir / LOG_FILE)
-
-
-def _conclude(config: BenchConfig, result: Result, measured: Measurement, out_dir: Path) -> None:
-    measured.records.write(out_dir / RECORDS_FILE)
-    write_series(per_second_series(measured.records), out_dir / SERIES_FILE)
-    rows = measured.records.measured()
-    result.metadata |= measured.metadata
-    result.failures = rows.failures()
-    result.metrics = {m.key: m for m in summarize(measured.records, result.script, measured.context)}
-    if "duration_s" in result.metrics:
-        result.metadata["duration"] = result.metrics["duration_s"].value  # the seed's name of it
-    result.verdict, result.reasons = judge(measured.records, measured.facts, config.validity)
-    result.warnings += measured.facts.notes
-    result.status = "interrupted" if measured.facts.interrupted else "ok"
-
-
-def _fail(result: Result, error: BaseException, out_dir: Path, pool: ServerPool) -> None:
-    interrupted = isinstance(error, KeyboardInterrupt)
-    result.status = "interrupted" if interrupted else "failed"
-    message = error.message if isinstance(error, BenchhydraError) else f"{type(error).__name__}: {error}"
-    result.error = "interrupted before anything was measured" if interrupted else message
-    result.verdict = Verdict.INVALID
-    result.reasons = (Reason(check="measured", severity=Verdict.INVALID, text=f"nothing was measured: {result.error}"),)
-    log = out_dir / LOG_FILE
-    if "server_started" not in result.metadata and pool.log is not None and pool.log.exists():
-        shutil.copyfile(pool.log, log)  # it did not start: there was no lease to write it
-    if log.exists():
-        result.log_tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
-
-
-def _blank(config: BenchConfig, resolved: Mapping[str, Any], sweep_id: str | None, started: float) -> Result:
+def _result_of(config: BenchConfig, resolved: Mapping[str, Any], sweep_id: str | None) -> Result:
+    """The result of a point of which nothing has been measured yet."""
     return Result(
         status="failed",
         verdict=Verdict.INVALID,
@@ -193,42 +244,22 @@ def _blank(config: BenchConfig, resolved: Mapping[str, Any], sweep_id: str | Non
         script=option_name(config.script),
         description=config.description,
         config=redact(resolved),
-        epoch_time=started,
+        epoch_time=time.time(),
         model=config.model.id,
         tokenizer=config.model.tokenizer or config.model.id,
         dataset=option_name(config.dataset),
         environment=environment.capture(),
+        key_metrics=config.script.key_metrics,
+        charts=config.script.charts,
     )
 
 
-def _at_once(tracking: Tracking, result: Result, directory: Path) -> None:
-    tracking.log(result, directory)
-
-
-def _prepare(out_dir: Path, config: Mapping[str, Any]) -> None:
+def _make_directory(out_dir: Path, config: Mapping[str, Any]) -> None:
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
-        (out_dir / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+        (out_dir / CONFIG_FILE).write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise ResultError(
             f"cannot write to {out_dir}: {error.strerror}",
             hint="hydra.run.dir=DIR or hydra.sweep.dir=DIR moves the output",
         ) from error
-
-
-def _target(config: BenchConfig) -> Target:
-    return config.engine.target(config.model, config.sparsity, config.gpus)
-
-
-def _point(config: BenchConfig, target: Target, out_dir: Path, progress: Progress) -> Point:
-    return Point(
-        engine=config.engine,
-        target=target,
-        dataset=config.dataset,
-        load=config.load,
-        num_prompts=config.num_prompts,
-        seed=config.seed,
-        repeat=config.repeat,
-        out_dir=out_dir,
-        progress=progress,
-    )

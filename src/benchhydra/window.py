@@ -4,8 +4,8 @@ This is the one place of the formulas of TTFT, TPOT, ITL and E2EL, and the one p
 milliseconds: metrics, rules, series, plots and reports take the columns from here.
 
 ``mark_phases`` marks rows as warm-up, measured or cool-down. ``steady=auto`` trims what is left of the warm-up by
-MSER-5 (K. P. White, "An effective truncation heuristic for bias reduction in simulation output", SIMULATION 69(6), 1997):
-latencies in order of sending are averaged in batches of five, and the cut is where the standard error of the mean of
+MSER-5 (K. P. White, "An effective truncation heuristic for bias reduction in simulation output", SIMULATION 69(6),
+1997): latencies in order of sending are averaged in batches of five, and the cut is where the standard error of the mean of
 what remains is smallest. A cut beyond the middle means that no steady state was reached, as its author says, and then
 nothing is cut: rules of the verdict report it.
 """
@@ -78,7 +78,12 @@ class Window(Records):
     @cached_property
     def tpot_ms(self) -> Float64:
         """(last - first) / (output tokens - 1); NaN for answers of fewer than two tokens, or of one chunk."""
-        return np.asarray(self._since(self.first_ns, self.last_ns) / self.decode_steps)
+        return np.asarray(self.decode_ms / self.decode_steps)
+
+    @cached_property
+    def decode_ms(self) -> Float64:
+        """Last chunk with text less first; NaN where there is none."""
+        return self._since(self.first_ns, self.last_ns)
 
     @cached_property
     def itl_ms(self) -> Floats:

@@ -91,7 +91,6 @@ def _point_key(overrides: Sequence[str], config_dir: Path | None) -> str:
     from benchhydra.overrides import grammar
     from benchhydra.result import point_key
     from benchhydra.run import spec_of
-    from benchhydra.sweep.plan.compose import plain_config
 
     config.register()
     words = grammar.rewrite(overrides)
@@ -100,4 +99,4 @@ def _point_key(overrides: Sequence[str], config_dir: Path | None) -> str:
     with initialize_config_dir(str(registry.CONF_DIR), version_base="1.3"):
         composed: Any = OmegaConf.to_object(compose("config", overrides=words))
     spec_of(composed)
-    return point_key(plain_config(composed))
+    return point_key(config.plain_config(composed))

@@ -1,66 +1,36 @@
-"""Scripts: the benchmarks. A new one is one file: a dataclass with ``spec`` and ``measure``."""
+"""Scripts: what is measured. One is one file: a dataclass with ``spec`` and ``measure``, a recipe over ``measure/``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
-
-from benchhydra.datasets import Dataset
 from benchhydra.engines import Engine, ServerSpec
-from benchhydra.loads import LoadShape
-from benchhydra.metrics import MetricContext
-from benchhydra.progress import Progress
-from benchhydra.records import Records
+from benchhydra.measure import Measurement, Point
 from benchhydra.registry import check_choices, knob
 from benchhydra.servers import Lease
 from benchhydra.target import Target
-from benchhydra.validity import Facts
 
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """One point of a sweep, resolved: what a script may use."""
-
-    engine: Engine
-    target: Target
-    dataset: Dataset
-    load: LoadShape
-    num_prompts: int | None
-    seed: int
-    repeat: int
-    out_dir: Path
-    progress: Progress = field(default_factory=Progress)
-
-    def rng(self, stream: str) -> np.random.Generator:
-        """A random stream of its own for each purpose ("prompts", "arrivals", "warmup").
-
-        Repeats draw other prompts and arrivals; the same repeat of another point or build draws the same ones.
-        """
-        return np.random.default_rng([self.seed, self.repeat, *stream.encode()])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """What a script measured. ``metadata`` goes into the result as it is (numbers and short texts)."""
-
-    records: Records
-    facts: Facts
-    context: MetricContext = field(default_factory=MetricContext)
-    metadata: dict[str, Any] = field(default_factory=dict)
+__all__ = ["Measurement", "Point", "Script"]
 
 
 @dataclass(kw_only=True)
 class Script:
     """Base of the ``script`` group."""
 
+    #: The metrics that tables and charts show first.
+    key_metrics: ClassVar[tuple[str, ...]] = ()
+    #: Pairs of metrics worth a chart: (x, y).
+    charts: ClassVar[tuple[tuple[str, str], ...]] = ()
+
     fail_on: str = knob("invalid", "exit non-zero at this verdict", choices=("invalid", "suspect", "never"))
-    keep_text: bool = knob(False, "write prompts and generated texts to texts.jsonl")
 
     def __post_init__(self) -> None:
         check_choices(self)
+
+    def load_label(self, point: Point) -> str:
+        """The load in a few words (``qps=5``); empty where the script has none."""
+        return ""
 
     def check(self, point: Point) -> None:
         """Raise ConfigError where the point cannot be run, before anything is started."""

@@ -7,128 +7,122 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchhydra.records import Records, Status
-from benchhydra.result import Reason, Verdict
-from benchhydra.validity import RunEvidence, rule
+from benchhydra.result import Reason
+from benchhydra.validity import RunEvidence, invalid, percent, rule, suspect
 
 #: A stream of fewer tokens may well fit into one chunk (speculative decoding).
 LONG_TOKENS = 8
 #: No engine generates 100,000 tokens/s for one request.
-IMPOSSIBLE_TPOT_NS = 10_000
+IMPOSSIBLE_TPOT_MS = 0.01
+#: A 99th percentile of fewer requests is an extrapolation from the slowest two ...
+FEW_REQUESTS = 100
+#: ... and of this many it has ten requests beyond it.
+ENOUGH_REQUESTS = 1000
 
 
 @rule("completed")
 def completed(evidence: RunEvidence) -> Iterator[Reason]:
     """Something must have been measured."""
-    rows, least = evidence.rows, evidence.limits.least_completed
-    count = int(rows.completed.sum())
-    if not len(rows):
-        yield _invalid("completed", "no request lies in the measured window")
+    window, least = evidence.window, evidence.limits.least_completed
+    count = int(window.completed.sum())
+    if not len(window):
+        yield invalid("completed", "no request lies in the measured window")
     elif not count:
-        yield _invalid("completed", f"none of {len(rows)} requests completed ({_first_error(rows)})")
-    elif count < least and each_alone(rows):
-        yield _suspect("completed", f"only {count} requests completed; figures of fewer than {least} are chance")
+        yield invalid("completed", f"none of {len(window)} requests completed ({_commonest_error(window)})")
+    elif count < least and has_own_times(window):
+        yield suspect("completed", f"only {count} requests completed: measure at least {least}")
 
 
-@rule("failed_share")
-def failed_share(evidence: RunEvidence) -> Iterator[Reason]:
+@rule("failed_fraction")
+def failed_fraction(evidence: RunEvidence) -> Iterator[Reason]:
     """Failed requests take their load and their latencies away from the figures."""
-    rows, limit = evidence.rows, evidence.limits.failed_share
-    failed = ~rows.completed & (rows.status != Status.CANCELLED)
-    count, judged = int(failed.sum()), int((rows.status != Status.CANCELLED).sum())
-    if judged and count / judged > limit:
-        what = ", ".join(f"{number} {name}" for name, number in rows.where(failed).failures().items())
-        text = f"{count} of {judged} requests failed ({count / judged:.1%}, limit {limit:.1%}): {what}"
-        yield _invalid("failed_share", text)
+    window, limit = evidence.window, evidence.limits.failed_fraction
+    failed, ended = int(window.failed.sum()), int((window.status != Status.CANCELLED).sum())
+    if ended and failed / ended > limit:
+        classes = ", ".join(f"{number} {name}" for name, number in window.where(window.failed).failures().items())
+        text = f"{failed} of {ended} requests failed ({percent(failed / ended, 1)}, limit {percent(limit, 1)})"
+        yield invalid("failed_fraction", f"{text}: {classes}")
 
 
 @rule("interrupted")
 def interrupted(evidence: RunEvidence) -> Iterator[Reason]:
-    """What an interrupted run measured is real, and less than was asked for."""
-    if evidence.facts.interrupted:
-        done = int(evidence.rows.completed.sum())
-        yield _suspect("interrupted", f"the run was interrupted: the figures are those of {done} completed requests")
+    """What an interrupted run measured is partial, but real."""
+    if evidence.facts["interrupted"]:
+        count = int(evidence.window.completed.sum())
+        yield suspect("interrupted", f"the run was interrupted: the figures are of {count} completed requests")
 
 
 @rule("tokens")
 def tokens(evidence: RunEvidence) -> Iterator[Reason]:
     """The server must have generated tokens, and have said how many."""
-    asked = _asked(evidence.rows)
-    if not len(asked):
+    window = evidence.window
+    counts = window.output_tokens[window.completed & (window.asked_output_tokens > 0)]
+    if not len(counts):
         return
-    unknown, none = int((asked.output_tokens < 0).sum()), int((asked.output_tokens == 0).sum())
-    if none and none + unknown == len(asked):
-        yield _invalid("tokens", f"the server generated no token: {none} of {len(asked)} answers have 0 output tokens")
+    unknown, empty = int((counts < 0).sum()), int((counts == 0).sum())
+    if empty and empty + unknown == len(counts):
+        yield invalid("tokens", f"the server generated no token: {empty} of {len(counts)} answers have none")
     elif unknown:
-        text = f"{unknown} of {len(asked)} answers came without usage: token counts and token metrics are absent"
-        yield _suspect("tokens", text if unknown == len(asked) else text.replace("are absent", "are incomplete"))
+        extent = "absent" if unknown == len(counts) else "incomplete"
+        text = f"{unknown} of {len(counts)} answers came without usage"
+        yield suspect("tokens", f"{text}: token counts and token metrics are {extent}")
 
 
 @rule("short")
 def short(evidence: RunEvidence) -> Iterator[Reason]:
     """With ignore_eos every answer should be as long as asked."""
-    rows, limit = evidence.rows.where(evidence.rows.completed), evidence.limits.short_share
-    if not evidence.facts.ignore_eos or not len(rows):
+    window, limit = evidence.window, evidence.limits.short_fraction
+    answers = int(window.completed.sum())
+    if not evidence.facts["ignore_eos"] or not answers:
         return
-    count = int((rows.status == Status.SHORT).sum())
-    if count / len(rows) > limit:
-        text = f"{count} of {len(rows)} answers are shorter than asked ({count / len(rows):.1%}, limit {limit:.1%})"
-        yield _suspect("short", text)
+    count = int((window.status == Status.SHORT).sum())
+    if count / answers > limit:
+        fraction = f"{percent(count / answers, 1)}, limit {percent(limit, 1)}"
+        yield suspect("short", f"{count} of {answers} answers are shorter than asked ({fraction})")
 
 
 @rule("one_piece")
 def one_piece(evidence: RunEvidence) -> Iterator[Reason]:
-    """Streams must arrive as they are generated; something that buffers them makes TTFT the time of a whole answer."""
-    rows, limit = evidence.rows, evidence.limits.one_piece_share
-    streamed = rows.where(rows.completed & (rows.first_ns >= 0) & (rows.output_tokens >= LONG_TOKENS))
-    count = int((streamed.last_ns - streamed.first_ns < IMPOSSIBLE_TPOT_NS * streamed.output_tokens).sum())
-    if len(streamed) and count / len(streamed) > limit:
-        text = f"{count} of {len(streamed)} streams came in one piece ({count / len(streamed):.0%}, limit {limit:.0%})"
-        yield _suspect(
-            "one_piece", f"{text}: TTFT is then the time of the whole answer; a proxy that buffers does this"
+    """Tokens must arrive as they are generated: behind a buffer, TTFT is the time of the whole answer."""
+    window, limit = evidence.window, evidence.limits.one_piece_fraction
+    streamed = window.completed & (window.first_ns >= 0) & (window.output_tokens >= LONG_TOKENS)
+    spans_ms, output_tokens = window.decode_ms[streamed], window.output_tokens[streamed]
+    count = int((spans_ms < IMPOSSIBLE_TPOT_MS * output_tokens).sum())
+    if len(spans_ms) and count / len(spans_ms) > limit:
+        text = f"{count} of {len(spans_ms)} streams came in one piece"
+        fraction = f"{percent(count / len(spans_ms))}, limit {percent(limit)}"
+        yield suspect(
+            "one_piece", f"{text} ({fraction}): TTFT is the time of the whole answer; look for a buffering proxy"
         )
 
 
 @rule("prompt_tokens")
 def prompt_tokens(evidence: RunEvidence) -> Iterator[Reason]:
     """The server should see the prompts that the dataset made."""
-    done = evidence.rows.where(evidence.rows.completed)
-    known = done.where((done.prompt_tokens >= 0) & (done.asked_prompt_tokens > 0))
-    if not len(known):
+    window, limit = evidence.window, evidence.limits.prompt_difference
+    counted = window.completed & (window.prompt_tokens >= 0) & (window.asked_prompt_tokens > 0)
+    if not counted.any():
         return
-    got, asked = float(known.prompt_tokens.mean()), float(known.asked_prompt_tokens.mean())
-    off = float(np.abs(known.prompt_tokens - known.asked_prompt_tokens).sum() / known.asked_prompt_tokens.sum())
-    limit = evidence.limits.prompt_difference
-    if off > limit:
-        text = f"the server counts {got:.1f} tokens a prompt, the dataset {asked:.1f}"
-        yield _suspect("prompt_tokens", f"{text}: they differ by {off:.1%} (limit {limit:.1%})")
+    server, dataset = window.prompt_tokens[counted], window.asked_prompt_tokens[counted]
+    difference = float(np.abs(server - dataset).sum() / dataset.sum())
+    if difference > limit:
+        text = f"the server counts {server.mean():.1f} tokens per prompt, the dataset {dataset.mean():.1f}"
+        yield suspect("prompt_tokens", f"{text}: they differ by {percent(difference, 1)} (limit {percent(limit, 1)})")
 
 
-def each_alone(rows: Records) -> bool:
-    """Whether rows are requests for tokens with times of their own; those of an offline batch have one time."""
+def has_own_times(rows: Records) -> bool:
+    """Whether rows are requests for tokens with times of their own; those of an offline batch share one time."""
     return bool((rows.asked_output_tokens > 0).any()) and (len(rows) == 1 or bool(np.ptp(rows.done_ns) > 0))
 
 
-def few_samples(records: Records) -> tuple[str, ...]:
-    """A sentence for the result where a 99th percentile rests on fewer than 100 requests."""
-    rows = records.measured()
+def few_samples(rows: Records) -> tuple[str, ...]:
+    """A sentence for the result where a 99th percentile rests on fewer than ``FEW_REQUESTS`` measured rows."""
     count = int(rows.completed.sum())
-    if not 0 < count < 100 or not each_alone(rows):
+    if not 0 < count < FEW_REQUESTS or not has_own_times(rows):
         return ()
-    return (f"percentiles rest on {count} requests: p99 lies between the two slowest of them",)
+    return (f"only {count} requests: p99 is unreliable, use at least {ENOUGH_REQUESTS:,}",)
 
 
-def _asked(rows: Records) -> Records:
-    return rows.where(rows.completed & (rows.asked_output_tokens > 0))
-
-
-def _first_error(rows: Records) -> str:
-    known = rows.error[rows.error >= 0]
-    return rows.errors[int(np.bincount(known).argmax())] if len(known) else "no error is known"
-
-
-def _invalid(name: str, text: str) -> Reason:
-    return Reason(check=name, severity=Verdict.INVALID, text=text)
-
-
-def _suspect(name: str, text: str) -> Reason:
-    return Reason(check=name, severity=Verdict.SUSPECT, text=text)
+def _commonest_error(rows: Records) -> str:
+    indices = rows.error[rows.error >= 0]
+    return rows.errors[int(np.bincount(indices).argmax())] if len(indices) else "no error is known"

@@ -1,7 +1,7 @@
 """Rules on the client: did it send when it should, and could it read in time?
 
 A lateness counts only where it can be seen in the figures: against the gaps between requests (the load's shape) and
-against the latencies measured. A slow server with seconds of TTFT forgives what a fast one does not.
+against the latencies measured. The slower the server, the higher the limits.
 """
 
 from __future__ import annotations
@@ -10,112 +10,115 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchhydra.records import Records
-from benchhydra.result import Reason, Verdict
-from benchhydra.validity import RunEvidence, rule
+from benchhydra.result import Reason
+from benchhydra.validity import RunEvidence, invalid, percent, rule, suspect
+from benchhydra.window import Window
 
 
 @rule("rate")
 def rate(evidence: RunEvidence) -> Iterator[Reason]:
     """The requests of the window must have been sent as fast as they were scheduled."""
-    rows = evidence.rows.where((evidence.rows.sent_ns >= 0) & (evidence.rows.scheduled_ns >= 0))
-    limits, held = evidence.limits, evidence.facts.max_in_flight
-    if evidence.facts.offered_rps is None or len(rows) < 2:
+    window, limits, max_in_flight = evidence.window, evidence.limits, evidence.facts["max_in_flight"]
+    sent = (window.sent_ns >= 0) & (window.scheduled_ns >= 0)
+    count = int(sent.sum())
+    if evidence.facts["offered_rps"] is None or count < 2:
         return
-    planned_s, took_s = (float(np.ptp(times)) / 1e9 for times in (rows.scheduled_ns, rows.sent_ns))
-    if planned_s <= 0 or took_s - planned_s < limits.lag_ms / 1e3:
+    planned_s, actual_s = (float(np.ptp(times[sent])) / 1e9 for times in (window.scheduled_ns, window.sent_ns))
+    if planned_s <= 0 or actual_s - planned_s < limits.lag_ms / 1e3:
         return
-    offered, sent = ((len(rows) - 1) / seconds for seconds in (planned_s, took_s))
-    if sent / offered < limits.reached_share:
-        why = "the client did not keep up" if held is None else f"max_in_flight={held} held requests back"
-        share = f"{sent / offered:.0%}, limit {limits.reached_share:.0%}"
-        yield _invalid("rate", f"{sent:.4g} requests/s were sent of {offered:.4g} offered ({share}): {why}")
+    offered_rps, sent_rps = ((count - 1) / seconds for seconds in (planned_s, actual_s))
+    if sent_rps / offered_rps < limits.reached_fraction:
+        slow = "the client did not keep up"
+        why = slow if max_in_flight is None else f"max_in_flight={max_in_flight} held requests back"
+        fraction = f"{percent(sent_rps / offered_rps)}, limit {percent(limits.reached_fraction)}"
+        yield invalid("rate", f"{sent_rps:.4g} requests/s were sent of {offered_rps:.4g} offered ({fraction}): {why}")
 
 
 @rule("client_lag")
 def client_lag(evidence: RunEvidence) -> Iterator[Reason]:
     """Requests sent late arrive in clumps that the load shape does not have."""
-    lag_ms, limits = evidence.facts.client_lag_p99_ms, evidence.limits
-    if lag_ms is None or evidence.facts.offered_rps is None:
+    lag_ms, offered_rps, limits = evidence.facts["client_lag_p99_ms"], evidence.facts["offered_rps"], evidence.limits
+    if lag_ms is None or offered_rps is None:
         return
-    gap_ms = 1e3 / evidence.facts.offered_rps
-    limit = max(limits.lag_ms, limits.lag_share * gap_ms, limits.lag_share * (latency_ms(evidence.rows) or 0.0))
-    if lag_ms > limit:
-        text = f"the client sent late: p99 of its own lateness is {lag_ms:.1f} ms (limit {limit:.1f} ms"
-        yield _invalid("client_lag", f"{text}, with {gap_ms:.1f} ms between requests)")
+    gap_ms = 1e3 / offered_rps
+    latency_ms = median_latency_ms(evidence.window) or 0.0
+    limit_ms = max(limits.lag_ms, limits.lag_fraction * gap_ms, limits.lag_fraction * latency_ms)
+    if lag_ms > limit_ms:
+        limit = f"limit {limit_ms:.1f} ms, with {gap_ms:.1f} ms between requests"
+        yield invalid("client_lag", f"the client sent late: the p99 of its own lateness is {lag_ms:.1f} ms ({limit})")
 
 
 @rule("loop_stall")
 def loop_stall(evidence: RunEvidence) -> Iterator[Reason]:
     """While the event loop stalls, answers wait unread: their times are too late."""
-    stall_ms, limits = evidence.facts.loop_stall_p99_ms, evidence.limits
-    latency = latency_ms(evidence.rows)
-    if stall_ms is None or latency is None:
+    stall_ms, limits = evidence.facts["client_loop_stall_p99_ms"], evidence.limits
+    latency_ms = median_latency_ms(evidence.window)
+    if stall_ms is None or latency_ms is None:
         return
-    limit = max(limits.stall_ms, limits.stall_share * latency)
-    if stall_ms > limit:
-        text = f"the client's event loop stalled: p99 {stall_ms:.1f} ms (limit {limit:.1f} ms"
-        yield _invalid("loop_stall", f"{text}, at a median latency of {latency:.1f} ms)")
+    limit_ms = max(limits.stall_ms, limits.stall_fraction * latency_ms)
+    if stall_ms > limit_ms:
+        limit = f"limit {limit_ms:.1f} ms, at a median latency of {latency_ms:.1f} ms"
+        yield invalid("loop_stall", f"the client's event loop stalled: p99 {stall_ms:.1f} ms ({limit})")
 
 
 @rule("client_cpu")
 def client_cpu(evidence: RunEvidence) -> Iterator[Reason]:
-    """A client without idle time measures itself."""
-    share, limit = evidence.facts.client_cpu_share, evidence.limits.client_cpu_share
-    if share is not None and share > limit:
-        text = f"the client was saturated: {share:.0%} of a core used (limit {limit:.0%})"
-        yield _invalid("client_cpu", f"{text}; load.processes=N spreads it")
+    """A saturated client measures its own delay."""
+    used, limit = evidence.facts["client_cpu_fraction"], evidence.limits.client_cpu_fraction
+    if used is not None and used > limit:
+        text = f"the client was saturated: it used {percent(used)} of a core (limit {percent(limit)})"
+        yield invalid("client_cpu", f"{text}; spread it with load.processes=N")
 
 
 @rule("client_wait")
 def client_wait(evidence: RunEvidence) -> Iterator[Reason]:
-    """A client that shares its core with a busy process reads and sends when that one lets it.
+    """A client that shares its core with a busy process reads and sends late.
 
-    Where that is the server itself, on a machine of few cores, more of it is borne.
+    Where the other process is the server itself, on a machine of few cores, the limit is higher.
     """
-    share, others, limits = evidence.facts.client_wait_share, evidence.facts.other_cpu_share, evidence.limits
-    alone = others is not None and others <= limits.other_cpu_share
-    limit = limits.client_wait_share_of_server if alone else limits.client_wait_share
-    if share is not None and share > limit:
-        text = f"the client waited for a core {share:.0%} of the time it wanted one (limit {limit:.0%})"
-        yield _invalid("client_wait", f"{text}: its core is shared with {'its server' if alone else 'busy processes'}")
+    waited, others, limits = (
+        evidence.facts["client_wait_fraction"],
+        evidence.facts["other_cpu_fraction"],
+        evidence.limits,
+    )
+    only_server = others is not None and others <= limits.other_cpu_fraction
+    limit = limits.client_wait_fraction_of_server if only_server else limits.client_wait_fraction
+    if waited is None or waited <= limit:
+        return
+    text = f"the load generator got the CPU only {percent(1 - waited)} of the time it needed it"
+    remedy = "its server uses the same core: pin them apart" if only_server else "pin it, or stop other jobs"
+    yield invalid("client_wait", f"{text} (limit {percent(1 - limit)}): {remedy}")
 
 
 @rule("lost_processes")
 def lost_processes(evidence: RunEvidence) -> Iterator[Reason]:
     """A client process that died took its part of the load with it."""
-    lost = evidence.facts.lost_processes
+    lost = evidence.facts["lost_client_processes"]
     if lost:
-        yield _invalid("lost_processes", f"{len(lost)} client processes brought no rows: {lost[0]}")
+        yield invalid("lost_processes", f"{len(lost)} client processes returned no rows: {lost[0]}")
 
 
 @rule("client_clocks")
 def client_clocks(evidence: RunEvidence) -> Iterator[Reason]:
     """Machines send in the schedule's order only as far as their clocks are known."""
-    known_to_ms, limit = evidence.facts.clock_uncertainty_ms, evidence.limits.clock_ms
-    if known_to_ms is not None and known_to_ms > limit:
-        text = f"a client's clock is known to {known_to_ms:.2f} ms only (limit {limit:g} ms)"
-        yield Reason(check="client_clocks", severity=Verdict.SUSPECT, text=f"{text}: machines may send out of step")
+    uncertainty_ms, limit_ms = evidence.facts["clock_uncertainty_ms"], evidence.limits.clock_ms
+    if uncertainty_ms is not None and uncertainty_ms > limit_ms:
+        text = f"the clock of a client machine is known only to within {uncertainty_ms:.2f} ms (limit {limit_ms:g} ms)"
+        yield suspect("client_clocks", f"{text}: machines may send out of step")
 
 
 @rule("calibrated")
 def calibrated(evidence: RunEvidence) -> Iterator[Reason]:
-    """Beyond what ``benchhydra calibrate`` found exact, nobody has seen this machine to be exact."""
-    offered, known = evidence.facts.offered_rps, evidence.facts.calibrated_rps
-    if offered is not None and known is not None and offered > known:
-        text = f"{offered:.4g} requests/s were offered; this machine is known to be exact up to {known:.4g}"
-        yield Reason(check="calibrated", severity=Verdict.SUSPECT, text=f"{text} (benchhydra calibrate)")
+    """Beyond the rate that ``benchhydra calibrate`` measured, the client's own error is unknown."""
+    offered_rps, calibrated_rps = evidence.facts["offered_rps"], evidence.facts["calibrated_rps"]
+    if offered_rps is not None and calibrated_rps is not None and offered_rps > calibrated_rps:
+        text = (
+            f"{offered_rps:.4g} requests/s were offered, but this client is calibrated only up to {calibrated_rps:.4g}"
+        )
+        yield suspect("calibrated", f"{text}: run benchhydra calibrate, or lower the rate")
 
 
-def latency_ms(rows: Records) -> float | None:
-    """Median TTFT of completed requests, or of whole answers where no first token is known; None where none is."""
-    done = rows.where(rows.completed & (rows.sent_ns >= 0))
-    if not len(done):
-        return None
-    known = done.first_ns >= 0
-    spent = (done.first_ns - done.sent_ns)[known] if known.any() else done.done_ns - done.sent_ns
-    return float(np.median(spent)) / 1e6
-
-
-def _invalid(name: str, text: str) -> Reason:
-    return Reason(check=name, severity=Verdict.INVALID, text=text)
+def median_latency_ms(window: Window) -> float | None:
+    """Median TTFT of completed requests, or E2E latency where no first token is known; None where neither is."""
+    statistics = window.statistics("ttft_ms") or window.statistics("e2el_ms")
+    return None if statistics is None else statistics["median"]

@@ -24,7 +24,7 @@ from benchhydra.result import Result
 from benchhydra.sweep.group.group_run import GroupRun, decode_job
 from benchhydra.sweep.group.shared_context import shared_context
 from benchhydra.sweep.outcomes import Outcome
-from benchhydra.sweep.plan.compose import Composer, plain_config
+from benchhydra.sweep.plan.compose import Composer
 from benchhydra.tracking.outbox import Outbox
 
 SERVER_LOGS = "servers"
@@ -81,7 +81,7 @@ def _single(composed: DictConfig) -> None:
     from benchhydra.servers.pool import ServerPool
 
     config: Any = OmegaConf.to_object(composed)
-    resolved = plain_config(config)
+    resolved = schema.plain_config(config)
     if config.repeats > 1 or config.sweep.ci or config.sweep.resume or config.sweep.plan:
         raise ConfigError("repeats, sweep.ci, sweep.resume and sweep.plan belong to sweeps", hint="add -m")
     spec_of(config)

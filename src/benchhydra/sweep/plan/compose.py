@@ -5,7 +5,6 @@ A composition takes 80 ms, of which everything but the last millisecond depends 
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 import warnings
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from benchhydra.config import BenchConfig
+from benchhydra.config import BenchConfig, plain_config
 
 
 class Composer:
@@ -79,8 +78,3 @@ class Composer:
         if key not in self._groups:
             self._groups[key] = bool(self._repo.group_exists(key))
         return self._groups[key] and not isinstance(override.value(), dict)
-
-
-def plain_config(config: BenchConfig) -> dict[str, Any]:
-    """A config as plain data: what results keep, and what identifies a point."""
-    return dataclasses.asdict(config)

@@ -1,0 +1,262 @@
+"""A load over HTTP: prepare it, warm the server up, start the probes, send it, stop the probes, cut the window.
+
+``HttpLoad(options, point, lease).measure()`` does all of it. A script with a recipe of its own calls the steps, and may
+do so more than once: a prepared load can be sent once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchhydra import calibration, environment, interruption, window
+from benchhydra.client import Endpoint, Requests
+from benchhydra.client.apis import RequestOptions
+from benchhydra.client.request_encoding import encode_request
+from benchhydra.datasets import Prompt
+from benchhydra.datasets.tokenization import load_tokenizer
+from benchhydra.datasets.warmup_prompts import warmup_prompts
+from benchhydra.errors import ConfigError, EngineError
+from benchhydra.facts import fact
+from benchhydra.loadgen import LoadPlan, run_load
+from benchhydra.loadgen.ray import cluster
+from benchhydra.loads import LoadShape
+from benchhydra.measure import Measurement, Point
+from benchhydra.measure.texts import write_texts
+from benchhydra.measure.warmup import WarmupHistory, check_warmup, warmup_count
+from benchhydra.probes.watch import Watch, target_of
+from benchhydra.progress import Progress
+from benchhydra.records import Records
+from benchhydra.registry import knob, option_name
+from benchhydra.servers import Lease
+
+fact("offered_rps", unit="requests/s", doc="rate of the schedule; unknown for closed loops and for everything at once")
+fact("stationary", unit="bool", doc="the rate is meant to stay the same from begin to end")
+fact("max_in_flight", unit="requests", doc="most requests under way that the load allows")
+fact("ignore_eos", unit="bool", doc="the engine was made to generate exactly the asked number of tokens")
+fact("prefix_cache_intended", unit="bool", doc="prompts share prefixes on purpose")
+fact("calibrated_rps", unit="requests/s", doc="highest rate at which this machine's own TTFT error stayed under 1 ms")
+
+
+@dataclass(kw_only=True)
+class HttpLoadOptions:
+    """What scripts that send a load over HTTP have in common. Such a script inherits from this and from ``Script``."""
+
+    stream: bool = knob(True, "stream the answers; without it there is no TTFT, TPOT and ITL")
+    ignore_eos: bool = knob(True, "make the server generate exactly the asked number of tokens")
+    temperature: float = knob(0.0, "sampling temperature")
+    request_timeout_s: float = knob(600.0, "a request that takes longer has failed", unit="s")
+    warmup_requests: int | None = knob(
+        None,
+        "requests with other prompts before the load, at once; null: load.max_in_flight, at least 8 "
+        "(none where the server has had as many of the same kind and length already)",
+        unit="requests",
+    )
+    body: dict[str, Any] = knob({}, "further fields of each request's JSON body")
+    keep_text: bool = knob(False, "write prompts and generated texts to texts.jsonl")
+
+    def check(self, point: Point) -> None:
+        """Raise ConfigError where the point cannot be run."""
+        check_warmup(self.warmup_requests)
+        count = point.load.count(point.num_prompts)
+        if point.load.warmup_s + point.load.cooldown_s and point.load.open_loop and count < 2:
+            raise ConfigError("load.warmup_s and cooldown_s leave nothing to measure", hint="a larger num_prompts")
+        if point.load.executor == "ray":
+            cluster.require_ray("load.executor=ray")
+
+    def request_options(self) -> RequestOptions:
+        """What all requests of the load share."""
+        return RequestOptions(
+            stream=self.stream, ignore_eos=self.ignore_eos, temperature=self.temperature, body=self.body
+        )
+
+
+def load_label(load: LoadShape) -> str:
+    """A load in a few words: ``qps=5``, ``concurrency=8``; the load's name where neither says it."""
+    if not math.isinf(load.qps):
+        return f"qps={load.qps:g}"
+    if not load.stationary:
+        return option_name(load)
+    return "qps=inf" if load.max_in_flight is None else f"concurrency={load.max_in_flight}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedLoad:
+    """A load that is ready to be sent, once. prompts: only with ``keep_text``; offered_rps: None without a schedule."""
+
+    plan: LoadPlan
+    prompts: Sequence[Prompt]
+    offered_rps: float | None
+
+
+class HttpLoad:
+    """A load on one point's server. Raises EngineError where the point has none."""
+
+    def __init__(self, options: HttpLoadOptions, point: Point, lease: Lease | None) -> None:
+        if lease is None:
+            raise EngineError("a load over HTTP needs a server", hint="Script.spec returns engine.server(target)")
+        self._options = options
+        self._point = point
+        self._lease = lease
+        self._tokenizer = load_tokenizer(point.target)
+        self._warmup_requests = 0
+        self.endpoint = Endpoint(
+            base_url=lease.base_url,
+            api=point.api,
+            model=point.engine.model_name(point.target, lease.base_url),
+            headers=point.engine.headers(),
+            verify_tls=lease.verify_tls,
+            ca_file=lease.ca_file,
+        )
+
+    def measure(self) -> Measurement:
+        """Prepare the load, warm the server up, send the load."""
+        with self._watch() as watch:  # its helper process starts meanwhile
+            prepared = self.prepare()
+            self.warm_up(prepared)
+            return self.send(prepared, watch)
+
+    def prepare(self) -> PreparedLoad:
+        """The whole load: request bytes and send times. The same each time."""
+        point = self._point
+        count = point.load.count(point.num_prompts)
+        point.progress.status(f"preparing {count} prompts")
+        requests = self._no_requests()
+        prompts: list[Prompt] = []
+        recorded_s: list[float] = []
+        for prompt in point.dataset.sample(count, self._tokenizer, point.rng("prompts"), point.target.max_model_len):
+            self._add(requests, prompt)
+            if self._options.keep_text:
+                prompts.append(prompt)
+            if prompt.send_at_s is not None:
+                recorded_s.append(prompt.send_at_s)
+        recorded = np.array(recorded_s) if len(recorded_s) == len(requests) else None
+        send_times_s = point.load.send_times_s(len(requests), point.rng("arrivals"), recorded)
+        plan = self._plan(requests, send_times_s)
+        return PreparedLoad(plan=plan, prompts=prompts, offered_rps=point.load.offered_rps(send_times_s))
+
+    def warm_up(self, prepared: PreparedLoad) -> None:
+        """Send other prompts of the load's lengths, all at once, unless the server has had such a warm-up already.
+
+        Raises EngineError where all of them fail.
+        """
+        plan, configured = prepared.plan, self._options.warmup_requests
+        count = warmup_count(configured, len(plan.requests), plan.max_in_flight)
+        longest = max(plan.requests.prompt_tokens[:count], default=0)
+        history, kind = WarmupHistory(by_kind=self._lease.warmed), self._request_kind()
+        if not count or (configured is None and history.covers(kind, count, longest)):
+            return
+        self._point.progress.status(f"warming up with {count} requests")
+        lengths = plan.requests.prompt_tokens, plan.requests.output_tokens
+        requests = self._no_requests()
+        for prompt in warmup_prompts(count, *lengths, self._tokenizer, self._point.rng("warmup")):
+            self._add(requests, prompt)
+        self._send_warmup(plan, requests)
+        history.add(kind, count, longest)
+        self._warmup_requests += count
+
+    def send(self, prepared: PreparedLoad, watch: Watch | None = None) -> Measurement:
+        """Send a prepared load and wait for all answers, while the probes watch (by default, probes of its own)."""
+        point, load = self._point, self._point.load
+        with watch or self._watch() as probes:
+            probes.begin()
+            result = run_load(prepared.plan, point.progress)
+            observed = probes.end(client_processes=result.facts["client_processes"])
+        if self._options.keep_text:
+            write_texts(point.out_dir, prepared.prompts, result.texts or ())
+        records = window.mark_phases(result.records, load.warmup_s, load.cooldown_s, load.steady)
+        return Measurement(
+            records=records,
+            facts={**self._load_facts(prepared), **result.facts, **observed.facts},
+            has=self._capabilities(),
+            series=observed.series,
+            metadata=self._metadata(records, len(prepared.plan.requests)),
+            warnings=observed.warnings,
+        )
+
+    def _watch(self) -> Watch:
+        return Watch.start(target_of(self._lease, self.endpoint.headers), self._point.probes)
+
+    def _no_requests(self) -> Requests:
+        return Requests(prompt_key=self.endpoint.api.prompt_key)
+
+    def _add(self, requests: Requests, prompt: Prompt) -> None:
+        request = encode_request(self.endpoint, prompt, prompt.output_tokens, self._options.request_options())
+        requests.add(request, prompt.prompt_tokens, prompt.output_tokens)
+
+    def _plan(self, requests: Requests, send_times_s: Any) -> LoadPlan:
+        load, options = self._point.load, self._options
+        return LoadPlan(
+            endpoint=self.endpoint,
+            requests=requests,
+            send_times_s=send_times_s,
+            max_in_flight=load.max_in_flight,
+            timeout_s=options.request_timeout_s,
+            options=options.request_options(),
+            processes=load.processes,
+            executor=load.executor,
+            keep_text=options.keep_text,
+        )
+
+    def _request_kind(self) -> str:
+        """What a server must be warmed up for, beside the number and length of prompts."""
+        options = self._options
+        shared = self.endpoint.api.shared_body(self.endpoint.model, options.request_options())
+        return json.dumps([self.endpoint.api.path, options.stream, shared, options.body], sort_keys=True, default=str)
+
+    def _send_warmup(self, plan: LoadPlan, requests: Requests) -> None:
+        warmup = dataclasses.replace(
+            plan,
+            requests=requests,
+            send_times_s=np.zeros(len(requests)),
+            processes="1",
+            executor="local",
+            keep_text=False,
+        )
+        result = run_load(warmup, Progress())
+        if result.facts["interrupted"]:
+            raise interruption.interrupt_exception()  # the driver has handled the signal; nothing is measured yet
+        if not result.records.completed.any():
+            error = result.records.errors[0] if result.records.errors else "no answer"
+            raise EngineError(f"all {len(requests)} warm-up requests failed: {error}", hint="see server.log")
+
+    def _load_facts(self, prepared: PreparedLoad) -> dict[str, Any]:
+        load = self._point.load
+        return {
+            "offered_rps": prepared.offered_rps,
+            "stationary": load.open_loop and load.stationary and prepared.offered_rps is not None,
+            "max_in_flight": load.max_in_flight,
+            "ignore_eos": self._options.ignore_eos,
+            "prefix_cache_intended": self._point.dataset.prefix_cache_intended,
+            "calibrated_rps": calibration.load_calibration(environment.machine_class()),
+            "warmup_requests": self._warmup_requests,
+        }
+
+    def _capabilities(self) -> frozenset[str]:
+        api, load = self.endpoint.api, self._point.load
+        has = {"requests", "latency", "tokens"}
+        has |= {"schedule"} if load.open_loop else set()
+        has |= {"generated"} if api.generates else set()
+        has |= {"stream"} if api.streamed(self._options.request_options()) else set()
+        return frozenset(has)
+
+    def _metadata(self, records: Records, planned: int) -> dict[str, Any]:
+        """nm-vllm's metadata of a serving run."""
+        rows = records.measured()
+        completed = rows.where(rows.completed)
+        load = self._point.load
+        metadata: dict[str, Any] = {
+            "completed": len(completed),
+            "num_prompts": planned,
+            "request_rate": load.qps if load.open_loop else "inf",
+        }
+        for key, tokens in {"total_input": completed.prompt_tokens, "total_output": completed.output_tokens}.items():
+            if len(tokens) and (tokens >= 0).all():
+                metadata[key] = int(tokens.sum())
+        return metadata

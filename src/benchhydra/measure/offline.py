@@ -1,0 +1,137 @@
+"""An offline engine, given batches of prompts: no server, no client, no times of single requests.
+
+``OfflineLoad(options, point, lease).measure(count)`` warms it up, empties its caches, and times one batch. A script
+with a recipe of its own (several batches of one size) calls the steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchhydra.datasets import Prompt
+from benchhydra.datasets.tokenization import load_tokenizer
+from benchhydra.datasets.warmup_prompts import warmup_prompts
+from benchhydra.errors import EngineError
+from benchhydra.measure import Measurement, Point
+from benchhydra.measure.texts import write_texts
+from benchhydra.measure.warmup import check_warmup
+from benchhydra.probes.watch import Watch, target_of
+from benchhydra.records import Records, Status
+from benchhydra.registry import knob
+from benchhydra.servers import Lease
+
+
+@dataclass(kw_only=True)
+class OfflineOptions:
+    """What scripts that use an offline engine have in common. Such a script inherits from this and from ``Script``."""
+
+    ignore_eos: bool = knob(True, "make the engine generate exactly the asked number of tokens")
+    temperature: float = knob(0.0, "sampling temperature")
+    warmup_requests: int = knob(8, "other prompts generated before, not measured", unit="requests")
+    timeout_s: float = knob(3600.0, "the engine has failed if it takes longer", unit="s")
+    keep_text: bool = knob(False, "write prompts and generated texts to texts.jsonl")
+
+    def check(self, point: Point) -> None:
+        """Raise ConfigError where the point cannot be run."""
+        check_warmup(self.warmup_requests)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One batch that was generated. Times are those of the monotonic clock; counts by prompt."""
+
+    start_ns: int
+    end_ns: int
+    prompt_tokens: Sequence[int]
+    output_tokens: Sequence[int]
+    texts: Sequence[str]
+
+
+class OfflineLoad:
+    """Batches for one point's offline engine. Raises EngineError where the point has none."""
+
+    def __init__(self, options: OfflineOptions, point: Point, lease: Lease | None) -> None:
+        if lease is None:
+            raise EngineError("an offline load needs an engine", hint="Script.spec returns engine.offline(target)")
+        self._options = options
+        self._point = point
+        self._lease = lease
+        self._tokenizer = load_tokenizer(point.target)
+        self._cache_reset = lease.cache_reset
+
+    def measure(self, count: int) -> Measurement:
+        """Warm the engine up, and time one batch of ``count`` prompts of the dataset."""
+        with Watch.start(target_of(self._lease, client_sends=False), self._point.probes) as probes:
+            prompts = self.prompts(count)
+            self.warm_up(prompts)
+            self._point.progress.status(f"generating for {count} prompts")
+            probes.begin()
+            batch = self.generate(prompts)
+            observed = probes.end(client_processes=0)
+        if self._options.keep_text:
+            write_texts(self._point.out_dir, prompts, batch.texts)
+        records = self.records(prompts, batch)
+        return Measurement(
+            records=records,
+            facts={"ignore_eos": self._options.ignore_eos, "cache_reset": self._cache_reset, **observed.facts},
+            has=frozenset({"requests", "tokens", "generated"}),
+            series=observed.series,
+            metadata={"num_prompts": count, "completed": int(records.completed.sum()), "request_rate": "inf"},
+            warnings=observed.warnings,
+        )
+
+    def prompts(self, count: int) -> list[Prompt]:
+        """Prompts of the dataset. The same each time."""
+        point = self._point
+        return list(point.dataset.sample(count, self._tokenizer, point.rng("prompts"), point.target.max_model_len))
+
+    def warm_up(self, prompts: Sequence[Prompt]) -> None:
+        """Generate for other prompts of the same lengths, and empty the caches again."""
+        count = self._options.warmup_requests
+        if not count:
+            return
+        self._point.progress.status(f"warming up with {count} prompts")
+        lengths = [p.prompt_tokens for p in prompts], [p.output_tokens for p in prompts]
+        self.generate(warmup_prompts(count, *lengths, self._tokenizer, self._point.rng("warmup")))
+        self._cache_reset = self._lease.reset()
+
+    def generate(self, prompts: Sequence[Prompt]) -> Batch:
+        """Generate for all prompts at once, and wait. Raises EngineError where the engine fails."""
+        options = self._options
+        request = {
+            "op": "generate",
+            "prompts": [prompt.text for prompt in prompts],
+            "output_tokens": [prompt.output_tokens for prompt in prompts],
+            "ignore_eos": options.ignore_eos,
+            "temperature": options.temperature,
+            "keep_text": options.keep_text,
+        }
+        answer = self._lease.call(request, timeout_s=options.timeout_s)
+        return Batch(
+            start_ns=answer["start_ns"],
+            end_ns=answer["end_ns"],
+            prompt_tokens=answer["prompt_tokens"],
+            output_tokens=answer["output_tokens"],
+            texts=answer.get("texts", ()),
+        )
+
+    def records(self, prompts: Sequence[Prompt], batch: Batch) -> Records:
+        """One row a prompt: sent when the batch was handed over, done when it was back. Tokens are those generated."""
+        rows = Records.of_spans(
+            [batch.start_ns] * len(prompts),
+            [batch.end_ns] * len(prompts),
+            prompt_tokens=batch.prompt_tokens,
+            output_tokens=batch.output_tokens,
+        )
+        asked = np.array([prompt.output_tokens for prompt in prompts], dtype=np.int32)
+        short = (rows.output_tokens < asked) & self._options.ignore_eos
+        return dataclasses.replace(
+            rows,
+            asked_prompt_tokens=np.array([prompt.prompt_tokens for prompt in prompts], dtype=np.int32),
+            asked_output_tokens=asked,
+            status=np.where(short, Status.SHORT, Status.OK).astype(np.int32),
+        )

@@ -1,0 +1,18 @@
+"""``texts.jsonl``: prompts and generated texts of a run, one JSON object a line, in the order of the requests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchhydra.artifacts import TEXTS_FILE
+from benchhydra.datasets import Prompt
+
+
+def write_texts(directory: Path, prompts: Iterable[Prompt], texts: Iterable[str]) -> None:
+    """Write the file. Raises ValueError where there are not as many texts as prompts."""
+    with (directory / TEXTS_FILE).open("w", encoding="utf-8") as file:
+        for prompt, text in zip(prompts, texts, strict=True):
+            line = {"prompt": prompt.messages or prompt.text, "generated": text}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -1,0 +1,118 @@
+"""Latencies of requests: statistics of TTFT, TPOT, ITL and E2E latency. Names are nm-vllm's and upstream's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from benchhydra.metrics import Compute, metric
+from benchhydra.records import Float64
+from benchhydra.result import Better
+from benchhydra.window import Window
+
+#: Statistic -> its words and its direction. Users gate on tails, so percentiles have one, unlike in nm-vllm.
+STATISTICS = {
+    "mean": ("mean", Better.SMALLER),
+    "median": ("median", Better.SMALLER),
+    "std": ("standard deviation", Better.OBSERVATION),
+    "p90": ("90th percentile", Better.SMALLER),
+    "p95": ("95th percentile", Better.SMALLER),
+    "p99": ("99th percentile", Better.SMALLER),
+    "max": ("maximum", Better.OBSERVATION),
+}
+#: Column of the window -> what it is, what it needs.
+LATENCIES = {
+    "ttft": ("time to first token: first chunk with text - sent", ("latency", "stream")),
+    "tpot": (
+        "time per output token: (last chunk - first chunk) / (output tokens - 1), of answers of two chunks or more",
+        ("latency", "stream", "tokens"),
+    ),
+    "itl": (
+        "inter-token latency: gaps between successive chunks with text, pooled over requests",
+        ("latency", "stream"),
+    ),
+    "e2el": ("request latency: last chunk with text - sent", ("latency",)),
+}
+SCHEDULED = {
+    "ttft": (
+        "time to first token from the scheduled time: first chunk with text - scheduled (no coordinated omission)",
+        ("latency", "schedule", "stream"),
+    ),
+    "e2el": (
+        "request latency from the scheduled time: last chunk with text - scheduled (no coordinated omission)",
+        ("latency", "schedule"),
+    ),
+}
+#: Statistics that exist with failures counted, and the fraction of requests below each.
+WITH_FAILURES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+def percentile_with_failures(values: Float64, failed: int, fraction: float) -> float | None:
+    """A percentile where failures count as infinitely slow; None where it falls among them. values: shape (n,)."""
+    finite = np.sort(values[~np.isnan(values)])
+    position = fraction * (len(finite) + failed - 1)
+    below, above = math.floor(position), math.ceil(position)
+    if position < 0 or above >= len(finite):
+        return None
+    return float(finite[below] + (finite[above] - finite[below]) * (position - below))
+
+
+def _statistic(column: str, statistic: str) -> Compute:
+    def compute(window: Window) -> float | None:
+        statistics = window.statistics(column)
+        return None if statistics is None else statistics[statistic]
+
+    return compute
+
+
+def _scheduled_statistic(column: str, statistic: str) -> Compute:
+    def compute(window: Window) -> float | None:
+        statistics = window.statistics(column) if window.scheduled else None
+        return None if statistics is None else statistics[statistic]
+
+    return compute
+
+
+def _statistic_with_failures(column: str, fraction: float) -> Compute:
+    def compute(window: Window) -> float | None:
+        return percentile_with_failures(getattr(window, column), int(window.failed.sum()), fraction)
+
+    return compute
+
+
+def _declare_latencies() -> None:
+    for name, (doc, needs) in LATENCIES.items():
+        for statistic, (words, better) in STATISTICS.items():
+            metric(f"{statistic}_{name}_ms", unit="ms", better=better, doc=f"{words} of the {doc}", needs=needs)(
+                _statistic(f"{name}_ms", statistic)
+            )
+
+
+def _declare_scheduled_latencies() -> None:
+    for name, (doc, needs) in SCHEDULED.items():
+        for statistic in ("mean", "median", "p99"):
+            words, better = STATISTICS[statistic]
+            declare = metric(
+                f"{statistic}_scheduled_{name}_ms", unit="ms", better=better, doc=f"{words} of the {doc}", needs=needs
+            )
+            declare(_scheduled_statistic(f"scheduled_{name}_ms", statistic))
+
+
+def _declare_latencies_with_failures() -> None:
+    for name in ("ttft", "e2el"):
+        for statistic, fraction in WITH_FAILURES.items():
+            doc = f"{STATISTICS[statistic][0]} of {name}_ms, failures counted as infinitely slow; absent where infinite"
+            declare = metric(
+                f"{statistic}_{name}_with_failures_ms",
+                unit="ms",
+                better=Better.SMALLER,
+                doc=doc,
+                needs=LATENCIES[name][1],
+            )
+            declare(_statistic_with_failures(f"{name}_ms", fraction))
+
+
+_declare_latencies()
+_declare_scheduled_latencies()
+_declare_latencies_with_failures()

@@ -1,0 +1,84 @@
+"""The load as it was asked for and as it was sent: length of the window, rates, lateness, concurrency."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchhydra.metrics import metric
+from benchhydra.records import Int64
+from benchhydra.result import Better
+from benchhydra.window import Window
+
+
+@metric(
+    "duration_s",
+    unit="s",
+    better=Better.OBSERVATION,
+    doc="the window: first measured send to the last end of an answer, or to the first send of the cool-down",
+)
+def duration_s(window: Window) -> float | None:
+    return window.duration_s
+
+
+@metric(
+    "offered_rps",
+    unit="requests/s",
+    better=Better.OBSERVATION,
+    doc="rate of the schedule that was drawn: (requests - 1) / (last scheduled - first); closed loops have none",
+    needs=("schedule",),
+)
+def offered_rps(window: Window) -> float | None:
+    offered: float | None = window.facts["offered_rps"]
+    if offered is not None:
+        return offered
+    return _mean_rate(window.scheduled_ns) if window.scheduled else None
+
+
+@metric(
+    "achieved_rps",
+    unit="requests/s",
+    better=Better.OBSERVATION,
+    doc="rate at which requests were sent: (requests - 1) / (last sent - first sent)",
+    needs=("latency",),
+)
+def achieved_rps(window: Window) -> float | None:
+    return _mean_rate(window.sent_ns[window.sent_ns >= 0])
+
+
+@metric(
+    "p99_client_lag_ms",
+    unit="ms",
+    better=Better.OBSERVATION,
+    doc="99th percentile of sent - scheduled; with load.max_in_flight the wait for a free place is in it",
+    needs=("schedule",),
+)
+def p99_client_lag_ms(window: Window) -> float | None:
+    statistics = window.statistics("client_lag_ms") if window.scheduled else None
+    return None if statistics is None else statistics["p99"]
+
+
+@metric(
+    "mean_concurrency",
+    unit="requests",
+    better=Better.OBSERVATION,
+    doc="requests under way, mean over the window's time",
+    needs=("latency",),
+)
+def mean_concurrency(window: Window) -> float | None:
+    return None if window.in_flight is None else window.in_flight[0]
+
+
+@metric(
+    "max_concurrency",
+    unit="requests",
+    better=Better.OBSERVATION,
+    doc="most requests under way",
+    needs=("latency",),
+)
+def max_concurrency(window: Window) -> float | None:
+    return None if window.in_flight is None else float(window.in_flight[1])
+
+
+def _mean_rate(times_ns: Int64) -> float | None:
+    spread = int(np.ptp(times_ns)) if len(times_ns) > 1 else 0
+    return (len(times_ns) - 1) * 1e9 / spread if spread else None
