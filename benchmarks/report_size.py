@@ -135,7 +135,7 @@ def _environment(run: int) -> dict[str, Any]:
 def _metrics(factor: float, qps: float) -> dict[str, MetricValue]:
     found = {}
     for i, (name, declared) in enumerate(table().items()):
-        if "serving" in declared.scripts:
+        if "latency" in declared.needs or "requests" in declared.needs:
             direction = 1 if declared.better is Better.SMALLER else -1
             own = 1 + 0.005 * np.sin(i * 12.9898 + factor * 1e4)
             value = (10 + 3 * i + qps) * factor**direction * own

@@ -170,7 +170,7 @@ def test_where_all_requests_failed_there_is_no_figure(name: str) -> None:
 @pytest.mark.parametrize("name", ["vllm_serve_some_failed", "guidellm_some_failed", "aiperf_some_failed"])
 def test_where_many_requests_failed_the_result_is_invalid(name: str) -> None:
     [result] = read(name)
-    assert result.verdict is Verdict.INVALID and result.reasons[0].check == "failed_share"
+    assert result.verdict is Verdict.INVALID and result.reasons[0].check == "failed_fraction"
 
 
 def test_a_chat_file_has_no_itl_and_says_that_ttft_may_be_early() -> None:

@@ -24,9 +24,9 @@ QUICK = [
     "tracking=none",
     "script.fail_on=never",
     # These tests are about sweeps: a busy machine must not decide which points are believable.
-    *("validity.lag_ms=1e9", "validity.stall_ms=1e9", "validity.client_cpu_share=99"),
-    *("validity.client_wait_share=9", "validity.client_wait_share_of_server=9"),
-    "validity.reached_share=0",
+    *("validity.lag_ms=1e9", "validity.stall_ms=1e9", "validity.client_cpu_fraction=99"),
+    *("validity.client_wait_fraction=9", "validity.client_wait_fraction_of_server=9"),
+    "validity.reached_fraction=0",
 ]
 
 

@@ -184,7 +184,7 @@ def _runs(document: Any, path: Path) -> Sequence[ImportedRun]:
 
 
 def _reasons(run: ImportedRun) -> tuple[Reason, ...]:
-    limit = ValidityLimits().failed_share
+    limit = ValidityLimits().failed_fraction
     total = run.failed + (run.completed or 0)
     if run.completed == 0:
         return (
@@ -202,7 +202,7 @@ def _reasons(run: ImportedRun) -> tuple[Reason, ...]:
         )
     if run.completed is not None and run.failed > limit * total:
         text = f"{run.failed} of {total} requests failed ({run.failed / total:.1%}; limit {limit:.1%})"
-        return (_reason("failed_share", Verdict.INVALID, text),)
+        return (_reason("failed_fraction", Verdict.INVALID, text),)
     if run.interrupted:
         return (_reason("interrupted", Verdict.SUSPECT, run.interrupted),)
     return ()
