@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.report.made import HOSTILE, RUNS
+from tests.report.made import HOSTILE, RUNS, WATCHED
 
 from benchhydra.report.data.details import file_slug
 
@@ -152,8 +152,83 @@ def test_sweep_has_direction_colours_and_a_run_to_choose(opened: Open) -> None:
         assert first.locator("td.best").count() >= 2  # latencies
         page.select_option("#filter-run", file_slug("s1-2-1"))
         until(page, "location.hash.includes('run=')")
-        for title in ("Timeline of requests", "Rate and requests in flight", "TTFT and TPOT second by second"):
+        for title in ("Timeline of requests", "client, requests/s", "client.in_flight, requests", "client, ms"):
             assert page.locator(f"h3:has-text('{title}')").count() == 1
+
+
+def test_timeline_has_room_for_every_request(opened: Open) -> None:
+    with opened("#/sweeps") as page:
+        page.click("tbody th a")
+        figure = page.locator("figure", has_text="Timeline of requests")
+        figure.scroll_into_view_if_needed()
+        figure.locator("canvas").wait_for()
+        first_y, last_y = figure.locator(".canvas").evaluate(
+            """(canvas) => {
+              const chart = echarts.getInstanceByDom(canvas);
+              return [1, 40].map((request) => chart.convertToPixel({ yAxisIndex: 0 }, request));
+            }"""
+        )
+        assert last_y - first_y > 150
+
+
+class TestSeries:
+    """Charts of whatever was sampled: the run has series of its client and of two GPUs."""
+
+    @pytest.fixture
+    def charts(self, opened: Open) -> Iterator[Page]:
+        with opened("#/sweeps") as page:
+            page.click("tbody th a")
+            page.select_option("#filter-run", file_slug(f"s1-{WATCHED[0]}-{WATCHED[1]}"))
+            page.wait_for_selector("h3:has-text('gpu.utilization, %')")
+            for figure in page.locator("h2:has-text('Over time') + .charts figure").all():
+                figure.scroll_into_view_if_needed()
+                figure.locator("canvas").wait_for()
+            yield page
+
+    def option(self, page: Page, title: str, path: str) -> Any:
+        """A part of a chart's ECharts option."""
+        canvas = page.locator("figure", has=page.locator(f"h3:text-is('{title}')")).locator(".canvas")
+        return canvas.evaluate("(canvas, path) => echarts.getInstanceByDom(canvas).getOption()[path]", path)
+
+    def test_one_chart_for_each_source_and_unit(self, charts: Page) -> None:
+        titles = charts.locator("h2:has-text('Over time') + .charts h3").all_text_contents()
+        assert titles == [
+            "client, requests/s",
+            "client.in_flight, requests",
+            "client, ms",
+            "gpu.utilization, %",
+            "gpu.power, W",
+        ]
+
+    def test_lines_are_named_by_what_distinguishes_them(self, charts: Page) -> None:
+        for title, names in (
+            ("client, requests/s", ["sent_rps", "done_rps"]),
+            ("client, ms", ["mean_ttft_ms", "p99_ttft_ms", "mean_tpot_ms"]),
+            ("gpu.power, W", ["gpu=0", "gpu=1"]),
+        ):
+            assert [line["name"] for line in self.option(charts, title, "series")] == names
+
+    def test_samples_are_points_in_seconds_after_the_first_send(self, charts: Page) -> None:
+        line, _ = self.option(charts, "gpu.power, W", "series")
+        assert line["data"][:3] == [[-0.25, 200], [0, 200], [0.25, 200]]
+        assert self.option(charts, "gpu.power, W", "xAxis")[0]["name"] == "s after the first send"
+
+    def test_zoom_is_that_of_all(self, charts: Page) -> None:
+        figure = charts.locator("figure", has=charts.locator("h3:text-is('client, ms')"))
+        figure.locator(".canvas").evaluate(
+            """(canvas) => echarts.getInstanceByDom(canvas).dispatchAction({ type: 'dataZoom', start: 20, end: 60 })"""
+        )
+        charts.click("#theme")  # draws them anew
+        for title in ("client, ms", "gpu.power, W", "client, requests/s"):
+            zoom, _ = self.option(charts, title, "dataZoom")
+            assert (zoom["start"], zoom["end"]) == (20, 60)
+
+    def test_run_without_a_file_has_those_of_its_requests(self, opened: Open) -> None:
+        with opened("#/sweeps") as page:
+            page.click("tbody th a")
+            page.wait_for_selector("h2:has-text('Over time')")
+            titles = page.locator("h2:has-text('Over time') + .charts h3").all_text_contents()
+            assert titles == ["client, requests/s", "client.in_flight, requests", "client, ms"]
 
 
 def test_hostile_texts_stay_texts(opened: Open) -> None:
