@@ -1,8 +1,8 @@
-"""A/B tests on pairs whose truth is known: how often they are wrong, and how many pairs they take.
+"""Simulate A/B tests whose truth is known: how often they are wrong, and how many pairs they take.
 
 Writes a table of docs/statistics.md. Four main metrics of 2 % run-to-run noise, 40 pairs at most, 1 % chance of a false
-alarm. False alarms: share of tests of identical builds that ever call a main metric better or worse (looked at after
-every pair). Found: share of tests that call the slowed metric worse. ``python benchmarks/ab_trials.py [tests]``.
+alarm. False alarms: fraction of tests of identical builds that ever call a main metric better or worse (checked after
+every pair). Found: fraction of tests that call the slowed metric worse. ``python benchmarks/ab_trials.py [tests]``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import sys
 
 import numpy as np
 
-from benchhydra.analysis.stats import sequential
-from benchhydra.analysis.stats.robust import Floats
-from benchhydra.analysis.stats.sequential import PAIR, pairs_needed
+from benchhydra.analysis.stats import Floats, sequential
+from benchhydra.analysis.stats.power import pairs_needed
+from benchhydra.analysis.stats.sequential import PAIR_SCALE
 from benchhydra.analysis.thresholds import Thresholds
 
 METRICS, PAIRS, NOISE, SEED = 4, 40, 0.02, 2026
@@ -51,39 +51,39 @@ def first_alarm(differences: Floats, *, both_directions: bool) -> Floats:
     sums, squares = np.cumsum(differences, axis=-1), np.cumsum(differences**2, axis=-1)
     variance = np.maximum(squares - sums**2 / count, 1e-12) / np.maximum(count - 1, 1)
     above = np.cumsum(differences > 0, axis=-1)
-    found = np.full(len(differences), math.inf)
+    first_pairs = np.full(len(differences), math.inf)
     for i in range(2, PAIRS):
         t = sums[:, i] / np.sqrt(variance[:, i] * count[i])
-        signs = np.array([sequential.signs(k, i + 1) for k in range(i + 2)])[above[:, i]]
+        signs = np.array([sequential.log_sign_evidence(k, i + 1) for k in range(i + 2)])[above[:, i]]
         limit = ALPHA / METRICS / 2
-        sure = (np.abs(t) > sequential.critical(i + 1, limit)) | (signs >= -math.log(limit))
-        for test in np.flatnonzero(sure & np.isinf(found)):
-            size = sequential.middle(differences[test, : i + 1])
-            if (abs(size) if both_directions else size) > SMALLEST:
-                found[test] = i + 1
-    return found
+        sure = (np.abs(t) > sequential.critical_t(i + 1, limit)) | (signs >= -math.log(limit))
+        for test in np.flatnonzero(sure & np.isinf(first_pairs)):
+            change = sequential.hodges_lehmann(differences[test, : i + 1])
+            if (abs(change) if both_directions else change) > SMALLEST:
+                first_pairs[test] = i + 1
+    return first_pairs
 
 
 def row(kind: str, tests: int) -> str:
     """A row of the table."""
     rng = np.random.default_rng([SEED, KINDS.index(kind)])
-    same = pairs_of(kind, tests, rng)
-    alarms = [np.isfinite(first_alarm(same[:, metric], both_directions=True)) for metric in range(METRICS)]
+    identical = pairs_of(kind, tests, rng)
+    alarms = [np.isfinite(first_alarm(identical[:, metric], both_directions=True)) for metric in range(METRICS)]
     cells = [f"{np.any(alarms, axis=0).mean():.2%}"]
     for percent in SLOWDOWNS_PERCENT:
         slowed = pairs_of(kind, tests, rng)[:, 0] + math.log1p(percent / 100)
-        found = first_alarm(slowed, both_directions=False)
-        ended = np.minimum(found, PAIRS)
-        cells.append(f"{np.isfinite(found).mean():.1%}, {np.median(ended):.0f} ({np.quantile(ended, 0.8):.0f})")
+        alarm = first_alarm(slowed, both_directions=False)
+        pairs = np.minimum(alarm, PAIRS)
+        cells.append(f"{np.isfinite(alarm).mean():.1%}, {np.median(pairs):.0f} ({np.quantile(pairs, 0.8):.0f})")
     return f"| {kind} | {' | '.join(cells)} |"
 
 
 def main(tests: int) -> None:
     """Print the table, and what a plan says beforehand."""
-    said = [pairs_needed(PAIR * NOISE, math.log1p(p / 100), ALPHA / METRICS) for p in SLOWDOWNS_PERCENT]
+    planned = [pairs_needed(PAIR_SCALE * NOISE, math.log1p(p / 100), ALPHA / METRICS) for p in SLOWDOWNS_PERCENT]
     print(f"| noise | false alarms | {' | '.join(f'{p} % found, pairs' for p in SLOWDOWNS_PERCENT)} |")
-    print(f"|---|--:|{'--:|' * len(said)}")
-    print(f"| the plan says | | {' | '.join(f'{pairs}' for pairs in said)} |")
+    print(f"|---|--:|{'--:|' * len(planned)}")
+    print(f"| the plan says | | {' | '.join(f'{pairs}' for pairs in planned)} |")
     for kind in KINDS:
         print(row(kind, tests), flush=True)
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from benchhydra.artifacts import INDEX_FILE, RESULT_FILE
+
 POINTS, RUNS_A_SIDE, TIMES = 100, 5, 3
 BENCHHYDRA = [sys.executable, "-m", "benchhydra"]
 ONE_RUN = ["engine=fake", "model=llama2", "qps=100", "num_prompts=40", "dataset.output_tokens=8", "tracking=none"]
@@ -25,7 +27,7 @@ def template(directory: Path) -> dict[str, Any]:
     """A real result."""
     words = [*BENCHHYDRA, *ONE_RUN, "script.fail_on=never", f"hydra.run.dir={directory / 'template'}"]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    found: dict[str, Any] = json.loads((directory / "template/result.json").read_text())
+    found: dict[str, Any] = json.loads((directory / "template" / RESULT_FILE).read_text())
     return found | {"status": "ok", "verdict": "VALID", "reasons": []}
 
 
@@ -38,7 +40,7 @@ def write(place: Path, result: dict[str, Any], number: int, point: int, rng: np.
     }
     copy = result | {"run_id": f"{number:032x}", "point_key": f"{point:016x}", "metrics": metrics}
     place.mkdir(parents=True)
-    (place / "result.json").write_text(json.dumps(copy | {"epoch_time": result["epoch_time"] + number}))
+    (place / RESULT_FILE).write_text(json.dumps(copy | {"epoch_time": result["epoch_time"] + number}))
 
 
 def timed(*words: str) -> str:
@@ -60,7 +62,7 @@ def main(directory: Path, results: int) -> None:
         for number in range(results):
             place = history / f"{number // 1000:03d}" / f"{number:05d}"
             write(place, result, number, number % POINTS, rng)
-    (history / ".benchhydra-index").unlink(missing_ok=True)
+    (history / INDEX_FILE).unlink(missing_ok=True)
     for name, point in (("known", 3), ("new", POINTS)):
         for i in range(RUNS_A_SIDE):
             place = directory / name / str(i)

@@ -30,6 +30,9 @@ JOURNALS_DIR = ".groups"
 FAILURES_FILE = "failures"
 SERVER_LOGS_DIR = "servers"
 
+# The root of a tree of results.
+INDEX_FILE = ".benchhydra-index"
+
 # Other documents.
 REPORT_FILE = "report.html"
 AB_MARKDOWN_FILE = "ab.md"

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from benchhydra.analysis import ab_plan
 from benchhydra.analysis.ab import AbBudget, AbTest
-from benchhydra.analysis.compare import ChangeVerdict
+from benchhydra.analysis.comparison import ChangeVerdict
 from benchhydra.analysis.gate import GateOutcome
 from benchhydra.analysis.runs import Runs
-from benchhydra.analysis.stats import power
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.result import Verdict
 
@@ -107,10 +107,10 @@ def test_one_lost_pair_costs_only_itself(make: Make) -> None:
     plain = test.visit
 
     def visit(side: str, number: int) -> Runs:
-        found = plain(side, number)
+        runs = plain(side, number)
         if (side, number) == ("a", 2):
-            found.runs[0].verdict = Verdict.INVALID
-        return found
+            runs.runs[0].verdict = Verdict.INVALID
+        return runs
 
     test.visit = visit
     test.run()
@@ -141,13 +141,13 @@ def test_an_interruption_keeps_what_was_measured(make: Make) -> None:
 
 
 def test_a_plan_by_history_and_by_the_first_pairs(make: Make) -> None:
-    past = power.PowerPlan(make("h", 20), "m", ["k", "other"])
-    noise = past.noise(LIMITS, ())
+    plan = ab_plan.PowerPlan(make("h", 20), "m", ["k", "other"])
+    noise = plan.noise(LIMITS, ())
     assert noise.keys() == {"mean_ttft_ms", "request_throughput"}
     assert noise["mean_ttft_ms"] == pytest.approx(0.01, rel=0.4)
-    (ttft, _) = power.plan_lines({"mean_ttft_ms": 0.02, "request_throughput": 0.01}, 0.01, 30.0)
+    (ttft, _) = ab_plan.plan_lines({"mean_ttft_ms": 0.02, "request_throughput": 0.01}, 0.01, 30.0)
     assert ttft == "mean_ttft_ms (noise 2.0 % a run): 3 % 29 pairs (14 min), 5 % 14 pairs (7 min), 10 % 8 pairs (4 min)"
-    assert power.PowerPlan(Runs([], {}), "m", ["k", "k"]).pair_s() is None
+    assert ab_plan.PowerPlan(Runs([], {}), "m", ["k", "k"]).pair_s() is None
     said: list[str] = []
     ab(make, slower=1.001, max_pairs=4, say=said.append).run()
     assert "by the noise of these pairs, to see a change takes about:" in said

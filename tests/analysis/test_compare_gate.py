@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchhydra.analysis.compare import ChangeVerdict, Comparison, compare
-from benchhydra.analysis.gate import AgainstHistory, Gate, GateOutcome
+from benchhydra.analysis.compare import compare
+from benchhydra.analysis.comparison import ChangeVerdict, Comparison
+from benchhydra.analysis.gate import Gate, GateOutcome
+from benchhydra.analysis.history_gate import HistoryGate
 from benchhydra.analysis.runs import Run, Runs
 from benchhydra.analysis.stats import robust
 from benchhydra.analysis.stats.change_points import change_points
@@ -19,8 +21,8 @@ Make = Callable[..., Runs]
 LIMITS = Thresholds()
 
 
-def changes(found: Comparison) -> dict[str, ChangeVerdict]:
-    return {metric.metric: metric.change for _, metric in found.metrics}
+def changes(comparison: Comparison) -> dict[str, ChangeVerdict]:
+    return {metric.metric: metric.change for _, metric in comparison.metrics}
 
 
 def test_a_slowdown_is_worse_and_swapped_sides_are_better(make: Make) -> None:
@@ -33,14 +35,14 @@ def test_a_slowdown_is_worse_and_swapped_sides_are_better(make: Make) -> None:
 
 
 def test_identical_builds_are_same_with_enough_runs(make: Make) -> None:
-    found = changes(compare(make("a", 20), make("b", 20), thresholds=LIMITS))
-    assert set(found.values()) == {ChangeVerdict.SAME}
+    verdicts = changes(compare(make("a", 20), make("b", 20), thresholds=LIMITS))
+    assert set(verdicts.values()) == {ChangeVerdict.SAME}
 
 
 def test_one_run_a_side_proves_nothing(make: Make) -> None:
-    found = compare(make("a", 1), make("b", 1, ttft=200), thresholds=LIMITS)
-    assert set(changes(found).values()) == {ChangeVerdict.UNCLEAR}
-    assert all("repeats=5" in metric.note for _, metric in found.metrics)
+    comparison = compare(make("a", 1), make("b", 1, ttft=200), thresholds=LIMITS)
+    assert set(changes(comparison).values()) == {ChangeVerdict.INCONCLUSIVE}
+    assert all("repeats=5" in metric.note for _, metric in comparison.metrics)
 
 
 def test_the_order_of_runs_changes_nothing(make: Make) -> None:
@@ -112,9 +114,9 @@ def test_against_history(make: Make) -> None:
     history = make("h", 20)
     empty = Runs([], history.kinds)
     slow, fine, invalid = make("b", 5, ttft=115), make("c", 5), make("d", 5, verdict="INVALID")
-    outcomes = [AgainstHistory(empty, r, LIMITS, history.runs).decide().outcome for r in (slow, fine, invalid)]
+    outcomes = [HistoryGate(empty, r, LIMITS, history.runs).decide().outcome for r in (slow, fine, invalid)]
     assert outcomes == [GateOutcome.REGRESSION, GateOutcome.FINE, GateOutcome.INVALID]
-    assert AgainstHistory(empty, fine, LIMITS, []).decide().outcome is GateOutcome.NOTHING_COMPARABLE
+    assert HistoryGate(empty, fine, LIMITS, []).decide().outcome is GateOutcome.NOTHING_COMPARABLE
 
 
 def test_a_step_is_found_and_an_outlier_is_none() -> None:

@@ -29,9 +29,9 @@ def trials() -> ModuleType:
     return module
 
 
-def reach(share: float) -> float:
-    """Four standard errors of a share over ``GATES`` gates."""
-    return 4 * math.sqrt(share * (1 - share) / GATES)
+def reach(fraction: float) -> float:
+    """Four standard errors of a fraction of ``GATES`` gates."""
+    return 4 * math.sqrt(fraction * (1 - fraction) / GATES)
 
 
 def simulated(trials: ModuleType, kind: str) -> Callable[[np.random.Generator], Any]:
@@ -59,19 +59,19 @@ def test_one_run_against_the_previous_one_cannot_tell(trials: ModuleType) -> Non
     assert score.found < 0.15
 
 
-def test_a_slowed_metric_has_the_noise_that_is_said(trials: ModuleType) -> None:
-    (block,) = trials.blocks(simulated(trials, "independent"), 300, [3])
-    drawn, which = trials.slowed(*block)
+def test_a_slowed_metric_has_the_stated_noise(trials: ModuleType) -> None:
+    ((logs, scale),) = trials.blocks(simulated(trials, "independent"), 300, [3])
+    slowed = trials.slow_down(logs, scale)
     rows = np.arange(300)
-    assert np.std(drawn.history[rows, which]) == pytest.approx(0.02, rel=0.1)
-    assert np.mean(drawn.rounds[0][rows, which]) == pytest.approx(math.log(1.05), abs=0.005)
+    assert np.std(logs.history[rows, slowed]) == pytest.approx(0.02, rel=0.1)
+    assert np.mean(logs.rounds[0][rows, slowed]) == pytest.approx(math.log(1.05), abs=0.005)
 
 
 def test_recorded_runs_are_resampled(trials: ModuleType, tmp_path: Path, make: Callable[..., Runs]) -> None:
-    found = make("a", 12)
-    for i, run in enumerate(found.runs):
+    recorded = make("a", 12)
+    for i, run in enumerate(recorded.runs):
         metrics = {
-            key: MetricValue(key=key, unit=found.kinds[key].unit, value=value, better=found.kinds[key].better)
+            key: MetricValue(key=key, unit=recorded.kinds[key].unit, value=value, better=recorded.kinds[key].better)
             for key, value in run.metrics.items()
         }
         Result(
@@ -85,8 +85,8 @@ def test_recorded_runs_are_resampled(trials: ModuleType, tmp_path: Path, make: C
             metrics=metrics,
         ).write(tmp_path / str(i))
     source = trials.recorded(str(tmp_path), whole=True)
-    drawn = source.draw(50, 4, np.random.default_rng(1))
-    assert drawn.shape == (50, 2, 4)
+    deviations = source.draw(50, 4, np.random.default_rng(1))
+    assert deviations.shape == (50, 2, 4)
     assert np.std(source.draw(500, 4, np.random.default_rng(1)), axis=(0, 2)) == pytest.approx([1, 1], rel=0.25)
-    values = {round(float(v), 9) for v in drawn[:, 0].ravel()}
+    values = {round(float(v), 9) for v in deviations[:, 0].ravel()}
     assert len(values) == 12

@@ -1,4 +1,4 @@
-"""The noise floor of a point that has no history of its own: from the other points on its kind of machine."""
+"""The noise of a point that has no history of its own: from the other points on its kind of machine."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from benchhydra.analysis.noise_model import NoiseModel
 from benchhydra.analysis.runs import Runs
-from benchhydra.analysis.stats.change_points import NoiseModel, scale_of_neighbours
+from benchhydra.analysis.stats.change_points import scale_of_neighbours
 
 Make = Callable[..., Runs]
 
@@ -21,9 +22,9 @@ def test_neighbours_know_the_scale_whatever_steps_there_are() -> None:
 
 
 def test_a_new_point_borrows_noise_and_an_old_one_does_not(make: Make) -> None:
-    floor = NoiseModel(make("a", 20, key="k1").runs + make("b", 20, key="k2").runs)
-    prior = floor.prior("m", "new", "mean_ttft_ms")
+    noise_model = NoiseModel(make("a", 20, key="k1").runs + make("b", 20, key="k2").runs)
+    prior = noise_model.prior("m", "new", "mean_ttft_ms")
     assert prior is not None
     assert prior.scale == pytest.approx(0.01, rel=0.4)
-    assert floor.prior("m", "k1", "mean_ttft_ms") is None
-    assert floor.prior("another machine", "new", "mean_ttft_ms") is None
+    assert noise_model.prior("m", "k1", "mean_ttft_ms") is None
+    assert noise_model.prior("another machine", "new", "mean_ttft_ms") is None

@@ -1,14 +1,15 @@
-"""Runs that are odd as a whole are left out, named, and never more than a third of a side."""
+"""Outlier runs are left out and named, and are never more than a third of a side."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from benchhydra.analysis.compare import ChangeVerdict, compare
+from benchhydra.analysis.compare import compare
+from benchhydra.analysis.comparison import ChangeVerdict
+from benchhydra.analysis.noise_model import NoiseModel
+from benchhydra.analysis.outlier_runs import history_without_outliers
 from benchhydra.analysis.runs import MetricKind, Run, Runs
-from benchhydra.analysis.stats import outliers
-from benchhydra.analysis.stats.change_points import NoiseModel
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.result import Better, Verdict
 
@@ -37,17 +38,17 @@ def runs(name: str, count: int, *, slow: tuple[int, ...] = (), factor: float = 1
 
 
 def test_a_disturbed_run_is_left_out_and_named() -> None:
-    found = compare(runs("a", 5), runs("b", 5, slow=(3,)), thresholds=Thresholds(), history=runs("h", 20).runs)
-    (point,) = found.points
-    assert point.notes == ("left out of the candidate, far from its other runs in most metrics: run b3",)
+    comparison = compare(runs("a", 5), runs("b", 5, slow=(3,)), thresholds=Thresholds(), history=runs("h", 20).runs)
+    (point,) = comparison.points
+    assert point.notes == ("outliers left out of the candidate, far from its other runs in most metrics: run b3",)
     assert {metric.candidate_runs for metric in point.metrics} == {4}
-    assert not found.count(ChangeVerdict.WORSE)
+    assert not comparison.count(ChangeVerdict.WORSE)
 
 
-def test_a_slower_build_is_not_odd() -> None:
-    found = compare(runs("a", 5), runs("b", 5, factor=1.2), thresholds=Thresholds(), history=runs("h", 20).runs)
-    assert found.points[0].notes == ()
-    assert found.count(ChangeVerdict.WORSE) == len(METRICS)
+def test_a_slower_build_is_no_outlier() -> None:
+    comparison = compare(runs("a", 5), runs("b", 5, factor=1.2), thresholds=Thresholds(), history=runs("h", 20).runs)
+    assert comparison.points[0].notes == ()
+    assert comparison.count(ChangeVerdict.WORSE) == len(METRICS)
 
 
 def test_what_happens_often_is_how_the_build_is() -> None:
@@ -56,19 +57,19 @@ def test_what_happens_often_is_how_the_build_is() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_of_one_or_two_runs_none_is_odd(count: int) -> None:
+def test_of_one_or_two_runs_none_is_an_outlier(count: int) -> None:
     (point,) = compare(runs("a", 5), runs("b", count, slow=(0,)), thresholds=Thresholds()).points
     assert point.notes == ()
 
 
-def test_one_wild_metric_makes_no_run_odd() -> None:
+def test_one_wild_metric_makes_no_outlier() -> None:
     wild = runs("b", 5)
     wild.runs[2].metrics["m0_ms"] = 1000.0
     assert compare(runs("a", 5), wild, thresholds=Thresholds()).points[0].notes == ()
 
 
-def test_history_loses_its_odd_runs_and_keeps_its_steps() -> None:
+def test_history_loses_its_outliers_and_keeps_its_steps() -> None:
     past = runs("h", 20, slow=(4, 11)).runs + runs("i", 20, factor=1.3).runs
-    kept = {run.run_id for run in outliers.drop_outliers(past)}
-    assert {run.run_id for run in past} - kept == {"h4", "h11"}
-    assert NoiseModel(past).of_point("m", "k") == outliers.drop_outliers(past)
+    kept_ids = {run.run_id for run in history_without_outliers(past)}
+    assert {run.run_id for run in past} - kept_ids == {"h4", "h11"}
+    assert NoiseModel(past).of_point("m", "k") == history_without_outliers(past)

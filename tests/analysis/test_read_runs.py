@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchhydra.analysis import read_runs
-from benchhydra.analysis.runs import MetricKind, Run
-from benchhydra.artifacts import RESULT_FILE
+from benchhydra.analysis.runs import MetricKind, Run, ScriptHighlights, runs_of_results
+from benchhydra.artifacts import INDEX_FILE, RESULT_FILE
 from benchhydra.errors import ResultError
 from benchhydra.result import Better, MetricValue, Result, Verdict
 
 
-def point(directory: Path, name: str, at: float = 1.0, ttft_ms: float = 50.0) -> Path:
+def point(directory: Path, name: str, at: float = 1.0, ttft_ms: float = 50.0, **more: Any) -> Path:
     metric = MetricValue(key="mean_ttft_ms", unit="ms", value=ttft_ms, better=Better.SMALLER)
     return Result(
         status="ok",
@@ -26,6 +27,7 @@ def point(directory: Path, name: str, at: float = 1.0, ttft_ms: float = 50.0) ->
         dataset="sonnet",
         environment={"machine_class": "box", "git": {"commit": "abc"}},
         metrics={metric.key: metric},
+        **more,
     ).write(directory)
 
 
@@ -43,9 +45,9 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     read = read_runs.read_run
 
-    def counted(path: Path, kinds: dict[str, MetricKind]) -> Run:
+    def counted(path: Path, kinds: dict[str, MetricKind], scripts: dict[str, ScriptHighlights]) -> Run:
         seen.append(path)
-        return read(path, kinds)
+        return read(path, kinds, scripts)
 
     monkeypatch.setattr(read_runs, "read_run", counted)
     return seen
@@ -62,9 +64,9 @@ def test_a_file_a_point_and_a_sweep(tree: Path) -> None:
 
 
 def test_runs_are_oldest_first_and_know_their_metrics(tree: Path) -> None:
-    found = read_runs.read_runs(str(tree))
-    assert [run.run_id for run in found.runs] == [f"run{i}" for i in reversed(range(60))]
-    assert found.kinds["mean_ttft_ms"] == MetricKind("ms", Better.SMALLER)
+    source = read_runs.read_runs(str(tree))
+    assert [run.run_id for run in source.runs] == [f"run{i}" for i in reversed(range(60))]
+    assert source.kinds["mean_ttft_ms"] == MetricKind("ms", Better.SMALLER)
 
 
 def test_the_index_saves_parsing(tree: Path, parsed: list[Path]) -> None:
@@ -99,8 +101,8 @@ def test_a_tree_may_be_moved(tree: Path, parsed: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\x00 no index", b"\x93\x01\x80\x80"])
-def test_an_index_that_is_none_is_ignored(tree: Path, parsed: list[Path], content: bytes) -> None:
-    (tree / read_runs.INDEX_FILE).write_bytes(content)
+def test_a_file_that_is_no_index_is_ignored(tree: Path, parsed: list[Path], content: bytes) -> None:
+    (tree / INDEX_FILE).write_bytes(content)
     assert len(read_runs.read_runs(str(tree)).runs) == 60
     assert len(parsed) == 60
 
@@ -111,12 +113,12 @@ def test_a_small_tree_keeps_no_index(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
-def test_what_is_no_result_is_left_out_by_name_and_from_the_index_too(tree: Path) -> None:
+def test_a_file_that_is_no_result_is_left_out_by_name_and_from_the_index_too(tree: Path) -> None:
     (tree / "sweeps/0/point-3" / RESULT_FILE).write_text('{"half": ')
     for _ in range(2):
-        found = read_runs.read_runs(str(tree))
-        (fault,) = found.faults
-        assert len(found.runs) == 59
+        source = read_runs.read_runs(str(tree))
+        (fault,) = source.faults
+        assert len(source.runs) == 59
         assert "point-3/result.json is not a benchhydra result" in fault
 
 
@@ -139,7 +141,7 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
         read_runs.read_runs(str(file))
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_a_source_without_results(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="no results in"):
         read_runs.read_runs(str(tmp_path))
     with pytest.raises(ResultError, match="no such file"):
@@ -151,3 +153,54 @@ def test_hidden_and_linked_directories_are_not_searched(tmp_path: Path) -> None:
     point(tmp_path / ".hidden", "two")
     (tmp_path / "latest").symlink_to(tmp_path / "a")
     assert [run.run_id for run in read_runs.read_runs(str(tmp_path)).runs] == ["one"]
+
+
+def version_1_0_0(directory: Path, script: str = "serving") -> None:
+    """A result as version 0.1 wrote it: old names of metrics, and nothing about what to show first."""
+    file = point(directory, "old")
+    result = json.loads(file.read_text())
+    del result["key_metrics"], result["charts"], result["load_label"]
+    old_name = "p50_ttft_with_failures_ms"
+    result["metrics"][old_name] = {"key": old_name, "unit": "ms", "value": 7.0, "type": "SmallerIsBetter"}
+    file.write_text(json.dumps(result | {"json_schema_version": "1.0.0", "script": script}))
+
+
+def test_old_names_of_metrics_are_read_as_todays(tmp_path: Path) -> None:
+    version_1_0_0(tmp_path)
+    source = read_runs.read_runs(str(tmp_path))
+    assert source.runs[0].metrics == {"mean_ttft_ms": 50.0, "median_ttft_with_failures_ms": 7.0}
+    assert source.kinds["median_ttft_with_failures_ms"] == MetricKind("ms", Better.SMALLER)
+    assert source.runs[0].label == "serving m sonnet qps=inf"
+
+
+def test_scripts_of_old_results_have_the_highlights_of_their_time(tmp_path: Path) -> None:
+    version_1_0_0(tmp_path / "a")
+    version_1_0_0(tmp_path / "b", script="of_a_plugin")
+    scripts = read_runs.read_runs(str(tmp_path)).scripts
+    assert "p99_ttft_ms" in scripts["serving"].key_metrics
+    assert ("achieved_rps", "p99_ttft_ms") in scripts["serving"].charts
+    assert scripts["of_a_plugin"] == ScriptHighlights()
+
+
+def test_a_result_says_what_to_show_first(tmp_path: Path) -> None:
+    charts = (("achieved_rps", "mean_ttft_ms"),)
+    point(tmp_path / "a", "a", key_metrics=("mean_ttft_ms",), charts=charts, load_label="8 sessions")
+    point(tmp_path / "b", "b", key_metrics=("completed", "mean_ttft_ms"), charts=charts)
+    for _ in range(2):
+        source = read_runs.read_runs(str(tmp_path))
+        assert set(source.scripts["serving"].key_metrics) == {"mean_ttft_ms", "completed"}
+        assert source.scripts["serving"].charts == charts
+        assert {run.label for run in source.runs} == {"serving m sonnet 8 sessions", "serving m sonnet qps=inf"}
+
+
+def test_the_index_keeps_what_to_show_first(tree: Path, parsed: list[Path]) -> None:
+    point(tree / "new", "new", key_metrics=("mean_ttft_ms",), load_label="8 sessions")
+    first = read_runs.read_runs(str(tree))
+    parsed.clear()
+    assert read_runs.read_runs(str(tree)).scripts == first.scripts == {"serving": ScriptHighlights(("mean_ttft_ms",))}
+    assert parsed == []
+
+
+def test_runs_of_results_in_memory_are_those_of_their_files(tmp_path: Path) -> None:
+    file = point(tmp_path, "a", key_metrics=("mean_ttft_ms",), charts=(("x", "y"),), load_label="8 sessions")
+    assert runs_of_results([Result.read(file)], str(file)) == read_runs.read_runs(str(file))

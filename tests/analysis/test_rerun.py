@@ -8,7 +8,7 @@ import pytest
 from benchhydra.analysis import rerun
 from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import Run
-from benchhydra.artifacts import RESULT_FILE
+from benchhydra.artifacts import RESULT_FILE, SWEEP_FILE
 from benchhydra.errors import ResultError
 from benchhydra.result import Result, Verdict
 
@@ -31,18 +31,21 @@ def run_at(directory: Path, **result: object) -> Run:
 
 def test_what_belongs_to_the_sweep_is_left_out(tmp_path: Path) -> None:
     words = ["qps=5", "+engine.args.a=1", "repeats=9", "seed=3", "tracking=mlflow", "tracking.uri=x", "hydra.verbose=1"]
-    run = run_at(tmp_path / "a", metadata={"overrides": [*words, "sweep.order=random"]})
+    run = run_at(
+        tmp_path / "a",
+        metadata={"overrides": [*words, "sweep.order=random", "search=repeats", "search.ci=mean_ttft_ms:2%"]},
+    )
     assert rerun.overrides_of(run) == ["qps=5", "+engine.args.a=1"]
 
 
 def test_a_sweep_says_what_its_points_were(tmp_path: Path) -> None:
     run = run_at(tmp_path / "b", metadata={})
     points = [{"directory": "a", "overrides": ["qps=1"]}, {"directory": "b", "overrides": ["qps=2", "seed=1"]}]
-    (tmp_path / rerun.SWEEP_FILE).write_text(json.dumps({"points": points}))
+    (tmp_path / SWEEP_FILE).write_text(json.dumps({"points": points}))
     assert rerun.overrides_of(run) == ["qps=2"]
 
 
-def test_nobody_wrote_how_to_run_it(tmp_path: Path) -> None:
+def test_a_result_that_does_not_record_how_to_run_it(tmp_path: Path) -> None:
     run = run_at(tmp_path / "a", metadata={})
     assert rerun.overrides_of(run) is None
     with pytest.raises(ResultError, match="--no-confirm"):
@@ -51,7 +54,7 @@ def test_nobody_wrote_how_to_run_it(tmp_path: Path) -> None:
 
 def test_a_point_is_measured_again_as_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    first = rerun.measure_candidate(POINT, tmp_path / "a first, with = signs", 1)
+    first = rerun.measure_again(POINT, tmp_path / "a first, with = signs", 1).runs
     assert rerun.overrides_of(first[0]) == POINT
     again = rerun.into_directory(tmp_path / "again")(first[0], 2)
     assert len(again) == 2
@@ -67,5 +70,5 @@ def test_a_run_that_fails_to_start_is_one_line(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(rerun, "run_program", fails)
     with pytest.raises(ResultError, match="exit code 2") as raised:
-        rerun.measure_candidate(["qps=1"], tmp_path / "out", 1)
+        rerun.measure_again(["qps=1"], tmp_path / "out", 1)
     assert "-m benchhydra -m qps=1 repeats=1" in raised.value.hint

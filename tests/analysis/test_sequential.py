@@ -1,4 +1,4 @@
-"""The evidence of pairs: its formula, its error rate at every look, and what a plan promises."""
+"""The evidence of pairs: its formula, its error rate at every look, and how many pairs a plan asks for."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pytest
 from scipy import integrate
 from scipy.stats import nct, t
 
+from benchhydra.analysis.stats.power import pairs_needed
 from benchhydra.analysis.stats.sequential import (
-    PRIOR,
-    by_mean,
-    by_signs,
+    PRIOR_PAIRS,
     confidence_interval,
-    critical,
-    pairs_needed,
-    signs,
+    critical_t,
+    log_sign_evidence,
+    sign_interval,
+    t_interval,
 )
 
 
 def bayes_factor(statistic: float, pairs: int) -> float:
     """The evidence by numerical integration of its definition: noncentral against central Student t."""
-    spread = 1 / math.sqrt(PRIOR)
+    spread = 1 / math.sqrt(PRIOR_PAIRS)
 
     def part(effect: float) -> float:
         prior = math.exp(-((effect / spread) ** 2) / 2) / (spread * math.sqrt(2 * math.pi))
@@ -34,29 +34,29 @@ def bayes_factor(statistic: float, pairs: int) -> float:
 
 @pytest.mark.parametrize(("pairs", "alpha"), [(6, 0.01), (10, 0.0025), (25, 0.05)])
 def test_the_limit_is_where_the_bayes_factor_is_one_over_alpha(pairs: int, alpha: float) -> None:
-    assert bayes_factor(critical(pairs, alpha), pairs) == pytest.approx(1 / alpha, rel=0.02)
+    assert bayes_factor(critical_t(pairs, alpha), pairs) == pytest.approx(1 / alpha, rel=0.02)
 
 
 @pytest.mark.parametrize(("above", "pairs"), [(6, 6), (3, 10), (20, 31)])
 def test_the_evidence_of_signs_is_a_bayes_factor_too(above: int, pairs: int) -> None:
-    """Against its definition: a fair coin, and one whose share is drawn from Jeffreys' prior, Beta(1/2, 1/2)."""
+    """Against its definition: a fair coin, and one whose probability is drawn from Jeffreys' prior, Beta(1/2, 1/2)."""
     value, _ = integrate.quad(
         lambda x: math.sin(x) ** (2 * above) * math.cos(x) ** (2 * pairs - 2 * above), 0, math.pi / 2
     )
-    assert math.exp(signs(above, pairs)) == pytest.approx(value * 2 / math.pi * 2**pairs)
+    assert math.exp(log_sign_evidence(above, pairs)) == pytest.approx(value * 2 / math.pi * 2**pairs)
 
 
 def test_too_few_pairs_can_never_be_sure() -> None:
-    assert math.isinf(critical(1, 0.5))
-    assert math.isinf(critical(3, 0.0025))
+    assert math.isinf(critical_t(1, 0.5))
+    assert math.isinf(critical_t(3, 0.0025))
     assert confidence_interval(np.array([0.1, 0.1, 0.1]), 0.0025) == pytest.approx((0.1, -math.inf, math.inf))
 
 
 def test_one_disturbed_pair_does_not_silence_the_others() -> None:
     pairs = np.random.default_rng(3).normal(0.05, 0.005, 20)
     pairs[4] = -1.0
-    found = confidence_interval(pairs, 0.0025)
-    assert 0.03 < found.low < found.middle < found.high < 0.07
+    interval = confidence_interval(pairs, 0.0025)
+    assert 0.03 < interval.low < interval.middle < interval.high < 0.07
 
 
 @pytest.mark.parametrize("kind", ["normal", "cauchy"])
@@ -64,36 +64,40 @@ def test_looking_after_every_pair_keeps_the_error(kind: str) -> None:
     rng = np.random.default_rng(4)
     alpha, pairs, tests = 0.1, 30, 800
     x = rng.standard_normal((tests, pairs)) if kind == "normal" else rng.standard_cauchy((tests, pairs))
-    found = [[confidence_interval(row[:n], alpha) for n in range(2, pairs + 1)] for row in x]
-    wrong = np.mean([any(i.low > 0 or i.high < 0 for i in row) for row in found])
+    intervals = [[confidence_interval(row[:n], alpha) for n in range(2, pairs + 1)] for row in x]
+    wrong = np.mean([any(i.low > 0 or i.high < 0 for i in row) for row in intervals])
     assert 0.005 < wrong < alpha
 
 
 def test_the_ends_of_the_signs_interval() -> None:
     pairs = np.array([float(i) for i in range(1, 13)])
-    low, high = by_signs(pairs, 0.01)
-    assert signs(int((pairs > high).sum()), 12) >= -math.log(0.01) > signs(int((pairs > high).sum()) + 1, 12)
+    low, high = sign_interval(pairs, 0.01)
+    assert (
+        log_sign_evidence(int((pairs > high).sum()), 12)
+        >= -math.log(0.01)
+        > log_sign_evidence(int((pairs > high).sum()) + 1, 12)
+    )
     assert (low, high) == (1.0, 12.0)
-    assert by_signs(pairs[:5], 0.01) == (-math.inf, math.inf)
+    assert sign_interval(pairs[:5], 0.01) == (-math.inf, math.inf)
 
 
 def test_the_interval_of_the_mean_is_where_t_is_critical() -> None:
     pairs = np.random.default_rng(1).normal(0.05, 0.02, 15)
-    low, high = by_mean(pairs, 0.01)
-    assert (np.mean(pairs) - low) / (np.std(pairs, ddof=1) / math.sqrt(15)) == pytest.approx(critical(15, 0.01))
+    low, high = t_interval(pairs, 0.01)
+    assert (np.mean(pairs) - low) / (np.std(pairs, ddof=1) / math.sqrt(15)) == pytest.approx(critical_t(15, 0.01))
     assert high - np.mean(pairs) == pytest.approx(np.mean(pairs) - low)
 
 
 def test_the_interval_is_what_both_leave() -> None:
     pairs = np.random.default_rng(1).normal(0.05, 0.02, 15)
-    (mean_low, mean_high), (low, high) = by_mean(pairs, 0.005), by_signs(pairs, 0.005)
-    assert confidence_interval(pairs, 0.01)[1:] == (max(low, mean_low), min(high, mean_high))
+    (t_low, t_high), (sign_low, sign_high) = t_interval(pairs, 0.005), sign_interval(pairs, 0.005)
+    assert confidence_interval(pairs, 0.01)[1:] == (max(sign_low, t_low), min(sign_high, t_high))
 
 
 def test_a_plan_keeps_its_promise() -> None:
     needed = pairs_needed(0.03, 0.05, 0.0025)
     assert needed is not None
     pairs = np.random.default_rng(2).normal(0.05, 0.03, (500, needed))
-    seen = np.mean([confidence_interval(row, 0.0025).low > 0 for row in pairs])
-    assert 0.7 < seen < 0.95
+    found_fraction = np.mean([confidence_interval(row, 0.0025).low > 0 for row in pairs])
+    assert 0.7 < found_fraction < 0.95
     assert pairs_needed(1.0, 0.001, 0.01) is None

@@ -17,7 +17,7 @@ def written(directory: Path, text: str) -> str:
 
 
 def percent(limits: thresholds.Thresholds, metric: str) -> float:
-    return round(math.expm1(limits.smallest(metric)) * 100, 6)
+    return round(math.expm1(limits.smallest_effect(metric)) * 100, 6)
 
 
 def test_the_default_file() -> None:

@@ -1,3 +1,3 @@
-"""Evidence: what results say about each other. Sources of runs, statistics, comparison, gate, history."""
+"""What results say about each other: reading runs, comparison, gate, A/B test, history. Statistics are in ``stats``."""
 
 from __future__ import annotations

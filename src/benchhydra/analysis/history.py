@@ -1,8 +1,8 @@
-"""The past of each point and metric as series: values by time on one kind of machine, and the steps in them."""
+"""The history of each metric of each point on one kind of machine: its values over time, and the steps in its level."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -16,7 +16,7 @@ from benchhydra.result import Better
 
 @dataclass(frozen=True, kw_only=True)
 class LevelChange:
-    """A step in a series, between two runs that follow each other; ``better`` is None for an observation."""
+    """A step in a history, between two consecutive runs; ``better`` is None for an observation."""
 
     step: ChangePoint
     before: Run
@@ -26,7 +26,7 @@ class LevelChange:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricHistory:
-    """One metric of one point on one kind of machine, oldest first, of usable runs with a value above 0."""
+    """One metric of one point on one kind of machine, oldest first: its usable runs with a value above 0."""
 
     metric: str
     kind: MetricKind
@@ -37,35 +37,46 @@ class MetricHistory:
     @property
     def noise(self) -> float | None:
         """Run-to-run scale of the log around the levels; None for a single run."""
-        stretches = np.split(np.log(self.values), [change.step.at for change in self.changes])
-        groups = [stretch for stretch in stretches if len(stretch) > 1]
+        segments = np.split(np.log(self.values), [change.step.at for change in self.changes])
+        groups = [segment for segment in segments if len(segment) > 1]
         return float(robust.scale(groups)) if groups else None
 
 
-def metric_histories(found: Runs, wanted: str = "*") -> Iterator[MetricHistory]:
-    """The series of the metrics that match a pattern, point by point; observations only where the pattern names one."""
-    points: dict[tuple[str, str], list[Run]] = {}
-    for run in found.runs:
-        if run.usable:
-            points.setdefault((run.machine, run.point_key), []).append(run)
-    for runs in points.values():
+def metric_histories(source: Runs, pattern: str = "*") -> Iterator[MetricHistory]:
+    """The histories of metrics that match a pattern, point by point; observations only where it is their whole name."""
+    for runs in _usable_by_point(source.runs):
         for metric in dict.fromkeys(key for run in runs for key in run.metrics):
-            judged = found.kinds[metric].better is not Better.OBSERVATION
-            if metric == wanted or (judged and fnmatchcase(metric, wanted)):
-                yield from _series(metric, found.kinds[metric], runs)
+            kind = source.kinds[metric]
+            directed = kind.better is not Better.OBSERVATION
+            if metric == pattern or (directed and fnmatchcase(metric, pattern)):
+                yield from _history(metric, kind, runs)
 
 
-def _series(metric: str, kind: MetricKind, runs: list[Run]) -> Iterator[MetricHistory]:
-    there = tuple(run for run in runs if run.metrics.get(metric, 0.0) > 0)
-    if not there:
+def _usable_by_point(runs: Iterable[Run]) -> Collection[list[Run]]:
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        if run.usable:
+            groups.setdefault((run.machine, run.point_key), []).append(run)
+    return groups.values()
+
+
+def _history(metric: str, kind: MetricKind, runs: list[Run]) -> Iterator[MetricHistory]:
+    """The history of a metric; none where no run has a value above 0."""
+    measured = tuple(run for run in runs if run.metrics.get(metric, 0.0) > 0)
+    if not measured:
         return
-    values = tuple(run.metrics[metric] for run in there)
+    values = tuple(run.metrics[metric] for run in measured)
     changes = tuple(
-        LevelChange(step=step, before=there[step.at - 1], after=there[step.at], better=_better(kind.better, step.ratio))
+        LevelChange(
+            step=step,
+            before=measured[step.at - 1],
+            after=measured[step.at],
+            better=_is_better(kind.better, step.ratio),
+        )
         for step in change_points(np.array(values))
     )
-    yield MetricHistory(metric=metric, kind=kind, runs=there, values=values, changes=changes)
+    yield MetricHistory(metric=metric, kind=kind, runs=measured, values=values, changes=changes)
 
 
-def _better(direction: Better, ratio: float) -> bool | None:
+def _is_better(direction: Better, ratio: float) -> bool | None:
     return None if direction is Better.OBSERVATION else (ratio > 1) is (direction is Better.BIGGER)

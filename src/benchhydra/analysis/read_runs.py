@@ -1,4 +1,4 @@
-"""From what a user names (a file, a point, a sweep, a tree of them) to runs; 20,000 results in seconds.
+"""Read runs from what a user names (a file, a point, a sweep, a tree of them); 20,000 results in seconds.
 
 A file is decoded straight into the few fields that a comparison needs, without checking the whole schema. A tree keeps
 an index file beside its results: what was read of each file, by its path, size and time of change. The index is only a
@@ -14,13 +14,27 @@ from pathlib import Path
 
 import msgspec
 
-from benchhydra.analysis.runs import UNKNOWN_MACHINE, MetricKind, Run, Runs
-from benchhydra.artifacts import RESULT_FILE
+from benchhydra.analysis.runs import (
+    UNKNOWN_MACHINE,
+    MetricKind,
+    Run,
+    Runs,
+    ScriptHighlights,
+    add_highlights,
+    rate_text,
+)
+from benchhydra.artifacts import INDEX_FILE, RESULT_FILE, write_atomic
 from benchhydra.errors import ResultError
-from benchhydra.result import SCHEMA_VERSION, Better, Verdict
+from benchhydra.result import (
+    LEGACY_CHARTS,
+    LEGACY_KEY_METRICS,
+    RENAMED_METRICS,
+    SCHEMA_VERSION,
+    Better,
+    Verdict,
+)
 
-INDEX_FILE = ".benchhydra-index"
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 MLFLOW = "mlflow:"
 #: A tree with fewer results than this is read without an index file.
 INDEX_FROM = 50
@@ -68,6 +82,15 @@ class _File(msgspec.Struct):
     dataset: str = ""
     description: str = ""
     engine_version: str = ""
+    load_label: str = ""
+    key_metrics: tuple[str, ...] | None = None
+    charts: tuple[tuple[str, str], ...] | None = None
+
+    def highlights(self) -> ScriptHighlights:
+        """What the result shows first; results of schema 1.0.0 do not say it themselves."""
+        key_metrics = LEGACY_KEY_METRICS.get(self.script, ()) if self.key_metrics is None else self.key_metrics
+        charts = LEGACY_CHARTS.get(self.script, ()) if self.charts is None else self.charts
+        return ScriptHighlights(key_metrics, charts)
 
 
 class _Entry(msgspec.Struct, array_like=True):
@@ -82,6 +105,7 @@ class _Entry(msgspec.Struct, array_like=True):
 class _Index(msgspec.Struct, array_like=True):
     version: int = INDEX_VERSION
     kinds: dict[str, MetricKind] = {}
+    scripts: dict[str, ScriptHighlights] = {}
     entries: dict[str, _Entry] = {}
 
 
@@ -93,75 +117,78 @@ def read_runs(source: str, from_mlflow: FromMlflow | None = None) -> Runs:
     """The runs of a source. Raises ResultError where there is none."""
     if source.startswith(MLFLOW):
         if from_mlflow is None:
-            raise ResultError(f"{source}: no MLflow here", hint="name a directory of results")
-        found = from_mlflow(source.removeprefix(MLFLOW))
+            raise ResultError(f"{source}: MLflow cannot be read here", hint="name a directory of results")
+        runs = from_mlflow(source.removeprefix(MLFLOW))
     else:
-        found = _from_path(Path(source))
-    if not found.runs:
-        hint = found.faults[0] if found.faults else "a result.json, a point, a sweep or a tree of them"
+        runs = _from_path(Path(source))
+    if not runs.runs:
+        hint = runs.faults[0] if runs.faults else "a result.json, a point, a sweep or a tree of them"
         raise ResultError(f"no results in {source}", hint=hint)
-    return found
+    return runs
 
 
 def _from_path(path: Path) -> Runs:
     if path.is_file():
-        kinds: dict[str, MetricKind] = {}
-        return Runs([read_run(path, kinds)], kinds)
+        runs = Runs([], {})
+        runs.runs.append(read_run(path, runs.kinds, runs.scripts))
+        return runs
     if not path.is_dir():
         raise ResultError(f"no such file or directory: {path}", hint="ls outputs/ shows runs and sweeps")
     return from_tree(path)
 
 
-def read_run(path: Path, kinds: dict[str, MetricKind]) -> Run:
-    """The run in a ``result.json``; adds its metrics' kinds to ``kinds``. Raises ResultError."""
+def read_run(path: Path, kinds: dict[str, MetricKind], scripts: dict[str, ScriptHighlights]) -> Run:
+    """The run in a ``result.json``; adds to ``kinds`` and ``scripts`` what it says of them. Raises ResultError."""
     try:
-        data = _decoder.decode(path.read_bytes())
+        result = _decoder.decode(path.read_bytes())
     except OSError as error:
         raise ResultError(f"cannot read {path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise ResultError(f"{path} is not a benchhydra result: {error}") from error
-    if data.json_schema_version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
-        raise ResultError(f"{path} has schema version {data.json_schema_version}, not {SCHEMA_VERSION}")
-    for key, value in data.metrics.items():
+    if result.json_schema_version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise ResultError(f"{path} has schema version {result.json_schema_version}, not {SCHEMA_VERSION}")
+    metrics = {RENAMED_METRICS.get(key, key): metric for key, metric in result.metrics.items()}
+    for key, metric in metrics.items():
         if key not in kinds:
-            kinds[key] = MetricKind(value.unit, value.type)
-    return _run(data, str(path))
+            kinds[key] = MetricKind(metric.unit, metric.type)
+    add_highlights(scripts, result.script, result.highlights())
+    return _run(result, {key: metric.value for key, metric in metrics.items()}, str(path))
 
 
-def _run(data: _File, source: str) -> Run:
-    qps = data.config.qps
+def _run(result: _File, metrics: dict[str, float], source: str) -> Run:
     return Run(
-        run_id=data.run_id,
-        point_key=data.point_key,
-        verdict=data.verdict,
-        status=data.status,
-        epoch_time=data.epoch_time,
-        machine=data.environment.machine_class,
-        sweep_id=data.sweep_id,
-        script=data.script,
-        model=data.model,
-        dataset=data.dataset,
-        qps=qps if isinstance(qps, str) else f"{qps:g}",
-        description=data.description,
-        engine_version=data.engine_version,
-        commit=data.environment.git.commit,
+        run_id=result.run_id,
+        point_key=result.point_key,
+        verdict=result.verdict,
+        status=result.status,
+        epoch_time=result.epoch_time,
+        machine=result.environment.machine_class,
+        sweep_id=result.sweep_id,
+        script=result.script,
+        model=result.model,
+        dataset=result.dataset,
+        qps=rate_text(result.config.qps),
+        load_label=result.load_label,
+        description=result.description,
+        engine_version=result.engine_version,
+        commit=result.environment.git.commit,
         source=source,
-        reasons=tuple(reason.text for reason in data.reasons),
-        metrics={key: m.value for key, m in data.metrics.items()},
+        reasons=tuple(reason.text for reason in result.reasons),
+        metrics=metrics,
     )
 
 
 def from_tree(root: Path) -> Runs:
-    """The runs below a directory; none is fine."""
+    """The runs below a directory, possibly none."""
     old = _read_index(root)
-    new = _Index(kinds=dict(old.kinds))
+    new = _Index(kinds=dict(old.kinds), scripts=dict(old.scripts))
     runs, faults = [], []
     changed = False
     for path, stat in _result_files(str(root)):
         relative = path[len(str(root)) + 1 :]
         entry = old.entries.get(relative)
         if entry is None or (entry.mtime_ns, entry.size) != (stat.st_mtime_ns, stat.st_size):
-            entry = _entry(path, stat, new.kinds)
+            entry = _new_entry(path, stat, new)
             changed = True
         new.entries[relative] = entry
         if entry.run is None:
@@ -171,13 +198,13 @@ def from_tree(root: Path) -> Runs:
             runs.append(entry.run)
     if (changed or len(new.entries) != len(old.entries)) and len(new.entries) >= INDEX_FROM:
         _write_index(root, new)
-    return Runs.joined([Runs(runs, new.kinds, faults)])
+    return Runs.joined([Runs(runs, new.kinds, faults, new.scripts)])
 
 
-def _entry(path: str, stat: os.stat_result, kinds: dict[str, MetricKind]) -> _Entry:
-    """A tree may hold result files of other programs and half-copied ones: they are left out, by name."""
+def _new_entry(path: str, stat: os.stat_result, index: _Index) -> _Entry:
+    """A tree may hold result files of other programs and half-copied ones: they are left out, with the reason."""
     try:
-        return _Entry(stat.st_mtime_ns, stat.st_size, read_run(Path(path), kinds))
+        return _Entry(stat.st_mtime_ns, stat.st_size, read_run(Path(path), index.kinds, index.scripts))
     except ResultError as error:
         return _Entry(stat.st_mtime_ns, stat.st_size, fault=error.message)
 
@@ -186,12 +213,12 @@ def _result_files(root: str) -> Iterator[tuple[str, os.stat_result]]:
     """Every ``result.json`` below a directory, with its stat. A directory that holds one is not searched deeper."""
     waiting = [root]
     while waiting:
-        here = waiting.pop()
-        file = f"{here}/{RESULT_FILE}"
+        directory = waiting.pop()
+        file = f"{directory}/{RESULT_FILE}"
         with contextlib.suppress(OSError):
             yield file, os.stat(file)  # noqa: PTH116 - twice as fast as Path for 20,000 directories
             continue
-        with contextlib.suppress(PermissionError), os.scandir(here) as children:
+        with contextlib.suppress(PermissionError), os.scandir(directory) as children:
             waiting += [c.path for c in children if c.is_dir(follow_symlinks=False) and not c.name.startswith(".")]
 
 
@@ -204,7 +231,5 @@ def _read_index(root: Path) -> _Index:
 
 
 def _write_index(root: Path, index: _Index) -> None:
-    temporary = root / f"{INDEX_FILE}.{os.getpid()}"
-    with contextlib.suppress(OSError):
-        temporary.write_bytes(msgspec.msgpack.encode(index))
-        temporary.replace(root / INDEX_FILE)
+    with contextlib.suppress(OSError):  # a tree that is read-only is read without an index
+        write_atomic(root / INDEX_FILE, msgspec.msgpack.encode(index))

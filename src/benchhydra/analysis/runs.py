@@ -20,6 +20,22 @@ class MetricKind(msgspec.Struct, frozen=True):
     better: Better
 
 
+class ScriptHighlights(msgspec.Struct, frozen=True):
+    """What the results of one script say that a reader looks at first. charts: pairs of metrics, x and y."""
+
+    key_metrics: tuple[str, ...] = ()
+    charts: tuple[tuple[str, str], ...] = ()
+
+    def __or__(self, more: ScriptHighlights) -> ScriptHighlights:
+        """These and more, each once, in order."""
+        if self == more:
+            return self
+        return ScriptHighlights(
+            tuple(dict.fromkeys((*self.key_metrics, *more.key_metrics))),
+            tuple(dict.fromkeys((*self.charts, *more.charts))),
+        )
+
+
 class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One ``result.json``, without its config and texts. ``source`` is its file, or where it was downloaded from."""
 
@@ -34,6 +50,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     model: str = ""
     dataset: str = ""
     qps: str = ""
+    load_label: str = ""
     description: str = ""
     engine_version: str = ""
     commit: str = ""
@@ -47,40 +64,61 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
         return self.verdict is not Verdict.INVALID and self.status == "ok"
 
     @property
+    def load(self) -> str:
+        """The load in a few words: what its script called it, or the rate in results that do not say."""
+        return self.load_label or (f"qps={self.qps}" if self.qps else "")
+
+    @property
     def label(self) -> str:
-        """What a reader calls its point: script, model, dataset, rate."""
-        parts = (self.script, self.model, self.dataset, f"qps={self.qps}" if self.qps else "")
-        return " ".join(part for part in parts if part) or self.point_key
+        """What a reader calls its point: script, model, dataset, load."""
+        return " ".join(part for part in (self.script, self.model, self.dataset, self.load) if part) or self.point_key
 
     @property
     def directory(self) -> Path | None:
         """Its point directory, where it was read from a file."""
         return Path(self.source).parent if self.source.endswith(RESULT_FILE) else None
 
+    def file(self, name: str) -> Path | None:
+        """The path of a file of its point directory, where it was read from one."""
+        return self.directory / name if self.directory else None
+
 
 class Runs(msgspec.Struct):
-    """Runs of one source, oldest first, and what their metrics are. ``faults``: files that were left out, and why."""
+    """Runs of one source, oldest first, what their metrics are, and what each script's results highlight.
+
+    faults: files that were left out, and why.
+    """
 
     runs: list[Run]
     kinds: dict[str, MetricKind]
     faults: list[str] = []
+    scripts: dict[str, ScriptHighlights] = {}
 
     @classmethod
     def joined(cls, parts: list[Runs]) -> Runs:
         """All runs of several sources, each once, oldest first."""
-        found = {run.run_id: run for part in parts for run in part.runs}
-        kinds: dict[str, MetricKind] = {}
+        runs = {run.run_id: run for part in parts for run in part.runs}
+        joined = cls(sorted(runs.values(), key=lambda run: run.epoch_time), {})
         for part in parts:
-            kinds |= part.kinds
-        faults = [fault for part in parts for fault in part.faults]
-        return cls(sorted(found.values(), key=lambda run: run.epoch_time), kinds, faults)
+            joined.kinds |= part.kinds
+            joined.faults += part.faults
+            for script, highlights in part.scripts.items():
+                add_highlights(joined.scripts, script, highlights)
+        return joined
+
+
+def add_highlights(scripts: dict[str, ScriptHighlights], script: str, highlights: ScriptHighlights) -> None:
+    """Add what a result highlights to what its script's other results do."""
+    scripts[script] = scripts.get(script, highlights) | highlights
 
 
 def runs_of_results(results: list[Result], source: str = "") -> Runs:
     """Runs of results that are in memory."""
-    runs = [run_of_result(result, source) for result in results]
     kinds = {key: MetricKind(m.unit, m.better) for result in results for key, m in result.metrics.items()}
-    return Runs.joined([Runs(runs, kinds)])
+    scripts: dict[str, ScriptHighlights] = {}
+    for result in results:
+        add_highlights(scripts, result.script, ScriptHighlights(result.key_metrics, result.charts))
+    return Runs.joined([Runs([run_of_result(result, source) for result in results], kinds, [], scripts)])
 
 
 def run_of_result(result: Result, source: str = "") -> Run:
@@ -97,7 +135,8 @@ def run_of_result(result: Result, source: str = "") -> Run:
         script=result.script,
         model=result.model,
         dataset=result.dataset,
-        qps=_rate(result.config.get("qps")),
+        qps=rate_text(result.config.get("qps")),
+        load_label=result.load_label,
         description=result.description,
         engine_version=result.engine_version or "",
         commit=str((environment.get("git") or {}).get("commit", "")),
@@ -107,5 +146,6 @@ def run_of_result(result: Result, source: str = "") -> Run:
     )
 
 
-def _rate(qps: object) -> str:
+def rate_text(qps: object) -> str:
+    """A rate of a config as text: ``8``, ``inf``, or empty."""
     return f"{qps:g}" if isinstance(qps, (int, float)) else str(qps or "")

@@ -1,8 +1,9 @@
-"""What counts: the smallest change of each metric that matters, which metrics are judged, and how sure to be."""
+"""Threshold files: the smallest change of each metric that matters, which metrics are judged, and how sure to be."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from benchhydra.errors import ConfigError
 from benchhydra.registry import CONF_DIR
 from benchhydra.result import Better
 
-#: What an A/B test decides on where a file names nothing else.
-MAIN = ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms", "request_throughput")
+#: The metrics that an A/B test decides on where a file names no others.
+MAIN_METRICS = ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms", "request_throughput")
 
 
 class MetricThreshold(msgspec.Struct, forbid_unknown_fields=True):
-    """One metric's own limit; ``better`` makes an Observation be judged."""
+    """What a pattern of metrics has of its own. ``better``: judge an observation in this direction."""
 
     min_effect_percent: float | None = None
     better: Better | None = None
@@ -30,23 +31,23 @@ class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
     false_alarm_percent: float = 1.0
     metrics: dict[str, MetricThreshold] = {}
     ignore: list[str] = []
-    main: list[str] = msgspec.field(default_factory=lambda: list(MAIN))
+    main: list[str] = msgspec.field(default_factory=lambda: list(MAIN_METRICS))
 
     @property
     def alpha(self) -> float:
-        """Chance of any false alarm in a whole comparison, one direction."""
+        """Chance of any false alarm in a whole comparison, in one direction."""
         return self.false_alarm_percent / 100
 
-    def smallest(self, metric: str) -> float:
-        """The smallest log ratio of a metric that matters."""
-        found = self.min_effect_percent
+    def smallest_effect(self, metric: str) -> float:
+        """The smallest log ratio of a metric that matters; the last pattern that matches decides."""
+        percent = self.min_effect_percent
         for pattern, own in self.metrics.items():
             if own.min_effect_percent is not None and fnmatchcase(metric, pattern):
-                found = own.min_effect_percent
-        return math.log1p(found / 100)
+                percent = own.min_effect_percent
+        return math.log1p(percent / 100)
 
     def direction(self, metric: str, declared: Better) -> Better:
-        """How a metric is judged; Observation: not at all."""
+        """The direction in which a metric is judged; OBSERVATION: it is not judged."""
         if any(fnmatchcase(metric, pattern) for pattern in self.ignore):
             return Better.OBSERVATION
         for pattern, own in self.metrics.items():
@@ -58,20 +59,24 @@ class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
         """Whether a metric is judged at all."""
         return self.direction(metric, declared) is not Better.OBSERVATION
 
+    def is_main(self, metric: str, patterns: Sequence[str] = ()) -> bool:
+        """Whether a metric is a main one of an A/B test: by these patterns, or by those of the file."""
+        return any(fnmatchcase(metric, pattern) for pattern in patterns or self.main)
+
 
 def read_thresholds(name: str = "default") -> Thresholds:
     """A threshold file by path, or by name from conf/gate. Raises ConfigError."""
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else CONF_DIR / "gate" / f"{name}.yaml"
     try:
-        found = msgspec.yaml.decode(path.read_bytes(), type=Thresholds)
+        thresholds = msgspec.yaml.decode(path.read_bytes(), type=Thresholds)
     except OSError as error:
-        known = ", ".join(sorted(file.stem for file in (CONF_DIR / "gate").glob("*.yaml")))
+        names = ", ".join(sorted(file.stem for file in (CONF_DIR / "gate").glob("*.yaml")))
         raise ConfigError(
-            f"cannot read thresholds {path}: {error.strerror}", hint=f"a YAML file, or: {known}"
+            f"cannot read thresholds {path}: {error.strerror}", hint=f"a YAML file, or: {names}"
         ) from error
     except msgspec.DecodeError as error:
         raise ConfigError(f"thresholds {path}: {error}") from error
-    own = [m.min_effect_percent for m in found.metrics.values() if m.min_effect_percent is not None]
-    if min([found.min_effect_percent, *own]) < 0 or not 0 < found.false_alarm_percent < 50:
+    own = [m.min_effect_percent for m in thresholds.metrics.values() if m.min_effect_percent is not None]
+    if min([thresholds.min_effect_percent, *own]) < 0 or not 0 < thresholds.false_alarm_percent < 50:
         raise ConfigError(f"thresholds {path}: min_effect_percent from 0 up, false_alarm_percent between 0 and 50")
-    return found
+    return thresholds

@@ -1,12 +1,11 @@
-"""Two samples of repeats, robustly: location, scale, evidence. Arrays in, arrays out; the last axis is runs.
+"""Two samples of repeated runs, compared robustly. Arrays (..., runs) in; results have the leading shape.
 
-Everything works on logarithms of a metric, so a difference is a ratio and swapping sides flips a sign. The unit of
+Everything works on logarithms of a metric, so a difference is a ratio and swapping the sides flips a sign. The unit of
 evidence is the run, never the request. Location is Huber's M-estimator with a known scale; the scale is pooled over all
-groups of runs that share a level (baseline, candidate, stable stretch of history), from residuals clipped at 3.5
-scales, so that one outlier moves neither far. Runs that are odd as a whole are left out before (odd.py).
-Sources: Huber, Robust Statistics (1981), ch. 3 and 6; Smyth,
-Stat. Appl. Genet. Mol. Biol. 3 (2004), for moderated variances; Holm, Scand. J. Statist. 6 (1979).
-How well this holds is simulated in benchmarks/gate_trials.py and written down in docs/statistics.md.
+groups of runs that share a level (baseline, candidate, each stable segment of history), from residuals clipped at 3.5
+scales, so that one outlier moves neither far. Outlier runs are removed before (outliers.py).
+Sources: Huber, Robust Statistics (1981), ch. 3 and 6; Smyth, Stat. Appl. Genet. Mol. Biol. 3 (2004), for moderated
+variances.
 """
 
 from __future__ import annotations
@@ -16,30 +15,29 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from benchhydra.analysis.stats import Floats
 
 #: Huber's k: residuals beyond 1.5 scales pull with a constant force. Keeps 96.4 % of the mean's efficiency.
 LOCATION_CLIP = 1.5
 LOCATION_EFFICIENCY = 0.964
 #: Residuals are clipped at 3.5 scales for the scale, and what that removes from a normal sample is put back.
 SCALE_CLIP = 3.5
-#: Degrees of freedom kept: a clipped scale is a little less certain than a standard deviation.
+#: Degrees of freedom of a clipped scale, as a fraction of those of a standard deviation: it is a little less certain.
 SCALE_EFFICIENCY = 0.95
-#: No metric repeats more closely than this: it keeps a constant metric (counts) from dividing by zero.
+#: The smallest scale of the log that is believed: it keeps a constant metric (a count) from dividing by zero.
 SMALLEST_SCALE = 1e-4
 
 
 class VariancePrior(NamedTuple):
-    """What is known about the scale from elsewhere: other points of the same metric on the same kind of machine."""
+    """What other points of the same metric on the same kind of machine say about the scale."""
 
     scale: float
     freedom: float
 
 
 class ChangeEvidence(NamedTuple):
-    """A difference of two log locations. Each field has the leading shape of the samples."""
+    """A difference of two log locations. Arrays have the leading shape of the samples."""
 
     difference: Floats  # log(candidate / base)
     error: Floats  # its standard error
@@ -59,7 +57,7 @@ def _clipped_variance(clip: float) -> float:
     return inside - 2 * clip * density + clip * clip * (1 - inside)
 
 
-_SCALE_SHARE = _clipped_variance(SCALE_CLIP)
+_CLIPPED_VARIANCE = _clipped_variance(SCALE_CLIP)
 
 
 def location(x: Floats, scale: Floats, iterations: int = 4) -> Floats:
@@ -74,76 +72,55 @@ def location(x: Floats, scale: Floats, iterations: int = 4) -> Floats:
 
 
 def freedom(groups: Sequence[Floats]) -> int:
-    """Runs beyond the first of each group: what is left to learn a scale from."""
+    """Degrees of freedom of a scale that groups share: the runs beyond the first of each group."""
     return sum(int(group.shape[-1]) for group in groups) - len(groups)
 
 
 def scale(groups: Sequence[Floats], prior: VariancePrior | None = None, iterations: int = 6) -> Floats:
-    """Run-to-run scale shared by groups (..., n_i), each with a level of its own. Needs freedom or a prior."""
-    left = freedom(groups)
-    if left < 1:
+    """Run-to-run scale shared by groups (..., n_i), each with a level of its own.
+
+    Raises ValueError where every group is a single run and there is no prior.
+    """
+    degrees = freedom(groups)
+    if degrees < 1:
         if prior is None:
             raise ValueError("no scale from one run a group without a prior")
         return np.full(groups[0].shape[:-1], prior.scale)
     residuals = np.concatenate([g - np.median(g, axis=-1, keepdims=True) for g in groups], axis=-1)
-    found = np.maximum(rough_scale(residuals, left), SMALLEST_SCALE)
+    estimate = np.maximum(rough_scale(residuals, degrees), SMALLEST_SCALE)
     for _ in range(iterations):
-        residuals = np.concatenate([g - location(g, found, 2)[..., None] for g in groups], axis=-1)
-        reach = SCALE_CLIP * found[..., None]
+        residuals = np.concatenate([g - location(g, estimate, 2)[..., None] for g in groups], axis=-1)
+        reach = SCALE_CLIP * estimate[..., None]
         squares = (np.clip(residuals, -reach, reach) ** 2).sum(axis=-1)
-        found = np.maximum(np.sqrt(squares / (_SCALE_SHARE * left)), SMALLEST_SCALE)
-    if prior is None:
-        return np.asarray(found)
-    kept = SCALE_EFFICIENCY * left
-    return np.sqrt((prior.freedom * prior.scale**2 + kept * found**2) / (prior.freedom + kept))
+        estimate = np.maximum(np.sqrt(squares / (_CLIPPED_VARIANCE * degrees)), SMALLEST_SCALE)
+    return np.asarray(estimate) if prior is None else _moderated(estimate, SCALE_EFFICIENCY * degrees, prior)
 
 
-def rough_scale(residuals: Floats, left: int) -> Floats:
-    """A scale that outliers do not spoil: MAD, and the mean where most residuals are nought (pairs around a median)."""
+def _moderated(estimate: Floats, degrees: float, prior: VariancePrior) -> Floats:
+    """A scale and its prior, weighted by their degrees of freedom (Smyth)."""
+    squares = prior.freedom * prior.scale**2 + degrees * estimate**2
+    return np.asarray(np.sqrt(squares / (prior.freedom + degrees)))
+
+
+def rough_scale(residuals: Floats, degrees: int) -> Floats:
+    """A scale that outliers do not spoil: the median absolute residual, or their mean where the median is 0.
+
+    It is 0 where most residuals are: in groups of two, one of them is the median.
+    """
     count = residuals.shape[-1]
-    mad = 1.4826 * np.median(np.abs(residuals), axis=-1)
-    mean = 1.2533 * np.mean(np.abs(residuals), axis=-1)
-    return np.asarray(np.where(mad > 0, mad, mean) * math.sqrt(count / left))
+    by_median = 1.4826 * np.median(np.abs(residuals), axis=-1)
+    by_mean = 1.2533 * np.mean(np.abs(residuals), axis=-1)
+    return np.asarray(np.where(by_median > 0, by_median, by_mean) * math.sqrt(count / degrees))
 
 
 def compare_samples(
     base: Floats, candidate: Floats, others: Sequence[Floats] = (), prior: VariancePrior | None = None
 ) -> ChangeEvidence:
-    """Evidence that candidate (..., m) differs from base (..., n), both logs. ``others`` lend only their scale."""
+    """Evidence that candidate (..., m) differs from base (..., n), both logs. Of ``others`` only the scale is used."""
     groups = [base, candidate, *others]
-    spread = scale(groups, prior)
-    difference = location(candidate, spread) - location(base, spread)
-    runs = 1 / base.shape[-1] + 1 / candidate.shape[-1]
-    error = spread * math.sqrt(runs / LOCATION_EFFICIENCY)
-    known = SCALE_EFFICIENCY * freedom(groups) + (prior.freedom if prior else 0.0)
-    return ChangeEvidence(difference, error, known, spread)
-
-
-def upper_tail(t: Floats, degrees: float) -> Floats:
-    """P(T > t) of Student's t."""
-    from scipy.special import stdtr
-
-    return np.asarray(stdtr(degrees, -np.asarray(t)))
-
-
-def quantile(probability: float, degrees: float) -> float:
-    """Student's t below which ``probability`` lies."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, probability))
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: reject where one is below the family's error rate."""
-    order = sorted(range(len(p)), key=lambda i: p[i])
-    adjusted = [0.0] * len(p)
-    worst = 0.0
-    for rank, i in enumerate(order):
-        worst = max(worst, min(1.0, (len(p) - rank) * p[i]))
-        adjusted[i] = worst
-    return adjusted
-
-
-def detectable(error: float, degrees: float, alpha: float, power: float = 0.8) -> float:
-    """The smallest true ratio - 1 that a one-sided test at ``alpha`` finds with ``power``."""
-    return math.expm1(error * (quantile(1 - alpha, degrees) + quantile(power, degrees)))
+    shared_scale = scale(groups, prior)
+    difference = location(candidate, shared_scale) - location(base, shared_scale)
+    inverse_runs = 1 / base.shape[-1] + 1 / candidate.shape[-1]
+    error = shared_scale * math.sqrt(inverse_runs / LOCATION_EFFICIENCY)
+    degrees = SCALE_EFFICIENCY * freedom(groups) + (prior.freedom if prior else 0.0)
+    return ChangeEvidence(difference, error, degrees, shared_scale)

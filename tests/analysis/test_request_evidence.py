@@ -6,15 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchhydra.analysis.compare import Basis, ChangeVerdict, compare
+from benchhydra.analysis.compare import compare
+from benchhydra.analysis.comparison import Basis, ChangeVerdict
 from benchhydra.analysis.gate import Gate, GateOutcome
+from benchhydra.analysis.request_evidence import latency_errors, take_rows
 from benchhydra.analysis.runs import MetricKind, Run, Runs
-from benchhydra.analysis.stats import bootstrap
 from benchhydra.analysis.thresholds import Thresholds
+from benchhydra.artifacts import RECORDS_FILE
 from benchhydra.errors import ResultError
-from benchhydra.metrics import MetricContext, summarize
+from benchhydra.metrics import summarize
 from benchhydra.records import Records
 from benchhydra.result import Verdict
+from benchhydra.window import Window
 
 MS = 1_000_000
 
@@ -42,8 +45,8 @@ def single(directory: Path, name: str, ttft_ms: np.ndarray) -> Runs:
     directory.mkdir()
     records = rows(ttft_ms)
     (directory / "result.json").write_text("{}")
-    records.write(directory / bootstrap.RECORDS_FILE)
-    metrics = summarize(records, "serving", MetricContext())
+    records.write(directory / RECORDS_FILE)
+    metrics = summarize(Window.of(records), {"requests", "latency", "stream", "tokens", "generated"})
     run = Run(
         run_id=name,
         point_key="k",
@@ -63,18 +66,18 @@ def lognormal(seed: int, count: int = 300, middle: float = 50.0, sigma: float = 
 
 
 def test_independent_requests_have_the_textbook_error(tmp_path: Path) -> None:
-    found = [bootstrap.bootstrap_scales(single(tmp_path / str(i), "a", lognormal(i)).runs[0]) for i in range(5)]
-    mean, median = (np.mean([scales[key] for scales in found]) for key in ("mean_ttft_ms", "median_ttft_ms"))
+    errors = [latency_errors(single(tmp_path / str(i), "a", lognormal(i)).runs[0]) for i in range(5)]
+    mean, median = (np.mean([of_run[key] for of_run in errors]) for key in ("mean_ttft_ms", "median_ttft_ms"))
     assert mean == pytest.approx(0.2 / math.sqrt(300), rel=0.2)
     assert median == pytest.approx(0.2 * math.sqrt(math.pi / 2 / 300), rel=0.2)
-    assert not {"request_throughput", "max_ttft_ms"} & set(found[0])
+    assert not {"request_throughput", "max_ttft_ms"} & set(errors[0])
 
 
 def test_what_neighbours_share_makes_the_error_larger(tmp_path: Path) -> None:
     shared = 50 * np.exp(np.repeat(np.random.default_rng(2).normal(0, 0.2, 30), 10))
-    together = bootstrap.bootstrap_scales(single(tmp_path / "a", "a", shared).runs[0])["mean_ttft_ms"]
+    together = latency_errors(single(tmp_path / "a", "a", shared).runs[0])["mean_ttft_ms"]
     mixed = np.random.default_rng(3).permutation(shared)
-    apart = bootstrap.bootstrap_scales(single(tmp_path / "b", "b", mixed).runs[0])["mean_ttft_ms"]
+    apart = latency_errors(single(tmp_path / "b", "b", mixed).runs[0])["mean_ttft_ms"]
     assert together > 1.8 * apart
 
 
@@ -84,7 +87,7 @@ def test_rows_are_taken_with_their_gaps() -> None:
         **{name: getattr(records, name) for name in records.__dataclass_fields__ if name != "gaps_ns"},
         gaps_ns=np.arange(6, dtype=np.float32),
     )
-    taken = bootstrap.resampled(numbered, np.array([2, 0, 2]))
+    taken = take_rows(numbered, np.array([2, 0, 2]))
     assert taken.first_ns.tolist() == records.first_ns[[2, 0, 2]].tolist()
     assert taken.gaps_ns.tolist() == [4, 5, 0, 1, 4, 5]
     assert taken.gap_offsets.tolist() == [0, 2, 4, 6]
@@ -92,21 +95,21 @@ def test_rows_are_taken_with_their_gaps() -> None:
 
 def test_single_runs_are_judged_by_their_requests_and_never_fail_a_gate(tmp_path: Path) -> None:
     base, slow = single(tmp_path / "a", "a", lognormal(1)), single(tmp_path / "b", "b", lognormal(2, middle=60))
-    found = {m.metric: m for _, m in compare(base, slow, thresholds=Thresholds()).metrics}
-    assert found["mean_ttft_ms"].basis is Basis.REQUESTS
-    assert found["mean_ttft_ms"].change is ChangeVerdict.WORSE
-    assert found["request_throughput"].basis is Basis.NONE
+    changes = {m.metric: m for _, m in compare(base, slow, thresholds=Thresholds()).metrics}
+    assert changes["mean_ttft_ms"].basis is Basis.REQUESTS
+    assert changes["mean_ttft_ms"].change is ChangeVerdict.WORSE
+    assert changes["request_throughput"].basis is Basis.NONE
     decision = Gate(base, slow, Thresholds()).decide()
     assert decision.outcome is GateOutcome.NOTHING_COMPARABLE
     assert "no proof" in decision.notes[-1]
 
 
 def test_too_few_requests_say_nothing(tmp_path: Path) -> None:
-    assert bootstrap.bootstrap_scales(single(tmp_path / "a", "a", lognormal(1, count=20)).runs[0]) == {}
+    assert latency_errors(single(tmp_path / "a", "a", lognormal(1, count=20)).runs[0]) == {}
 
 
 def test_a_broken_records_file_is_named(tmp_path: Path) -> None:
     run = single(tmp_path / "a", "a", lognormal(1)).runs[0]
-    (tmp_path / "a" / bootstrap.RECORDS_FILE).write_bytes(b"no parquet")
+    (tmp_path / "a" / RECORDS_FILE).write_bytes(b"no parquet")
     with pytest.raises(ResultError, match="cannot read"):
-        bootstrap.bootstrap_scales(run)
+        latency_errors(run)

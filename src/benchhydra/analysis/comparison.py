@@ -1,0 +1,111 @@
+"""What a comparison says: the change of each metric of each point, with its evidence and its verdict."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from benchhydra.analysis.runs import Run
+from benchhydra.analysis.thresholds import Thresholds
+from benchhydra.result import Better, Verdict
+
+
+class ChangeVerdict(StrEnum):
+    """What is said about a metric. INCONCLUSIVE: the evidence shows neither a change nor that there is none."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    SAME = "same"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Basis(StrEnum):
+    """Where the evidence comes from, strongest first."""
+
+    REPEATS = "repeats"
+    HISTORY = "history"
+    REQUESTS = "requests"
+    NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricChange:
+    """One metric of one point. Ratios are candidate over base minus 1, whatever the direction; None is unknown.
+
+    base, candidate: levels, in ``unit``. low, high: ends of the 95 % interval of the ratio. p_worse, p_better:
+    one-sided p-values before Holm's correction. noise: run-to-run standard deviation of the log. smallest: the
+    smallest ratio that matters; detectable: the smallest that this evidence would have shown.
+    """
+
+    metric: str
+    unit: str
+    better: Better
+    base: float
+    candidate: float
+    base_runs: int
+    candidate_runs: int
+    ratio: float
+    low: float | None = None
+    high: float | None = None
+    p_worse: float | None = None
+    p_better: float | None = None
+    noise: float | None = None
+    detectable: float | None = None
+    smallest: float = 0.0
+    basis: Basis = Basis.NONE
+    change: ChangeVerdict = ChangeVerdict.INCONCLUSIVE
+    note: str = ""
+
+    @property
+    def loss(self) -> float:
+        """The log ratio for the worse; below 0 is for the better."""
+        return math.log1p(self.ratio) * (1 if self.better is Better.SMALLER else -1)
+
+    @property
+    def has_run_evidence(self) -> bool:
+        """Whether its evidence is between runs: only then may it fail a gate."""
+        return self.p_worse is not None and self.basis in (Basis.REPEATS, Basis.HISTORY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointChange:
+    """One point on both sides.
+
+    invalid: the side ("base", "candidate") that has runs and none that may be used, or "". missing: metrics that only
+    the base has. notes: which runs were left out.
+    """
+
+    point_key: str
+    label: str
+    base: tuple[Run, ...]
+    candidate: tuple[Run, ...]
+    metrics: tuple[MetricChange, ...] = ()
+    missing: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    invalid: str = ""
+
+    @property
+    def suspect(self) -> bool:
+        """Whether any run of it is SUSPECT."""
+        return any(run.verdict is Verdict.SUSPECT for run in (*self.base, *self.candidate) if run.usable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All points of two sides. only_base, only_candidate: labels of points that the other side lacks."""
+
+    points: tuple[PointChange, ...]
+    only_base: tuple[str, ...] = ()
+    only_candidate: tuple[str, ...] = ()
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+    @property
+    def metrics(self) -> list[tuple[PointChange, MetricChange]]:
+        """Every metric of every point."""
+        return [(point, metric) for point in self.points for metric in point.metrics]
+
+    def count(self, change: ChangeVerdict) -> int:
+        """How many metrics have this verdict."""
+        return sum(metric.change is change for _, metric in self.metrics)

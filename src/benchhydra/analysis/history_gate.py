@@ -1,0 +1,68 @@
+"""A gate whose baseline is, for each metric, the newest stable segment of the history of the same point and machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from benchhydra.analysis.compare import compare_point, judged
+from benchhydra.analysis.comparison import Basis, Comparison, MetricChange, PointChange
+from benchhydra.analysis.gate import Decision, Gate
+from benchhydra.analysis.noise_model import NoiseModel, positive_values
+from benchhydra.analysis.outlier_runs import exclusion_note, without_outliers
+from benchhydra.analysis.pairing import runs_by_point, usable_runs
+from benchhydra.analysis.run_evidence import ZERO_NOTE, with_run_evidence
+from benchhydra.analysis.runs import Run
+from benchhydra.analysis.stats import Floats
+
+#: As ``gate.SPENDING``: with 20 runs of history and more the base is sure, and less is enough.
+SPENDING_AGAINST_HISTORY = (0.1, 0.2, 0.5)
+#: Usable runs of a point's history that a gate against history needs.
+SHORTEST_HISTORY = 5
+
+
+class HistoryGate(Gate):
+    """A gate on one source, against history. ``base`` holds no runs; its kinds are those of the history."""
+
+    spending: ClassVar[tuple[float, ...]] = SPENDING_AGAINST_HISTORY
+
+    def decide(self) -> Decision:
+        """Compare each point with its own history, then as any gate."""
+        self.history = list(self.history)
+        points = [self.point(_point_without_base(runs), runs) for runs in runs_by_point(self.candidate.runs).values()]
+        return self.conclude(judged(Comparison(points=tuple(points), thresholds=self.thresholds)))
+
+    def point(self, old: PointChange, candidate: Sequence[Run]) -> PointChange:
+        """A point against its history."""
+        machine, point_key = candidate[0].machine, candidate[0].point_key
+        noise_model = NoiseModel(list(self.history), frozenset(run.run_id for run in candidate))
+        base = noise_model.of_point(machine, point_key)
+        usable = usable_runs(candidate)
+        if not usable:
+            return replace(old, candidate=tuple(candidate), base=tuple(base), invalid="candidate")
+        if len(base) < SHORTEST_HISTORY:
+            self.notes.append(f"{old.label}: {len(base)} runs of history on {machine}, {SHORTEST_HISTORY} needed")
+            return replace(old, invalid="base")
+        change = compare_point(base, candidate, self.kinds, self.thresholds, NoiseModel([]))
+        segments = {m.metric: noise_model.segments(machine, point_key, m.metric) for m in change.metrics}
+        (kept,) = without_outliers([usable], list(segments), segments)
+        metrics = tuple(_against_segments(m, segments[m.metric], kept) for m in change.metrics)
+        return replace(change, metrics=metrics, notes=exclusion_note("candidate", usable, kept))
+
+
+def _against_segments(metric: MetricChange, segments: Sequence[Floats], candidate: Sequence[Run]) -> MetricChange:
+    """A metric against the newest stable segment of its history; older segments lend their noise."""
+    values = positive_values(candidate, metric.metric)
+    if metric.note == ZERO_NOTE or not values:
+        return metric
+    *older, newest = segments
+    older = [segment for segment in older if len(segment) > 1]
+    change = with_run_evidence(metric, newest, np.log(values), older, None)
+    return replace(change, base_runs=len(newest), basis=Basis.HISTORY)
+
+
+def _point_without_base(runs: Sequence[Run]) -> PointChange:
+    return PointChange(point_key=runs[0].point_key, label=runs[0].label, base=(), candidate=tuple(runs))
