@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchhydra.commands.metrics import metrics_markdown
+from benchhydra import registry
 from benchhydra.errors import BenchhydraError, ConfigError
-from benchhydra.metrics import MetricContext, metric, percentile_with_failures, summarize, table
+from benchhydra.facts import Facts
+from benchhydra.metrics import metric, summarize, table
+from benchhydra.metrics.latency import percentile_with_failures
 from benchhydra.records import NEVER, Phase, Records, Status
+from benchhydra.render import rendered
 from benchhydra.result import Better
 from benchhydra.window import Window
 
@@ -55,8 +58,13 @@ def rows(
     )
 
 
-def values(records: Records, script: str = "serving", context: MetricContext | None = None) -> dict[str, float]:
-    return {m.key: m.value for m in summarize(records, script, context)}
+#: What a streamed load over HTTP with limits has, and an offline batch.
+STREAMED = frozenset({"requests", "latency", "stream", "tokens", "generated", "schedule", "slo"})
+OFFLINE = frozenset({"requests", "tokens", "generated"})
+
+
+def values(records: Records, has: frozenset[str] = STREAMED, slo: dict[str, float] | None = None) -> dict[str, float]:
+    return {m.key: m.value for m in summarize(Window.of(records, slo=slo or {}), has)}
 
 
 @pytest.fixture
@@ -65,71 +73,71 @@ def two() -> Records:
 
 
 def test_figures_worked_out_by_hand(two: Records) -> None:
-    found = values(two)
-    assert found["mean_ttft_ms"] == pytest.approx(100)
-    assert found["median_ttft_ms"] == pytest.approx(100)
-    assert found["max_ttft_ms"] == pytest.approx(150)
-    assert found["std_ttft_ms"] == pytest.approx(50)
-    assert found["p99_ttft_ms"] == pytest.approx(149)
-    assert found["mean_tpot_ms"] == pytest.approx(15)
-    assert found["mean_itl_ms"] == pytest.approx((10 * 10 + 5 * 20) / 15)  # pooled over gaps, not over requests
-    assert found["mean_e2el_ms"] == pytest.approx((150 + 250) / 2)
-    assert found["mean_scheduled_ttft_ms"] == pytest.approx(102)
-    assert found["mean_scheduled_e2el_ms"] == pytest.approx(202)
-    assert found["p99_client_lag_ms"] == pytest.approx(2)
-    assert found["duration_s"] == pytest.approx(1.251)
-    assert found["request_throughput"] == pytest.approx(2 / 1.251)
-    assert found["input_throughput"] == pytest.approx(20 / 1.251)
-    assert found["output_throughput"] == pytest.approx(17 / 1.251)
-    assert found["total_token_throughput"] == pytest.approx(37 / 1.251)
-    assert found["completed"] == 2
-    assert found["failed"] == 0
-    assert found["achieved_rps"] == pytest.approx(1)
-    assert found["max_concurrency"] == 1
-    assert found["chunks_per_request"] == pytest.approx((11 + 6) / 2)
+    figures = values(two)
+    assert figures["mean_ttft_ms"] == pytest.approx(100)
+    assert figures["median_ttft_ms"] == pytest.approx(100)
+    assert figures["max_ttft_ms"] == pytest.approx(150)
+    assert figures["std_ttft_ms"] == pytest.approx(50)
+    assert figures["p99_ttft_ms"] == pytest.approx(149)
+    assert figures["mean_tpot_ms"] == pytest.approx(15)
+    assert figures["mean_itl_ms"] == pytest.approx((10 * 10 + 5 * 20) / 15)  # pooled over gaps, not over requests
+    assert figures["mean_e2el_ms"] == pytest.approx((150 + 250) / 2)
+    assert figures["mean_scheduled_ttft_ms"] == pytest.approx(102)
+    assert figures["mean_scheduled_e2el_ms"] == pytest.approx(202)
+    assert figures["p99_client_lag_ms"] == pytest.approx(2)
+    assert figures["duration_s"] == pytest.approx(1.251)
+    assert figures["request_throughput"] == pytest.approx(2 / 1.251)
+    assert figures["input_throughput"] == pytest.approx(20 / 1.251)
+    assert figures["output_throughput"] == pytest.approx(17 / 1.251)
+    assert figures["total_token_throughput"] == pytest.approx(37 / 1.251)
+    assert figures["completed"] == 2
+    assert figures["failed"] == 0
+    assert figures["achieved_rps"] == pytest.approx(1)
+    assert figures["max_concurrency"] == 1
+    assert figures["chunks_per_request"] == pytest.approx((11 + 6) / 2)
 
 
-def test_all_of_the_seeds_serving_figures_reach_the_result(two: Records) -> None:
-    seeds = {f"{s}_{m}_ms" for m in ("ttft", "tpot") for s in ("mean", "median", "p90", "p99")}
-    seeds |= {"request_throughput", "input_throughput", "output_throughput", "median_e2el_ms", "p90_e2el_ms"}
-    assert seeds <= set(values(two))
+def test_all_of_nm_vllms_serving_figures_reach_the_result(two: Records) -> None:
+    nm_vllms = {f"{s}_{m}_ms" for m in ("ttft", "tpot") for s in ("mean", "median", "p90", "p99")}
+    nm_vllms |= {"request_throughput", "input_throughput", "output_throughput", "median_e2el_ms", "p90_e2el_ms"}
+    assert nm_vllms <= set(values(two))
 
 
 def test_an_answer_of_one_token_has_no_tpot_and_counts_elsewhere() -> None:
-    found = values(rows([0, 10], [50, 50], [10, 10], [1, 5]))
-    assert found["mean_tpot_ms"] == pytest.approx(10)
-    assert found["completed"] == 2
+    figures = values(rows([0, 10], [50, 50], [10, 10], [1, 5]))
+    assert figures["mean_tpot_ms"] == pytest.approx(10)
+    assert figures["completed"] == 2
     assert "mean_tpot_ms" not in values(rows([0, 10], [50, 50], [10, 10], [1, 1]))
 
 
 def test_an_answer_whose_tokens_came_in_one_chunk_has_no_tpot() -> None:
     """No time between its tokens was seen: 0 ms would be wrong."""
-    found = values(rows([0, 10, 20], [50, 50, 400], [10, 10, 0], [11, 11, 16]))
-    assert (found["mean_tpot_ms"], found["median_tpot_ms"]) == pytest.approx((10, 10))
-    assert found["max_ttft_ms"] == pytest.approx(400)
+    figures = values(rows([0, 10, 20], [50, 50, 400], [10, 10, 0], [11, 11, 16]))
+    assert (figures["mean_tpot_ms"], figures["median_tpot_ms"]) == pytest.approx((10, 10))
+    assert figures["max_ttft_ms"] == pytest.approx(400)
 
 
 def test_failures_are_counted_and_not_measured() -> None:
-    found = values(rows([0, 10, 20], [50, 9000, 70], [10, 10, 10], [5, 5, 5], status=[0, Status.HTTP_5XX, 0]))
-    assert found["mean_ttft_ms"] == pytest.approx(60)
-    assert (found["completed"], found["failed"]) == (2, 1)
-    assert found["p50_ttft_with_failures_ms"] == pytest.approx(70)
-    assert "p99_ttft_with_failures_ms" not in found  # it would be infinite
+    figures = values(rows([0, 10, 20], [50, 9000, 70], [10, 10, 10], [5, 5, 5], status=[0, Status.HTTP_5XX, 0]))
+    assert figures["mean_ttft_ms"] == pytest.approx(60)
+    assert (figures["completed"], figures["failed"]) == (2, 1)
+    assert figures["median_ttft_with_failures_ms"] == pytest.approx(70)
+    assert "p99_ttft_with_failures_ms" not in figures  # it would be infinite
 
 
 def test_nothing_completed_leaves_no_latency_and_no_zero_throughput() -> None:
-    found = values(rows([0, 10], [50, 50], [10, 10], [5, 5], status=[Status.RESET, Status.TIMEOUT]))
-    assert found["failed"] == 2
-    assert not {name for name in found if "throughput" in name or name.startswith(("mean_ttft", "p99", "median"))} - {
+    figures = values(rows([0, 10], [50, 50], [10, 10], [5, 5], status=[Status.RESET, Status.TIMEOUT]))
+    assert figures["failed"] == 2
+    assert not {name for name in figures if "throughput" in name or name.startswith(("mean_ttft", "p99", "median"))} - {
         "p99_client_lag_ms"
     }
 
 
 def test_usage_that_is_absent_leaves_token_figures_absent(two: Records) -> None:
     unknown = replace(two, output_tokens=np.full(2, NEVER, np.int32), prompt_tokens=np.full(2, NEVER, np.int32))
-    found = values(unknown)
-    assert "request_throughput" in found and "mean_ttft_ms" in found
-    assert not {"output_throughput", "input_throughput", "total_token_throughput", "mean_tpot_ms"} & set(found)
+    figures = values(unknown)
+    assert "request_throughput" in figures and "mean_ttft_ms" in figures
+    assert not {"output_throughput", "input_throughput", "total_token_throughput", "mean_tpot_ms"} & set(figures)
 
 
 def test_warm_up_is_not_measured(two: Records) -> None:
@@ -139,30 +147,56 @@ def test_warm_up_is_not_measured(two: Records) -> None:
 
 
 def test_goodput_counts_answers_that_keep_every_limit(two: Records) -> None:
-    found = values(two, context=MetricContext(slo={"ttft_ms": 100.0, "tpot_ms": 15.0}))
-    assert found["request_goodput"] == pytest.approx(1 / 1.251)
-    assert found["slo_attainment"] == pytest.approx(0.5)
+    figures = values(two, slo={"ttft_ms": 100.0, "tpot_ms": 15.0})
+    assert figures["request_goodput"] == pytest.approx(1 / 1.251)
+    assert figures["slo_attainment"] == pytest.approx(0.5)
     assert "request_goodput" not in values(two)
 
 
 def test_a_closed_loop_has_no_schedule(two: Records) -> None:
-    found = values(replace(two, scheduled_ns=np.zeros(2, np.int64)))
-    assert not {"mean_scheduled_ttft_ms", "p99_client_lag_ms", "offered_rps"} & set(found)
+    figures = values(replace(two, scheduled_ns=np.zeros(2, np.int64)))
+    assert not {"mean_scheduled_ttft_ms", "p99_client_lag_ms", "offered_rps"} & set(figures)
 
 
 def test_throughput_figures_of_an_offline_batch() -> None:
     batch = Records.of_spans([0] * 4, [2_000 * MS] * 4, prompt_tokens=[8] * 4, output_tokens=[16] * 4)
-    found = values(batch, "throughput")
-    assert found["request_throughput"] == pytest.approx(2)
-    assert found["output_throughput"] == pytest.approx(32)
-    assert found["total_token_throughput"] == pytest.approx(48)
+    figures = values(batch, OFFLINE)
+    assert figures["request_throughput"] == pytest.approx(2)
+    assert figures["output_throughput"] == pytest.approx(32)
+    assert figures["total_token_throughput"] == pytest.approx(48)
+    assert not {name for name in figures if "ttft" in name or "e2el" in name or "concurrency" in name}
+
+
+def test_a_metric_is_computed_only_where_all_that_it_needs_is_there(two: Records) -> None:
+    everything = values(two, slo={"ttft_ms": 100.0})
+    for name, declared in table().items():
+        if name in everything:
+            assert all(name not in values(two, STREAMED - {need}, {"ttft_ms": 100.0}) for need in declared.needs), name
+    assert values(two, frozenset()) == {}
+
+
+def test_metrics_of_samples_and_facts(two: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchhydra.metrics._table", {})
+    metric("longest_start_s", unit="s", better=Better.SMALLER, doc="d", needs=("start_s",))(
+        lambda window: float(window.samples["start_s"].max())
+    )
+    window = Window.of(two, samples={"start_s": np.array([1.0, 3.0])})
+    assert [m.value for m in summarize(window, {"requests", "start_s"})] == [3.0]
+    assert summarize(window, {"requests"}) == []
+
+
+def test_the_offered_rate_is_that_of_the_whole_schedule(two: Records) -> None:
+    assert values(two)["offered_rps"] == pytest.approx(1)
+    registry.discover()
+    window = Window.of(two, facts=Facts({"offered_rps": 7.5}))
+    assert {m.key: m.value for m in summarize(window, STREAMED)}["offered_rps"] == 7.5
 
 
 def test_a_metric_that_computes_nan_fails_the_point(two: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchhydra.metrics._table", {})
-    metric("broken", unit="ms", better=Better.SMALLER, doc="d", scripts=("serving",))(lambda window: float("nan"))
+    metric("broken", unit="ms", better=Better.SMALLER, doc="d")(lambda window: float("nan"))
     with pytest.raises(BenchhydraError, match="broken computed nan"):
-        summarize(two, "serving")
+        summarize(Window.of(two), STREAMED)
 
 
 def test_two_metrics_of_one_name_are_refused() -> None:
@@ -170,14 +204,14 @@ def test_two_metrics_of_one_name_are_refused() -> None:
         return 1.0
 
     with pytest.raises(ConfigError, match="two metrics are called completed"):
-        metric("completed", unit="x", better=Better.SMALLER, doc="d", scripts=("serving",))(compute)
+        metric("completed", unit="x", better=Better.SMALLER, doc="d")(compute)
 
 
 def test_summaries_do_not_share_state(two: Records) -> None:
-    """The seed's templates did: a second result overwrote the first."""
-    first = summarize(two, "serving")
+    """nm-vllm's templates did: a second result overwrote the first."""
+    first = summarize(Window.of(two), STREAMED)
     before = [m.value for m in first]
-    summarize(rows([0, 10], [1, 1], [1, 1], [3, 3]), "serving")
+    summarize(Window.of(rows([0, 10], [1, 1], [1, 1], [3, 3])), STREAMED)
     assert [m.value for m in first] == before
 
 
@@ -201,9 +235,11 @@ def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
 
 def test_every_metric_is_declared_whole() -> None:
     for name, declared in table().items():
-        assert declared.doc and declared.unit and declared.scripts, name
+        assert declared.doc and declared.unit and declared.needs, name
         assert declared.better in Better
 
 
 def test_the_document_is_up_to_date() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == metrics_markdown(), "run `make docs`"
+    assert DOCUMENT.read_text(encoding="utf-8") == rendered("metrics", "markdown", list(table().values())), (
+        "run `make docs`"
+    )

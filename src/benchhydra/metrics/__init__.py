@@ -70,9 +70,9 @@ def metric(
 
 
 def table() -> dict[str, Metric]:
-    """All metrics by name, family after family; those of the user's plugins last."""
+    """All metrics by name, family after family; those of the user's plugins last. The order is always the same."""
     _discover()
-    return dict(_table)
+    return {m.name: m for m in sorted(_table.values(), key=lambda declared: declared.compute.__module__)}
 
 
 def summarize(window: Window, has: Set[str]) -> list[MetricValue]:

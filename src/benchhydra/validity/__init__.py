@@ -105,9 +105,9 @@ def rule(name: str) -> Callable[[Rule], Rule]:
 
 
 def rules() -> dict[str, Rule]:
-    """All rules by name."""
+    """All rules by name, module after module; those of the user's plugins last. The order is always the same."""
     _discover()
-    return dict(_rules)
+    return dict(sorted(_rules.items(), key=lambda declared: declared[1].__module__))
 
 
 def judge(window: Window, limits: ValidityLimits) -> tuple[Verdict, tuple[Reason, ...]]:
