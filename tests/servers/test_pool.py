@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -37,4 +38,31 @@ def test_a_crash_at_start_ends_with_the_log(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"exited with code 1.*ValueError: no such weights"):
         with pool.lease(spec, Progress(), headers={}, **LIMITS):
             pass
+    pool.close()
+
+
+def test_a_fresh_server_has_none_beside_it_and_is_gone_at_the_end(tmp_path: Path) -> None:
+    kept = ServerSpec(kind="worker", argv=(sys.executable, str(FAKE), "--ttft-ms", "1"))
+    started = ServerSpec(kind="worker", argv=(sys.executable, str(FAKE), "--ttft-ms", "2"))
+    pool = ServerPool(tmp_path, keep=True)
+    with pool.lease(kept, Progress(), headers={}, **LIMITS) as lease:
+        before = psutil.Process(lease.pid)
+    for count in (2, 3):
+        with pool.fresh(started, Progress(), headers={}, **LIMITS) as lease:
+            assert not before.is_running()
+            assert lease.fresh and lease.start_s is not None and lease.started_ns is not None
+            assert lease.started_ns + lease.start_s * 1e9 <= time.monotonic_ns()
+            before = psutil.Process(lease.pid)
+        assert not before.is_running()
+        assert pool.starts == count
+    pool.close()
+
+
+def test_an_error_inside_the_block_of_a_fresh_server_stops_it(tmp_path: Path) -> None:
+    pool = ServerPool(tmp_path)
+    spec = ServerSpec(kind="worker", argv=(sys.executable, str(FAKE)))
+    with pytest.raises(KeyboardInterrupt), pool.fresh(spec, Progress(), headers={}, **LIMITS) as lease:
+        server = psutil.Process(lease.pid)
+        raise KeyboardInterrupt
+    assert not server.is_running()
     pool.close()

@@ -1,13 +1,31 @@
-"""Server lifecycle: start, prove ready, reuse after a proven cache reset, stop the whole group, leave nothing."""
+"""Server lifecycle: start, prove ready, reuse after a proven cache reset, stop with all child processes."""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from benchhydra.errors import EngineError
+from benchhydra.facts import fact
+
+SERVER_STARTED = fact("server_started", unit="bool", doc="the server was started for this point", in_metadata=True)
+SERVER_START_S = fact("server_start_s", unit="s", doc="time from the server's start to its readiness", in_metadata=True)
+SERVER_RESTARTED = fact(
+    "server_restarted", unit="bool", doc="there was a server for this point, but it had died or hung"
+)
+CACHE_RESET = fact("cache_reset", unit="bool", doc="the server's caches were proven empty before the load")
+
+
+class LeasedServer(Protocol):
+    """What a point may ask of its server, beside the requests that it measures."""
+
+    def call(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
+        """Give an offline engine a request, and wait for its answer. Raises EngineError."""
+
+    def reset(self) -> bool | None:
+        """Empty the caches. True: proven; False: not proven; None: there are none."""
 
 
 @dataclass(kw_only=True)
@@ -21,6 +39,7 @@ class Lease:
     ``warmed``: the warm-ups that this server has had, by kind of request: how many at once, and their longest prompt.
     """
 
+    server: LeasedServer | None = None
     base_url: str = ""
     fresh: bool = True
     cache_reset: bool | None = None
@@ -34,13 +53,22 @@ class Lease:
     verify_tls: bool = True
     ca_file: str | None = None
 
+    def facts(self) -> dict[str, Any]:
+        """How this point came by its server; None where there is nothing to say."""
+        return {
+            SERVER_STARTED: self.fresh,
+            SERVER_START_S: self.start_s,
+            SERVER_RESTARTED: self.restarted,
+            CACHE_RESET: self.cache_reset,
+        }
+
     def call(self, request: dict[str, Any], *, timeout_s: float | None = None) -> dict[str, Any]:
-        """Ask an offline engine, and wait for its answer (None: as long as it lives). Raises EngineError."""
-        raise EngineError("this is an HTTP server, not an offline engine")
+        """Give an offline engine a request, and wait for its answer (None: as long as it lives). Raises EngineError."""
+        return self._leased().call(request, timeout_s)
 
     def reset(self) -> bool | None:
         """Empty the caches now, inside a point (after a warm-up). True: proven; False: not; None: there are none."""
-        raise NotImplementedError
+        return self._leased().reset()
 
     def write_log(self, path: Path) -> None:
         """Write this point's part of the server's log (with the start-up, where it was started for this point)."""
@@ -49,3 +77,8 @@ class Lease:
         with self.log.open("rb") as source, path.open("wb") as target:
             source.seek(self.log_offset)
             shutil.copyfileobj(source, target)
+
+    def _leased(self) -> LeasedServer:
+        if self.server is None:
+            raise EngineError("this lease has no server")
+        return self.server

@@ -1,10 +1,11 @@
-"""An HTTP server of ours: started on a free port, proven to be ready and to be the one that answers."""
+"""An HTTP server of ours: started on a free port, and proven to be ready and to be the one that answers."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -12,9 +13,10 @@ from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
 from benchhydra.servers import ports
-from benchhydra.servers.control import ControlPlane
-from benchhydra.servers.logs import explained, last_line
-from benchhydra.servers.process import EngineProcess, exit_in_words
+from benchhydra.servers.caches import reset_caches
+from benchhydra.servers.health import ControlPlane
+from benchhydra.servers.logs import explain, last_line
+from benchhydra.servers.process import EngineProcess, describe_exit
 
 POLL_S = 0.25
 #: Another program may take the free port before the server does.
@@ -45,15 +47,13 @@ class HttpServer:
             self.port = ports.free_port()
             argv = [*spec.argv, "--host", "127.0.0.1", "--port", str(self.port)]
             self.process = EngineProcess(argv, env, log, stop_timeout_s=stop_timeout_s)
-            self._sockets: set[int] = set()  # that it had when it was told to end
+            self._sockets: set[int] = set()  # that it had when it was terminated
             self.control = ControlPlane(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout_s=2.0)
             try:
                 self.start_s = self._wait_ready(progress, ready_timeout_s)
                 return
             except BaseException as error:
-                self.leave()
-                self.process.hurry()
-                self.stop()
+                self._stop_early()
                 if not isinstance(error, _PortTaken) or attempt == ATTEMPTS:
                     raise
 
@@ -66,23 +66,35 @@ class HttpServer:
         """Whether its process runs and the port is still its own."""
         return self.process.exit_code is None and self._port_is_ours() is True
 
+    def call(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
+        """Raises EngineError: it is no offline engine."""
+        raise EngineError("this is an HTTP server, not an offline engine")
+
     def reset(self) -> bool:
         """Empty its caches. A server of ours that offers no reset has not proven anything."""
-        return self.control.reset_caches() is True
+        return reset_caches(self.control) is True
 
-    def leave(self) -> None:
-        """Tell it to end, and do not wait."""
+    def terminate(self) -> None:
+        """Send SIGTERM, and do not wait."""
         self._sockets |= ports.sockets(process.pid for process in self.process.tree())
-        self.process.leave()
+        self.process.terminate()
 
-    def free(self) -> None:
+    def wait_memory_released(self) -> None:
         """Wait until the engine's memory is free."""
-        self.process.free()
+        self.process.wait_memory_released()
 
     def stop(self) -> None:
         """Stop the whole of it, and wait until its listening sockets are gone (not somebody else's on that port)."""
-        self.leave()
+        self.terminate()
         self.process.stop()
+        self._wait_port_released()
+
+    def _stop_early(self) -> None:
+        self.terminate()
+        self.process.stop_early()
+        self._wait_port_released()
+
+    def _wait_port_released(self) -> None:
         deadline = time.monotonic() + PORT_RELEASE_S
         while ports.listeners(self.port) & self._sockets and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -95,22 +107,22 @@ class HttpServer:
             if self._port_is_ours() and self.control.healthy() and self._port_is_ours():
                 return self.process.age_s
             if age_s > timeout_s:
-                what = f"the server was not ready after {timeout_s:g} s"
-                raise EngineError(explained(what, self.log), hint="engine.ready_timeout_s=SECONDS")
+                text = f"the server was not ready after {timeout_s:g} s"
+                raise EngineError(explain(text, self.log), hint="engine.ready_timeout_s=SECONDS")
             progress.status(f"server starting ({age_s:.0f} s): {last_line(self.log)}")
             self.process.wait(POLL_S)
 
     def _check_alive(self) -> None:
         code = self.process.exit_code
         if code is not None:
-            what = f"the server {exit_in_words(code)} after {self.process.age_s:.1f} s"
+            text = f"the server {describe_exit(code)} after {self.process.age_s:.1f} s"
             kind = _PortTaken if ports.listeners(self.port) else EngineError
-            raise kind(explained(what, self.log))
+            raise kind(explain(text, self.log))
 
     def _port_is_ours(self) -> bool:
         """Whether the listener is ours alone. Raises where it is somebody else's."""
         pids = [process.pid for process in self.process.tree()]
-        ours = ports.owned(self.port, pids)
-        if ours is False and psutil.pid_exists(self.process.pid):
+        owned = ports.owned(self.port, pids)
+        if owned is False and psutil.pid_exists(self.process.pid):
             raise _PortTaken(f"port {self.port} was taken by another program while the server started")
-        return ours is True
+        return owned is True

@@ -1,4 +1,4 @@
-"""Ports on the loopback interface: a free one, and whose the listener is (a stale server must not pass for ours)."""
+"""Ports on the loopback interface: a free one, and who listens on one (a stale server must not be taken for ours)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ LISTEN = "0A"
 
 def free_port() -> int:
     """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
         return port
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody accepts connections on a port; nothing is sent. Looking for listeners takes far longer."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def listeners(port: int) -> set[int]:
@@ -42,10 +49,8 @@ def sockets(pids: Iterable[int]) -> set[int]:
 
 def owned(port: int, pids: Iterable[int]) -> bool | None:
     """Whether every listener on ``port`` belongs to ``pids``; None where nobody listens."""
-    there = listeners(port)
-    if not there:
-        return None
-    return there <= sockets(pids)
+    inodes = listeners(port)
+    return inodes <= sockets(pids) if inodes else None
 
 
 def _inode(link: Path) -> set[int]:
