@@ -26,6 +26,7 @@ MANDATORY = {
     "dataset=sharegpt": ["dataset.path=sharegpt.json"],
     "dataset=ultrachat": [],
     "load=concurrency": ["load.max_in_flight=4"],
+    "search=repeats": ["search.ci=p99_ttft_ms:2%"],
 }
 
 

@@ -243,17 +243,17 @@ def planned(*words: str) -> set[tuple[str, int, float, str, int, str]]:
     from hydra.core.global_hydra import GlobalHydra
 
     from benchhydra.cli import program
-    from benchhydra.sweep.plan import checked_points
+    from benchhydra.sweep.plan import check
 
-    seen: list[checked_points.CheckedPoints] = []
-    check = checked_points.check_points
+    seen: list[check.CheckedPoints] = []
+    original = check.check_points
 
-    def remember(*args: Any) -> checked_points.CheckedPoints:
-        seen.append(check(*args))
+    def remember(*args: Any) -> check.CheckedPoints:
+        seen.append(original(*args))
         return seen[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checked_points, "check_points", remember)
+        patch.setattr(check, "check_points", remember)
         patch.setattr(program, "_handle_signals", lambda: None)
         GlobalHydra.instance().clear()
         assert program.run([*words, "engine=fake", "sweep.plan=true"]) == 0

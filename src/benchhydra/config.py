@@ -21,6 +21,7 @@ from benchhydra.metrics import SLO_KEYS
 from benchhydra.probes.settings import ProbeSettings
 from benchhydra.registry import check_choices, knob, option_name
 from benchhydra.scripts import Script
+from benchhydra.search import Search
 from benchhydra.target import Gpus, Model, Sparsity
 from benchhydra.tracking import Tracking
 from benchhydra.validity import ValidityLimits
@@ -37,8 +38,6 @@ class Sweep:
     fail_fast: bool = knob(False, "stop at the first failed point")
     max_failures: int | None = knob(None, "stop after this many failed points", unit="points")
     max_time_s: float | None = knob(None, "stop at a point's end once this long has passed", unit="s")
-    ci: str | None = knob(None, "repeat until a confidence interval is this narrow: p99_ttft_ms:2%")
-    max_repeats: int = knob(10, "most repeats with sweep.ci", unit="repeats")
     any_engine_version: bool = knob(False, "resume although the results there are of another engine version")
     job: str | None = knob(None, "internal: the points of one group, encoded")
 
@@ -75,6 +74,7 @@ class BenchConfig:
     gpus: Gpus = MISSING
     sparsity: Sparsity = MISSING
     tracking: Tracking = MISSING
+    search: Search = MISSING
     qps: float = knob(1.0, "mean offered rate of open loops; inf sends everything at once", unit="requests/s")
     num_prompts: int | None = knob(None, "requests; null: load.duration_s * qps", unit="requests")
     seed: int = knob(0, "of prompts and arrivals")

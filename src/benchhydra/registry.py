@@ -32,6 +32,7 @@ GROUPS = {
     "api": "benchhydra.client.apis",
     "engine": "benchhydra.engines",
     "tracking": "benchhydra.tracking",
+    "search": "benchhydra.search",
 }
 #: Packages whose modules declare something else: metrics, rules of the verdict, probes.
 DECLARING_PACKAGES = ("benchhydra.metrics", "benchhydra.validity", "benchhydra.probes")

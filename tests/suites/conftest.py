@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from benchhydra.cli import program
 from benchhydra.config import BenchConfig
 from benchhydra.registry import option_name
-from benchhydra.sweep.plan import checked_points
+from benchhydra.sweep.plan import check
 
 #: Script, model, dataset, prompt tokens, output tokens, prompts, rate, sparsity, longest sequence, GPUs.
 Point = tuple[Any, ...]
@@ -39,11 +39,11 @@ def spanned(config: BenchConfig) -> Point:
 @pytest.fixture
 def span(monkeypatch: pytest.MonkeyPatch) -> Iterator[Span]:
     """Plans a command line's sweep on the fake engine, and returns its points."""
-    seen: list[checked_points.CheckedPoints] = []
-    check = checked_points.check_points
+    seen: list[check.CheckedPoints] = []
+    original = check.check_points
 
-    def remember(*args: Any) -> checked_points.CheckedPoints:
-        seen.append(check(*args))
+    def remember(*args: Any) -> check.CheckedPoints:
+        seen.append(original(*args))
         return seen[-1]
 
     def plan(words: Sequence[str]) -> list[Point]:
@@ -52,7 +52,7 @@ def span(monkeypatch: pytest.MonkeyPatch) -> Iterator[Span]:
         checked = seen[-1]
         return [spanned(checked.configs[point.identity]) for point in checked.points]
 
-    monkeypatch.setattr(checked_points, "check_points", remember)
+    monkeypatch.setattr(check, "check_points", remember)
     monkeypatch.setattr(program, "_handle_signals", lambda: None)
     yield plan
     GlobalHydra.instance().clear()

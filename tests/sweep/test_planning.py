@@ -13,24 +13,30 @@ from benchhydra.config import BenchConfig
 from benchhydra.engines import ServerSpec
 from benchhydra.engines.vllm import Vllm
 from benchhydra.errors import ConfigError
+from benchhydra.points import Identity, PlannedPoint, point_identity
 from benchhydra.result import single_point_overrides
-from benchhydra.sweep import Identity, PlannedPoint, point_identity
-from benchhydra.sweep.group.group_run import GroupJob, decode_job
-from benchhydra.sweep.outcomes import narrow_enough, t_interval
+from benchhydra.search.intervals import narrow_enough, t_interval
+from benchhydra.sweep.group.job import GroupJob, decode_job
 from benchhydra.sweep.plan.axes import Axis, expand
-from benchhydra.sweep.plan.directories import SLUG_LENGTH, directory_name, point_label
-from benchhydra.sweep.plan.order import arrange_repeats, group_by_server
-from benchhydra.sweep.plan.resume import FoundResult
-from benchhydra.sweep.plan.versions import kept_versions, refuse_others
+from benchhydra.sweep.plan.groups import arrange_repeats, group_by_server
+from benchhydra.sweep.plan.point_names import SLUG_LENGTH, directory_name, point_label
+from benchhydra.sweep.plan.resume import EarlierResult
+from benchhydra.sweep.plan.versions import kept_versions, refuse_mixed_versions
 
 SPECS = [ServerSpec(kind="http", argv=(name,)) for name in "abc"]
 
 
 def planned(server: int, point: int, repeat: int = 0) -> PlannedPoint:
     name = f"{server}-{point}"
-    return PlannedPoint(
-        overrides=(f"p={name}",), directory=name, identity=Identity(name, "", repeat), spec=SPECS[server]
-    )
+    return PlannedPoint(overrides=(f"p={name}",), directory=name, identity=Identity(name, "", repeat))
+
+
+def spec_of(point: PlannedPoint) -> ServerSpec:
+    return SPECS[int(point.directory.partition("-")[0])]
+
+
+def specs_of(points: list[PlannedPoint]) -> dict[Identity, ServerSpec | None]:
+    return {point.identity: spec_of(point) for point in points}
 
 
 points = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), max_size=30, unique=True).map(
@@ -40,16 +46,16 @@ points = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), max_size=30, 
 
 @given(points)
 def test_every_point_is_in_one_group_and_every_server_has_one(some: list[PlannedPoint]) -> None:
-    groups = group_by_server(some)
+    groups = group_by_server(some, specs_of(some))
     assert Counter(p for g in groups for p in g.points) == Counter(some)
-    assert len(groups) == len({p.spec for p in some})
-    assert all(p.spec == g.spec for g in groups for p in g.points)
+    assert len(groups) == len({spec_of(p) for p in some})
+    assert all(spec_of(p) == g.spec for g in groups for p in g.points)
 
 
 @given(points.flatmap(lambda some: st.tuples(st.just(some), st.permutations(some))))
 def test_the_number_of_starts_does_not_depend_on_the_order(both: tuple[list[PlannedPoint], list[PlannedPoint]]) -> None:
     some, shuffled = both
-    assert len(group_by_server(shuffled)) == len(group_by_server(some))
+    assert len(group_by_server(shuffled, specs_of(some))) == len(group_by_server(some, specs_of(some)))
 
 
 @pytest.mark.parametrize("order", ["blocked", "interleaved", "shuffled"])
@@ -139,14 +145,14 @@ def test_versions_are_compared_engine_by_engine() -> None:
     """A sweep over two builds has two versions on purpose; one build that has changed since is refused."""
     configs = {Identity(name, "", 0): BenchConfig(engine=Vllm(python=f"/{name}/python")) for name in "ab"}
     kept = [
-        FoundResult(directory=Path(), identity=identity, believable=True, engine_version=version, wall_s=None)
+        EarlierResult(directory=Path(), identity=identity, believable=True, engine_version=version, wall_s=None)
         for identity, version in zip(configs, ("1", "2"), strict=True)
     ]
     versions = kept_versions(kept, configs)
     assert versions == {"vllm /a/python": ("1",), "vllm /b/python": ("2",)}
-    refuse_others(versions, [], configs)
+    refuse_mixed_versions(versions, [], configs)
     with pytest.raises(ConfigError, match="versions 1, 3 of engine vllm /a/python"):
-        refuse_others({"vllm /a/python": ("1", "3")}, [], configs)
+        refuse_mixed_versions({"vllm /a/python": ("1", "3")}, [], configs)
 
 
 def test_a_point_is_called_by_what_varies() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.processes import command_line, descendants, running
 
-from benchhydra.sweep.group.group_run import JOURNALS
+from benchhydra.artifacts import JOURNALS_DIR
 
 Sweeps = Any  # the fixture ``sweeps`` of conftest.py
 RAY = ("raylet", "gcs_server", "ray::")
@@ -38,7 +38,7 @@ def first_points_are_over(sweeps: Sweeps) -> None:
 
 def journaled(sweeps: Sweeps) -> list[Any]:
     """The points that each group has written down."""
-    return [json.loads(path.read_text())["outcomes"] for path in (sweeps.directory / JOURNALS).glob("*.json")]
+    return [json.loads(path.read_text())["outcomes"] for path in (sweeps.directory / JOURNALS_DIR).glob("*.json")]
 
 
 def test_a_killed_worker_fails_its_group_only(sweeps: Sweeps, no_survivors: Callable[[Path], list[str]]) -> None:

@@ -11,7 +11,7 @@ from tests.waiting import wait_for
 
 from benchhydra.errors import EngineError
 from benchhydra.loadgen.ray import cluster
-from benchhydra.sweep.launch import ray_launcher
+from benchhydra.sweep.launch.ray import RayThreads, ResourceRequest, connected
 
 
 def never(references: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
@@ -31,9 +31,9 @@ def test_ray_is_left_when_its_threads_are_out(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(cluster, "connect", lambda *_: True)
     monkeypatch.setattr(cluster, "nodes", lambda: [{"CPU": 1.0}])
     monkeypatch.setattr(cluster, "disconnect", lambda: left.append(threads._inside))
-    wish = ray_launcher.ResourceRequest(OmegaConf.create({"init": {}, "remote": {"num_cpus": 1}}), any_device=False)
+    wish = ResourceRequest(OmegaConf.create({"init": {}, "remote": {"num_cpus": 1}}), any_device=False)
 
-    threads: ray_launcher.RayThreads
+    threads: RayThreads
 
     def job() -> None:
         def launch() -> Any:
@@ -45,7 +45,7 @@ def test_ray_is_left_when_its_threads_are_out(monkeypatch: pytest.MonkeyPatch) -
             threads.run(launch)
         ended.set()
 
-    with pytest.raises(KeyboardInterrupt), ray_launcher.connected([wish]) as threads:
+    with pytest.raises(KeyboardInterrupt), connected([wish]) as threads:
         Thread(target=job, daemon=True).start()
         wait_for(inside.is_set, 10, "the thread")
         raise KeyboardInterrupt

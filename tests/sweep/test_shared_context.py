@@ -6,7 +6,7 @@ from threading import Thread
 from typing import Any
 
 from benchhydra.servers.shutdown import PendingShutdown
-from benchhydra.sweep.group.shared_context import SharedContext, share_with_jobs, shared_context
+from benchhydra.sweep.shared_context import SharedContext, share_with_jobs, shared_context
 from benchhydra.tracking.outbox import Outbox
 
 
@@ -14,7 +14,7 @@ def test_jobs_of_this_thread_share_the_sweeps() -> None:
     assert shared_context() is None
     composer: Any = object()
     elsewhere: list[object] = []
-    what = SharedContext(composer=composer, outbox=Outbox(), departures=PendingShutdown())
+    what = SharedContext(composer=composer, outbox=Outbox(), shutdown=PendingShutdown())
     with share_with_jobs(what):
         assert shared_context() is what
         thread = Thread(target=lambda: elsewhere.append(shared_context()))

@@ -139,11 +139,12 @@ def test_repeats_share_a_server_and_are_summed_up(sweeps: Sweeps, order: str) ->
 
 
 def test_repeats_go_on_until_the_interval_is_narrow(sweeps: Sweeps) -> None:
-    wide = ["num_prompts=10", "qps=200", "engine.ttft_ms=100", "repeats=2", "sweep.ci=mean_e2el_ms:99%"]
-    assert sweeps.run(*wide, "sweep.max_repeats=6") == 0
+    wide = ["num_prompts=10", "qps=200", "engine.ttft_ms=100", "repeats=2", "search=repeats"]
+    assert sweeps.run(*wide, "search.ci=mean_e2el_ms:99%", "search.max_repeats=6") == 0
     assert len(sweeps.results()) == 2
     sweeps.directory = sweeps.directory.with_name("narrow")
-    sweeps.run("num_prompts=10", "qps=200", "repeats=2", "sweep.ci=mean_e2el_ms:0.001%", "sweep.max_repeats=4")
+    narrow = ["search=repeats", "search.ci=mean_e2el_ms:0.001%", "search.max_repeats=4"]
+    sweeps.run("num_prompts=10", "qps=200", "repeats=2", *narrow)
     assert len(sweeps.results()) == 4
 
 

@@ -96,7 +96,7 @@ def _run_hydra(words: Sequence[str]) -> None:
     from hydra._internal.hydra import Hydra
 
     from benchhydra.registry import CONF_DIR
-    from benchhydra.sweep.group.hydra_entry import hydra_task
+    from benchhydra.sweep.task_function import task_function
 
     with (
         _replaced(sys, "argv", [*(sys.argv or ["benchhydra"])[:1], *words]),
@@ -104,7 +104,7 @@ def _run_hydra(words: Sequence[str]) -> None:
         # Hydra composes everything once more (0.1 s) to look for a mode in the config
         _replaced(Hydra, "get_mode", _no_mode_in_config if grammar.decides_mode(words) else Hydra.get_mode),
     ):
-        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(hydra_task)()
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(task_function)()
 
 
 @contextmanager

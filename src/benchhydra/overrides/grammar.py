@@ -18,7 +18,7 @@ PRESETS = "experiment="
 PAIR_KEY = "nr_qps_pair"
 PAIR = ("num_prompts", "qps")
 #: Overrides that only a sweep understands, and values with which they are the same as absent.
-SWEEP_ONLY = ("sweep.plan=true", "sweep.resume=", "sweep.ci=", "sweep.zip=", "search=", "repeats=")
+SWEEP_ONLY = ("sweep.plan=true", "sweep.resume=", "sweep.zip=", "search=", "repeats=")
 NO_SWEEP = ("repeats=1", "search=grid")
 #: Hydra's own options that take the word after them.
 VALUED = (

@@ -1,48 +1,46 @@
-"""What a sweep says on the terminal: the plan before, the failures after."""
+"""What a sweep says on the terminal: its plan before, what failed and what a search found after."""
 
 from __future__ import annotations
 
 import shlex
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchhydra.engines import ServerSpec
+from benchhydra.points import Identity, Outcome, override_key
+from benchhydra.registry import option_name
 from benchhydra.result import single_point_overrides
-from benchhydra.sweep import Identity, ServerGroup
-from benchhydra.sweep.outcomes import BAD, Outcome, first_line
-from benchhydra.sweep.plan.directories import point_label
+from benchhydra.sweep.plan.estimate import estimate_line
+from benchhydra.sweep.plan.point_names import point_label
+from benchhydra.sweep.plan.sweep_plan import SweepPlan
+from benchhydra.sweep.study_result import StudyResult
 
 LOG_LINES = 10
 CONFIG_OPTIONS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
 
 
-def plan_lines(
-    groups: Sequence[ServerGroup], kept: int, history_s: Mapping[Identity, float], swept: Iterable[str]
-) -> Iterator[str]:
+def say(line: str) -> None:
+    """Write a line to stderr, at once."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def plan_lines(plan: SweepPlan, history: Mapping[Identity, float]) -> Iterator[str]:
     """The plan: counts, then each group with its server's command line and its points in order."""
-    points = [point for group in groups for point in group.points]
-    starts = sum(group.spec is not None and group.spec.kind != "attached" for group in groups)
-    yield f"{count_of(len(points), 'point')}, {count_of(len(groups), 'group')}, {count_of(starts, 'server start')}"
-    if kept:
-        yield f"{count_of(kept, 'point')} skipped: a believable result is there"
-    yield estimated_time([point.identity for point in points], history_s)
-    swept = tuple(swept)
-    for number, group in enumerate(groups, 1):
+    points = [point for group in plan.groups for point in group.points]
+    starts = sum(group.spec is not None and group.spec.kind != "attached" for group in plan.groups)
+    yield f"{count_of(len(points), 'point')}, {count_of(len(plan.groups), 'group')}, {count_of(starts, 'server start')}"
+    if plan.kept:
+        yield f"{count_of(len(plan.kept), 'point')} skipped: they have a believable result"
+    if plan.search.adds_points:
+        yield f"search={option_name(plan.search)} adds points while it runs: they are not in this plan"
+    yield estimate_line([point.identity for point in points], history)
+    for number, group in enumerate(plan.groups, 1):
         yield f"group {number}: {server_line(group.spec)}"
         for point in group.points:
-            yield f"  {point_label(point.overrides, swept)}"
-
-
-def estimated_time(identities: Sequence[Identity], history_s: Mapping[Identity, float]) -> str:
-    """The time that the points will take, from what the same ones took before."""
-    by_point: dict[str, list[float]] = {}
-    for identity, wall_s in history_s.items():
-        by_point.setdefault(identity.point_key, []).append(wall_s)
-    known = [sum(by_point[i.point_key]) / len(by_point[i.point_key]) for i in identities if i.point_key in by_point]
-    if not known:
-        return "estimated time: unknown, none of these points has been measured before"
-    total = sum(known) + (len(identities) - len(known)) * sum(known) / len(known)
-    return f"estimated time: {duration_text(total)} (from earlier results of {len(known)} of {len(identities)} points)"
+            yield f"  {point_label(point.overrides, plan.swept)}"
 
 
 def server_line(spec: ServerSpec | None) -> str:
@@ -54,64 +52,93 @@ def server_line(spec: ServerSpec | None) -> str:
     return shlex.join(spec.argv)
 
 
+def begin_line(plan: SweepPlan) -> str:
+    """What is about to be measured."""
+    points = sum(len(group.points) for group in plan.groups)
+    kept = f"; {len(plan.kept)} kept from an earlier run" if plan.kept else ""
+    return f"sweep: {count_of(points, 'point')} on {count_of(len(plan.groups), 'server')}{kept}"
+
+
+def resume_command(directory: Path) -> str:
+    """The command line that resumes the sweep of this process."""
+    words = [word for word in sys.argv[1:] if not word.startswith("sweep.resume=")]
+    return shlex.join(["benchhydra", *words, f"sweep.resume={directory}"])
+
+
 def point_command(overrides: Sequence[str], options: Sequence[str] = ()) -> str:
     """The command line that runs one point alone."""
     return shlex.join(["benchhydra", *options, *single_point_overrides(overrides)])
 
 
-def options_of(words: Sequence[str]) -> list[str]:
+def config_options(words: Sequence[str]) -> list[str]:
     """Of a command line's words, those that say where Hydra finds configs: a point's own overrides lack them."""
-    found: list[str] = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    options: list[str] = []
+    for word, next_word in zip(words, [*words[1:], ""], strict=True):
         if word in CONFIG_OPTIONS:
-            found += [word, following]
+            options += [word, next_word]
         elif word.startswith((*(f"{option}=" for option in CONFIG_OPTIONS), "hydra.searchpath=")):
-            found.append(word)
-    return found
+            options.append(word)
+    return options
 
 
-def failure_lines(outcomes: Sequence[Outcome], swept: Sequence[str] = (), options: Sequence[str] = ()) -> Iterator[str]:
+def answer_lines(studies: Iterable[StudyResult], swept: Iterable[str]) -> Iterator[str]:
+    """What a search found: a line for each answer."""
+    for study in studies:
+        if study.answer is None:
+            continue
+        answer = study.answer
+        interval = "" if answer.low is None or answer.high is None else f" ({answer.low:.6g} to {answer.high:.6g})"
+        limit = f", limited by {answer.limited_by}" if answer.limited_by else ""
+        probes = count_of(answer.probes, "probe")
+        yield f"{_study_label(study, swept)}: {answer.value:.6g} {answer.unit}{interval}{limit}, {probes}"
+
+
+def search_error_lines(studies: Iterable[StudyResult], swept: Iterable[str]) -> Iterator[str]:
+    """Every search that ended with an error."""
+    yield from (f"failed: {_study_label(study, swept)}: {study.error}" for study in studies if study.error)
+
+
+def _study_label(study: StudyResult, swept: Iterable[str]) -> str:
+    """A study by its search and the swept keys that its points share."""
+    keys = tuple(swept)
+    return " ".join([f"search={study.search}", *(o for o in study.overrides if override_key(o) in keys)])
+
+
+def failure_lines(outcomes: Iterable[Outcome], swept: Iterable[str], options: Sequence[str] = ()) -> Iterator[str]:
     """Every point that did not end well: what happened, the end of the server's log, how to run it alone."""
+    swept = tuple(swept)
     for outcome in outcomes:
-        if outcome.status not in BAD or outcome.status == "skipped":
+        if outcome.status in ("ok", "skipped"):
             continue
         yield f"{outcome.status}: {point_label(outcome.overrides, swept)}"
-        yield from (f"  {line}" for line in _reason(outcome))
+        yield from (f"  {line}" for line in _error_lines(outcome))
         yield from (f"  | {line}" for line in (outcome.log_tail or "").splitlines()[-LOG_LINES:])
         if Path(outcome.directory).is_dir():
             yield f"  its files: {_relative(outcome.directory)}"
         yield f"  run it alone: {point_command(outcome.overrides, options)}"
 
 
-def _reason(outcome: Outcome) -> list[str]:
-    """The error; without the log lines that it quotes where the log's end follows."""
-    if outcome.log_tail:
-        return [first_line(outcome.error)]
-    return (outcome.error or "no reason is known").splitlines()
+def _error_lines(outcome: Outcome) -> list[str]:
+    """The error, without the log lines that it quotes where the log's end follows."""
+    return [outcome.error_summary] if outcome.log_tail else (outcome.error or outcome.error_summary).splitlines()
 
 
-def verdict_line(outcomes: Sequence[Outcome]) -> str | None:
+def failure_summary(outcomes: Sequence[Outcome], studies: Iterable[StudyResult] = ()) -> str | None:
     """Why the sweep exits non-zero, in one line; None where all went well."""
-    bad: dict[str, int] = {}
-    for outcome in outcomes:
-        if outcome.status in BAD:
-            bad[outcome.status] = bad.get(outcome.status, 0) + 1
-    if not bad:
-        return None
-    return f"{', '.join(f'{number} {status}' for status, number in bad.items())} of {count_of(len(outcomes), 'point')}"
+    counts = Counter(outcome.status for outcome in outcomes if outcome.status != "ok")
+    parts = []
+    if counts:
+        statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
+        parts.append(f"{statuses} of {count_of(len(outcomes), 'point')}")
+    failed_studies = sum(study.error is not None for study in studies)
+    if failed_studies:
+        parts.append(f"{failed_studies} failed search" if failed_studies == 1 else f"{failed_studies} failed searches")
+    return "; ".join(parts) or None
 
 
 def count_of(number: int, noun: str) -> str:
     """``1 point``, ``2 points``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def duration_text(seconds: float) -> str:
-    """``45 s``, ``12 min``, ``3 h 20 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _relative(directory: str) -> str:

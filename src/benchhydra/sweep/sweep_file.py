@@ -1,4 +1,4 @@
-"""``sweep.json``: what a sweep was asked, its points with their end, server starts, wall time, versions."""
+"""``sweep.json``: the command of a sweep, its points and how each ended, answers of a search, server starts, times."""
 
 from __future__ import annotations
 
@@ -6,105 +6,107 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchhydra import __version__
-from benchhydra.sweep import SWEEP_FILE, Identity, PlannedPoint
-from benchhydra.sweep.group.group_run import JOURNALS
-from benchhydra.sweep.outcomes import Outcome, counted_starts, summarize_repeats, write_json
-from benchhydra.sweep.plan.resume import read_json
+from benchhydra.artifacts import JOURNALS_DIR, SWEEP_FILE, read_json_or_none, write_json
+from benchhydra.points import Identity, Outcome, PlannedPoint
+from benchhydra.sweep.group.journal import read_journal
+from benchhydra.sweep.repeats import summarize_repeats
+from benchhydra.sweep.study_result import StudyResult
+
+
+class EarlierSweep(NamedTuple):
+    """What a sweep that is resumed has done: its id, server starts and wall time."""
+
+    sweep_id: str
+    server_starts: int
+    wall_s: float
+
+
+def read_earlier_sweep(directory: Path) -> EarlierSweep | None:
+    """The sweep in a directory; None where there is none.
+
+    The server starts of its last run are counted from the groups' journals: a sweep that was killed has not added them.
+    """
+    data = read_json_or_none(directory / SWEEP_FILE)
+    if data is None or "sweep_id" not in data:
+        return None
+    last_starts = sum(read_journal(path).server_starts for path in (directory / JOURNALS_DIR).glob("*.json"))
+    starts = int(data.get("earlier_starts", 0)) + last_starts
+    return EarlierSweep(data["sweep_id"], starts, float(data.get("wall_s", 0.0)))
 
 
 @dataclass(kw_only=True)
 class SweepFile:
     """A sweep's own file, written when the sweep begins, whenever a group ends, and at its end.
 
-    ``earlier_starts``: of servers, before the sweep was resumed.
+    earlier: the runs that this one resumes. started: seconds since the epoch. stopped: why the sweep ended early.
     """
 
     directory: Path
     sweep_id: str
     command: str
     points: Sequence[PlannedPoint]
-    swept: tuple[str, ...] = ()
+    earlier: EarlierSweep | None = None
     outcomes: dict[Identity, Outcome] = field(default_factory=dict)
-    earlier_starts: int = 0
+    studies: list[StudyResult] = field(default_factory=list)
     server_starts: int = 0
-    wall_s: float = 0.0
     stopped: str | None = None
     started: float = field(default_factory=time.time)
 
-    def add(self, outcomes: Iterable[Outcome], server_starts: int) -> None:
-        """Take in what came of a group, and write."""
+    def add(self, outcomes: Iterable[Outcome], studies: Iterable[StudyResult] = (), server_starts: int = 0) -> None:
+        """Add what a group has done, and write."""
         self.outcomes |= {outcome.identity: outcome for outcome in outcomes}
+        self.studies += studies
         self.server_starts += server_starts
         self.write()
 
-    def write(self, *, finished: bool = False) -> Path:
+    def write(self, *, finished: bool = False) -> None:
         """Write the file as things stand. Raises ResultError."""
-        path = self.directory / SWEEP_FILE
-        write_json(path, self._json(finished))
-        return path
+        write_json(self.directory / SWEEP_FILE, self._json(finished))
 
-    def ordered(self) -> list[Outcome]:
-        """All outcomes: of planned points in their order, then of added repeats."""
-        planned = [point.identity for point in self.points]
-        known = [self.outcomes[identity] for identity in planned if identity in self.outcomes]
-        return known + [outcome for identity, outcome in self.outcomes.items() if identity not in set(planned)]
+    def ordered_outcomes(self) -> list[Outcome]:
+        """All outcomes: of planned points in their order, then of those that a search added."""
+        planned = [self.outcomes[point.identity] for point in self.points if point.identity in self.outcomes]
+        return planned + self._added_outcomes()
+
+    def _added_outcomes(self) -> list[Outcome]:
+        planned = {point.identity for point in self.points}
+        return [outcome for identity, outcome in self.outcomes.items() if identity not in planned]
 
     def _json(self, finished: bool) -> dict[str, Any]:
-        planned = {point.identity: point for point in self.points}
-        points = [self._point(point, self.outcomes.get(identity)) for identity, point in planned.items()]
-        extra = [o for identity, o in self.outcomes.items() if identity not in planned]
-        points += [_with_outcome(_outcome_point(outcome), outcome) | {"extra": True} for outcome in extra]
+        points = [_entry(point, self.outcomes.get(point.identity)) for point in self.points]
+        points += [_entry(outcome, outcome) | {"extra": True} for outcome in self._added_outcomes()]
         versions = sorted({o.engine_version for o in self.outcomes.values() if o.engine_version})
+        earlier_starts, earlier_wall_s = (self.earlier.server_starts, self.earlier.wall_s) if self.earlier else (0, 0.0)
         data = {
             "sweep_id": self.sweep_id,
             "command": self.command,
             "finished": finished,
             "stopped": self.stopped,
             "epoch_time": self.started,
-            "wall_s": self.wall_s + time.time() - self.started,
-            "server_starts": self.earlier_starts + self.server_starts,
-            "earlier_starts": self.earlier_starts,
+            "wall_s": earlier_wall_s + time.time() - self.started,
+            "server_starts": earlier_starts + self.server_starts,
+            "earlier_starts": earlier_starts,
             "versions": {"benchhydra": __version__, "engine": versions},
             "points": points,
-            "repeats": summarize_repeats(self.ordered()),
+            "repeats": summarize_repeats(self.ordered_outcomes()),
+            "answers": [study.to_json() for study in self.studies if study.answer or study.error],
         }
         return {key: value for key, value in data.items() if value is not None}
 
-    def _point(self, point: PlannedPoint, outcome: Outcome | None) -> dict[str, Any]:
-        entry = _entry(point.overrides, point.directory, point.identity)
-        return entry | {"status": "planned"} if outcome is None else _with_outcome(entry, outcome)
 
-
-def _entry(overrides: Sequence[str], directory: str, identity: Identity) -> dict[str, Any]:
-    entry = {"overrides": list(overrides), "directory": directory, **identity._asdict()}
-    return {key: value for key, value in entry.items() if value is not None}
-
-
-def _outcome_point(outcome: Outcome) -> dict[str, Any]:
-    return _entry(outcome.overrides, outcome.directory, outcome.identity)
-
-
-def _with_outcome(entry: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
-    more = {
+def _entry(point: PlannedPoint | Outcome, outcome: Outcome | None) -> dict[str, Any]:
+    """A point as ``points`` lists it; without an outcome it is only planned."""
+    entry = {"overrides": list(point.overrides), "directory": point.directory, **point.identity._asdict()}
+    if outcome is None:
+        return entry | {"status": "planned"}
+    entry |= {
         "status": outcome.status,
         "verdict": outcome.verdict,
         "error": outcome.error,
         "wall_s": outcome.wall_s,
         "server_starts": outcome.server_starts,
     }
-    return entry | {key: value for key, value in more.items() if value is not None}
-
-
-def earlier_sweep(directory: Path) -> tuple[str, int, float] | None:
-    """(sweep_id, server starts, wall time) of the sweep in a directory; None where there is none.
-
-    The starts of its last run are counted from the groups' journals: a sweep that was killed has not added them up.
-    """
-    data = read_json(directory / SWEEP_FILE)
-    if data is None or "sweep_id" not in data:
-        return None
-    last = sum(counted_starts(journal) for journal in (directory / JOURNALS).glob("*.json"))
-    return data["sweep_id"], int(data.get("earlier_starts", 0)) + last, float(data.get("wall_s", 0.0))
+    return {key: value for key, value in entry.items() if value is not None}

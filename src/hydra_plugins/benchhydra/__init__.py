@@ -1,1 +1,1 @@
-"""Hydra's door to benchhydra's sweeper."""
+"""Where Hydra looks for the plugin that runs sweeps."""

@@ -1,21 +1,17 @@
-"""``hydra/sweeper=benchhydra``: Hydra's part of a sweep. It parses axes, composes, and hands groups to the launcher.
+"""``hydra/sweeper=benchhydra``: the class that Hydra asks to run a sweep.
 
-What to run, in which order, and what came of it is decided in ``benchhydra.sweep``, imported only when a sweep runs:
-Hydra imports this module at every start, without entering it in ``sys.modules``: so annotations are evaluated here, or
-dataclasses could not read theirs.
+The sweep itself is in ``benchhydra.sweep``. Hydra imports this module at every start, so what a sweep needs is imported
+when one runs. Hydra does not enter the module in ``sys.modules``, where dataclasses look up annotations that are text:
+so this module has no ``from __future__ import annotations``.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-
-if TYPE_CHECKING:
-    from benchhydra.sweep.plan.axes import Axis
 
 
 @dataclass
@@ -31,33 +27,15 @@ ConfigStore.instance().store(group="hydra/sweeper", name="benchhydra", node=Swee
 
 
 class BenchhydraSweeper(BasicSweeper):
-    """Points grouped by server, one job a group."""
+    """Points grouped by server, a job for each group."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> Any:
+        from benchhydra.sweep.plan.axes import parse_axes  # start-up time: a single point needs no sweep
         from benchhydra.sweep.session import Session
 
         assert self.config is not None and self.hydra_context is not None
-        axes = self._axes([*self._parse_config(), *arguments])
+        axes = parse_axes([*self._parse_config(), *arguments], self.hydra_context.config_loader)
         return Session(context=self.hydra_context, task=self.task_function, master=self.config).run(axes)
-
-    def _axes(self, arguments: Sequence[str]) -> "list[Axis]":
-        from hydra.core.override_parser.overrides_parser import OverridesParser
-
-        from benchhydra.errors import ConfigError
-        from benchhydra.sweep.plan.axes import Axis
-
-        assert self.hydra_context is not None
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        axes: dict[str, Axis] = {}
-        for override in parser.parse_overrides(list(arguments)):
-            key = override.get_key_element()
-            values: tuple[str, ...] = (str(override.input_line),)
-            if override.is_sweep_override():
-                if not override.is_discrete_sweep():
-                    raise ConfigError(f"{override.input_line}: an interval has no points", hint="range(1,10,2) or 1,3")
-                values = tuple(f"{key}={value}" for value in override.sweep_string_iterator())
-            axes[key.lstrip("+")] = Axis(key.lstrip("+"), values)
-        return list(axes.values())

@@ -1,1 +1,1 @@
-"""One group of points on one server: the job that a launcher runs."""
+"""One group: the job that measures the points of one server, wherever a launcher has put it."""

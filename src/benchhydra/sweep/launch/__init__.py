@@ -1,1 +1,1 @@
-"""Handing groups to Hydra's launchers."""
+"""Handing groups to Hydra's launchers, and collecting how they ended."""

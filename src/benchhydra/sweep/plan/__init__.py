@@ -1,1 +1,1 @@
-"""Which points a sweep has, on which servers, in which order, and which of them are done already."""
+"""From a command line to groups of points, before anything is started."""

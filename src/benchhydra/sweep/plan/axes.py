@@ -1,4 +1,4 @@
-"""From axes to points: the product of all axes, where zipped axes go in step."""
+"""From a command line to the points that it spans: the product of all axes, where zipped axes go in step."""
 
 from __future__ import annotations
 
@@ -6,15 +6,35 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
 from benchhydra.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One swept (or fixed) key: its overrides, one a value: ``Axis("qps", ("qps=1", "qps=5"))``."""
+    """One swept (or fixed) key, with an override for each of its values: ``Axis("qps", ("qps=1", "qps=5"))``."""
 
     key: str
     overrides: tuple[str, ...]
+
+
+def parse_axes(arguments: Sequence[str], loader: ConfigLoader) -> list[Axis]:
+    """The axes of a command line, in its order; a key that is given twice has its last values.
+
+    Raises ConfigError for an interval, and what Hydra's parser raises.
+    """
+    axes: dict[str, Axis] = {}
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)):
+        key = override.get_key_element()
+        values: tuple[str, ...] = (str(override.input_line),)
+        if override.is_sweep_override():
+            if not override.is_discrete_sweep():
+                raise ConfigError(f"{override.input_line}: an interval has no points", hint="range(1,10,2) or 1,3")
+            values = tuple(f"{key}={value}" for value in override.sweep_string_iterator())
+        axes[key.lstrip("+")] = Axis(key.lstrip("+"), values)
+    return list(axes.values())
 
 
 def expand(axes: Sequence[Axis], zips: Sequence[Sequence[str]] = ()) -> list[tuple[str, ...]]:
@@ -27,7 +47,7 @@ def expand(axes: Sequence[Axis], zips: Sequence[Sequence[str]] = ()) -> list[tup
     factors: list[list[tuple[str, ...]]] = []
     for axis in axes:
         keys = partners.get(axis.key, (axis.key,))
-        first = next(known.key for known in axes if known.key in keys)
+        first = next(other.key for other in axes if other.key in keys)
         if axis.key == first:
             columns = [by_key[key].overrides for key in keys]
             factors.append(list(zip(*columns, strict=True)))
@@ -35,6 +55,7 @@ def expand(axes: Sequence[Axis], zips: Sequence[Sequence[str]] = ()) -> list[tup
 
 
 def _partners(by_key: dict[str, Axis], zips: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Each zipped key with all keys of its zip."""
     partners: dict[str, tuple[str, ...]] = {}
     for keys in zips:
         for key in keys:

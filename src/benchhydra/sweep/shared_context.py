@@ -1,4 +1,4 @@
-"""What a sweep shares with jobs that run in its own thread (the basic launcher's)."""
+"""What a sweep shares with the jobs that run in its own thread (``launcher=local``), so that none makes its own."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from benchhydra.tracking.outbox import Outbox
 
 @dataclass(frozen=True, kw_only=True)
 class SharedContext:
-    """The composer with what it knows, the outbox with its helper at work, and the last job's server on its way out."""
+    """The composer with its cache, the outbox with its process, and the shutdown of the last job's server."""
 
     composer: Composer
     outbox: Outbox
-    departures: PendingShutdown
+    shutdown: PendingShutdown
 
 
-_SHARED: ContextVar[SharedContext | None] = ContextVar("shared", default=None)
+_shared: ContextVar[SharedContext | None] = ContextVar("shared", default=None)
 
 
 @contextmanager
-def share_with_jobs(what: SharedContext) -> Iterator[None]:
+def share_with_jobs(context: SharedContext) -> Iterator[None]:
     """Share it with the jobs of this thread during the block."""
-    token = _SHARED.set(what)
+    token = _shared.set(context)
     try:
         yield
     finally:
-        _SHARED.reset(token)
+        _shared.reset(token)
 
 
 def shared_context() -> SharedContext | None:
-    """What the sweep whose job this is shares, where the sweep runs in this thread."""
-    return _SHARED.get()
+    """What the sweep of the job in this thread shares; None in a process or thread of a launcher."""
+    return _shared.get()

@@ -1,0 +1,60 @@
+"""The end of a sweep: its summary, its answers, what failed, and whether the program exits non-zero."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from benchhydra.config import BenchConfig
+from benchhydra.errors import BenchhydraError
+from benchhydra.points import Identity
+from benchhydra.render.sweep_summary import print_summary, write_summary
+from benchhydra.sweep.messages import (
+    answer_lines,
+    config_options,
+    failure_lines,
+    failure_summary,
+    resume_command,
+    say,
+    search_error_lines,
+)
+from benchhydra.sweep.repeats import summarize_repeats
+from benchhydra.sweep.sweep_file import SweepFile
+from benchhydra.tracking.mlflow import sweep_link
+from benchhydra.tracking.outbox import Outbox
+
+
+class SweepFailed(BenchhydraError):
+    """Points of the sweep failed, or its search did; they have been listed."""
+
+
+def log_repeats(sweep_file: SweepFile, configs: Mapping[Identity, BenchConfig], outbox: Outbox) -> None:
+    """Log what the repeats of each point come to, with the runs of the repeats."""
+    outcomes = sweep_file.ordered_outcomes()
+    for entry in summarize_repeats(outcomes):
+        point = entry["point_key"], entry["variant"]
+        config = next(config for identity, config in configs.items() if identity[:2] == point)
+        repeats = [Path(o.directory) for o in outcomes if o.identity[:2] == point and o.status == "ok"]
+        outbox.log_repeats(config.tracking, entry, repeats)
+
+
+def conclude_sweep(sweep_file: SweepFile, swept: Iterable[str]) -> None:
+    """Write and print the summary, the answers and what failed. Raises SweepFailed where not all went well."""
+    swept = tuple(swept)
+    outcomes, studies = sweep_file.ordered_outcomes(), sweep_file.studies
+    write_summary(sweep_file.directory)
+    print_summary(sweep_file.directory)
+    for line in answer_lines(studies, swept):
+        sys.stdout.write(f"{line}\n")
+    link = sweep_link(sweep_file.sweep_id, [Path(point.directory) for point in sweep_file.points])
+    if link:
+        sys.stdout.write(f"mlflow: {link}  (benchhydra ui serves it)\n")
+    for line in failure_lines(outcomes, swept, config_options(sys.argv[1:])):
+        say(line)
+    for line in search_error_lines(studies, swept):
+        say(line)
+    problem = failure_summary(outcomes, studies)
+    if problem:
+        reason = f"{sweep_file.stopped}: " if sweep_file.stopped else ""
+        raise SweepFailed(f"{reason}{problem}", hint=f"go on with: {resume_command(sweep_file.directory)}")

@@ -1,0 +1,122 @@
+"""Measuring one point of a group: whatever goes wrong with it is in its outcome, never an exception."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from benchhydra import interruption
+from benchhydra.config import BenchConfig
+from benchhydra.errors import BenchhydraError, RunInvalid
+from benchhydra.points import Outcome, PlannedPoint, read_outcome
+from benchhydra.progress import Progress
+from benchhydra.result import Result
+from benchhydra.run import refuse_verdict
+from benchhydra.sweep.plan.check import Compose
+from benchhydra.tracking.outbox import Outbox
+
+#: One failed server start may be bad luck; after so many in a row the group's other points are not tried.
+START_TRIES = 2
+
+
+class GroupServers(Protocol):
+    """What a group needs of the pool of servers."""
+
+    starts: int
+    on_start: Callable[[], None]
+
+    def close(self) -> None: ...
+
+
+@dataclass(kw_only=True)
+class PointRunner:
+    """Measures points on a pool of servers. ``run_point`` is a parameter for tests.
+
+    engine_versions: those that a result may have; empty for any.
+    """
+
+    sweep_id: str
+    engine_versions: tuple[str, ...]
+    compose: Compose
+    run_point: Callable[..., Result]
+    pool: GroupServers
+    progress: Progress
+    outbox: Outbox
+    failed_starts: int = 0  # in a row
+
+    def earlier_outcome(self, point: PlannedPoint) -> Outcome | None:
+        """The believable outcome that an earlier run left; None where the point must be measured."""
+        outcome = read_outcome(point)
+        if outcome is None or not outcome.believable:
+            return None
+        self.outbox.catch_up(self.compose(point.overrides)[0].tracking, Path(point.directory))
+        return replace(outcome, kept=True)
+
+    def refusal(self, point: PlannedPoint) -> Outcome | None:
+        """The outcome of a point that is not tried because the server keeps failing to start; None elsewhere."""
+        if self.failed_starts < START_TRIES:
+            return None
+        error = f"not tried: the server failed to start {self.failed_starts} times in a row"
+        return Outcome.of_point(point, status="failed", error=error)
+
+    def measure(self, point: PlannedPoint) -> Outcome:
+        """Measure a point. KeyboardInterrupt passes."""
+        directory = Path(point.directory)
+        if directory.is_dir():  # what an unfinished or failed measurement left
+            shutil.rmtree(directory)
+        starts, started_s = self.pool.starts, time.monotonic()
+        outcome = self._measure(point, directory)
+        wall_s = outcome.wall_s if outcome.wall_s is not None else time.monotonic() - started_s
+        starts = self.pool.starts - starts
+        self.failed_starts = self.failed_starts + 1 if starts and _never_served(outcome) else 0
+        return replace(outcome, server_starts=starts, wall_s=wall_s)
+
+    def _measure(self, point: PlannedPoint, directory: Path) -> Outcome:
+        try:
+            with interruption.reraising_interrupts():
+                config, resolved = self.compose(point.overrides)
+            result = self.run_point(
+                config,
+                resolved=resolved,
+                out_dir=directory,
+                pool=self.pool,
+                overrides=point.overrides,
+                sweep_id=self.sweep_id,
+                progress=self.progress,
+                outbox=self.outbox,
+            )
+            if result.status == "interrupted":
+                raise interruption.interrupt_exception()
+            return self._check(point, result, config)
+        except Exception as error:  # noqa: BLE001 - one bad point does not stop the others; it is listed at the end
+            outcome = read_outcome(point) or Outcome.of_point(point, status="failed")
+            return replace(outcome, status="failed", error=error_line(error))
+
+    def _check(self, point: PlannedPoint, result: Result, config: BenchConfig) -> Outcome:
+        """The outcome of a result that may be refused: for its verdict, or for its engine's version."""
+        outcome = Outcome.from_result(point, result)
+        try:
+            refuse_verdict(result, config)
+        except RunInvalid as error:
+            return replace(outcome, status="invalid", error=error.message)
+        version, allowed = outcome.engine_version, self.engine_versions
+        if allowed and version is not None and version not in allowed:
+            error_text = f"engine version {version}: the results that sweep.resume keeps are of {', '.join(allowed)}"
+            return replace(outcome, status="failed", error=error_text)
+        return outcome
+
+
+def error_line(error: Exception) -> str:
+    """An exception in one line."""
+    if isinstance(error, BenchhydraError):
+        return error.message
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+
+
+def _never_served(outcome: Outcome) -> bool:
+    """Whether the server of a point did not come up: from one that did, the version is known."""
+    return outcome.status == "failed" and outcome.engine_version is None

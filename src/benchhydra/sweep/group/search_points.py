@@ -1,0 +1,36 @@
+"""Planning a point that a search asks for: composed, checked and placed like the points of the axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from benchhydra.points import Identity, PlannedPoint, point_identity
+from benchhydra.run import spec_of
+from benchhydra.sweep.group.job import GroupJob
+from benchhydra.sweep.plan.check import Compose
+from benchhydra.sweep.plan.point_names import directory_name
+from benchhydra.sweep.plan.resume import earlier_results
+
+
+@dataclass(kw_only=True)
+class SearchPointPlanner:
+    """Plans points in the directory of a job's sweep."""
+
+    job: GroupJob
+    compose: Compose
+
+    def plan(self, overrides: tuple[str, ...]) -> PlannedPoint:
+        """The point of these overrides. Raises what composing raises, and BenchhydraError where it cannot be run."""
+        config, resolved = self.compose(overrides)
+        spec_of(config)
+        identity = point_identity(resolved)
+        place = Path(self.job.sweep_dir) / directory_name(overrides, self.job.swept)
+        directory = self._earlier_directories.get(identity, place)
+        return PlannedPoint(overrides=overrides, directory=str(directory), identity=identity)
+
+    @cached_property
+    def _earlier_directories(self) -> dict[Identity, Path]:
+        """Where results of the sweep are: a resumed one may have named them after its keys in another order."""
+        return {result.identity: result.directory for result in earlier_results(Path(self.job.sweep_dir))}

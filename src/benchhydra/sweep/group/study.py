@@ -1,0 +1,128 @@
+"""Studies: a search asks for more points, on the group's running server, until it is done with each of them."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchhydra.errors import BenchhydraError, ConfigError
+from benchhydra.interruption import reraising_interrupts
+from benchhydra.points import Outcome, PlannedPoint, override_key
+from benchhydra.search import Answer, Overrides, Search
+from benchhydra.sweep.group.point_runner import error_line
+from benchhydra.sweep.plan.point_names import point_label
+from benchhydra.sweep.study_result import StudyResult
+
+#: Composes, checks and places a point that a search asks for. Raises BenchhydraError, or what composing raises.
+PlanPoint = Callable[[tuple[str, ...]], PlannedPoint]
+
+
+@dataclass(kw_only=True)
+class Study:
+    """The planned points that differ in nothing but what the search varies, and the outcomes so far.
+
+    An error of the search ends its study, and no other study and no point.
+    """
+
+    search: Search
+    name: str
+    plan_point: PlanPoint
+    points: tuple[PlannedPoint, ...]
+    outcomes: list[Outcome]
+    added: int = 0
+    error: str | None = None
+
+    def next_points(self) -> list[PlannedPoint]:
+        """The points that the search asks for next; none when it is done or has failed."""
+        if self.error is not None:
+            return []
+        try:
+            with reraising_interrupts():
+                wanted = self.search.next(self.points, tuple(self.outcomes))
+                planned = [self.plan_point(self._overrides(overrides)) for overrides in wanted]
+                new = self._new_points(planned)
+        except Exception as error:  # noqa: BLE001 - a search of anybody's: what was measured is kept, and it is told
+            self._fail(error)
+            return []
+        self.added += len(new)
+        return new
+
+    def result(self) -> StudyResult:
+        """The answer, or the error that ended the search."""
+        answer: Answer | None = None
+        try:
+            with reraising_interrupts():
+                answer = self.search.answer(tuple(self.outcomes)) if self.error is None else None
+        except Exception as error:  # noqa: BLE001 - see next_points
+            self._fail(error)
+        return StudyResult(search=self.name, overrides=self.shared_overrides(), answer=answer, error=self.error)
+
+    def shared_overrides(self) -> tuple[str, ...]:
+        """The overrides of the study's points without those that the search varies."""
+        return study_key(self.points[0].overrides, self.search.varies)
+
+    def _overrides(self, overrides: Overrides) -> tuple[str, ...]:
+        """All overrides of a point that the search asks for."""
+        if isinstance(overrides, str):
+            raise ConfigError(f"next() returned the text {overrides!r} for a point: return a list of lists of texts")
+        replaced = {override_key(override) for override in overrides} | {"repeat"}
+        base = [override for override in self.points[0].overrides if override_key(override) not in replaced]
+        return (*base, *overrides)
+
+    def _new_points(self, planned: Sequence[PlannedPoint]) -> list[PlannedPoint]:
+        """The points that the study does not have yet. Raises ConfigError where the search would never end."""
+        measured = {outcome.identity for outcome in self.outcomes}
+        new = list({point.identity: point for point in planned if point.identity not in measured}.values())
+        if planned and not new:
+            labels = ", ".join(point_label(point.overrides, self.search.varies) for point in planned)
+            raise ConfigError(f"it asks again for what it has: {labels}; repeat=N measures a point once more")
+        if self.added + len(new) > self.search.max_points:
+            raise ConfigError(f"it asks for more than search.max_points={self.search.max_points} points")
+        return new
+
+    def _fail(self, error: Exception) -> None:
+        self.error = f"{error_line(error)}, after {len(self.outcomes)} points"
+        if not isinstance(error, BenchhydraError):
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            self.error += f" ({Path(frame.filename).name}, line {frame.lineno})"
+
+
+def study_key(overrides: Iterable[str], varies: Sequence[str]) -> tuple[str, ...]:
+    """The overrides that tell studies apart: all but those of the keys that the search varies, and of ``repeat``."""
+    return tuple(override for override in overrides if override_key(override) not in (*varies, "repeat"))
+
+
+def split_studies(
+    search: Search, name: str, plan_point: PlanPoint, points: Iterable[PlannedPoint], outcomes: Iterable[Outcome]
+) -> list[Study]:
+    """A group's planned points as studies, each with its outcomes, in order of first appearance."""
+    members: dict[tuple[str, ...], list[PlannedPoint]] = {}
+    for point in points:
+        members.setdefault(study_key(point.overrides, search.varies), []).append(point)
+    by_identity = {outcome.identity: outcome for outcome in outcomes}
+    return [
+        Study(
+            search=search,
+            name=name,
+            plan_point=plan_point,
+            points=tuple(points),
+            outcomes=[by_identity[point.identity] for point in points if point.identity in by_identity],
+        )
+        for points in members.values()
+    ]
+
+
+def run_studies(studies: Sequence[Study], outcome_of: Callable[[PlannedPoint], Outcome]) -> tuple[StudyResult, ...]:
+    """Measure what the studies ask for, a round of all of them at a time, until each is done. Returns their results.
+
+    Where a point is skipped because the sweep stops, only errors are returned: a resumed sweep goes on from there.
+    """
+    while asked := [(study, point) for study in studies for point in study.next_points()]:
+        for study, point in asked:
+            outcome = outcome_of(point)
+            if outcome.status == "skipped":
+                return tuple(study.result() for study in studies if study.error is not None)
+            study.outcomes.append(outcome)
+    return tuple(study.result() for study in studies)

@@ -1,0 +1,50 @@
+"""How long a sweep will take, from what the same points took before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from benchhydra.artifacts import RESULT_FILE, read_json_or_none
+from benchhydra.points import Identity
+from benchhydra.sweep.plan.resume import result_identity
+
+#: Only the newest results are read: a tree of outputs may hold years.
+HISTORY_FILES = 2000
+
+
+def history_s(root: Path) -> dict[Identity, float]:
+    """Wall times of the newest results anywhere below ``root``, in seconds."""
+    files = sorted(root.glob(f"**/{RESULT_FILE}"), key=lambda path: path.stat().st_mtime)[-HISTORY_FILES:]
+    results = (read_json_or_none(path) or {} for path in files)
+    return {
+        result_identity(result): float(result["wall_s"])
+        for result in results
+        if result.get("status") == "ok" and "wall_s" in result
+    }
+
+
+def estimate_line(identities: Sequence[Identity], history: Mapping[Identity, float]) -> str:
+    """The time that the points will take, in words; a point without history takes the mean of the others."""
+    by_point: dict[str, list[float]] = {}
+    for identity, wall_s in history.items():
+        by_point.setdefault(identity.point_key, []).append(wall_s)
+    estimates_s = [_mean(by_point[i.point_key]) for i in identities if i.point_key in by_point]
+    if not estimates_s:
+        return "estimated time: unknown, none of these points has been measured before"
+    total_s = sum(estimates_s) + (len(identities) - len(estimates_s)) * _mean(estimates_s)
+    source = f"from earlier results of {len(estimates_s)} of {len(identities)} points"
+    return f"estimated time: {duration_text(total_s)} ({source})"
+
+
+def duration_text(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values)

@@ -1,0 +1,65 @@
+"""The directory of a sweep: chosen anew for each sweep, and made ready before anything is started in it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, open_dict, read_write
+
+from benchhydra.artifacts import FAILURES_FILE, JOURNALS_DIR, SWEEP_FILE
+from benchhydra.points import PlannedPoint
+from benchhydra.sweep.launch.submitit import end_earlier_jobs
+from benchhydra.sweep.messages import count_of, say
+from benchhydra.sweep.sweep_file import SweepFile, read_earlier_sweep
+
+#: As long as an engine may take to stop, and some more.
+CANCEL_TIMEOUT_S = 60.0
+
+
+def choose_directory(master: DictConfig) -> Path:
+    """``hydra.sweep.dir``, with a number where two sweeps began within one second and it was not typed."""
+    directory = Path(str(master.hydra.sweep.dir)).absolute()
+    typed = any(str(override).startswith("hydra.sweep.dir=") for override in master.hydra.overrides.hydra)
+    number = 1
+    while not typed and (directory / SWEEP_FILE).exists():
+        number += 1
+        directory = directory.with_name(f"{directory.name.partition('.')[0]}.{number}")
+    return directory
+
+
+def set_directory(master: DictConfig, directory: Path) -> None:
+    """Tell Hydra the sweep's directory: launchers and jobs take it from the config."""
+    quoted = str(directory).replace("'", "\\'")
+    with read_write(master.hydra), open_dict(master.hydra):
+        master.hydra.sweep.dir = str(directory)
+        master.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
+
+
+def open_sweep(directory: Path, points: Sequence[PlannedPoint]) -> SweepFile:
+    """Make the directory ready and write its ``sweep.json``, as the next run of a sweep that is in it already.
+
+    Ends the jobs that a killed run has left, and removes its journals: results alone say what has been measured.
+    Raises BenchhydraError where a job does not end or the directory cannot be written.
+    """
+    if read_earlier_sweep(directory) is not None:
+        ended = end_earlier_jobs(directory, CANCEL_TIMEOUT_S)
+        if ended:
+            say(f"{count_of(ended, 'job')} of the earlier run ended first")
+    earlier = read_earlier_sweep(directory)  # with the server starts of jobs that have just ended
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / JOURNALS_DIR / FAILURES_FILE).unlink(missing_ok=True)
+    for journal in (directory / JOURNALS_DIR).glob("*.json"):
+        journal.unlink()
+    sweep_file = SweepFile(
+        directory=directory,
+        sweep_id=earlier.sweep_id if earlier else uuid.uuid4().hex,
+        command=shlex.join(["benchhydra", *sys.argv[1:]]),
+        points=points,
+        earlier=earlier,
+    )
+    sweep_file.write()
+    return sweep_file

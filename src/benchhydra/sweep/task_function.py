@@ -1,0 +1,115 @@
+"""The function that Hydra calls for every job, its "task function": a group of a sweep, or a single point."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from benchhydra import config as schema
+from benchhydra import interruption
+from benchhydra.artifacts import SERVER_LOGS_DIR
+from benchhydra.errors import ConfigError
+from benchhydra.points import Outcome
+from benchhydra.progress import Progress, make_progress
+from benchhydra.render.point_report import PointReport
+from benchhydra.render.terminal.point_table import print_point
+from benchhydra.run import refuse_verdict, run_point, spec_of
+from benchhydra.servers.pool import ServerPool
+from benchhydra.sweep.group.group_run import GroupRun
+from benchhydra.sweep.group.job import GroupJob, decode_job
+from benchhydra.sweep.group.point_runner import PointRunner
+from benchhydra.sweep.plan.compose import Composer
+from benchhydra.sweep.shared_context import shared_context
+from benchhydra.tracking.links import read_links
+from benchhydra.tracking.outbox import Outbox
+
+
+def task_function(config: DictConfig) -> list[Outcome] | Exception | None:
+    """A sweep's group: its outcomes. A single point: None, or the error that ended it."""
+    schema.register()  # a worker of joblib, submitit or ray begins with an empty registry
+    if config.sweep.job is not None:
+        return _run_group(decode_job(str(config.sweep.job)))
+    try:
+        _run_single(config)
+    except Exception as error:  # noqa: BLE001 - returned: Hydra writes a line of its own for one that is raised
+        return error
+    return None
+
+
+def _run_group(job: GroupJob) -> list[Outcome]:
+    _unwind_on_sigterm()
+    shared = shared_context()
+    pool = ServerPool(Path(job.sweep_dir) / SERVER_LOGS_DIR, pending_shutdown=shared.shutdown if shared else None)
+    outbox_context = nullcontext(shared.outbox) if shared else Outbox()
+    with _progress(f"group {job.number + 1}") as progress, outbox_context as outbox:
+        runner = PointRunner(
+            sweep_id=job.sweep_id,
+            engine_versions=job.engine_versions,
+            compose=shared.composer if shared else _composer(job),
+            run_point=run_point,
+            pool=pool,
+            progress=progress,
+            outbox=outbox,
+        )
+        return GroupRun(job=job, runner=runner).run()
+
+
+def _composer(job: GroupJob) -> Composer:
+    loader = GlobalHydra.instance().config_loader()
+    assert isinstance(loader, ConfigLoaderImpl)
+    return Composer(loader, job.config_name, job.hydra_overrides)
+
+
+def _unwind_on_sigterm() -> None:
+    """submitit's jobs ignore SIGTERM, by which they are cancelled: here it unwinds, as in the program."""
+    if "SUBMITIT_EXECUTOR" in os.environ and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
+    interruption.unwind(number)
+
+
+def _run_single(composed: DictConfig) -> None:
+    """Check, measure and show one point, in the output directory that Hydra chose."""
+    config: Any = OmegaConf.to_object(composed)
+    if config.repeats > 1 or config.search.adds_points or config.sweep.resume or config.sweep.plan:
+        raise ConfigError("repeats, search, sweep.resume and sweep.plan belong to sweeps", hint="add -m")
+    spec_of(config)
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    pool = ServerPool(directory / SERVER_LOGS_DIR)
+    with _progress(directory.name) as progress:
+        try:
+            result = run_point(
+                config,
+                resolved=schema.plain_config(config),
+                out_dir=directory,
+                pool=pool,
+                overrides=HydraConfig.get().overrides.task,
+                progress=progress,
+            )
+        finally:
+            pool.close()
+    if result.status == "interrupted":
+        raise interruption.interrupt_exception()
+    report = PointReport(result=result, directory=directory, mlflow_link=read_links(directory).get("link"))
+    print_point(report, sys.stdout)
+    refuse_verdict(result, config)
+
+
+def _progress(label: str) -> AbstractContextManager[Progress]:
+    """Progress of the points of a job in the main thread; a job in a launcher's thread shows none."""
+    if threading.current_thread() is not threading.main_thread():
+        return nullcontext(Progress())
+    return make_progress(label)
