@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from benchhydra import config, registry
-from benchhydra.config import BenchConfig
-from benchhydra.errors import ConfigError, EngineError, RunInvalid
+from benchhydra.config import BenchConfig, plain_config
+from benchhydra.errors import BenchhydraError, ConfigError, EngineError, RunInvalid
 from benchhydra.records import Records
 from benchhydra.result import Result, Verdict
 from benchhydra.run import refuse_verdict, run_point, spec_of
+from benchhydra.scripts import Measurement
+from benchhydra.series import read_series
 from benchhydra.servers.pool import ServerPool
-from benchhydra.sweep.plan.compose import plain_config
 
 registry.discover()
 config.register()
@@ -61,7 +61,12 @@ def test_what_a_point_leaves(tmp_path: Path, pool: ServerPool) -> None:
     assert back.metadata["command"] == "benchhydra qps=50"
     assert back.environment["packages"]["python"]
     assert len(Records.read(tmp_path / "point" / "records.parquet")) == 12
-    assert pq.read_table(tmp_path / "point" / "series.parquet")["sent_rps"].to_pandas().sum() == 12
+    series = {one.name: one for one in read_series(tmp_path / "point" / "series.parquet")}
+    assert series["client.sent_rps"].values.sum() == 12 and series["client.sent_rps"].unit == "requests/s"
+    assert "client.wait_fraction" in series  # of a probe
+    assert back.key_metrics == made.script.key_metrics and back.charts and back.load_label == "qps=50"
+    assert back.metadata["client_processes"] == 1 and back.metadata["warmup_requests"] == 2
+    assert 0 <= back.metadata["client_cpu_fraction"] <= 1
     assert "fake server" in (tmp_path / "point" / "server.log").read_text()
 
 
@@ -83,7 +88,7 @@ def test_a_warm_server_is_warmed_up_again_only_for_what_it_has_not_had(tmp_path:
                 ("script.warmup_requests=2",),
                 ("script.warmup_requests=null", "qps=75"),
                 ("script.warmup_requests=null", "dataset.prompt_tokens=32"),
-                ("script.warmup_requests=null", "script.api=chat"),
+                ("script.warmup_requests=null", "api=chat"),
                 ("script.warmup_requests=null", "load.max_in_flight=10"),
                 ("script.warmup_requests=null", "load.max_in_flight=9"),
             ]
@@ -114,7 +119,7 @@ def test_failed_requests_are_counted_and_the_verdict_refuses_them(tmp_path: Path
 
 
 def test_texts_are_kept_on_request(tmp_path: Path, pool: ServerPool) -> None:
-    run(composed("script.keep_text=true", "script.api=chat"), tmp_path / "point", pool)
+    run(composed("script.keep_text=true", "api=chat"), tmp_path / "point", pool)
     lines = [json.loads(line) for line in (tmp_path / "point" / "texts.jsonl").read_text().splitlines()]
     assert len(lines) == 12 and all(line["prompt"] and line["generated"].split() for line in lines)
 
@@ -124,6 +129,29 @@ def test_the_offline_engine_has_the_same_result(tmp_path: Path, pool: ServerPool
     assert result.metadata["completed"] == 12 and result.metrics["mean_output_tokens"].value == 4
     assert {"request_throughput", "output_throughput", "total_token_throughput"} <= set(result.metrics)
     assert "mean_ttft_ms" not in result.metrics
+
+
+def test_limits_give_goodput(tmp_path: Path, pool: ServerPool) -> None:
+    result = run(composed("slo.ttft_ms=1000", "slo.tpot_ms=0.0001"), tmp_path / "point", pool)
+    assert result.metrics["slo_attainment"].value == 0
+    assert result.metrics["request_goodput"].value == 0 and result.metrics["request_goodput"].unit == "requests/s"
+
+
+@pytest.mark.parametrize("limit", ["slo.ttft_ms=0", "slo.e2el_ms=-3", "slo.tpot_ms=inf"])
+def test_a_limit_that_nothing_can_keep_or_break_is_refused(limit: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{limit.partition('=')[0]}=.* must be above 0"):
+        composed(limit)
+
+
+def test_a_measurement_without_any_metric_is_an_error(
+    tmp_path: Path, pool: ServerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = composed()
+    measured = Measurement(records=Records.of_spans([0], [1]), has=frozenset({"smell"}))
+    monkeypatch.setattr(type(made.script), "measure", lambda *arguments: measured)
+    with pytest.raises(BenchhydraError, match="measured nothing that a metric is computed from: it has smell"):
+        run(made, tmp_path / "point", pool)
+    assert Result.read(tmp_path / "point").status == "failed"
 
 
 def test_an_interruption_is_a_result_too(tmp_path: Path, pool: ServerPool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchhydra import registry
+from benchhydra.errors import ConfigError
+from benchhydra.facts import Facts, declared_facts
 from benchhydra.records import NEVER, Phase, Records, Status
 from benchhydra.result import Reason, Verdict
-from benchhydra.validity import Facts, ValidityLimits, judge, rules
+from benchhydra.validity import ValidityLimits, judge, rule, rules
 from benchhydra.validity.answers import few_samples
 from benchhydra.validity.window import rise, slow_start
+from benchhydra.window import Window
+
+registry.discover()  # rules read facts that other packages declare
 
 MS = 1_000_000
 RPS = 100.0
@@ -49,27 +58,28 @@ def pieces(which: range, spread_us: int = 0, **columns: Any) -> Records:
     return dataclasses.replace(made, first_ns=first)
 
 
-def facts(**fields: Any) -> Facts:
-    known: dict[str, Any] = {
+def facts(**values: Any) -> Facts:
+    healthy: dict[str, Any] = {
         "offered_rps": RPS,
         "stationary": True,
-        "client_cpu_share": 0.2,
+        "ignore_eos": True,
+        "client_cpu_fraction": 0.2,
         "client_lag_p99_ms": 0.3,
-        "client_wait_share": 0.1,
-        "loop_stall_p99_ms": 0.3,
-        "other_cpu_share": 0.02,
+        "client_wait_fraction": 0.1,
+        "client_loop_stall_p99_ms": 0.3,
+        "other_cpu_fraction": 0.02,
         "prefix_cache_queries": 1000.0,
         "prefix_cache_hits": 0.0,
         "preemptions": 0.0,
         "cache_reset": True,
         "calibrated_rps": 800.0,
     }
-    return Facts(script="serving", **known | fields)
+    return Facts(healthy | values)
 
 
 def verdict(records: Records, known: Facts) -> tuple[Verdict, list[str], tuple[Reason, ...]]:
-    found, reasons = judge(records, known, ValidityLimits())
-    return found, [reason.check for reason in reasons], reasons
+    worst, reasons = judge(Window.of(records, facts=known), ValidityLimits())
+    return worst, [reason.check for reason in reasons], reasons
 
 
 #: rule, severity, rows that break it, facts that break it, what its sentence says
@@ -77,38 +87,50 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
     ("completed", Verdict.INVALID, rows(status=int(Status.REFUSED)), {}, ("none of 200", "completed")),
     ("completed", Verdict.INVALID, rows(phase=int(Phase.WARMUP)), {}, ("measured window",)),
     ("completed", Verdict.SUSPECT, rows(9), {}, ("only 9", "10")),
-    ("failed_share", Verdict.INVALID, rows(status=some(4, Status.RESET)), {}, ("4 of 200", "2.0%", "1.0%", "4 reset")),
+    (
+        "failed_fraction",
+        Verdict.INVALID,
+        rows(status=some(4, Status.RESET)),
+        {},
+        ("4 of 200", "2.0 %", "1.0 %", "4 reset"),
+    ),
     ("interrupted", Verdict.SUSPECT, rows(), {"interrupted": True}, ("interrupted", "200 completed")),
     ("tokens", Verdict.INVALID, rows(output_tokens=0, status=int(Status.SHORT)), {}, ("no token",)),
     ("tokens", Verdict.SUSPECT, rows(output_tokens=NEVER), {}, ("200 of 200", "usage", "absent")),
     ("tokens", Verdict.SUSPECT, rows(output_tokens=some(3, NEVER, otherwise=64)), {}, ("3 of 200", "incomplete")),
-    ("short", Verdict.SUSPECT, rows(status=some(5, Status.SHORT)), {}, ("5 of 200", "2.5%", "1.0%")),
-    ("one_piece", Verdict.SUSPECT, pieces(range(150)), {}, ("150 of 200", "75%", "50%", "buffers")),
+    ("short", Verdict.SUSPECT, rows(status=some(5, Status.SHORT)), {}, ("5 of 200", "2.5 %", "1.0 %")),
+    ("one_piece", Verdict.SUSPECT, pieces(range(150)), {}, ("150 of 200", "75 %", "50 %", "buffering")),
     ("one_piece", Verdict.SUSPECT, pieces(range(200), spread_us=200), {}, ("200 of 200",)),
-    ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=140), {}, ("140.0", "128.0", "9.4%", "5.0%")),
-    ("rate", Verdict.INVALID, rows(sent_late_ms=np.linspace(0, 500, 200)), {}, ("offered", "95%", "keep up")),
+    ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=140), {}, ("140.0", "128.0", "9.4 %", "5.0 %")),
+    ("rate", Verdict.INVALID, rows(sent_late_ms=np.linspace(0, 500, 200)), {}, ("offered", "95 %", "keep up")),
     ("client_lag", Verdict.INVALID, rows(), {"client_lag_p99_ms": 6.0}, ("6.0 ms", "5.0 ms", "10.0 ms between")),
-    ("loop_stall", Verdict.INVALID, rows(), {"loop_stall_p99_ms": 12.0}, ("12.0 ms", "limit 5.0 ms")),
-    ("client_cpu", Verdict.INVALID, rows(), {"client_cpu_share": 0.97}, ("97%", "90%")),
-    ("client_wait", Verdict.INVALID, rows(), {"client_wait_share": 0.8}, ("80%", "60%", "its server")),
+    ("loop_stall", Verdict.INVALID, rows(), {"client_loop_stall_p99_ms": 12.0}, ("12.0 ms", "limit 5.0 ms")),
+    ("client_cpu", Verdict.INVALID, rows(), {"client_cpu_fraction": 0.97}, ("97 %", "90 %")),
+    ("client_wait", Verdict.INVALID, rows(), {"client_wait_fraction": 0.8}, ("only 20 %", "limit 40 %", "its server")),
     (
         "client_wait",
         Verdict.INVALID,
         rows(),
-        {"client_wait_share": 0.3, "other_cpu_share": None},
-        ("30%", "20%", "busy processes"),
+        {"client_wait_fraction": 0.3, "other_cpu_fraction": None},
+        ("only 70 %", "limit 80 %", "stop other jobs"),
     ),
     ("client_clocks", Verdict.SUSPECT, rows(), {"clock_uncertainty_ms": 1.25}, ("1.25 ms", "limit 1 ms")),
-    ("lost_processes", Verdict.INVALID, rows(), {"lost_processes": ("killed by 9",)}, ("1 client", "killed by 9")),
+    (
+        "lost_processes",
+        Verdict.INVALID,
+        rows(),
+        {"lost_client_processes": ("killed by 9",)},
+        ("1 client", "killed by 9"),
+    ),
     ("calibrated", Verdict.SUSPECT, rows(), {"calibrated_rps": 50.0}, ("100", "50", "calibrate")),
-    ("prefix_cache", Verdict.SUSPECT, rows(), {"prefix_cache_hits": 200.0}, ("20.0%", "5.0%")),
+    ("prefix_cache", Verdict.SUSPECT, rows(), {"prefix_cache_hits": 200.0}, ("20.0 %", "5.0 %")),
     ("cache_reset", Verdict.SUSPECT, rows(), {"cache_reset": False}, ("not proven",)),
-    ("preemptions", Verdict.SUSPECT, rows(), {"preemptions": 8.0}, ("8 times", "4.0%", "1.0%")),
+    ("preemptions", Verdict.SUSPECT, rows(), {"preemptions": 8.0}, ("8 times", "4.0 %", "1.0 %")),
     ("server_restarted", Verdict.SUSPECT, rows(), {"server_restarted": True}, ("started again",)),
-    ("other_cpu", Verdict.SUSPECT, rows(), {"other_cpu_share": 0.3}, ("30%", "10%")),
+    ("other_cpu", Verdict.SUSPECT, rows(), {"other_cpu_fraction": 0.3}, ("30 %", "10 %")),
     ("other_gpu", Verdict.SUSPECT, rows(), {"other_gpu_pids": (7, 9)}, ("7, 9",)),
-    ("stationary", Verdict.INVALID, rows(ttft_ms=np.linspace(50, 1000, 200)), {}, ("TTFT kept rising", "95%")),
-    ("stationary", Verdict.SUSPECT, rows(ttft_ms=np.linspace(50, 110, 200)), {}, ("TTFT kept rising", "50%")),
+    ("stationary", Verdict.INVALID, rows(ttft_ms=np.linspace(50, 1000, 200)), {}, ("TTFT kept rising", "95 %")),
+    ("stationary", Verdict.SUSPECT, rows(ttft_ms=np.linspace(50, 110, 200)), {}, ("TTFT kept rising", "50 %")),
     ("warmup", Verdict.SUSPECT, rows(ttft_ms=np.where(np.arange(200) < 4, 400, 50)), {}, ("first 3", "TTFT")),
     ("warmup", Verdict.SUSPECT, rows(ttft_ms=np.where(np.arange(200) < 1, 900, 50)), {}, ("first 3", "TTFT")),
 ]
@@ -126,10 +148,10 @@ VALID: list[tuple[Records, dict[str, Any]]] = [
     (rows(sent_late_ms=np.linspace(0, 50, 200)), {}),
     (rows(sent_late_ms=np.linspace(0, 500, 200)), {"offered_rps": None, "stationary": False}),
     (rows(), {"client_lag_p99_ms": 4.9}),
-    (rows(), {"client_wait_share": 0.5}),  # its server's doing
-    (rows(), {"client_wait_share": 0.2, "other_cpu_share": None}),
+    (rows(), {"client_wait_fraction": 0.5}),  # its server's doing
+    (rows(), {"client_wait_fraction": 0.2, "other_cpu_fraction": None}),
     (rows(), {"clock_uncertainty_ms": 1.0}),
-    (rows(ttft_ms=1000), {"client_lag_p99_ms": 50.0, "loop_stall_p99_ms": 50.0}),
+    (rows(ttft_ms=1000), {"client_lag_p99_ms": 50.0, "client_loop_stall_p99_ms": 50.0}),
     (rows(), {"client_lag_p99_ms": 9.0, "offered_rps": 5.0}),
     (rows(), {"prefix_cache_hits": 900.0, "prefix_cache_intended": True}),
     (rows(), {"prefix_cache_queries": 0.0}),
@@ -148,11 +170,11 @@ VALID: list[tuple[Records, dict[str, Any]]] = [
 def test_a_rule_fires(
     name: str, severity: Verdict, records: Records, known: dict[str, Any], says: tuple[str, ...]
 ) -> None:
-    found, _, reasons = verdict(records, facts(**known))
+    worst, _, reasons = verdict(records, facts(**known))
     mine = [reason for reason in reasons if reason.check == name]
     assert [reason.severity for reason in mine] == [severity]
     assert all(part in mine[0].text for part in says), mine[0].text
-    assert found >= severity if severity is Verdict.VALID else found in (severity, Verdict.INVALID)
+    assert worst >= severity if severity is Verdict.VALID else worst in (severity, Verdict.INVALID)
 
 
 @pytest.mark.parametrize(("records", "known"), VALID)
@@ -164,6 +186,20 @@ def test_every_rule_is_tested() -> None:
     assert {case[0] for case in FIRES} == set(rules())
 
 
+def test_every_fact_that_a_rule_reads_is_declared() -> None:
+    read: set[str] = set()
+    for module in {declared.__module__ for declared in rules().values()}:
+        source = Path(sys.modules[module].__file__ or "").read_text(encoding="utf-8")
+        read |= set(re.findall(r'facts\["(\w+)"\]', source))
+    assert {"client_cpu_fraction", "cache_reset", "prefix_cache_hits"} <= read
+    assert read <= set(declared_facts())
+
+
+def test_two_rules_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match="two rules are called completed"):
+        rule("completed")(lambda evidence: ())
+
+
 def test_a_healthy_run_breaks_only_the_rule_that_is_broken() -> None:
     for name, severity, _, known, _ in FIRES:
         if known:
@@ -171,23 +207,23 @@ def test_a_healthy_run_breaks_only_the_rule_that_is_broken() -> None:
 
 
 def test_unknown_facts_say_nothing() -> None:
-    assert verdict(rows(), Facts(script="serving"))[::2] == (Verdict.VALID, ())
+    assert verdict(rows(), Facts())[::2] == (Verdict.VALID, ())
 
 
 def test_scripts_without_tokens_and_schedules_are_not_judged_by_them() -> None:
     sent = list(range(0, 5 * MS, MS))
     spans = Records.of_spans(sent, [at + (500 if at else 90_000) * 1000 for at in sent])
-    assert verdict(spans, Facts(script="health"))[::2] == (Verdict.VALID, ())
+    assert verdict(spans, Facts())[::2] == (Verdict.VALID, ())
     batch = Records.of_spans([0] * 4, [9 * MS] * 4, prompt_tokens=[8] * 4, output_tokens=[4] * 4)
     batch = dataclasses.replace(batch, asked_output_tokens=np.full(4, 4, np.int32))
-    assert verdict(batch, Facts(script="throughput"))[::2] == (Verdict.VALID, ())
+    assert verdict(batch, Facts())[::2] == (Verdict.VALID, ())
     assert few_samples(spans) == few_samples(batch) == ()
 
 
 def test_offline_answers_without_tokens_are_invalid() -> None:
     batch = Records.of_spans([0] * 4, [9 * MS] * 4, prompt_tokens=[8] * 4, output_tokens=[0] * 4)
     batch = dataclasses.replace(batch, asked_output_tokens=np.full(4, 4, np.int32))
-    assert verdict(batch, Facts(script="throughput"))[:2] == (Verdict.INVALID, ["tokens"])
+    assert verdict(batch, Facts())[:2] == (Verdict.INVALID, ["tokens"])
 
 
 def test_no_rows_at_all_are_invalid() -> None:
@@ -198,17 +234,17 @@ def test_all_failed_is_invalid_and_says_why() -> None:
     failed = dataclasses.replace(
         rows(status=int(Status.REFUSED), error=0, sent_ns=NEVER, first_ns=NEVER), errors=("nobody listens",)
     )
-    found, names, reasons = verdict(failed, facts())
-    assert found is Verdict.INVALID
-    assert set(names) == {"completed", "failed_share"}
+    worst, names, reasons = verdict(failed, facts())
+    assert worst is Verdict.INVALID
+    assert set(names) == {"completed", "failed_fraction"}
     assert "nobody listens" in " ".join(reason.text for reason in reasons)
 
 
 def test_the_worst_reasons_come_first() -> None:
-    broken = facts(cache_reset=False, client_cpu_share=1.0, other_cpu_share=0.5, loop_stall_p99_ms=80.0)
-    found, _, reasons = verdict(rows(), broken)
+    broken = facts(cache_reset=False, client_cpu_fraction=1.0, other_cpu_fraction=0.5, client_loop_stall_p99_ms=80.0)
+    worst, _, reasons = verdict(rows(), broken)
     severities = [reason.severity for reason in reasons]
-    assert found is Verdict.INVALID
+    assert worst is Verdict.INVALID
     assert severities == [Verdict.INVALID, Verdict.INVALID, Verdict.SUSPECT, Verdict.SUSPECT]
 
 
@@ -219,19 +255,19 @@ def test_cancelled_requests_are_no_failures() -> None:
 
 def test_waiting_for_room_is_the_limits_doing() -> None:
     known = facts(max_in_flight=4)
-    found, names, reasons = verdict(rows(sent_late_ms=np.linspace(0, 2000, 200)), known)
-    assert (found, names) == (Verdict.INVALID, ["rate"])
+    worst, names, reasons = verdict(rows(sent_late_ms=np.linspace(0, 2000, 200)), known)
+    assert (worst, names) == (Verdict.INVALID, ["rate"])
     assert "max_in_flight=4" in reasons[0].text
 
 
 def test_limits_are_respected() -> None:
-    records, known = rows(status=some(20, Status.RESET)), facts()
-    assert judge(records, known, ValidityLimits(failed_share=0.2))[0] is Verdict.VALID
+    window = Window.of(rows(status=some(20, Status.RESET)), facts=facts())
+    assert judge(window, ValidityLimits(failed_fraction=0.2))[0] is Verdict.VALID
 
 
 def test_few_samples_are_a_sentence() -> None:
     assert few_samples(rows(100)) == ()
-    assert "40 requests" in few_samples(rows(40))[0]
+    assert few_samples(rows(40)) == ("only 40 requests: p99 is unreliable, use at least 1,000",)
 
 
 Arrivals = Callable[[np.random.Generator, int, int], tuple[Any, Any]]
@@ -259,8 +295,7 @@ def one_server(rng: np.random.Generator, trials: int, n: int, load: float = 0.6)
 @pytest.mark.parametrize("arrivals", [infinite_servers, one_server])
 def test_a_steady_window_is_rarely_called_rising(arrivals: Arrivals, n: int) -> None:
     at_s, latency_ms = arrivals(np.random.default_rng(n), 2000, n)
-    found = rise(at_s, latency_ms).found(ValidityLimits().rise_share)
-    assert found.mean() < 0.01
+    assert rise(at_s, latency_ms).significant(ValidityLimits().rise_fraction).mean() < 0.01
 
 
 @pytest.mark.parametrize("n", [40, 100, 400, 2000])
@@ -273,6 +308,6 @@ def test_a_steady_window_is_rarely_called_cold(arrivals: Arrivals, n: int) -> No
 @pytest.mark.parametrize(("load", "n"), [(2.0, 100), (1.5, 400), (1.2, 2000)])
 def test_a_growing_queue_is_found(load: float, n: int) -> None:
     at_s, latency_ms = one_server(np.random.default_rng(n), 500, n, load)
-    found = rise(at_s, latency_ms)
-    assert found.found(ValidityLimits().rise_share).mean() > 0.9
-    assert np.median(found.slope) / 1e3 == pytest.approx(load - 1, rel=0.2)
+    rises = rise(at_s, latency_ms)
+    assert rises.significant(ValidityLimits().rise_fraction).mean() > 0.9
+    assert np.median(rises.slope) / 1e3 == pytest.approx(load - 1, rel=0.2)

@@ -24,7 +24,7 @@ from benchhydra.datasets.tokenization import load_tokenizer
 from benchhydra.datasets.warmup_prompts import warmup_prompts
 from benchhydra.errors import ConfigError, EngineError
 from benchhydra.facts import fact
-from benchhydra.loadgen import LoadPlan, run_load
+from benchhydra.loadgen import LoadPlan, client_facts, run_load
 from benchhydra.loadgen.ray import cluster
 from benchhydra.loads import LoadShape
 from benchhydra.measure import Measurement, Point
@@ -167,7 +167,7 @@ class HttpLoad:
         with watch or self._watch() as probes:
             probes.begin()
             result = run_load(prepared.plan, point.progress)
-            observed = probes.end(client_processes=result.facts["client_processes"])
+            observed = probes.end(client_processes=result.facts[client_facts.PROCESSES])
         if self._options.keep_text:
             write_texts(point.out_dir, prepared.prompts, result.texts or ())
         records = window.mark_phases(result.records, load.warmup_s, load.cooldown_s, load.steady)
@@ -220,7 +220,7 @@ class HttpLoad:
             keep_text=False,
         )
         result = run_load(warmup, Progress())
-        if result.facts["interrupted"]:
+        if result.facts[client_facts.INTERRUPTED]:
             raise interruption.interrupt_exception()  # the driver has handled the signal; nothing is measured yet
         if not result.records.completed.any():
             error = result.records.errors[0] if result.records.errors else "no answer"

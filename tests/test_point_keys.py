@@ -1,0 +1,74 @@
+"""Points keep their keys, and with them their history, whatever their config keys are called today.
+
+The expected keys were computed by version 0.1.0, before ``api`` and ``slo`` moved to the root.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from benchhydra import config, registry
+from benchhydra.result import point_key
+
+registry.discover()
+config.register()
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "b172789c08ed36a4": (),
+    "89c2f8d7ae82e9c0": ("api=chat", "slo.ttft_ms=200", "slo.tpot_ms=50", "qps=4"),
+    "26811479e9110546": ("slo.e2el_ms=1500.5",),
+    "367f1fd804461c2d": ("script=throughput", "num_prompts=16"),
+    "8f36e32995020194": ("load=concurrency", "load.max_in_flight=8"),
+    "857732eb260d895e": ("load=trace", "dataset=jsonl", "dataset.path=prompts.jsonl", "num_prompts=20"),
+    "22caec5f8a8fe6f3": ("engine=attach", "engine.base_url=http://127.0.0.1:8000", "api=chat"),
+    "87b6467f88960e92": (
+        *("script.stream=false", "+script.body.top_p=0.9", "script.temperature=0.7", "script.ignore_eos=false"),
+    ),
+    "58146a9419e98574": ("load=burst", "load.size=5", "qps=20", "num_prompts=100"),
+    "812c4effe44342c4": ("load=ramp", "load.start_qps=1", "qps=50"),
+    "43abda3cb59c832a": (
+        *("engine=fake", "engine.http_5xx_fraction=0.5", "engine.ttft_ms=2", "qps=inf", "num_prompts=40"),
+    ),
+    "28e4f9e711736063": ("+experiment=serving_dense", "model=llama2", "num_prompts=750", "qps=2.5"),
+    "baa012289094cad1": ("+experiment=decode", "model=openhermes_gptq", "num_prompts=8"),
+    "6fc9418c06062023": (
+        *("model=opt_350m", "gpus=tp2", "+engine.args.max_num_seqs=64", "script.warmup_requests=4", "repeat=3"),
+        *("seed=7", "validity.failed_fraction=0.2", "script.keep_text=true", "load.processes=2"),
+        *("probes.interval_s=1", "probes.off=[gpu]"),
+    ),
+}
+
+
+def plain(overrides: tuple[str, ...]) -> dict[str, Any]:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(registry.CONF_DIR), version_base="1.3"):
+        made: Any = OmegaConf.to_object(compose("config", overrides=list(overrides)))
+    return config.plain_config(made)
+
+
+@pytest.mark.parametrize(("key", "overrides"), KEYS.items(), ids=lambda value: " ".join(value)[:60])
+def test_a_point_has_the_key_that_it_always_had(key: str, overrides: tuple[str, ...]) -> None:
+    assert point_key(plain(overrides)) == key
+
+
+def test_the_config_of_an_old_result_has_the_key_of_the_new_one() -> None:
+    new = plain(KEYS["89c2f8d7ae82e9c0"])
+    old = {key: value for key, value in new.items() if key not in ("api", "slo", "probes")}
+    old["script"] = {**new["script"], "api": "chat", "slo": {"ttft_ms": 200.0, "tpot_ms": 50.0}}
+    assert point_key(old) == "89c2f8d7ae82e9c0"
+
+
+def test_what_is_measured_differently_has_another_key() -> None:
+    keys = {point_key(plain(words)) for words in ((), ("api=chat",), ("slo.ttft_ms=5",), ("slo.ttft_ms=6",))}
+    assert len(keys) == 4
+
+
+def test_a_limit_identifies_an_offline_point_only_where_it_is_set() -> None:
+    offline = ("script=throughput", "num_prompts=16")
+    assert point_key(plain((*offline, "api=chat"))) == point_key(plain(offline))
+    assert point_key(plain((*offline, "slo.e2el_ms=5"))) != point_key(plain(offline))
