@@ -1,4 +1,4 @@
-"""Servers on their way out: what the next one waits for, and what is left of them."""
+"""Servers that are being shut down: what the next one waits for, and that nothing is left of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
 from benchhydra.servers.pool import ServerPool
 from benchhydra.servers.shutdown import PendingShutdown
+from benchhydra.servers.worker import OfflineWorker
 
 Make = Callable[..., ServerSpec]
 LIMITS = {"ready_timeout_s": 20.0, "stop_timeout_s": 10.0}
@@ -29,21 +30,21 @@ signal.pause()
 """
 
 
-class Leaving:
-    """Takes notes of what it is asked for; the first wait is interrupted."""
+class RecordingServer:
+    """Records the calls; each exception given interrupts one ``stop``."""
 
     def __init__(self, *interruptions: BaseException) -> None:
-        self.asked: list[str] = []
+        self.calls: list[str] = []
         self.interruptions = list(interruptions)
 
-    def leave(self) -> None:
-        self.asked.append("leave")
+    def terminate(self) -> None:
+        self.calls.append("terminate")
 
-    def free(self) -> None:
-        self.asked.append("free")
+    def wait_memory_released(self) -> None:
+        self.calls.append("wait_memory_released")
 
     def stop(self) -> None:
-        self.asked.append("stop")
+        self.calls.append("stop")
         if self.interruptions:
             raise self.interruptions.pop()
 
@@ -51,8 +52,8 @@ class Leaving:
 def restarted_s(tmp_path: Path, stand_in: Make, *flags: str) -> float:
     """How long after the first server's end the second one began, one group after another."""
     ended, begun = tmp_path / "ended", tmp_path / "begun"
-    with PendingShutdown() as departures:
-        before, after = (ServerPool(tmp_path / name, departures=departures) for name in ("before", "after"))
+    with PendingShutdown() as pending:
+        before, after = (ServerPool(tmp_path / name, pending_shutdown=pending) for name in ("before", "after"))
         with before.lease(stand_in("--farewell", str(ended), *flags), Progress(), headers={}, **LIMITS) as lease:
             root = psutil.Process(lease.pid)
             family = [root, *root.children(recursive=True)]
@@ -74,13 +75,13 @@ def test_where_the_server_is_the_engine_the_next_one_starts_when_it_is_gone(tmp_
 
 
 def test_the_end_of_the_block_waits_for_the_last_one(tmp_path: Path, stand_in: Make) -> None:
-    with PendingShutdown() as departures:
-        pool = ServerPool(tmp_path / "logs", departures=departures)
+    with PendingShutdown() as pending:
+        pool = ServerPool(tmp_path / "logs", pending_shutdown=pending)
         with pool.lease(stand_in("--farewell", str(tmp_path / "ended")), Progress(), headers={}, **LIMITS) as lease:
             server = psutil.Process(lease.pid)
         pool.close()
-        assert server.is_running() and departures.pending
-    assert not server.is_running() and not departures.pending
+        assert server.is_running() and pending.pending
+    assert not server.is_running() and not pending.pending
 
 
 def test_an_engine_that_is_killed_leaves_no_shared_memory(tmp_path: Path) -> None:
@@ -88,26 +89,28 @@ def test_an_engine_that_is_killed_leaves_no_shared_memory(tmp_path: Path) -> Non
     pool = ServerPool(tmp_path / "logs")
     with pool.lease(spec, Progress(), ready_timeout_s=20, stop_timeout_s=0.2, headers={}) as lease:
         assert lease.pid is not None
-        server = pool._running[spec].server
-        there = Path("/dev/shm") / server.ready["name"]  # type: ignore[union-attr]
-        assert there.exists()
+        server = lease.server
+        assert isinstance(server, OfflineWorker)
+        memory = Path("/dev/shm") / server.ready["name"]
+        assert memory.exists()
     pool.close()
-    assert not there.exists()
+    assert not memory.exists()
 
 
-def test_an_interrupted_wait_ends_first_and_is_passed_on() -> None:
-    departures, leaving = PendingShutdown(), Leaving(KeyboardInterrupt())
-    departures.add(leaving)
+def test_an_interrupted_wait_is_finished_before_the_interruption_is_passed_on() -> None:
+    pending, server = PendingShutdown(), RecordingServer(KeyboardInterrupt())
+    pending.add(server)
     with pytest.raises(KeyboardInterrupt):
-        departures.wait()
-    assert leaving.asked == ["leave", "stop", "stop"] and not departures.pending
+        pending.wait()
+    assert server.calls == ["terminate", "stop", "stop"] and not pending.pending
 
 
-def test_one_that_stays_does_not_keep_the_next_one_from_leaving() -> None:
-    departures, stays, follows = PendingShutdown(), Leaving(EngineError("cannot stop")), Leaving()
-    departures.add(stays)
+def test_a_server_that_cannot_be_stopped_does_not_keep_the_next_one_from_being_terminated() -> None:
+    pending, stuck, next_server = PendingShutdown(), RecordingServer(EngineError("cannot stop")), RecordingServer()
+    pending.add(stuck)
     with pytest.raises(EngineError, match="cannot stop"):
-        departures.add(follows)
-    departures.make_room()
-    departures.wait()
-    assert stays.asked == ["leave", "stop"] and follows.asked == ["leave", "free", "stop"]
+        pending.add(next_server)
+    pending.wait_memory_released()
+    pending.wait()
+    assert stuck.calls == ["terminate", "stop"]
+    assert next_server.calls == ["terminate", "wait_memory_released", "stop"]

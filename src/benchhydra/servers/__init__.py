@@ -35,7 +35,8 @@ class Lease:
     ``fresh``: started for this lease. ``cache_reset``: proven before this point; None where nothing can be reset
     (fresh servers, engines without caches). ``restarted``: there was a server for this point, but it had died or its
     caches could not be reset. ``log``: the server's whole log file (None: attached); this point's part of it begins
-    at ``log_offset``. ``pid``: the root of the server's process tree. ``gpus``: indices of the GPUs it holds.
+    at ``log_offset``. ``started_ns``: when its process was started (monotonic clock). ``start_s``: how long it took to
+    be ready. ``pid``: the root of the server's process tree. ``gpus``: indices of the GPUs it holds.
     ``warmed``: the warm-ups that this server has had, by kind of request: how many at once, and their longest prompt.
     """
 
@@ -44,6 +45,7 @@ class Lease:
     fresh: bool = True
     cache_reset: bool | None = None
     restarted: bool = False
+    started_ns: int | None = None
     start_s: float | None = None
     log: Path | None = None
     log_offset: int = 0

@@ -1,9 +1,9 @@
-"""The process between us and an engine: it makes sure that no engine outlives us, whatever happens to us.
+"""The process between us and an engine: it ends the engine when the benchmark's process ends, even by SIGKILL.
 
-Run by path, isolated, with nothing but the standard library, so that it starts in milliseconds. It is the leader of
-the engine's session and a child subreaper: every descendant of the engine stays below it, even one that changed its
+It is run by path, isolated, with nothing but the standard library, so that it starts in milliseconds. It is the leader
+of the engine's session and a child subreaper: every descendant of the engine stays below it, even one that changed its
 session or lost its parent. It forwards SIGTERM to the engine, kills what is left after a time (or at a second SIGTERM),
-and does the same when the benchmark's process disappears (seen through a pidfd, so SIGKILL of it is noticed as well).
+and does the same when the benchmark's process disappears (a pidfd tells).
 
     _supervise.py PARENT_PID STOP_TIMEOUT_S COMMAND...
 """
@@ -21,18 +21,18 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-#: After our parent's death nobody waits for a tidy end: the engine gets this long.
+#: After our parent's death the engine gets this long between SIGTERM and SIGKILL.
 ORPHAN_TIMEOUT_S = 5.0
-#: How long killing is tried.
+#: How long we try to kill what is left.
 KILL_S = 10.0
-#: How long Python's resource trackers, which end when all others have, get for tidying up.
+#: How long Python's resource trackers, which end when all others have, get to clean up.
 TRACKER_S = 3.0
 #: Where the kernel has no pidfd: how often to look for the parent.
 POLL_MS = 200
 
 
 def prctl(option: int, value: int) -> None:
-    """Call prctl(2); a kernel that refuses it leaves us with less, not with nothing."""
+    """Call prctl(2). A kernel that refuses it is no error: the other ways to end the engine still work."""
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
@@ -60,15 +60,15 @@ def descendants(root: int) -> list[int]:
                 stat = (entry / "stat").read_bytes()
                 parent = int(stat[stat.rindex(b")") + 2 :].split()[1])
                 children.setdefault(parent, []).append(int(entry.name))
-    found, todo = [], [root]
-    while todo:
-        below = children.get(todo.pop(), [])
-        found += below
-        todo += below
-    return found
+    pids, pending = [], [root]
+    while pending:
+        below = children.get(pending.pop(), [])
+        pids += below
+        pending += below
+    return pids
 
 
-def tracks_resources(pid: int) -> bool:
+def is_resource_tracker(pid: int) -> bool:
     """Whether a process is a resource tracker of Python's multiprocessing."""
     with contextlib.suppress(OSError):
         return b"multiprocessing.resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -81,7 +81,7 @@ class Supervisor:
     def __init__(self, parent: int, stop_timeout_s: float) -> None:
         self.parent = parent
         self.stop_timeout_s = stop_timeout_s
-        self.stopping = self.hurrying = False
+        self.stopping = self.killing = False
         self.status: int | None = None
         self.engine = 0
         self.poll = select.poll()
@@ -91,7 +91,7 @@ class Supervisor:
     def run(self, command: list[str]) -> int:
         """Run the engine; returns its exit code (128 + N after signal N)."""
         self.engine = spawn(command)
-        for fd in (0, 1):  # the engine's alone: its end must be an end of file for who reads
+        for fd in (0, 1):  # the engine alone holds these pipes: its end must be an end of file for the reader
             os.dup2(os.open(os.devnull, os.O_RDWR), fd)
         while self.status is None and not self.stopping and os.getppid() == self.parent:
             self._wait(self.wait_ms)
@@ -115,7 +115,7 @@ class Supervisor:
             self.wait_ms = POLL_MS
 
     def _on_stop(self, *_: object) -> None:
-        self.hurrying = self.stopping  # the second time
+        self.killing = self.stopping  # the second time
         self.stopping = True
 
     def _wait(self, timeout_ms: int | None) -> None:
@@ -138,18 +138,18 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.engine, signal.SIGTERM)
         deadline = time.monotonic() + timeout_s
-        while self.status is None and time.monotonic() < deadline and not self.hurrying:
+        while self.status is None and time.monotonic() < deadline and not self.killing:
             self._pause()
 
     def _kill_rest(self) -> None:
-        """Kill and reap until nothing is left below us (a process in the kernel's hands may take a moment).
+        """Kill and reap until nothing is left below us (a process in an uninterruptible call takes a moment).
 
-        Resource trackers go last, by themselves: shared memory that killed processes had is removed by them.
+        Resource trackers are left to end by themselves: they remove the shared memory of killed processes.
         """
-        begun = time.monotonic()
-        while (left := descendants(os.getpid())) and (passed_s := time.monotonic() - begun) < KILL_S:
-            for pid in left:
-                if passed_s < TRACKER_S and tracks_resources(pid):
+        start_s = time.monotonic()
+        while (pids := descendants(os.getpid())) and (elapsed_s := time.monotonic() - start_s) < KILL_S:
+            for pid in pids:
+                if elapsed_s < TRACKER_S and is_resource_tracker(pid):
                     continue
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

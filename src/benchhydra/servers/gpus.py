@@ -16,7 +16,7 @@ from benchhydra import environment
 from benchhydra.environment import Gpu
 from benchhydra.errors import GpuUnavailable
 
-#: What a driver keeps for itself; less than this above the level from before is released.
+#: A driver keeps some memory for itself: memory counts as released below its level from before and this.
 SLACK_MIB = 512
 RELEASE_S = 30.0
 
@@ -24,15 +24,15 @@ RELEASE_S = 30.0
 @contextmanager
 def claim(count: int) -> Iterator[tuple[int, ...]]:
     """Hold ``count`` GPUs (by NVML index, the idle ones first) until the end of the block. Raises GpuUnavailable."""
-    there = sorted(environment.gpus(), key=lambda gpu: (len(gpu.pids), gpu.index))
-    with ExitStack() as held:
-        taken: list[int] = []
-        for gpu in there:
-            if len(taken) < count and _try(gpu, held):
-                taken.append(gpu.index)
-        if len(taken) < count:
-            raise _unavailable(count, there, taken)
-        yield tuple(sorted(taken))
+    candidates = sorted(environment.gpus(), key=lambda gpu: (len(gpu.pids), gpu.index))
+    with ExitStack() as locks:
+        claimed: list[int] = []
+        for gpu in candidates:
+            if len(claimed) < count and _try(gpu, locks):
+                claimed.append(gpu.index)
+        if len(claimed) < count:
+            raise _unavailable(count, candidates, claimed)
+        yield tuple(sorted(claimed))
 
 
 def wait_released(indices: tuple[int, ...], before_mib: dict[int, int]) -> bool:
@@ -60,15 +60,16 @@ def lock_dir() -> Path:
     return path
 
 
-def _try(gpu: Gpu, held: ExitStack) -> bool:
+def _try(gpu: Gpu, locks: ExitStack) -> bool:
+    """Claim one GPU until the stack is closed; False where another benchmark has it."""
     lock = FileLock(lock_dir() / f"{gpu.uuid}.lock", timeout=0, thread_local=False)
     try:
-        held.enter_context(lock)
+        locks.enter_context(lock)
     except Timeout:
         return False
     note = _note(gpu)
     note.write_text(str(os.getpid()))
-    held.callback(note.unlink, missing_ok=True)
+    locks.callback(note.unlink, missing_ok=True)
     return True
 
 
@@ -76,11 +77,11 @@ def _note(gpu: Gpu) -> Path:
     return lock_dir() / f"{gpu.uuid}.holder"
 
 
-def _unavailable(count: int, there: list[Gpu], taken: list[int]) -> GpuUnavailable:
-    if len(there) < count:
-        return GpuUnavailable(f"{count} GPUs were asked for, and there are {len(there)}", hint="gpus=auto, or gpus=cpu")
-    holders = [f"GPU {gpu.index} by {_holder(gpu)}" for gpu in there if gpu.index not in taken]
-    text = f"{count} GPUs were asked for, and {len(taken)} of {len(there)} are free; held: {', '.join(holders)}"
+def _unavailable(count: int, gpus: list[Gpu], claimed: list[int]) -> GpuUnavailable:
+    if len(gpus) < count:
+        return GpuUnavailable(f"{count} GPUs were asked for, and there are {len(gpus)}", hint="gpus=auto, or gpus=cpu")
+    holders = [f"GPU {gpu.index} by {_holder(gpu)}" for gpu in gpus if gpu.index not in claimed]
+    text = f"{count} GPUs were asked for, and {len(claimed)} of {len(gpus)} are free; held: {', '.join(holders)}"
     return GpuUnavailable(text, hint="wait for the other benchmark, or ask for fewer: gpus=single")
 
 

@@ -18,7 +18,12 @@ from benchhydra.servers.health import ControlPlane
 from benchhydra.servers.logs import explain, last_line
 from benchhydra.servers.process import EngineProcess, describe_exit
 
-POLL_S = 0.25
+#: How exactly a start is timed: a connection is attempted this often until the server listens ...
+POLL_S = 0.01
+#: ... and from then on it is asked this often, which costs some ms each time.
+ASK_S = 0.05
+#: How often the progress is shown meanwhile.
+STATUS_S = 0.25
 #: Another program may take the free port before the server does.
 ATTEMPTS = 3
 PORT_RELEASE_S = 10.0
@@ -101,16 +106,20 @@ class HttpServer:
 
     def _wait_ready(self, progress: Progress, timeout_s: float) -> float:
         """Seconds until it was ready. First the process, then the port's owner, then the question."""
+        next_status_s = 0.0
         while True:
             age_s = self.process.age_s
             self._check_alive()
-            if self._port_is_ours() and self.control.healthy() and self._port_is_ours():
+            listens = ports.accepts(self.port)
+            if listens and self._port_is_ours() and self.control.healthy() and self._port_is_ours():
                 return self.process.age_s
             if age_s > timeout_s:
                 text = f"the server was not ready after {timeout_s:g} s"
                 raise EngineError(explain(text, self.log), hint="engine.ready_timeout_s=SECONDS")
-            progress.status(f"server starting ({age_s:.0f} s): {last_line(self.log)}")
-            self.process.wait(POLL_S)
+            if age_s >= next_status_s:
+                progress.status(f"server starting ({age_s:.0f} s): {last_line(self.log)}")
+                next_status_s = age_s + STATUS_S
+            self.process.wait(ASK_S if listens else POLL_S)
 
     def _check_alive(self) -> None:
         code = self.process.exit_code

@@ -13,7 +13,7 @@ NOISE = re.compile(r"\bWARNING\b|Engine core initialization failed|EngineDeadErr
 
 
 def tail(log: Path, lines: int = 20) -> list[str]:
-    """The last lines of a log that say something; none where there is no log."""
+    """The last lines of a log that are not empty; none where there is no log."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
@@ -26,9 +26,9 @@ def tail(log: Path, lines: int = 20) -> list[str]:
 def cause(log: Path) -> str | None:
     """The first error that a log names: where one process fails after another, the first is the root."""
     for line in tail(log, 2000):
-        found = CAUSE.search(line)
-        if found and not NOISE.search(line):
-            return f"{found[1]}: {found[2]}"[:300]
+        error = CAUSE.search(line)
+        if error and not NOISE.search(line):
+            return f"{error[1]}: {error[2]}"[:300]
     return None
 
 
@@ -38,9 +38,9 @@ def last_line(log: Path, width: int = 100) -> str:
     return lines[0][:width] if lines else ""
 
 
-def explained(what: str, log: Path, lines: int = 20) -> str:
-    """``what``, with the cause that the log names and its last lines."""
-    named = cause(log)
-    text = f"{what}: {named}" if named else what
+def explain(failure: str, log: Path, lines: int = 20) -> str:
+    """A failure in one line with the cause that the log names, and the log's last lines below it."""
+    root = cause(log)
+    text = f"{failure}: {root}" if root else failure
     last = tail(log, lines)
     return "\n".join([text, f"  last lines of {log}:", *(f"    {line[:300]}" for line in last)] if last else [text])

@@ -16,8 +16,8 @@ from benchhydra.progress import Progress
 from benchhydra.servers import Lease, gpus
 from benchhydra.servers.attached import AttachedServer
 from benchhydra.servers.http_server import HttpServer
-from benchhydra.servers.worker import OfflineWorker
 from benchhydra.servers.shutdown import PendingShutdown
+from benchhydra.servers.worker import OfflineWorker
 
 
 @dataclass(kw_only=True)
@@ -57,6 +57,7 @@ class _PooledServer:
             server=server,
             base_url=server.base_url if isinstance(server, HttpServer) else "",
             log=server.log,
+            started_ns=server.process.started_ns,
             pid=server.process.pid,
             gpus=self.gpus,
             warmed=self.warmed,
@@ -103,11 +104,29 @@ class ServerPool:
             yield reused
             return
         restarted = spec in self._servers
-        self._make_room(spec, progress)
+        self._make_room(progress, [s for s in self._servers if s == spec or not self._keep])
         pooled = self._start(spec, progress, ready_timeout_s, stop_timeout_s, headers)
-        start_s = pooled.server.start_s
-        progress.say(f"{_noun(spec)} ready after {start_s:.1f} s")
-        yield pooled.lease(restarted=restarted, start_s=start_s)
+        yield pooled.lease(restarted=restarted, start_s=pooled.server.start_s)
+
+    @contextmanager
+    def fresh(
+        self,
+        spec: ServerSpec,
+        progress: Progress,
+        *,
+        ready_timeout_s: float,
+        stop_timeout_s: float,
+        headers: Mapping[str, str],
+    ) -> Iterator[Lease]:
+        """A new server that has none beside it while it starts, and is stopped at the end of the block."""
+        self._make_room(progress, list(self._servers))
+        self._pending_shutdown.wait()
+        pooled = self._start(spec, progress, ready_timeout_s, stop_timeout_s, headers)
+        try:
+            yield pooled.lease(start_s=pooled.server.start_s)
+        finally:
+            self._pending_shutdown.add(self._servers.pop(spec))
+            self._pending_shutdown.wait()
 
     def close(self) -> None:
         """Shut every server down. Doing it twice, or in a forked child, does nothing."""
@@ -142,9 +161,9 @@ class ServerPool:
             return None
         return pooled.lease(fresh=False, cache_reset=proven, log_offset=log_offset)
 
-    def _make_room(self, spec: ServerSpec, progress: Progress) -> None:
-        for other in [s for s in self._servers if s == spec or not self._keep]:
-            self._pending_shutdown.add(self._servers.pop(other))
+    def _make_room(self, progress: Progress, specs: list[ServerSpec]) -> None:
+        for spec in specs:
+            self._pending_shutdown.add(self._servers.pop(spec))
         if self._pending_shutdown.pending:
             progress.status("stopping the server before this one")
             self._pending_shutdown.wait_memory_released()
@@ -173,6 +192,7 @@ class ServerPool:
             pooled = _PooledServer(server=server, claims=claims.pop_all(), gpus=claimed, gpus_before_mib=before_mib)
         self._servers[spec] = pooled
         self._pending_shutdown.wait()  # nothing is measured beside it
+        progress.say(f"{_noun(spec)} ready after {server.start_s:.1f} s")
         return pooled
 
     def _new_log(self) -> Path:

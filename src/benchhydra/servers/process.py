@@ -1,4 +1,4 @@
-"""An engine's process: started under a supervisor in a session of its own, with its own log, and stopped whole."""
+"""An engine's process: started under a supervisor in a session of its own, with its own log; stopped with its tree."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from benchhydra.errors import EngineError
 SUPERVISOR = Path(__file__).with_name("_supervise.py")
 #: Beyond the stop timeout: for the supervisor to kill and reap what is left.
 REAP_S = 12.0
-#: An engine that was never ready has nothing to put away, and vLLM does not hear SIGTERM while it starts.
-STARTING_S = 1.0
+#: An engine that was never ready has nothing to clean up, and vLLM does not handle SIGTERM while it starts.
+STOP_EARLY_TIMEOUT_S = 1.0
 
 
 class EngineProcess:
@@ -31,7 +31,7 @@ class EngineProcess:
     ) -> None:
         self.log = log
         self.stop_timeout_s = stop_timeout_s
-        self.started_s = time.monotonic()
+        self.started_ns = time.monotonic_ns()
         supervised = [sys.executable, "-I", "-S", str(SUPERVISOR), str(os.getpid()), str(stop_timeout_s), *argv]
         try:
             with log.open("ab") as file:
@@ -47,7 +47,7 @@ class EngineProcess:
         except (OSError, ValueError) as error:
             raise EngineError(f"cannot start {argv[0]}: {error}") from error
         self.pid = self._popen.pid
-        self._told: list[psutil.Process] | None = None  # to end: the tree as it was then
+        self._terminated: list[psutil.Process] | None = None  # the tree as it was when SIGTERM was sent
         self.stdin, self.stdout = self._popen.stdin, self._popen.stdout
 
     @property
@@ -58,7 +58,7 @@ class EngineProcess:
     @property
     def age_s(self) -> float:
         """Seconds since the start."""
-        return time.monotonic() - self.started_s
+        return (time.monotonic_ns() - self.started_ns) / 1e9
 
     def tree(self) -> list[psutil.Process]:
         """The supervisor and everything below it."""
@@ -69,10 +69,10 @@ class EngineProcess:
             return []
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether the engine has ended within a time. Popen.wait would look every 50 ms; a pidfd tells at once."""
+        """Whether the engine ends within a time. Popen.wait would look every 50 ms; a pidfd says it at once."""
         if self._popen.poll() is None:
             with contextlib.suppress(OSError):  # a kernel without pidfd
-                _until_ended(self.pid, timeout_s)
+                _wait_ended(self.pid, timeout_s)
                 timeout_s = 0.0
         try:
             self._popen.wait(timeout_s)
@@ -80,43 +80,44 @@ class EngineProcess:
             return False
         return True
 
-    def leave(self) -> None:
-        """SIGTERM, once; ``free`` and ``stop`` wait."""
-        if self._told is None:
-            self._told = self.tree()
+    def terminate(self) -> None:
+        """Send SIGTERM, once, and do not wait."""
+        if self._terminated is None:
+            self._terminated = self.tree()
             with contextlib.suppress(ProcessLookupError):
                 self._popen.terminate()
 
-    def free(self) -> None:
+    def wait_memory_released(self) -> None:
         """Wait until the engine's memory is free.
 
-        Where an engine runs in processes below its first one, as vLLM's does, that is when those have ended: what the
-        first one still does, taking its interpreter down, lasts longer and holds none of it.
+        Where an engine runs in processes below its first one, as vLLM's does, that is when those have ended: the first
+        one needs longer to take its interpreter down, and holds none of that memory.
         """
-        self.leave()
-        told = self._told or []
-        first, below = told[1:2], told[2:]
-        engine = [process for process in below if not _tracks_resources(process)] or first
+        self.terminate()
+        tree = self._terminated or []
+        first, below = tree[1:2], tree[2:]
+        engine = [process for process in below if not _is_resource_tracker(process)] or first
         deadline = time.monotonic() + self.stop_timeout_s + REAP_S
-        while any(map(_lives, engine)) and self.exit_code is None and time.monotonic() < deadline:
+        while any(map(_is_running, engine)) and self.exit_code is None and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def stop(self) -> None:
         """SIGTERM, wait, SIGKILL to all that is left. Raises EngineError where something stays all the same."""
-        self.leave()
+        self.terminate()
         if not self.wait(self.stop_timeout_s + REAP_S):
             self._popen.kill()
             self._popen.wait(REAP_S)
         self._close_pipes()
-        self._sweep([process for process in self._told or () if process.pid != self.pid])
+        self._kill([process for process in self._terminated or () if process.pid != self.pid])
 
-    def hurry(self) -> None:
-        """For an engine that was never ready: ``stop`` after this waits no longer."""
-        self.leave()
-        if not self.wait(min(STARTING_S, self.stop_timeout_s)):
+    def stop_early(self) -> None:
+        """``stop`` for an engine that was never ready: it is killed after a second."""
+        self.terminate()
+        if not self.wait(min(STOP_EARLY_TIMEOUT_S, self.stop_timeout_s)):
             self._popen.terminate()  # the second time: the supervisor kills
+        self.stop()
 
-    def _sweep(self, processes: list[psutil.Process]) -> None:
+    def _kill(self, processes: list[psutil.Process]) -> None:
         """Kill what the supervisor has left (it was killed itself, or could not)."""
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -132,15 +133,15 @@ class EngineProcess:
                     pipe.close()
 
 
-def _lives(process: psutil.Process) -> bool:
-    """Whether it runs; one that has ended and has not been reaped holds no memory."""
+def _is_running(process: psutil.Process) -> bool:
+    """Whether it runs; one that has ended and was not waited for holds no memory."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
-def _tracks_resources(process: psutil.Process) -> bool:
+def _is_resource_tracker(process: psutil.Process) -> bool:
     """Whether it is Python's resource tracker, which ends after all others."""
     try:
         return any("resource_tracker" in word for word in process.cmdline())
@@ -148,7 +149,7 @@ def _tracks_resources(process: psutil.Process) -> bool:
         return False
 
 
-def _until_ended(pid: int, timeout_s: float) -> None:
+def _wait_ended(pid: int, timeout_s: float) -> None:
     """Sleep until a child ends (it is not reaped here), or for so long. Raises OSError where there is no pidfd."""
     pidfd = os.pidfd_open(pid)
     try:
@@ -159,8 +160,8 @@ def _until_ended(pid: int, timeout_s: float) -> None:
         os.close(pidfd)
 
 
-def exit_in_words(code: int) -> str:
-    """An exit code in words."""
+def describe_exit(code: int) -> str:
+    """An exit code in words, to follow the name of the program."""
     if code > 128:
         with contextlib.suppress(ValueError):
             return f"was killed by {signal.Signals(code - 128).name}"

@@ -1,4 +1,4 @@
-"""The server that is on its way out: it ends while other work is done."""
+"""A server that is being shut down: it ends while other work is done, and the next server waits for its memory."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Protocol
 
 
 class StoppableServer(Protocol):
-    """A server that can be told to end, and waited for in two steps, each of them repeatedly."""
+    """A server that is shut down in steps. Each step includes those before it, and may be repeated."""
 
-    def leave(self) -> None:
-        """Tell it to end, and do not wait."""
+    def terminate(self) -> None:
+        """Send SIGTERM, and do not wait."""
 
-    def free(self) -> None:
+    def wait_memory_released(self) -> None:
         """Wait until its memory is free. Raises EngineError where that does not happen."""
 
     def stop(self) -> None:
-        """Wait until nothing of it is left. Raises EngineError where something stays."""
+        """Wait until nothing of it is left, killing what does not end in time. Raises EngineError where it fails."""
 
 
 class PendingShutdown:
-    """At most one server that is on its way out; the end of the block waits for it."""
+    """At most one server that is being shut down; the end of the block waits for it."""
 
     def __init__(self) -> None:
-        self._last: StoppableServer | None = None
+        self._server: StoppableServer | None = None
 
     def __enter__(self) -> PendingShutdown:
         return self
@@ -33,31 +33,31 @@ class PendingShutdown:
     ) -> None:
         self.wait()
 
-    def add(self, leaving: StoppableServer) -> None:
-        """Tell it to end. The one before it is waited for first."""
-        try:
-            self.wait()
-        finally:
-            self._last = leaving
-            leaving.leave()
-
     @property
     def pending(self) -> bool:
         """Whether there is one."""
-        return self._last is not None
+        return self._server is not None
 
-    def make_room(self) -> None:
-        """Wait until the memory of the last one is free."""
-        if self._last is not None:
-            self._last.free()
+    def add(self, server: StoppableServer) -> None:
+        """Terminate a server. The one before it is waited for first, and may raise EngineError."""
+        try:
+            self.wait()
+        finally:
+            self._server = server
+            server.terminate()
+
+    def wait_memory_released(self) -> None:
+        """Wait until the server's memory is free."""
+        if self._server is not None:
+            self._server.wait_memory_released()
 
     def wait(self) -> None:
-        """Wait until the last one is gone, through an interruption too. Raises EngineError where something stays."""
-        if self._last is None:
+        """Wait until nothing is left of the server, through an interruption too. Raises EngineError where it fails."""
+        if self._server is None:
             return
-        last, self._last = self._last, None
+        server, self._server = self._server, None
         try:
-            last.stop()
+            server.stop()
         except KeyboardInterrupt:
-            last.stop()
+            server.stop()
             raise

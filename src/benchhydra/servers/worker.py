@@ -1,4 +1,4 @@
-"""An offline engine of ours: a process that answers JSON lines. It runs in the interpreter that has the engine."""
+"""An offline engine of ours: a process in the interpreter that has the engine, which answers lines of JSON."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
-from benchhydra.servers.logs import explained, last_line
-from benchhydra.servers.process import EngineProcess, exit_in_words
+from benchhydra.servers.logs import explain, last_line
+from benchhydra.servers.process import EngineProcess, describe_exit
 
 POLL_S = 0.25
 READ_BYTES = 1 << 20
@@ -40,18 +40,17 @@ class OfflineWorker:
         try:
             self.ready = self._read(ready_timeout_s, "engine.ready_timeout_s=SECONDS", progress)
         except BaseException:
-            self.process.hurry()
-            self.process.stop()
+            self.process.stop_early()
             raise
         self._busy = False
         self.start_s = self.process.age_s
 
     def alive(self) -> bool:
-        """Whether it runs and waits for a request (one that was interrupted in an answer does not)."""
+        """Whether it runs and waits for a request (one whose answer was interrupted does not)."""
         return self.process.exit_code is None and not self._busy
 
     def call(self, request: Mapping[str, Any], timeout_s: float | None) -> dict[str, Any]:
-        """Ask, and wait for the answer. Raises EngineError where it dies, refuses or takes too long."""
+        """Give it a request, and wait for the answer. Raises EngineError where it dies, refuses or takes too long."""
         if self._busy:
             raise EngineError("the offline engine is in the middle of another request")
         self._busy = True
@@ -59,7 +58,7 @@ class OfflineWorker:
         answer = self._read(timeout_s, "script.timeout_s=SECONDS", Progress())
         self._busy = False
         if "error" in answer:
-            raise EngineError(explained(f"the offline engine failed: {answer['error']}", self.log))
+            raise EngineError(explain(f"the offline engine failed: {answer['error']}", self.log))
         return answer
 
     def reset(self) -> bool | None:
@@ -67,13 +66,13 @@ class OfflineWorker:
         proven: bool | None = self.call({"op": "reset"}, 60.0).get("success")
         return proven
 
-    def leave(self) -> None:
-        """Tell it to end, and do not wait."""
-        self.process.leave()
+    def terminate(self) -> None:
+        """Send SIGTERM, and do not wait."""
+        self.process.terminate()
 
-    def free(self) -> None:
+    def wait_memory_released(self) -> None:
         """Wait until the engine's memory is free."""
-        self.process.free()
+        self.process.wait_memory_released()
 
     def stop(self) -> None:
         """Stop the whole of it."""
@@ -94,7 +93,7 @@ class OfflineWorker:
         while b"\n" not in self._buffer:
             age_s = time.monotonic() - started
             if timeout_s is not None and age_s > timeout_s:
-                raise EngineError(explained(f"the offline engine was silent for {timeout_s:g} s", self.log), hint=hint)
+                raise EngineError(explain(f"the offline engine was silent for {timeout_s:g} s", self.log), hint=hint)
             progress.status(f"offline engine starting ({age_s:.0f} s): {last_line(self.log)}")
             self._fill()
         line, _, rest = bytes(self._buffer).partition(b"\n")
@@ -118,11 +117,11 @@ class OfflineWorker:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise EngineError(explained(f"the offline engine wrote {line[:80]!r} in place of an answer", self.log))
+            raise EngineError(explain(f"the offline engine wrote {line[:80]!r} instead of an answer", self.log))
         return answer
 
     def _died(self) -> EngineError:
         self.process.wait(self.process.stop_timeout_s)
         code = self.process.exit_code
-        how = exit_in_words(code) if code is not None else "closed its output"
-        return EngineError(explained(f"the offline engine {how}", self.log))
+        how = describe_exit(code) if code is not None else "closed its output"
+        return EngineError(explain(f"the offline engine {how}", self.log))
