@@ -119,7 +119,7 @@ function pointDifferences(differences) {
 function comparedRuns(benchmarks, runs) {
   return runs.map(({ run, verdict }, i) => [
     i ? " " : "",
-    link(runAddress(benchmarks[run], run), `run ${i + 1}`),
+    link(runAddress(benchmarks[run], run), `run\u00a0${i + 1}`),
     verdict === "VALID" ? "" : [" ", verdictBadge(verdict)],
   ]);
 }
