@@ -58,11 +58,11 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert back.config["qps"] == "inf"  # JSON has no infinity
 
 
-def test_it_is_a_superset_of_the_seeds_format(tmp_path: Path) -> None:
+def test_it_is_a_superset_of_nm_vllms_format(tmp_path: Path) -> None:
     data = json.loads(made().write(tmp_path).read_text())
     assert data["json_schema_version"] == SCHEMA_VERSION == "1.1.0"
-    seeds = {"benchmarking_context", "description", "date", "epoch_time", "script_name", "tensor_parallel_size"}
-    assert seeds | {"model", "tokenizer", "dataset", "script_args", "metadata", "metrics"} <= set(data)
+    nm_vllms = {"benchmarking_context", "description", "date", "epoch_time", "script_name", "tensor_parallel_size"}
+    assert nm_vllms | {"model", "tokenizer", "dataset", "script_args", "metadata", "metrics"} <= set(data)
     assert data["metrics"]["p99_ttft_ms"] == {
         "key": "p99_ttft_ms",
         "unit": "ms",

@@ -132,7 +132,7 @@ def test_the_offline_engine_has_the_same_result(tmp_path: Path, pool: ServerPool
 
 
 def test_limits_give_goodput(tmp_path: Path, pool: ServerPool) -> None:
-    result = run(composed("slo.ttft_ms=1000", "slo.tpot_ms=0.0001"), tmp_path / "point", pool)
+    result = run(composed("slo.ttft_ms=1000", "slo.e2el_ms=0.0001"), tmp_path / "point", pool)
     assert result.metrics["slo_attainment"].value == 0
     assert result.metrics["request_goodput"].value == 0 and result.metrics["request_goodput"].unit == "requests/s"
 
@@ -182,6 +182,6 @@ def test_an_engine_whose_caches_stay_full_after_the_warm_up_is_suspected(
     tmp_path: Path, pool: ServerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = composed("script=throughput")
-    monkeypatch.setattr("benchhydra.servers.pool._ServerLease.reset", lambda lease: False)
+    monkeypatch.setattr("benchhydra.servers.Lease.reset", lambda lease: False)
     result = run(made, tmp_path / "point", pool)
     assert "cache_reset" in {reason.check for reason in result.reasons}

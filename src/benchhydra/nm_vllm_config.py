@@ -111,7 +111,7 @@ def _text(path: Path) -> str:
 
 
 def _listed(path: Path) -> Iterator[Path]:
-    """The files of a list: as they are named, else beside the list (the seed names them from its repository's root)."""
+    """The files of a list: as they are named, else beside the list (nm-vllm names them from its root)."""
     for line in _text(path).splitlines():
         name = line.strip()
         if not name or name.startswith("#"):

@@ -20,14 +20,13 @@ from benchhydra.engines import ServerSpec
 from benchhydra.errors import BenchhydraError, ConfigError, ResultError, RunInvalid
 from benchhydra.facts import Facts
 from benchhydra.measure import Measurement, Point
-from benchhydra.measure.server_facts import server_facts
 from benchhydra.metrics import summarize
 from benchhydra.progress import Progress
 from benchhydra.registry import option_name
 from benchhydra.request_series import per_second_series
 from benchhydra.result import Reason, Result, Verdict, point_key, redact, secrets, single_point_overrides
 from benchhydra.series import write_series
-from benchhydra.servers import Lease
+from benchhydra.servers import SERVER_STARTED, Lease
 from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
 from benchhydra.tracking.outbox import Outbox
@@ -148,7 +147,7 @@ class _PointRun:
         text = f"nothing was measured: {result.error}"
         result.reasons = (Reason(check="measured", severity=Verdict.INVALID, text=text),)
         log = self.out_dir / SERVER_LOG_FILE
-        if "server_started" not in result.metadata and self.pool.log is not None and self.pool.log.exists():
+        if SERVER_STARTED not in result.metadata and self.pool.log is not None and self.pool.log.exists():
             shutil.copyfile(self.pool.log, log)  # it did not start: there was no lease to write it
         if log.exists():
             result.log_tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
@@ -174,7 +173,7 @@ class _PointRun:
             if spec.kind == "attached":  # now that it has answered: making a model may take a minute
                 self._provide(point.target)
             self.result.engine_version = engine.version(lease.base_url)
-            lease_facts = server_facts(lease)
+            lease_facts = lease.facts()
             self.result.metadata |= Facts(lease_facts).metadata()
             try:
                 measurement = self._run_script(point, lease)
