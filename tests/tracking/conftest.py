@@ -94,6 +94,9 @@ def point(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
                     key="output_throughput", unit="tokens/s", value=0.0, better=Better.BIGGER
                 ),
             },
+            "key_metrics": ("mean_ttft_ms", "output_throughput"),
+            "charts": (("output_throughput", "mean_ttft_ms"),),
+            "load_label": "qps=4",
         }
         result = Result(**(known | changes))
         result.write(directory)

@@ -26,11 +26,11 @@ def test_tree_is_logged_once(uri: str, tmp_path: Path, point: Make, capsys: pyte
     point()
     words = (str(tmp_path), "--uri", uri, "--no-artifacts")
     assert run(*words) == 0
-    assert capsys.readouterr().out.endswith("2 of 2 results logged, 0 were there\n")
+    assert capsys.readouterr().out.endswith("2 of 2 results logged, 0 were already logged\n")
     assert run(*words) == 0
-    assert capsys.readouterr().out.endswith("0 of 2 results logged, 2 were there\n")
+    assert capsys.readouterr().out.endswith("0 of 2 results logged, 2 were already logged\n")
     assert run(*words, "--again") == 0
-    assert capsys.readouterr().out.endswith("2 of 2 results logged, 0 were there\n")
+    assert capsys.readouterr().out.endswith("2 of 2 results logged, 0 were already logged\n")
 
 
 def test_nothing_to_log(tmp_path: Path) -> None:

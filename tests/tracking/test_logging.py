@@ -13,12 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.waiting import wait_for
 
+from benchhydra.artifacts import POINT_FILES
 from benchhydra.result import Result, Verdict
+from benchhydra.series import Series, write_series
 from benchhydra.tracking import NoTracking, entry, store, view
-from benchhydra.tracking.mlflow import Mlflow, read_links
+from benchhydra.tracking.links import read_links
+from benchhydra.tracking.mlflow import Mlflow
 
 Make = Callable[..., tuple[Result, Path]]
 
@@ -54,6 +58,79 @@ def test_files_and_plot_are_artifacts(tracking: Mlflow, client: Any, point: Make
     assert names == {"result.json", "records.parquet", "latency.png"}
 
 
+def test_every_file_of_a_point_is_an_artifact(tracking: Mlflow, client: Any, point: Make) -> None:
+    result, directory = point()
+    for name in POINT_FILES:
+        if not (directory / name).exists():
+            (directory / name).write_text("x")
+    run = logged(tracking, client, result, directory)
+    names = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert names == {*POINT_FILES, "latency.png"}
+
+
+def test_series_are_metrics_over_time(tracking: Mlflow, client: Any, point: Make) -> None:
+    """The first request of the fixture's records is sent 1 ns after 0, the last answer ends 0.29 s later."""
+    result, directory = point()
+    seconds = np.arange(-1, 4)
+    power = Series(
+        name="gpu.power_w", unit="W", labels={"gpu": "0"}, times_ns=seconds * 1_000_000_000 + 1, values=seconds * 100.0
+    )
+    write_series([power], directory / "series.parquet")
+    run = logged(tracking, client, result, directory)
+    history = client.get_metric_history(run.info.run_id, "gpu.power_w/gpu:0")
+    assert [(sample.step, sample.value) for sample in history] == [(s, s * 100.0) for s in seconds.tolist()]
+    end_ms = (1_700_000_000.0 + 2.5) * 1000
+    assert history[1].timestamp == pytest.approx(end_ms - 290, abs=2)
+    assert history[2].timestamp - history[1].timestamp == 1000
+    assert run.data.tags["unit.gpu.power_w/gpu:0"] == "W"
+
+
+def test_long_series_are_thinned_out_and_many_take_several_batches(
+    uri: str, client: Any, point: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times_ns = np.arange(5000, dtype=np.int64) * 250_000_000
+    all_series = [
+        Series(name="host.cpu", unit="cores", labels={"n": str(n)}, times_ns=times_ns, values=times_ns / 1e9)
+        for n in range(12)
+    ]
+    result, directory = point()
+    write_series(all_series, directory / "series.parquet")
+    batches: list[int] = []
+    log_batch = type(client).log_batch
+
+    def counting(self: Any, run_id: str, metrics: Any = (), **more: Any) -> Any:
+        batches.append(len(metrics))
+        return log_batch(self, run_id, metrics=metrics, **more)
+
+    monkeypatch.setattr(type(client), "log_batch", counting)
+    run = logged(Mlflow(uri=uri, artifacts=False), client, result, directory)
+    history = client.get_metric_history(run.info.run_id, "host.cpu/n:11")
+    assert 100 < len(history) < 200
+    assert (history[0].value, history[-1].value) == (0.0, 4999 * 0.25)
+    gaps = np.diff([sample.value for sample in history])
+    assert gaps.max() - gaps.min() <= 0.25
+    assert max(batches) == 1000 and sum(batches) == 12 * len(history) + len(result.metrics)
+
+
+def test_series_of_another_form_are_only_copied(tracking: Mlflow, client: Any, point: Make) -> None:
+    result, directory = point()
+    (directory / "series.parquet").write_bytes(b"of version 0.1")
+    run = logged(tracking, client, result, directory)
+    assert run.data.metrics.keys() == result.metrics.keys()
+    assert "series.parquet" in {file.path for file in client.list_artifacts(run.info.run_id)}
+
+
+def test_a_point_without_requests_counts_from_its_first_sample(tracking: Mlflow, client: Any, point: Make) -> None:
+    result, directory = point()
+    (directory / "records.parquet").unlink()
+    times_ns = np.array([7_000_000_000, 9_500_000_000])
+    write_series(
+        [Series(name="start.s", unit="s", times_ns=times_ns, values=np.array([1.0, 2.0]))], directory / "series.parquet"
+    )
+    run = logged(tracking, client, result, directory)
+    assert [sample.step for sample in client.get_metric_history(run.info.run_id, "start.s")] == [0, 2]
+
+
 def test_no_artifacts_on_request(uri: str, client: Any, point: Make) -> None:
     run = logged(Mlflow(uri=uri, artifacts=False), client, *point())
     assert client.list_artifacts(run.info.run_id) == []
@@ -69,7 +146,7 @@ def test_dataset_column(tracking: Mlflow, client: Any, point: Make) -> None:
 def test_note_is_escaped(tracking: Mlflow, client: Any, point: Make) -> None:
     note = logged(tracking, client, *point()).data.tags["mlflow.note.content"]
     assert r"20 of \| 100 \*requests\*" in note
-    assert r"\<b\>bold" in note
+    assert "&lt;b&gt;bold" in note
     assert "<b>" not in note
 
 
@@ -110,10 +187,10 @@ def test_what_failed_is_logged_as_failed(tracking: Mlflow, client: Any, point: M
 
 
 def test_more_params_than_a_batch(tracking: Mlflow, client: Any, point: Make) -> None:
-    config = {f"key{i}": i for i in range(230)} | {"odd,key": "x" * 9000}
+    config = {f"key{i}": i for i in range(230)} | {"odd,text": "x" * 9000}
     run = logged(tracking, client, *point(config=config))
     assert len(run.data.params) == 231
-    assert len(run.data.params["odd_key"]) == 6000
+    assert len(run.data.params["odd_text"]) == 6000
 
 
 def test_preset_views_are_published(tracking: Mlflow, client: Any, point: Make) -> None:
@@ -123,15 +200,34 @@ def test_preset_views_are_published(tracking: Mlflow, client: Any, point: Make) 
     assert "tags.sweep_id = 'abc'" in tags[f"{view.PREFIX}sweep-abc"]
 
 
+def test_views_show_what_the_results_name(uri: str, client: Any, point: Make) -> None:
+    """A script that this program does not know has its columns and charts; a sweep's view those of all its scripts."""
+    tracking = Mlflow(uri=uri, experiment="scripts", artifacts=False)
+    tracking.log(*point(sweep_id="abc"))
+    tracking.log(*point(sweep_id="abc", script="startup", key_metrics=("ready_s",), charts=(("ready_s", "load_s"),)))
+    tracking.log(*point(sweep_id="abc"))
+    tags = client.get_experiment_by_name("scripts").tags
+    assert view.script_views(tags) == ["serving", "startup"]
+    own = json.loads(tags[f"{view.PREFIX}startup"])
+    assert [chart.get("metricKey") for chart in own["compareRunCharts"]] == ["ready_s", None]
+    assert own["compareRunCharts"][1]["xaxis"]["key"] == "ready_s"
+    assert "metrics.`mean_ttft_ms`" not in own["selectedColumns"]
+    sweep = json.loads(tags[f"{view.PREFIX}sweep-abc"])
+    assert [section["uuid"] for section in sweep["compareRunSections"]] == ["serving", "startup", "rest"]
+    bars = [chart["metricKey"] for chart in sweep["compareRunCharts"] if chart["type"] == "BAR"]
+    assert bars == ["mean_ttft_ms", "output_throughput", "ready_s"]
+    assert {"metrics.`mean_ttft_ms`", "metrics.`ready_s`"} < set(sweep["selectedColumns"])
+
+
 def test_views_of_old_sweeps_go(uri: str, client: Any, point: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view, "KEPT_SWEEPS", 2)
+    monkeypatch.setattr(view, "MOST_SWEEPS", 2)
     tracking = Mlflow(uri=uri, experiment="many", artifacts=False)
-    for number in range(view.KEPT_SWEEPS + 2):
+    for number in range(view.MOST_SWEEPS + 2):
         tracking.log(*point(sweep_id=f"s{number}", epoch_time=1_700_000_000.0 + number))
     kept = [key for key in client.get_experiment_by_name("many").tags if "sweep-" in key]
     assert f"{view.PREFIX}sweep-s0" not in kept
     assert f"{view.PREFIX}sweep-s3" in kept
-    assert len(kept) <= view.KEPT_SWEEPS + 1
+    assert len(kept) <= view.MOST_SWEEPS + 1
 
 
 @pytest.mark.slow
@@ -223,7 +319,7 @@ def test_none_logs_nothing(point: Make) -> None:
 
 
 def test_closed_loop_names_its_concurrency(point: Make) -> None:
-    result, _ = point(config={"qps": "inf", "load": {"max_in_flight": 8}})
+    result, _ = point(load_label="concurrency=8")
     assert entry.run_name(result) == "concurrency=8 tiny-model serving"
 
 

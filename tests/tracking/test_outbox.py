@@ -25,8 +25,10 @@ from tests.waiting import wait_for
 from benchhydra import registry
 from benchhydra.result import Result
 from benchhydra.tracking import NoTracking
-from benchhydra.tracking.mlflow import Mlflow, read_links
-from benchhydra.tracking.outbox import LAST_S, PATIENCE_S, Outbox, _Helper
+from benchhydra.tracking.links import read_links
+from benchhydra.tracking.mlflow import Mlflow
+from benchhydra.tracking.outbox import GRACE_S, PATIENCE_S, Outbox
+from benchhydra.tracking.outbox.helper import HelperProcess
 
 Make = Callable[..., tuple[Result, Path]]
 
@@ -97,7 +99,7 @@ def lines(notebook: Any) -> list[str]:
 
 def helpers() -> list[psutil.Process]:
     """The processes of ours that log."""
-    return [child for child in running(descendants(os.getpid())) if "tracking.outbox_process" in command_line(child)]
+    return [child for child in running(descendants(os.getpid())) if "tracking.outbox.process" in command_line(child)]
 
 
 def test_a_result_waits_for_a_time_when_nothing_is_measured(
@@ -206,7 +208,7 @@ def test_a_helper_that_dies_loses_one_result_and_says_so(
 def test_a_helper_that_hangs_is_ended(
     notebook: Any, point: Make, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchhydra.tracking.outbox.ANSWER_TIMEOUT_S", 3.0)
+    monkeypatch.setattr("benchhydra.tracking.outbox.helper.ANSWER_TIMEOUT_S", 3.0)
     notebook.hangs_at = "point1"
     (first, directory), second = point(), point()
     with Outbox() as outbox:
@@ -222,15 +224,15 @@ def test_an_interruption_in_the_midst_of_logging_loses_nothing(
     notebook: Any, point: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer that nobody waited for is not taken for the next one's."""
-    waiting = _Helper._answer
+    waiting = HelperProcess._answer
     first_time = iter([True])
 
-    def interrupted(self: _Helper, late: Callable[[], bool]) -> int:
+    def interrupted(self: HelperProcess, late: Callable[[], bool]) -> int:
         if next(first_time, False):
             raise KeyboardInterrupt
         return waiting(self, late)
 
-    monkeypatch.setattr(_Helper, "_answer", interrupted)
+    monkeypatch.setattr(HelperProcess, "_answer", interrupted)
     with pytest.raises(KeyboardInterrupt), Outbox() as outbox:
         for _ in range(2):
             outbox.log(notebook, *point())
@@ -308,7 +310,7 @@ def test_after_an_interruption_a_store_that_hangs_is_not_waited_for(
         outbox.log(notebook, *second)
         outbox.begin()
         wait_for(lambda: "stray output" in capfd.readouterr().err, 30, "the helper to be at it")
-        Timer(0.5, lambda: setattr(clock, "now", LAST_S + 1)).start()
+        Timer(0.5, lambda: setattr(clock, "now", GRACE_S + 1)).start()
         raise KeyboardInterrupt
     told = capfd.readouterr().err.splitlines()
     assert [line.partition(",")[0] for line in told] == ["a result is not logged (there was no time)"] * 2
@@ -337,13 +339,14 @@ def test_mlflow_has_its_store_before_there_is_a_result(tmp_path: Path, point: Ma
 def test_the_helper_ends_with_its_parent(tmp_path: Path, notebook: Any) -> None:
     program = (
         "import time\n"
+        "import psutil\n"
         "from benchhydra import registry\n"
         "from benchhydra.tracking.outbox import Outbox\n"
         "registry.discover()\n"
         "outbox = Outbox()\n"
         f"outbox.expect(registry.options('tracking')['notebook'](file='{notebook.file}'))\n"
         "outbox.flush()\n"
-        "print(outbox._helper._popen.pid, flush=True)\n"
+        "print(psutil.Process().children()[0].pid, flush=True)\n"
         "time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:

@@ -11,7 +11,8 @@ import pytest
 from benchhydra.cli import program
 from benchhydra.result import Result
 from benchhydra.tracking import page, store
-from benchhydra.tracking.mlflow import Mlflow, read_links
+from benchhydra.tracking.links import read_links
+from benchhydra.tracking.mlflow import Mlflow
 
 Make = Callable[..., tuple[Result, Path]]
 

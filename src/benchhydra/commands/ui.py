@@ -1,4 +1,4 @@
-"""Start MLflow's web pages on loopback, on the store of this directory, and print the link that opens the results.
+"""Serve MLflow's web pages on loopback, from the store of this directory, and print the links to the results.
 
 Ctrl-C ends it.
 """
@@ -25,7 +25,7 @@ from benchhydra.tracking import store, view
 
 READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 10.0
-#: Runs the server and ends its process group when the pipe from us closes, however we ended: SIGKILL leaves nothing.
+#: Runs the server, and kills its process group when the pipe from us closes: also where we ended by SIGKILL.
 GUARD = """
 import os, signal, subprocess, sys, threading
 server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
@@ -38,12 +38,14 @@ sys.exit(server.wait())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of ``benchhydra ui``."""
     parser.add_argument("--port", type=int, default=store.UI_PORT, help="port on loopback (default: %(default)s)")
     parser.add_argument("--uri", help="tracking URI (default: MLFLOW_TRACKING_URI, else sqlite under outputs/)")
     parser.add_argument("--experiment", default="benchhydra", help="name of the experiment (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Serve until interrupted; of a store on a server print the links alone."""
     uri = store.tracking_uri(args.uri)
     try:
         with store.impatient(), store.quiet():
@@ -100,7 +102,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server and its workers: they are a process group of their own."""
+    """End the server and its workers, which are a process group of their own."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -140,9 +142,9 @@ def _wait_ready(process: subprocess.Popen[bytes], base: str, log: Path) -> None:
 
 def _print_links(base: str, opened: store.MlflowStore) -> None:
     tags = opened.client.get_experiment(opened.experiment_id).tags
-    keys = [key for key in view.BARS if view.PREFIX + key in tags]
-    if not keys:
+    scripts = view.script_views(tags)
+    if not scripts:
         sys.stdout.write(f"nothing is logged yet: {base}/#/experiments/{opened.experiment_id}/runs\n")
-    for key in keys:
-        sys.stdout.write(f"{key + ':':12} {view.view_link(base, opened.experiment_id, key)}\n")
-        sys.stdout.write(f"{'  charts:':12} {view.view_link(base, opened.experiment_id, key, charts=True)}\n")
+    for script in scripts:
+        sys.stdout.write(f"{script + ':':12} {view.view_link(base, opened.experiment_id, script)}\n")
+        sys.stdout.write(f"{'  charts:':12} {view.view_link(base, opened.experiment_id, script, charts=True)}\n")

@@ -15,27 +15,30 @@ from benchhydra.result import Result
 class Tracking:
     """Base of the ``tracking`` group."""
 
-    #: Whether logging takes long enough for a sweep to leave it to a process of its own, between measurements.
+    #: Whether logging takes so long that a sweep leaves it to another process, between measurements.
     slow: ClassVar[bool] = False
 
     def prepare(self) -> None:
-        """Load and make what logging will need, where that takes long. Never raises."""
+        """Load and create what logging will need, where that takes long. Never raises."""
 
     def logged(self, directory: Path) -> bool:
-        """Whether the point in this directory has been logged; slow trackers know."""
+        """Whether the point in this directory has been logged. Slow trackers must override it."""
         return True
 
     def log(self, result: Result, directory: Path) -> str | None:
-        """Log a point whose files lie in ``directory``. Returns a link to it, or None. Never raises: it says why."""
+        """Log a point whose files lie in ``directory``. Returns a link to it, or None.
+
+        Never raises: what goes wrong is printed to stderr.
+        """
         raise NotImplementedError
 
     def log_repeats(self, repeated: Mapping[str, Any], directories: Sequence[Path]) -> None:
-        """Log what several measurements of a point come to: an entry of ``repeats`` in ``sweep.json``. Never raises."""
+        """Log the summary of a point's repeats: an entry of ``repeats`` in ``sweep.json``. Never raises."""
 
 
 @option("tracking", "none")
 class NoTracking(Tracking):
-    """No tracker; ``result.json`` is there all the same."""
+    """No tracker; ``result.json`` is written all the same."""
 
     def log(self, result: Result, directory: Path) -> str | None:
         return None

@@ -10,13 +10,15 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from benchhydra.render.text import escape_markdown, number
-from benchhydra.result import Result, flatten
+from benchhydra.render.figures import number
+from benchhydra.render.text import escape_markdown, markdown_table
+from benchhydra.result import HIDDEN, Result, flatten, redact
 
 #: Limits of MLflow 3: parameters a batch, characters of a key, of a parameter and of a tag.
-BATCH, KEY, PARAM, TAG = 100, 250, 6000, 8000
+PARAMS_BATCH, KEY, PARAM, TAG = 100, 250, 6000, 8000
 STATUS = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
-SECRET = re.compile(r"(api_?key|_key|secret|passwo?r?d|credentials?|(^|_)token)$", re.IGNORECASE)
+#: Metrics in the table of a run's note.
+NOTE_METRICS = 40
 
 
 def mlflow_key(name: str) -> str:
@@ -25,23 +27,19 @@ def mlflow_key(name: str) -> str:
 
 
 def run_params(result: Result) -> dict[str, str]:
-    """The flattened intent, as texts within MLflow's limits; what is named like a secret is left out."""
-    flat = flatten(result.config)
-    return {
-        mlflow_key(k): _text(v)[:PARAM]
-        for k, v in flat.items()
-        if v is not None and not SECRET.search(k.split(".")[-1])
-    }
+    """The flattened config, as texts within MLflow's limits, without secrets."""
+    flat = flatten(redact(result.config))
+    return {mlflow_key(key): _text(value)[:PARAM] for key, value in flat.items() if value not in (None, HIDDEN)}
 
 
 def run_metrics(result: Result) -> dict[str, float]:
     """Every metric by its name, whatever the verdict."""
-    return {mlflow_key(name): found.value for name, found in result.metrics.items()}
+    return {mlflow_key(name): metric.value for name, metric in result.metrics.items()}
 
 
 def run_tags(result: Result) -> dict[str, str]:
     """Identity, verdict and origin of a result, and unit and direction of each metric."""
-    known = {
+    tags = {
         "run_id": result.run_id,
         "sweep_id": result.sweep_id,
         "point_key": result.point_key,
@@ -49,6 +47,7 @@ def run_tags(result: Result) -> dict[str, str]:
         "script": result.script,
         "model": model_name(result),
         "dataset": result.dataset,
+        "load": result.load_label,
         "description": result.description,
         "status": result.status,
         "verdict": result.verdict.value,
@@ -61,13 +60,14 @@ def run_tags(result: Result) -> dict[str, str]:
         "mlflow.user": _user(),
     } | _origin(result)
     for name, value in result.metrics.items():
-        known |= {f"better.{name}": value.better.value, f"unit.{name}": value.unit}
-    return {mlflow_key(k): str(v)[:TAG] for k, v in known.items() if v not in (None, "")}
+        tags |= {f"better.{name}": value.better.value, f"unit.{name}": value.unit}
+    return {mlflow_key(key): str(value)[:TAG] for key, value in tags.items() if value not in (None, "")}
 
 
 def run_dataset(result: Result) -> dict[str, str]:
-    """Fields of MLflow's Dataset: name, digest of what was asked for, where it came from."""
-    source = json.dumps({"dataset": result.config.get("dataset"), "seed": result.config.get("seed")}, default=str)
+    """Fields of MLflow's Dataset: name, digest of its config, where it came from."""
+    config = {"dataset": redact(result.config).get("dataset"), "seed": result.config.get("seed")}
+    source = json.dumps(config, default=str)
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     name = result.dataset or "prompts"
     return {"name": name[:500], "digest": digest, "source_type": "local", "source": source[:60_000]}
@@ -79,10 +79,10 @@ def model_name(result: Result) -> str:
 
 
 def run_name(result: Result) -> str:
-    """What differs most comes first: lists show some twenty characters. A result not to be believed says so."""
+    """What differs most comes first: lists show some twenty characters. An INVALID result is marked."""
     invalid = "[INVALID]" if result.verdict == "INVALID" else ""
     repeat = f"r{result.repeat}" if result.repeat else ""
-    parts = [invalid, _load(result), repeat, model_name(result), result.script]
+    parts = [invalid, result.load_label, repeat, model_name(result), result.script]
     return " ".join(part for part in parts if part)
 
 
@@ -93,38 +93,31 @@ def run_note(result: Result, directory: Path) -> str:
     if result.error:
         lines += ["", f"Error: {escape_markdown(result.error)}"]
     if result.metrics:
-        lines += ["", "| metric | value | unit | better |", "|---|--:|---|---|"]
-        lines += [
-            f"| {escape_markdown(m.key)} | {number(m.value)} | {escape_markdown(m.unit)} | {m.better.value} |"
-            for m in list(result.metrics.values())[:40]
-        ]
-    command = result.metadata.get("command")
+        lines += ["", *_metric_table(result)]
     lines += ["", f"Files: {escape_markdown(str(directory))}"]
+    command = result.metadata.get("command")
     if isinstance(command, str | list):
         text = command if isinstance(command, str) else shlex.join(map(str, command))
         lines += ["", f"Command: {escape_markdown(text)}"]
     return "\n".join(lines)[:TAG]
 
 
-def _load(result: Result) -> str:
-    load = result.config.get("load")
-    closed = result.config.get("qps") in (None, "inf") and isinstance(load, dict) and load.get("max_in_flight")
-    if result.script == "serving" and closed:
-        return f"concurrency={closed}"
-    qps = result.config.get("qps")
-    if result.script == "serving" and qps is not None:
-        return f"qps={number(qps) if isinstance(qps, float) else qps}"
-    return ""
+def _metric_table(result: Result) -> list[str]:
+    rows = (
+        [escape_markdown(metric.key), number(metric.value), escape_markdown(metric.unit), metric.better.value]
+        for metric in list(result.metrics.values())[:NOTE_METRICS]
+    )
+    return markdown_table(("metric", "value", "unit", "better"), rows, right=(1,))
 
 
 def _origin(result: Result) -> dict[str, Any]:
-    facts = flatten(result.environment)
-    commit = facts.get("git.commit")
+    environment = flatten(result.environment)
+    commit = environment.get("git.commit")
     return {
         "git_commit": commit,
         "mlflow.source.git.commit": commit,
-        "machine": facts.get("host.name"),
-        "machine_class": facts.get("machine_class"),
+        "machine": environment.get("host.name"),
+        "machine_class": environment.get("machine_class"),
     }
 
 

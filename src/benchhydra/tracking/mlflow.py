@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
+from benchhydra.artifacts import MLFLOW_FILE, POINT_FILES, RECORDS_FILE, SERIES_FILE
+from benchhydra.errors import ResultError
+from benchhydra.records import Records
 from benchhydra.registry import knob, option
 from benchhydra.result import Result
-from benchhydra.tracking import Tracking, entry, repeats, store, view
+from benchhydra.series import Series, read_series
+from benchhydra.tracking import Tracking, entry, logged_series, repeats, store, view
+from benchhydra.tracking.links import read_links, read_run_ids, write_links
 from benchhydra.tracking.plot import load_plotting, write_plot
 
-LINK_FILE = "mlflow.json"
-#: What a point leaves that is worth a copy in the tracker.
-FILES = ("result.json", "records.parquet", "config.yaml", "server.log")
+PLOT_FILE = "latency.png"
+#: Most metric values that MLflow takes in one batch.
+METRICS_BATCH = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedRun:
-    """What became of logging a point: where it stands now, and whether it stood there before."""
+    """The run of a point that was logged: its link, and whether it is new."""
 
     link: str
     new: bool
@@ -35,6 +40,7 @@ class Mlflow(Tracking):
     uri: str | None = knob(None, "tracking URI; null: MLFLOW_TRACKING_URI, else sqlite under outputs/")
     experiment: str = knob("benchhydra", "name of the MLflow experiment")
     artifacts: bool = knob(True, "keep a copy of the point's files and a plot of its latencies in MLflow")
+    series: bool = knob(True, "log the point's series as metrics over time")
 
     slow: ClassVar[bool] = True
 
@@ -43,12 +49,12 @@ class Mlflow(Tracking):
             with store.impatient(), store.quiet():
                 store.open_store(store.tracking_uri(self.uri), self.experiment)
         except store.failures():
-            return  # logging will say so
+            return  # logging will report it
         if self.artifacts:
             load_plotting()
 
     def logged(self, directory: Path) -> bool:
-        return (directory / LINK_FILE).exists()
+        return (directory / MLFLOW_FILE).exists()
 
     def log(self, result: Result, directory: Path) -> str | None:
         try:
@@ -62,16 +68,18 @@ class Mlflow(Tracking):
 
     def log_repeats(self, repeated: Mapping[str, Any], directories: Sequence[Path]) -> None:
         uri = store.tracking_uri(self.uri)
+        metrics = repeats.repeat_metrics(repeated, repeats.key_metrics(directories))
         try:
             with store.impatient(), store.quiet():
-                repeats.log_repeat_metrics(
-                    store.open_store(uri, self.experiment), repeats.read_run_ids(directories, LINK_FILE), repeated
-                )
+                opened = store.open_store(uri, self.experiment)
+                repeats.log_repeat_metrics(opened, read_run_ids(directories), repeated["repeats"], metrics)
         except store.failures() as error:
-            sys.stderr.write(f"repeats not summed up in MLflow ({store.one_line(error)}); sweep.json has them\n")
+            sys.stderr.write(
+                f"summary of repeats not logged to MLflow ({store.one_line(error)}); it is in sweep.json\n"
+            )
 
     def record(self, result: Result, directory: Path, *, again: bool = False) -> LoggedRun:
-        """Log a point unless it is there already (``again``: replace it). Raises one of ``store.failures()``."""
+        """Log a point unless it is already logged (``again``: replace it). Raises one of ``store.failures()``."""
         uri = store.tracking_uri(self.uri)
         with store.impatient(), store.quiet():
             opened = store.open_store(uri, self.experiment)
@@ -81,8 +89,9 @@ class Mlflow(Tracking):
                 _delete_runs(opened, result)
                 run_id = self._write(opened, result, directory)
             view.publish(opened, result)
-        link = view.run_link(store.base_url(uri), opened.experiment_id, run_id)
-        _remember(directory, opened, run_id, link)
+        base_url = store.base_url(uri)
+        link = view.run_link(base_url, opened.experiment_id, run_id)
+        write_links(directory, link=link, run_id=run_id, experiment_id=opened.experiment_id, base_url=base_url)
         return LoggedRun(link=link, new=new)
 
     def _write(self, opened: store.MlflowStore, result: Result, directory: Path) -> str:
@@ -94,42 +103,40 @@ class Mlflow(Tracking):
             run_name=entry.run_name(result),
         )
         run_id: str = run.info.run_id
+        records_file = directory / RECORDS_FILE
+        records = Records.read(records_file) if records_file.is_file() and (self.series or self.artifacts) else None
         _write_values(opened.client, run_id, result)
         _write_dataset(opened.client, run_id, result)
+        if self.series:
+            _write_series(opened.client, run_id, result, records, _read_series(directory))
         if self.artifacts:
-            _write_artifacts(opened.client, run_id, directory)
-        end_time = int((result.epoch_time + (result.wall_s or 0.0)) * 1000)
-        opened.client.set_terminated(run_id, status=entry.STATUS[result.status], end_time=end_time)
+            _write_artifacts(opened.client, run_id, directory, records)
+        opened.client.set_terminated(run_id, status=entry.STATUS[result.status], end_time=int(_end_s(result) * 1000))
         return run_id
-
-
-def read_links(directory: Path) -> dict[str, str]:
-    """What ``record`` left about a point in its directory: ``link experiment_id base_url``; empty where it did not."""
-    try:
-        found: dict[str, str] = json.loads((directory / LINK_FILE).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return found
 
 
 def sweep_link(sweep_id: str, directories: Iterable[Path]) -> str | None:
     """The link that opens a sweep's runs as charts; None where none of its points was logged."""
     for directory in directories:
-        found = read_links(directory)
-        if found:
-            return view.view_link(found["base_url"], found["experiment_id"], f"sweep-{sweep_id}", charts=True)
+        links = read_links(directory)
+        if links:
+            return view.view_link(links["base_url"], links["experiment_id"], f"{view.SWEEP}{sweep_id}", charts=True)
     return None
+
+
+def _end_s(result: Result) -> float:
+    return result.epoch_time + (result.wall_s or 0.0)
 
 
 def _write_values(client: Any, run_id: str, result: Result) -> None:
     from mlflow.entities import Metric, Param
 
-    now_ms = int((result.epoch_time + (result.wall_s or 0.0)) * 1000)
-    metrics = [Metric(name, value, now_ms, 0) for name, value in entry.run_metrics(result).items()]
+    end_ms = int(_end_s(result) * 1000)
+    metrics = [Metric(name, value, end_ms, 0) for name, value in entry.run_metrics(result).items()]
     params = [Param(key, value) for key, value in entry.run_params(result).items()]
-    first, *rest = [params[i : i + entry.BATCH] for i in range(0, len(params), entry.BATCH)] or [[]]
-    client.log_batch(run_id, metrics=metrics, params=first)
-    for batch in rest:
+    batches = [params[i : i + entry.PARAMS_BATCH] for i in range(0, len(params), entry.PARAMS_BATCH)] or [[]]
+    client.log_batch(run_id, metrics=metrics, params=batches[0])
+    for batch in batches[1:]:
         client.log_batch(run_id, params=batch)
 
 
@@ -140,43 +147,53 @@ def _write_dataset(client: Any, run_id: str, result: Result) -> None:
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "benchmark")])])
 
 
-def _write_artifacts(client: Any, run_id: str, directory: Path) -> None:
+def _write_series(
+    client: Any, run_id: str, result: Result, records: Records | None, all_series: Sequence[Series]
+) -> None:
+    """Log the series as metrics. Their real time counts back from the end of the run, which follows the last answer."""
+    from mlflow.entities import Metric, RunTag
+
+    start_ns, end_ns = logged_series.measured_span_ns(records, all_series)
+    samples = logged_series.samples(all_series, start_ns, _end_s(result) - (end_ns - start_ns) / 1e9)
+    metrics = (Metric(sample.key, sample.value, sample.timestamp_ms, sample.step) for sample in samples)
+    units = {f"unit.{logged_series.series_key(series)}": series.unit for series in all_series}
+    tags = [RunTag(entry.mlflow_key(key), unit) for key, unit in units.items()]
+    while batch := list(islice(metrics, METRICS_BATCH)):
+        client.log_batch(run_id, metrics=batch, tags=tags)
+        tags = []
+
+
+def _read_series(directory: Path) -> list[Series]:
+    """The point's series. Those of version 0.1 have another form, and are only copied."""
+    try:
+        return read_series(directory / SERIES_FILE)
+    except ResultError:
+        return []
+
+
+def _write_artifacts(client: Any, run_id: str, directory: Path, records: Records | None) -> None:
     import tempfile
 
-    for name in FILES:
+    for name in POINT_FILES:
         if (directory / name).is_file():
             client.log_artifact(run_id, str(directory / name))
-    records = directory / "records.parquet"
-    if records.is_file():
+    if records is not None:
         with tempfile.TemporaryDirectory() as folder:
-            plot = write_plot(records, Path(folder) / "latency.png")
+            plot = write_plot(records, Path(folder) / PLOT_FILE)
             if plot is not None:
                 client.log_artifact(run_id, str(plot))
 
 
 def _runs(opened: store.MlflowStore, result: Result) -> list[Any]:
-    found = opened.client.search_runs([opened.experiment_id], f"tags.run_id = '{result.run_id}'")
-    return list(found)
+    return list(opened.client.search_runs([opened.experiment_id], f"tags.run_id = '{result.run_id}'"))
 
 
 def _complete_run(opened: store.MlflowStore, result: Result) -> str | None:
-    """The run that holds this result whole: only a run that was terminated is."""
-    done = [run.info.run_id for run in _runs(opened, result) if run.info.status != "RUNNING"]
-    return done[0] if done else None
+    """The run that holds this result completely: one that was terminated."""
+    ended = [run.info.run_id for run in _runs(opened, result) if run.info.status != "RUNNING"]
+    return ended[0] if ended else None
 
 
 def _delete_runs(opened: store.MlflowStore, result: Result) -> None:
     for run in _runs(opened, result):
         opened.client.delete_run(run.info.run_id)
-
-
-def _remember(directory: Path, opened: store.MlflowStore, run_id: str, link: str) -> None:
-    known = {
-        "link": link,
-        "run_id": run_id,
-        "experiment_id": opened.experiment_id,
-        "base_url": store.base_url(opened.uri),
-    }
-    temporary = directory / f"{LINK_FILE}.tmp"
-    temporary.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(directory / LINK_FILE)

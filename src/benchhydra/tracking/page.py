@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchhydra.tracking import store
-from benchhydra.tracking.mlflow import read_links
+from benchhydra.tracking.links import read_run_ids
 
 FOLDER = "report"
 
 
 def attach_report(page: Path, directories: Iterable[Path], uri: str | None = None) -> int:
-    """Log a file to the run of each point directory that ``record`` has logged. Returns how many there are.
+    """Log a file to the run of each point directory that was logged. Returns how many there are.
 
-    Raises one of ``store.failures()``, for one where the store does not know a run.
+    Raises one of ``store.failures()``, also where the store does not know a run.
     """
-    ids = [found["run_id"] for directory in directories if "run_id" in (found := read_links(directory))]
-    if not ids:
+    run_ids = read_run_ids(directories)
+    if not run_ids:
         return 0
     address = store.tracking_uri(uri)
     with store.impatient(), store.quiet():
@@ -25,6 +25,6 @@ def attach_report(page: Path, directories: Iterable[Path], uri: str | None = Non
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=address)
-        for run_id in ids:
+        for run_id in run_ids:
             client.log_artifact(run_id, str(page), FOLDER)
-    return len(ids)
+    return len(run_ids)

@@ -1,7 +1,7 @@
-"""The MLflow store: where it is, created once under a lock, opened without patience for a server that is down.
+"""The MLflow store: where it is, created once under a lock, opened with short timeouts.
 
-Eight processes that create one fresh SQLite store at once break the file for good, and an unreachable server is retried
-by MLflow for minutes: both are kept away here.
+Eight processes that create one fresh SQLite store at once break the file for good, and MLflow retries an unreachable
+server for minutes: this module prevents both.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sqlite3
 import threading
 import urllib.error
@@ -22,7 +23,7 @@ from urllib.parse import urlsplit
 from benchhydra.errors import BenchhydraError
 
 UI_PORT = 5000
-LOCK_TIMEOUT_S = 120.0  # creating a store takes 3 to 8 s; others wait for it in turn
+LOCK_TIMEOUT_S = 120.0  # creating a store takes 3 to 8 s; other processes wait for it
 CONNECT_TIMEOUT_S = 5.0
 #: At most two tries of 5 s a call, in place of MLflow's eight of 120 s. The user's own settings win.
 IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
@@ -31,7 +32,7 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",  # read as MLflow is imported: migrations are told otherwise
+    "MLFLOW_LOGGING_LEVEL": "ERROR",  # read when MLflow is imported: otherwise migrations are printed
 }
 DATABASES = ("postgresql", "mysql", "mssql")
 
@@ -63,7 +64,7 @@ def artifact_location(uri: str) -> str | None:
 
 
 def base_url(uri: str) -> str:
-    """The address of the web pages: the server's own, or that of ``benchhydra ui``. Without credentials."""
+    """The address of the web pages, without credentials: the server's own, or that of ``benchhydra ui``."""
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https"):
         return f"http://127.0.0.1:{UI_PORT}"
@@ -71,7 +72,7 @@ def base_url(uri: str) -> str:
 
 
 def open_store(uri: str, experiment: str) -> MlflowStore:
-    """A client of the store, which is made where it is not there, and our experiment. Raises ``failures()``."""
+    """A client of the store, which is created where it is missing, and our experiment. Raises ``failures()``."""
     reach(uri)
     file = sqlite_file(uri)
     if file is None:
@@ -81,17 +82,20 @@ def open_store(uri: str, experiment: str) -> MlflowStore:
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT_S):
         if not file.exists() or not file.stat().st_size:
-            _make(file, uri)
+            _create(file, uri)
         return _open(uri, experiment)
 
 
-def _make(file: Path, uri: str) -> None:
-    """An empty store, whole or not at all: one whose making was killed would be refused by MLflow for ever."""
+def _create(file: Path, uri: str) -> None:
+    """Create an empty store, whole or not at all: MLflow would refuse for ever one whose creation was killed.
+
+    SQLite writes the file itself, beside its place; what a killed process left there is removed first.
+    """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     new = file.with_name(f"{file.name}.new")
-    for leftover in ("", "-journal", "-wal", "-shm"):
-        new.with_name(new.name + leftover).unlink(missing_ok=True)
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        new.with_name(new.name + suffix).unlink(missing_ok=True)
     SqlAlchemyStore(f"sqlite:///{new}", artifact_location(uri)).engine.dispose()
     new.replace(file)
 
@@ -106,19 +110,19 @@ def _open(uri: str, experiment: str) -> MlflowStore:
 def _experiment_id(client: Any, uri: str, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
             return str(client.create_experiment(name, artifact_location=artifact_location(uri)))
         except MlflowException as error:
-            found = client.get_experiment_by_name(name)  # another process was quicker
-            if found is None:
+            experiment = client.get_experiment_by_name(name)  # another process may have created it meanwhile
+            if experiment is None:
                 raise error
-    if found.lifecycle_stage == "deleted":
+    if experiment.lifecycle_stage == "deleted":
         raise BenchhydraError(
             f"the MLflow experiment {name!r} is deleted", hint="tracking.experiment=NAME takes another"
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def reach(uri: str) -> None:
@@ -138,14 +142,14 @@ def reach(uri: str) -> None:
 def _check_sqlite(file: Path) -> None:
     if file.exists():
         with contextlib.closing(
-            # to write: after a kill in the midst of a transaction the first one to open it must put it right
+            # for writing: after a kill during a transaction, whoever opens the file first rolls it back
             sqlite3.connect(file.as_uri() + "?mode=rw", uri=True, timeout=CONNECT_TIMEOUT_S)
         ) as base:
             base.execute("PRAGMA schema_version").fetchone()
 
 
 def _answer(uri: str) -> None:
-    """Any answer will do, an error too: credentials are for MLflow's client to send."""
+    """Ask once. Any answer will do, an error too: MLflow's client sends the credentials."""
     try:
         with urllib.request.urlopen(f"{base_url(uri)}/health", timeout=CONNECT_TIMEOUT_S):
             pass
@@ -157,7 +161,10 @@ def _answer(uri: str) -> None:
 
 
 def _within_limit(work: Callable[[], None], host: str) -> None:
-    """Do it in a thread of its own: a name server that is down would block longer than any timeout of ours."""
+    """Do the work in a thread: a name server that is down would block longer than any timeout of ours.
+
+    Raises TimeoutError where it takes too long.
+    """
     problem: list[OSError] = [TimeoutError(f"no answer from {host} in {2 * CONNECT_TIMEOUT_S:.0f} s")]
 
     def attempt() -> None:
@@ -175,21 +182,19 @@ def _within_limit(work: Callable[[], None], host: str) -> None:
 
 
 def failures() -> tuple[type[BaseException], ...]:
-    """What logging may raise when the tracker, the network or the disk fails; nothing of it may lose a result."""
-    known: list[type[BaseException]] = [OSError, ImportError, ValueError, sqlite3.Error, BenchhydraError]
+    """What logging may raise when the tracker, the network or the disk fails; none of it may lose a result."""
+    kinds: list[type[BaseException]] = [OSError, ImportError, ValueError, sqlite3.Error, BenchhydraError]
     with contextlib.suppress(ImportError):
         from mlflow.exceptions import MlflowException
         from requests.exceptions import RequestException
         from sqlalchemy.exc import SQLAlchemyError
 
-        known += [MlflowException, RequestException, SQLAlchemyError]
-    return tuple(known)
+        kinds += [MlflowException, RequestException, SQLAlchemyError]
+    return tuple(kinds)
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error, short, without what stands before an @ in an address."""
-    import re
-
+    """The first line of an error, short, without the credentials in an address."""
     message = error.message if isinstance(error, BenchhydraError) else str(error)
     first = (message.strip().splitlines() or [type(error).__name__])[0][:300]
     return re.sub(r"://[^/\s@]*@", "://***@", first)
@@ -197,19 +202,19 @@ def one_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def impatient() -> Iterator[None]:
-    """Environment in which MLflow gives up soon, puts up no progress bars and calls nobody."""
-    wanted = {key: value for key, value in (IMPATIENCE | QUIET).items() if key not in os.environ}
-    os.environ.update(wanted)
+    """An environment in which MLflow gives up soon, shows no progress bars and sends no telemetry."""
+    added = {key: value for key, value in (IMPATIENCE | QUIET).items() if key not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        for key in wanted:
+        for key in added:
             os.environ.pop(key, None)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep MLflow's and alembic's chatter about migrations off the terminal."""
+    """Keep MLflow's and alembic's messages about migrations off the terminal."""
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -8,43 +8,43 @@ search filter in the same link would switch it off, so the filter is a part of t
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from benchhydra.render.sweep_rows import KEY_METRICS
 from benchhydra.result import Result
 
 if TYPE_CHECKING:
     from benchhydra.tracking.store import MlflowStore
 
 PREFIX = "mlflow.sharedViewState."
-KEPT_SWEEPS = 20  # a view of a sweep takes about 5 kB, and all of them are sent with each page
-BARS = {
-    "serving": ("p99_ttft_ms", "mean_ttft_ms", "p99_tpot_ms", "mean_tpot_ms", "p99_e2el_ms", "output_throughput"),
-    "throughput": ("request_throughput", "output_throughput", "total_token_throughput"),
-}
-SCATTERS = {
-    "serving": (
-        ("achieved_rps", "p99_ttft_ms"),
-        ("output_throughput", "mean_tpot_ms"),
-        ("achieved_rps", "mean_e2el_ms"),
-    ),
-}
+SWEEP = "sweep-"
+REST = "rest"
+MOST_SWEEPS = 20  # a view of a sweep takes about 5 kB, and all of them are sent with each page
+COLUMNS = ("tags.`verdict`", "tags.`model`", "params.`qps`", "attributes.`Dataset`")
 
 
-def preset(scripts: tuple[str, ...], search_filter: str) -> dict[str, Any]:
-    """The view's state: columns, charts, filter and order."""
-    metrics = dict.fromkeys(name for script in scripts for name in KEY_METRICS.get(script, ()))
-    columns = ["tags.`verdict`", "tags.`model`", "params.`qps`", "attributes.`Dataset`"]
-    sections = [_section(script, script.capitalize(), shown=True) for script in scripts]
+def preset(result: Result, search_filter: str, old: Mapping[str, Any]) -> dict[str, Any]:
+    """The view's state: columns, charts, filter and order.
+
+    A sweep's view keeps what its state before, ``old``, has of other scripts; that of one script starts from nothing.
+    """
+    script = result.script
+    metrics = [f"metrics.`{name}`" for name in result.key_metrics]
+    charts = [chart for chart in old.get("compareRunCharts", ()) if chart["metricSectionId"] != script]
+    sections = [section for section in old.get("compareRunSections", ()) if section["uuid"] not in (script, REST)]
+    sections.append(_section(script, script.capitalize(), shown=True))
     return {
         "searchFilter": search_filter,
         "orderByKey": "attributes.start_time",
         "orderByAsc": False,
-        "selectedColumns": columns + [f"metrics.`{name}`" for name in metrics],
+        "selectedColumns": list(dict.fromkeys([*COLUMNS, *old.get("selectedColumns", ()), *metrics])),
         "runsHiddenMode": "FIRST_20_RUNS",
-        "compareRunCharts": [chart for script in scripts for chart in _charts(script)],
-        "compareRunSections": [*sections, _section("rest", "Model metrics", shown=False)],
+        "compareRunCharts": sorted([*charts, *_charts(result)], key=lambda chart: str(chart["metricSectionId"])),
+        "compareRunSections": [
+            *sorted(sections, key=lambda section: str(section["uuid"])),
+            _section(REST, "Model metrics", shown=False),
+        ],
         "isAccordionReordered": True,
         "hideEmptyCharts": True,
         "groupBy": None,
@@ -52,25 +52,28 @@ def preset(scripts: tuple[str, ...], search_filter: str) -> dict[str, Any]:
 
 
 def publish(opened: MlflowStore, result: Result) -> None:
-    """Put the views of the result's script and of its sweep into the experiment, where they are not there already."""
+    """Put the views of the result's script and of its sweep into the experiment, where they differ from what is there.
+
+    Views of the oldest sweeps are removed.
+    """
     tags = opened.client.get_experiment(opened.experiment_id).tags
-    views = {result.script: preset((result.script,), f"tags.script = '{result.script}'")}
+    filters = {result.script: f"tags.script = '{result.script}'"}
     if result.sweep_id:
-        state = preset(tuple(BARS), f"tags.sweep_id = '{result.sweep_id}'")
-        views[f"sweep-{result.sweep_id}"] = state
-    for key, state in views.items():
-        known = json.loads(tags.get(PREFIX + key, "{}"))
-        if {k: v for k, v in known.items() if k != "made"} != state:
+        filters[f"{SWEEP}{result.sweep_id}"] = f"tags.sweep_id = '{result.sweep_id}'"
+    for key, search_filter in filters.items():
+        old = json.loads(tags.get(PREFIX + key, "{}"))
+        old.pop("made", None)
+        state = preset(result, search_filter, old if key.startswith(SWEEP) else {})
+        if state != old:
             text = json.dumps(state | {"made": result.epoch_time})
             opened.client.set_experiment_tag(opened.experiment_id, PREFIX + key, text)
-    _prune(opened, tags)
+    _remove_old_sweeps(opened, tags)
 
 
-def _prune(opened: MlflowStore, tags: dict[str, str]) -> None:
-    sweeps = [key for key in tags if key.startswith(f"{PREFIX}sweep-")]
-    sweeps.sort(key=lambda key: float(json.loads(tags[key]).get("made", 0)))
-    for key in sweeps[: max(0, len(sweeps) - KEPT_SWEEPS)]:
-        opened.client.delete_experiment_tag(opened.experiment_id, key)
+def script_views(tags: Mapping[str, str]) -> list[str]:
+    """The scripts that have a view among an experiment's tags."""
+    keys = sorted(tag.removeprefix(PREFIX) for tag in tags if tag.startswith(PREFIX))
+    return [key for key in keys if not key.startswith(SWEEP)]
 
 
 def view_link(base_url: str, experiment_id: str, key: str, *, charts: bool = False) -> str:
@@ -87,18 +90,32 @@ def run_link(base_url: str, experiment_id: str, run_id: str) -> str:
     return f"{base_url}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
+def _remove_old_sweeps(opened: MlflowStore, tags: Mapping[str, str]) -> None:
+    sweeps = [key for key in tags if key.startswith(f"{PREFIX}{SWEEP}")]
+    sweeps.sort(key=lambda key: float(json.loads(tags[key]).get("made", 0)))
+    for key in sweeps[: max(0, len(sweeps) - MOST_SWEEPS)]:
+        opened.client.delete_experiment_tag(opened.experiment_id, key)
+
+
 def _section(uuid: str, name: str, *, shown: bool) -> dict[str, Any]:
     return {"uuid": uuid, "name": name, "display": shown, "isReordered": True, "deleted": False, "isGenerated": False}
 
 
-def _charts(script: str) -> list[dict[str, Any]]:
-    bars = [_chart("BAR", script, metric, metricKey=metric) for metric in BARS.get(script, ())]
+def _charts(result: Result) -> list[dict[str, Any]]:
+    """Bars of the key metrics, and the scatter plots that the result names as (x, y)."""
+    bars = [_chart("BAR", result.script, metric, metricKey=metric) for metric in result.key_metrics]
     return bars + [
-        _chart("SCATTER", script, f"{x}-{y}", xaxis={"key": x, "type": "METRIC"}, yaxis={"key": y, "type": "METRIC"})
-        for x, y in SCATTERS.get(script, ())
+        _chart(
+            "SCATTER",
+            result.script,
+            f"{x}-{y}",
+            xaxis={"key": x, "type": "METRIC"},
+            yaxis={"key": y, "type": "METRIC"},
+        )
+        for x, y in result.charts
     ]
 
 
-def _chart(kind: str, script: str, name: str, **more: Any) -> dict[str, Any]:
+def _chart(kind: str, script: str, name: str, **axes: Any) -> dict[str, Any]:
     fixed = {"uuid": f"{script}-{kind}-{name}", "type": kind, "metricSectionId": script, "runsCountToCompare": 100}
-    return fixed | {"deleted": False, "isGenerated": False} | more
+    return fixed | {"deleted": False, "isGenerated": False} | axes

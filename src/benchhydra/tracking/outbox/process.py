@@ -1,7 +1,7 @@
 """The process that logs for an outbox: numbered orders on standard input, the number back when one is carried out.
 
-What cannot be logged is said on standard error by the tracker itself. The end of the input ends the process, after what
-it is at.
+The tracker itself says on standard error what cannot be logged. The process ends at the end of its input, after the
+order that it carries out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -36,35 +36,41 @@ def main() -> None:
         answers.write(f"{number}\n")
         answers.flush()
     sys.stderr.flush()
-    os._exit(0)  # taking MLflow down takes a second, and all is written
+    os._exit(0)  # tearing MLflow down takes a second, and everything is written
 
 
-def carry_out(order: dict[str, Any]) -> None:
-    """Do what ``Outbox`` wants done."""
-    doings: dict[str, Callable[[Tracking, dict[str, Any]], None]] = {
-        "prepare": lambda tracking, _: tracking.prepare(),
-        "log": _log,
-        "repeats": _log_repeats,
-    }
+def carry_out(order: Mapping[str, Any]) -> None:
+    """Do what an order of the ``Outbox`` says."""
     try:
-        doings[order["do"]](_tracking(order["option"], json.dumps(order["settings"])), order)
+        ACTIONS[order["do"]](_tracking(order["option"], json.dumps(order["settings"])), order)
     except BenchhydraError as error:
         sys.stderr.write(f"not logged: {error.message}\n")
 
 
 @cache
 def _tracking(option: str, settings: str) -> Tracking:
-    made: Tracking = registry.options("tracking")[option](**json.loads(settings))
-    return made
+    tracking: Tracking = registry.options("tracking")[option](**json.loads(settings))
+    return tracking
 
 
-def _log(tracking: Tracking, order: dict[str, Any]) -> None:
+def _prepare(tracking: Tracking, order: Mapping[str, Any]) -> None:
+    tracking.prepare()
+
+
+def _log(tracking: Tracking, order: Mapping[str, Any]) -> None:
     directory = Path(order["directory"])
     tracking.log(Result.read(directory), directory)
 
 
-def _log_repeats(tracking: Tracking, order: dict[str, Any]) -> None:
+def _log_repeats(tracking: Tracking, order: Mapping[str, Any]) -> None:
     tracking.log_repeats(order["repeated"], [Path(directory) for directory in order["directories"]])
+
+
+ACTIONS: Mapping[str, Callable[[Tracking, Mapping[str, Any]], None]] = {
+    "prepare": _prepare,
+    "log": _log,
+    "repeats": _log_repeats,
+}
 
 
 def _private_stdout() -> IO[str]:
