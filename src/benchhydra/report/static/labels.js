@@ -2,8 +2,8 @@
 // What benchmarks, metrics, verdicts, changes and commits are called wherever they are shown.
 
 /** @param {BenchmarkName} benchmark */
-function benchmarkLabel({ script, model, dataset, qps }) {
-  return [script, model, dataset, qps && `qps=${qps}`].filter(Boolean).join(" ");
+function benchmarkLabel({ script, model, dataset, load }) {
+  return [script, model, dataset, load].filter(Boolean).join(" ");
 }
 
 /** @param {BenchmarkName} benchmark */

@@ -38,46 +38,48 @@ function timelineChart(timeline) {
   return chartFigure("Timeline of requests", makeOption, { height: TIMELINE_HEIGHT, note: sampleNote(timeline) });
 }
 
+/** @typedef {[start: number, end: number] | null} Span of a request in seconds, null where it is not drawn */
+
 /** @param {RequestTimeline} timeline */
 function timelineSeries(timeline) {
   const { sent_s, first_s, done_s } = timeline;
-  const width = Math.max(1, Math.min(4, 240 / sent_s.length));
-  /**
-   * @param {string} name
-   * @param {string} colourName
-   * @param {(i: number) => [start: number, end: number] | null} spanOf
-   */
-  const spans = (name, colourName, spanOf) => {
-    // Spans of one line with gaps between them: thousands are drawn quickly.
-    const points = sent_s.flatMap((_, i) => {
-      const span = spanOf(i);
-      return span
-        ? [
-            [span[0], i + 1, i],
-            [span[1], i + 1, i],
-            [null, null, i],
-          ]
-        : [];
-    });
-    const color = themeColour(colourName);
-    return lineSeries(name, points, {
-      connectNulls: false,
-      lineStyle: { width, color },
-      color,
-      showSymbol: true,
-      symbolSize: 4,
-      itemStyle: { opacity: 0 },
-    });
-  };
-  const hasFirst = (/** @type {number} */ i) => first_s[i] >= 0;
+  const requests = sent_s.map((_, i) => i);
   const isGood = (/** @type {number} */ i) => !hasFailed(timeline, i);
+  const hasFirst = (/** @type {number} */ i) => first_s[i] >= 0;
+  /** @type {Span[]} */
+  const untilFirst = requests.map((i) => (isGood(i) && hasFirst(i) ? [sent_s[i], first_s[i]] : null));
+  /** @type {Span[]} */
+  const untilEnd = requests.map((i) =>
+    isGood(i) && done_s[i] >= 0 ? [hasFirst(i) ? first_s[i] : sent_s[i], done_s[i]] : null,
+  );
+  /** @type {Span[]} */
+  const failed = requests.map((i) => (isGood(i) ? null : [sent_s[i], Math.max(done_s[i], sent_s[i])]));
   return [
-    spans("until the first token", "--c2", (i) => (hasFirst(i) && isGood(i) ? [sent_s[i], first_s[i]] : null)),
-    spans("until the end", "--c1", (i) =>
-      done_s[i] >= 0 && isGood(i) ? [hasFirst(i) ? first_s[i] : sent_s[i], done_s[i]] : null,
-    ),
-    spans("failed", "--worse", (i) => (isGood(i) ? null : [sent_s[i], Math.max(done_s[i], sent_s[i])])),
+    spanLine("until the first token", untilFirst, "--c2"),
+    spanLine("until the end", untilEnd, "--c1"),
+    spanLine("failed", failed, "--worse"),
   ];
+}
+
+/**
+ * The spans as one line with gaps between them: thousands are drawn quickly.
+ * @param {string} name
+ * @param {Span[]} spans one for each request
+ * @param {string} colourName
+ */
+function spanLine(name, spans, colourName) {
+  const color = themeColour(colourName);
+  const points = spans.flatMap((span, i) =>
+    span ? [...span, null].map((x) => [x, x === null ? null : i + 1, i]) : [],
+  );
+  return lineSeries(name, points, {
+    connectNulls: false,
+    lineStyle: { width: Math.max(1, Math.min(4, 240 / spans.length)), color },
+    color,
+    showSymbol: true,
+    symbolSize: 4,
+    itemStyle: { opacity: 0 },
+  });
 }
 
 /** @param {RequestTimeline} timeline */

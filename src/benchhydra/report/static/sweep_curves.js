@@ -1,13 +1,13 @@
 "use strict";
-// Curves of a sweep: latency against rate, throughput against latency with its Pareto front, distributions.
+// Curves of a sweep: metrics against its load, metrics against each other with their Pareto front, distributions.
 
-/** @type {[key: string, title: string][]} */
-const CURVE_LATENCIES = [
-  ["ttft", "TTFT"],
-  ["tpot", "TPOT"],
-  ["e2el", "E2E latency"],
+/** What the statistics of a curve are called, and how their lines look. @type {[string, string, "solid" | "dashed"][]} */
+const CURVE_STATISTICS = [
+  ["median_", "p50", "solid"],
+  ["p99_", "p99", "dashed"],
 ];
-const DEFAULT_PARETO_LATENCY = "p99_e2el_ms";
+/** The trade-off that is shown first, where it was measured. */
+const DEFAULT_TRADE_OFF = "output_throughput p99_e2el_ms";
 const MAX_DISTRIBUTIONS = 24;
 
 /**
@@ -16,30 +16,46 @@ const MAX_DISTRIBUTIONS = 24;
  * @returns {Child}
  */
 function sweepCurves(sweep, query) {
-  const latency = query.latency in sweep.fronts ? query.latency : DEFAULT_PARETO_LATENCY;
+  const tradeOffs = sweep.trade_offs.filter(
+    ({ x, y }) => sweep.points.filter(({ values }) => values[x] && values[y]).length > 1,
+  );
+  const tradeOff =
+    [query.tradeoff, DEFAULT_TRADE_OFF]
+      .map((name) => tradeOffs.find((one) => tradeOffName(one) === name))
+      .find((one) => one) ?? tradeOffs[0];
   const charts = [
-    ...CURVE_LATENCIES.map(([key, title]) => latencyCurves(sweep, key, title)),
-    paretoChart(sweep, latency),
+    ...sweep.curves.map((curve) => curveChart(sweep, curve)),
+    tradeOff ? tradeOffChart(sweep, tradeOff) : null,
   ].filter((chart) => chart !== null);
-  return [charts.length ? curveSection(sweep, charts) : null, distributionSection(sweep, query.distribution)];
+  return [
+    charts.length ? curveSection(tradeOffs, tradeOff, charts) : null,
+    distributionSection(sweep, query.distribution),
+  ];
+}
+
+/** @param {TradeOff} tradeOff */
+function tradeOffName({ x, y }) {
+  return `${x} ${y}`;
 }
 
 /**
- * @param {SweepData} sweep
+ * @param {TradeOff[]} tradeOffs
+ * @param {TradeOff | undefined} shown
  * @param {HTMLElement[]} charts
  */
-function curveSection({ fronts, points }, charts) {
-  const metrics = Object.keys(fronts).filter((name) => points.some(({ values }) => values[name]));
+function curveSection(tradeOffs, shown, charts) {
   return [
     element("h2", {}, "Curves"),
-    filterForm(
-      filterSelect(
-        "latency",
-        "Latency of the Pareto chart",
-        metrics.map((name) => [name, name]),
-        DEFAULT_PARETO_LATENCY,
-      ),
-    ),
+    shown
+      ? filterForm(
+          filterSelect(
+            "tradeoff",
+            "Metrics against each other",
+            tradeOffs.map((one) => [tradeOffName(one), `${one.x} against ${one.y}`]),
+            tradeOffName(shown),
+          ),
+        )
+      : null,
     mutedParagraph(
       "A point is the median of its repeats, a bar their smallest and largest value. Hollow: a run of it is SUSPECT. INVALID runs are left out.",
     ),
@@ -48,39 +64,42 @@ function curveSection({ fronts, points }, charts) {
 }
 
 /**
- * Median and p99 of a latency against the sweep's axis; null where no point has it.
+ * The metrics of a curve against the sweep's axis; null where no point has one.
  * @param {SweepData} sweep
- * @param {string} key "ttft"
- * @param {string} title
+ * @param {SweepData["curves"][number]} curve
  */
-function latencyCurves({ axis, points }, key, title) {
-  if (!axis) return null;
-  /** @type {[metric: string, percentile: string, dash: "solid" | "dashed"][]} */
-  const metrics = [
-    [`median_${key}_ms`, "p50", "solid"],
-    [`p99_${key}_ms`, "p99", "dashed"],
-  ];
-  if (!points.some(({ values }) => metrics.some(([metric]) => values[metric]))) return null;
+function curveChart({ axis, points }, { name, metrics }) {
+  if (!axis || !points.some(({ values }) => metrics.some((metric) => values[metric]))) return null;
+  const title = curveTitle(name);
   const lines = [...new Set(points.map(({ line }) => line))];
   const makeOption = () => ({
     legend: chartLegend({ left: 60, icon: null }),
     xAxis: chartAxis([axis.key, axis.unit].filter(Boolean).join(", "), { scale: true }),
-    yAxis: verticalAxis("ms"),
+    yAxis: verticalAxis(reportIndex.metrics[metrics[0]].unit),
     tooltip: pointTooltip(({ data, value }) =>
       data.point ? sweepPointTooltip(data.point, data.metric, `${axis.key}: ${formatNumber(value[0])}`) : [],
     ),
     series: lines.flatMap((line, i) =>
-      metrics.flatMap(([metric, percentile, dash], k) => {
+      metrics.flatMap((metric, k) => {
         const pointsOfLine = points
           .filter((point) => point.line === line && point.x !== null && point.values[metric])
           .sort((a, b) => Number(a.x) - Number(b.x));
-        const style = { dash, color: lineColour(lines.length > 1 ? i : k) };
-        return pointsOfLine.length ? latencyLine(`${percentile} ${line}`.trim(), pointsOfLine, metric, style) : [];
+        const [, statistic, dash] = CURVE_STATISTICS.find(([prefix]) => metric.startsWith(prefix)) ?? ["", "", "solid"];
+        const style = { dash: /** @type {"solid" | "dashed"} */ (dash), color: lineColour(lines.length > 1 ? i : k) };
+        const label = [statistic, line].filter(Boolean).join(" ") || metric;
+        return pointsOfLine.length ? curveLine(label, pointsOfLine, metric, style) : [];
       }),
     ),
   });
-  const label = `${title} at p50 and p99 against ${axis.key}; the table above has the values`;
+  const label = `${metrics.join(" and ")} against ${axis.key}; the table above has the values`;
   return chartFigure(`${title} against ${axis.key}`, makeOption, { label });
+}
+
+/** @param {string} name "ttft_ms" */
+function curveTitle(name) {
+  /** @type {Record<string, string>} */
+  const names = LATENCY_NAMES;
+  return names[name] ?? name.replace(/_ms$/, "").replaceAll("_", " ");
 }
 
 /**
@@ -90,7 +109,7 @@ function latencyCurves({ axis, points }, key, title) {
  * @param {string} metric
  * @param {{ dash: "solid" | "dashed", color: string }} style
  */
-function latencyLine(name, points, metric, { dash, color }) {
+function curveLine(name, points, metric, { dash, color }) {
   const medians = points.map((point) => ({
     value: [point.x, point.values[metric][0]],
     point,
@@ -141,7 +160,7 @@ function sweepPointTooltip(point, metric, position) {
   const spread = runs > 1 ? ` (${formatNumber(low)} to ${formatNumber(high)}, ${runs} runs)` : "";
   return [
     point.name,
-    `${metric}: ${formatFigure(median, "ms")}${spread}`,
+    `${metric}: ${formatFigure(median, reportIndex.metrics[metric].unit)}${spread}`,
     position,
     point.suspect > 0 && `${point.suspect} SUSPECT`,
     point.invalid > 0 && `${point.invalid} INVALID runs left out`,
@@ -149,41 +168,43 @@ function sweepPointTooltip(point, metric, position) {
 }
 
 /**
- * Output throughput against a latency; null where fewer than two points have both.
+ * Two metrics against each other, a point each, with the Pareto front.
  * @param {SweepData} sweep
- * @param {string} latency
+ * @param {TradeOff} tradeOff
  */
-function paretoChart(sweep, latency) {
-  const points = sweep.points.filter(({ values }) => values[latency] && values.output_throughput);
-  if (points.length < 2) return null;
+function tradeOffChart(sweep, { x, y, front }) {
+  const points = sweep.points.filter(({ values }) => values[x] && values[y]);
+  const { unit } = reportIndex.metrics[x];
   const makeOption = () => ({
     legend: chartLegend({ left: 60, icon: null }),
-    xAxis: chartAxis("output tokens/s (more is better)", { scale: true, boundaryGap: ["4%", "10%"] }),
-    yAxis: verticalAxis(`${latency.replace(/_ms$/, "")}, ms (less is better)`, {
-      scale: true,
-      boundaryGap: ["5%", "12%"],
-    }),
+    xAxis: chartAxis(tradeOffAxisName(x), { scale: true, boundaryGap: ["4%", "10%"] }),
+    yAxis: verticalAxis(tradeOffAxisName(y), { scale: true, boundaryGap: ["5%", "12%"] }),
     tooltip: pointTooltip(({ data, value }) =>
-      data.point ? sweepPointTooltip(data.point, latency, `output: ${formatFigure(value[0], "tokens/s")}`) : [],
+      data.point ? sweepPointTooltip(data.point, y, `${x}: ${formatFigure(value[0], unit)}`) : [],
     ),
-    series: paretoSeries(
+    series: tradeOffSeries(
       points,
-      sweep.fronts[latency].map((i) => sweep.points[i]),
-      latency,
+      front.map((i) => sweep.points[i]),
+      (point) => [point.values[x][0], point.values[y][0]],
     ),
   });
-  return chartFigure("Throughput against latency", makeOption, {
-    label: "Output throughput against latency with the Pareto front",
+  return chartFigure(`${curveTitle(x)} against ${curveTitle(y)}`, makeOption, {
+    label: `${x} against ${y}${front.length ? " with the Pareto front" : ""}; the table above has the values`,
   });
+}
+
+/** @param {string} metric */
+function tradeOffAxisName(metric) {
+  const about = reportIndex.metrics[metric];
+  return `${metric.replace(/_ms$/, "")}, ${about.unit} (${directionWords(about)})`;
 }
 
 /**
  * @param {SweepPoint[]} points
  * @param {SweepPoint[]} front
- * @param {string} latency
+ * @param {(point: SweepPoint) => number[]} position
  */
-function paretoSeries(points, front, latency) {
-  const position = (/** @type {SweepPoint} */ { values }) => [values.output_throughput[0], values[latency][0]];
+function tradeOffSeries(points, front, position) {
   const color = themeColour("--better");
   return [
     lineSeries("Pareto front", front.map(position), {

@@ -32,8 +32,6 @@ interface ReportIndex {
   left_out: number;
   /** By name: key metrics first. */
   metrics: Record<string, Metric>;
-  /** Names of each script's key metrics. */
-  key_metrics: Record<string, string[]>;
   benchmarks: BenchmarkSummary[];
   sweeps: SweepSummary[];
   comparison: boolean;
@@ -55,7 +53,8 @@ interface BenchmarkName {
   script: string;
   model: string;
   dataset: string;
-  qps: string;
+  /** The load in a few words: "qps=8". */
+  load: string;
   /** Settings that distinguish it from other benchmarks of the same name. */
   apart: string;
 }
@@ -232,13 +231,14 @@ interface SweepData {
   /** Unix seconds. */
   time: number;
   description: string;
-  /** The configuration key that latency is drawn against. */
+  /** The configuration key that metrics are drawn against. */
   axis: { key: string; unit: string } | null;
   /** One for each script. */
   tables: SweepTable[];
   points: SweepPoint[];
-  /** Positions of the points on the Pareto front, by latency metric. */
-  fronts: Record<string, number[]>;
+  /** What is drawn against the axis, a chart each: `ttft_ms` with its median and p99. */
+  curves: { name: string; metrics: string[] }[];
+  trade_offs: TradeOff[];
   /** The benchmark's id of each run. */
   benchmarks: Record<string, string>;
   /** Quantiles of the runs whose requests are in the report. */
@@ -248,7 +248,7 @@ interface SweepData {
 interface SweepTable {
   script: string;
   metrics: string[];
-  /** How many of the metrics, from the first, are key metrics. */
+  /** How many of the metrics, from the first, are key metrics; 0 where the results name none. */
   key: number;
   rows: SweepRow[];
 }
@@ -264,6 +264,13 @@ interface SweepRow {
   values: (number | null)[];
   /** 0 is the best of the column and 1 the worst; null has no colour. */
   ranks: (number | null)[];
+}
+
+/** Two metrics that are drawn against each other. `front`: positions of the points on the Pareto front. */
+interface TradeOff {
+  x: string;
+  y: string;
+  front: number[];
 }
 
 /** Median, smallest and largest value of a point's repeats. */
