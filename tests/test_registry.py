@@ -28,7 +28,7 @@ LOAD = '''
 
         gap_s: float = knob(0.5, "between pairs", unit="s")
 
-        def offsets_s(self, count, rng, recorded_s=None):
+        def send_times_s(self, count, rng, recorded_s=None):
             return np.repeat(np.arange(count), 2)[:count] * self.gap_s
 '''
 

@@ -115,7 +115,7 @@ def _drive(base_url: str, rate_rps: float, seconds: float) -> CalibrationStep:
 
     plan = _plan(base_url, rate_rps, max(20, int(rate_rps * seconds)))
     driven = run_load(plan, Progress())
-    if driven.interrupted:
+    if driven.facts["interrupted"]:
         raise interruption.interrupt_exception()
     try:
         truth = fetch(f"{base_url}/truth", timeout_s=30.0).body.decode()
@@ -126,12 +126,16 @@ def _drive(base_url: str, rate_rps: float, seconds: float) -> CalibrationStep:
 
 def _plan(base_url: str, rate_rps: float, count: int) -> LoadPlan:
     from benchhydra.client import Endpoint, Requests
+    from benchhydra.client.apis import RequestOptions
+    from benchhydra.client.apis.completions import Completions
     from benchhydra.client.request_encoding import encode_request
+    from benchhydra.datasets import Prompt
 
-    endpoint, requests = Endpoint(base_url=base_url, model="truth"), Requests()
+    endpoint, requests = Endpoint(base_url=base_url, api=Completions(), model="truth"), Requests()
+    options = RequestOptions()
     for number in range(count):
-        requests.add(encode_request(endpoint, str(number), None, TOKENS, {}), 1, TOKENS)
-    return LoadPlan(endpoint=endpoint, requests=requests, offsets_s=np.arange(count) / rate_rps, timeout_s=60.0)
+        requests.add(encode_request(endpoint, Prompt(str(number), 1, TOKENS), TOKENS, options), 1, TOKENS)
+    return LoadPlan(endpoint=endpoint, requests=requests, send_times_s=np.arange(count) / rate_rps, timeout_s=60.0)
 
 
 def _step(rate_rps: float, driven: LoadResult, truth: str) -> CalibrationStep:
@@ -139,7 +143,7 @@ def _step(rate_rps: float, driven: LoadResult, truth: str) -> CalibrationStep:
     rows = driven.records
     known = np.array([line.split() for line in truth.splitlines()], dtype=np.int64).reshape(-1, 3)
     numbers, received_ns, first_ns = known.T
-    if driven.lost_processes or not rows.completed.all() or len(numbers) != len(rows):
+    if driven.facts["lost_client_processes"] or not rows.completed.all() or len(numbers) != len(rows):
         failed = max(1, int((~rows.completed).sum()))
         return _failed(rate_rps, len(rows), failed)
     errors_ms = ((rows.first_ns - rows.sent_ns)[numbers] - (first_ns - received_ns)) / 1e6
@@ -150,7 +154,7 @@ def _step(rate_rps: float, driven: LoadResult, truth: str) -> CalibrationStep:
         failed=0,
         mean_error_ms=float(errors_ms.mean()),
         p99_error_ms=float(np.percentile(errors_ms, 99)),
-        lag_p99_ms=driven.client_lag_p99_ms or 0.0,
+        lag_p99_ms=driven.facts.get("client_lag_p99_ms", 0.0),
     )
 
 

@@ -17,7 +17,11 @@ import numpy as np
 import pytest
 
 from benchhydra.client import Endpoint, Requests
+from benchhydra.client.apis import RequestOptions
+from benchhydra.client.apis.chat import Chat
+from benchhydra.client.apis.completions import Completions
 from benchhydra.client.request_encoding import encode_request
+from benchhydra.datasets import Prompt
 from benchhydra.engines import ServerSpec
 from benchhydra.engines.fake import Fake
 from benchhydra.errors import ConfigError
@@ -27,6 +31,7 @@ from benchhydra.progress import Progress
 from benchhydra.records import Records, Status
 from benchhydra.target import Gpus, Model, Sparsity
 
+APIS = {"completions": Completions, "chat": Chat}
 QUICK = {"ttft_ms": 1.0, "itl_ms": 0.2}
 
 
@@ -86,14 +91,16 @@ def start() -> Iterator[Start]:
 def _drive(
     base_url: str, *, count: int, in_flight: int, tokens: int = 4, timeout_s: float = 30, **where: Any
 ) -> Records:
-    endpoint = Endpoint(base_url=base_url, model="m", **where)
-    requests = Requests()
+    options = RequestOptions(stream=where.get("stream", True))
+    endpoint = Endpoint(base_url=base_url, api=APIS[where.get("api", "completions")](), model="m")
+    requests = Requests(prompt_key=endpoint.api.prompt_key)
     for i in range(count):
-        prompt = f"prompt number {i} of four"
-        requests.add(encode_request(endpoint, prompt, None, tokens, {"ignore_eos": True}), 5, tokens)
+        prompt = Prompt(f"prompt number {i} of four", 5, tokens)
+        requests.add(encode_request(endpoint, prompt, tokens, options), 5, tokens)
     plan = LoadPlan(
         endpoint=endpoint,
         requests=requests,
+        options=options,
         send_times_s=np.zeros(count),
         max_in_flight=in_flight,
         timeout_s=timeout_s,

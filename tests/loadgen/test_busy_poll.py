@@ -1,4 +1,4 @@
-"""When the loop is kept from sleeping, and that turns in which nothing was done are not called work."""
+"""When the event loop polls instead of sleeping, and that turns in which nothing was done do not count as work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from time import monotonic_ns
 
 import pytest
 import uvloop
-from tests.loadgen.serving import served
+from tests.loadgen.servers import served
 from tests.loadgen.test_driver import answer, send
 
 from benchhydra.loadgen.loop import busy_poll
@@ -17,8 +17,8 @@ from benchhydra.loadgen.loop.busy_poll import BusyPoller, CoreUsage
 BEAT_NS = 20_000_000
 
 
-class Asked:
-    """A worker, and a loop that only counts what it is asked for."""
+class FakeLoop:
+    """A worker, and a loop that only keeps the turns it is asked for."""
 
     worked = False
 
@@ -29,7 +29,7 @@ class Asked:
         self.turns.append(turn)
 
 
-class Said(CoreUsage):
+class FixedUsage(CoreUsage):
     """Usage as the test says."""
 
     def __init__(self) -> None:
@@ -47,44 +47,44 @@ class Said(CoreUsage):
 
 class Scene:
     def __init__(self) -> None:
-        self.loop, self.usage = Asked(), Said()
-        self.awake = BusyPoller(self.loop, self.loop, self.usage)  # type: ignore[arg-type]
+        self.loop, self.usage = FakeLoop(), FixedUsage()
+        self.poller = BusyPoller(self.loop, self.loop, self.usage)  # type: ignore[arg-type]
         self.now_ns = 1_000_000_000
-        self.awake.start(self.now_ns)
+        self.poller.start(self.now_ns)
 
     def beat(self, used: float, waited: float = 0.0) -> bool:
         self.now_ns += BEAT_NS
         self.usage.spent += int(used * BEAT_NS)
         self.usage.waited += int(waited * BEAT_NS)
-        self.awake.beat(self.now_ns)
-        return self.awake.on
+        self.poller.beat(self.now_ns)
+        return self.poller.on
 
 
-def test_a_loop_stays_awake_while_it_is_busy_and_not_full() -> None:
+def test_a_loop_polls_while_it_is_busy_and_not_full() -> None:
     scene = Scene()
     used = [0.1, 0.5, 0.2, 0.1, 0.3, 0.5, 0.95, 0.5]
-    assert [scene.beat(share) for share in used] == [False, True, True, False, False, True, False, True]
-    assert scene.awake.awake_ns == 3 * BEAT_NS  # those that followed a beat at which it was on
+    assert [scene.beat(fraction) for fraction in used] == [False, True, True, False, False, True, False, True]
+    assert scene.poller.on_ns == 3 * BEAT_NS  # those that followed a beat at which it was on
     assert len(scene.loop.turns) == 3  # asked for a turn once each time it began
 
 
-def test_a_core_that_others_want_is_left_to_them_longer_each_time() -> None:
+def test_polling_backs_off_twice_as_long_each_time_another_process_waited_for_the_core() -> None:
     scene = Scene()
-    assert not scene.beat(0.1, waited=0.5)  # nothing is taken from them here
-    for rest_ns in (busy_poll.REST_NS, 2 * busy_poll.REST_NS, 4 * busy_poll.REST_NS):
+    assert not scene.beat(0.1, waited=0.5)  # it was not polling, so it takes nothing from others
+    for back_off_ns in (busy_poll.BACK_OFF_NS, 2 * busy_poll.BACK_OFF_NS, 4 * busy_poll.BACK_OFF_NS):
         while not scene.beat(0.5):
             pass
         assert not scene.beat(0.5, waited=0.5)
-        begun_ns = scene.now_ns
+        began_ns = scene.now_ns
         while not scene.beat(0.5):
             pass
-        assert scene.now_ns - begun_ns == rest_ns
+        assert scene.now_ns - began_ns == back_off_ns
 
 
-def test_idle_turns_are_no_use_of_the_core() -> None:
+def test_idle_turns_do_not_count_as_use_of_the_core() -> None:
     scene = Scene()
     assert scene.beat(0.5)
-    scene.awake.idle_ns += int(0.9 * BEAT_NS)
+    scene.poller.idle_ns += int(0.9 * BEAT_NS)
     assert not scene.beat(1.0)  # 0.1 of it were work
 
 
@@ -93,10 +93,10 @@ def test_turns_with_work_in_them_are_not_idle() -> None:
     for worked in (True, False):
         scene = Scene()
         scene.beat(0.5)
-        scene.awake._turned_ns = monotonic_ns() - 1000
+        scene.poller._turn_ns = monotonic_ns() - 1000
         scene.loop.worked = worked
         scene.loop.turns.pop()()
-        turns[worked] = scene.awake.idle_ns
+        turns[worked] = scene.poller.idle_ns
         assert not scene.loop.worked
         assert len(scene.loop.turns) == 1  # the next one
     assert turns[True] == 0
@@ -106,7 +106,7 @@ def test_turns_with_work_in_them_are_not_idle() -> None:
 def test_once_stopped_no_turn_asks_for_another() -> None:
     scene = Scene()
     scene.beat(0.5)
-    scene.awake.stop()
+    scene.poller.stop()
     scene.loop.turns.pop()()
     assert not scene.loop.turns
 
@@ -126,14 +126,15 @@ def test_a_threads_usage_grows_with_what_it_does() -> None:
     assert waited == 0  # closed
 
 
-def test_a_load_tells_how_long_it_was_kept_awake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_load_tells_how_long_it_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"START_ABOVE": -1.0, "STOP_BELOW": -1.0, "STOP_ABOVE": 2.0, "MAX_WAIT_FRACTION": 100.0}
     with served(answer) as port:
-        asleep = send(port)
-        for name, limit in {"LEAST": -1.0, "LEAST_AWAKE": -1.0, "MOST": 2.0, "WAITED": 100.0}.items():
+        sleeping = send(port)
+        for name, limit in limits.items():
             monkeypatch.setattr(busy_poll, name, limit)
-        driven = send(port)
-    assert driven.client_awake_s > 0.1
-    assert driven.client_awake_s > asleep.client_awake_s
-    assert driven.client_cpu_share is not None
-    assert driven.client_cpu_share < 0.8  # it used its core all the time, and most of that was no work
-    assert driven.records.failures() == asleep.records.failures()
+        polling = send(port)
+    assert polling.facts["client_busy_poll_s"] > 0.1
+    assert polling.facts["client_busy_poll_s"] > sleeping.facts["client_busy_poll_s"]
+    assert polling.facts["client_cpu_fraction"] is not None
+    assert polling.facts["client_cpu_fraction"] < 0.8  # it used its core all the time, and most of that was no work
+    assert polling.records.failures() == sleeping.records.failures()

@@ -22,7 +22,7 @@ def trips(offset_ns: int, began_ns: int, delays: Sequence[tuple[int, int]]) -> l
     made, now_ns = [], began_ns
     for there_ns, back_ns in delays:
         made.append(RoundTrip(now_ns, now_ns + there_ns - offset_ns, now_ns + there_ns + back_ns))
-        now_ns = made[-1].heard_ns
+        now_ns = made[-1].received_ns
     return made
 
 

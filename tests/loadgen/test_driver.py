@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.loadgen.serving import served
+from tests.loadgen.loads import endpoint_of, plan_of
+from tests.loadgen.servers import served
 
-from benchhydra.client import Endpoint, Requests
-from benchhydra.client.connections import ConnectionPool
-from benchhydra.client.protocol import Connection
-from benchhydra.client.request_encoding import encode_request
+from benchhydra.client.connection import Connection
+from benchhydra.client.connection_pool import ConnectionPool
+from benchhydra.datasets import Prompt
 from benchhydra.errors import ConfigError
-from benchhydra.loadgen import LoadPlan, LoadResult, run_load
+from benchhydra.loadgen import LoadResult, run_load
 from benchhydra.loadgen.processes.serialization import unpack_result
 from benchhydra.progress import Progress
 from benchhydra.records import Recorder
@@ -84,35 +84,34 @@ def port() -> Iterator[int]:
 
 def send(port: int, **more: Any) -> LoadResult:
     """EACH requests of each kind, 3 ms apart unless told otherwise."""
-    endpoint = Endpoint(base_url=f"http://127.0.0.1:{port}", model="m", headers={"Authorization": f"Bearer {SECRET}"})
-    requests, count = Requests(), EACH * len(NAMES)
-    for i in range(count):
-        requests.add(encode_request(endpoint, str(i % len(NAMES)), None, 4, {}), 1, 4)
-    options: dict[str, Any] = {"offsets_s": np.arange(count) * 0.003, "timeout_s": 0.5, "processes": "1"} | more
-    return run_load(LoadPlan(endpoint=endpoint, requests=requests, **options), Progress())
+    endpoint = endpoint_of(port, headers={"Authorization": f"Bearer {SECRET}"})
+    count = EACH * len(NAMES)
+    prompts = [Prompt(str(i % len(NAMES)), 1, 4) for i in range(count)]
+    fields: dict[str, Any] = {"send_times_s": np.arange(count) * 0.003, "timeout_s": 0.5, "processes": "1"} | more
+    return run_load(plan_of(endpoint, prompts, **fields), Progress())
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_each_failure_has_its_class_and_nothing_is_lost(port: int, processes: str) -> None:
-    driven = send(port, processes=processes)
-    rows = driven.records
+    result = send(port, processes=processes)
+    rows = result.records
     assert len(rows) == EACH * len(NAMES)
     assert rows.failures() == FAILURES
-    assert driven.processes == int(processes)
+    assert result.facts["client_processes"] == int(processes)
     assert not any(SECRET in text for text in rows.errors)
     assert (rows.sent_ns >= rows.scheduled_ns).all()
     assert (np.diff(rows.scheduled_ns)[:: int(processes)] > 0).all()
 
 
 def test_the_schedule_is_the_plan_s(port: int) -> None:
-    offsets = np.cumsum(np.random.default_rng(1).exponential(0.002, EACH * len(NAMES)))
-    rows = send(port, offsets_s=offsets).records
+    send_times_s = np.cumsum(np.random.default_rng(1).exponential(0.002, EACH * len(NAMES)))
+    rows = send(port, send_times_s=send_times_s).records
     got = (rows.scheduled_ns - rows.scheduled_ns[0]) / 1e9
-    assert np.abs(got - (offsets - offsets[0])).max() < 2e-9
+    assert np.abs(got - (send_times_s - send_times_s[0])).max() < 2e-9
 
 
 def test_a_closed_loop_schedules_when_there_is_room(port: int) -> None:
-    rows = send(port, offsets_s=np.zeros(EACH * len(NAMES)), max_in_flight=7).records
+    rows = send(port, send_times_s=np.zeros(EACH * len(NAMES)), max_in_flight=7).records
     assert rows.failures() == FAILURES
     assert rows.scheduled_ns[-1] > rows.scheduled_ns[0]
     ends = np.sort(rows.done_ns)
@@ -155,17 +154,17 @@ def interrupted_once_under_way() -> Iterator[None]:
 def test_an_interruption_keeps_what_was_measured(port: int, processes: str) -> None:
     before = signal.getsignal(signal.SIGINT)
     with interrupted_once_under_way():
-        driven = send(port, processes=processes, timeout_s=20)
-    assert driven.interrupted
-    assert driven.records.failures()["cancelled"] > 0
-    assert 0 < len(driven.records) < EACH * len(NAMES)
+        result = send(port, processes=processes, timeout_s=20)
+    assert result.facts["interrupted"]
+    assert result.records.failures()["cancelled"] > 0
+    assert 0 < len(result.records) < EACH * len(NAMES)
     assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("processes", "last"),
-    [("1", "benchhydra.records.Recorder.records"), ("2", "benchhydra.loadgen.processes.parent.unpack_result")],
+    [("1", "benchhydra.records.Recorder.records"), ("2", "benchhydra.loadgen.processes.frames.unpack_result")],
 )
 def test_a_signal_after_the_last_answer_is_not_lost(
     port: int, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, processes: str, last: str
@@ -180,9 +179,9 @@ def test_a_signal_after_the_last_answer_is_not_lost(
         return right(*args)
 
     monkeypatch.setattr(last, interrupted)
-    driven = send(port, processes=processes)
-    assert driven.interrupted
-    assert len(driven.records) == EACH * len(NAMES)
+    result = send(port, processes=processes)
+    assert result.facts["interrupted"]
+    assert len(result.records) == EACH * len(NAMES)
     assert signal.getsignal(number) is before
 
 
@@ -220,8 +219,8 @@ def test_a_mistake_while_dialing_ends_the_run(
         return await dial(pool)
 
     monkeypatch.setattr(ConnectionPool, "dial", wrong)
-    monkeypatch.setattr("benchhydra.loadgen.sender.sender.RESERVE", 1)
-    monkeypatch.setattr("benchhydra.loadgen.sender.sender.AHEAD_S", ahead_s)
+    monkeypatch.setattr("benchhydra.loadgen.sender.in_flight.RESERVE", 1)
+    monkeypatch.setattr("benchhydra.loadgen.sender.in_flight.AHEAD_S", ahead_s)
     with pytest.raises(ZeroDivisionError):
         send(port)
 
@@ -234,10 +233,10 @@ def test_what_the_first_second_needs_is_open_before_it(port: int, monkeypatch: p
         opened.append((count, len(pool.idle)))
 
     monkeypatch.setattr(ConnectionPool, "open", counted)
-    monkeypatch.setattr("benchhydra.loadgen.sender.sender.RESERVE", 1)
-    monkeypatch.setattr("benchhydra.loadgen.sender.sender.AHEAD_S", 0.0301)
+    monkeypatch.setattr("benchhydra.loadgen.sender.in_flight.RESERVE", 1)
+    monkeypatch.setattr("benchhydra.loadgen.sender.in_flight.AHEAD_S", 0.0301)
     send(port)  # 3 ms apart
-    monkeypatch.setattr("benchhydra.loadgen.sender.sender.MAX_AHEAD", 4)
+    monkeypatch.setattr("benchhydra.loadgen.sender.in_flight.MAX_AHEAD", 4)
     send(port)
     assert opened == [(11, 11), (4, 4)]
 

@@ -10,11 +10,11 @@ from contextlib import suppress
 import numpy as np
 import psutil
 import pytest
-from tests.loadgen.serving import served
+from tests.loadgen.loads import endpoint_of, plan_of
+from tests.loadgen.servers import served
 from tests.processes import command_line
 
-from benchhydra.client import Endpoint, Requests
-from benchhydra.client.request_encoding import encode_request
+from benchhydra.datasets import Prompt
 from benchhydra.errors import EngineError
 from benchhydra.loadgen import LoadPlan, run_load
 from benchhydra.loadgen.driver import processes_for
@@ -37,13 +37,10 @@ def silent_port() -> Iterator[int]:
 
 
 def plan(port: int, count: int, seconds: float, *, tokens: int = 64, processes: str = "auto") -> LoadPlan:
-    endpoint, requests = Endpoint(base_url=f"http://127.0.0.1:{port}", model="m"), Requests()
-    for _ in range(count):
-        requests.add(encode_request(endpoint, "hi", None, tokens, {}), 1, tokens)
-    return LoadPlan(
-        endpoint=endpoint,
-        requests=requests,
-        offsets_s=np.linspace(0, seconds, count),
+    return plan_of(
+        endpoint_of(port),
+        [Prompt("hi", 1, tokens)] * count,
+        send_times_s=np.linspace(0, seconds, count),
         timeout_s=1.0,
         processes=processes,
     )
@@ -70,9 +67,10 @@ def test_a_process_that_dies_is_told(silent_port: int, dying: int) -> None:
         with pytest.raises(EngineError, match="exit code -9"):
             run_load(plan(silent_port, 8, 0.1, processes="2"), Progress())
     else:
-        driven = run_load(plan(silent_port, 8, 0.1, processes="2"), Progress())
-        assert len(driven.lost_processes) == 1
-        assert "exit code -9" in driven.lost_processes[0]
-        assert driven.records.failures() == {"timeout": 4, "cancelled": 4}
-        assert any("exit code -9" in text for text in driven.records.errors)
+        result = run_load(plan(silent_port, 8, 0.1, processes="2"), Progress())
+        lost_processes = result.facts["lost_client_processes"]
+        assert len(lost_processes) == 1
+        assert "exit code -9" in lost_processes[0]
+        assert result.records.failures() == {"timeout": 4, "cancelled": 4}
+        assert any("exit code -9" in text for text in result.records.errors)
     killer.join()

@@ -16,20 +16,20 @@ from time import monotonic_ns
 import numpy as np
 import psutil
 import pytest
-from tests.loadgen.serving import served
+from tests.loadgen.loads import endpoint_of, plan_of
+from tests.loadgen.servers import served
 from tests.processes import command_line
 
 from benchhydra import interruption
-from benchhydra.client import Endpoint, Requests
-from benchhydra.client.request_encoding import encode_request
+from benchhydra.datasets import Prompt
 from benchhydra.errors import ConfigError
 from benchhydra.loadgen import LoadPlan, run_load
-from benchhydra.loadgen.driver import split_into_shards
 from benchhydra.loadgen.processes.serialization import pack_result, unpack_result
 from benchhydra.loadgen.ray import cluster
 from benchhydra.loadgen.ray.clock_sync import NodeClock, OffsetEstimate
-from benchhydra.loadgen.ray.relay import Relay, Said
+from benchhydra.loadgen.ray.relay import Output, Relay
 from benchhydra.loadgen.ray.senders import send_on_ray
+from benchhydra.loadgen.shards import split_into_shards
 from benchhydra.progress import Progress
 from benchhydra.records import Status
 
@@ -82,13 +82,10 @@ def ray_cluster() -> Iterator[None]:
 
 
 def plan(server: Server, count: int, seconds: float, processes: str = "2") -> LoadPlan:
-    headers = {"Authorization": f"Bearer {SECRET}"}
-    endpoint, requests = Endpoint(base_url=f"http://127.0.0.1:{server.port}", model="m", headers=headers), Requests()
-    for i in range(count):
-        requests.add(encode_request(endpoint, str(i), None, 4, {}), i + 1, 4)
-    offsets_s = np.linspace(0, seconds, count)
+    endpoint = endpoint_of(server.port, headers={"Authorization": f"Bearer {SECRET}"})
+    prompts = [Prompt(str(i), i + 1, 4) for i in range(count)]
     server.clear()
-    return LoadPlan(endpoint=endpoint, requests=requests, offsets_s=offsets_s, processes=processes, executor="ray")
+    return plan_of(endpoint, prompts, send_times_s=np.linspace(0, seconds, count), processes=processes, executor="ray")
 
 
 def shifted() -> type[Relay]:
@@ -104,14 +101,14 @@ def shifted() -> type[Relay]:
         def go(self, start_ns: int) -> None:
             super().go(start_ns - self._shift_ns())
 
-        def heard(self) -> Said:
-            frames, code = super().heard()
+        def read(self) -> Output:
+            frames, code = super().read()
             return [(kind, self._as_seen_there(body) if kind == b"D" else body) for kind, body in frames], code
 
         def _as_seen_there(self, body: bytes) -> bytes:
-            sent = unpack_result(body)
+            result = unpack_result(body)
             clock = NodeClock(host="", before=OffsetEstimate(self._shift_ns(), 0, 0), after=None)
-            return pack_result(dataclasses.replace(sent, records=clock.translated(sent.records)))
+            return pack_result(dataclasses.replace(result, records=clock.translated(result.records)))
 
     return Shifted
 
@@ -137,52 +134,53 @@ def in_a_thread(server: Server, act: Callable[[], None]) -> threading.Thread:
 @pytest.mark.usefixtures("ray_cluster")
 class TestOnACluster:
     def test_each_request_is_sent_once_and_is_a_row(self, server: Server) -> None:
-        driven = run_load(plan(server, 101, 0.5), Progress())
-        rows = driven.records
+        result = run_load(plan(server, 101, 0.5), Progress())
+        rows = result.records
         assert sorted(server.prompts) == list(range(101))
         assert rows.asked_prompt_tokens.tolist() == list(range(1, 102))
         assert (rows.status == Status.OK).all()
         assert (rows.output_tokens == 4).all()
         assert len(rows.gaps_ns) == 101 * 3
         assert (rows.scheduled_ns <= rows.sent_ns).all()
-        assert driven.processes == len(driven.clocks) == 2
+        assert result.facts["client_processes"] == len(result.facts["client_clocks"]) == 2
         assert server.keys == {SECRET.encode()}
 
     def test_clocks_of_others_become_ours(self, server: Server) -> None:
         wanted = plan(server, 60, 0.6)
         began_ns = monotonic_ns()
-        came = send_on_ray(split_into_shards(wanted, 2), lambda part, count: None, shifted())
+        cluster_result = send_on_ray(split_into_shards(wanted, 2), lambda part, count: None, shifted())
         ended_ns = monotonic_ns()
-        apart_ns = abs(came.clocks[0].before.offset_ns - came.clocks[1].before.offset_ns)
+        apart_ns = abs(cluster_result.clocks[0].before.offset_ns - cluster_result.clocks[1].before.offset_ns)
         assert apart_ns > 9 * 10**8  # they are truly two clocks
-        for part, clock in enumerate(came.clocks):
-            rows = came.sent[part].records
+        for part, clock in enumerate(cluster_result.clocks):
+            rows = cluster_result.results[part].records
             bound_ns = int(clock.uncertainty_ms * 1e6) + 1
             for times in (rows.scheduled_ns, rows.sent_ns, rows.first_byte_ns, rows.first_ns, rows.done_ns):
                 assert began_ns - bound_ns < times.min() <= times.max() < ended_ns + bound_ns
-        first, second = (came.sent[part].records.scheduled_ns for part in (0, 1))
-        planned_ns = (wanted.offsets_s[1] - wanted.offsets_s[0]) * 1e9
-        bounds_ns = sum(clock.uncertainty_ms for clock in came.clocks) * 1e6 * 2
+        first, second = (cluster_result.results[part].records.scheduled_ns for part in (0, 1))
+        planned_ns = (wanted.send_times_s[1] - wanted.send_times_s[0]) * 1e9
+        bounds_ns = sum(clock.uncertainty_ms for clock in cluster_result.clocks) * 1e6 * 2
         assert np.abs(second - first - planned_ns).max() <= bounds_ns + 2
 
     def test_rows_of_a_killed_actor_are_cancelled(self, server: Server) -> None:
         killer = in_a_thread(server, lambda: client_processes()[0].kill())
-        driven = run_load(plan(server, 60, 3.0), Progress())
+        result = run_load(plan(server, 60, 3.0), Progress())
         killer.join()
-        assert driven.records.failures() == {"cancelled": 30}
-        assert len(driven.records) == 60
-        assert len(driven.lost_processes) == 1
-        assert "ActorDiedError" in driven.lost_processes[0]
-        assert driven.lost_processes[0] in driven.records.errors
-        assert driven.processes == 2
+        assert result.records.failures() == {"cancelled": 30}
+        assert len(result.records) == 60
+        lost_processes = result.facts["lost_client_processes"]
+        assert len(lost_processes) == 1
+        assert "ActorDiedError" in lost_processes[0]
+        assert lost_processes[0] in result.records.errors
+        assert result.facts["client_processes"] == 2
 
     def test_an_interruption_keeps_what_there_is(self, server: Server) -> None:
         sender = in_a_thread(server, lambda: os.kill(os.getpid(), signal.SIGINT))
-        driven = run_load(plan(server, 400, 20.0), Progress())
+        result = run_load(plan(server, 400, 20.0), Progress())
         sender.join()
-        assert driven.interrupted
-        assert 6 <= len(driven.records) < 400
-        assert driven.lost_processes == ()
+        assert result.facts["interrupted"]
+        assert 6 <= len(result.records) < 400
+        assert result.facts["lost_client_processes"] == ()
 
     def test_more_processes_than_cpus_are_refused(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cluster, "_FREEING_S", 0.0)

@@ -33,33 +33,33 @@ def shape(name: str, **fields: Any) -> LoadShape:
 @pytest.mark.parametrize("name", OPEN)
 @given(qps=st.floats(0.1, 5000), count=st.integers(1, 300), seed=st.integers(0, 2**31))
 def test_every_open_shape_is_a_schedule(name: str, qps: float, count: int, seed: int) -> None:
-    offsets = shape(name, qps=qps).offsets_s(count, np.random.default_rng(seed))
+    offsets = shape(name, qps=qps).send_times_s(count, np.random.default_rng(seed))
     assert offsets.shape == (count,)
     assert np.isfinite(offsets).all() and offsets[0] >= 0 and (np.diff(offsets) >= 0).all()
-    again = shape(name, qps=qps).offsets_s(count, np.random.default_rng(seed))
+    again = shape(name, qps=qps).send_times_s(count, np.random.default_rng(seed))
     assert np.array_equal(offsets, again)
 
 
 @pytest.mark.parametrize("name", [name for name in OPEN if name != "ramp"])
 def test_the_mean_rate_is_the_asked_one(name: str) -> None:
     made = shape(name, qps=50.0)
-    assert made.offered_rps(made.offsets_s(20_000, np.random.default_rng(1))) == pytest.approx(50, rel=0.03)
+    assert made.offered_rps(made.send_times_s(20_000, np.random.default_rng(1))) == pytest.approx(50, rel=0.03)
 
 
 @pytest.mark.parametrize("burstiness", [0.25, 1.0, 4.0])
 def test_gaps_have_the_asked_distribution(burstiness: float) -> None:
-    gaps = np.diff(Poisson(qps=200.0, burstiness=burstiness).offsets_s(20_000, np.random.default_rng(3)))
+    gaps = np.diff(Poisson(qps=200.0, burstiness=burstiness).send_times_s(20_000, np.random.default_rng(3)))
     assert stats.kstest(gaps, "gamma", args=(burstiness, 0, 1 / (200 * burstiness))).pvalue > 0.01
     assert np.std(gaps) / np.mean(gaps) == pytest.approx(1 / math.sqrt(burstiness), rel=0.05)
 
 
 def test_constant_gaps_are_equal() -> None:
-    assert np.diff(Constant(qps=8.0).offsets_s(9, np.random.default_rng(0))) == pytest.approx([0.125] * 8)
+    assert np.diff(Constant(qps=8.0).send_times_s(9, np.random.default_rng(0))) == pytest.approx([0.125] * 8)
 
 
 @pytest.mark.parametrize("curve", ["linear", "exponential"])
 def test_a_ramp_ends_faster_than_it_began(curve: str) -> None:
-    offsets = Ramp(qps=100.0, start_qps=10.0, curve=curve, arrivals="constant").offsets_s(
+    offsets = Ramp(qps=100.0, start_qps=10.0, curve=curve, arrivals="constant").send_times_s(
         20_000, np.random.default_rng(0)
     )
     gaps = np.diff(offsets)
@@ -68,7 +68,7 @@ def test_a_ramp_ends_faster_than_it_began(curve: str) -> None:
 
 
 def test_everything_at_once() -> None:
-    offsets = Poisson(qps=math.inf).offsets_s(5, np.random.default_rng(0))
+    offsets = Poisson(qps=math.inf).send_times_s(5, np.random.default_rng(0))
     assert (offsets == 0).all()
     assert Poisson(qps=math.inf).offered_rps(offsets) is None
 
@@ -77,16 +77,16 @@ def test_a_closed_loop_has_no_rate() -> None:
     loop = Concurrency(max_in_flight=4)
     assert loop.count(None) == 100
     assert Concurrency(max_in_flight=32).count(None) == 320
-    assert loop.offered_rps(loop.offsets_s(8, np.random.default_rng(0))) is None
+    assert loop.offered_rps(loop.send_times_s(8, np.random.default_rng(0))) is None
 
 
 def test_a_trace_replays_what_was_recorded() -> None:
     recorded = np.array([5.0, 6.0, 9.0])
-    assert Trace(speedup=2.0).offsets_s(3, np.random.default_rng(0), recorded).tolist() == [0.0, 0.5, 2.0]
+    assert Trace(speedup=2.0).send_times_s(3, np.random.default_rng(0), recorded).tolist() == [0.0, 0.5, 2.0]
     with pytest.raises(ConfigError, match="send time for each prompt"):
-        Trace().offsets_s(3, np.random.default_rng(0), None)
+        Trace().send_times_s(3, np.random.default_rng(0), None)
     with pytest.raises(ConfigError, match="back in time"):
-        Trace().offsets_s(3, np.random.default_rng(0), recorded[::-1])
+        Trace().send_times_s(3, np.random.default_rng(0), recorded[::-1])
 
 
 def test_how_many_requests() -> None:
@@ -121,5 +121,5 @@ def test_what_makes_no_sense_is_refused_in_one_line(name: str, fields: dict[str,
 
 
 def test_bursts_come_together() -> None:
-    offsets = Burst(qps=100.0).offsets_s(1000, np.random.default_rng(0))
+    offsets = Burst(qps=100.0).send_times_s(1000, np.random.default_rng(0))
     assert len(np.unique(offsets)) < 500

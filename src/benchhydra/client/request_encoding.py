@@ -5,43 +5,35 @@ Everything that requests share comes first in the body and the prompt last: ``Re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from benchhydra.client import APIS, Endpoint
+from benchhydra.client.apis import PromptContent, RequestOptions
+from benchhydra.client.endpoint import Endpoint
 
 
 def request_path(endpoint: Endpoint) -> str:
     """The request path: the API's, below whatever path the base URL has (its own trailing /v1 counts once)."""
     base = urlsplit(endpoint.base_url).path.rstrip("/")
-    return base.removesuffix("/v1") + APIS[endpoint.api]
+    return base.removesuffix("/v1") + endpoint.api.path
 
 
-def encode_request(
-    endpoint: Endpoint,
-    prompt_text: str,
-    messages: Sequence[Mapping[str, str]] | None,
-    output_tokens: int,
-    body_extra: Mapping[str, Any],
-) -> bytes:
-    """One whole HTTP/1.1 request. ``body_extra`` (sampling parameters and whatever else) overrides our own keys.
+def encode_request(endpoint: Endpoint, prompt: PromptContent, output_tokens: int, options: RequestOptions) -> bytes:
+    """One whole HTTP/1.1 request. ``options.body`` replaces fields of the API's, except the prompt.
 
     Raises ValueError where a header or the URL would break out of its line.
     """
-    body: dict[str, Any] = {"model": endpoint.model, "max_tokens": output_tokens, "stream": endpoint.stream}
-    if endpoint.stream:
-        body["stream_options"] = {"include_usage": True}
-    body.update(body_extra)
-    if endpoint.api == "chat":
-        body["messages"] = messages or ({"role": "user", "content": prompt_text},)
-    else:
-        body["prompt"] = prompt_text
+    api = endpoint.api
+    own = api.own_body(prompt, output_tokens)
+    content = own.pop(api.prompt_key)
+    body: dict[str, Any] = {**api.shared_body(endpoint.model, options), **own, **options.body}
+    body.pop(api.prompt_key, None)
+    body[api.prompt_key] = content
     payload = msgspec.json.encode(body)
-    head = _head(endpoint.base_url, request_path(endpoint), endpoint.stream, tuple(endpoint.headers.items()))
+    head = _head(endpoint.base_url, request_path(endpoint), api.streamed(options), tuple(endpoint.headers.items()))
     return b"%b%d\r\n\r\n%b" % (head, len(payload), payload)
 
 

@@ -1,8 +1,9 @@
 """Load shapes: pure functions from a config and a random stream to send times. Nothing here waits.
 
-A schedule is absolute: offsets from the start of the load, fixed before the first request is sent, so that a late
+A schedule is absolute: seconds from the start of the load, fixed before the first request is sent, so that a late
 answer or a late client moves no later send. ``offered_rps`` is the rate of the schedule that was drawn, which for a
-random shape differs from ``qps`` by chance (a Poisson schedule of n requests by about 100 / sqrt(n) percent).
+random shape differs from ``qps`` by chance (a Poisson schedule of n requests by about 100 / sqrt(n) percent). A shape
+in which answers decide what is sent next overrides ``pacing`` as well.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from omegaconf import II
 
 from benchhydra.errors import ConfigError
+from benchhydra.loadgen.pacing import Pacing, Seconds
+from benchhydra.loadgen.pacing.default import default_pacing
 from benchhydra.registry import check_choices, knob
-
-Seconds = npt.NDArray[np.float64]
 
 
 @dataclass(kw_only=True)
@@ -57,6 +57,7 @@ class LoadShape:
         if processes != "auto" and not (processes.isdecimal() and int(processes) >= 1):
             raise ConfigError(f"load.processes={processes} is neither auto nor a number of at least 1")
         check_choices(self)
+        self._check_one_process()
 
     def count(self, num_prompts: int | None) -> int:
         """How many requests: ``num_prompts``, or what the duration holds. Raises ConfigError where neither says."""
@@ -69,18 +70,24 @@ class LoadShape:
             )
         return count
 
-    def offsets_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
+    def send_times_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
         """Send times in seconds from the start of the load, shape (count,), not decreasing, the first at least 0.
 
-        recorded_s: send times that came with the prompts, shape (count,); only a shape that replays them looks.
+        recorded_s: send times that came with the prompts, shape (count,); only a shape that replays them uses them.
         """
         raise NotImplementedError
 
-    def offered_rps(self, offsets_s: Seconds) -> float | None:
+    def pacing(self, send_times_s: Seconds) -> Pacing:
+        """What decides which request is sent next: a schedule, or a closed loop where a limit holds back requests
+        that may all be sent at once. A pacing of a shape's own runs in one client process.
+        """
+        return default_pacing(send_times_s, self.max_in_flight)
+
+    def offered_rps(self, send_times_s: Seconds) -> float | None:
         """The rate that the schedule asks for, or None where it asks for none (closed loop, all at once)."""
-        if not self.open_loop or len(offsets_s) < 2 or offsets_s[-1] <= offsets_s[0]:
+        if not self.open_loop or len(send_times_s) < 2 or send_times_s[-1] <= send_times_s[0]:
             return None
-        return float((len(offsets_s) - 1) / (offsets_s[-1] - offsets_s[0]))
+        return float((len(send_times_s) - 1) / (send_times_s[-1] - send_times_s[0]))
 
     def _default_count(self) -> int:
         if math.isinf(self.qps):
@@ -88,8 +95,19 @@ class LoadShape:
         return max(1, round(self.duration_s * self.qps))
 
     def _length_s(self, count: int) -> float | None:
-        """About how long sending takes; None where that is the server's affair."""
+        """About how long sending takes; None where that depends on the server."""
         return None if math.isinf(self.qps) else count / self.qps
+
+    def _check_one_process(self) -> None:
+        """Raise ConfigError where a pacing of the shape's own would have to run in several client processes."""
+        if type(self).pacing is LoadShape.pacing:
+            return
+        if self.executor == "ray" or str(self.processes) not in ("auto", "1"):
+            setting = "executor=ray" if self.executor == "ray" else f"processes={self.processes}"
+            raise ConfigError(
+                f"load.{setting}: this load runs in one client process, because answers decide what is sent next",
+                hint="load.executor=local load.processes=1",
+            )
 
 
 def check_number(config: Any, name: str, holds: Any, rule: str, *, hint: str = "") -> None:

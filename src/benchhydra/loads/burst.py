@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from benchhydra.loads import LoadShape, Seconds, check_number
+from benchhydra.loadgen.pacing import Seconds
+from benchhydra.loads import LoadShape, check_number
 from benchhydra.registry import knob, option
 
 
@@ -20,7 +21,7 @@ class Burst(LoadShape):
         super().__post_init__()
         check_number(self, "size", lambda value: value >= 1, "must be at least 1")
 
-    def offsets_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
+    def send_times_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
         if math.isinf(self.qps):
             return np.zeros(count)
         return np.asarray(np.arange(count) // self.size * (self.size / self.qps), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""A closed loop: as many requests under way as told, each answer followed at once by the next request.
+"""A closed loop: a fixed number of requests under way, each answer followed at once by the next request.
 
 A slow server slows this load down, which hides how long users would have waited: it measures capacity, not latency
 under a rate. For a rate with a limit of requests under way, take an open shape with ``load.max_in_flight``.
@@ -11,7 +11,8 @@ import math
 import numpy as np
 
 from benchhydra.errors import ConfigError
-from benchhydra.loads import LoadShape, Seconds
+from benchhydra.loadgen.pacing import Seconds
+from benchhydra.loads import LoadShape
 from benchhydra.registry import knob, option
 
 
@@ -35,7 +36,7 @@ class Concurrency(LoadShape):
             limit = f"load=poisson qps={self.qps:g} load.max_in_flight={self.max_in_flight}"
             raise ConfigError(f"load.qps={self.qps:g} means nothing to load=concurrency, a closed loop", hint=limit)
 
-    def offsets_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
+    def send_times_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
         return np.zeros(count)
 
     def _default_count(self) -> int:

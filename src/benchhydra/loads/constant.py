@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from benchhydra.loads import LoadShape, Seconds
+from benchhydra.loadgen.pacing import Seconds
+from benchhydra.loads import LoadShape
 from benchhydra.registry import option
 
 
@@ -14,5 +15,5 @@ from benchhydra.registry import option
 class Constant(LoadShape):
     """Evenly spaced arrivals: one request each 1 / qps seconds."""
 
-    def offsets_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
+    def send_times_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
         return np.zeros(count) if math.isinf(self.qps) else np.arange(count) / self.qps

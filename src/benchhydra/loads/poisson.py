@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from benchhydra.loads import LoadShape, Seconds, check_number, from_gaps
+from benchhydra.loadgen.pacing import Seconds
+from benchhydra.loads import LoadShape, check_number, from_gaps
 from benchhydra.registry import knob, option
 
 
@@ -26,7 +27,7 @@ class Poisson(LoadShape):
             self, "burstiness", lambda value: 0 < value < math.inf, "must be above 0 and finite", hint="load=constant"
         )
 
-    def offsets_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
+    def send_times_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
         if math.isinf(self.qps):
             return np.zeros(count)
         return from_gaps(rng.gamma(self.burstiness, 1.0 / (self.qps * self.burstiness), count - 1))

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from benchhydra.errors import ConfigError
-from benchhydra.loads import LoadShape, Seconds, check_number
+from benchhydra.loadgen.pacing import Seconds
+from benchhydra.loads import LoadShape, check_number
 from benchhydra.registry import knob, option
 
 
@@ -32,18 +33,18 @@ class Ramp(LoadShape):
         if isinstance(self.qps, float) and math.isinf(self.qps):
             raise ConfigError("load=ramp cannot end at qps=inf", hint="qps=50 load.start_qps=1")
 
-    def offsets_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
-        share = np.sort(rng.random(count)) if self.arrivals == "poisson" else np.arange(count) / count
-        return self._inverse(share) * count / self._mean_qps()
+    def send_times_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
+        fraction = np.sort(rng.random(count)) if self.arrivals == "poisson" else np.arange(count) / count
+        return self._inverse(fraction) * count / self._mean_qps()
 
-    def _inverse(self, share: Seconds) -> Seconds:
-        """The share of the duration after which a share of all requests has been sent."""
+    def _inverse(self, fraction: Seconds) -> Seconds:
+        """The fraction of the duration after which a fraction of all requests is sent."""
         ratio = self.qps / self.start_qps
         if math.isclose(ratio, 1.0, rel_tol=1e-9):
-            return share
+            return fraction
         if self.curve == "exponential":
-            return np.log1p(share * (ratio - 1)) / math.log(ratio)
-        return (np.sqrt(1 + share * (ratio**2 - 1)) - 1) / (ratio - 1)
+            return np.log1p(fraction * (ratio - 1)) / math.log(ratio)
+        return (np.sqrt(1 + fraction * (ratio**2 - 1)) - 1) / (ratio - 1)
 
     def _mean_qps(self) -> float:
         if self.curve == "exponential" and not math.isclose(self.qps, self.start_qps, rel_tol=1e-9):

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from benchhydra.errors import ConfigError
-from benchhydra.loads import LoadShape, Seconds, check_number
+from benchhydra.loadgen.pacing import Seconds
+from benchhydra.loads import LoadShape, check_number
 from benchhydra.registry import knob, option
 
 
@@ -29,7 +30,7 @@ class Trace(LoadShape):
         if isinstance(self.qps, (int, float)) and not math.isinf(self.qps):
             raise ConfigError(f"load.qps={self.qps:g} means nothing to load=trace", hint="load.speedup=2")
 
-    def offsets_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
+    def send_times_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
         if recorded_s is None or len(recorded_s) != count or not np.isfinite(recorded_s).all():
             raise ConfigError("load=trace needs a dataset with a send time for each prompt", hint="dataset=jsonl")
         if np.any(np.diff(recorded_s) < 0):

@@ -1,1 +1,1 @@
-"""What keeps the event loop exact: timers, busy polling, and its own lag."""
+"""What keeps the event loop exact: timers, busy polling, and a monitor of its own lag."""

@@ -1,4 +1,4 @@
-"""Keeps the event loop from sleeping where it would be woken at once: being woken takes longer than a packet does."""
+"""Busy polling under load: a wake-up of the event loop costs more than handling a packet, so it does not sleep."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from typing import Protocol
 
 from benchhydra.records import NEVER
 
-#: Shares of a core in use between which the loop stays awake: below, it is woken rarely; above, it hardly sleeps.
-LEAST, MOST = 0.4, 0.9
-#: Staying awake makes the same work cheaper: it ends only well below where it began.
-LEAST_AWAKE = 0.15
-#: A core that others want for more than this share of a beat is left to them for so long, and twice as long next time.
-WAITED = 0.1
-REST_NS = 1_000_000_000
+#: Fractions of a core in use between which the loop polls: below, wake-ups are rare; above, it hardly sleeps anyway.
+START_ABOVE, STOP_ABOVE = 0.4, 0.9
+#: Polling makes the same work cheaper: it stops only well below where it started.
+STOP_BELOW = 0.15
+#: Back off (doubling) when another process waited for this core for more than this fraction of a beat.
+MAX_WAIT_FRACTION = 0.1
+BACK_OFF_NS = 1_000_000_000
 
 
 class LoopWorker(Protocol):
-    """Who works in the loop."""
+    """What runs in the loop."""
 
     worked: bool  # set with all that it does
 
 
 class CoreUsage:
-    """What this thread has used, and waited for, of its core."""
+    """What this thread has used of its core, and how long it waited for it."""
 
     def __init__(self) -> None:
         try:
             path = f"/proc/self/task/{threading.get_native_id()}/schedstat"
-            self._schedule = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._schedstat = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            self._schedule = NEVER
+            self._schedstat = NEVER
 
     def spent_ns(self) -> int:
         """CPU time."""
@@ -42,13 +42,13 @@ class CoreUsage:
 
     def waited_ns(self) -> int:
         """How long it was runnable while another one ran; 0 where the kernel does not say."""
-        return 0 if self._schedule == NEVER else int(os.pread(self._schedule, 100, 0).split()[1])
+        return 0 if self._schedstat == NEVER else int(os.pread(self._schedstat, 100, 0).split()[1])
 
     def close(self) -> None:
         """Nothing is read after this."""
-        if self._schedule != NEVER:
-            os.close(self._schedule)
-            self._schedule = NEVER
+        if self._schedstat != NEVER:
+            os.close(self._schedstat)
+            self._schedstat = NEVER
 
 
 class BusyPoller:
@@ -57,34 +57,34 @@ class BusyPoller:
     def __init__(self, loop: asyncio.AbstractEventLoop, worker: LoopWorker, usage: CoreUsage | None = None) -> None:
         self.on = False
         self.idle_ns = 0  # of all idle turns
-        self.awake_ns = 0  # while it was on
+        self.on_ns = 0  # how long it was on
         self._loop = loop
         self._worker = worker
         self._usage = usage or CoreUsage()
-        self._rest_ns = REST_NS
-        self._beat_ns = self._spent_ns = self._waited_ns = self._turned_ns = self._rest_until_ns = 0
+        self._back_off_ns = BACK_OFF_NS
+        self._beat_ns = self._spent_ns = self._waited_ns = self._turn_ns = self._off_until_ns = 0
 
     def start(self, now_ns: int) -> None:
-        """What is used is looked at from here on."""
+        """Start measuring CPU use."""
         self._beat_ns, self._spent_ns, self._waited_ns = now_ns, self._spent(), self._usage.waited_ns()
 
     def beat(self, now_ns: int) -> None:
-        """Look at what was used since the last beat, and stay awake, or no longer."""
+        """Look at what was used since the last beat, and switch polling on or off."""
         took_ns, spent_ns, waited_ns = now_ns - self._beat_ns, self._spent(), self._usage.waited_ns()
         if took_ns <= 0:
             return
-        used = (spent_ns - self._spent_ns) / took_ns
-        if waited_ns - self._waited_ns > WAITED * took_ns:
-            self._rest_until_ns = now_ns + self._rest_ns
-            self._rest_ns *= 2 if self.on else 1
+        used_fraction = (spent_ns - self._spent_ns) / took_ns
+        if waited_ns - self._waited_ns > MAX_WAIT_FRACTION * took_ns:
+            self._off_until_ns = now_ns + self._back_off_ns
+            self._back_off_ns *= 2 if self.on else 1
         if self.on:
-            self.awake_ns += took_ns
-        least = LEAST_AWAKE if self.on else LEAST
-        self._switch(least < used < MOST and now_ns >= self._rest_until_ns, now_ns)
+            self.on_ns += took_ns
+        lowest = STOP_BELOW if self.on else START_ABOVE
+        self._switch(lowest < used_fraction < STOP_ABOVE and now_ns >= self._off_until_ns, now_ns)
         self._beat_ns, self._spent_ns, self._waited_ns = now_ns, spent_ns, waited_ns
 
     def stop(self) -> None:
-        """The loop may sleep, for good."""
+        """Let the loop sleep, for good."""
         self.on = False
         self._usage.close()
 
@@ -92,18 +92,18 @@ class BusyPoller:
         return self._usage.spent_ns() - self.idle_ns
 
     def _switch(self, on: bool, now_ns: int) -> None:
-        begins, self.on = on and not self.on, on
-        if begins:
-            self._turned_ns = now_ns
+        starts, self.on = on and not self.on, on
+        if starts:
+            self._turn_ns = now_ns
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        """One turn of the loop: as another one is asked for, it looks for packets without waiting for them."""
+        """One turn of the loop: as another one is requested, it looks for packets without waiting for them."""
         if not self.on:
             return
         self._loop.call_soon(self._turn)
         now_ns = monotonic_ns()
         if not self._worker.worked:
-            self.idle_ns += now_ns - self._turned_ns
+            self.idle_ns += now_ns - self._turn_ns
         self._worker.worked = False
-        self._turned_ns = now_ns
+        self._turn_ns = now_ns

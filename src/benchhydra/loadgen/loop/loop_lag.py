@@ -1,4 +1,4 @@
-"""What the client knows about itself: how late its event loop is, and how busy its process."""
+"""How late the client's event loop is, and how busy its process."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import time
 from array import array
 from collections.abc import Callable
 from time import monotonic_ns
-
-import numpy as np
 
 from benchhydra.loadgen.loop.timerfd import Timer
 
@@ -40,7 +38,7 @@ class LoopLagMonitor:
         self._beat(now_ns)
 
     def stop(self, idle_ns: int = 0) -> float | None:
-        """Stop beating. Returns CPU seconds a wall second since the start; None where it had not begun.
+        """Stop beating. Returns CPU seconds per second since the start; None where it was never started.
 
         ``idle_ns``: CPU time in which nothing was done.
         """
@@ -49,8 +47,3 @@ class LoopLagMonitor:
         if not self._start_ns or wall_s <= 0:
             return None
         return max(0.0, time.process_time() - self._cpu_s - idle_ns / 1e9) / wall_s
-
-
-def p99_ms(values_ns: array[float]) -> float | None:
-    """The 99th percentile in ms; None of nothing."""
-    return float(np.percentile(np.frombuffer(values_ns, np.float32), 99)) / 1e6 if values_ns else None

@@ -1,4 +1,4 @@
-"""Timers of the kernel's own precision: the event loop's are rounded to a millisecond."""
+"""Timers with the kernel's precision: the event loop rounds its own to a millisecond."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Timer:
         try:
             os.read(self._fd, 8)
         except BlockingIOError:
-            return  # it was set anew between firing and now
+            return  # it was set again after it had fired
         self._callback()
 
 

@@ -1,1 +1,1 @@
-"""Client processes on this machine, and the bytes that go between them and us."""
+"""Client processes on this machine: the program that runs in them, what starts them, and the bytes between the two."""

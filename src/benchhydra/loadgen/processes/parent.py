@@ -1,4 +1,4 @@
-"""Several client processes on this machine: started, told one common start, listened to, ended."""
+"""Several client processes on this machine: started, given one common start, listened to, ended."""
 
 from __future__ import annotations
 
@@ -8,62 +8,57 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from time import monotonic_ns
-from typing import IO, Protocol
+from typing import IO
 
-import msgspec
-
+from benchhydra.errors import EngineError
 from benchhydra.interruption import stop_on_signal
-from benchhydra.loadgen.processes.child import frame
-from benchhydra.loadgen.processes.serialization import pack_shard, unpack_result
+from benchhydra.loadgen.processes.frames import GO, SHARD, STOP, apply_frame, frame, take_frames
+from benchhydra.loadgen.processes.serialization import pack_shard
 from benchhydra.loadgen.shards import Shard, ShardProgress, ShardResult, lost_shard, mark_interrupted
 
+#: Time from sending GO to the first scheduled moment.
 _LEAD_NS = 20_000_000
-_HEAD = 9
+_EXIT_TIMEOUT_S = 10.0
 
 
 class ClientProcess:
-    """One client process and what it has said so far."""
+    """One client process and what it has reported so far. ``over``: it has closed its output."""
 
-    def __init__(self, share: bytes) -> None:
+    def __init__(self, shard: bytes) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchhydra.loadgen.processes.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C in the terminal is for us alone
+            start_new_session=True,  # a Ctrl-C in the terminal is for the parent alone
         )
-        self.sent: ShardResult | None = None
+        self.result: ShardResult | None = None
         self.ready = self.over = False
-        self._heard = bytearray()
-        self.tell(frame(b"S", share))
+        self._received = bytearray()
+        self.write(frame(SHARD, shard))
 
     @property
-    def out(self) -> IO[bytes]:
+    def output(self) -> IO[bytes]:
         assert self.process.stdout is not None
         return self.process.stdout
 
-    def tell(self, said: bytes) -> None:
-        """Say something. A child that is gone is noticed where it is listened to."""
+    def write(self, data: bytes) -> None:
+        """Send it a frame. A process that is gone is noticed where its output is read."""
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(said)
+            self.process.stdin.write(data)
             self.process.stdin.flush()
         except BrokenPipeError:
             return
 
-    def listen(self) -> Iterator[tuple[bytes, bytes]]:
-        """The frames that have come."""
-        data = os.read(self.out.fileno(), 1 << 20)
+    def read_frames(self) -> Iterator[tuple[bytes, bytes]]:
+        """Wait for output. Gives the frames that are whole: their kinds and bodies."""
+        data = os.read(self.output.fileno(), 1 << 20)
         self.over = not data
-        self._heard += data
-        while len(self._heard) >= _HEAD:
-            end = _HEAD + int.from_bytes(self._heard[1:_HEAD], "little")
-            if len(self._heard) < end:
-                return
-            yield bytes(self._heard[:1]), bytes(self._heard[_HEAD:end])
-            del self._heard[:end]
+        self._received += data
+        return take_frames(self._received)
 
     def end(self) -> int:
-        """Wait for its end, which the end of its input brings about. Returns its exit code."""
+        """Close its input, which ends it, and wait. Returns its exit code."""
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 try:
@@ -71,88 +66,71 @@ class ClientProcess:
                 except BrokenPipeError:
                     continue
         try:
-            return self.process.wait(10)
+            return self.process.wait(_EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
 
 
 def send_in_processes(
-    shares: list[Shard], report: Callable[[int, ShardProgress], None]
+    shards: list[Shard], report: Callable[[int, ShardProgress], None]
 ) -> tuple[dict[int, ShardResult], tuple[str, ...]]:
-    """Send each share in a process of its own.
+    """Send each shard in a process of its own.
 
-    Returns what came, by the number of the share, and a sentence for each process that brought nothing: its requests
-    are rows all the same, of which nobody knows more than when they were due.
+    Returns the results by the number of the shard, and a sentence for each process that brought none: each of its
+    requests is recorded as CANCELLED, with only its scheduled time.
 
-    Raises EngineError where no process brought anything.
+    Raises EngineError where no process brought a result.
     """
-    from benchhydra.errors import EngineError
-
-    children = [ClientProcess(pack_shard(share)) for share in shares]
-    codes: list[int] = []
+    children = [ClientProcess(pack_shard(shard)) for shard in shards]
+    exit_codes: list[int] = []
     try:
-        with stop_on_signal(lambda: _tell_all(children)) as asked, selectors.DefaultSelector() as selector:
-            for part, child in enumerate(children):
-                selector.register(child.out, selectors.EVENT_READ, part)
-            _hear(children, selector, report, lambda child: child.ready)
-            start_ns = monotonic_ns() + _LEAD_NS
-            go = frame(b"G", b"%d" % start_ns)
-            for child in children:
-                child.tell(go)
-            _hear(children, selector, report, lambda child: child.sent is not None)
+        with stop_on_signal(lambda: _write_to_all(children, frame(STOP))) as signals:
+            start_ns = _send(children, report)
     finally:
-        codes = [child.end() for child in children]
+        exit_codes = [child.end() for child in children]
     lost = {
         part: f"client process {part} ended with exit code {code} and brought no rows"
-        for part, (child, code) in enumerate(zip(children, codes, strict=True))
-        if child.sent is None
+        for part, (child, code) in enumerate(zip(children, exit_codes, strict=True))
+        if child.result is None
     }
     if len(lost) == len(children):
         raise EngineError("; ".join(lost.values()), hint="load.processes=1")
-    sent = {
-        part: child.sent or lost_shard(share, start_ns, lost[part])
-        for part, (child, share) in enumerate(zip(children, shares, strict=True))
+    results = {
+        part: child.result or lost_shard(shard, start_ns, lost[part])
+        for part, (child, shard) in enumerate(zip(children, shards, strict=True))
     }
-    return mark_interrupted(sent, asked), tuple(lost.values())
+    return mark_interrupted(results, signals), tuple(lost.values())
 
 
-def _hear(
+def _send(children: list[ClientProcess], report: Callable[[int, ShardProgress], None]) -> int:
+    """The whole load, until each process has brought its result or is gone. Returns its start."""
+    with selectors.DefaultSelector() as selector:
+        for part, child in enumerate(children):
+            selector.register(child.output, selectors.EVENT_READ, part)
+        _read_until(children, selector, report, lambda child: child.ready)
+        start_ns = monotonic_ns() + _LEAD_NS
+        _write_to_all(children, frame(GO, b"%d" % start_ns))
+        _read_until(children, selector, report, lambda child: child.result is not None)
+    return start_ns
+
+
+def _read_until(
     children: list[ClientProcess],
     selector: selectors.BaseSelector,
     report: Callable[[int, ShardProgress], None],
     enough: Callable[[ClientProcess], bool],
 ) -> None:
-    """Listen until each child has said enough, or is gone."""
+    """Read what the processes write until each has written enough, or is gone."""
     while not all(child.over or enough(child) for child in children):
         for key, _ in selector.select():
             child = children[key.data]
-            for kind, body in child.listen():
-                take_frame(child, key.data, kind, body, report)
+            for kind, body in child.read_frames():
+                apply_frame(child, key.data, kind, body, report)
             if child.over:
-                selector.unregister(child.out)
+                selector.unregister(child.output)
 
 
-class ShardSender(Protocol):
-    """Who sends a share, and what is known of it."""
-
-    sent: ShardResult | None
-    ready: bool
-
-
-def take_frame(
-    child: ShardSender, part: int, kind: bytes, body: bytes, report: Callable[[int, ShardProgress], None]
-) -> None:
-    """What a frame says."""
-    if kind == b"R":
-        child.ready = True
-    elif kind == b"P":
-        done, failed, ttft_sum_ns, ttft_count = msgspec.msgpack.decode(body)
-        report(part, ShardProgress(done=done, failed=failed, ttft_sum_ns=ttft_sum_ns, ttft_count=ttft_count))
-    elif kind == b"D":
-        child.sent = unpack_result(body)
-
-
-def _tell_all(children: list[ClientProcess]) -> None:
+def _write_to_all(children: list[ClientProcess], data: bytes) -> None:
     for child in children:
-        child.tell(frame(b"X"))
+        child.write(data)

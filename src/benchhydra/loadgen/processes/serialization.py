@@ -1,35 +1,36 @@
-"""Shares and what came of them as bytes: columns go between processes as they lie in memory, unpickled."""
+"""Shards and their results as bytes: columns go between processes as they lie in memory, unpickled."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from array import array
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from benchhydra.client import Endpoint, Requests
+from benchhydra.client.apis import Api
+from benchhydra.loadgen.pacing import Pacing
+from benchhydra.loadgen.pacing.closed_loop import ClosedLoop
+from benchhydra.loadgen.pacing.schedule import Schedule
 from benchhydra.loadgen.shards import Shard, ShardResult
 from benchhydra.records import COUNTS, TIMES, Records
 
 _COLUMNS: dict[str, Any] = dict.fromkeys((*TIMES, "gap_offsets"), np.int64) | dict.fromkeys(COUNTS, np.int32)
-_PLAIN = ("max_in_flight", "closed_loop", "timeout_s", "ignore_eos", "keep_text")
-_ARRAYS = {"starts": "q", "beginning": "i", "prompt_tokens": "i", "output_tokens": "i"}
+_SHARD_SETTINGS = ("stream", "full_length", "timeout_s", "keep_text")
+_REQUEST_ARRAYS = {"starts": "q", "beginning": "i", "prompt_tokens": "i", "output_tokens": "i"}
+_PACINGS: dict[str, type[Schedule] | type[ClosedLoop]] = {"schedule": Schedule, "closed_loop": ClosedLoop}
 
 
-def pack_shard(share: Shard) -> bytes:
-    """A share as bytes. It holds the endpoint's headers: it goes through pipes, never into files."""
-    requests = share.requests
-    arrays = {name: getattr(requests, name).tobytes() for name in _ARRAYS}
-    packed = {name: getattr(share, name) for name in _PLAIN} | {
-        "endpoint": dataclasses.asdict(share.endpoint),
-        "offsets_s": share.offsets_s.astype(np.float64).tobytes(),
-        "requests": {
-            "blocks": [bytes(block) for block in requests.blocks],
-            "beginnings": requests.beginnings,
-            **arrays,
-        },
+def pack_shard(shard: Shard) -> bytes:
+    """A shard as bytes. It holds the endpoint's headers: it goes through pipes, never into files."""
+    packed = {name: getattr(shard, name) for name in _SHARD_SETTINGS} | {
+        "endpoint": _pack_endpoint(shard.endpoint),
+        "pacing": _pack_pacing(shard.pacing),
+        "requests": _pack_requests(shard.requests),
     }
     return msgspec.msgpack.encode(packed)
 
@@ -37,34 +38,26 @@ def pack_shard(share: Shard) -> bytes:
 def unpack_shard(data: bytes) -> Shard:
     """What ``pack_shard`` packed."""
     packed: dict[str, Any] = msgspec.msgpack.decode(data)
-    raw = packed["requests"]
-    requests = Requests(
-        blocks=[bytearray(block) for block in raw["blocks"]],
-        beginnings=[(before, after) for before, after in raw["beginnings"]],
-    )
-    for name, code in _ARRAYS.items():
-        setattr(requests, name, array(code, raw[name]))
     return Shard(
-        endpoint=Endpoint(**packed["endpoint"]),
-        requests=requests,
-        offsets_s=np.frombuffer(packed["offsets_s"], np.float64),
-        **{name: packed[name] for name in _PLAIN},
+        endpoint=_unpack_endpoint(packed["endpoint"]),
+        pacing=_unpack_pacing(packed["pacing"]),
+        requests=_unpack_requests(packed["requests"]),
+        **{name: packed[name] for name in _SHARD_SETTINGS},
     )
 
 
-def pack_result(sent: ShardResult) -> bytes:
+def pack_result(result: ShardResult) -> bytes:
     """Rows and what goes with them, as bytes."""
-    records = sent.records
+    records = result.records
     packed = {
         "columns": {name: getattr(records, name).astype(kind).tobytes() for name, kind in _COLUMNS.items()},
         "gaps_ns": records.gaps_ns.astype(np.float32).tobytes(),
         "errors": records.errors,
-        "stalls_ns": sent.stalls_ns.tobytes(),
-        "lags_ns": sent.lags_ns.tobytes(),
-        "interrupted": sent.interrupted,
-        "cpu_share": sent.cpu_share,
-        "awake_s": sent.awake_s,
-        "texts": sent.texts,
+        "stalls_ns": result.stalls_ns.tobytes(),
+        "lags_ns": result.lags_ns.tobytes(),
+        "interrupted": result.interrupted,
+        "facts": result.facts,
+        "texts": result.texts,
     }
     return msgspec.msgpack.encode(packed)
 
@@ -77,9 +70,55 @@ def unpack_result(data: bytes) -> ShardResult:
     return ShardResult(
         records=Records(**columns, gaps_ns=gaps, errors=tuple(packed["errors"])),
         interrupted=packed["interrupted"],
-        cpu_share=packed["cpu_share"],
-        awake_s=packed["awake_s"],
+        facts=packed["facts"],
         stalls_ns=array("f", packed["stalls_ns"]),
         lags_ns=array("f", packed["lags_ns"]),
         texts=tuple(packed["texts"]),
     )
+
+
+def _pack_endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    fields = {field.name: getattr(endpoint, field.name) for field in dataclasses.fields(endpoint)}
+    return fields | {"api": _pack_api(endpoint.api)}
+
+
+def _unpack_endpoint(fields: dict[str, Any]) -> Endpoint:
+    return Endpoint(**fields | {"api": _unpack_api(**fields["api"])})
+
+
+def _pack_api(api: Api) -> dict[str, Any]:
+    """An API by the name of its class and its settings: the class may be a user's, whose module the child imports."""
+    kind = type(api)
+    return {"module": kind.__module__, "name": kind.__qualname__, "settings": dataclasses.asdict(api)}
+
+
+def _unpack_api(module: str, name: str, settings: dict[str, Any]) -> Api:
+    api: Api = attrgetter(name)(importlib.import_module(module))(**settings)
+    return api
+
+
+def _pack_pacing(pacing: Pacing) -> dict[str, Any]:
+    kind = next(name for name, cls in _PACINGS.items() if type(pacing) is cls)
+    send_times = pacing.send_times_s.astype(np.float64).tobytes()
+    return {"kind": kind, "send_times_s": send_times, "max_in_flight": pacing.max_in_flight}
+
+
+def _unpack_pacing(packed: dict[str, Any]) -> Pacing:
+    send_times_s = np.frombuffer(packed["send_times_s"], np.float64)
+    return _PACINGS[packed["kind"]](send_times_s, packed["max_in_flight"])
+
+
+def _pack_requests(requests: Requests) -> dict[str, Any]:
+    arrays = {name: getattr(requests, name).tobytes() for name in _REQUEST_ARRAYS}
+    blocks = [bytes(block) for block in requests.blocks]
+    return {"blocks": blocks, "beginnings": requests.beginnings, **arrays}
+
+
+def _unpack_requests(packed: dict[str, Any]) -> Requests:
+    requests = Requests(
+        blocks=[bytearray(block) for block in packed["blocks"]],
+        beginnings=[(before, after) for before, after in packed["beginnings"]],
+    )
+    for name, code in _REQUEST_ARRAYS.items():
+        setattr(requests, name, array(code, packed[name]))
+    return requests

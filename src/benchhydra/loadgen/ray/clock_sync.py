@@ -1,7 +1,8 @@
-"""Clocks of other machines: where they are, how sure that is, and their times as ours. Pure functions.
+"""Offsets of other machines' clocks, with their uncertainty, and times translated into our clock. Pure functions.
 
-CLOCK_MONOTONIC counts from each machine's own start. A trip asks a node for its time, and knows that the answer was
-given between asking and hearing: half the trip bounds the error, whatever the two ways took (RFC 5905, section 8).
+CLOCK_MONOTONIC counts from each machine's own start. A round trip asks a node for its time, which was read between
+sending the question and receiving the answer: half the trip bounds the error, however long each way took (RFC 5905,
+section 8).
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from benchhydra.records import NEVER, TIMES, Int64, Records
 
 
 class RoundTrip(NamedTuple):
-    """A question for the time: asked and heard on our clock, said on theirs, all in ns."""
+    """A question for the time: sent and received on our clock, answered with the remote clock's time, all in ns."""
 
-    asked_ns: int
-    said_ns: int
-    heard_ns: int
+    sent_ns: int
+    remote_ns: int
+    received_ns: int
 
 
 class OffsetEstimate(NamedTuple):
-    """Our clock less theirs, at a moment of theirs; the truth is within the uncertainty on either side."""
+    """Our clock minus the remote one, at a time of the remote one; the truth is within the uncertainty on each side."""
 
     offset_ns: int
     uncertainty_ns: int
@@ -32,11 +33,11 @@ class OffsetEstimate(NamedTuple):
 
 
 def estimate_offset(trips: Sequence[RoundTrip]) -> OffsetEstimate:
-    """The estimate of the shortest trip, which is the surest. Raises ValueError without any."""
-    best = min(trips, key=lambda trip: trip.heard_ns - trip.asked_ns)
-    middle_ns = (best.asked_ns + best.heard_ns) // 2
-    half_ns = (best.heard_ns - best.asked_ns + 1) // 2
-    return OffsetEstimate(middle_ns - best.said_ns, half_ns, best.said_ns)
+    """The estimate of the shortest trip, which is the most certain. Raises ValueError without any."""
+    best = min(trips, key=lambda trip: trip.received_ns - trip.sent_ns)
+    middle_ns = (best.sent_ns + best.received_ns) // 2
+    half_ns = (best.received_ns - best.sent_ns + 1) // 2
+    return OffsetEstimate(middle_ns - best.remote_ns, half_ns, best.remote_ns)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,18 +55,18 @@ class NodeClock:
 
     @property
     def drift_ppm(self) -> float | None:
-        """By how much their clock is slower than ours, parts in a million."""
+        """How much slower the remote clock is than ours, in parts per million; None where it is unknown."""
         if self.after is None or self.after.at_ns <= self.before.at_ns:
             return None
         return (self.after.offset_ns - self.before.offset_ns) / (self.after.at_ns - self.before.at_ns) * 1e6
 
     def offsets_ns(self, times_ns: Int64) -> Int64:
-        """Ours less theirs at times of theirs, shape (n,): it moves evenly from one estimate to the other."""
+        """Our clock minus the remote one at remote times, shape (n,): linear between the two estimates."""
         drifted = (times_ns - self.before.at_ns) * ((self.drift_ppm or 0.0) / 1e6)
         return np.asarray(np.rint(drifted).astype(np.int64) + self.before.offset_ns)
 
     def facts(self) -> dict[str, Any]:
-        """What the result keeps of it: drift in parts in a million, null where it is unknown."""
+        """What the result keeps of it: drift in parts per million, null where it is unknown."""
         return {
             "host": self.host,
             "offset_ms": self.before.offset_ns / 1e6,
@@ -74,10 +75,10 @@ class NodeClock:
         }
 
     def translated(self, records: Records) -> Records:
-        """Rows whose times were taken there, with times of ours: one offset a row, so that latencies stay as taken."""
+        """Rows with remote times, in our clock: one offset a row, so that latencies stay as they were measured."""
         offsets_ns = self.offsets_ns(records.scheduled_ns)
-        ours: dict[str, Any] = {}
+        columns: dict[str, Any] = {}
         for name in TIMES:
-            theirs = getattr(records, name)
-            ours[name] = np.where(theirs == NEVER, NEVER, theirs + offsets_ns)
-        return dataclasses.replace(records, **ours)
+            times_ns = getattr(records, name)
+            columns[name] = np.where(times_ns == NEVER, NEVER, times_ns + offsets_ns)
+        return dataclasses.replace(records, **columns)

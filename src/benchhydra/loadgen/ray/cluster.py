@@ -1,6 +1,6 @@
-"""Ray: a cluster that is there (RAY_ADDRESS), or one of our own on this machine, which listens on loopback alone.
+"""The connection to Ray: a running cluster (RAY_ADDRESS), or a new one on this machine that listens on loopback alone.
 
-A process connects once and stays connected until it leaves or ends, because starting a cluster takes seconds.
+A process connects once and stays connected until it disconnects or ends, because starting a cluster takes seconds.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from benchhydra.errors import ConfigError, EngineError
 ADDRESS = "RAY_ADDRESS"
 _FREEING_S = 10.0
 _POLL_S = 0.1
-#: Nothing is reported to anybody; and the future of a default, of which Ray warns, is chosen now.
-_ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-#: Ray's own switch for machines that are no cluster: every port is on loopback. With it go tokens, without a notice.
-_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+#: No usage reports; and the future value of a default, of which Ray warns.
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+#: Ray's own switch for machines that are no cluster: every port is on loopback. Token authentication without a notice.
+_LOCAL_ENVIRONMENT = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 _QUIET = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
 
 
@@ -33,47 +33,47 @@ def require_ray(what: str) -> None:
 
 
 def connect(cpus: int, options: Mapping[str, Any] | None = None) -> bool:
-    """Connect this process, where it is not yet: to RAY_ADDRESS, or to a new cluster of this machine with ``cpus``.
+    """Connect this process, unless it is connected: to RAY_ADDRESS, or to a new cluster on this machine with ``cpus``.
 
-    options: arguments of ``ray.init`` that the user has chosen. Returns whether this machine is all there is.
-    Raises EngineError where there is no connection.
+    options: arguments of ``ray.init`` that the user has chosen. Returns whether the cluster is this machine alone.
+    Raises EngineError where the connection fails.
     """
     chosen = {key: value for key, value in (options or {}).items() if value is not None}
     address = chosen.get("address") or os.environ.get(ADDRESS) or "local"
-    alone = address == "local"
-    for name, value in (_ALWAYS | (_ALONE if alone else {})).items():
+    local = address == "local"
+    for name, value in (_ENVIRONMENT | (_LOCAL_ENVIRONMENT if local else {})).items():
         os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
-        return alone
-    settings = {**_QUIET, **({"num_cpus": cpus} if alone else {}), **chosen, "address": address}
+        return local
+    settings = {**_QUIET, **({"num_cpus": cpus} if local else {}), **chosen, "address": address}
     try:
-        with _signals_wait():
+        with _signals_deferred():
             ray.init(**settings)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())[:300]
-        hint = "" if alone else f"{ADDRESS}=HOST:6379 of a running cluster, or unset it"
+        hint = "" if local else f"{ADDRESS}=HOST:6379 of a running cluster, or unset it"
         raise EngineError(f"no connection to Ray at {address}: {text}", hint=hint) from error
-    return alone
+    return local
 
 
 def nodes() -> list[dict[str, float]]:
-    """The resources of each node that lives: CPU, GPU and others."""
+    """The resources of each live node: CPU, GPU and others."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def disconnect() -> None:
-    """Disconnect; a cluster of our own ends."""
+    """Disconnect; a cluster that ``connect`` started ends."""
     import ray
 
     ray.shutdown()
 
 
 def free_cpus(wanted: int) -> int:
-    """CPUs of the cluster that nobody holds: waits a little for so many, because actors that ended give theirs back."""
+    """Unclaimed CPUs of the cluster. Waits up to 10 s for ``wanted`` of them: actors that ended release theirs late."""
     import ray
 
     deadline_s = time.monotonic() + _FREEING_S
@@ -83,20 +83,20 @@ def free_cpus(wanted: int) -> int:
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
-    """What comes while Ray starts unwinds when it has: raised inside, it was seen to leave locks that stay taken.
+def _signals_deferred() -> Iterator[None]:
+    """Signals are deferred until ``ray.init`` returns: raised inside, they were seen to leave locks taken for ever.
 
-    Ray would take SIGTERM for itself, and exit.
+    Ray would handle SIGTERM itself, and exit.
     """
     from ray._private import utils
 
-    theirs, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
-    asked: list[int] = []
+    set_sigterm_handler, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
+    signals: list[int] = []
     try:
-        with interruption.stop_on_signal(lambda: None) as asked:
+        with interruption.stop_on_signal(lambda: None) as signals:
             yield
     finally:
-        utils.set_sigterm_handler = theirs
-        if asked:
+        utils.set_sigterm_handler = set_sigterm_handler
+        if signals:
             signal.alarm(0)  # Ray's native handler, where it came first, has set one that aborts
-            interruption.unwind(asked[0])
+            interruption.unwind(signals[0])

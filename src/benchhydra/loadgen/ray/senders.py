@@ -1,12 +1,12 @@
-"""Client processes on the nodes of a Ray cluster, each sending its share on its own machine's clock.
+"""Client processes on the nodes of a Ray cluster, each sending its shard on its own machine's clock.
 
 The schedule is translated into the clock of each node before the load, and the rows back into ours after it, with
-offsets that are estimated before and after (``offsets``). The latencies of a row depend on one clock alone.
+offsets that are estimated before and after (``clock_sync``). The latencies of a row depend on one clock alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic_ns
 from typing import Any
@@ -14,185 +14,185 @@ from typing import Any
 from benchhydra import interruption
 from benchhydra.errors import EngineError
 from benchhydra.interruption import stop_on_signal
-from benchhydra.loadgen.processes.parent import take_frame
+from benchhydra.loadgen.processes.frames import apply_frame
 from benchhydra.loadgen.processes.serialization import pack_shard
 from benchhydra.loadgen.ray.clock_sync import NodeClock, OffsetEstimate, RoundTrip, estimate_offset
 from benchhydra.loadgen.ray.relay import PIECE_BYTES, Relay
 from benchhydra.loadgen.shards import Shard, ShardProgress, ShardResult, lost_shard, mark_interrupted
 
-#: From saying "go" to the first scheduled moment: calls to many nodes take a while.
+#: From calling ``go`` to the first scheduled moment: calls to many nodes take a while.
 LEAD_NS = 200_000_000
-TRIPS = 50
+ROUND_TRIPS = 50
 START_TIMEOUT_S = 120.0
-_TURN_S = 0.1
+_WAIT_S = 0.1
+
+ReportPart = Callable[[int, ShardProgress], None]
 
 
 class RemoteSender:
-    """The relay of one share, and what is known of it."""
+    """The actor that sends one shard from a node, and what it has reported."""
 
-    def __init__(self, actor: Any, share: Shard) -> None:
+    def __init__(self, part: int, actor: Any, shard: Shard) -> None:
+        self.part = part
         self.actor = actor
-        self.share = share
+        self.shard = shard
         self.host = "a node"
-        self.sent: ShardResult | None = None
         self.ready = False
+        self.result: ShardResult | None = None
         self.lost: str | None = None
         self.before: OffsetEstimate | None = None
         self.after: OffsetEstimate | None = None
 
     @property
     def over(self) -> bool:
-        return self.lost is not None or self.sent is not None
+        return self.lost is not None or self.result is not None
+
+    def open(self) -> None:
+        """Bring the shard to the node and start the client process there."""
+        import ray
+
+        self.host = ray.get(self.actor.host.remote(), timeout=START_TIMEOUT_S)
+        packed = pack_shard(self.shard)
+        pieces = [packed[at : at + PIECE_BYTES] for at in range(0, len(packed), PIECE_BYTES)]
+        ray.get([self.actor.add_piece.remote(number, piece) for number, piece in enumerate(pieces)])
+        ray.get(self.actor.open.remote())
+
+    def go(self, start_ns: int) -> None:
+        """Let it send, beginning at this time of our clock."""
+        assert self.before is not None
+        self.actor.go.remote(start_ns - self.before.offset_ns)
+
+    def measure_offset(self) -> OffsetEstimate:
+        """The node's clock against ours."""
+        import ray
+
+        trips = []
+        for _ in range(ROUND_TRIPS):
+            sent_ns = monotonic_ns()
+            remote_ns = ray.get(self.actor.now_ns.remote())
+            trips.append(RoundTrip(sent_ns, remote_ns, monotonic_ns()))
+        return estimate_offset(trips)
+
+    def apply_output(self, output: Any, report: ReportPart) -> None:
+        """Keep what the client process has reported."""
+        frames, exit_code = output
+        for kind, body in frames:
+            apply_frame(self, self.part, kind, body, report)
+        if exit_code is not None and self.result is None:
+            code = f"exit code {exit_code}"
+            self.lost = f"client process {self.part} on {self.host} ended with {code} and brought no rows"
+
+    def lose(self, error: Exception) -> None:
+        """The actor is gone."""
+        if self.result is None:
+            kind = type(error).__name__
+            self.lost = f"client actor {self.part} on {self.host} is gone ({kind}) and brought no rows"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterResult:
-    """What came of all shares: rows by number (of lost ones too), sentences on lost ones, and the nodes' clocks."""
+    """What came of all shards: results by number (of lost ones too), sentences on lost ones, and the nodes' clocks."""
 
-    sent: dict[int, ShardResult]
+    results: dict[int, ShardResult]
     lost: tuple[str, ...]
     clocks: tuple[NodeClock, ...]
 
 
-def send_on_ray(
-    shares: list[Shard], report: Callable[[int, ShardProgress], None], relay: Callable[[], Relay] = Relay
-) -> ClusterResult:
-    """Send each share from an actor of the cluster that this process is connected to, spread over its nodes.
+def send_on_ray(shards: list[Shard], report: ReportPart, relay: Callable[[], Relay] = Relay) -> ClusterResult:
+    """Send each shard from an actor of the cluster that this process is connected to, spread over its nodes.
 
     relay: the class of the actors. The first SIGINT or SIGTERM ends it with what there is.
-    Raises EngineError where no actor brought anything. Each row of an actor that died is CANCELLED.
+    Raises EngineError where no actor brought a result. Each row of an actor that died is CANCELLED.
     """
     import ray
 
-    made = ray.remote(num_cpus=1, max_restarts=0, max_concurrency=4, scheduling_strategy="SPREAD")(relay)
-    actors = [RemoteSender(made.remote(), share) for share in shares]
+    actor_class = ray.remote(num_cpus=1, max_restarts=0, max_concurrency=4, scheduling_strategy="SPREAD")(relay)
+    senders = [RemoteSender(part, actor_class.remote(), shard) for part, shard in enumerate(shards)]
     try:
-        with stop_on_signal(lambda: None) as asked:
-            start_ns = _send(actors, report, asked)
+        with stop_on_signal(lambda: None) as signals:
+            start_ns = _send(senders, report, signals)
     finally:
-        for far in actors:
-            ray.kill(far.actor, no_restart=True)
-    return _came(actors, start_ns, asked)
+        for sender in senders:
+            ray.kill(sender.actor, no_restart=True)
+    return _cluster_result(senders, start_ns, signals)
 
 
-def _send(actors: list[RemoteSender], report: Callable[[int, ShardProgress], None], asked: list[int]) -> int:
-    """The whole load, until ``asked`` holds something. Returns its start on our clock."""
-    _each(actors, _open)
-    _until(actors, report, [], lambda far: far.ready)
-    _each(actors, _ask_before)
-    if asked:
+def _send(senders: list[RemoteSender], report: ReportPart, signals: Sequence[int]) -> int:
+    """The whole load, until a signal comes. Returns its start on our clock."""
+    _call_each(senders, RemoteSender.open)
+    _read_until(senders, report, [], lambda sender: sender.ready)
+    _call_each(senders, _measure_before)
+    if signals:
         raise interruption.interrupt_exception()  # nothing is sent yet
     start_ns = monotonic_ns() + LEAD_NS
-    _each(actors, lambda far: _go(far, start_ns))
-    _until(actors, report, asked, lambda far: far.sent is not None)
-    _each(actors, _ask_after)
+    _call_each(senders, lambda sender: sender.go(start_ns))
+    _read_until(senders, report, signals, lambda sender: sender.result is not None)
+    _call_each(senders, _measure_after)
     return start_ns
 
 
-def _each(actors: list[RemoteSender], work: Callable[[RemoteSender], None]) -> None:
-    """Do something with each actor that is there; one that dies of it is lost."""
+def _measure_before(sender: RemoteSender) -> None:
+    sender.before = sender.measure_offset()
+
+
+def _measure_after(sender: RemoteSender) -> None:
+    sender.after = sender.measure_offset()
+
+
+def _call_each(senders: list[RemoteSender], call: Callable[[RemoteSender], None]) -> None:
+    """Call something with each sender that is not lost; one whose actor dies of it is lost."""
     from ray.exceptions import RayError
 
-    for part, far in enumerate(actors):
-        if far.lost is None:
+    for sender in senders:
+        if sender.lost is None:
             try:
-                work(far)
+                call(sender)
             except RayError as error:
-                _lose(far, part, error)
+                sender.lose(error)
 
 
-def _lose(far: RemoteSender, part: int, error: Exception) -> None:
-    if far.sent is None:
-        far.lost = f"client actor {part} on {far.host} is gone ({type(error).__name__}) and brought no rows"
-
-
-def _open(far: RemoteSender) -> None:
-    import ray
-
-    far.host = ray.get(far.actor.host.remote(), timeout=START_TIMEOUT_S)
-    share = pack_shard(far.share)
-    pieces = [share[at : at + PIECE_BYTES] for at in range(0, len(share), PIECE_BYTES)]
-    ray.get([far.actor.take.remote(number, piece) for number, piece in enumerate(pieces)])
-    ray.get(far.actor.open.remote())
-
-
-def _ask_before(far: RemoteSender) -> None:
-    far.before = _asked(far)
-
-
-def _ask_after(far: RemoteSender) -> None:
-    far.after = _asked(far)
-
-
-def _asked(far: RemoteSender) -> OffsetEstimate:
-    import ray
-
-    trips = []
-    for _ in range(TRIPS):
-        asked_ns = monotonic_ns()
-        said_ns = ray.get(far.actor.now_ns.remote())
-        trips.append(RoundTrip(asked_ns, said_ns, monotonic_ns()))
-    return estimate_offset(trips)
-
-
-def _go(far: RemoteSender, start_ns: int) -> None:
-    assert far.before is not None
-    far.actor.go.remote(start_ns - far.before.offset_ns)
-
-
-def _until(
-    actors: list[RemoteSender],
-    report: Callable[[int, ShardProgress], None],
-    asked: list[int],
+def _read_until(
+    senders: list[RemoteSender],
+    report: ReportPart,
+    signals: Sequence[int],
     enough: Callable[[RemoteSender], bool],
 ) -> None:
-    """Listen until each actor has said enough, or is gone; tell them once to stop when ``asked`` holds something."""
+    """Read until each sender has reported enough, or is gone; stop them, once, when a signal has come."""
     import ray
     from ray.exceptions import RayError
 
-    told = False
-    waiting: dict[Any, int] = {}
+    stopping = False
+    pending: dict[Any, RemoteSender] = {}
     while True:
-        for part, far in enumerate(actors):
-            if not far.over and not enough(far) and part not in waiting.values():
-                waiting[far.actor.heard.remote()] = part
-        if not waiting:
+        for sender in senders:
+            if not sender.over and not enough(sender) and sender not in pending.values():
+                pending[sender.actor.read.remote()] = sender
+        if not pending:
             return
-        if asked and not told:
-            told = True
-            _each([far for far in actors if not far.over], lambda far: far.actor.stop.remote())
-        for answer in ray.wait(list(waiting), num_returns=1, timeout=_TURN_S)[0]:
-            part = waiting.pop(answer)
+        if signals and not stopping:
+            stopping = True
+            _call_each([sender for sender in senders if not sender.over], lambda sender: sender.actor.stop.remote())
+        for reference in ray.wait(list(pending), num_returns=1, timeout=_WAIT_S)[0]:
+            sender = pending.pop(reference)
             try:
-                _hear(actors[part], part, ray.get(answer), report)
+                sender.apply_output(ray.get(reference), report)
             except RayError as error:
-                _lose(actors[part], part, error)
+                sender.lose(error)
 
 
-def _hear(far: RemoteSender, part: int, said: Any, report: Callable[[int, ShardProgress], None]) -> None:
-    frames, code = said
-    for kind, body in frames:
-        take_frame(far, part, kind, body, report)
-    if code is not None and far.sent is None:
-        far.lost = f"client process {part} on {far.host} ended with exit code {code} and brought no rows"
-
-
-def _came(actors: list[RemoteSender], start_ns: int, asked: list[int]) -> ClusterResult:
-    lost = tuple(far.lost for far in actors if far.lost is not None)
-    if len(lost) == len(actors):
+def _cluster_result(senders: list[RemoteSender], start_ns: int, signals: Sequence[int]) -> ClusterResult:
+    lost = tuple(sender.lost for sender in senders if sender.lost is not None)
+    if len(lost) == len(senders):
         raise EngineError("; ".join(lost), hint="load.executor=local")
-    clocks = tuple(
-        NodeClock(host=far.host, before=far.before, after=far.after)
-        for far in actors
-        if far.before is not None and far.sent is not None
-    )
-    places = iter(clocks)
-    sent = {
-        part: lost_shard(far.share, start_ns, far.lost or "") if far.sent is None else _ours(far.sent, next(places))
-        for part, far in enumerate(actors)
-    }
-    return ClusterResult(sent=mark_interrupted(sent, asked), lost=lost, clocks=clocks)
-
-
-def _ours(sent: ShardResult, clock: NodeClock) -> ShardResult:
-    return replace(sent, records=clock.translated(sent.records))
+    clocks: list[NodeClock] = []
+    results: dict[int, ShardResult] = {}
+    for sender in senders:
+        result = sender.result
+        if result is None:
+            results[sender.part] = lost_shard(sender.shard, start_ns, sender.lost or "")
+            continue
+        assert sender.before is not None
+        clock = NodeClock(host=sender.host, before=sender.before, after=sender.after)
+        clocks.append(clock)
+        results[sender.part] = replace(result, records=clock.translated(result.records))
+    return ClusterResult(results=mark_interrupted(results, signals), lost=lost, clocks=tuple(clocks))

@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchhydra.client.chunk_template import template_of
-from benchhydra.client.http_parser import ResponseParser
+from benchhydra.client.answer import Answer
+from benchhydra.client.apis import Api
+from benchhydra.client.apis.chat import Chat
+from benchhydra.client.apis.completions import Completions
+from benchhydra.client.chunk_template import TemplateLearner
+from benchhydra.client.http_framing import HttpFraming
+from benchhydra.client.response_parser import ResponseParser
 from benchhydra.records import Status
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -42,20 +47,30 @@ def each(*events: bytes, newline: bytes = b"\n") -> bytes:
     return chunked(*(stream(event, newline=newline) for event in events))
 
 
-def facts(answer: ResponseParser) -> tuple[Any, ...]:
+def facts(answer: Answer) -> tuple[Any, ...]:
     return answer.chunks, answer.complete, answer.status, answer.prompt_tokens, answer.output_tokens, answer.texts
 
 
-def fed(*parts: bytes, end: str | None = None, **options: bool) -> ResponseParser:
-    answer = ResponseParser(**options)
-    counted = sum(answer.feed(part) for part in parts)
+LEARNERS: dict[type[Api], TemplateLearner] = {
+    cls: TemplateLearner(cls()) for cls in (Completions, Chat)
+}  # one for all connections of an endpoint
+
+
+def parser(api: type[Api] = Completions, **options: bool) -> ResponseParser:
+    return ResponseParser(api(), LEARNERS[api], **options)
+
+
+def fed(*parts: bytes, api: type[Api] = Completions, end: str | None = None, **options: bool) -> Answer:
+    response = parser(api, **options)
+    counted = sum(response.feed(part) for part in parts)
     if end is not None:
-        answer.end(end)
-    assert counted == answer.chunks
-    return answer
+        response.end(end)
+    assert counted == response.answer.chunks
+    return response.answer
 
 
 D = b"[DONE]"
+CHATS = ("role first", "reasoning", "tool calls")
 CASES: dict[str, tuple[bytes, int, Status | None]] = {
     "completions": (each(chunk(" a"), chunk(" b"), chunk(" c"), usage(5, 3), D), 3, None),
     "empty texts": (each(chunk(""), chunk(" b"), chunk(""), chunk(" c"), usage(5, 2), D), 2, None),
@@ -65,6 +80,7 @@ CASES: dict[str, tuple[bytes, int, Status | None]] = {
         None,
     ),
     "reasoning": (each(delta(reasoning_content="x"), delta(reasoning="y"), delta(content="z"), D), 3, None),
+    "tool calls": (each(delta(tool_calls=[{"index": 0}]), delta(tool_calls=[]), D), 1, None),
     "crlf": (each(chunk(" a"), chunk(" b"), D, newline=b"\r\n"), 2, None),
     "cr": (each(chunk(" a"), chunk(" b"), D, newline=b"\r"), 2, None),
     "one body": (chunked(stream(chunk(" a"), chunk(" b"), chunk(" c"), D)), 3, None),
@@ -89,13 +105,18 @@ CASES: dict[str, tuple[bytes, int, Status | None]] = {
 }
 
 
+def api_of(name: str) -> type[Api]:
+    return Chat if name in CHATS else Completions
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_every_two_way_split_gives_the_same(name: str) -> None:
     data, chunks, status = CASES[name]
-    whole = fed(data)
+    api = api_of(name)
+    whole = fed(data, api=api)
     assert (whole.chunks, whole.complete, whole.status) == (chunks, True, status)
     for at in range(1, len(data)):
-        assert facts(fed(data[:at], data[at:])) == facts(whole), at
+        assert facts(fed(data[:at], data[at:], api=api)) == facts(whole), at
 
 
 @given(st.data(), st.sampled_from(sorted(CASES)), st.booleans())
@@ -104,39 +125,63 @@ def test_any_split_gives_the_same(data: st.DataObject, name: str, keep_text: boo
     raw = CASES[name][0]
     cuts = sorted(data.draw(st.sets(st.integers(1, len(raw) - 1), max_size=30)))
     parts = [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
-    assert facts(fed(*parts, keep_text=keep_text)) == facts(fed(raw, keep_text=keep_text))
+    api = api_of(name)
+    assert facts(fed(*parts, api=api, keep_text=keep_text)) == facts(fed(raw, api=api, keep_text=keep_text))
 
 
-class Counting(ResponseParser):
-    """Counts the bodies that httptools hands over."""
+class Counting:
+    """A parser that counts the bodies that httptools hands over."""
 
-    bodies = 0
+    def __init__(self, api: type[Api], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bodies = 0
+        on_body = HttpFraming.on_body
 
-    def on_body(self, body: bytes) -> None:
-        self.bodies += 1
-        super().on_body(body)
+        def counted(framing: HttpFraming, body: bytes) -> None:
+            self.bodies += 1
+            on_body(framing, body)
+
+        monkeypatch.setattr(HttpFraming, "on_body", counted)
+        self.parser = parser(api)
+        self.answer = self.parser.answer
+
+    def feed(self, data: bytes) -> int:
+        return self.parser.feed(data)
 
 
 ROLE = stream(delta(role="assistant", content=""))
-EVENTS = [b"%x\r\n%b\r\n" % (len(one), one) for one in (stream(chunk(" x" * (n % 7 + 1))) for n in range(64))]
+TEXTS = [" x" * (n % 7 + 1) for n in range(64)]
+EVENTS: dict[type[Api], list[bytes]] = {
+    Completions: [b"%x\r\n%b\r\n" % (len(one), one) for one in (stream(chunk(text)) for text in TEXTS)],
+    Chat: [b"%x\r\n%b\r\n" % (len(one), one) for one in (stream(delta(content=text)) for text in TEXTS)],
+}
 LAST = chunked(stream(usage(5, 65)), stream(D)).removeprefix(HEAD)
 
 
-def test_chunks_of_text_are_counted_without_httptools_where_a_packet_is_one() -> None:
-    answer = Counting()
-    assert [answer.feed(packet) for packet in (HEAD + EVENTS[0], *EVENTS[1:])] == [1] * 64
-    assert answer.bodies == 1
-    assert answer.feed(EVENTS[1] + LAST) == 1
-    assert (answer.complete, answer.chunks, answer.output_tokens, answer.bodies) == (True, 65, 65, 3)
+@pytest.mark.parametrize("api", EVENTS)
+def test_chunks_of_text_are_counted_without_httptools_where_a_packet_is_one(
+    api: type[Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting, events = Counting(api, monkeypatch), EVENTS[api]
+    assert [counting.feed(packet) for packet in (HEAD + events[0], *events[1:])] == [1] * 64
+    assert counting.bodies == 1
+    assert counting.feed(events[1] + LAST) == 1
+    answer = counting.answer
+    assert (answer.complete, answer.chunks, answer.output_tokens, counting.bodies) == (True, 65, 65, 3)
 
 
-@pytest.mark.parametrize("role", [b"", b"%x\r\n%b\r\n" % (len(ROLE), ROLE)], ids=["completions", "chat"])
-def test_chunks_of_text_are_counted_without_httptools_where_a_packet_begins_with_several(role: bytes) -> None:
-    answer = Counting()
-    packets = (HEAD + role + b"".join(EVENTS[:20]), b"".join(EVENTS[20:40]), b"".join(EVENTS[40:]) + LAST)
-    assert [answer.feed(packet) for packet in packets] == [20, 20, 24]
-    assert (answer.complete, answer.chunks, answer.output_tokens) == (True, 64, 65)
-    assert answer.bodies == (4 if role else 3)  # the role, the first text, usage, [DONE]
+@pytest.mark.parametrize(
+    ("api", "role"),
+    [(Completions, b""), (Chat, b"%x\r\n%b\r\n" % (len(ROLE), ROLE))],
+    ids=["completions", "chat"],
+)
+def test_chunks_of_text_are_counted_without_httptools_where_a_packet_begins_with_several(
+    api: type[Api], role: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting, events = Counting(api, monkeypatch), EVENTS[api]
+    packets = (HEAD + role + b"".join(events[:20]), b"".join(events[20:40]), b"".join(events[40:]) + LAST)
+    assert [counting.feed(packet) for packet in packets] == [20, 20, 24]
+    assert (counting.answer.complete, counting.answer.chunks, counting.answer.output_tokens) == (True, 64, 65)
+    assert counting.bodies == (4 if role else 3)  # the role, the first text, usage, [DONE]
 
 
 def event(identity: str, text: str, **more: Any) -> bytes:
@@ -145,7 +190,7 @@ def event(identity: str, text: str, **more: Any) -> bytes:
 
 def test_a_first_event_like_another_stream_s_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     fed(each(event("cmpl-1", " a"), event("cmpl-1", " b"), D))
-    monkeypatch.setattr("benchhydra.client.http_parser.decode", None)  # nobody may call it
+    monkeypatch.setattr("benchhydra.client.answer.decode", None)  # nobody may call it
     answer = fed(each(event("cmpl-22", " b"), event("cmpl-22", " a"), D))
     assert (answer.chunks, answer.complete, answer.status) == (2, True, None)
 
@@ -180,15 +225,15 @@ def test_usage_is_never_taken_from_another_stream() -> None:
 @pytest.mark.parametrize(("line", "chunk_bytes"), [(b"100\r\n", 263), (b"1000\r\n", 4104)])
 def test_a_length_that_no_chunk_has_is_never_one(line: bytes, chunk_bytes: int) -> None:
     """One byte less than the shortest with a size of three, or four, digits."""
-    shape = template_of(chunk("a"))
+    template = LEARNERS[Completions].learn(chunk("a"))
     before, after = stream(chunk("a")).split(b'"a"')
 
     def packet(begin: bytes, count: int) -> bytes:
         return begin + before + b'"%b"' % (b"x" * (count - len(begin + before + after) - 4)) + after + b"\r\n"
 
-    assert shape is not None
-    assert shape.is_chunk(packet(line, chunk_bytes))
-    assert not shape.is_chunk(packet(b"\0", chunk_bytes - 1))
+    assert template is not None
+    assert template.is_chunk(packet(line, chunk_bytes))
+    assert not template.is_chunk(packet(b"\0", chunk_bytes - 1))
 
 
 @given(st.data())
@@ -258,11 +303,23 @@ def test_a_body_without_length_ends_with_its_connection() -> None:
 
 
 def test_the_next_answer_on_the_same_connection() -> None:
-    answer = fed(each(chunk(" a"), chunk(" b"), usage(1, 2), D))
-    assert answer.keep_alive
-    answer.begin()
-    answer.feed(each(chunk(" c"), D))
-    assert facts(answer) == (1, True, None, -1, -1, [])
+    response = parser()
+    response.feed(each(chunk(" a"), chunk(" b"), usage(1, 2), D))
+    assert response.answer.keep_alive
+    response.begin()
+    response.feed(each(chunk(" c"), D))
+    assert facts(response.answer) == (1, True, None, -1, -1, [])
+
+
+def test_a_refusal_between_two_streams_leaves_nothing_behind() -> None:
+    response = parser()
+    for _ in range(2):
+        response.feed(each(chunk(" a"), chunk(" b"), usage(1, 2), D))
+        assert facts(response.answer) == (2, True, None, 1, 2, [])
+        response.begin()
+        response.feed(CASES["503"][0])
+        assert (response.answer.status, response.answer.error) == (Status.HTTP_5XX, "HTTP 503: busy")
+        response.begin()
 
 
 def test_an_answer_that_is_one_document() -> None:

@@ -8,8 +8,9 @@ from typing import Any, cast
 import pytest
 
 from benchhydra.client import Endpoint
-from benchhydra.client.connections import MAX_IDLE_NS, REFRESH_NS, ConnectionPool
-from benchhydra.client.protocol import Connection
+from benchhydra.client.apis.completions import Completions
+from benchhydra.client.connection import Connection
+from benchhydra.client.connection_pool import MAX_IDLE_NS, REFRESH_NS, ConnectionPool
 
 NOW_NS = 10 * MAX_IDLE_NS
 OLD_NS, AGEING_NS, YOUNG_NS = MAX_IDLE_NS + 1, REFRESH_NS + 1, 1
@@ -30,18 +31,18 @@ class Idle:
         self.closed = True
 
 
-def taken(idle: list[Idle]) -> tuple[int | None, list[int]]:
+def outcome(idle: list[Idle]) -> tuple[int | None, list[int]]:
     """(number of the one that is used, numbers of those that are closed): ``idle`` from the oldest on."""
 
     async def take() -> Any:
-        pool = ConnectionPool(Endpoint(base_url="http://127.0.0.1:1"), cast(Any, None))
+        pool = ConnectionPool(Endpoint(base_url="http://127.0.0.1:1", api=Completions()), cast(Any, None))
         pool.idle.extend(cast(list[Connection], idle))
-        found = pool.take(NOW_NS)
-        assert len(pool.idle) == len(idle) - (found is not None) - sum(one.closed for one in idle)
-        return found
+        connection = pool.take(NOW_NS)
+        assert len(pool.idle) == len(idle) - (connection is not None) - sum(one.closed for one in idle)
+        return connection
 
-    found = asyncio.run(take())
-    return None if found is None else idle.index(found), [i for i, one in enumerate(idle) if one.closed]
+    taken = asyncio.run(take())
+    return None if taken is None else idle.index(taken), [i for i, one in enumerate(idle) if one.closed]
 
 
 @pytest.mark.parametrize(
@@ -58,4 +59,4 @@ def taken(idle: list[Idle]) -> tuple[int | None, list[int]]:
     ],
 )
 def test_the_warmest_or_one_that_ages(idle: list[Idle], used: int | None, closed: list[int]) -> None:
-    assert taken(idle) == (used, closed)
+    assert outcome(idle) == (used, closed)

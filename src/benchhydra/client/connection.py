@@ -14,50 +14,49 @@ from array import array
 from time import monotonic_ns
 from typing import Protocol, cast
 
-from benchhydra.client.http_parser import ResponseParser
+from benchhydra.client.response_parser import ResponseParser
 from benchhydra.records import NEVER, Status
 
 _ZERO = array("f", [0.0])
 
 
 class ConnectionOwner(Protocol):
-    """Who wants to know about connections."""
+    """Is told what becomes of connections."""
 
     worked: bool  # set with every packet
 
     def finished(self, connection: Connection, now_ns: int) -> None:
-        """The connection's request has ended, one way or another."""
+        """The connection's request has ended, well or not."""
 
-    def gone(self, connection: Connection) -> None:
-        """An idle connection was closed."""
+    def closed(self, connection: Connection) -> None:
+        """The server has closed an idle connection."""
 
-    def mistaken(self, bug: BaseException) -> None:
-        """This program made a mistake: nothing goes on."""
+    def crashed(self, error: BaseException) -> None:
+        """This program has a bug: the load must end."""
 
 
 class Connection(asyncio.Protocol):
     """A keep-alive connection that carries one request at a time: ``row`` of it, or -1."""
 
-    def __init__(
-        self, owner: ConnectionOwner, sock: socket.socket, *, stream: bool, keep_text: bool, tls: bool
-    ) -> None:
-        self.answer = ResponseParser(stream=stream, keep_text=keep_text)
+    def __init__(self, owner: ConnectionOwner, sock: socket.socket, parser: ResponseParser, *, tls: bool) -> None:
+        self.answer = parser.answer
         self.gaps_ns = array("f")
         self.row = -1
         self.sent_ns = self.first_byte_ns = self.first_ns = self.last_ns = NEVER
         self.idle_since_ns = 0
         self.open = False
         self._owner = owner
+        self._parser = parser
         self._sock = sock
         self._tls = tls
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has the methods without the base class
         self.open = True
 
     def usable(self) -> bool:
-        """Whether an idle connection is still open and silent: asked of the kernel, which knows first."""
+        """Whether an idle connection is still open and silent: asked of the kernel, which knows before the loop."""
         if not self.open:
             return False
         try:
@@ -69,16 +68,16 @@ class Connection(asyncio.Protocol):
         return False
 
     def send(self, row: int, request: bytes) -> None:
-        """Send a request. What becomes of it is told to the owner, once."""
+        """Send a request. The owner is told once how it ended."""
         self.row = row
-        self.answer.begin()
+        self._parser.begin()
         self.first_byte_ns = self.first_ns = self.last_ns = NEVER
         del self.gaps_ns[:]
         self.sent_ns = monotonic_ns()
         try:
             self._write(request)
         except OSError as error:
-            self.answer.end(describe_os_error(error))
+            self._parser.end(describe_os_error(error))
             self._finish(monotonic_ns())
 
     def _write(self, request: bytes) -> None:
@@ -97,16 +96,16 @@ class Connection(asyncio.Protocol):
         self._owner.worked = True
         try:
             if self.row < 0:
-                self.close()  # nobody asked
+                self.close()  # no request was sent
                 return
-            answer = self.answer
-            if answer.is_next(data):
+            parser = self._parser
+            if parser.take_chunk(data):
                 self.gaps_ns.append(now_ns - self.last_ns)
                 self.last_ns = now_ns
                 return
             if self.first_byte_ns < 0:
                 self.first_byte_ns = now_ns
-            chunks = answer.take(data)
+            chunks = parser.take(data)
             if chunks:
                 if self.last_ns >= 0:
                     self.gaps_ns.append(now_ns - self.last_ns)
@@ -115,33 +114,33 @@ class Connection(asyncio.Protocol):
                 self.last_ns = now_ns
                 if chunks > 1:  # they came at the same moment
                     self.gaps_ns.extend(_ZERO * (chunks - 1))
-            if answer.complete:
+            if self.answer.complete:
                 self._finish(now_ns)
-        except BaseException as bug:  # noqa: BLE001 - a loop whose protocol has raised may never close: it is told otherwise
-            self._owner.mistaken(bug)
+        except BaseException as error:  # noqa: BLE001 - uvloop may never close a loop whose protocol has raised
+            self._owner.crashed(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         try:
             self._lost(exc)
-        except BaseException as bug:  # noqa: BLE001 - as in data_received
-            self._owner.mistaken(bug)
+        except BaseException as error:  # noqa: BLE001 - as in data_received
+            self._owner.crashed(error)
 
     def _lost(self, exc: Exception | None) -> None:
         self.open = False
         if self.row < 0:
-            self._owner.gone(self)
+            self._owner.closed(self)
             return
-        self.answer.end(describe_os_error(exc) if exc else "")
+        self._parser.end(describe_os_error(exc) if exc else "")
         self._finish(monotonic_ns())
 
     def give_up(self, status: Status, text: str) -> None:
         """End the request that is under way: timed out or cancelled."""
         self.answer.status, self.answer.error = status, text
-        self.answer.complete, self.answer.keep_alive = True, False
+        self.answer.close()
         self._finish(monotonic_ns())
 
     def close(self) -> None:
-        """Close now, without a word to anybody."""
+        """Close now. The owner is not told of it."""
         self.open = False
         if self._transport is not None:
             self._transport.abort()

@@ -13,25 +13,31 @@ from collections import deque
 from time import monotonic_ns
 from urllib.parse import urlsplit
 
-from benchhydra.client import Endpoint
-from benchhydra.client.protocol import Connection, ConnectionOwner
+from benchhydra.client.chunk_template import TemplateLearner
+from benchhydra.client.connection import Connection, ConnectionOwner
+from benchhydra.client.endpoint import Endpoint
+from benchhydra.client.response_parser import ResponseParser
 
 #: Idle connections older than this are not used: uvicorn closes them after 5 s, and a request must not race with that.
 MAX_IDLE_NS = 4_000_000_000
-#: One that has been idle for so long is used first: a reserve that is never used would be too old when it is needed.
+#: A connection that has been idle for this long is used first: a reserve that is never used would grow too old.
 REFRESH_NS = 2_000_000_000
-#: How many connections are under way to the server at once before the window.
-_OPENING = 32
+#: How many connections are dialled at once before the window.
+_DIALLED_AT_ONCE = 32
 
 
 class ConnectionPool:
     """Connections to one endpoint. ``idle`` ones, oldest on the left, are used last in, first out: warm ones first."""
 
-    def __init__(self, endpoint: Endpoint, owner: ConnectionOwner, *, keep_text: bool = False) -> None:
+    def __init__(
+        self, endpoint: Endpoint, owner: ConnectionOwner, *, stream: bool = True, keep_text: bool = False
+    ) -> None:
         url = urlsplit(endpoint.base_url)
         self._endpoint = endpoint
         self._owner = owner
+        self._stream = stream
         self._keep_text = keep_text
+        self._learner = TemplateLearner(endpoint.api)
         self._tls = _tls_context(endpoint) if url.scheme == "https" else None
         self._host = url.hostname or ""
         self._port = url.port or (443 if self._tls else 80)
@@ -44,25 +50,25 @@ class ConnectionPool:
         """Find out which address of the host answers, and open connections. Failures show when requests meet them."""
         self._address = await self._first_address()
         while count > 0:
-            batch = [self._loop.create_task(self.dial()) for _ in range(min(count, _OPENING))]
-            made = await asyncio.gather(*batch, return_exceptions=True)
-            connections = [one for one in made if isinstance(one, Connection)]
+            dials = [self._loop.create_task(self.dial()) for _ in range(min(count, _DIALLED_AT_ONCE))]
+            outcomes = await asyncio.gather(*dials, return_exceptions=True)
+            connections = [outcome for outcome in outcomes if isinstance(outcome, Connection)]
             for connection in connections:
-                self.give(connection, monotonic_ns())
-            for one in made:
-                if isinstance(one, BaseException) and not isinstance(one, OSError):
+                self.put_back(connection, monotonic_ns())
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException) and not isinstance(outcome, OSError):
                     self.close()
-                    await asyncio.sleep(0)  # aborted transports close their sockets in the next turn
-                    raise one
-            count = count - len(batch) if len(connections) == len(batch) else 0
+                    await asyncio.sleep(0)  # aborted transports close their sockets in the next turn of the loop
+                    raise outcome
+            count = count - len(dials) if len(connections) == len(dials) else 0
 
     async def _first_address(self) -> tuple[socket.AddressFamily, tuple[str, int]] | None:
-        """The first address that takes a connection, or the first one of all; None where the name means nothing."""
+        """The first address that accepts a connection, else the first one of all; None where the name is unknown."""
         try:
-            found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            resolved = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except OSError:
             return None
-        addresses = [(socket.AddressFamily(family), (str(to[0]), int(to[1]))) for family, _, _, _, to in found]
+        addresses = [(socket.AddressFamily(family), (str(to[0]), int(to[1]))) for family, _, _, _, to in resolved]
         for address in addresses if len(addresses) > 1 else ():
             try:
                 (await self._connect(*address)).close()
@@ -82,17 +88,12 @@ class ConnectionPool:
         return sock
 
     async def dial(self) -> Connection:
-        """A new connection. Raises OSError (ssl.SSLError is one) where there is none to be had."""
+        """A new connection. Raises OSError (ssl.SSLError is one) where the server accepts none."""
         if self._address is None:
             raise OSError(f"{self._host}: no such host")
         sock = await self._connect(*self._address)
-        connection = Connection(
-            self._owner,
-            sock,
-            stream=self._endpoint.stream,
-            keep_text=self._keep_text,
-            tls=self._tls is not None,
-        )
+        parser = ResponseParser(self._endpoint.api, self._learner, stream=self._stream, keep_text=self._keep_text)
+        connection = Connection(self._owner, sock, parser, tls=self._tls is not None)
         host = self._host if self._tls else None
         try:
             await self._loop.create_connection(lambda: connection, sock=sock, ssl=self._tls, server_hostname=host)
@@ -101,26 +102,29 @@ class ConnectionPool:
             raise
         return connection
 
-    def spare(self) -> None:
-        """Open one more connection in the background."""
+    def dial_in_background(self) -> None:
+        """Open one more connection for the reserve."""
         self.opening += 1
-        self._loop.create_task(self.dial()).add_done_callback(self._spared)
+        self._loop.create_task(self.dial()).add_done_callback(self._dialled)
 
-    def _spared(self, task: asyncio.Task[Connection]) -> None:
+    def _dialled(self, task: asyncio.Task[Connection]) -> None:
         self.opening -= 1
         if task.cancelled() or isinstance(task.exception(), OSError):
-            return  # the request that needs one will dial, and say why not
-        self.give(task.result(), monotonic_ns())
+            return  # the request that needs a connection will dial, and its row says why it failed
+        self.put_back(task.result(), monotonic_ns())
 
-    def give(self, connection: Connection, now_ns: int) -> None:
-        """Take a connection back."""
+    def put_back(self, connection: Connection, now_ns: int) -> None:
+        """Keep a connection for the next request, where it is open."""
         connection.row = -1
         if connection.open:
             connection.idle_since_ns = now_ns
             self.idle.append(connection)
 
     def take(self, now_ns: int) -> Connection | None:
-        """An idle connection that is open, or None. Of those that are too old one is closed: a hundred take long."""
+        """An idle connection that is open, or None.
+
+        Closes at most one that is too old: closing many at once stalls the loop.
+        """
         idle = self.idle
         while idle:
             ageing = REFRESH_NS < now_ns - idle[0].idle_since_ns < MAX_IDLE_NS
@@ -133,8 +137,13 @@ class ConnectionPool:
                 return None
         return None
 
+    def forget(self, connection: Connection) -> None:
+        """An idle connection was closed by the server."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+
     def close(self) -> None:
-        """Close what is idle."""
+        """Close the idle connections."""
         while self.idle:
             self.idle.pop().close()
 

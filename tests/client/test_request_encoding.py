@@ -10,7 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchhydra.client import Endpoint, Requests
+from benchhydra.client.apis import Api, RequestOptions
+from benchhydra.client.apis.chat import Chat
+from benchhydra.client.apis.completions import Completions
 from benchhydra.client.request_encoding import encode_request
+from benchhydra.datasets import Prompt
+
+OPTIONS = RequestOptions()
+
+
+def completions(base_url: str = "http://h", **fields: Any) -> Endpoint:
+    return Endpoint(base_url=base_url, api=Completions(), **fields)
+
+
+def encoded(
+    endpoint: Endpoint,
+    text: str = "",
+    output_tokens: int = 1,
+    *,
+    messages: tuple[dict[str, str], ...] | None = None,
+    options: RequestOptions = OPTIONS,
+) -> bytes:
+    return encode_request(endpoint, Prompt(text, 1, output_tokens, messages), output_tokens, options)
 
 
 def parts(request: bytes) -> tuple[list[bytes], dict[str, Any]]:
@@ -19,14 +40,15 @@ def parts(request: bytes) -> tuple[list[bytes], dict[str, Any]]:
 
 
 def test_a_completions_request() -> None:
-    endpoint = Endpoint(base_url="http://h:1/v1", model="m", headers={"Authorization": "Bearer k"})
-    head, body = parts(encode_request(endpoint, "hi", None, 7, {"ignore_eos": True, "temperature": 0.0}))
+    endpoint = completions("http://h:1/v1", model="m", headers={"Authorization": "Bearer k"})
+    head, body = parts(encoded(endpoint, "hi", 7))
     assert head[0] == b"POST /v1/completions HTTP/1.1"
     assert {
         b"Host: h:1",
+        b"Accept: text/event-stream",
         b"Authorization: Bearer k",
         b"Content-Length: %d" % len(json.dumps(body, separators=(",", ":"))),
-    }
+    } <= set(head)
     assert body == {
         "model": "m",
         "max_tokens": 7,
@@ -39,22 +61,41 @@ def test_a_completions_request() -> None:
 
 
 def test_a_chat_request_of_a_plain_prompt() -> None:
-    endpoint = Endpoint(base_url="https://h", api="chat", model="m", stream=False)
-    head, body = parts(encode_request(endpoint, "hi", None, 7, {}))
+    endpoint = Endpoint(base_url="https://h", api=Chat(), model="m")
+    head, body = parts(encoded(endpoint, "hi", 7, options=RequestOptions(stream=False)))
     assert head[0] == b"POST /v1/chat/completions HTTP/1.1"
+    assert b"Accept: application/json" in head
     assert body["messages"] == [{"role": "user", "content": "hi"}]
     assert body["stream"] is False and "stream_options" not in body
 
 
 def test_a_header_cannot_break_out() -> None:
     with pytest.raises(ValueError, match="control character"):
-        encode_request(Endpoint(base_url="http://h", headers={"A": "b\r\nC: d"}), "", None, 1, {})
+        encoded(completions(headers={"A": "b\r\nC: d"}))
+
+
+def test_a_conversation_goes_to_chat_as_it_is() -> None:
+    messages = ({"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"})
+    _, body = parts(encoded(Endpoint(base_url="http://h", api=Chat()), "be brief hi", messages=messages))
+    assert body["messages"] == list(messages)
+
+
+def test_the_users_fields_replace_the_apis_but_not_the_prompt() -> None:
+    fields = {"max_tokens": None, "temperature": 0.7, "top_p": 0.9, "prompt": "another"}
+    _, body = parts(encoded(completions(), "hi", 7, options=RequestOptions(body=fields)))
+    assert (body["max_tokens"], body["temperature"], body["top_p"], body["prompt"]) == (None, 0.7, 0.9, "hi")
+    assert list(body)[-1] == "prompt"
+
+
+def test_an_answer_may_end_where_the_model_ends_it() -> None:
+    _, body = parts(encoded(completions(), options=RequestOptions(ignore_eos=False)))
+    assert "ignore_eos" not in body
 
 
 def test_the_secret_is_not_in_any_repr() -> None:
-    endpoint = Endpoint(base_url="http://h", headers={"Authorization": "Bearer secret"})
+    endpoint = completions(headers={"Authorization": "Bearer secret"})
     requests = Requests()
-    requests.add(encode_request(endpoint, "hi", None, 1, {}), 1, 1)
+    requests.add(encoded(endpoint, "hi"), 1, 1)
     assert "secret" not in repr(endpoint) + repr(requests)
 
 
@@ -62,10 +103,10 @@ def test_the_secret_is_not_in_any_repr() -> None:
 def test_what_is_added_comes_out(prompts: list[tuple[str, int]], dealt: int) -> None:
     requests, whole = Requests(), []
     for text, tokens in prompts:
-        whole.append(encode_request(Endpoint(base_url="http://h", model='"prompt":'), text, None, tokens, {}))
+        whole.append(encoded(completions(model='"prompt":'), text, tokens))
         requests.add(whole[-1], 1, tokens)
     for part in range(dealt):
-        some = requests.deal(part, dealt)
+        some = requests.every_nth(part, dealt)
         assert [some.take(i) for i in range(len(some))] == whole[part::dealt]
         assert list(some.output_tokens) == [tokens for _, tokens in prompts][part::dealt]
     assert [requests.take(i) for i in range(len(requests))] == whole
@@ -80,7 +121,7 @@ def test_any_bytes_are_kept_as_they_are() -> None:
 
 
 def test_what_was_sent_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchhydra.client.BLOCK_ROWS", 4)
+    monkeypatch.setattr("benchhydra.client.request_store.BLOCK_ROWS", 4)
     requests = Requests()
     for i in range(10):
         requests.add(b"%d" % i, 1, 1)
@@ -90,9 +131,10 @@ def test_what_was_sent_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [len(block) for block in requests.blocks] == [0, 4, 0]
 
 
-def test_what_requests_share_is_kept_once() -> None:
-    requests = Requests()
-    endpoint = Endpoint(base_url="http://h", headers={"X": "y" * 1000})
+@pytest.mark.parametrize("api", [Completions(), Chat()], ids=["completions", "chat"])
+def test_what_requests_share_is_kept_once(api: Api) -> None:
+    requests = Requests(prompt_key=api.prompt_key)
+    endpoint = Endpoint(base_url="http://h", api=api, headers={"X": "y" * 1000})
     for i in range(50):
-        requests.add(encode_request(endpoint, f"prompt {i}", None, 8, {}), 2, 8)
-    assert sum(map(len, requests.blocks)) < 50 * 40
+        requests.add(encoded(endpoint, f"prompt {i}", 8), 2, 8)
+    assert sum(map(len, requests.blocks)) < 50 * 60

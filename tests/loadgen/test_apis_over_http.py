@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.certificates import server_context, written_to
-from tests.loadgen.serving import served
+from tests.loadgen.loads import endpoint_of, plan_of
+from tests.loadgen.servers import served
 
-from benchhydra.client import Endpoint, Requests
-from benchhydra.client.request_encoding import encode_request
-from benchhydra.loadgen import LoadPlan, LoadResult, run_load
+from benchhydra.client.apis import Api, RequestOptions
+from benchhydra.client.apis.chat import Chat
+from benchhydra.client.apis.completions import Completions
+from benchhydra.datasets import Prompt
+from benchhydra.loadgen import LoadResult, run_load
 from benchhydra.progress import Progress
 
 COUNT = 20
@@ -55,20 +58,22 @@ def base_url(request: pytest.FixtureRequest, certificate: Path) -> Iterator[str]
         yield f"{request.param}://127.0.0.1:{port}"
 
 
-def send(base_url: str, api: str, stream: bool, ca_file: str | None) -> LoadResult:
-    endpoint = Endpoint(base_url=base_url, api=api, model="m", stream=stream, ca_file=ca_file)
-    requests = Requests()
-    for _ in range(COUNT):
-        requests.add(encode_request(endpoint, "hi", None, 3, {}), 1, 3)
-    offsets = np.linspace(0, 0.04, COUNT)
-    return run_load(
-        LoadPlan(endpoint=endpoint, requests=requests, offsets_s=offsets, timeout_s=5, processes="1"), Progress()
+def send(base_url: str, api: Api, stream: bool, ca_file: str | None) -> LoadResult:
+    endpoint = endpoint_of(0, api, base_url=base_url, ca_file=ca_file)
+    plan = plan_of(
+        endpoint,
+        [Prompt("hi", 1, 3)] * COUNT,
+        options=RequestOptions(stream=stream),
+        send_times_s=np.linspace(0, 0.04, COUNT),
+        timeout_s=5,
+        processes="1",
     )
+    return run_load(plan, Progress())
 
 
-@pytest.mark.parametrize("api", ["completions", "chat"])
+@pytest.mark.parametrize("api", [Completions(), Chat()], ids=["completions", "chat"])
 @pytest.mark.parametrize("stream", [True, False])
-def test_all_is_measured(base_url: str, certificate: Path, api: str, stream: bool) -> None:
+def test_all_is_measured(base_url: str, certificate: Path, api: Api, stream: bool) -> None:
     rows = send(base_url, api, stream, f"{certificate}.crt").records
     assert rows.failures() == {}
     assert len(rows) == COUNT
@@ -80,7 +85,7 @@ def test_all_is_measured(base_url: str, certificate: Path, api: str, stream: boo
 
 def test_an_unknown_certificate_is_refused(base_url: str) -> None:
     if base_url.startswith("https"):
-        rows = send(base_url, "chat", True, None).records
+        rows = send(base_url, Chat(), True, None).records
         assert rows.failures() == {"refused": COUNT}
         assert rows.errors[0].startswith("[SSL: CERTIFICATE_VERIFY_FAILED]")
 
@@ -94,6 +99,6 @@ def test_what_is_no_tls_record_is_a_reset_in_openssl_s_words(certificate: Path) 
         writer.close()
 
     with served(garbled, server_context(certificate)) as port:
-        rows = send(f"https://127.0.0.1:{port}", "completions", True, f"{certificate}.crt").records
+        rows = send(f"https://127.0.0.1:{port}", Completions(), True, f"{certificate}.crt").records
     assert rows.failures() == {"reset": COUNT}
     assert "[SSL: WRONG_VERSION_NUMBER]" in rows.errors[0]

@@ -1,0 +1,98 @@
+"""The body of a streamed answer: its content events are counted, by the template of the first one where they match.
+
+The first content event of a stream is parsed as JSON (unless it is that of another stream, but for id and text), and
+its template is remembered. A later body that matches it is one more content chunk, and so is a body that only begins in
+the same way, has a text, and is exactly one event: its JSON is not looked at after the beginning of the text, so broken
+JSON there is not noticed. All others are split into events and read.
+"""
+
+from __future__ import annotations
+
+from benchhydra.client.answer import Answer, AnswerReader
+from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
+from benchhydra.client.sse import FIELD, EventSplitter, is_event
+from benchhydra.records import Status
+
+MAX_BODY_BYTES = 64 << 20  # of what is kept until it is whole: no completion server sends more
+
+
+class EventStream:
+    """Takes the bodies of one stream after another (``begin``). ``template``: of the content events, once known."""
+
+    def __init__(self, answer: Answer, reader: AnswerReader, learner: TemplateLearner, end_mark: bytes) -> None:
+        self.template: ChunkTemplate | None = None
+        self._answer = answer
+        self._reader = reader
+        self._learner = learner
+        self._end_mark = end_mark
+        self._splitter = EventSplitter()
+        self._ended = False
+        self._unread = b""  # the last content event that was not parsed: usage may be in it
+
+    @property
+    def between(self) -> bool:
+        """Whether all that came so far were whole events."""
+        return self._splitter.between
+
+    def begin(self) -> None:
+        """A new stream."""
+        self.template = None
+        self._ended = False
+        self._unread = b""
+        self._splitter.begin()
+
+    def take(self, body: bytes) -> None:
+        """A part of the stream, as HTTP framed it."""
+        template = self.template
+        if template is not None and self._splitter.between and body.startswith(template.prefix):
+            if template.is_body(body):
+                self._answer.chunks += 1
+                return
+            if template.is_like(body):
+                self._answer.chunks += 1
+                self._unread = body
+                return
+        if self._splitter.between and not self._ended and is_event(body):
+            self._dispatch(body[len(FIELD) : -2], b"")
+        else:
+            self._split(body)
+
+    def finish(self) -> None:
+        """The body is over. A last event without its empty line is dropped, as SSE says, but the end mark counts."""
+        answer, splitter = self._answer, self._splitter
+        self.template = None
+        if self._unread:
+            self._reader.read_usage(self._unread.partition(b":")[2])
+        if self._ended or splitter.finish().strip() == self._end_mark:
+            return
+        if splitter.junk:
+            answer.fail(Status.MALFORMED, f"not an event stream: {splitter.junk!r}")
+        mark = self._end_mark.decode(errors="replace")
+        answer.fail(Status.EARLY_END, f"the answer ended without {mark} after {answer.chunks} chunks")
+
+    def _split(self, body: bytes) -> None:
+        for event in self._splitter.split(body):
+            if not self._ended:
+                self._dispatch(event.data, event.name)
+        if len(self._splitter.line) > MAX_BODY_BYTES:
+            self._answer.fail(Status.MALFORMED, f"a line of more than {MAX_BODY_BYTES >> 20} MiB")
+            self._splitter.drop_line()
+
+    def _dispatch(self, data: bytes, name: bytes) -> None:
+        answer, reader = self._answer, self._reader
+        if data.strip() == self._end_mark:
+            self._ended = True
+            return
+        if not (answer.chunks or name or reader.keep_text):
+            self.template = self._learner.recall(data)
+            if self.template is not None:
+                answer.chunks += 1
+                return
+        event = reader.read(data, name)
+        if event is None:
+            return
+        self._ended = event.end
+        if event.usage is not None or event.texts:
+            self._unread = b""
+        if event.texts:
+            self.template = None if reader.keep_text else self._learner.learn(data)

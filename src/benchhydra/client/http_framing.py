@@ -1,0 +1,91 @@
+"""HTTP/1.1 answers framed by httptools: status, bodies, end of the message, and whether the connection can go on."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import httptools
+
+from benchhydra.client.answer import Answer
+from benchhydra.records import Status
+
+_LENGTH_HEADERS = (b"content-length", b"transfer-encoding")
+
+
+class Body(Protocol):
+    """Takes the bodies of a message as HTTP frames them."""
+
+    def take(self, body: bytes) -> None: ...
+
+
+class BodyReader(Protocol):
+    """Chooses who takes the body of a message."""
+
+    def body_for(self, http_status: int) -> Body:
+        """Who takes the body of a message with this status."""
+
+    def finish(self, http_status: int) -> None:
+        """The message is over."""
+
+
+class HttpFraming:
+    """Frames one answer after another on a connection (``begin``). Its ``on_...`` methods are httptools' callbacks."""
+
+    def __init__(self, answer: Answer, reader: BodyReader) -> None:
+        self._answer = answer
+        self._reader = reader
+        self._http: Any = httptools.HttpResponseParser(self)
+        self.begin()
+
+    def begin(self) -> None:
+        """The next answer comes."""
+        self._http_status = 0
+        self._started = self._has_length = False
+        self._body: Body | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the socket."""
+        self._started = True
+        try:
+            self._http.feed_data(data)
+        except httptools.HttpParserError as error:
+            reason = str(error.__context__ or error) or type(error).__name__
+            if not self._answer.complete:
+                self._answer.fail(Status.MALFORMED, f"not HTTP ({reason}): {data[:100]!r}")
+            self._answer.close()
+
+    def end(self, error: str) -> None:
+        """The connection is gone. ``error`` is the system's name for it; empty: the server closed it in order."""
+        if self._answer.complete:
+            return
+        if self._http_status and not self._has_length and not error:
+            self.on_message_complete()  # a body without length ends with its connection
+        else:
+            where = "in the middle of the answer" if self._started else "before any answer"
+            self._answer.fail(Status.RESET, f"connection {error or 'closed'} {where}")
+        self._answer.close()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() in _LENGTH_HEADERS:
+            self._has_length = True
+
+    def on_headers_complete(self) -> None:
+        if not self._answer.complete:
+            self._http_status = self._http.get_status_code()
+            self._body = self._reader.body_for(self._http_status)
+
+    def on_body(self, body: bytes) -> None:
+        if self._body is not None:
+            self._body.take(body)
+
+    def on_message_complete(self) -> None:
+        answer = self._answer
+        if answer.complete:  # another answer that nobody asked for
+            answer.keep_alive = False
+            return
+        if 100 <= self._http_status < 200:
+            self._http_status, self._has_length = 0, False
+            return
+        answer.complete, answer.keep_alive = True, bool(self._http.should_keep_alive())
+        self._body = None
+        self._reader.finish(self._http_status)

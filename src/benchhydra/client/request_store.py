@@ -1,0 +1,93 @@
+"""Requests as bytes, prepared before the measured window and compact: up to millions wait in memory to be sent."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+_LENGTH = b"\r\nContent-Length: "
+#: Beyond this many different beginnings, sharing them saves nothing: requests are kept whole.
+_MAX_BEGINNINGS = 4096
+#: Requests of a block: large enough that the system takes its memory back when the block is given up.
+BLOCK_ROWS = 256
+
+
+@dataclass(kw_only=True)
+class Requests:
+    """Whole requests, prepared before the window. ``take(i)`` is what goes onto the wire, once.
+
+    What all requests begin with (head, sampling parameters: all before the JSON key ``prompt_key``) is kept once:
+    ``beginnings[beginning[i]]`` is the bytes before and after the value of Content-Length. The rests lie one after
+    another in blocks of ``BLOCK_ROWS`` requests, each from ``starts[i]`` of its block on: a block's memory is released
+    when all its requests are taken.
+    """
+
+    prompt_key: str = "prompt"
+    blocks: list[bytearray] = field(default_factory=list, repr=False)
+    starts: array[int] = field(default_factory=lambda: array("q"), repr=False)
+    beginning: array[int] = field(default_factory=lambda: array("i"), repr=False)
+    beginnings: list[tuple[bytes, bytes]] = field(default_factory=list, repr=False)
+    prompt_tokens: array[int] = field(default_factory=lambda: array("i"), repr=False)
+    output_tokens: array[int] = field(default_factory=lambda: array("i"), repr=False)
+    _index: dict[tuple[bytes, bytes], int] = field(default_factory=dict, repr=False)
+    _taken: dict[int, int] = field(default_factory=dict, repr=False)  # by block
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def add(self, request: bytes, prompt_tokens: int, output_tokens: int) -> None:
+        """Append one whole request (head and body)."""
+        before, after, rest = _split(request, b'"%b":' % self.prompt_key.encode())
+        index = self._index.get((before, after), -1)
+        if index < 0 and before and len(self.beginnings) < _MAX_BEGINNINGS:
+            index = self._index[before, after] = len(self.beginnings)
+            self.beginnings.append((before, after))
+        self._append(index, rest if index >= 0 else request, prompt_tokens, output_tokens)
+
+    def _append(self, index: int, rest: bytes | bytearray, prompt_tokens: int, output_tokens: int) -> None:
+        if len(self) % BLOCK_ROWS == 0:
+            self.blocks.append(bytearray())
+        self.beginning.append(index)
+        self.starts.append(len(self.blocks[-1]))
+        self.blocks[-1] += rest
+        self.prompt_tokens.append(prompt_tokens)
+        self.output_tokens.append(output_tokens)
+
+    def _rest(self, i: int) -> bytearray:
+        end = self.starts[i + 1] if (i + 1) % BLOCK_ROWS and i + 1 < len(self) else None
+        return self.blocks[i // BLOCK_ROWS][self.starts[i] : end]
+
+    def take(self, i: int) -> bytes:
+        """Request i as it goes onto the wire. Each can be taken once."""
+        block = i // BLOCK_ROWS
+        rest, index = self._rest(i), self.beginning[i]
+        taken = self._taken[block] = self._taken.get(block, 0) + 1
+        if taken == min(BLOCK_ROWS, len(self) - block * BLOCK_ROWS):
+            self.blocks[block] = bytearray()
+        if index < 0:
+            return bytes(rest)
+        before, after = self.beginnings[index]
+        # the head ends with an empty line: 4 bytes of ``after`` do not belong to the body
+        return b"%b%d%b%b" % (before, len(after) - 4 + len(rest), after, bytes(rest))
+
+    def every_nth(self, first: int, step: int) -> Requests:
+        """Every ``step``-th request from ``first`` on."""
+        part = Requests(prompt_key=self.prompt_key, beginnings=self.beginnings, _index=self._index)
+        for i in range(first, len(self), step):
+            part._append(self.beginning[i], self._rest(i), self.prompt_tokens[i], self.output_tokens[i])
+        return part
+
+
+def _split(request: bytes, prompt_key: bytes) -> tuple[bytes, bytes, bytes]:
+    """(before the length's value, from there to the prompt, the prompt and what follows); ("", "", all) if not.
+
+    A quoted key cannot occur inside a JSON string (its quotes would be escaped), and any cut would be right anyway.
+    """
+    body = request.find(b"\r\n\r\n")
+    length = request.rfind(_LENGTH, 0, body)
+    if body < 0 or length < 0 or request[length + len(_LENGTH) : body] != b"%d" % (len(request) - body - 4):
+        return b"", b"", request
+    cut = request.find(prompt_key, body)
+    if cut < 0:
+        return b"", b"", request
+    return request[: length + len(_LENGTH)], request[body:cut], request[cut:]

@@ -1,0 +1,128 @@
+"""One HTTP answer as it comes in: bytes in, an ``Answer`` out. Pure: no socket, no clock, any split gives the same.
+
+Most packets take a short way. A packet that is one whole HTTP chunk matching the stream's template is one more content
+chunk, and httptools does not see it; other packets begin with several of those. Everything else is framed as HTTP.
+"""
+
+from __future__ import annotations
+
+from benchhydra.client.answer import Answer, AnswerReader
+from benchhydra.client.apis import Api
+from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
+from benchhydra.client.event_stream import MAX_BODY_BYTES, EventStream
+from benchhydra.client.http_framing import Body, HttpFraming
+from benchhydra.records import Status
+
+_CHUNK_END = b"\n\n\r\n"  # of an HTTP chunk that ends with an event
+_EVENTS_BEFORE_CONTENT = 2  # that a stream begins with: the role of a chat, and the first content
+
+
+class ResponseParser:
+    """The answer to one request, then to the next one on the same connection (after ``begin``)."""
+
+    def __init__(self, api: Api, learner: TemplateLearner, *, stream: bool = True, keep_text: bool = False) -> None:
+        self.answer = Answer()
+        reader = AnswerReader(api, self.answer, keep_text=keep_text)
+        self._stream = EventStream(self.answer, reader, learner, api.end_mark) if stream else None
+        self._document = _Document(self.answer, reader)
+        self._framing = HttpFraming(self.answer, self)
+        self._next: ChunkTemplate | None = None  # the template, where the next byte begins an HTTP chunk and an event
+
+    def begin(self) -> None:
+        """Forget the last answer; the next one comes on the same connection."""
+        self._next = None
+        self.answer.begin()
+        self._framing.begin()
+        if self._stream is not None:
+            self._stream.begin()
+
+    def feed(self, data: bytes) -> int:
+        """Take what came from the socket. Returns the number of chunks with text in it."""
+        return 1 if self.take_chunk(data) else self.take(data)
+
+    def take_chunk(self, data: bytes) -> bool:
+        """Take a packet that is one chunk matching the template and nothing else: most are. Others are for ``take``."""
+        template = self._next
+        if template is None or not template.is_chunk(data):
+            return False
+        self.answer.chunks += 1
+        return True
+
+    def take(self, data: bytes) -> int:
+        """Take any other packet. Returns the number of chunks with text in it."""
+        answer = self.answer
+        before = answer.chunks
+        if not before and self._stream is not None:
+            data = self._take_beginning(data)
+        template = self._next
+        if template is not None:
+            chunks, length = template.leading_chunks(data)
+            answer.chunks += chunks
+            data = data[length:]
+        if data:
+            self._frame(data)
+        return answer.chunks - before
+
+    def end(self, error: str = "") -> None:
+        """The connection is gone. ``error`` is the system's name for it; empty: the server closed it in order."""
+        self._framing.end(error)
+
+    def body_for(self, http_status: int) -> Body:
+        """Who takes the body of an answer: the stream, or what collects a whole document."""
+        if self._stream is not None and http_status == 200:
+            return self._stream
+        self._document.begin()
+        return self._document
+
+    def finish(self, http_status: int) -> None:
+        """The answer is over."""
+        if self._stream is not None and http_status == 200:
+            self._stream.finish()
+        else:
+            self._document.finish(http_status)
+
+    def _take_beginning(self, data: bytes) -> bytes:
+        """Take the events up to the first one with content, of a packet that may hold many. Returns the rest."""
+        for _ in range(_EVENTS_BEFORE_CONTENT):
+            if self.answer.chunks:
+                break
+            cut = data.find(_CHUNK_END) + len(_CHUNK_END)
+            if not len(_CHUNK_END) <= cut < len(data):
+                break
+            self._frame(data[:cut])
+            data = data[cut:]
+        return data
+
+    def _frame(self, data: bytes) -> None:
+        self._framing.feed(data)
+        stream = self._stream
+        if stream is not None:
+            self._next = stream.template if stream.between and data.endswith(_CHUNK_END) else None
+
+
+class _Document:
+    """A body that is kept until it is whole: an answer that is one JSON document, or a refusal."""
+
+    def __init__(self, answer: Answer, reader: AnswerReader) -> None:
+        self._answer = answer
+        self._reader = reader
+        self._data = bytearray()
+
+    def begin(self) -> None:
+        """A new body."""
+        self._data = bytearray()
+
+    def take(self, body: bytes) -> None:
+        """A part of the body."""
+        if len(self._data) + len(body) <= MAX_BODY_BYTES:
+            self._data += body
+        else:
+            self._answer.fail(Status.MALFORMED, f"an answer of more than {MAX_BODY_BYTES >> 20} MiB")
+
+    def finish(self, http_status: int) -> None:
+        """The body is whole."""
+        data, self._data = bytes(self._data), bytearray()
+        if http_status != 200:
+            self._reader.read_refusal(http_status, data)
+        elif self._answer.status is None:
+            self._reader.read(data)

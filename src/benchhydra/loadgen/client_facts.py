@@ -1,0 +1,81 @@
+"""What the load generator knows of itself: declared here, found out by each client process, merged once."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchhydra.facts import fact
+from benchhydra.loadgen.ray.clock_sync import NodeClock
+from benchhydra.loadgen.shards import ShardResult
+
+# Each client process finds these out; of several the highest value, that of the worst process, is kept.
+CPU_FRACTION = fact(
+    "client_cpu_fraction",
+    unit="fraction",
+    doc="CPU seconds per second of the busiest client process, without idle turns of its event loop",
+    in_metadata=True,
+)
+BUSY_POLL_S = fact(
+    "client_busy_poll_s",
+    unit="s",
+    doc="how long the event loop polled instead of sleeping, in the process in which that was longest",
+    in_metadata=True,
+)
+
+# These are found out from what all processes measured together.
+INTERRUPTED = fact("interrupted", unit="bool", doc="a signal ended the load before its end")
+LOOP_STALL_P99_MS = fact(
+    "client_loop_stall_p99_ms", unit="ms", doc="p99 lateness of a 20 ms timer in the event loops", in_metadata=True
+)
+LOOP_STALL_MAX_MS = fact(
+    "client_loop_stall_max_ms", unit="ms", doc="highest lateness of a 20 ms timer in the event loops", in_metadata=True
+)
+LAG_P99_MS = fact(
+    "client_lag_p99_ms",
+    unit="ms",
+    doc="p99 of the client's own lateness in sending: waiting for max_in_flight is not part of it",
+)
+PROCESSES = fact("client_processes", unit="processes", doc="client processes that sent the load", in_metadata=True)
+LOST_PROCESSES = fact(
+    "lost_client_processes", unit="text", doc="a sentence for each client process that ended without bringing rows"
+)
+CLOCKS = fact(
+    "client_clocks", unit="mapping", doc="clocks of other machines that sent, compared with ours", in_metadata=True
+)
+CLOCK_UNCERTAINTY_MS = fact(
+    "clock_uncertainty_ms", unit="ms", doc="how exactly the clocks of other machines that sent are known"
+)
+
+
+def merge_facts(
+    results: Collection[ShardResult], processes: int, lost_processes: Sequence[str], clocks: Sequence[NodeClock]
+) -> dict[str, Any]:
+    """The facts of a load from those of its shards. What is unknown is absent."""
+    stalls_ns, lags_ns = array("f"), array("f")
+    for result in results:
+        stalls_ns += result.stalls_ns
+        lags_ns += result.lags_ns
+    facts = {
+        name: max(result.facts[name] for result in results if name in result.facts)
+        for name in {name for result in results for name in result.facts}
+    }
+    facts |= {
+        INTERRUPTED: any(result.interrupted for result in results),
+        LOOP_STALL_P99_MS: _p99_ms(stalls_ns),
+        LOOP_STALL_MAX_MS: max(stalls_ns) / 1e6 if stalls_ns else None,
+        LAG_P99_MS: _p99_ms(lags_ns),
+        PROCESSES: processes,
+        LOST_PROCESSES: tuple(lost_processes),
+    }
+    if clocks:
+        facts[CLOCKS] = [clock.facts() for clock in clocks]
+        facts[CLOCK_UNCERTAINTY_MS] = max(clock.uncertainty_ms for clock in clocks)
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _p99_ms(values_ns: array[float]) -> float | None:
+    return float(np.percentile(np.frombuffer(values_ns, np.float32), 99)) / 1e6 if values_ns else None

@@ -1,0 +1,42 @@
+"""Adds up how far the client processes are, for the progress line."""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+
+from benchhydra.loadgen.shards import ShardProgress
+from benchhydra.progress import Progress
+
+_REPORT_NS = 200_000_000
+
+
+class ProgressReporter:
+    """Is called by each part with its progress, and reports the sum a few times a second.
+
+    last_send_s: when the last request is planned to be sent, where that does not depend on answers.
+    """
+
+    def __init__(self, total: int, last_send_s: float | None, progress: Progress, parts: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._last_send_s = last_send_s
+        self._parts = [ShardProgress() for _ in range(parts)]
+        self._started_ns = self._reported_ns = monotonic_ns()
+
+    def __call__(self, part: int, progress: ShardProgress) -> None:
+        self._parts[part] = progress
+        now_ns = monotonic_ns()
+        if part == 0 and now_ns - self._reported_ns > _REPORT_NS:
+            self._reported_ns = now_ns
+            self._report((now_ns - self._started_ns) / 1e9)
+
+    def _report(self, elapsed_s: float) -> None:
+        done = sum(part.done for part in self._parts)
+        with_ttft = sum(part.ttft_count for part in self._parts)
+        ttft_ms = sum(part.ttft_sum_ns for part in self._parts) / with_ttft / 1e6 if with_ttft else None
+        rate = done / elapsed_s if elapsed_s > 0 else None
+        left_s = (self._total - done) / rate if rate else None
+        if self._last_send_s is not None:
+            left_s = max(0.0, self._last_send_s - elapsed_s)
+        failed = sum(part.failed for part in self._parts)
+        self._progress.requests(done, self._total, failed, rate, ttft_ms, left_s)

@@ -1,0 +1,59 @@
+"""What a client process does every 20 ms beside sending: busy polling, timeouts, progress, and watching itself."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from time import monotonic_ns
+from typing import Any
+
+from benchhydra.loadgen.client_facts import BUSY_POLL_S, CPU_FRACTION
+from benchhydra.loadgen.loop.busy_poll import BusyPoller
+from benchhydra.loadgen.loop.loop_lag import LoopLagMonitor
+from benchhydra.loadgen.sender.in_flight import InFlight
+from benchhydra.loadgen.shards import ReportProgress, ShardProgress
+
+_REPORT_NS = 250_000_000
+
+
+class Housekeeping:
+    """The beats of one sender."""
+
+    def __init__(self, in_flight: InFlight, timeout_s: float, progress: ShardProgress, report: ReportProgress) -> None:
+        loop = asyncio.get_running_loop()
+        self._in_flight = in_flight
+        self._timeout_s = timeout_s
+        self._timeouts_every_ns = int(min(1.0, max(0.02, timeout_s / 10)) * 1e9)
+        self._progress = progress
+        self._report = report
+        self._next_report_ns = self._next_timeouts_ns = 0
+        self._lag_monitor = LoopLagMonitor(loop, self._beat)
+        self._busy_poller = BusyPoller(loop, in_flight)
+
+    @property
+    def stalls_ns(self) -> array[float]:
+        """The event loop's lateness, beat by beat."""
+        return self._lag_monitor.late_ns
+
+    def start(self, start_ns: int) -> None:
+        """Beat from the start of the window on."""
+        self._lag_monitor.start(start_ns)
+        self._busy_poller.start(monotonic_ns())
+
+    def stop(self) -> dict[str, Any]:
+        """Beat no more. Returns the facts that this process knows of itself."""
+        self._busy_poller.stop()
+        cpu_fraction = self._lag_monitor.stop(self._busy_poller.idle_ns)
+        facts: dict[str, Any] = {BUSY_POLL_S: self._busy_poller.on_ns / 1e9}
+        return facts if cpu_fraction is None else facts | {CPU_FRACTION: cpu_fraction}
+
+    def _beat(self, now_ns: int) -> None:
+        self._in_flight.worked = True
+        self._busy_poller.beat(now_ns)
+        if now_ns >= self._next_timeouts_ns:
+            self._next_timeouts_ns = now_ns + self._timeouts_every_ns
+            self._in_flight.give_up_after(self._timeout_s, now_ns)
+        if now_ns >= self._next_report_ns:
+            self._next_report_ns = now_ns + _REPORT_NS
+            self._report(self._progress)
+            self._progress.ttft_sum_ns = self._progress.ttft_count = 0

@@ -1,0 +1,154 @@
+"""The requests under way: each on a connection of its own, or waiting for one that is being dialled."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import NamedTuple
+
+import numpy as np
+
+from benchhydra.client.connection import Connection, describe_os_error
+from benchhydra.client.connection_pool import ConnectionPool
+from benchhydra.loadgen.sender.rows import RowWriter
+from benchhydra.loadgen.shards import Shard
+from benchhydra.records import Status
+
+#: Idle connections kept ready where nobody knows how many requests will be under way.
+RESERVE = 64
+#: Connections opened before the window: for all requests of its first second, at most so many. One that is opened
+#: inside the window costs as much time as 100 chunks.
+AHEAD_S = 1.0
+MAX_AHEAD = 2048
+_SETTLING_S = 1.0
+
+
+class Dial(NamedTuple):
+    """A row that waits for a connection: when it began to, and when it was ready to be sent."""
+
+    began_ns: int
+    ready_ns: int
+
+
+class InFlight:
+    """Sends requests, and tells ``on_end`` (row, time) of each that has ended; ``on_crash`` of bugs of this program.
+
+    ``worked``: set whenever something was done in a turn of the event loop; see ``BusyPoller``.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        rows: RowWriter,
+        on_end: Callable[[int, int], None],
+        on_crash: Callable[[BaseException], None],
+    ) -> None:
+        count, pacing = len(shard.requests), shard.pacing
+        self.worked = False
+        self.crashed = on_crash
+        self._loop = asyncio.get_running_loop()
+        self._requests = shard.requests
+        self._rows = rows
+        self._on_end = on_end
+        self._limit = min(count, pacing.max_in_flight or count)
+        self._always_full = pacing.max_in_flight is not None and not pacing.open_loop
+        self._send_times_s = pacing.send_times_s
+        self._unsent = count
+        self._active: set[Connection] = set()
+        self._dials: dict[int, Dial] = {}
+        self._pool = ConnectionPool(shard.endpoint, self, stream=shard.stream, keep_text=shard.keep_text)
+
+    def __len__(self) -> int:
+        return len(self._active) + len(self._dials)
+
+    async def open(self) -> None:
+        """Open connections before the window: as many as the load will need in its first second."""
+        soon = int(np.searchsorted(self._send_times_s, AHEAD_S, side="right"))
+        ahead = self._limit if self._always_full else min(self._limit, max(RESERVE, soon))
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # half of what may be open stays for all else
+        await self._pool.open(min(ahead, MAX_AHEAD, files // 2))
+
+    def send(self, row: int, ready_ns: int) -> None:
+        """Send a request that was ready to be sent at ``ready_ns``, at once or when a connection is made."""
+        self._unsent -= 1
+        pool = self._pool
+        now_ns = monotonic_ns()
+        connection = pool.take(now_ns)
+        if connection is None:
+            self._dials[row] = Dial(now_ns, ready_ns)
+            # a bug in it reaches the loop's exception handler
+            self._loop.create_task(self._dial(row)).add_done_callback(asyncio.Task.result)
+            return
+        self._send_on(connection, row, ready_ns)
+        idle = len(pool.idle) + pool.opening
+        if idle < RESERVE and idle < min(self._unsent, self._limit - len(self._active)) and not self._always_full:
+            pool.dial_in_background()
+
+    def _send_on(self, connection: Connection, row: int, ready_ns: int) -> None:
+        self._active.add(connection)
+        connection.send(row, self._requests.take(row))
+        self._rows.lags_ns.append(connection.sent_ns - ready_ns)
+
+    async def _dial(self, row: int) -> None:
+        try:
+            connection = await self._pool.dial()
+        except OSError as error:
+            self._abandon(row, Status.REFUSED, describe_os_error(error))
+            return
+        dial = self._dials.pop(row, None)
+        if dial is None:  # given up meanwhile
+            connection.close()
+        else:
+            self._send_on(connection, row, dial.ready_ns)
+
+    def _abandon(self, row: int, status: Status, text: str) -> None:
+        """A row that never got a connection."""
+        if self._dials.pop(row, None) is not None:
+            self._rows.never_sent(row, status, text)
+            self._on_end(row, monotonic_ns())
+
+    def finished(self, connection: Connection, now_ns: int) -> None:
+        """A connection's request has ended: write down the row, and keep the connection for another one."""
+        row = connection.row
+        self._active.discard(connection)
+        self._rows.answered(connection, now_ns)
+        self._pool.put_back(connection, now_ns)
+        self._on_end(row, now_ns)
+
+    def closed(self, connection: Connection) -> None:
+        """The server has closed an idle connection."""
+        self._pool.forget(connection)
+
+    def cancel(self, text: str) -> None:
+        """End all requests that are under way."""
+        for connection in tuple(self._active):
+            connection.give_up(Status.CANCELLED, text)
+        for row in tuple(self._dials):
+            self._abandon(row, Status.CANCELLED, text)
+
+    def give_up_after(self, timeout_s: float, now_ns: int) -> None:
+        """End all requests that have taken longer than the timeout: one look at all of them, not a timer each."""
+        oldest_ns = now_ns - int(timeout_s * 1e9)
+        for connection in [active for active in self._active if active.sent_ns < oldest_ns]:
+            connection.give_up(Status.TIMEOUT, f"no whole answer within {timeout_s:g} s")
+        for row in [row for row, dial in self._dials.items() if dial.began_ns < oldest_ns]:
+            self._abandon(row, Status.TIMEOUT, f"no connection within {timeout_s:g} s")
+
+    async def close(self) -> None:
+        """Close the idle connections.
+
+        Waits for those that are being made: uvloop may never close a loop in which one of them was cancelled.
+        """
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others, timeout=_SETTLING_S)
+            await asyncio.sleep(0)
+        self._pool.close()
+
+    async def abort(self) -> None:
+        """Close the connections of requests that are under way, without a row."""
+        for connection in self._active:
+            connection.close()
+        await asyncio.sleep(0)  # aborted transports close their sockets in the next turn of the loop
