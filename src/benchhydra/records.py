@@ -95,7 +95,7 @@ class Records:
 
     @property
     def failed(self) -> Mask:
-        """Rows that ended in a failure, shape (n,); those that we cut short ourselves are none."""
+        """Rows that ended in a failure, shape (n,). Requests that we cancelled did not fail."""
         return np.asarray((self.status > Status.SHORT) & (self.status != Status.CANCELLED))
 
     @property
@@ -107,7 +107,7 @@ class Records:
         return np.where((self.output_tokens > 1) & (self.last_ns > self.first_ns), self.output_tokens - 1, np.nan)
 
     def where(self, mask: Mask) -> Records:
-        """The rows of a mask of shape (n,), with their gaps; these very rows where it is all of them."""
+        """The rows of a mask of shape (n,), with their gaps; ``self`` where the mask is true everywhere."""
         if mask.all():
             return self
         counts = np.diff(self.gap_offsets)
@@ -135,14 +135,14 @@ class Records:
         prompt_tokens: Sequence[int] | None = None,
         output_tokens: Sequence[int] | None = None,
     ) -> Records:
-        """Completed rows of which only begin and end are known (and the tokens, where they are given)."""
+        """Completed rows with a start and an end alone (and token counts, where they are given)."""
         n = len(sent_ns)
-        begun, never = np.array(sent_ns, dtype=np.int64), np.full(n, NEVER, dtype=np.int64)
+        sent, never = np.array(sent_ns, dtype=np.int64), np.full(n, NEVER, dtype=np.int64)
         none = np.full(n, NEVER, dtype=np.int32)
         prompt, output = (none if t is None else np.array(t, dtype=np.int32) for t in (prompt_tokens, output_tokens))
         return cls(
-            scheduled_ns=begun,
-            sent_ns=begun,
+            scheduled_ns=sent,
+            sent_ns=sent,
             first_byte_ns=never,
             first_ns=never,
             last_ns=never,
@@ -165,7 +165,7 @@ class Records:
         columns: dict[str, Any] = {name: arrow(getattr(self, name)) for name in TIMES + COUNTS if name != "error"}
         columns["gaps_ns"] = pa.ListArray.from_arrays(arrow(self.gap_offsets.astype(np.int32)), arrow(self.gaps_ns))
         columns["error"] = self._error_texts()
-        # times and gaps hardly repeat: a dictionary of them would cost memory alone
+        # times and gaps hardly repeat: a dictionary would only cost memory
         write_parquet(columns, path, row_group_size=_BLOCK_ROWS, use_dictionary=["status", "error"])
 
     def _error_texts(self) -> Any:
@@ -174,10 +174,10 @@ class Records:
         texts = [text.encode() for text in self.errors] + [b""]  # the last is -1's
         sizes = np.array([len(text) for text in texts], dtype=np.int32)[self.error]
         ends = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
-        known = np.packbits(self.error >= 0, bitorder="little")
+        valid_bits = np.packbits(self.error >= 0, bitorder="little")
         data = b"".join(texts[i] for i in self.error[self.error >= 0])
         return pa.StringArray.from_buffers(
-            len(self), pa.py_buffer(ends.tobytes()), pa.py_buffer(data), pa.py_buffer(known.tobytes())
+            len(self), pa.py_buffer(ends.tobytes()), pa.py_buffer(data), pa.py_buffer(valid_bits.tobytes())
         )
 
     @classmethod
@@ -239,10 +239,10 @@ def arrow(values: npt.NDArray[Any]) -> Any:
     import pyarrow as pa
 
     kinds = {"int64": pa.int64(), "int32": pa.int32(), "float32": pa.float32(), "float64": pa.float64()}
-    unknown = np.isnan(values)
-    known = pa.py_buffer(np.packbits(~unknown, bitorder="little").tobytes()) if unknown.any() else None
+    missing = np.isnan(values)
+    valid_bits = pa.py_buffer(np.packbits(~missing, bitorder="little").tobytes()) if missing.any() else None
     return pa.Array.from_buffers(
-        kinds[values.dtype.name], len(values), [known, pa.py_buffer(np.ascontiguousarray(values))]
+        kinds[values.dtype.name], len(values), [valid_bits, pa.py_buffer(np.ascontiguousarray(values))]
     )
 
 
@@ -265,7 +265,7 @@ def _ranges(starts: Int64, counts: Int64) -> Int64:
 
 
 class Recorder:
-    """Rows by index while requests are under way: plain arrays, nothing allocated a row or a token beyond its bytes."""
+    """Rows by index while requests are under way: plain arrays, no object per row or token."""
 
     def __init__(self, count: int) -> None:
         self.times = {name: array("q", [NEVER]) * count for name in TIMES}
@@ -281,7 +281,7 @@ class Recorder:
         self.counts["error"][row] = self._errors.setdefault(text, len(self._errors))
 
     def add_gaps(self, row: int, gaps_ns: array[float]) -> None:
-        """Keep the gaps between the chunks of a row, once, at its end."""
+        """Add the gaps between the chunks of a row; once, when it ends."""
         self.gap_start[row] = len(self.gaps_ns)
         self.gap_count[row] = len(gaps_ns)
         self.gaps_ns.extend(gaps_ns)

@@ -1,4 +1,4 @@
-"""What a run's requests looked like second by second, as series: computed from the rows, also of results read again."""
+"""Rates, concurrency and latencies of a run's requests per second, as series derived from its rows."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def in_flight_at(records: Records, times_ns: Int64) -> Float64:
     """Requests under way at each time, shape like times_ns."""
     sent = records.sent_ns >= 0
     starts_ns, ends_ns = np.sort(records.sent_ns[sent]), np.sort(records.done_ns[sent])
-    under_way = np.searchsorted(starts_ns, times_ns, "right") - np.searchsorted(ends_ns, times_ns, "right")
-    return np.asarray(under_way, dtype=np.float64)
+    in_flight = np.searchsorted(starts_ns, times_ns, "right") - np.searchsorted(ends_ns, times_ns, "right")
+    return np.asarray(in_flight, dtype=np.float64)
 
 
 def _by_second(second: Int64, values: Float64, seconds: int, percent: float | None) -> Float64:
-    """Mean, or a percentile, of the values of each second."""
-    known = (second >= 0) & ~np.isnan(values)
-    order = np.argsort(second[known], kind="stable")
-    groups = np.split(values[known][order], np.searchsorted(second[known][order], np.arange(1, seconds)))
-    found = [np.nan if not len(g) else g.mean() if percent is None else np.percentile(g, percent) for g in groups]
-    return np.array(found, dtype=np.float64)
+    """Mean, or a percentile, of the values of each second; NaN where a second has none. Shape (seconds,)."""
+    counted = (second >= 0) & ~np.isnan(values)
+    order = np.argsort(second[counted], kind="stable")
+    groups = np.split(values[counted][order], np.searchsorted(second[counted][order], np.arange(1, seconds)))
+    figures = [np.nan if not len(g) else g.mean() if percent is None else np.percentile(g, percent) for g in groups]
+    return np.array(figures, dtype=np.float64)

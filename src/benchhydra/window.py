@@ -138,12 +138,12 @@ class Window(Records):
             return None
         start, end = self.span_ns
         sent = self.every.sent_ns >= 0
-        began, finished = (np.clip(t[sent], start, end) for t in (self.every.sent_ns, self.every.done_ns))
-        under_way = began < finished
-        times = np.concatenate((finished[under_way], began[under_way]))
-        steps = np.repeat((-1, 1), under_way.sum())
-        most = np.cumsum(steps[np.argsort(times, kind="stable")]).max(initial=0)
-        return float((finished - began).sum() / (end - start)), int(most)
+        starts_ns, ends_ns = (np.clip(t[sent], start, end) for t in (self.every.sent_ns, self.every.done_ns))
+        inside = starts_ns < ends_ns
+        times_ns = np.concatenate((ends_ns[inside], starts_ns[inside]))
+        steps = np.repeat((-1, 1), inside.sum())
+        most = np.cumsum(steps[np.argsort(times_ns, kind="stable")]).max(initial=0)
+        return float((ends_ns - starts_ns).sum() / (end - start)), int(most)
 
     def statistics(self, of: str) -> dict[str, float] | None:
         """mean, median, std, p90, p95, p99, max of a derived column; None where it has no value.
@@ -159,8 +159,8 @@ class Window(Records):
         return np.where(self.last_ns >= 0, self.last_ns, self.done_ns)
 
     def _since(self, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> Float64:
-        known = self.completed & (start >= 0) & (end >= 0)
-        return np.where(known, (end - start) / 1e6, np.nan)
+        timed = self.completed & (start >= 0) & (end >= 0)
+        return np.where(timed, (end - start) / 1e6, np.nan)
 
 
 def mark_phases(records: Records, warmup_s: float, cooldown_s: float, steady: str = "fixed") -> Records:
@@ -208,9 +208,9 @@ def _trim_start(records: Records, sent: Int64) -> Records:
 
 
 def _statistics(values: Floats) -> dict[str, float] | None:
-    known = values[~np.isnan(values)]
-    if not len(known):
+    measured = values[~np.isnan(values)]
+    if not len(measured):
         return None
-    median, p90, p95, p99, most = np.percentile(known, (50, 90, 95, 99, 100)).tolist()
-    mean, std = float(known.mean(dtype=np.float64)), float(known.std(dtype=np.float64))
-    return {"mean": mean, "median": median, "std": std, "p90": p90, "p95": p95, "p99": p99, "max": most}
+    median, p90, p95, p99, maximum = np.percentile(measured, (50, 90, 95, 99, 100)).tolist()
+    mean, std = float(measured.mean(dtype=np.float64)), float(measured.std(dtype=np.float64))
+    return {"mean": mean, "median": median, "std": std, "p90": p90, "p95": p95, "p99": p99, "max": maximum}
