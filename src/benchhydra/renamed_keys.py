@@ -12,12 +12,18 @@ LIMITS = (
     *("failed", "short", "one_piece", "reached", "lag", "client_cpu", "client_wait", "stall", "rise"),
     *("prefix_hit", "preempted", "other_cpu"),
 )
-#: Old key -> new key.
+#: Old key -> new key. What lies below a key is renamed with it.
 RENAMED: Mapping[str, str] = {
+    "script.api": "api",
+    "script.slo": "slo",
+    "sweep.ci": "search.ci",
+    "sweep.max_repeats": "search.max_repeats",
+    **{f"validity.{limit}_share": f"validity.{limit}_fraction" for limit in LIMITS},
+    "validity.client_wait_share_of_server": "validity.client_wait_fraction_of_server",
     **{f"engine.{fault}_share": f"engine.{fault}_fraction" for fault in FAKE_FAULTS},
 }
 #: New key -> the option of its group that has the key, and that must be chosen with it.
-NEEDS: Mapping[str, str] = {}
+NEEDS: Mapping[str, str] = {"search.ci": "search=repeats", "search.max_repeats": "search=repeats"}
 #: The override whose value is made of keys.
 ZIP = "sweep.zip"
 KEY = r"[\w.]+"

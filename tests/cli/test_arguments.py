@@ -36,13 +36,15 @@ REWRITTEN = {
     ),
     "info": (["-i", "qps=1"], ["--info=all", "qps=1"]),
     "plan": (["qps=1,2", "sweep.plan=true"], ["--multirun", "qps=1,2", "sweep.plan=true"]),
+    "search": (["search=repeats", "search.ci=a:2%"], ["--multirun", "search=repeats", "search.ci=a:2%"]),
+    "no-search": (["search=grid"], ["search=grid"]),
     "repeats": (["repeats=3"], ["--multirun", "repeats=3"]),
     "one-repeat": (["repeats=1"], ["repeats=1"]),
     "list": (["sweep.zip=[[qps,seed]]", "-m"], ["-m", "sweep.zip=[[qps,seed]]"]),
     "text-with-commas": (["description='a, b'"], ["description='a, b'"]),
     "open-dictionaries": (
-        ["+script.slo.ttft_ms=5", "+model.sparse.x=a/b"],
-        ["+script.slo.ttft_ms=5", "+model.sparse.x=a/b"],
+        ["+script.body.x=5", "+model.sparse.x=a/b"],
+        ["+script.body.x=5", "+model.sparse.x=a/b"],
     ),
     "completion": (["-sc", "install=bash"], ["-sc", "install=bash"]),
     "rate-of-one-load-of-two": (

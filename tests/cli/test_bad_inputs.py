@@ -53,7 +53,7 @@ BAD: dict[str, tuple[tuple[str, ...], str, str]] = {
     "key-without-value": ((*FAKE, "sweep.plan"), "sweep.plan has no value", "sweep.plan=VALUE"),
     "hydra-key": ((*FAKE, "hydra.foo=1"), "no such key: hydra.foo", "benchhydra options"),
     "group-twice": ((*FAKE, "+load=burst"), "load was given twice", ""),
-    "limit": ((*FAKE, "script.slo.ttft=5"), "script.slo.ttft: no such limit", "ttft_ms"),
+    "limit": ((*FAKE, "slo.ttft=5"), "no such key: slo.ttft", "slo.ttft_ms"),
     "empty-model": ((*FAKE, "model.id="), "model.id is empty", ""),
     "bad-point-of-a-sweep": ((*FAKE, "-m", "qps=1,-2", "num_prompts=2"), "qps=-2 must be above 0", ""),
     "zip": ((*FAKE, "-m", "qps=1,2,3", "num_prompts=1,2", "sweep.zip=[[qps,num_prompts]]"), "different lengths", ""),

@@ -36,7 +36,7 @@ def test_everything_is_listed(program: Program) -> None:
 
 def test_a_row_says_type_default_unit_and_meaning(program: Program) -> None:
     text = program("options", "script=serving").out
-    assert row(text, "script.api").split()[1:3] == ["completions|chat", "completions"]
+    assert row(text, "script.fail_on").split()[1:3] == ["invalid|suspect|never", "invalid"]
     assert row(text, "script.request_timeout_s").split()[1:4] == ["float", "600", "s"]
     assert "script=throughput" not in text
 
@@ -58,6 +58,10 @@ def test_single_key(name: str, unit: str, program: Program) -> None:
     ran = program("options", name)
     assert ran.code == 0
     assert f" {unit} " in row(ran.out, name)
+
+
+def test_a_renamed_key_is_named(program: Program) -> None:
+    assert program("options", "script.slo.ttft_ms").err.endswith("script.slo.ttft_ms is now slo.ttft_ms\n")
 
 
 def test_presets_are_listed(program: Program) -> None:

@@ -122,7 +122,7 @@ def test_an_error_that_takes_the_place_of_an_interruption_is_one(program: Progra
 def test_a_sweep_ends_with_the_point_whose_interruption_was_swallowed(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchhydra.run._measure", swallowed)
+    monkeypatch.setattr("benchhydra.run._PointRun.measure", swallowed)
     assert interrupted_sweep(program, tmp_path / "out") == ["interrupted", "skipped"]
 
 

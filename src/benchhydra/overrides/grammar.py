@@ -12,7 +12,7 @@ from benchhydra import registry
 from benchhydra.errors import ConfigError
 
 #: Dictionaries that take any key: plain Hydra wants a ``+`` in front of those.
-OPEN = ("engine.args.", "engine.env.", "script.body.", "script.slo.", "model.sparse.")
+OPEN = ("engine.args.", "engine.env.", "script.body.", "model.sparse.")
 #: A group that no default chooses: plain Hydra wants a ``+`` there too.
 PRESETS = "experiment="
 PAIR_KEY = "nr_qps_pair"
