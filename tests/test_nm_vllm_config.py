@@ -140,14 +140,14 @@ def test_models_that_are_no_options_go_apart(tmp_path: Path) -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model": "x"}, "not known: model"),
     ({"script_name": "benchmark_latency"}, "no script 'benchmark_latency'"),
-    ({"script_args": {"nr-qps-pair_": ["5;inf"]}}, "no pair of prompts and rate"),
-    ({"script_args": {"nr-qps-pair_": ["0,1"]}}, "no pair of prompts and rate"),
+    ({"script_args": {"nr-qps-pair_": ["5;inf"]}}, "not a pair of prompts and rate"),
+    ({"script_args": {"nr-qps-pair_": ["0,1"]}}, "not a pair of prompts and rate"),
     ({"script_args": {"best-of": [2]}}, "'best-of' is not known"),
     ({"script_args": {"num-prompts": []}}, "has no value"),
-    ({"script_args": []}, "script_args is no object"),
+    ({"script_args": []}, "script_args is not an object"),
     ({"sparsity": ["sparse"]}, "sparsity 'sparse' is not known"),
     ({"tensor_parallel_size": "2"}, "has both"),
-    ({"models": [{"id": "x"}]}, "no text and no number"),
+    ({"models": [{"id": "x"}]}, "neither a text nor a number"),
 ]
 
 
@@ -172,7 +172,7 @@ def test_a_list_names_files_from_anywhere_above_or_beside_it(tmp_path: Path) -> 
     listed.write_text("# nightly\n\nneuralmagic/benchmarks/configs/config.json\nconfig.json\n")
     assert len(nm_vllm_config.read_nm_vllm_config(listed)) == 2
     listed.write_text("not_there.json\n")
-    with pytest.raises(ConfigError, match=r"not_there\.json, which is not there"):
+    with pytest.raises(ConfigError, match=r"not_there\.json, which does not exist"):
         nm_vllm_config.read_nm_vllm_config(listed)
 
 
@@ -203,7 +203,7 @@ def test_a_preset_spans_what_the_command_spans(tmp_path: Path) -> None:
     read(tmp_path, SERVING, {**OFFLINE, "sparsity": ["sparse_w16a16"], "models": ["my/pruned"]})
     words = (str(tmp_path / "config.json"), "--preset", "mine", "-o", str(tmp_path / "conf/experiment"))
     assert run(*words) == 0
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         run(*words)
     for number, experiment in enumerate(nm_vllm_config.read_nm_vllm_config(tmp_path / "config.json"), start=1):
         preset = planned("--config-dir", str(tmp_path / "conf"), "-m", f"+experiment=mine_{number}")

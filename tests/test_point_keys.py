@@ -68,7 +68,9 @@ def test_what_is_measured_differently_has_another_key() -> None:
     assert len(keys) == 4
 
 
-def test_a_limit_identifies_an_offline_point_only_where_it_is_set() -> None:
+def test_other_scripts_are_identified_by_api_and_limits_only_where_they_are_set() -> None:
     offline = ("script=throughput", "num_prompts=16")
-    assert point_key(plain((*offline, "api=chat"))) == point_key(plain(offline))
-    assert point_key(plain((*offline, "slo.e2el_ms=5"))) != point_key(plain(offline))
+    keys = {point_key(plain((*offline, *words))) for words in ((), ("api=completions",), ("slo.e2el_ms=null",))}
+    assert keys == {"367f1fd804461c2d"}
+    assert point_key(plain((*offline, "api=chat"))) not in keys
+    assert point_key(plain((*offline, "slo.e2el_ms=5"))) not in keys

@@ -71,6 +71,19 @@ def test_it_is_a_superset_of_nm_vllms_format(tmp_path: Path) -> None:
     }
 
 
+def test_names_and_units_of_the_first_schema_are_read_under_those_of_today(tmp_path: Path) -> None:
+    data = json.loads(made().write(tmp_path).read_text())
+    data["json_schema_version"] = "1.0.0"
+    for key in ("key_metrics", "charts", "load_label"):
+        data.pop(key, None)
+    for key, unit in (("p50_ttft_with_failures_ms", "ms"), ("request_throughput", "prompts/s")):
+        data["metrics"][key] = {"key": key, "unit": unit, "value": 3.0, "type": "BiggerIsBetter"}
+    back = Result.from_json(data)
+    assert back.value("median_ttft_with_failures_ms") == 3.0 and "p50_ttft_with_failures_ms" not in back.metrics
+    assert back.metrics["request_throughput"].unit == "requests/s"
+    assert "p99_ttft_ms" in back.key_metrics and ("achieved_rps", "p99_ttft_ms") in back.charts
+
+
 def test_unknown_is_absent(tmp_path: Path) -> None:
     text = made(wall_s=None, engine_version=None).write(tmp_path).read_text()
     assert "null" not in text and "NaN" not in text and "Infinity" not in text

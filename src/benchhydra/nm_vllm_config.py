@@ -1,7 +1,7 @@
 """nm-vllm's JSON benchmark configs: what they ask for, as overrides of this program.
 
 A file holds ``configs``; each is a product of models, lengths, sparsities and script arguments. A trailing underscore
-in an argument's name means nothing; an empty list is a flag. What is not known here is an error, never left out.
+in an argument's name means nothing; an empty list is a flag. A key that this program does not know is an error.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def read_nm_vllm_config(path: Path) -> list[NmVllmExperiment]:
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
     if not isinstance(data, dict) or not isinstance(data.get("configs"), list):
-        raise ConfigError(f"{path} is no nm-vllm config: it has no list 'configs'")
+        raise ConfigError(f"{path} is not an nm-vllm config: it has no list 'configs'")
     return [
         experiment
         for i, config in enumerate(data["configs"])
@@ -116,11 +116,11 @@ def _listed(path: Path) -> Iterator[Path]:
         name = line.strip()
         if not name or name.startswith("#"):
             continue
-        tries = [Path(name), path.parent / name, path.parent / Path(name).name]
-        found = next((candidate for candidate in tries if candidate.is_file()), None)
-        if found is None:
-            raise ConfigError(f"{path} lists {name}, which is not there", hint="run it where the listed paths start")
-        yield found
+        candidates = [Path(name), path.parent / name, path.parent / Path(name).name]
+        file = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if file is None:
+            raise ConfigError(f"{path} lists {name}, which does not exist", hint="run it where the listed paths start")
+        yield file
 
 
 def _experiments(config: Any, where: str) -> Iterator[NmVllmExperiment]:
@@ -145,7 +145,7 @@ def _experiments(config: Any, where: str) -> Iterator[NmVllmExperiment]:
 
 def _check(config: Any, where: str) -> None:
     if not isinstance(config, Mapping):
-        raise ConfigError(f"{where} is no object")
+        raise ConfigError(f"{where} is not an object")
     unknown = sorted(config.keys() - KEYS)
     if unknown:
         raise ConfigError(
@@ -157,7 +157,7 @@ def _check(config: Any, where: str) -> None:
     if config["script_name"] not in SCRIPTS:
         raise ConfigError(f"{where}: no script {config['script_name']!r}", hint=f"known: {', '.join(SCRIPTS)}")
     if not isinstance(config["script_args"], Mapping):
-        raise ConfigError(f"{where}.script_args is no object")
+        raise ConfigError(f"{where}.script_args is not an object")
 
 
 def _script_arguments(config: Mapping[str, Any], where: str) -> dict[str, list[str]]:
@@ -190,7 +190,7 @@ def _pair(text: str, where: str) -> tuple[str, str]:
     except ValueError:
         good = False
     if not good:
-        raise ConfigError(f"{where}: {text!r} is no pair of prompts and rate", hint='write it as "150,0.5" or "5,inf"')
+        raise ConfigError(f"{where}: {text!r} is not a pair of prompts and rate", hint='write it as "150,0.5" or "5,inf"')
     return count, rate
 
 
@@ -201,14 +201,14 @@ def _has_pairs(config: Mapping[str, Any]) -> bool:
 def _gpus(config: Mapping[str, Any], values: dict[str, list[str]], where: str) -> str:
     """One GPU, unless the config or its script's arguments say otherwise."""
     arguments = {name.rstrip("_").replace("-", "_"): given for name, given in config["script_args"].items()}
-    there = {**arguments, **config}
-    if "use_all_available_gpus" in there:
-        if "tensor_parallel_size" in there:
+    settings = {**arguments, **config}
+    if "use_all_available_gpus" in settings:
+        if "tensor_parallel_size" in settings:
             raise ConfigError(f"{where} has both use_all_available_gpus and tensor_parallel_size", hint="leave one out")
         return "all"
-    asked = _list(there.get("tensor_parallel_size", 1), f"{where}.tensor_parallel_size")
+    asked = _list(settings.get("tensor_parallel_size", 1), f"{where}.tensor_parallel_size")
     if len(asked) != 1 or not asked[0].isdigit() or int(asked[0]) < 1:
-        raise ConfigError(f"{where}: tensor_parallel_size {asked} is no number of GPUs", hint="one whole number")
+        raise ConfigError(f"{where}: tensor_parallel_size {asked} is not a number of GPUs", hint="one whole number")
     if int(asked[0]) not in GPUS:
         values["gpus.count"] = asked
     return GPUS.get(int(asked[0]), "single")
@@ -217,9 +217,9 @@ def _gpus(config: Mapping[str, Any], values: dict[str, list[str]], where: str) -
 def _models(ids: list[str], sparsity: str) -> Iterator[dict[str, list[str]]]:
     """Models that are options here go together; any other is ``model=custom``."""
     options = _options(sparsity)
-    known = [options[model] for model in ids if model in options]
-    if known:
-        yield {"model": known}
+    known_models = [options[model] for model in ids if model in options]
+    if known_models:
+        yield {"model": known_models}
     others = [model for model in ids if model not in options]
     if others and not sparsity:
         yield {"model": ["custom"], "model.id": others}
@@ -229,19 +229,19 @@ def _models(ids: list[str], sparsity: str) -> Iterator[dict[str, list[str]]]:
 
 def _options(sparsity: str) -> dict[str, str]:
     """Model id -> option: the dense model, or its variant of a sparsity."""
-    found = {}
+    options = {}
     for file in sorted((CONF_DIR / "model").glob("*.yaml")):
         body = yaml.safe_load(file.read_text(encoding="utf-8"))
         model = (body.get("sparse") or {}).get(sparsity) if sparsity else body.get("id")
         if model and not body.get("build") and file.stem != "custom":
-            found[str(model)] = file.stem
-    return found
+            options[str(model)] = file.stem
+    return options
 
 
 def _list(given: Any, where: str) -> list[str]:
     listed = given if isinstance(given, list) else [given]
     if not all(isinstance(value, (str, int, float)) for value in listed):
-        raise ConfigError(f"{where} holds something that is no text and no number")
+        raise ConfigError(f"{where} holds something that is neither a text nor a number")
     return [str(value) for value in listed if value != ""]
 
 

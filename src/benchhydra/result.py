@@ -1,4 +1,4 @@
-"""``result.json``: the truth of one point. MLflow, tables, reports and comparisons are projections of it.
+"""``result.json``: all that is known of one point. MLflow, tables, reports and comparisons are derived from it.
 
 A superset of nm-vllm's BenchmarkResult; its JSON Schema is ``schema/result-1.1.0.json`` in this package, and every
 file is checked against it before it is written. Unknown is absent; there is no NaN and no Infinity.
@@ -45,6 +45,8 @@ NOT_IDENTITY = (
 )
 #: Root keys that were keys of the script in the first version.
 MOVED = ("api", "slo")
+#: The API of a script of the first version that had no such key.
+DEFAULT_API = "completions"
 #: Keys that have another name than in the first version, which is still what identifies a point: new -> first.
 RENAMED_KEYS = {
     f"engine.{fault}_fraction": f"engine.{fault}_share"
@@ -75,6 +77,8 @@ RENAMED_METRICS = {
     "p50_ttft_with_failures_ms": "median_ttft_with_failures_ms",
     "p50_e2el_with_failures_ms": "median_e2el_with_failures_ms",
 }
+#: Units that had another name in schema 1.0.0.
+RENAMED_UNITS = {"prompts/s": "requests/s"}
 
 HIDDEN = "***"
 #: A key with one of these words holds a secret ...
@@ -102,7 +106,7 @@ class MetricValue:
 
 
 class Verdict(StrEnum):
-    """Whether a result may be believed; ordered by severity."""
+    """Whether a result may be believed, in order of severity."""
 
     VALID = "VALID"
     SUSPECT = "SUSPECT"
@@ -155,15 +159,15 @@ class Result:
 
     def value(self, metric: str) -> float | None:
         """A metric's value, or None where it is absent."""
-        found = self.metrics.get(metric)
-        return None if found is None else found.value
+        value = self.metrics.get(metric)
+        return None if value is None else value.value
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of ``result.json``."""
-        known = asdict(self)
+        document = asdict(self)
         versions = self.environment.get("packages", {})
         gpus = self.environment.get("gpus", [])
-        known |= {
+        document |= {
             "json_schema_version": SCHEMA_VERSION,
             "reasons": [asdict(reason) for reason in self.reasons],
             "warnings": list(self.warnings),
@@ -184,9 +188,9 @@ class Result:
                 "cuda_device_names": [gpu["name"] for gpu in gpus],
             },
         }
-        known["config"] = redact(self.config)
-        known["dataset"] = self.dataset or "synthetic"
-        cleaned: dict[str, Any] = _without_unknown(known)
+        document["config"] = redact(self.config)
+        document["dataset"] = self.dataset or "synthetic"
+        cleaned: dict[str, Any] = _without_none(document)
         return cleaned
 
     @classmethod
@@ -201,6 +205,7 @@ class Result:
         script = data["script"]
         fields["key_metrics"] = tuple(data.get("key_metrics", LEGACY_KEY_METRICS.get(script, ())))
         fields["charts"] = tuple((x, y) for x, y in data.get("charts", LEGACY_CHARTS.get(script, ())))
+        fields["load_label"] = data["load_label"] if "load_label" in data else legacy_load_label(script, data["config"])
         return cls(**fields)
 
     def write(self, directory: Path) -> Path:
@@ -221,6 +226,17 @@ class Result:
             if str(file) in error.message:
                 raise
             raise ResultError(f"{file}: {error.message}") from error
+
+
+def legacy_load_label(script: str, config: Mapping[str, Any]) -> str:
+    """The load of a result that does not name it (schema 1.0.0, other tools' files): ``qps=5``, ``concurrency=8``."""
+    load, qps = config.get("load"), config.get("qps")
+    in_flight = load.get("max_in_flight") if isinstance(load, Mapping) else None
+    if script not in LEGACY_CHARTS or (qps is None and not in_flight):
+        return ""
+    if qps in (None, "inf") and in_flight:
+        return f"concurrency={in_flight}"
+    return f"qps={qps:g}" if isinstance(qps, float | int) else f"qps={qps}"
 
 
 def point_key(config: Mapping[str, Any]) -> str:
@@ -268,18 +284,19 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _under_first_names(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """A flat config as the first version wrote it: ``api`` and ``slo`` were keys of the scripts that stream.
+    """A flat config as the first version wrote it: ``api`` and ``slo`` were keys of the one script that streamed.
 
-    Other scripts have no API, and a limit is only there where it is set.
+    For all other scripts they are there only where they are not at their defaults.
     """
-    api = {key.removeprefix("api."): value for key, value in flat.items() if key.startswith("api.")}
-    slo = {key: value for key, value in flat.items() if key.startswith("slo.")}
+    api = {f"script.{key}": value for key, value in flat.items() if key.startswith("api.")}
+    limits = {f"script.{key}": value for key, value in flat.items() if key.startswith("slo.") and value is not None}
     first = {RENAMED_KEYS.get(key, key): value for key, value in flat.items() if key.partition(".")[0] not in MOVED}
-    if "script.stream" in flat and api:
-        first["script.api"] = api.pop("name")
-        first |= {f"script.api.{key}": value for key, value in api.items()}
-        first |= {} if any(value is not None for value in slo.values()) else {"script.slo": {}}
-    return first | {f"script.{key}": value for key, value in slo.items() if value is not None}
+    name = api.pop("script.api.name", None)
+    if name is not None and ("script.stream" in flat or name != DEFAULT_API):
+        first |= {"script.api": name, **api}
+    if name is not None and "script.stream" in flat and not limits:
+        first["script.slo"] = {}
+    return first | limits
 
 
 def _not_identity(key: str) -> bool:
@@ -287,21 +304,21 @@ def _not_identity(key: str) -> bool:
 
 
 def _metric_value(entry: Mapping[str, Any]) -> MetricValue:
-    """A metric of a JSON object, under the name that it has today."""
-    key = RENAMED_METRICS.get(entry["key"], entry["key"])
-    return MetricValue(key=key, unit=entry["unit"], value=entry["value"], better=Better(entry["type"]))
+    """A metric of a JSON object, under the names that it and its unit have today."""
+    key, unit = RENAMED_METRICS.get(entry["key"], entry["key"]), RENAMED_UNITS.get(entry["unit"], entry["unit"])
+    return MetricValue(key=key, unit=unit, value=entry["value"], better=Better(entry["type"]))
 
 
 def _metric_json(value: MetricValue) -> dict[str, Any]:
     return {"key": value.key, "unit": value.unit, "value": value.value, "type": value.better.value}
 
 
-def _without_unknown(value: Any) -> Any:
+def _without_none(value: Any) -> Any:
     """Drop None from objects; infinity (``qps=inf``) becomes the text "inf"."""
     if isinstance(value, dict):
-        return {str(k): _without_unknown(v) for k, v in value.items() if v is not None}
+        return {str(k): _without_none(v) for k, v in value.items() if v is not None}
     if isinstance(value, (list, tuple)):
-        return [_without_unknown(v) for v in value]
+        return [_without_none(v) for v in value]
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         return str(value)
     return value
@@ -315,9 +332,9 @@ def _validator() -> Any:
 
 
 def single_point_overrides(overrides: Sequence[str]) -> list[str]:
-    """A point's overrides without those that only a sweep takes: what measures it by itself."""
+    """A point's overrides without those that only a sweep takes: what measures it alone."""
     keys = [(override, override.lstrip("+~").partition("=")[0]) for override in overrides]
-    return [override for override, key in keys if key != "repeats" and not key.startswith("sweep.")]
+    return [override for override, key in keys if key.partition(".")[0] not in ("repeats", "sweep", "search")]
 
 
 def _validate(data: Mapping[str, Any]) -> None:

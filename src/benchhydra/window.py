@@ -5,9 +5,9 @@ milliseconds: metrics, rules, series, plots and reports take the columns from he
 
 ``mark_phases`` marks rows as warm-up, measured or cool-down. ``steady=auto`` trims what is left of the warm-up by
 MSER-5 (K. P. White, "An effective truncation heuristic for bias reduction in simulation output", SIMULATION 69(6),
-1997): latencies in order of sending are averaged in batches of five, and the cut is where the standard error of the mean of
-what remains is smallest. A cut beyond the middle means that no steady state was reached, as its author says, and then
-nothing is cut: rules of the verdict report it.
+1997): latencies in order of sending are averaged in batches of five, and the cut is where the standard error of the
+mean of what remains is smallest. A cut beyond the middle means that no steady state was reached, as its author says:
+then nothing is cut, and rules of the verdict report it.
 """
 
 from __future__ import annotations

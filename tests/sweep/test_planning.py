@@ -159,7 +159,8 @@ def test_a_point_is_called_by_what_varies() -> None:
     overrides = ["script=serving", "++engine.args.x=1", "qps=2", "repeat=1"]
     assert point_label(overrides, ("qps", "engine.args.x")) == "engine.args.x=1 qps=2 repeat=1"
     assert directory_name(overrides, ("qps",)).startswith("qps=2,repeat=1,script=serving")
-    assert single_point_overrides([*overrides, "repeats=3", "sweep.zip=[[a,b]]", "+sweep.order=shuffled"]) == overrides
+    of_the_sweep = ["repeats=3", "search=repeats", "search.ci=x:2%", "sweep.zip=[[a,b]]", "+sweep.order=shuffled"]
+    assert single_point_overrides([*overrides, *of_the_sweep]) == overrides
 
 
 def test_intervals_of_repeats() -> None:
