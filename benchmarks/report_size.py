@@ -1,4 +1,4 @@
-"""How quick the report is with 20,000 results: time of indexing, and of the page in headless Chromium.
+"""Time the report with 20,000 results: writing it, and the page in headless Chromium.
 
     python benchmarks/report_size.py                     200 benchmarks of 100 runs each
     python benchmarks/report_size.py --points 20000      as many benchmarks as results
@@ -22,13 +22,25 @@ from typing import Any
 
 import numpy as np
 
+from benchhydra.artifacts import RESULT_FILE
 from benchhydra.metrics import table
-from benchhydra.result import Better, MetricValue, Reason, Result, Verdict, point_key
+from benchhydra.result import (
+    LEGACY_CHARTS,
+    LEGACY_KEY_METRICS,
+    Better,
+    MetricValue,
+    Reason,
+    Result,
+    Verdict,
+    point_key,
+)
 
 LOADS = 5
 DAY_S = 86_400
 #: Seconds after the first run of a benchmark to the next one's, so that no two share a time.
 APART_S = 60
+#: What a serving benchmark measures, and so which metrics it has.
+CAPABILITIES = {"requests", "latency", "stream", "tokens", "generated", "schedule"}
 
 
 def main() -> None:
@@ -47,14 +59,14 @@ def main() -> None:
 
 def measure(folder: Path, results: int, points: int) -> None:
     """Make the results, write the report twice, open it; print figures."""
-    begun = time.monotonic()
+    start_s = time.monotonic()
     make(folder / "results", results, points)
-    print(f"{results} results of {points} benchmarks made in {time.monotonic() - begun:.1f} s")
+    print(f"{results} results of {points} benchmarks made in {time.monotonic() - start_s:.1f} s")
     for name in ("first report", "second report (tree's index file there)"):
-        begun = time.monotonic()
+        start_s = time.monotonic()
         command = [sys.executable, "-m", "benchhydra", "report", str(folder / "results"), "-o", str(folder / "site")]
         subprocess.run([*command, "--no-mlflow"], check=True)
-        print(f"{name}: {time.monotonic() - begun:.1f} s")
+        print(f"{name}: {time.monotonic() - start_s:.1f} s")
     sizes = [file.stat().st_size for file in (folder / "site").rglob("*") if file.is_file()]
     index_kb = (folder / "site" / "data" / "index.js").stat().st_size / 1000
     print(f"site: {len(sizes)} files, {sum(sizes) / 1e6:.0f} MB; index {index_kb:,.0f} kB")
@@ -78,18 +90,18 @@ def write(directory: Path, point: int, run: int, factor: float) -> None:
     import msgspec
 
     directory.mkdir(parents=True)
-    (directory / "result.json").write_bytes(msgspec.json.encode(result(point, run, factor).to_json()))
+    (directory / RESULT_FILE).write_bytes(msgspec.json.encode(result(point, run, factor).to_json()))
 
 
 def result(point: int, run: int, factor: float) -> Result:
     """A result of a serving benchmark; one in a hundred is INVALID, one in twenty SUSPECT."""
     config = _config(point)
     verdict = Verdict.INVALID if run % 100 == 57 else Verdict.SUSPECT if run % 20 == 7 else Verdict.VALID
-    said = () if verdict is Verdict.VALID else (Reason(check="synthetic", severity=verdict, text="made so"),)
+    reasons = () if verdict is Verdict.VALID else (Reason(check="synthetic", severity=verdict, text="made so"),)
     return Result(
         status="ok",
         verdict=verdict,
-        reasons=said,
+        reasons=reasons,
         run_id=f"{point:05d}-{run:05d}",
         point_key=point_key(config),
         sweep_id=f"night-{run}" if point < LOADS else None,
@@ -103,6 +115,9 @@ def result(point: int, run: int, factor: float) -> Result:
         environment=_environment(run),
         metadata={"command": f"benchhydra qps={config['qps']}", "completed": 100},
         metrics=_metrics(factor, config["qps"]),
+        key_metrics=LEGACY_KEY_METRICS["serving"],
+        charts=LEGACY_CHARTS["serving"],
+        load_label=f"qps={config['qps']:g}",
     )
 
 
@@ -133,14 +148,14 @@ def _environment(run: int) -> dict[str, Any]:
 
 
 def _metrics(factor: float, qps: float) -> dict[str, MetricValue]:
-    found = {}
+    metrics = {}
     for i, (name, declared) in enumerate(table().items()):
-        if "latency" in declared.needs or "requests" in declared.needs:
+        if CAPABILITIES >= set(declared.needs):
             direction = 1 if declared.better is Better.SMALLER else -1
-            own = 1 + 0.005 * np.sin(i * 12.9898 + factor * 1e4)
-            value = (10 + 3 * i + qps) * factor**direction * own
-            found[name] = MetricValue(key=name, unit=declared.unit, value=float(value), better=declared.better)
-    return found
+            own_factor = 1 + 0.005 * np.sin(i * 12.9898 + factor * 1e4)
+            value = (10 + 3 * i + qps) * factor**direction * own_factor
+            metrics[name] = MetricValue(key=name, unit=declared.unit, value=float(value), better=declared.better)
+    return metrics
 
 
 def wait_for(page: Any, condition: str) -> None:
@@ -160,21 +175,21 @@ def browse(site: Path) -> None:
         times = {name: [] for name in ("history", "choose a filter", "benchmark")}
         for _ in range(5):
             page = browser.new_page()
-            begun = time.monotonic()
+            start_s = time.monotonic()
             page.goto(f"{index}#/history")
             page.wait_for_selector("html[data-ready] tbody tr")
             page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
-            times["history"].append(time.monotonic() - begun)
-            begun = time.monotonic()
+            times["history"].append(time.monotonic() - start_s)
+            start_s = time.monotonic()
             page.select_option("#filter-model", index=1)
             wait_for(page, "location.hash.includes('model=') && document.querySelector('tbody tr') !== null")
             page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
-            times["choose a filter"].append(time.monotonic() - begun)
-            begun = time.monotonic()
+            times["choose a filter"].append(time.monotonic() - start_s)
+            start_s = time.monotonic()
             page.click("tbody th a")
             page.wait_for_selector(".canvas canvas")
             page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
-            times["benchmark"].append(time.monotonic() - begun)
+            times["benchmark"].append(time.monotonic() - start_s)
             page.close()
         browser.close()
     for name, seconds in times.items():

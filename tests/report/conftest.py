@@ -49,7 +49,7 @@ def found(tree: Path) -> Runs:
 def folder(found: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site of all results, compared with themselves."""
     made = Site(
-        found=found,
+        results=found,
         title="Nightly",
         repository="https://example.com/o/r",
         comparison=comparison_data(compare(found, found, thresholds=Thresholds()), "base", HOSTILE),

@@ -41,6 +41,8 @@ def result(run_id: str, *, ttft_ms: float, qps: float = 4.0, day: float = 0.0, *
         "run_id": run_id,
         "point_key": point_key(config | {"model": changes.get("model", "org/tiny")}),
         "script": "serving",
+        "key_metrics": ("output_throughput", "mean_ttft_ms", "p99_ttft_ms", "mean_tpot_ms", "p99_e2el_ms"),
+        "charts": (("output_throughput", "mean_ttft_ms"),),
         "model": "org/tiny",
         "dataset": "synthetic",
         "config": config,

@@ -16,7 +16,7 @@ from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.errors import ResultError
 from benchhydra.records import Records, arrow, write_parquet
-from benchhydra.report.data import benchmarks, details, requests, sweeps
+from benchhydra.report.data import benchmarks, details, requests, sweep_curves, sweeps
 from benchhydra.report.site import Site
 from benchhydra.result import Better, Verdict
 from benchhydra.series import Series, write_series
@@ -28,7 +28,7 @@ TOKENS_UP = MetricKind("tokens/s", Better.BIGGER)
 @pytest.fixture(scope="module")
 def site(found: Runs) -> dict[str, Any]:
     """Every piece of the report by its name."""
-    return dict(Site(found=found, title="t").pieces())
+    return dict(Site(results=found, title="t").pieces())
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,16 @@ def run(key: str = "k", **metrics: float) -> Run:
     return Run(
         run_id=f"{key}{metrics}", point_key=key, verdict=Verdict.VALID, status="ok", epoch_time=1, metrics=metrics
     )
+
+
+def point(*repeats: Run) -> sweep_curves.SweepPoint:
+    return sweep_curves.SweepPoint(runs=repeats, name="", line="", x=None)
+
+
+def front(points: list[sweep_curves.SweepPoint]) -> list[int]:
+    """The points that no other beats in throughput and latency."""
+    kinds = {"output_throughput": TOKENS_UP, "p99_e2el_ms": MS_DOWN}
+    return sweep_curves.front(points, "output_throughput", "p99_e2el_ms", kinds)
 
 
 class TestHistory:
@@ -85,18 +95,19 @@ class TestHistory:
 
     def test_few_runs_have_a_level_and_no_band(self) -> None:
         (one,) = metric_histories(Runs([run(x=1.0), run(x=1.1)], {"x": MS_DOWN}))
-        (level,) = benchmarks.levels(
-            benchmarks.MetricPast(series=one, noise=one.noise), {r.run_id: i for i, r in enumerate(one.runs)}
-        )
+        (level,) = benchmarks.levels(one, {r.run_id: i for i, r in enumerate(one.runs)})
         assert level["level"] == pytest.approx(math.sqrt(1.1), rel=1e-4)
         assert "low" not in level
 
     def test_several_processes_find_the_same(self, found: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
         groups = benchmarks.benchmarks(found)
-        alone = benchmarks.metric_pasts(groups, found)
+        alone = benchmarks.histories_of(groups, found)
         monkeypatch.setattr(benchmarks, "MANY_RUNS", 1)
         monkeypatch.setattr(benchmarks, "cores", lambda: 2)
-        assert benchmarks.metric_pasts(groups, found) == alone
+        in_processes = benchmarks.histories_of(groups, found)
+        assert in_processes == alone
+        noise = [[history.noise for history in of_group] for of_group in in_processes]
+        assert noise == [[history.noise for history in of_group] for of_group in alone]
 
 
 class TestIndex:
@@ -116,20 +127,20 @@ class TestIndex:
         assert len([name for name in site if name.startswith("requests/")]) == 6
 
     def test_only_the_newest_requests_are_kept(self, found: Runs) -> None:
-        site = dict(Site(found=found, title="t", newest_requests=2).pieces())
+        site = dict(Site(results=found, title="t", newest_requests=2).pieces())
         kept = {name.removeprefix("requests/") for name in site if name.startswith("requests/")}
         assert kept == {details.file_slug("s1-2-0"), details.file_slug("s1-2-1")}
         assert site["index"]["with_requests"] == 2
 
     def test_no_requests(self, found: Runs) -> None:
-        site = dict(Site(found=found, title="t", newest_requests=0).pieces())
+        site = dict(Site(results=found, title="t", newest_requests=0).pieces())
         assert not [name for name in site if name.startswith("requests/")]
 
     def test_points_of_one_name_are_told_apart(self, tmp_path: Path) -> None:
         for seqs in (64, 128):
             engine = {"args": {"max_num_seqs": seqs}, "python": f"/v{seqs}/python"}
             result(f"r{seqs}", ttft_ms=5.0, config={"engine": engine}).write(tmp_path / f"{seqs}")
-        index = dict(Site(found=read_runs(str(tmp_path)), title="t").pieces())["index"]
+        index = dict(Site(results=read_runs(str(tmp_path)), title="t").pieces())["index"]
         said = {one["apart"] for one in index["benchmarks"]}
         assert said == {"engine.args.max_num_seqs=64", "engine.args.max_num_seqs=128"}
 
@@ -146,13 +157,13 @@ class TestDetails:
     def test_link_to_mlflow(self, tree: Path, found: Runs) -> None:
         one = next(run for run in found.runs if run.run_id == "day-00")
         assert one.directory is not None
-        assert details.detail(one).mlflow == ""
+        assert details.read_details(one).mlflow == ""
         file = one.directory / "mlflow.json"
         try:
             file.write_text(json.dumps({"link": "http://127.0.0.1:5000/#/x"}), encoding="utf-8")
-            assert details.detail(one).mlflow == "http://127.0.0.1:5000/#/x"
+            assert details.read_details(one).mlflow == "http://127.0.0.1:5000/#/x"
             file.write_text(json.dumps({"link": "javascript:alert(1)"}), encoding="utf-8")
-            assert details.detail(one).mlflow == ""
+            assert details.read_details(one).mlflow == ""
         finally:
             file.unlink()
 
@@ -165,7 +176,7 @@ class TestDetails:
         configs = [
             {"model.id": m, "model.build": m, "qps": q, "seed": i} for i, (m, q) in enumerate([("a", 1), ("b", 1)])
         ]
-        assert details.telling_apart(configs) == ["model.id"]
+        assert details.distinguishing_keys(configs) == ["model.id"]
 
     def test_unreadable_result_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "result.json").write_text("{", encoding="utf-8")
@@ -178,7 +189,7 @@ class TestDetails:
             source=str(tmp_path / "result.json"),
         )
         with pytest.raises(ResultError, match="cannot read"):
-            details.detail(gone)
+            details.read_details(gone)
 
 
 class TestRequests:
@@ -276,8 +287,36 @@ class TestSweep:
         assert len(data["points"][0]["runs"]) == 2
 
     def test_front_where_every_point_is_a_trade(self, data: dict[str, Any]) -> None:
-        assert data["fronts"]["p99_e2el_ms"] == [0, 1, 2]
-        assert data["fronts"]["p99_tpot_ms"] == []
+        fronts = {(one["x"], one["y"]): one["front"] for one in data["trade_offs"]}
+        assert fronts["output_throughput", "p99_e2el_ms"] == [0, 1, 2]
+        assert not [y for _, y in fronts if "tpot" in y]  # nobody measured it
+
+    def test_results_say_what_is_drawn(self, data: dict[str, Any]) -> None:
+        assert data["curves"] == [
+            {"name": "ttft_ms", "metrics": ["median_ttft_ms", "p99_ttft_ms"]},
+            {"name": "e2el_ms", "metrics": ["p99_e2el_ms"]},
+            {"name": "output_throughput", "metrics": ["output_throughput"]},
+        ]
+        assert (data["trade_offs"][0]["x"], data["trade_offs"][0]["y"]) == ("output_throughput", "mean_ttft_ms")
+
+    def test_script_that_nobody_knows_is_drawn_by_its_own_words(self, tmp_path: Path) -> None:
+        for i, load in enumerate((1.0, 2.0, 4.0)):
+            result(
+                f"r{i}",
+                ttft_ms=10 + i,
+                qps=load,
+                script="of_a_plugin",
+                sweep_id="s",
+                load_label=f"{load:g} sessions",
+                key_metrics=("p99_ttft_ms", "completed"),
+                charts=(("completed", "p99_ttft_ms"),),
+            ).write(tmp_path / str(i))
+        site = dict(Site(results=read_runs(str(tmp_path)), title="t").pieces())
+        (data,) = (piece for name, piece in site.items() if name.startswith("sweeps/"))
+        assert [curve["name"] for curve in data["curves"]] == ["ttft_ms", "completed"]
+        assert data["trade_offs"] == [{"x": "completed", "y": "p99_ttft_ms", "front": []}]  # it has no direction
+        assert (data["tables"][0]["metrics"][:2], data["tables"][0]["key"]) == (["p99_ttft_ms", "completed"], 2)
+        assert {one["load"] for one in site["index"]["benchmarks"]} == {"1 sessions", "2 sessions", "4 sessions"}
 
     def test_every_row_leads_to_a_benchmark_and_its_requests(self, data: dict[str, Any], site: dict[str, Any]) -> None:
         (table,) = data["tables"]
@@ -288,13 +327,13 @@ class TestSweep:
             assert len(data["quantiles"][row["run"]]["ttft_ms"]) == 101
 
     def test_front_leaves_out_what_is_beaten(self) -> None:
-        groups = [[run(output_throughput=x, p99_e2el_ms=y)] for x, y in ((1, 5), (2, 3), (3, 4), (2.5, 9))]
-        assert sweeps.front(groups, "p99_e2el_ms") == [1, 2]
+        points = [point(run(output_throughput=x, p99_e2el_ms=y)) for x, y in ((1, 5), (2, 3), (3, 4), (2.5, 9))]
+        assert front(points) == [1, 2]
 
     def test_front_leaves_out_invalid_runs(self) -> None:
         good, bad = run(output_throughput=1, p99_e2el_ms=5), run(output_throughput=9, p99_e2el_ms=1)
         bad.verdict = Verdict.INVALID
-        assert sweeps.front([[good], [bad]], "p99_e2el_ms") == [0]
+        assert front([point(good), point(bad)]) == [0]
 
     @pytest.mark.parametrize(
         ("values", "kind", "expected"),
@@ -310,14 +349,20 @@ class TestSweep:
     def test_colours_follow_the_direction(
         self, values: list[float | None], kind: MetricKind, expected: list[Any]
     ) -> None:
-        assert sweeps.ranked(values, kind) == expected
+        assert sweeps.ranks(values, kind) == expected
 
     def test_run_without_config_has_its_rate(self) -> None:
         one = run(p99_e2el_ms=1)
         one.qps = "8"
-        assert sweeps.config_of(one, details.Detail()) == {"qps": 8.0}
+        assert sweeps.config_of(one, details.RunDetails()) == {"qps": 8.0}
         one.qps = ""
-        assert sweeps.config_of(one, details.Detail()) == {}
+        assert sweeps.config_of(one, details.RunDetails()) == {}
 
     def test_infinite_rate_has_no_place_on_the_axis(self) -> None:
-        assert [sweeps.number_of(value) for value in ("inf", math.inf, None, True, 3)] == [None, None, None, None, 3.0]
+        assert [sweep_curves.number_of(value) for value in ("inf", math.inf, None, True, 3)] == [
+            None,
+            None,
+            None,
+            None,
+            3.0,
+        ]

@@ -130,7 +130,7 @@ class TestFolder:
 
 class TestSingleFile:
     def test_holds_everything(self, found: Runs) -> None:
-        pieces = dict(Site(found=found, title="t").pieces())
+        pieces = dict(Site(results=found, title="t").pieces())
         page = Parsed(pages.single_page(pieces.items(), "t"))
         (data,) = [text for known, text in page.inside if known.get("id") == "data"]
         assert json.loads(data) == json.loads(pages.encode_json(pieces))

@@ -33,7 +33,7 @@ needs_tsc = pytest.mark.skipif(
 def pieces(found: Runs) -> dict[str, Any]:
     """Every piece of a report by its name."""
     comparison = comparison_data(compare(found, found, thresholds=Thresholds()), "base", HOSTILE)
-    return dict(Site(found=found, title="t", sources=("tree",), comparison=comparison).pieces())
+    return dict(Site(results=found, title="t", sources=("tree",), comparison=comparison).pieces())
 
 
 def type_errors(pieces: Mapping[str, Any], directory: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 import numpy as np
 
@@ -34,9 +35,9 @@ class MetricHistory:
     values: tuple[float, ...]
     changes: tuple[LevelChange, ...]
 
-    @property
+    @cached_property
     def noise(self) -> float | None:
-        """Run-to-run scale of the log around the levels; None for a single run."""
+        """Run-to-run scale of the log around the levels; None where no segment has two runs."""
         segments = np.split(np.log(self.values), [change.step.at for change in self.changes])
         groups = [segment for segment in segments if len(segment) > 1]
         return float(robust.scale(groups)) if groups else None

@@ -22,11 +22,11 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from benchhydra.artifacts import write_atomic
 from benchhydra.errors import ResultError
 from benchhydra.report.site import Piece
 
-HERE = Path(__file__).parent
-STATIC, VENDOR = HERE / "static", HERE / "vendor"
+STATIC, VENDOR = Path(__file__).parent / "static", Path(__file__).parent / "vendor"
 LIBRARY = VENDOR / "echarts.common.min.js"
 #: In the order in which they are loaded.
 SCRIPTS = (
@@ -53,73 +53,75 @@ SCRIPTS = (
     "main",
 )
 #: What a report's folder holds; nothing else in it is touched.
-OWN = ("index.html", "assets", "data", ".nojekyll")
+SITE_FILES = ("index.html", "assets", "data", ".nojekyll")
 MARK = "<!-- made by benchhydra report -->"
 
 
 def write_folder(pieces: Iterable[Piece], title: str, folder: Path) -> int:
-    """Write the site; the old one stays until the new one is whole. Returns the number of data files.
+    """Write the site; the old one stays until the new one is complete. Returns the number of data files.
 
     Raises ResultError where the folder holds something else, or cannot be written.
     """
-    _check_ours(folder)
-    made = not folder.exists()
-    fresh = folder / f".report-{os.getpid()}"
+    _check_is_report(folder)
+    existed = folder.exists()
+    new = folder / f".report-{os.getpid()}"
     try:
-        count = _fill(fresh, pieces, title)
-        _replace(fresh, folder)
+        count = _fill(new, pieces, title)
+        _replace(folder, new)
     except OSError as error:
         raise ResultError(f"cannot write {folder}: {error.strerror}", hint="-o DIR names another place") from error
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if made:  # and nothing was written
-            with contextlib.suppress(OSError):
+        shutil.rmtree(new, ignore_errors=True)
+        if not existed:
+            with contextlib.suppress(OSError):  # not empty: the report was written
                 folder.rmdir()
     return count
 
 
-def _check_ours(folder: Path) -> None:
+def _check_is_report(folder: Path) -> None:
+    """Raise ResultError where the folder holds something else than a report."""
     index = folder / "index.html"
     if not folder.exists():
         return
     if not folder.is_dir():
         raise ResultError(f"{folder} is a file", hint="-o DIR, or -o FILE.html for one file")
-    theirs = index.is_file() and MARK not in index.read_text(encoding="utf-8", errors="replace")
-    if theirs or (not index.exists() and any((folder / name).exists() for name in ("assets", "data"))):
+    other_page = index.is_file() and MARK not in index.read_text(encoding="utf-8", errors="replace")
+    if other_page or (not index.exists() and any((folder / name).exists() for name in ("assets", "data"))):
         raise ResultError(f"{folder} holds something else than a report", hint="-o DIR names another place")
 
 
-def _fill(fresh: Path, pieces: Iterable[Piece], title: str) -> int:
-    assets = fresh / "assets"
+def _fill(folder: Path, pieces: Iterable[Piece], title: str) -> int:
+    """Write a site into a new folder. Returns the number of data files."""
+    assets = folder / "assets"
     assets.mkdir(parents=True)
     for file in (LIBRARY, *(STATIC / f"{name}.js" for name in SCRIPTS), STATIC / "style.css"):
         shutil.copyfile(file, assets / file.name)
     shutil.copyfile(VENDOR / "LICENSE", assets / "echarts.LICENSE.txt")
     shutil.copyfile(VENDOR / "NOTICE", assets / "echarts.NOTICE.txt")
-    (fresh / ".nojekyll").touch()  # GitHub Pages serves the files as they are
+    (folder / ".nojekyll").touch()  # GitHub Pages serves the files as they are
     count = 0
     for name, data in pieces:
         count += 1
-        file = fresh / "data" / f"{name}.js"
+        file = folder / "data" / f"{name}.js"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b'registerPiece("%s",%s);\n' % (name.encode(), encode_json(data)))
-    (fresh / "index.html").write_text(_folder_page(title), encoding="utf-8")
+    (folder / "index.html").write_text(_folder_page(title), encoding="utf-8")
     return count
 
 
-def _replace(fresh: Path, folder: Path) -> None:
-    for name in OWN:
+def _replace(folder: Path, new: Path) -> None:
+    for name in SITE_FILES:
         old = folder / name
         if old.is_dir():
             shutil.rmtree(old)
-        (fresh / name).replace(old)
+        (new / name).replace(old)
 
 
 def encode_json(data: Any) -> bytes:
     """JSON that can stand inside a script: no ``<``, and no line separators; NaN and infinity are null."""
     text = msgspec.json.encode(data)
-    for found, escaped in ((b"<", b"\\u003c"), ("\u2028".encode(), b"\\u2028"), ("\u2029".encode(), b"\\u2029")):
-        text = text.replace(found, escaped)
+    for character, escaped in ((b"<", b"\\u003c"), ("\u2028".encode(), b"\\u2028"), ("\u2029".encode(), b"\\u2029")):
+        text = text.replace(character, escaped)
     return text
 
 
@@ -133,10 +135,7 @@ def write_file(pieces: Iterable[Piece], title: str, file: Path) -> None:
     """Write the report as one file. Raises ResultError."""
     page = single_page(pieces, title)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f"{file.name}.tmp")
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(file)
+        write_atomic(file, page)
     except OSError as error:
         raise ResultError(f"cannot write {file}: {error.strerror}", hint="-o FILE.html names another place") from error
 
@@ -161,8 +160,8 @@ def _hash(text: str) -> str:
 
 
 def _render(*, title: str, policy: str, **parts: Any) -> str:
-    known = {"styles": [], "sources": [], "inline_styles": [], "inline_scripts": [], "data": ""} | parts
-    page: str = _template().render(title=title, policy=policy, mark=Markup(MARK), **known)  # a constant
+    variables = {"styles": [], "sources": [], "inline_styles": [], "inline_scripts": [], "data": ""} | parts
+    page: str = _template().render(title=title, policy=policy, mark=Markup(MARK), **variables)  # MARK is a constant
     return page
 
 

@@ -10,16 +10,16 @@ from benchhydra.report.data.benchmarks import rounded
 from benchhydra.report.data.details import file_slug
 
 
-def comparison_data(found: Comparison, base: str, candidate: str) -> dict[str, Any]:
-    """All that the page shows."""
+def comparison_data(comparison: Comparison, base: str, candidate: str) -> dict[str, Any]:
+    """All that the page shows. base, candidate: what the user called the two sources."""
     return {
         "base": base,
         "candidate": candidate,
-        "counts": {change.value: found.count(change) for change in ChangeVerdict},
-        "points": [_point(point) for point in found.points],
-        "only_base": list(found.only_base),
-        "only_candidate": list(found.only_candidate),
-        "false_alarm_percent": found.thresholds.false_alarm_percent,
+        "counts": {change.value: comparison.count(change) for change in ChangeVerdict},
+        "points": [_point(point) for point in comparison.points],
+        "only_base": list(comparison.only_base),
+        "only_candidate": list(comparison.only_candidate),
+        "false_alarm_percent": comparison.thresholds.false_alarm_percent,
     }
 
 
@@ -36,8 +36,8 @@ def _point(point: PointChange) -> dict[str, Any]:
     }
 
 
-def _run(run_id: str, said: str) -> dict[str, str]:
-    return {"run": file_slug(run_id), "verdict": said}
+def _run(run_id: str, verdict: str) -> dict[str, str]:
+    return {"run": file_slug(run_id), "verdict": verdict}
 
 
 def _metric(metric: MetricChange) -> dict[str, Any]:

@@ -11,17 +11,18 @@ from typing import Any
 import msgspec
 
 from benchhydra.analysis.runs import Run
-from benchhydra.artifacts import RESULT_FILE
+from benchhydra.artifacts import RECORDS_FILE, RESULT_FILE
 from benchhydra.errors import ResultError
 from benchhydra.result import NOT_IDENTITY, flatten
-from benchhydra.tracking.mlflow import read_links
+from benchhydra.tracking.links import read_links
 
-RECORDS_FILE = "records.parquet"
 #: Longer texts (a log's tail, a huge config value) are cut.
 LONGEST = 4000
 
 
 class _ResultFile(msgspec.Struct):
+    """The fields shown. Decoded by msgspec, not by ``artifacts.read_json``: a report reads every result of a tree."""
+
     config: dict[str, Any] = {}
     environment: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
@@ -34,7 +35,7 @@ class _ResultFile(msgspec.Struct):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detail:
+class RunDetails:
     """A run's texts. ``facts`` are flat: ``config.qps``, ``environment.host.name``; values are as JSON has them."""
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -50,8 +51,8 @@ class Detail:
     @property
     def config(self) -> dict[str, Any]:
         """The flat configuration."""
-        start = "config."
-        return {key.removeprefix(start): value for key, value in self.facts.items() if key.startswith(start)}
+        prefix = "config."
+        return {key.removeprefix(prefix): value for key, value in self.facts.items() if key.startswith(prefix)}
 
 
 _decoder = msgspec.json.Decoder(_ResultFile)
@@ -62,31 +63,30 @@ def file_slug(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def detail(run: Run) -> Detail:
+def read_details(run: Run) -> RunDetails:
     """The details of a run that lies in a directory; empty for one that does not. Raises ResultError."""
     if run.directory is None:
-        return Detail()
-    file = run.directory / RESULT_FILE
+        return RunDetails()
+    file, records = run.directory / RESULT_FILE, run.directory / RECORDS_FILE
     try:
-        told = _decoder.decode(file.read_bytes())
+        result = _decoder.decode(file.read_bytes())
     except (OSError, msgspec.DecodeError) as error:
         raise ResultError(f"cannot read {file}: {error}") from error
-    parts = {"config": told.config, "environment": told.environment, "metadata": told.metadata}
-    records = run.directory / RECORDS_FILE
-    return Detail(
-        facts={key: _shown(value) for key, value in flatten(parts).items()},
-        warnings=tuple(told.warnings),
-        failures=told.failures,
-        repeat=told.repeat,
-        wall_s=told.wall_s,
-        error=told.error or "",
-        log_tail=(told.log_tail or "")[-LONGEST:],
+    parts = {"config": result.config, "environment": result.environment, "metadata": result.metadata}
+    return RunDetails(
+        facts={key: _shown_value(value) for key, value in flatten(parts).items()},
+        warnings=tuple(result.warnings),
+        failures=result.failures,
+        repeat=result.repeat,
+        wall_s=result.wall_s,
+        error=result.error or "",
+        log_tail=(result.log_tail or "")[-LONGEST:],
         mlflow=web_link(read_links(run.directory).get("link", "")),
         records=records if records.is_file() else None,
     )
 
 
-def _shown(value: Any) -> Any:
+def _shown_value(value: Any) -> Any:
     if isinstance(value, (bool, int, float)) or value is None:
         return value
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
@@ -98,34 +98,34 @@ def web_link(address: str) -> str:
     return address if address.startswith(("http://", "https://")) else ""
 
 
-def in_common(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The entries that all have, with the same value."""
-    if not facts:
+def common_items(mappings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The items that all mappings have, with the same value."""
+    if not mappings:
         return {}
-    first, *rest = facts
-    kept = dict(first)
+    first, *rest = mappings
+    common = dict(first)
     for other in rest:
-        kept = {key: value for key, value in kept.items() if key in other and other[key] == value}
-    return kept
+        common = {key: value for key, value in common.items() if key in other and other[key] == value}
+    return common
 
 
-def names_point(key: str) -> bool:
+def identifies_point(key: str) -> bool:
     """Whether a flat config key identifies a point."""
     return not any(key == name or key.startswith(f"{name}.") for name in NOT_IDENTITY)
 
 
-def telling_apart(configs: Sequence[Mapping[str, Any]], without: Sequence[str] = ()) -> list[str]:
+def distinguishing_keys(configs: Sequence[Mapping[str, Any]], without: Sequence[str] = ()) -> list[str]:
     """Flat config keys that differ between configs; of keys that vary together only the first, shortest name first."""
-    common = in_common(configs)
+    common = common_items(configs)
     keys = dict.fromkeys(key for config in configs for key in config if key not in common)
-    varying = [key for key in keys if names_point(key) and key not in without]
-    kept: dict[tuple[int, ...], str] = {}
+    varying = [key for key in keys if identifies_point(key) and key not in without]
+    key_of_partition: dict[tuple[int, ...], str] = {}
     for key in sorted(varying, key=lambda name: (name.count("."), len(name))):
-        kept.setdefault(_partition([config.get(key) for config in configs]), key)
-    return list(kept.values())
+        key_of_partition.setdefault(_partition([config.get(key) for config in configs]), key)
+    return list(key_of_partition.values())
 
 
 def _partition(values: Sequence[Any]) -> tuple[int, ...]:
     """Which values are equal, whatever they are: ``(a, b, a)`` -> ``(0, 1, 0)``."""
-    seen: dict[str, int] = {}
-    return tuple(seen.setdefault(repr(value), len(seen)) for value in values)
+    numbers: dict[str, int] = {}
+    return tuple(numbers.setdefault(repr(value), len(numbers)) for value in values)
