@@ -150,7 +150,7 @@ def _environment(run: int) -> dict[str, Any]:
 def _metrics(factor: float, qps: float) -> dict[str, MetricValue]:
     metrics = {}
     for i, (name, declared) in enumerate(table().items()):
-        if CAPABILITIES >= set(declared.needs):
+        if set(declared.needs) <= CAPABILITIES:
             direction = 1 if declared.better is Better.SMALLER else -1
             own_factor = 1 + 0.005 * np.sin(i * 12.9898 + factor * 1e4)
             value = (10 + 3 * i + qps) * factor**direction * own_factor
