@@ -22,8 +22,8 @@ from benchhydra.analysis import rerun
 
 POINT = ["model=tiny", "script=serving", "qps=8", "num_prompts=24", "dataset.prompt_tokens=32"]
 POINT += ["dataset.output_tokens=16", "engine.args.enforce_eager=true"]
-OFF = ["validity.stall_ms=1e6", "validity.lag_ms=1e6", "validity.client_cpu_share=2"]
-OFF += ["validity.client_wait_share=1", "validity.client_wait_share_of_server=1"]
+OFF = ["validity.stall_ms=1e6", "validity.lag_ms=1e6", "validity.client_cpu_fraction=2"]
+OFF += ["validity.client_wait_fraction=1", "validity.client_wait_fraction_of_server=1"]
 LOWERED = "engine.args.max_num_seqs=1"
 RUNS, A_START = 5, 5
 REGRESSION = 3
@@ -32,7 +32,7 @@ REGRESSION = 3
 def measured(directory: Path, *more: str) -> Path:
     """The directory of ``RUNS`` runs, measured where they are not there yet."""
     if len(list(directory.glob("*/result.json"))) < RUNS:
-        rerun.measured_directories([*POINT, *OFF, *more], directory, RUNS)
+        rerun.measure_again([*POINT, *OFF, *more], directory, RUNS)
     return directory
 
 
@@ -40,7 +40,7 @@ def candidate(past: Path, number: int) -> Path:
     """Candidate ``number`` of the same build: five runs in turn of a server start of several."""
     start = past / f"start{number // A_START}"
     if not start.exists():
-        rerun.measured_directories([*POINT, *OFF], start, RUNS * A_START)
+        rerun.measure_again([*POINT, *OFF], start, RUNS * A_START)
         for i, file in enumerate(sorted(start.glob("*/result.json"), key=lambda file: file.stat().st_mtime)):
             part = start / f"part{i // RUNS}"
             part.mkdir(exist_ok=True)

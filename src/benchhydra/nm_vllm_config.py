@@ -190,7 +190,8 @@ def _pair(text: str, where: str) -> tuple[str, str]:
     except ValueError:
         good = False
     if not good:
-        raise ConfigError(f"{where}: {text!r} is not a pair of prompts and rate", hint='write it as "150,0.5" or "5,inf"')
+        hint = 'write it as "150,0.5" or "5,inf"'
+        raise ConfigError(f"{where}: {text!r} is not a pair of prompts and rate", hint=hint)
     return count, rate
 
 
