@@ -17,7 +17,7 @@ from benchhydra.result import Better, MetricValue, Result, Verdict
 
 DATA = Path(__file__).parent / "data"
 METRICS = {
-    "request_throughput": MetricValue(key="request_throughput", unit="req/s", value=10.0, better=Better.BIGGER),
+    "request_throughput": MetricValue(key="request_throughput", unit="requests/s", value=10.0, better=Better.BIGGER),
     "mean_ttft_ms": MetricValue(key="mean_ttft_ms", unit="ms", value=20.0, better=Better.SMALLER),
     "duration_s": MetricValue(key="duration_s", unit="s", value=60.0, better=Better.OBSERVATION),
 }
@@ -34,6 +34,7 @@ def made(run_id: str = "r1", machine: str = "a10g-1", version: str = "0.11", **f
         "point_key": "0123456789abcdef",
         "epoch_time": 1.79e9,
         "metrics": dict(METRICS),
+        "metadata": {"request_rate": 1.0},
         "engine_version": version,
         "environment": {"machine_class": machine, "packages": {"python": "3.11", "torch": "2.9"}},
     }
@@ -61,6 +62,24 @@ def test_gha_has_three_files_by_direction(tmp_path: Path) -> None:
     }
     [entry] = files["a10g-1/smaller_is_better.json"]
     assert entry["value"] == 20.0 and entry["unit"] == "ms" and "engine: 0.11" in entry["extra"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [
+        ({"metadata": {"request_rate": "inf"}}, "serving,qps=inf,n=300"),
+        (
+            {"metadata": {"request_rate": "inf"}, "config": {"qps": 1.0, "load": {"max_in_flight": 8}}},
+            "serving,c=8",
+        ),
+        ({"script": "throughput", "metadata": {}}, "throughput,n=300"),
+        ({"script": "latency", "metadata": {}, "load_label": "batch=8"}, "latency,n=300"),
+        ({"metadata": {"tool": "aiperf"}}, "serving,qps=1,n=300"),
+    ],
+)
+def test_gha_names_hold_the_load(tmp_path: Path, facts: dict[str, Any], name: str) -> None:
+    [entry] = gha(tmp_path, made(**facts))["a10g-1/smaller_is_better.json"]
+    assert entry["name"] == f"Mistral-7B-Instruct-v0.2/sharegpt/{name}/mean_ttft_ms"
 
 
 def test_gha_names_do_not_change_with_versions(tmp_path: Path) -> None:
@@ -125,7 +144,7 @@ def test_vllms_json_and_back(tmp_path: Path, name: str) -> None:
 
 def test_vllms_json_is_for_serving_alone(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="no serving result"):
-        formats.exporters()["vllm"]([made(script="throughput")], tmp_path)
+        formats.exporters()["vllm"]([made(script="throughput", metadata={})], tmp_path)
 
 
 def run(command: Any, *words: object) -> int:
@@ -142,7 +161,7 @@ def test_convert_then_export(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     printed = capsys.readouterr().out
     assert printed.count("VALID") == 3 and "all 4 requests failed" in printed
     assert len(formats.find_results(results)) == 3
-    with pytest.raises(ResultError, match="has a result already"):
+    with pytest.raises(ResultError, match="already has a result"):
         run(convert, files[0], "-o", results)
     assert run(export, results, "--format", "csv", "-o", out) == 0
     assert capsys.readouterr().out == f"{out / 'results.csv'}\n"

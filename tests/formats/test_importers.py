@@ -150,6 +150,20 @@ def test_figures_are_those_that_the_tool_printed(name: str) -> None:
         assert shown == printed
 
 
+@pytest.mark.parametrize(
+    ("name", "label", "rate"),
+    [
+        ("vllm_serve", "qps=20", 20.0),
+        ("guidellm_poisson", "qps=20", 20.0),
+        ("aiperf_some_failed", "concurrency=2", "inf"),
+    ],
+)
+def test_a_result_names_its_load_and_key_metrics(name: str, label: str, rate: object) -> None:
+    [result] = read(name)
+    assert (result.load_label, formats.request_rate(result)) == (label, rate)
+    assert "p99_ttft_ms" in result.key_metrics
+
+
 def test_every_file_reads_writes_and_matches_the_schema(tmp_path: Path) -> None:
     for file in sorted(DATA.glob("*.json")):
         for i, result in enumerate(formats.read_foreign_results(file)):
@@ -289,8 +303,8 @@ def test_vllms_offline_result(tmp_path: Path) -> None:
 
 BROKEN = [
     ("{", "neither JSON nor one JSON object a line"),
-    ("[1]", "of no format that is known here"),
-    ('{"some": "thing"}', "of no format that is known here"),
+    ("[1]", "is in no known format"),
+    ('{"some": "thing"}', "is in no known format"),
     ('{"aiperf_version": "1"}', "looks like aiperf, but cannot be read"),
     ('{"benchmarks": [{}], "metadata": {"guidellm_version": "1"}}', "looks like guidellm, but cannot be read"),
 ]

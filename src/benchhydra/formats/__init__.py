@@ -1,4 +1,4 @@
-"""Other tools' result files: read as ``Result``, and written from it. One file a format; being here is being known.
+"""Other tools' result files: read as ``Result``, and written from it. A format is one file in this package.
 
 Only what means the same is mapped: a figure that another tool defines otherwise is left out, and a zero that it writes
 where nothing was measured is absent here. ``docs/formats.md`` has the table.
@@ -7,28 +7,39 @@ where nothing was measured is absent here. ``docs/formats.md`` has the table.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import math
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchhydra import registry
 from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
 from benchhydra.metrics import table
-from benchhydra.result import Better, MetricValue, Reason, Result, Verdict, point_key
+from benchhydra.result import (
+    LEGACY_CHARTS,
+    LEGACY_KEY_METRICS,
+    Better,
+    MetricValue,
+    Reason,
+    Result,
+    Verdict,
+    legacy_load_label,
+    point_key,
+)
 from benchhydra.validity import ValidityLimits
 
 Json = Mapping[str, Any]
+#: Metrics of requests that have times of their own.
+TIMED = ("_ttft_ms", "_e2el_ms")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedRun:
-    """What a foreign file says of one run, in our words. ``intent`` is what identifies the point; None is unknown.
+    """One run of another tool's file, in our terms; None is unknown. ``intent``: the config that identifies the point.
 
     metrics: by our names, in our units; NaN and infinity stand for "not measured".
     """
@@ -91,22 +102,22 @@ def exporter(name: str) -> Callable[[Export], Export]:
     return declare
 
 
-@cache
-def _discover() -> None:
-    for info in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{info.name}")
-
-
 def importers() -> dict[str, Importer]:
-    """The formats that can be read, by name."""
+    """The formats that can be read, by name; those of the user's plugins among them."""
     _discover()
     return dict(_importers)
 
 
 def exporters() -> dict[str, Export]:
-    """The formats that can be written, by name."""
+    """The formats that can be written, by name; those of the user's plugins among them."""
     _discover()
     return dict(_exporters)
+
+
+@cache
+def _discover() -> None:
+    registry.import_modules(__name__)
+    registry.import_plugins()
 
 
 def read_foreign_results(path: Path) -> list[Result]:
@@ -115,12 +126,12 @@ def read_foreign_results(path: Path) -> list[Result]:
 
 
 def to_result(run: ImportedRun) -> Result:
-    """A foreign run as a result. One without a single answer is INVALID, and has no metrics."""
+    """An imported run as a result. One without a single answer is INVALID, and has no metrics."""
     reasons = _reasons(run)
     config = {"script": run.script, "model": {"id": run.model}, "dataset": {"name": run.dataset}, **run.intent}
-    nothing = run.completed == 0
+    unanswered = run.completed == 0
     return Result(
-        status="failed" if nothing else "interrupted" if run.interrupted else "ok",
+        status="failed" if unanswered else "interrupted" if run.interrupted else "ok",
         verdict=reasons[0].severity if reasons else Verdict.VALID,
         reasons=reasons,
         run_id=_run_id(run),
@@ -136,11 +147,14 @@ def to_result(run: ImportedRun) -> Result:
         tensor_parallel_size=run.tensor_parallel_size,
         engine_version=run.engine_version,
         environment=run.environment,
-        metadata={"tool": run.tool, **_known({"tool_version": run.tool_version, **_counts(run)}), **run.metadata},
+        metadata={"tool": run.tool, **_metadata(run), **run.metadata},
         failures={"failed": run.failed} if run.failed else {},
-        metrics={} if nothing else _metrics(run),
+        metrics={} if unanswered else _metrics(run),
+        key_metrics=LEGACY_KEY_METRICS.get(run.script, ()),
+        charts=LEGACY_CHARTS.get(run.script, ()),
+        load_label=legacy_load_label(run.script, {"qps": run.metadata.get("request_rate"), **run.intent}),
         warnings=run.warnings,
-        error=reasons[0].text if nothing else None,
+        error=reasons[0].text if unanswered else None,
     )
 
 
@@ -152,6 +166,18 @@ def find_results(source: Path) -> list[tuple[Path, Result]]:
     return [(file.parent, Result.read(file)) for file in files]
 
 
+def request_rate(result: Result) -> float | str | None:
+    """The rate at which requests were sent, "inf" where there was none; None of a result that timed no requests.
+
+    Results that earlier versions imported have it in their config alone.
+    """
+    if not any(name.endswith(TIMED) for name in result.metrics):
+        return None
+    imported = "tool" in result.metadata
+    rate: float | str | None = result.metadata.get("request_rate", result.config.get("qps") if imported else None)
+    return rate
+
+
 def _documents(path: Path) -> list[Any]:
     """The JSON values of a file: one, or one a line (``vllm bench serve --append-result``)."""
     try:
@@ -159,13 +185,13 @@ def _documents(path: Path) -> list[Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ResultError(f"cannot read {path}: {error}") from error
     try:
-        whole = json.loads(text)
+        document = json.loads(text)
     except json.JSONDecodeError:
-        return _lines(text, path)
-    return whole if isinstance(whole, list) else [whole]
+        return _json_lines(text, path)
+    return document if isinstance(document, list) else [document]
 
 
-def _lines(text: str, path: Path) -> list[Any]:
+def _json_lines(text: str, path: Path) -> list[Any]:
     try:
         return [json.loads(line) for line in text.splitlines() if line.strip()]
     except json.JSONDecodeError as error:
@@ -173,50 +199,45 @@ def _lines(text: str, path: Path) -> list[Any]:
 
 
 def _runs(document: Any, path: Path) -> Sequence[ImportedRun]:
-    found = [known for known in importers().values() if isinstance(document, dict) and known.recognizes(document)]
-    if len(found) != 1:
-        raise ResultError(f"{path} is of no format that is known here", hint=f"readable: {', '.join(importers())}")
+    matching = [
+        importer for importer in importers().values() if isinstance(document, dict) and importer.recognizes(document)
+    ]
+    if len(matching) != 1:
+        raise ResultError(f"{path} is in no known format", hint=f"readable: {', '.join(importers())}")
     try:
-        return found[0].runs(document)
+        return matching[0].runs(document)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise ResultError(f"{path} looks like {found[0].name}, but cannot be read: {what}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise ResultError(f"{path} looks like {matching[0].name}, but cannot be read: {reason}") from error
 
 
 def _reasons(run: ImportedRun) -> tuple[Reason, ...]:
+    """Why the run is not VALID, as far as a file without rows can tell."""
     limit = ValidityLimits().failed_fraction
     total = run.failed + (run.completed or 0)
     if run.completed == 0:
-        return (
-            _reason(
-                "completed",
-                Verdict.INVALID,
-                f"all {run.failed} requests failed" if run.failed else "no request was answered",
-            ),
-        )
-    if run.total_output == 0 or (run.total_output is None and not run.metrics):
-        return (
-            _reason(
-                "tokens", Verdict.INVALID, "not one token was generated" if run.total_output == 0 else "no figures"
-            ),
-        )
+        text = f"all {run.failed} requests failed" if run.failed else "no request was answered"
+        return _reason("completed", Verdict.INVALID, text)
+    if run.total_output == 0:
+        return _reason("tokens", Verdict.INVALID, "not one token was generated")
+    if run.total_output is None and not run.metrics:
+        return _reason("tokens", Verdict.INVALID, "no figures")
     if run.completed is not None and run.failed > limit * total:
         text = f"{run.failed} of {total} requests failed ({run.failed / total:.1%}; limit {limit:.1%})"
-        return (_reason("failed_fraction", Verdict.INVALID, text),)
+        return _reason("failed_fraction", Verdict.INVALID, text)
     if run.interrupted:
-        return (_reason("interrupted", Verdict.SUSPECT, run.interrupted),)
+        return _reason("interrupted", Verdict.SUSPECT, run.interrupted)
     return ()
 
 
-def _reason(check: str, severity: Verdict, text: str) -> Reason:
-    return Reason(check=check, severity=severity, text=text)
+def _reason(check: str, severity: Verdict, text: str) -> tuple[Reason]:
+    return (Reason(check=check, severity=severity, text=text),)
 
 
-def _counts(run: ImportedRun) -> dict[str, Any]:
-    return {"completed": run.completed, "total_output": run.total_output}
-
-
-def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+def _metadata(run: ImportedRun) -> dict[str, Any]:
+    """What nm-vllm's metadata have, where the tool's file has it. A load without a rate has the rate "inf"."""
+    rate = {"request_rate": run.intent.get("qps") or "inf"} if "load" in run.intent else {}
+    values = {"tool_version": run.tool_version, "completed": run.completed, "total_output": run.total_output, **rate}
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -225,14 +246,14 @@ def _metrics(run: ImportedRun) -> dict[str, MetricValue]:
     values = dict(run.metrics)
     if run.completed is not None:
         values |= {"completed": run.completed, "failed": run.failed}
-    made = {}
+    metrics = {}
     for key, value in values.items():
         if not math.isfinite(value):
             continue
-        known = declared.get(key)
-        unit, better = (known.unit, known.better) if known else ("ms", Better.SMALLER)
-        made[key] = MetricValue(key=key, unit=unit, value=float(value), better=better)
-    return made
+        metric = declared.get(key)
+        unit, better = (metric.unit, metric.better) if metric else ("ms", Better.SMALLER)
+        metrics[key] = MetricValue(key=key, unit=unit, value=float(value), better=better)
+    return metrics
 
 
 def _run_id(run: ImportedRun) -> str:

@@ -61,8 +61,8 @@ def runs(data: Json) -> Sequence[ImportedRun]:
 
 def _metadata(data: Json, num_prompts: int, duration_s: float) -> dict[str, Any]:
     total_input = _count(data, "total_isl")
-    found: dict[str, Any] = {"num_prompts": num_prompts, "duration": duration_s}
-    return found if total_input is None else {**found, "total_input": total_input}
+    metadata: dict[str, Any] = {"num_prompts": num_prompts, "duration": duration_s}
+    return metadata if total_input is None else {**metadata, "total_input": total_input}
 
 
 def _dataset(settings: Json) -> str:
@@ -77,30 +77,28 @@ def _intent(settings: Json) -> dict[str, Any]:
 
 
 def _rates(data: Json) -> dict[str, float]:
-    found = {ours: (theirs, _number(data, theirs)) for ours, theirs in RATES.items()}
-    for theirs, value in found.values():
+    rates = {ours: (theirs, _number(data, theirs)) for ours, theirs in RATES.items()}
+    for theirs, value in rates.values():
         if value is not None and not str(data[theirs]["unit"]).endswith("/sec"):
-            raise ResultError(f"aiperf's {theirs} is in {data[theirs]['unit']!r}, which is not known here")
-    return {ours: value for ours, (_, value) in found.items() if value is not None}
+            raise ResultError(f"aiperf's {theirs} is in {data[theirs]['unit']!r}, which is not a known unit")
+    return {ours: value for ours, (_, value) in rates.items() if value is not None}
 
 
 def _latencies(data: Json) -> dict[str, float]:
-    found = {}
+    metrics = {}
     for latency, theirs in LATENCIES.items():
         spread = data.get(theirs)
         if not isinstance(spread, Mapping) or not spread.get("avg"):
             continue
         for name, ours in STATISTICS.items():
             if name in spread:
-                found[f"{ours}_{latency}_ms"] = _milliseconds(spread, name)
-    return found
+                metrics[f"{ours}_{latency}_ms"] = _milliseconds(spread, name)
+    return metrics
 
 
 def _milliseconds(spread: Json, name: str) -> float:
     if spread["unit"] not in TO_MS:
-        raise ResultError(
-            f"aiperf's unit {spread['unit']!r} of a time is not known here", hint=f"known: {', '.join(TO_MS)}"
-        )
+        raise ResultError(f"aiperf's unit {spread['unit']!r} of a time is not known", hint=f"known: {', '.join(TO_MS)}")
     return float(spread[name]) * TO_MS[spread["unit"]]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchhydra.artifacts import atomic_path
 from benchhydra.formats import exporter
 from benchhydra.metrics import table
 from benchhydra.result import Result
@@ -20,7 +21,7 @@ def export(results: Sequence[Result], directory: Path) -> list[Path]:
     """Write ``results.csv``. Every result is a row, believable or not: the column ``verdict`` says."""
     rows = [_facts(result) | {key: metric.value for key, metric in result.metrics.items()} for result in results]
     path = directory / FILE
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=_columns(results), restval="")
         writer.writeheader()
         writer.writerows(rows)
@@ -29,8 +30,8 @@ def export(results: Sequence[Result], directory: Path) -> list[Path]:
 
 def _columns(results: Sequence[Result]) -> list[str]:
     measured = {key for result in results for key in result.metrics}
-    known = [name for name in table() if name in measured]
-    return [*_facts(results[0]), *known, *sorted(measured - set(known))]
+    declared = [name for name in table() if name in measured]
+    return [*_facts(results[0]), *declared, *sorted(measured - set(declared))]
 
 
 def _facts(result: Result) -> dict[str, Any]:

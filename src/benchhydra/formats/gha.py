@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchhydra.artifacts import write_atomic
 from benchhydra.errors import ResultError
-from benchhydra.formats import exporter
+from benchhydra.formats import exporter, request_rate
 from benchhydra.result import Better, Result, Verdict
 
 FILES = {
@@ -30,19 +31,18 @@ UNKNOWN_MACHINE = "unknown-machine"
 @exporter("gha")
 def export(results: Sequence[Result], directory: Path) -> list[Path]:
     """Write ``DIR/MACHINE_CLASS/{bigger_is_better,smaller_is_better,observation_metrics}.json``."""
-    good = [result for result in results if believable(result)]
-    if not good:
+    usable = [result for result in results if believable(result)]
+    if not usable:
         raise ResultError(
             f"nothing to export: none of {len(results)} results is valid", hint="benchhydra gate says why"
         )
-    written = []
-    for machine, those in _by(good, machine_class).items():
-        for better, rows in _entries(those).items():
+    paths = []
+    for machine, group in _by(usable, machine_class).items():
+        for better, rows in _entries(group).items():
             path = directory / machine / FILES[better]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            written.append(path)
-    return written
+            write_atomic(path, json.dumps(rows, indent=1, allow_nan=False) + "\n")
+            paths.append(path)
+    return paths
 
 
 def believable(result: Result) -> bool:
@@ -63,12 +63,9 @@ def point_name(result: Result) -> str:
 
 def _load(result: Result) -> str:
     config = result.config
-    parts = [result.script] if result.script == "serving" else [result.script or "run"]
-    rate = result.metadata.get("request_rate", config.get("qps"))
-    in_flight = _at(config, "load.max_in_flight")
-    if result.script == "serving" and (rate != "inf" or in_flight is None):
-        parts.append(f"qps={_number(rate)}")
-    known = {
+    rate, in_flight = request_rate(result), _at(config, "load.max_in_flight")
+    parts = {
+        "qps": None if rate == "inf" and in_flight is not None else rate,
         "c": in_flight,
         "n": config.get("num_prompts") or result.metadata.get("num_prompts"),
         "in": _at(config, "dataset.prompt_tokens"),
@@ -78,20 +75,20 @@ def _load(result: Result) -> str:
         "tp": result.tensor_parallel_size if result.tensor_parallel_size > 1 else None,
         "sparsity": _at(config, "sparsity.name"),
     }
-    parts += [f"{key}={_number(value)}" for key, value in known.items() if value is not None]
-    return ",".join(parts)
+    values = [f"{key}={_number(value)}" for key, value in parts.items() if value is not None]
+    return ",".join([result.script or "run", *values])
 
 
 def _entries(results: Sequence[Result]) -> dict[Better, list[dict[str, Any]]]:
-    found: dict[Better, list[dict[str, Any]]] = defaultdict(list)
+    entries: dict[Better, list[dict[str, Any]]] = defaultdict(list)
     for name, repeats in _points(results).items():
         for key, metric in repeats[0].metrics.items():
             values = [value for value in (result.value(key) for result in repeats) if value is not None]
             entry = {"name": f"{name}/{key}", "value": statistics.fmean(values), "unit": metric.unit}
             if len(values) > 1:
                 entry["range"] = f"± {statistics.stdev(values):.4g}"
-            found[metric.better].append({**entry, "extra": _extra(repeats)})
-    return found
+            entries[metric.better].append({**entry, "extra": _extra(repeats)})
+    return entries
 
 
 def _points(results: Sequence[Result]) -> dict[str, list[Result]]:
@@ -106,7 +103,7 @@ def _points(results: Sequence[Result]) -> dict[str, list[Result]]:
 def _extra(repeats: Sequence[Result]) -> str:
     result = repeats[0]
     packages, git = result.environment.get("packages") or {}, result.environment.get("git") or {}
-    known = {
+    facts = {
         "engine": result.engine_version,
         **{name: packages.get(name) for name in ("benchhydra", "python", "torch")},
         "commit": git.get("commit"),
@@ -114,7 +111,7 @@ def _extra(repeats: Sequence[Result]) -> str:
         "repeats": len(repeats),
         "verdict": Verdict.SUSPECT if any(r.verdict is Verdict.SUSPECT for r in repeats) else Verdict.VALID,
     }
-    return "\n".join(f"{key}: {value}" for key, value in known.items() if value is not None)
+    return "\n".join(f"{key}: {value}" for key, value in facts.items() if value is not None)
 
 
 def _by(results: Iterable[Result], key: Any) -> dict[str, list[Result]]:

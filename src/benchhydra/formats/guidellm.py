@@ -64,8 +64,8 @@ def _run(data: Json, benchmark: Json) -> ImportedRun:
 
 
 def _metadata(benchmark: Json, totals: Json) -> dict[str, Any]:
-    found = {"num_prompts": totals["total"], "total_input": _sum(benchmark["metrics"]["prompt_token_count"])}
-    return {**found, "duration": benchmark["duration"]} if benchmark["duration"] > 0 else found
+    metadata = {"num_prompts": totals["total"], "total_input": _sum(benchmark["metrics"]["prompt_token_count"])}
+    return {**metadata, "duration": benchmark["duration"]} if benchmark["duration"] > 0 else metadata
 
 
 def _dataset(spec: Json) -> str:
@@ -86,14 +86,14 @@ def _rates(metrics: Json) -> dict[str, float]:
 
 
 def _latencies(metrics: Json) -> dict[str, float]:
-    found: dict[str, float] = {}
+    latencies: dict[str, float] = {}
     for latency, (theirs, to_ms) in LATENCIES.items():
         spread = (metrics.get(theirs) or {}).get("successful") or {}
         if not spread.get("count") or not spread["mean"]:
-            continue  # nothing was measured: its zeros mean nothing
-        found |= {f"{ours}_{latency}_ms": spread[name] * to_ms for name, ours in MOMENTS.items()}
-        found |= {f"{name}_{latency}_ms": spread["percentiles"][name] * to_ms for name in PERCENTILES}
-    return found
+            continue  # nothing was measured: the zeros there are not values
+        latencies |= {f"{ours}_{latency}_ms": spread[name] * to_ms for name, ours in MOMENTS.items()}
+        latencies |= {f"{name}_{latency}_ms": spread["percentiles"][name] * to_ms for name in PERCENTILES}
+    return latencies
 
 
 def _sum(spread: Json) -> int:

@@ -1,4 +1,4 @@
-"""nm-vllm's ``BenchmarkResult`` (schema 0.0.0): what the Neural Magic benchmarks stored, so that old histories go on.
+"""nm-vllm's ``BenchmarkResult`` (schema 0.0.0): what Neural Magic stored; old histories continue.
 
 Its TPOT divides by re-tokenised output tokens, BOS included: about 1/N low, kept with a warning. Its offline token
 throughput counts tokens that were asked for. It wrote a bare NaN where every request failed.
@@ -67,26 +67,26 @@ def runs(data: Json) -> Sequence[ImportedRun]:
 
 
 def _metrics(stored: Json) -> dict[str, float]:
-    found = {}
+    metrics = {}
     for key, metric in stored.items():
         match = LATENCY.fullmatch(key)
         name = f"{match[1]}_{LATENCIES[match[2]]}" if match else NAMES.get(key)
         if name is not None and metric["value"] is not None:
-            found[name] = float(metric["value"])
-    return found
+            metrics[name] = float(metric["value"])
+    return metrics
 
 
 def _metadata(metadata: Json) -> dict[str, Any]:
-    kept = {
+    copied = {
         key: metadata[key] for key in ("num_prompts", "total_input", "request_rate") if metadata.get(key) is not None
     }
-    return {**kept, "duration": metadata["duration"]} if metadata.get("duration", 0) > 0 else kept
+    return {**copied, "duration": metadata["duration"]} if metadata.get("duration", 0) > 0 else copied
 
 
 def _intent(data: Json) -> dict[str, Any]:
     arguments = data.get("script_args") or {}
-    kept = {key: arguments[key] for key in ARGUMENTS if arguments.get(key) is not None}
-    return {"script_args": kept, "gpus": {"count": data.get("tensor_parallel_size") or 1}}
+    identifying = {key: arguments[key] for key in ARGUMENTS if arguments.get(key) is not None}
+    return {"script_args": identifying, "gpus": {"count": data.get("tensor_parallel_size") or 1}}
 
 
 def _environment(data: Json, context: Json) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from benchhydra.artifacts import write_atomic
 from benchhydra.errors import ResultError
-from benchhydra.formats import ImportedRun, Json, exporter, importer
+from benchhydra.formats import ImportedRun, Json, exporter, importer, request_rate
 from benchhydra.result import Result
 
 STATISTIC = re.compile(r"(mean|median|std|p\d+)_(ttft|tpot|itl|e2el)_ms")
@@ -63,41 +64,47 @@ def runs(data: Json) -> Sequence[ImportedRun]:
 
 @exporter("vllm")
 def export(results: Sequence[Result], directory: Path) -> list[Path]:
-    """One file a serving result, with the keys of ``--save-result``; what is not known is null or not there."""
-    serving = [result for result in results if result.script == "serving" and result.status != "failed"]
+    """One file a result of timed requests, with the keys of ``--save-result``; what is unknown is null or absent."""
+    serving = [result for result in results if request_rate(result) is not None and result.status != "failed"]
     if not serving:
         raise ResultError("no serving result with figures to export as vllm bench serve's JSON")
-    written = []
+    paths = []
     for result in serving:
         path = directory / f"serve-{result.run_id[:12]}.json"
-        path.write_text(json.dumps(_as_vllm(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        written.append(path)
-    return written
+        write_atomic(path, json.dumps(_as_vllm(result), indent=1, allow_nan=False) + "\n")
+        paths.append(path)
+    return paths
 
 
 def _as_vllm(result: Result) -> dict[str, Any]:
-    known = result.metadata
+    metadata = result.metadata
     flat: dict[str, Any] = {
         "date": time.strftime(DATE, time.localtime(result.epoch_time)),
-        "endpoint_type": "openai-chat" if _part(result, "script").get("api") == "chat" else "openai",
+        "endpoint_type": "openai-chat" if _api(result) == "chat" else "openai",
         "backend": "benchhydra",
         "label": result.description or None,
         "model_id": result.model,
         "tokenizer_id": result.tokenizer,
-        "num_prompts": known.get("num_prompts"),
+        "num_prompts": metadata.get("num_prompts"),
         "verdict": result.verdict.value,
-        "request_rate": known.get("request_rate"),
+        "request_rate": request_rate(result),
         "burstiness": _part(result, "load").get("burstiness", 1.0),
         "max_concurrency": _part(result, "load").get("max_in_flight"),
-        "duration": known.get("duration"),
-        "completed": known.get("completed"),
+        "duration": metadata.get("duration"),
+        "completed": metadata.get("completed"),
         "failed": _count(result.value("failed")),
-        "total_input_tokens": known.get("total_input"),
-        "total_output_tokens": known.get("total_output"),
+        "total_input_tokens": metadata.get("total_input"),
+        "total_output_tokens": metadata.get("total_output"),
         **{key: result.value(key) for key in RATES},
     }
     flat |= {key: metric.value for key, metric in result.metrics.items() if STATISTIC.fullmatch(key)}
     return flat
+
+
+def _api(result: Result) -> Any:
+    """The API's name; up to schema 1.0.0 it was a key of the script, and other tools' files have it elsewhere."""
+    names = (_part(result, "api").get("name"), _part(result, "script").get("api"))
+    return next((name for name in names if name), None)
 
 
 def _part(result: Result, name: str) -> Mapping[str, Any]:
@@ -110,14 +117,14 @@ def _count(value: float | None) -> int | None:
 
 
 def _statistics(data: Json) -> dict[str, float]:
-    found = {key: data[key] for key in RATES if data.get(key) is not None}
+    metrics = {key: data[key] for key in RATES if data.get(key) is not None}
     for key, value in data.items():
         match = STATISTIC.fullmatch(key)
         if match and value is not None and _measured(data, match[2]):
-            found[f"{SAME.get(match[1], match[1])}_{match[2]}_ms"] = value
+            metrics[f"{SAME.get(match[1], match[1])}_{match[2]}_ms"] = value
     if data["duration"] > 0:
-        found |= {"input_throughput": data["total_input_tokens"] / data["duration"], "duration_s": data["duration"]}
-    return found
+        metrics |= {"input_throughput": data["total_input_tokens"] / data["duration"], "duration_s": data["duration"]}
+    return metrics
 
 
 def _measured(data: Json, latency: str) -> bool:
