@@ -12,9 +12,10 @@ import pytest
 
 from benchhydra.engines import ServerSpec
 from benchhydra.engines.vllm import Vllm
+from benchhydra.probes import ProbeTarget
+from benchhydra.probes.server import read_metrics
 from benchhydra.progress import Progress
 from benchhydra.servers import Lease, ports
-from benchhydra.servers.control import ControlPlane, ServerCounters
 from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
 
@@ -35,10 +36,10 @@ def family(pid: int | None) -> list[psutil.Process]:
     return [root, *root.children(recursive=True)]
 
 
-def counters(lease: Lease) -> ServerCounters:
-    found = ControlPlane(base_url=lease.base_url).scrape()
-    assert found is not None
-    return found
+def counters(lease: Lease) -> dict[str, float]:
+    metrics = read_metrics(ProbeTarget(client_pid=0, base_url=lease.base_url))
+    assert metrics
+    return metrics
 
 
 def complete(lease: Lease, model: str, tokens: int) -> dict[str, int]:
@@ -56,9 +57,7 @@ def hits_of_one(lease: Lease, model: str) -> float:
     """Tokens that one request finds in the prefix cache."""
     before = counters(lease)
     complete(lease, model, 2)
-    hits = counters(lease).since(before).prefix_cache_hits
-    assert hits is not None
-    return hits
+    return counters(lease)["prefix_cache_hits"] - before["prefix_cache_hits"]
 
 
 def lease_of(pool: ServerPool, spec: ServerSpec) -> Iterator[Lease]:
@@ -76,8 +75,11 @@ def test_a_server_is_reused_with_an_empty_cache_and_stopped_whole(pool: ServerPo
         assert hits_of_one(first, tiny.served_name) == 0
         before = counters(first)
         usage = complete(first, tiny.served_name, 7)
-        moved = counters(first).since(before)
-        assert (moved.generation_tokens, moved.prompt_tokens) == (7, usage["prompt_tokens"])
+        after = counters(first)
+        assert after["generation_tokens"] - before["generation_tokens"] == 7
+        assert after["prompt_tokens"] - before["prompt_tokens"] == usage["prompt_tokens"]
+        assert after["requests_running"] == after["requests_waiting"] == 0
+        assert 0 <= after["kv_cache_usage_fraction"] < 1
     for second in lease_of(pool, spec):
         assert (second.fresh, second.cache_reset, second.pid) == (False, True, first.pid)
         assert hits_of_one(second, tiny.served_name) == 0

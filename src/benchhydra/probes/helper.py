@@ -17,6 +17,7 @@ import math
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from array import array
@@ -65,6 +66,7 @@ class ProbeRunner:
         self._description = description
         self._target = target
         self._interval_s = interval_s
+        self._units: dict[str, str] = {}  # by name of the series
         self._begin, self._end = threading.Event(), threading.Event()
         self.abandoned = False
         threading.Thread(target=self._run, daemon=True, name=self.name).start()
@@ -129,14 +131,13 @@ class ProbeRunner:
                 column.values.append(sample.value)
 
     def _column(self, sample: Sample) -> SampleColumn:
+        unit = self._units.setdefault(sample.name, sample.unit)
+        if unit != sample.unit:
+            raise ValueError(f"series {sample.name} has two units: {unit} and {sample.unit}")
         key = (sample.name, *sorted(sample.labels.items()))
-        column = self.columns.get(key)
-        if column is None:
-            units = {other.unit for other in self.columns.values() if other.name == sample.name}
-            if units - {sample.unit}:
-                raise ValueError(f"series {sample.name} has two units: {units.pop()} and {sample.unit}")
-            column = self.columns[key] = SampleColumn(sample)
-        return column
+        if key not in self.columns:
+            self.columns[key] = SampleColumn(sample)
+        return self.columns[key]
 
 
 class Placement:
@@ -168,6 +169,7 @@ class PointProbes:
     def start(self, command: dict[str, Any]) -> None:
         """Start the probes of another point; those of the point before it are abandoned."""
         self.drop()
+        sys.path[:] = command["path"]
         self.target = ProbeTarget(**{**command["target"], "gpus": tuple(command["target"]["gpus"])})
         self._runners = [ProbeRunner(probe, self.target, command["interval_s"]) for probe in command["probes"]]
 

@@ -1,7 +1,8 @@
-"""Our end of the helper process: started, given commands, asked with a time limit, closed."""
+"""Our end of the helper process: started, given commands, asked with a time limit, used again, closed."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 #: After the end of its input it ends at once.
 CLOSE_S = 1.0
@@ -26,19 +27,22 @@ class HelperProcess:
     """A running helper. Secrets go through its input, never its command line. Raises OSError where it cannot start."""
 
     def __init__(self) -> None:
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - close() does
-        self._popen = subprocess.Popen(
-            # -P: the working directory is searched where it is on our own path, and not elsewhere
-            [sys.executable, "-P", "-m", "benchhydra.probes.helper"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)},
-            process_group=0,  # a Ctrl-C in the terminal is for us alone
-            bufsize=0,
-        )
+        with contextlib.ExitStack() as opened:
+            self._errors = opened.enter_context(tempfile.TemporaryFile())
+            self._popen = subprocess.Popen(
+                # -P: the working directory is searched where it is on our own path, and not elsewhere
+                [sys.executable, "-P", "-m", "benchhydra.probes.helper"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)},
+                process_group=0,  # a Ctrl-C in the terminal is for us alone
+                bufsize=0,
+            )
+            opened.pop_all()
         self._owner = os.getpid()
         self._buffer = bytearray()
+        atexit.register(self.close)
 
     @property
     def pid(self) -> int:
@@ -76,6 +80,7 @@ class HelperProcess:
 
     def close(self) -> None:
         """End it. Doing it twice does nothing; neither does a forked child's call."""
+        atexit.unregister(self.close)
         if os.getpid() != self._owner:
             return
         for pipe in (self._popen.stdin, self._popen.stdout):
@@ -110,3 +115,28 @@ class HelperProcess:
         last = next((line for line in reversed(lines) if line.strip()), "")
         how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         return f"{how}: {last[:200]}" if last else how
+
+
+#: Helpers that wait for the next point: one, unless points are measured in several threads.
+_idle: list[HelperProcess] = []
+
+
+def idle_or_new_helper() -> HelperProcess:
+    """A running helper that nobody else uses. Raises OSError where none can be started."""
+    while _idle:
+        helper = _idle.pop()
+        if helper.alive():
+            return helper
+        helper.close()
+    return HelperProcess()
+
+
+def keep_for_next_point(helper: HelperProcess) -> None:
+    """Leave a helper running until the next point, or the end of this process."""
+    _idle.append(helper)
+
+
+def close_idle_helpers() -> None:
+    """End the helpers that wait for another point."""
+    while _idle:
+        _idle.pop().close()

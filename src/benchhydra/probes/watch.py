@@ -12,9 +12,9 @@ warning says so.
 
 from __future__ import annotations
 
-import atexit
 import dataclasses
 import os
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ import numpy as np
 
 from benchhydra.facts import declared_facts
 from benchhydra.probes import Probe, ProbeTarget, probes
-from benchhydra.probes.helper_process import HelperLost, HelperProcess
+from benchhydra.probes.helper_process import HelperLost, HelperProcess, idle_or_new_helper, keep_for_next_point
 from benchhydra.probes.settings import ProbeSettings
 from benchhydra.series import Series
 from benchhydra.servers import Lease
@@ -77,10 +77,11 @@ class Watch:
         if not wanted:
             return watch
         try:
-            watch._helper = _idle_or_new_helper()
+            watch._helper = idle_or_new_helper()
             watch._helper.send(
                 {
                     "do": "start",
+                    "path": sys.path,
                     "probes": [_description(probe) for probe in wanted],
                     "target": dataclasses.asdict(target),
                     "interval_s": settings.interval_s,
@@ -141,7 +142,7 @@ class Watch:
     def _release_helper(self, *, reusable: bool) -> None:
         helper, self._helper = self._helper, None
         if helper is not None and reusable:
-            _idle_helpers.append(helper)
+            keep_for_next_point(helper)
         elif helper is not None:
             helper.close()
 
@@ -197,23 +198,3 @@ def _with_tuples(value: Any) -> Any:
 
 def _description(probe: type[Probe]) -> dict[str, str]:
     return {"name": probe.name, "module": probe.__module__, "class": probe.__qualname__}
-
-
-#: Helpers that wait for the next point: one, unless points are measured in several threads.
-_idle_helpers: list[HelperProcess] = []
-
-
-def _idle_or_new_helper() -> HelperProcess:
-    """Raises OSError where none can be started."""
-    while _idle_helpers:
-        helper = _idle_helpers.pop()
-        if helper.alive():
-            return helper
-        helper.close()
-    return HelperProcess()
-
-
-@atexit.register
-def _close_idle_helpers() -> None:
-    while _idle_helpers:
-        _idle_helpers.pop().close()

@@ -1,0 +1,58 @@
+"""The probe ``client``: the kernel's account of the thread that sends."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from benchhydra.probes import ProbeTarget
+from benchhydra.probes.client import LEAST_NS, ClientProbe
+
+
+def here() -> ProbeTarget:
+    return ProbeTarget(client_pid=os.getpid(), client_thread=threading.get_native_id())
+
+
+def spin(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def test_waits_for_a_core_are_a_fraction_of_the_time_that_one_was_wanted() -> None:
+    probe = ClientProbe()
+    assert probe.applies(here())
+    probe.start(here())
+    assert list(probe.sample()) == []
+    begin_s = time.monotonic()
+    spin(0.2)
+    samples = {sample.name: sample for sample in probe.sample()}
+    wall_s = time.monotonic() - begin_s
+    assert {sample.unit for sample in samples.values()} == {"fraction"}
+    assert samples["cpu_fraction"].value == pytest.approx(0.2 / wall_s, abs=0.05)
+    facts = probe.stop()
+    assert 0 <= facts["client_wait_fraction"] < 1
+    assert facts["client_wait_fraction"] == pytest.approx(samples["wait_fraction"].value, abs=0.05)
+
+
+def test_the_last_sample_counts_however_soon_after_the_one_before_it_is() -> None:
+    probe = ClientProbe()
+    probe.start(here())
+    list(probe.sample())
+    spin(LEAST_NS / 1e9 / 5)
+    assert list(probe.sample()) == []
+    assert probe.stop()["client_wait_fraction"] is not None
+
+
+def test_a_client_that_sends_nothing_is_not_watched() -> None:
+    assert not ClientProbe().applies(ProbeTarget(client_pid=os.getpid()))
+    assert not ClientProbe().applies(ProbeTarget(client_pid=os.getpid(), client_thread=2**30))
+
+
+def test_a_probe_that_was_never_sampled_says_nothing() -> None:
+    probe = ClientProbe()
+    probe.start(here())
+    assert probe.stop() == {}
