@@ -88,7 +88,9 @@ def refuse_verdict(result: Result, config: BenchConfig) -> None:
         raise RunInvalid(f"the result is {result.verdict}: {reasons}", hint="script.fail_on=never keeps exit code 0")
 
 
-def point_of(config: BenchConfig, target: Target, out_dir: Path, progress: Progress) -> Point:
+def point_of(
+    config: BenchConfig, target: Target, out_dir: Path, progress: Progress, pool: ServerPool | None = None
+) -> Point:
     """What a script may use of a config."""
     return Point(
         engine=config.engine,
@@ -103,6 +105,7 @@ def point_of(config: BenchConfig, target: Target, out_dir: Path, progress: Progr
         repeat=config.repeat,
         out_dir=out_dir,
         progress=progress,
+        pool=pool,
     )
 
 
@@ -126,7 +129,7 @@ class _PointRun:
         engine.check(target)
         self.result.warnings += target.warnings
         self.result.tensor_parallel_size = max(1, target.gpus)
-        point = point_of(self.config, target, self.out_dir, self.progress)
+        point = point_of(self.config, target, self.out_dir, self.progress, self.pool)
         self.result.load_label = script.load_label(point)
         spec = script.spec(engine, target)
         if spec is None or spec.kind != "attached":
@@ -205,6 +208,7 @@ class _PointRun:
         if "duration_s" in result.metrics:
             result.metadata["duration"] = result.metrics["duration_s"].value  # nm-vllm's name of it
         result.verdict, result.reasons = judge(window, self.config.validity)
+        result.engine_version = result.engine_version or measurement.engine_version
         result.warnings += (*measurement.warnings, *few_samples(window))
         result.status = "interrupted" if facts["interrupted"] else "ok"
 

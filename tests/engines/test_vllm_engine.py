@@ -182,11 +182,11 @@ def test_equal_configs_are_equal_specs_and_others_are_not() -> None:
     assert spec(env={"A": "1"}) != spec(env={"A": "2"})
 
 
-def test_the_offline_engine_records_token_times_only_where_asked_for() -> None:
+def test_the_offline_engine_records_first_token_times_only_where_asked_for() -> None:
     target = Vllm().target(MODEL, Sparsity(), CPU)
     assert "disable_log_stats" not in json.loads(Vllm().offline(target).argv[2])
-    assert json.loads(Vllm().offline(target, token_times=True).argv[2])["disable_log_stats"] is False
-    named = Vllm(args={"disable_log_stats": True}).offline(target, token_times=True)
+    assert json.loads(Vllm().offline(target, first_token_times=True).argv[2])["disable_log_stats"] is False
+    named = Vllm(args={"disable_log_stats": True}).offline(target, first_token_times=True)
     assert json.loads(named.argv[2])["disable_log_stats"] is True
 
 

@@ -41,7 +41,7 @@ V1_TP2 = """\
 (Worker_TP0 pid=98) INFO 06-02 10:01:30 [gpu_model_runner.py:6582] Graph capturing finished in 15 secs, took 0.73 GiB
 (Worker_TP1 pid=99) INFO 06-02 10:01:30 [gpu_model_runner.py:6582] Graph capturing finished in 16 secs, took 0.71 GiB
 (Worker_TP0 pid=98) INFO 06-02 10:01:31 [mm_encoder.py:95] Encoder graph capturing finished in 99 secs, took 9.00 GiB
-INFO 06-02 10:01:31 [core.py:396] init engine (profile, create kv cache, warmup model) took 47.24 s (compilation: 19.85 s)
+10:01:31 init engine (profile, create kv cache, warmup model) took 47.24 s (compilation: 19.85 s)
 """
 #: V1 on one GPU (2025).
 V1 = """\

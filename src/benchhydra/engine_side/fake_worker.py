@@ -31,8 +31,7 @@ class Sleeper:
         asked: list[int] = request["output_tokens"]
         _, times = timed(lambda: time.sleep(self._after_ns(max(asked, default=0)) / 1e9))
         answer: dict[str, Any] = dict(times)
-        answer["first_ns"] = [times["start_ns"] + self._after_ns(1) for tokens in asked]
-        answer["last_ns"] = [times["start_ns"] + self._after_ns(tokens) for tokens in asked]
+        answer["first_ns"] = [times["start_ns"] + self._after_ns(1)] * len(asked)
         answer["prompt_tokens"] = [len(prompt.split()) for prompt in request["prompts"]]
         answer["output_tokens"] = asked
         if request.get("keep_text"):

@@ -51,7 +51,7 @@ class Offline:
             for tokens in request["output_tokens"]
         ]
         outputs, times = timed(lambda: self.llm.generate(request["prompts"], params, use_tqdm=False))
-        answer: dict[str, Any] = {**times, **token_times(outputs)}
+        answer: dict[str, Any] = {**times, **first_token_times(outputs)}
         answer["prompt_tokens"] = [len(output.prompt_token_ids) for output in outputs]
         answer["output_tokens"] = [len(output.outputs[0].token_ids) for output in outputs]
         if request.get("keep_text"):
@@ -63,23 +63,17 @@ class Offline:
         return self.llm.reset_prefix_cache() is True
 
 
-def token_times(outputs: list[Any]) -> dict[str, list[int]]:
-    """When each prompt had its first and last token, on the monotonic clock in ns; empty where vLLM does not say.
+def first_token_times(outputs: list[Any]) -> dict[str, list[int]]:
+    """When each prompt had its first token, on the monotonic clock in ns; empty where vLLM does not say.
 
-    It says so with ``disable_log_stats=False``. V1 has the engine's monotonic times, V0 those of the wall clock.
+    It says so with ``disable_log_stats=False``: V1 by the engine's monotonic clock, V0 by the wall clock.
     """
-    metrics = [getattr(output, "metrics", None) for output in outputs]
-    if all(getattr(times, "first_token_ts", 0) and times.last_token_ts for times in metrics):
-        return {
-            "first_ns": [int(times.first_token_ts * 1e9) for times in metrics],
-            "last_ns": [int(times.last_token_ts * 1e9) for times in metrics],
-        }
-    if all(getattr(times, "first_token_time", None) and times.last_token_time for times in metrics):
+    metrics: list[Any] = [getattr(output, "metrics", None) for output in outputs]
+    if all(getattr(times, "first_token_ts", 0) for times in metrics):
+        return {"first_ns": [int(times.first_token_ts * 1e9) for times in metrics]}
+    if all(getattr(times, "first_token_time", None) for times in metrics):
         wall_ns = time.time_ns() - time.monotonic_ns()
-        return {
-            "first_ns": [int(times.first_token_time * 1e9) - wall_ns for times in metrics],
-            "last_ns": [int(times.last_token_time * 1e9) - wall_ns for times in metrics],
-        }
+        return {"first_ns": [int(times.first_token_time * 1e9) - wall_ns for times in metrics]}
     return {}
 
 

@@ -23,9 +23,9 @@ class OfflineEngine(Protocol):
     def generate(self, request: dict[str, Any]) -> dict[str, Any]:
         """Generate for all prompts at once.
 
-        Returns lists by prompt: ``prompt_tokens``, ``output_tokens``, ``texts`` where ``keep_text`` is set, and, where
-        the engine knows them, ``first_ns`` and ``last_ns``, the times of the first and last token; and ``start_ns`` and
-        ``end_ns`` of the batch. All times are of the monotonic clock.
+        Returns ``start_ns`` and ``end_ns`` of the batch, and lists by prompt: ``prompt_tokens``, ``output_tokens``,
+        ``texts`` where ``keep_text`` is set, and ``first_ns``, the time of the first token, where the engine knows it.
+        All times are of the monotonic clock.
         """
 
     def reset(self) -> bool | None:

@@ -46,10 +46,10 @@ class Engine:
         """The HTTP server to measure. Raises ConfigError where the engine has none."""
         raise ConfigError(f"{type(self).__name__} serves nothing over HTTP", hint="engine=vllm")
 
-    def offline(self, target: Target, *, token_times: bool = False) -> ServerSpec:
+    def offline(self, target: Target, *, first_token_times: bool = False) -> ServerSpec:
         """The offline engine's process. Raises ConfigError where the engine has none.
 
-        token_times: its answers say when each prompt had its first and its last token, where the engine can tell.
+        first_token_times: its answers say when each prompt had its first token, where the engine can tell.
         """
         raise ConfigError(f"{type(self).__name__} has no offline engine", hint="script=serving, or engine=vllm")
 

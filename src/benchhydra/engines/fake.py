@@ -76,7 +76,7 @@ class Fake(Engine):
             argv += ["--engine-arg", f"{key}={value}"]
         return ServerSpec(kind="http", argv=tuple(argv), env=tuple(sorted(self.env.items())))
 
-    def offline(self, target: Target, *, token_times: bool = False) -> ServerSpec:
+    def offline(self, target: Target, *, first_token_times: bool = False) -> ServerSpec:
         """A worker that sleeps for as long as generating would take."""
         argv = (sys.executable, str(WORKER), "--ttft-ms", str(self.ttft_ms), "--itl-ms", str(self.itl_ms))
         return ServerSpec(kind="worker", argv=argv, env=tuple(sorted(self.env.items())))

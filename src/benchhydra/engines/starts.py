@@ -11,11 +11,11 @@ class StartCaches:
     """What makes a start faster than the first one on a machine.
 
     variables: environment variables that name the directories of compile caches. files: the model's files, which the
-    kernel keeps in its page cache after they were read once.
+    kernel keeps in its page cache after they were read once; None where they are not on this machine.
     """
 
     variables: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
+    files: tuple[Path, ...] | None = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,9 +59,9 @@ class Vllm(Engine):
         argv = [self.interpreter(), "-m", "vllm.entrypoints.openai.api_server", *command_line(flags)]
         return ServerSpec(kind="http", argv=tuple(argv), env=self._environment(target), gpus=target.gpus)
 
-    def offline(self, target: Target, *, token_times: bool = False) -> ServerSpec:
+    def offline(self, target: Target, *, first_token_times: bool = False) -> ServerSpec:
         """A worker that holds vLLM's LLM, with the same arguments as the server."""
-        recorded = {"disable_log_stats": False} if token_times else {}  # LLM's own default is True: no times of tokens
+        recorded = {"disable_log_stats": False} if first_token_times else {}  # LLM's own default: True
         arguments = recorded | self._arguments(target)
         argv = (self.interpreter(), str(ENGINE_SIDE / "offline_worker.py"), json.dumps(arguments, sort_keys=True))
         return ServerSpec(kind="worker", argv=argv, env=self._environment(target), gpus=target.gpus)
@@ -106,7 +106,7 @@ class Vllm(Engine):
 
     def start_caches(self, target: Target) -> StartCaches:
         """The caches of compiled code, and the model's files where they are on this machine."""
-        return StartCaches(variables=COMPILE_CACHES, files=model_files(target.model, target.revision))
+        return StartCaches(variables=COMPILE_CACHES, files=model_files(target.model, target.revision) or None)
 
     def start_phases(self, log: str, started_s: float, ready_s: float) -> StartPhases:
         """The phases of a start, from vLLM's log."""

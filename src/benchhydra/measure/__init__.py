@@ -21,6 +21,7 @@ from benchhydra.probes.settings import ProbeSettings
 from benchhydra.progress import Progress
 from benchhydra.records import Float64, Records
 from benchhydra.series import Series
+from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
 
 
@@ -40,6 +41,7 @@ class Point:
     repeat: int
     out_dir: Path
     progress: Progress = field(default_factory=Progress)
+    pool: ServerPool | None = None  # for scripts that start servers themselves (``pool.fresh``)
 
     def rng(self, stream: str) -> np.random.Generator:
         """A random stream of its own for each purpose ("prompts", "arrivals", "warmup").
@@ -66,6 +68,7 @@ class Measurement:
     series: tuple[Series, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    engine_version: str | None = None  # of an engine that the script started itself
 
     @property
     def capabilities(self) -> frozenset[str]:

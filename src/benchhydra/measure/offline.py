@@ -49,6 +49,7 @@ class Batch:
     prompt_tokens: Sequence[int]
     output_tokens: Sequence[int]
     texts: Sequence[str]
+    first_ns: Sequence[int] = ()  # time of each prompt's first token; empty where the engine does not say
 
 
 class OfflineLoad:
@@ -65,7 +66,7 @@ class OfflineLoad:
 
     def measure(self, count: int) -> Measurement:
         """Warm the engine up, and time one batch of ``count`` prompts of the dataset."""
-        with Watch.start(target_of(self._lease, client_sends=False), self._point.probes) as probes:
+        with self.watch() as probes:
             prompts = self.prompts(count)
             self.warm_up(prompts)
             self._point.progress.status(f"generating for {count} prompts")
@@ -83,6 +84,10 @@ class OfflineLoad:
             metadata={"num_prompts": count, "completed": int(records.completed.sum()), "request_rate": "inf"},
             warnings=observed.warnings,
         )
+
+    def watch(self) -> Watch:
+        """Start the probes of this engine."""
+        return Watch.start(target_of(self._lease, client_sends=False), self._point.probes)
 
     def prompts(self, count: int) -> list[Prompt]:
         """Prompts of the dataset. The same each time."""
@@ -117,6 +122,7 @@ class OfflineLoad:
             prompt_tokens=answer["prompt_tokens"],
             output_tokens=answer["output_tokens"],
             texts=answer.get("texts", ()),
+            first_ns=answer.get("first_ns", ()),
         )
 
     def records(self, prompts: Sequence[Prompt], batch: Batch) -> Records:

@@ -111,8 +111,10 @@ class HttpServer:
             age_s = self.process.age_s
             self._check_alive()
             listens = ports.accepts(self.port)
-            if listens and self._port_is_ours() and self.control.healthy() and self._port_is_ours():
-                return self.process.age_s
+            if listens and self._port_is_ours() and self.control.healthy():
+                ready_s = self.process.age_s  # before the port is looked at again, which takes some 50 ms
+                if self._port_is_ours():
+                    return ready_s
             if age_s > timeout_s:
                 text = f"the server was not ready after {timeout_s:g} s"
                 raise EngineError(explain(text, self.log), hint="engine.ready_timeout_s=SECONDS")

@@ -70,7 +70,7 @@ class ServerPool:
 
     A server starts as soon as the memory of the one before it is free, and is used when nothing is left of that one.
     ``pending_shutdown`` takes the last server when the pool is closed, and whoever gives it must wait for it; without
-    it ``close`` waits. ``starts`` counts servers; ``on_start`` is called whenever it has grown.
+    it ``close`` waits. ``starts`` counts servers; ``on_start`` is called whenever ``lease`` starts one.
     """
 
     def __init__(self, log_dir: Path, *, keep: bool = False, pending_shutdown: PendingShutdown | None = None) -> None:
@@ -118,10 +118,13 @@ class ServerPool:
         stop_timeout_s: float,
         headers: Mapping[str, str],
     ) -> Iterator[Lease]:
-        """A new server that has none beside it while it starts, and is stopped at the end of the block."""
+        """A new server that has none beside it while it starts, and is stopped at the end of the block.
+
+        It is for scripts that measure starts: ``on_start`` is not called, because it begins other work.
+        """
         self._make_room(progress, list(self._servers))
         self._pending_shutdown.wait()
-        pooled = self._start(spec, progress, ready_timeout_s, stop_timeout_s, headers)
+        pooled = self._start(spec, progress, ready_timeout_s, stop_timeout_s, headers, announce=False)
         try:
             yield pooled.lease(start_s=pooled.server.start_s)
         finally:
@@ -175,10 +178,13 @@ class ServerPool:
         ready_timeout_s: float,
         stop_timeout_s: float,
         headers: Mapping[str, str],
+        *,
+        announce: bool = True,
     ) -> _PooledServer:
         self.log = self._new_log()
         self.starts += 1
-        self.on_start()
+        if announce:
+            self.on_start()
         with ExitStack() as claims:
             claimed = claims.enter_context(gpus.claim(spec.gpus)) if spec.gpus else ()
             before_mib = gpus.used_mib(claimed) if claimed else {}

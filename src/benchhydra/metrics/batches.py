@@ -1,0 +1,112 @@
+"""Batches: statistics of batches of requests that are handed over at once. Rows of one batch share a scheduled time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchhydra.metrics import Compute, metric
+from benchhydra.records import Float64
+from benchhydra.result import Better
+from benchhydra.window import Window
+
+
+def _percentile(percent: float) -> Callable[[Float64], float]:
+    """numpy's default: linear interpolation between order statistics."""
+    return lambda values: float(np.percentile(values, percent))
+
+
+#: Statistic -> its words, its direction, how it is computed.
+STATISTICS: dict[str, tuple[str, Better, Callable[[Float64], float]]] = {
+    "mean": ("mean", Better.SMALLER, np.mean),
+    "median": ("median", Better.SMALLER, np.median),
+    "std": ("standard deviation", Better.OBSERVATION, np.std),
+    "p10": ("10th percentile", Better.SMALLER, _percentile(10)),
+    "p25": ("25th percentile", Better.SMALLER, _percentile(25)),
+    "p75": ("75th percentile", Better.SMALLER, _percentile(75)),
+    "p90": ("90th percentile", Better.SMALLER, _percentile(90)),
+    "p99": ("99th percentile", Better.SMALLER, _percentile(99)),
+}
+#: Time -> what it is, which statistics of it there are.
+TIMES = {
+    "batch_latency": ("latency of a batch: last end of an answer - scheduled", tuple(STATISTICS)),
+    "batch_prefill": ("prefill of a batch: last first token - scheduled", ("mean", "median", "p99")),
+    "batch_decode": ("decode of a batch: its latency - its prefill", ("mean", "median", "p99")),
+}
+
+
+def batch_times_ms(window: Window) -> dict[str, Float64]:
+    """By name of ``TIMES``, shape (batches,), in order of time; NaN where a request of the batch lacks that time."""
+    latency_ms = _latest_by_batch(window, window.scheduled_e2el_ms)
+    prefill_ms = _latest_by_batch(window, window.scheduled_ttft_ms)
+    return {"batch_latency": latency_ms, "batch_prefill": prefill_ms, "batch_decode": latency_ms - prefill_ms}
+
+
+@metric("batches", unit="batches", better=Better.OBSERVATION, doc="measured batches", needs=("batches",))
+def batches(window: Window) -> float:
+    return float(len(np.unique(window.scheduled_ns)))
+
+
+@metric(
+    "batch_prefill_throughput",
+    unit="tokens/s",
+    better=Better.BIGGER,
+    doc="prompt tokens / time of prefill, over all batches whose first tokens are known",
+    needs=("batches", "tokens"),
+)
+def batch_prefill_throughput(window: Window) -> float | None:
+    return _tokens_per_second(window, "batch_prefill", window.prompt_tokens)
+
+
+@metric(
+    "batch_decode_throughput",
+    unit="tokens/s",
+    better=Better.BIGGER,
+    doc="generated tokens after each first one / time of decode, over all batches whose first tokens are known",
+    needs=("batches", "tokens", "generated"),
+)
+def batch_decode_throughput(window: Window) -> float | None:
+    return _tokens_per_second(window, "batch_decode", window.output_tokens - 1)
+
+
+def _latest_by_batch(window: Window, values_ms: Float64) -> Float64:
+    """The largest value of each batch, NaN where one is; shape (requests,) -> (batches,)."""
+    times, batch = np.unique(window.scheduled_ns, return_inverse=True)
+    latest_ms = np.full(len(times), -np.inf)
+    np.maximum.at(latest_ms, batch, values_ms)
+    return latest_ms
+
+
+def _tokens_per_second(window: Window, time: str, tokens: npt.NDArray[np.integer[Any]]) -> float | None:
+    """Tokens of all requests by the time of all batches, those without that time left out."""
+    times_ms = batch_times_ms(window)[time]
+    known = ~np.isnan(times_ms)
+    _, batch = np.unique(window.scheduled_ns, return_inverse=True)
+    counted = tokens[known[batch]]
+    total_ms = times_ms[known].sum()
+    return float(counted.sum() / total_ms * 1e3) if len(counted) and (counted >= 0).all() and total_ms > 0 else None
+
+
+def _statistic(time: str, compute: Callable[[Float64], float]) -> Compute:
+    def value(window: Window) -> float | None:
+        times_ms = batch_times_ms(window)[time]
+        known_ms = times_ms[~np.isnan(times_ms)]
+        return float(compute(known_ms)) if len(known_ms) else None
+
+    return value
+
+
+def _declare() -> None:
+    for time, (doc, statistics) in TIMES.items():
+        for statistic in statistics:
+            words, better, compute = STATISTICS[statistic]
+            declare = metric(
+                f"{statistic}_{time}_ms", unit="ms", better=better, doc=f"{words} of the {doc}", needs=("batches",)
+            )
+            declare(_statistic(time, compute))
+
+
+_declare()
