@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchhydra import archive
+from benchhydra.artifacts import POINT_FILES
 from benchhydra.commands import archive as archive_command
 from benchhydra.commands import find as find_command
 from benchhydra.errors import BenchhydraError, ResultError
@@ -73,8 +74,11 @@ def test_no_name_climbs_out_of_the_archive(label: str, branch: str) -> None:
 
 def test_the_files_of_a_point_are_copied(tmp_path: Path) -> None:
     source = point(tmp_path / "run", made())
+    for name in ("records.parquet", "series.parquet", "config.yaml"):
+        (source / name).write_text(name)
     stored = archive.archive_result(source, tmp_path / "root", archive.place_of(made(), event="push"))
-    assert sorted(path.name for path in stored.iterdir()) == ["result.json", "server.log"]
+    assert {path.name for path in stored.iterdir()} == set(POINT_FILES)
+    assert (stored / "series.parquet").read_text() == "series.parquet"
     assert Result.read(stored).run_id == "ab12"
     assert (stored / "result.json").read_bytes() == (source / "result.json").read_bytes()
 
@@ -153,5 +157,5 @@ def test_nothing_to_archive_is_said(tmp_path: Path, directory: str) -> None:
 
 
 def test_no_archive_is_said(tmp_path: Path) -> None:
-    with pytest.raises(BenchhydraError, match="no directory"):
+    with pytest.raises(BenchhydraError, match="is not a directory"):
         find_command.run(arguments(find_command, "--root", str(tmp_path / "missing")))

@@ -1,6 +1,6 @@
 """Permanent storage of results: ``root/date/event/label/python/branch/commit/run_id/``, written once.
 
-A directory appears whole or not at all: it is filled beside its place and then renamed. What is there is never changed.
+A directory appears whole or not at all: it is filled beside its place and then renamed. Nothing is overwritten.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchhydra.artifacts import RESULT_FILE
+from benchhydra.artifacts import POINT_FILES, RESULT_FILE
 from benchhydra.errors import ConfigError, ResultError
 from benchhydra.result import Result
 
 LEVELS = ("date", "event", "label", "python", "branch", "commit", "run_id")
 EVENTS = ("push", "pull_request", "schedule", "workflow_dispatch", "manual")
-FILES = (RESULT_FILE, "records.parquet", "config.yaml", "server.log")
 UNKNOWN = "unknown"
 
 
@@ -43,7 +42,7 @@ class ArchivePlace:
 
 
 def place_of(result: Result, *, event: str, label: str | None = None, branch: str | None = None) -> ArchivePlace:
-    """A result's place. label (the machine) and branch come from the result's own facts where they are not given."""
+    """A result's place. label (the machine) and branch are taken from its environment where they are not given."""
     environment = result.environment
     git, packages = environment.get("git") or {}, environment.get("packages") or {}
     return ArchivePlace(
@@ -58,7 +57,7 @@ def place_of(result: Result, *, event: str, label: str | None = None, branch: st
 
 
 def archive_result(source: Path, root: Path, place: ArchivePlace) -> Path:
-    """Copy one result's files to their place. Raises ResultError where something is there, or cannot be written."""
+    """Copy one result's files to their place. Raises ResultError where it exists, or cannot be written."""
     final = root / place.path
     if final.exists():
         raise ResultError(f"{final} is archived already", hint="an archive is never overwritten")
@@ -83,7 +82,7 @@ def find_archived(root: Path, wanted: Mapping[str, str]) -> Iterator[tuple[Archi
     Raises ConfigError where there is no archive.
     """
     if not root.is_dir():
-        raise ConfigError(f"{root} is no directory", hint="--root DIR names the archive")
+        raise ConfigError(f"{root} is not a directory", hint="--root DIR names the archive")
     patterns = [re.compile(_pattern(wanted.get(level, "*"))) for level in LEVELS]
     for directory in _walk(root, patterns):
         names = directory.relative_to(root).parts
@@ -101,13 +100,13 @@ def _walk(directory: Path, patterns: Sequence[re.Pattern[str]]) -> Iterator[Path
 
 
 def _pattern(wanted: str) -> str:
-    """A level's glob as a regular expression; what was typed is made a level first, as it was when it was stored."""
+    """A level's glob as a regular expression. Its text is made safe first, as levels are when they are stored."""
     return ".*".join(re.escape(_safe(part)) for part in wanted.split("*"))
 
 
 def _fill(source: Path, partial: Path) -> None:
     partial.chmod(0o755)  # mkdtemp makes it private
-    for name in FILES:
+    for name in POINT_FILES:
         if (source / name).is_file():
             shutil.copy2(source / name, partial / name)
     descriptor = os.open(partial, os.O_RDONLY)
@@ -118,7 +117,7 @@ def _fill(source: Path, partial: Path) -> None:
 
 
 def _level(text: str) -> str:
-    """One name of one directory: ``feature/x`` is ``feature-x``; nothing climbs out of the archive or hides in it."""
+    """The name of one directory: ``feature/x`` is ``feature-x``. It is neither hidden nor a way out of the archive."""
     return _safe(str(text)).strip(".") or UNKNOWN
 
 

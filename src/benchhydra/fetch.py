@@ -19,18 +19,18 @@ MAX_BODY = 32 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class HttpResponse:
-    """What a server said."""
+    """A server's answer: its status and its body."""
 
     status: int
     body: bytes
 
     @property
     def ok(self) -> bool:
-        """Whether the status is a success (which does not mean that what was asked for has happened)."""
+        """Whether the status is a success. It does not say that the server did what was asked."""
         return 200 <= self.status < 300
 
     def json(self) -> Any:
-        """The body as JSON, or None where it is none."""
+        """The body as JSON, or None where it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -46,7 +46,7 @@ def fetch(
     verify_tls: bool = True,
     ca_file: str | None = None,
 ) -> HttpResponse:
-    """Ask once. Raises OSError (refused, timed out, reset, TLS) where there is no answer."""
+    """Send one request. Raises OSError (refused, timed out, reset, TLS) where there is no answer."""
     parts = urlsplit(url)
     connection = _connection(parts.scheme, parts.hostname or "", parts.port, timeout_s, verify_tls, ca_file)
     path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
@@ -61,18 +61,20 @@ def fetch(
 
 
 def check_base_url(field: str, url: str) -> str:
-    """The URL without a trailing slash. Raises ConfigError where it is not one of an HTTP server."""
-    from benchhydra.errors import ConfigError  # 0.15 s to import, and the helper process of the probes is light
+    """The URL without a trailing slash and ``/v1``. Raises ConfigError where it is not that of an HTTP server."""
+    from benchhydra.errors import ConfigError  # start-up time: 0.15 s, in the helper process of the probes
 
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
-        good = False
-    if not good:
+        valid = False
+    if not valid:
         raise ConfigError(f"{field}={url!r} is not a server's URL", hint=f"{field}=http://HOST:PORT")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigError(f"{field} must be only scheme, host, port and path", hint="keys: engine.api_key_env=VARIABLE")
+        raise ConfigError(
+            f"{field} must have only a scheme, host, port and path", hint="keys: engine.api_key_env=VARIABLE"
+        )
     return url.rstrip("/").removesuffix("/v1")
 
 

@@ -1,4 +1,4 @@
-"""Which signal asked this process to stop, whoever handles it, and how programs that we start are told of it."""
+"""SIGINT and SIGTERM: which of them asked this process to stop, and how the programs that it runs are interrupted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _raised = False
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: unwinds like Ctrl-C, so that servers are stopped and results kept."""
+    """SIGTERM: raised as KeyboardInterrupt is by Ctrl-C, so that servers are stopped and results kept."""
 
 
 def remember_signal(number: int) -> None:
@@ -30,7 +30,7 @@ def interrupt_exception() -> KeyboardInterrupt:
 
 
 def unwind(number: int) -> NoReturn:
-    """What a signal's handler does at its end: raise, so that everything is put away on the way out."""
+    """Raise the signal's exception from its handler, so that every ``finally`` on the way out cleans up."""
     global _raised
     remember_signal(number)
     _raised = True
@@ -38,16 +38,16 @@ def unwind(number: int) -> NoReturn:
 
 
 def forget_signals() -> None:
-    """A program begins: nothing has been asked of it."""
+    """Forget earlier signals: a new program begins in this process."""
     global _raised
     _raised = False
 
 
 def reraise_swallowed() -> None:
-    """Raise again what a signal has raised, where it was swallowed on its way.
+    """Raise a signal's exception again where an error has masked it.
 
-    OmegaConf and others do that: the signal comes while they hold something half made, putting that away fails, and
-    the error of this takes the interruption's place.
+    This happens in OmegaConf and elsewhere: the signal arrives while an object is half built, cleaning up fails, and
+    that error replaces the interruption.
     """
     if _raised and threading.current_thread() is threading.main_thread():
         raise interrupt_exception()
@@ -55,7 +55,7 @@ def reraise_swallowed() -> None:
 
 @contextmanager
 def reraising_interrupts() -> Iterator[None]:
-    """Let no error out that has taken an interruption's place."""
+    """Re-raise the interruption if an error masked it."""
     try:
         yield
     except Exception:
@@ -65,34 +65,34 @@ def reraising_interrupts() -> Iterator[None]:
 
 @contextmanager
 def stop_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
-    """The first SIGINT or SIGTERM calls ``stop``, and is in the list that this gives; a second one raises
-    KeyboardInterrupt. The handlers of before come back afterwards.
+    """The first SIGINT or SIGTERM calls ``stop``, and is appended to the list that this yields; a second one raises
+    KeyboardInterrupt. The handlers are restored afterwards.
 
-    Look at the list at the end: a signal may come when there is nothing left to stop, and must not be lost.
+    Check the list at the end: a signal may arrive when nothing is left to stop, and must not be lost.
     """
-    asked: list[int] = []
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield received
         return
     names = (signal.SIGINT, signal.SIGTERM)
 
-    def first(number: int, at: FrameType | None) -> None:
+    def on_first_signal(number: int, frame: FrameType | None) -> None:
         remember_signal(number)
-        asked.append(number)
+        received.append(number)
         for name in names:
             signal.signal(name, signal.default_int_handler)
         stop()
 
-    before = {name: signal.signal(name, first) for name in names}
+    handlers = {name: signal.signal(name, on_first_signal) for name in names}
     try:
-        yield asked
+        yield received
     finally:
-        for name, handler in before.items():
+        for name, handler in handlers.items():
             signal.signal(name, handler if handler is not None else signal.SIG_DFL)
 
 
 def run_program(words: Sequence[str], *, stdout: int | None = None) -> int:
-    """Run a program in a process group of its own: it is interrupted by us, once, and ends before we do.
+    """Run a program in a process group of its own: we interrupt it, once, and it ends before we do.
 
     stdout: a file descriptor for its output. Returns its exit code.
     """

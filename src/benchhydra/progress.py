@@ -1,4 +1,4 @@
-"""What long work says while it runs: a live line on a terminal, plain lines elsewhere. Everything goes to stderr."""
+"""Progress of long work on stderr: a live line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.live import Live
 
-PLAIN_INTERVAL_S = 5.0  # between two plain lines that only say how far things are
+PLAIN_INTERVAL_S = 5.0  # between two plain lines about how far the work is
 
 
 class Progress:
-    """Says nothing. The base of what shows progress, and what tests pass."""
+    """Shows nothing. The base of classes that show progress."""
 
     def say(self, text: str) -> None:
-        """One lasting line: something happened."""
+        """Show one lasting line about an event."""
 
     def status(self, text: str) -> None:
-        """What is going on now; replaces the last status."""
+        """Show what is being done now, in place of the last status."""
 
     def requests(
         self, done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
     ) -> None:
-        """How far the load is: called a few times a second at the most."""
+        """Show how far the load is. Called at most a few times a second."""
 
 
 class PlainProgress(Progress):
-    """Plain lines for logs and pipes: what happened at once, how far it is at most each ``interval_s``."""
+    """Plain lines for logs and pipes: events at once, how far the work is at most every ``interval_s``."""
 
     def __init__(
         self,
@@ -50,14 +50,14 @@ class PlainProgress(Progress):
         self._write(text)
 
     def status(self, text: str) -> None:
-        self._seldom(text)
+        self._write_seldom(text)
 
     def requests(
         self, done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
     ) -> None:
-        self._seldom(describe_progress(done, total, failed, rate_rps, ttft_ms, left_s), now=done == total)
+        self._write_seldom(describe_progress(done, total, failed, rate_rps, ttft_ms, left_s), now=done == total)
 
-    def _seldom(self, text: str, *, now: bool = False) -> None:
+    def _write_seldom(self, text: str, *, now: bool = False) -> None:
         if now or self._clock() >= self._next:
             self._next = self._clock() + self._interval_s
             self._write(text)
@@ -68,7 +68,7 @@ class PlainProgress(Progress):
 
 
 class LiveProgress(Progress):
-    """One line that changes, on a terminal; what happened scrolls by above it."""
+    """One changing line on a terminal; events are printed above it."""
 
     def __init__(self, label: str, live: Live) -> None:
         self._label = label
@@ -98,7 +98,7 @@ class LiveProgress(Progress):
 def describe_progress(
     done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
 ) -> str:
-    """How far a load is, in words; what is unknown is left out."""
+    """How far a load is, in words. What is unknown is left out."""
     parts = [f"{done}/{total} requests"]
     if rate_rps is not None:
         parts.append(f"{rate_rps:.1f} requests/s")
