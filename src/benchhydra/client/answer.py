@@ -58,22 +58,23 @@ class AnswerReader:
 
     def read(self, data: bytes, event_name: bytes = b"") -> ApiEvent | None:
         """Read the JSON of a document or event; None where it is an error, or no JSON object."""
-        answer = self._answer
         document = self._decode(data)
         if document is None:
             return None
+        answer = self._answer
         event = self._api.read(document)
-        if event.error is None and event_name == b"error":
-            event = ApiEvent(error=self._api.error_message(document))
-        if event.error is not None:
-            answer.fail(Status.ERROR_EVENT, event.error or data[:MAX_ERROR].decode(errors="replace"))
+        texts, usage, error, _ = event
+        if error is None and event_name == b"error":
+            error = self._api.error_message(document)
+        if error is not None:
+            answer.fail(Status.ERROR_EVENT, error or data[:MAX_ERROR].decode(errors="replace"))
             return None
-        if event.usage is not None:
-            answer.prompt_tokens, answer.output_tokens = event.usage
-        if event.texts:
+        if usage is not None:
+            answer.prompt_tokens, answer.output_tokens = usage
+        if texts:
             answer.chunks += 1
             if self.keep_text:
-                answer.texts += event.texts
+                answer.texts += texts
         return event
 
     def read_usage(self, data: bytes) -> None:

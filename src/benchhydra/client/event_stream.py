@@ -26,7 +26,7 @@ class EventStream:
         self._learner = learner
         self._end_mark = end_mark
         self._splitter = EventSplitter()
-        self._ended = False
+        self._ended = self._was_split = False
         self._unread = b""  # the last content event that was not parsed: usage may be in it
 
     @property
@@ -37,9 +37,11 @@ class EventStream:
     def begin(self) -> None:
         """A new stream."""
         self.template = None
-        self._ended = False
         self._unread = b""
-        self._splitter.begin()
+        self._ended = False
+        if self._was_split:
+            self._was_split = False
+            self._splitter.begin()
 
     def take(self, body: bytes) -> None:
         """A part of the stream, as HTTP framed it."""
@@ -71,6 +73,7 @@ class EventStream:
         answer.fail(Status.EARLY_END, f"the answer ended without {mark} after {answer.chunks} chunks")
 
     def _split(self, body: bytes) -> None:
+        self._was_split = True
         for event in self._splitter.split(body):
             if not self._ended:
                 self._dispatch(event.data, event.name)

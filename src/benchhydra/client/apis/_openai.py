@@ -25,8 +25,8 @@ class TextApi(Api):
         if is_error(document):
             return ApiEvent(error=self.error_message(document))
         choices = document.get("choices")
-        texts = [self.text_of(choice) for choice in choices] if isinstance(choices, list) else []
-        return ApiEvent(texts=[text for text in texts if text], usage=usage_of(document))
+        texts = [text for choice in choices if (text := self.text_of(choice))] if isinstance(choices, list) else ()
+        return ApiEvent(texts, usage_of(document))
 
     def text_of(self, choice: Any) -> str:
         """The generated text of a choice; "" if it has none."""

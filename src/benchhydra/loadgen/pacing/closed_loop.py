@@ -38,6 +38,9 @@ class ClosedLoop(Pacing):
     def scheduled_ns(self, row: int) -> int:
         return self._room_ns
 
+    def ready_ns(self, row: int) -> int:
+        return self._room_ns
+
     def split(self, parts: int) -> list[Pacing]:
         limits = split_limit(self._limit, parts)
         return [

@@ -60,9 +60,6 @@ class InFlight:
         self._dials: dict[int, Dial] = {}
         self._pool = ConnectionPool(shard.endpoint, self, stream=shard.stream, keep_text=shard.keep_text)
 
-    def __len__(self) -> int:
-        return len(self._active) + len(self._dials)
-
     async def open(self) -> None:
         """Open connections before the window: as many as the load will need in its first second."""
         soon = int(np.searchsorted(self._send_times_s, AHEAD_S, side="right"))
@@ -82,9 +79,10 @@ class InFlight:
             self._loop.create_task(self._dial(row)).add_done_callback(asyncio.Task.result)
             return
         self._send_on(connection, row, ready_ns)
-        idle = len(pool.idle) + pool.opening
-        if idle < RESERVE and idle < min(self._unsent, self._limit - len(self._active)) and not self._always_full:
-            pool.dial_in_background()
+        if not self._always_full:
+            idle = len(pool.idle) + pool.opening
+            if idle < RESERVE and idle < min(self._unsent, self._limit - len(self._active)):
+                pool.dial_in_background()
 
     def _send_on(self, connection: Connection, row: int, ready_ns: int) -> None:
         self._active.add(connection)

@@ -5,19 +5,28 @@ from __future__ import annotations
 from array import array
 from time import monotonic_ns
 
+from benchhydra.client.answer import Answer
 from benchhydra.client.connection import Connection
 from benchhydra.loadgen.shards import Shard, ShardProgress
 from benchhydra.records import Phase, Recorder, Records, Status
 
 
+_OK, _SHORT = int(Status.OK), int(Status.SHORT)  # reading an enum's members takes longer than writing a column
+
+
 class RowWriter:
-    """The rows of one shard. ``progress`` counts them; ``lags_ns``: the client's own lateness, by request sent."""
+    """The rows of one shard.
+
+    ``progress`` counts them. The sender fills ``scheduled_ns`` (by row) and ``lags_ns`` (the client's own lateness, by
+    request sent).
+    """
 
     def __init__(self, shard: Shard) -> None:
         count = len(shard.requests)
         self.progress = ShardProgress()
         self.lags_ns = array("f")
         self._recorder = recorder = Recorder(count)
+        self.scheduled_ns = recorder.times["scheduled_ns"]
         recorder.counts["asked_prompt_tokens"] = shard.requests.prompt_tokens
         recorder.counts["asked_output_tokens"] = self._asked_tokens = shard.requests.output_tokens
         recorder.counts["phase"] = array("i", [Phase.MEASURED]) * count
@@ -27,16 +36,13 @@ class RowWriter:
         self._texts = [""] * count if shard.keep_text else []
         self._secrets = sorted(secrets_in(shard.endpoint.headers), key=len, reverse=True)
 
-    def sent(self, row: int, scheduled_ns: int) -> None:
-        """A request is about to be sent."""
-        self._recorder.times["scheduled_ns"][row] = scheduled_ns
-
     def answered(self, connection: Connection, now_ns: int) -> None:
         """A request that was sent has ended, well or not."""
         times, counts = self._recorder.times, self._recorder.counts
         row, answer = connection.row, connection.answer
         times["sent_ns"][row] = connection.sent_ns
         times["first_byte_ns"][row] = connection.first_byte_ns
+        times["done_ns"][row] = now_ns
         if self._stream:
             times["first_ns"][row] = connection.first_ns
             times["last_ns"][row] = connection.last_ns
@@ -48,16 +54,19 @@ class RowWriter:
         if self._texts:
             self._texts[row] = "".join(answer.texts)
         if answer.status is not None:
-            self._end(row, now_ns, answer.status, answer.error)
+            self._failed(row, answer.status, answer.error)
             return
-        self._end(row, now_ns, Status.SHORT if self._is_short(connection, row) else Status.OK)
+        counts["status"][row] = _SHORT if self._full_length and self._is_short(answer, row) else _OK
+        progress = self.progress
+        progress.done += 1
         if connection.first_ns >= 0:
-            self.progress.ttft_sum_ns += connection.first_ns - connection.sent_ns
-            self.progress.ttft_count += 1
+            progress.ttft_sum_ns += connection.first_ns - connection.sent_ns
+            progress.ttft_count += 1
 
     def never_sent(self, row: int, status: Status, text: str) -> None:
         """A request that never got a connection."""
-        self._end(row, monotonic_ns(), status, text)
+        self._recorder.times["done_ns"][row] = monotonic_ns()
+        self._failed(row, status, text)
 
     def records(self) -> Records:
         """The rows that were sent or failed, by scheduled time."""
@@ -67,21 +76,16 @@ class RowWriter:
         """The generated texts by row, with ``keep_text``."""
         return tuple(self._texts)
 
-    def _end(self, row: int, now_ns: int, status: Status, error: str = "") -> None:
-        recorder, progress = self._recorder, self.progress
-        recorder.times["done_ns"][row] = now_ns
-        progress.done += 1
-        if status > Status.SHORT:
-            progress.failed += 1
-            recorder.error(row, status, self._without_secrets(error))
-        else:
-            recorder.counts["status"][row] = status
+    def _failed(self, row: int, status: Status, error: str) -> None:
+        self.progress.done += 1
+        self.progress.failed += 1
+        self._recorder.error(row, status, self._without_secrets(error))
 
-    def _is_short(self, connection: Connection, row: int) -> bool:
+    def _is_short(self, answer: Answer, row: int) -> bool:
         """Fewer tokens than asked for. Without usage only an answer without any text is known to be short."""
-        answer, asked = connection.answer, self._asked_tokens[row]
-        tokens = answer.output_tokens if answer.output_tokens >= 0 else asked * bool(answer.chunks)
-        return self._full_length and tokens < asked
+        asked = self._asked_tokens[row]
+        tokens = answer.output_tokens
+        return (tokens if tokens >= 0 else asked * bool(answer.chunks)) < asked
 
     def _without_secrets(self, text: str) -> str:
         """Servers repeat keys in their error messages."""

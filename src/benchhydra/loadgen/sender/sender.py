@@ -32,6 +32,7 @@ class Sender:
         self._loop.set_exception_handler(self._on_unhandled)
         self._pacing = shard.pacing
         self._unsent = count
+        self._under_way = 0
         self._released = bytearray(count)  # 1 for each row that the pacing has released
         self._finished: deque[tuple[int, int]] = deque()  # rows that ended while others were being sent, and when
         self._sending = False
@@ -39,6 +40,7 @@ class Sender:
         self._crash: BaseException | None = None
         self._all_ended = asyncio.Event()
         self._rows = RowWriter(shard)
+        self._scheduled_ns = self._rows.scheduled_ns
         self._in_flight = InFlight(shard, self._rows, self._on_end, self._on_crash)
         self._housekeeping = Housekeeping(self._in_flight, shard.timeout_s, self._rows.progress, report)
         self._timer = Timer(self._loop, self._wake)
@@ -102,15 +104,18 @@ class Sender:
 
     def _on_end(self, row: int, now_ns: int) -> None:
         """A request has ended: another one may be sent."""
+        self._under_way -= 1
         if self._stopped:
             return
         if self._sending:
             self._finished.append((row, now_ns))
             return
-        rows = self._pacing.next(now_ns, row)
+        pacing = self._pacing
+        rows = pacing.next(now_ns, row)
         if rows:
             self._send(rows)
-        self._schedule_wake()
+        if not self._under_way or pacing.wake_ns != self._wake_ns:
+            self._schedule_wake()
 
     def _send(self, rows: Sequence[int]) -> None:
         """Send rows, and those that are released by rows which fail at once: one after another, not nested."""
@@ -125,12 +130,13 @@ class Sender:
         self._sending = False
 
     def _release(self, row: int) -> None:
-        if not 0 <= row < len(self._released) or self._released[row]:
-            raise EngineError(f"{type(self._pacing).__name__} released row {row}, which does not exist or was sent")
-        self._released[row] = 1
+        pacing, released = self._pacing, self._released
+        if not 0 <= row < len(released) or released[row]:
+            raise EngineError(f"{type(pacing).__name__} released row {row}, which does not exist or was sent")
+        released[row] = 1
         self._unsent -= 1
-        pacing = self._pacing
-        self._rows.sent(row, pacing.scheduled_ns(row))
+        self._under_way += 1
+        self._scheduled_ns[row] = pacing.scheduled_ns(row)
         self._in_flight.send(row, pacing.ready_ns(row))
 
     def _schedule_wake(self) -> None:
@@ -140,7 +146,7 @@ class Sender:
             self._wake_ns = wake_ns
             if wake_ns != NEVER:
                 self._timer.at(wake_ns)
-        if not self._in_flight:
+        if not self._under_way:
             if not self._unsent:
                 self._all_ended.set()
             elif wake_ns == NEVER or self._idle_wakes > _MAX_IDLE_WAKES:
