@@ -132,6 +132,11 @@ def test_the_built_in_probes_find_facts_and_series(tmp_path: Path, metrics_serve
     assert {series.name for series in read_series(tmp_path / "series.parquet")} == names
 
 
+def test_a_probe_may_ask_to_be_sampled_less_often(write_probe: WriteProbe) -> None:
+    write_probe(COUNTING.replace('name = "counting"', 'name = "counting"\n    min_interval_s = 10.0'))
+    assert named(watched(0.3), "counting.count").values.tolist() == [1.0, 2.0]
+
+
 def test_several_client_processes_have_no_wait_of_one() -> None:
     observation = watched(1.1, client_processes=2)
     assert "client_wait_fraction" not in observation.facts and "other_cpu_fraction" in observation.facts

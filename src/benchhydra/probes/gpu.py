@@ -23,7 +23,7 @@ class GpuProbe(Probe):
         return bool(target.gpus) and target.server_pid is not None
 
     def start(self, target: ProbeTarget) -> None:
-        from benchhydra import environment  # 40 ms to import, for machines with GPUs alone
+        from benchhydra import environment  # start-up time: 40 ms, only with GPUs
 
         self._target = target
         self._gpus = environment.gpus
