@@ -76,7 +76,8 @@ def _latest_by_batch(window: Window, values_ms: Float64) -> Float64:
     """The largest value of each batch, NaN where one is; shape (requests,) -> (batches,)."""
     times, batch = np.unique(window.scheduled_ns, return_inverse=True)
     latest_ms = np.full(len(times), -np.inf)
-    np.maximum.at(latest_ms, batch, values_ms)
+    with np.errstate(invalid="ignore"):  # NaN is what a batch with one becomes
+        np.maximum.at(latest_ms, batch, values_ms)
     return latest_ms
 
 
