@@ -195,12 +195,13 @@ def test_trace_where_asked_for(program: Program, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     "work",
     [
-        "import benchhydra.cli.program",
+        "from benchhydra.cli import main, run",
+        "from benchhydra import render; assert 'table' in render.formats('comparison')",
         "from benchhydra import cli; cli.run(['--help'])",
         "from benchhydra import cli; assert cli.run(['--cfg', 'job', 'engine=fake']) == 0",
         "from benchhydra import cli; assert cli.run(['options']) == 0",
     ],
-    ids=["import", "help", "compose", "options"],
+    ids=["import", "renderers", "help", "compose", "options"],
 )
 def test_nothing_heavy_is_imported(work: str, process: Program) -> None:
     check = f"{work}\nimport sys\nprint('heavy:', [name for name in {HEAVY!r} if name in sys.modules])"

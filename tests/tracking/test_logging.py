@@ -73,7 +73,11 @@ def test_series_are_metrics_over_time(tracking: Mlflow, client: Any, point: Make
     result, directory = point()
     seconds = np.arange(-1, 4)
     power = Series(
-        name="gpu.power_w", unit="W", labels={"gpu": "0"}, times_ns=seconds * 1_000_000_000 + 1, values=seconds * 100.0
+        name="gpu.power_w",
+        unit="W",
+        labels={"gpu": "0"},
+        times_ns=seconds * 1_000_000_000 + 1,
+        values=seconds.astype(np.float64) * 100.0,
     )
     write_series([power], directory / "series.parquet")
     run = logged(tracking, client, result, directory)

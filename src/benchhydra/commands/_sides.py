@@ -71,7 +71,7 @@ def _value(value: Any, path: Path) -> str:
 
 def compose_side(overrides: Sequence[str], config_dir: Path | None) -> AbSide:
     """A side whose overrides compose to one point. Raises ConfigError, as a run would, before anything is started."""
-    from benchhydra.overrides.explain import explain  # Hydra's composing: not for --help
+    from benchhydra.overrides.explain import explain  # start-up time: Hydra's composing, not for --help
 
     try:
         key = _point_key(overrides, config_dir)
@@ -87,7 +87,7 @@ def _point_key(overrides: Sequence[str], config_dir: Path | None) -> str:
     from hydra import compose, initialize_config_dir  # composing takes all options: not for --help
     from omegaconf import OmegaConf
 
-    from benchhydra import config, registry
+    from benchhydra import config, registry  # start-up time, as above
     from benchhydra.overrides import grammar
     from benchhydra.result import point_key
     from benchhydra.run import spec_of

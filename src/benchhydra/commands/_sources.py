@@ -54,7 +54,7 @@ def write_document(kind: str, format: str, document: Any, output: Path | None) -
 
 
 def _from_mlflow(query: str) -> Runs:
-    from benchhydra.analysis.runs import runs_of_results  # only for sources in MLflow, which takes 2 s to import
+    from benchhydra.analysis.runs import runs_of_results  # start-up time: MLflow takes 2 s to import
     from benchhydra.tracking.source import results_from_mlflow
 
     return runs_of_results(results_from_mlflow(query), f"mlflow:{query}")

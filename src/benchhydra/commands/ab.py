@@ -1,4 +1,4 @@
-"""which of two configurations is faster: both in turns, in random order, until the evidence is enough
+"""Test which of two configurations is faster: both alternate, in random order, until the evidence is enough.
 
 benchhydra ab A.yaml B.yaml model=tiny qps=8                   two files of overrides, and what both sides share
 benchhydra ab --a engine.python=/old/bin/python --b engine.python=/new/bin/python model=llama2 qps=5
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Test, print, and return the outcome as exit code."""
-    from benchhydra.analysis import thresholds  # the statistics: not for --help
+    from benchhydra.analysis import thresholds  # start-up time: the statistics, not for --help
 
     if args.max_pairs < 1 or args.runs_per_start < 1 or args.budget_s <= 0:
         raise ConfigError("--max-pairs, --runs-per-start and --budget-s must be above 0")
@@ -85,7 +85,7 @@ def _read_sides(args: argparse.Namespace) -> dict[str, AbSide]:
 
 
 def _test(args: argparse.Namespace, sides: dict[str, AbSide], limits: Thresholds, output: Path) -> AbTest:
-    from benchhydra.analysis import rerun  # the statistics: not for --help
+    from benchhydra.analysis import rerun  # start-up time: the statistics, not for --help
     from benchhydra.analysis.ab import AbBudget, AbTest
 
     more = ["--config-dir", str(args.config_dir.absolute())] if args.config_dir else []
@@ -123,7 +123,7 @@ def _announce(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest) 
 
 def _plan_from_history(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest) -> list[str]:
     """The plan by the noise and the times that these points had before on this class of machines."""
-    from benchhydra.analysis import ab_plan  # the statistics: not for --help
+    from benchhydra.analysis import ab_plan  # start-up time: the statistics, not for --help
     from benchhydra.environment import machine_class
 
     keys = [side.point_key for side in sides.values()]
@@ -133,7 +133,7 @@ def _plan_from_history(args: argparse.Namespace, sides: dict[str, AbSide], test:
 
 def _conclude(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest, output: Path) -> None:
     """Print the outcome, also after an interruption, and write it beside the results."""
-    from benchhydra.render.ab_report import AbReport  # the statistics: not for --help
+    from benchhydra.render.ab_report import AbReport  # start-up time: the statistics, not for --help
 
     starts = sum(len(runs) // args.runs_per_start for runs in test.seen.values())
     overrides = {name: list(side.overrides) for name, side in sides.items()}

@@ -1,4 +1,4 @@
-"""store results permanently, under ROOT/date/event/label/python/branch/commit/run_id
+"""Store results permanently, under ROOT/date/event/label/python/branch/commit/run_id.
 
 Nothing is overwritten: a result that is already archived is an error, and the others are still stored.
 """

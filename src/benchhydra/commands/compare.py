@@ -1,4 +1,4 @@
-"""compare two sets of results, metric by metric, with intervals and verdicts
+"""Compare two sets of results, metric by metric, with intervals and verdicts.
 
 BASE and CANDIDATE: a result.json, a point, a sweep, a tree of them, or mlflow:EXPERIMENT?filter.
 Points are paired by what identifies them; a single point is paired with a single point whatever it is.
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and print. The exit code is 0 whatever the verdicts are: ``gate`` decides."""
-    from benchhydra.analysis import thresholds  # numpy and the statistics: not for --help
+    from benchhydra.analysis import thresholds  # start-up time: the statistics, not for --help
     from benchhydra.analysis.compare import compare
 
     base, candidate = _sources.runs_of(args.base), _sources.runs_of(args.candidate)

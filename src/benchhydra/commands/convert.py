@@ -1,4 +1,4 @@
-"""read another tool's result file into result.json
+"""Convert another tool's result file to result.json.
 
 Reads what nm-vllm, ``vllm bench serve`` (and throughput, and sweep), guidellm and aiperf write.
 """

@@ -1,4 +1,4 @@
-"""write results in another tool's format
+"""Export results in another tool's format.
 
 gha: github-action-benchmark's custom JSON, three files by direction for each machine class
 csv: one row a result, one column a metric

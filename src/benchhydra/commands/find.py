@@ -1,4 +1,4 @@
-"""list the results in an archive
+"""List the results in an archive.
 
 Filters take * for anything: benchhydra find --root DIR --branch main --date '2026-11-*'
 """

@@ -1,4 +1,4 @@
-"""may this build pass: exit 0 fine, 3 regression, 4 nothing comparable, 5 invalid
+"""Decide whether a build may pass: exit 0 fine, 3 regression, 4 nothing comparable, 5 invalid.
 
 benchhydra gate BASELINE CANDIDATE, or benchhydra gate CANDIDATE --against history.
 What looks worse is measured again before it is reported, where the candidate records how to run it (--no-confirm: not).
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _gate(args: argparse.Namespace) -> Gate:
-    from benchhydra.analysis import thresholds  # numpy and the statistics: not for --help
+    from benchhydra.analysis import thresholds  # start-up time: the statistics, not for --help
     from benchhydra.analysis.gate import Gate
     from benchhydra.analysis.history_gate import HistoryGate
     from benchhydra.analysis.runs import Runs
@@ -72,7 +72,7 @@ def _set_rerun(gate: Gate, args: argparse.Namespace, candidate: Runs) -> None:
     """Set how points are measured again: as asked, or where every point of the candidate records its overrides."""
     from time import strftime
 
-    from benchhydra.analysis import rerun  # not for --help
+    from benchhydra.analysis import rerun  # start-up time, as above
 
     can_rerun = all(rerun.overrides_of(run) is not None for run in candidate.runs)
     if args.confirm and not can_rerun:

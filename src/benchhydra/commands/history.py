@@ -1,4 +1,4 @@
-"""the past of each point and metric: values over time, noise, and where the level changed
+"""Show the history of each point and metric: values over time, noise, and where the level changed.
 
 SOURCE: a tree of results (default: outputs). INVALID runs take no part; classes of machines are kept apart.
 """
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the histories."""
-    from benchhydra.analysis.history import metric_histories  # the statistics: not for --help
+    from benchhydra.analysis.history import metric_histories  # start-up time: the statistics, not for --help
 
     runs = _sources.runs_of(args.source)
     histories = list(metric_histories(runs, args.metric))

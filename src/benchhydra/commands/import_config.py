@@ -1,4 +1,4 @@
-"""turn an nm-vllm config file into presets or command lines"""
+"""Convert an nm-vllm config file to presets or command lines."""
 
 from __future__ import annotations
 

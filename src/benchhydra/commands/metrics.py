@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the metric table."""
-    from benchhydra.metrics import table  # numpy: not for benchhydra --help, which imports every command
+    from benchhydra.metrics import table  # start-up time: numpy, not for --help, which imports every command
 
     registry.discover()
     _sources.write_document("metrics", args.format, list(table().values()), None)

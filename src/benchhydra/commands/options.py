@@ -1,4 +1,4 @@
-"""list the keys of the config groups' options, with types, defaults and units
+"""List the keys of the config groups' options, with types, defaults and units.
 
 benchhydra options                      all groups and the root keys
 benchhydra options load                 every option of a group
@@ -132,9 +132,7 @@ def _plain_root() -> list[str]:
 
 
 def _root() -> type[Any]:
-    from benchhydra.config import (
-        BenchConfig,  # the whole schema: not for benchhydra --help, which imports every command
-    )
+    from benchhydra.config import BenchConfig  # start-up time: all options, not for --help
 
     return BenchConfig
 

@@ -1,4 +1,4 @@
-"""write results as a web page: history, sweeps, and what changed between two sources
+"""Write results as a web page: history, sweeps, and what changed between two sources.
 
 SOURCE: a result.json, a point, a sweep, an archive, a tree of them, or mlflow:EXPERIMENT?filter.
 
@@ -34,7 +34,7 @@ LOGGED_REQUESTS = 40
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``benchhydra report``."""
-    from benchhydra.report import NEWEST_REQUESTS  # the report: not for benchhydra --help, which imports every command
+    from benchhydra.report import NEWEST_REQUESTS  # start-up time: not for --help, which imports every command
 
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="results")
     parser.add_argument(
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page, print its path, and log the pages of sweeps."""
-    from benchhydra.analysis.runs import Runs  # not for benchhydra --help
+    from benchhydra.analysis.runs import Runs  # start-up time, as above
 
     _check(args)
     start_s = time.monotonic()
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     page_file = _write(site, args.output)
     took_s = time.monotonic() - start_s
     sys.stdout.write(
-        f"{len(site.found.runs)} results, {len(site.groups)} benchmarks, "
+        f"{len(site.results.runs)} results, {len(site.benchmarks)} benchmarks, "
         f"requests of {len(site.with_requests)} runs, {took_s:.1f} s\nreport: {page_file}\n"
     )
     if not args.no_mlflow:
@@ -91,14 +91,14 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _site(args: argparse.Namespace, runs: Runs, comparison: dict[str, Any]) -> Site:
-    from benchhydra.report.data import repository
+    from benchhydra.report.data import repository  # start-up time, as above
     from benchhydra.report.site import Site
 
     address = repository.origin() if args.repository is None else repository.web_address(args.repository)
     if args.repository and not address:
         raise ConfigError(f"--repository {args.repository} is not an address", hint="https://HOST/OWNER/NAME")
     return Site(
-        found=runs,
+        results=runs,
         title=args.title,
         sources=tuple(args.sources),
         repository=address,
@@ -110,7 +110,7 @@ def _site(args: argparse.Namespace, runs: Runs, comparison: dict[str, Any]) -> S
 def _comparison(args: argparse.Namespace, parts: list[Runs]) -> dict[str, Any]:
     if not args.compare:
         return {}
-    from benchhydra.analysis import thresholds
+    from benchhydra.analysis import thresholds  # start-up time: only for --compare
     from benchhydra.analysis.compare import compare
     from benchhydra.report.data.comparison import comparison_data
 
@@ -120,7 +120,7 @@ def _comparison(args: argparse.Namespace, parts: list[Runs]) -> dict[str, Any]:
 
 
 def _write(site: Site, output: Path) -> Path:
-    from benchhydra.report import pages
+    from benchhydra.report import pages  # start-up time, as above
 
     if output.suffix.lower() in (".html", ".htm"):
         pages.write_file(site.pieces(), site.title, output)
@@ -131,7 +131,7 @@ def _write(site: Site, output: Path) -> Path:
 
 def _log_sweep(args: argparse.Namespace, source: str, runs: Runs) -> None:
     """Log the page of a sweep to its runs. Where the tracker fails a line says so, and nothing is lost."""
-    from benchhydra.report import pages
+    from benchhydra.report import pages  # start-up time, as above
     from benchhydra.tracking import page, store
 
     if not (Path(source) / SWEEP_FILE).is_file():

@@ -1,4 +1,4 @@
-"""run the experiments of an nm-vllm config file
+"""Run the experiments of an nm-vllm config file.
 
 benchhydra run-config benchmark_serving.json -o out    a JSON config, or a .txt list of them
 """

@@ -1,4 +1,4 @@
-"""run the experiments of a suite one after another, with one summary and one exit code
+"""Run the experiments of a suite one after another, with one summary and one exit code.
 
 benchhydra suite nightly engine.python=/opt/vllm/bin/python    overrides are for every experiment
 benchhydra suite --list                                        lists all suites
