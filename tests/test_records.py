@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from array import array
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchhydra.records import COUNTS, NEVER, TIMES, Phase, Recorder, Records, Status
+from benchhydra.series import read_series
 
 
 def recorded(spec: list[tuple[int, int, str]]) -> Records:
@@ -97,3 +100,21 @@ def test_spans_have_no_first_token() -> None:
 def test_no_parts_is_an_error() -> None:
     with pytest.raises(ValueError, match="no records"):
         Records.concat([])
+
+
+def test_writing_a_runs_files_does_not_import_pandas(tmp_path: Path) -> None:
+    """It takes half a second, at the end of every point."""
+    program = """
+import sys
+from pathlib import Path
+from benchhydra.records import Records
+from benchhydra.request_series import per_second_series
+from benchhydra.series import write_series
+rows = Records.of_spans([0, 10**9], [10**9, 2 * 10**9])
+rows.write(Path("records.parquet"))
+write_series(per_second_series(rows), Path("series.parquet"))
+sys.exit("pandas" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], cwd=tmp_path).returncode == 0
+    assert len(Records.read(tmp_path / "records.parquet")) == 2
+    assert {one.name for one in read_series(tmp_path / "series.parquet")} >= {"client.sent_rps", "client.in_flight"}

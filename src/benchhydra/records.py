@@ -246,6 +246,15 @@ def arrow(values: npt.NDArray[Any]) -> Any:
     )
 
 
+def arrow_texts(texts: Sequence[str]) -> Any:
+    """Texts as an Arrow array; like ``arrow``, without importing pandas."""
+    import pyarrow as pa
+
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)]).astype(np.int32)
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(encoded)))
+
+
 def _renumber(part: Records, index: dict[str, int]) -> Int32:
     table = np.array([index[text] for text in part.errors] + [NEVER], dtype=np.int32)
     return np.asarray(table[part.error])

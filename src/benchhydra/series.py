@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.errors import ResultError
-from benchhydra.records import Float64, Int64, arrow, write_parquet
+from benchhydra.records import Float64, Int64, arrow, arrow_texts, write_parquet
 
 UNITS_KEY = b"benchhydra.units"
 
@@ -97,4 +97,4 @@ def _joined(arrays: Sequence[npt.NDArray[Any]], kind: Any) -> npt.NDArray[Any]:
 def _repeated(pa: Any, texts: Sequence[str], lengths: Sequence[int]) -> Any:
     """A dictionary column with each text as often as its series has samples."""
     indices = np.repeat(np.arange(len(texts), dtype=np.int32), lengths)
-    return pa.DictionaryArray.from_arrays(arrow(indices), pa.array(list(texts), pa.string()))
+    return pa.DictionaryArray.from_arrays(arrow(indices), arrow_texts(texts))
