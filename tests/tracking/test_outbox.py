@@ -28,7 +28,7 @@ from benchhydra.tracking import NoTracking
 from benchhydra.tracking.links import read_links
 from benchhydra.tracking.mlflow import Mlflow
 from benchhydra.tracking.outbox import GRACE_S, PATIENCE_S, Outbox
-from benchhydra.tracking.outbox.helper import HelperProcess
+from benchhydra.tracking.outbox.logging_process import LoggingProcess
 
 Make = Callable[..., tuple[Result, Path]]
 
@@ -99,7 +99,9 @@ def lines(notebook: Any) -> list[str]:
 
 def helpers() -> list[psutil.Process]:
     """The processes of ours that log."""
-    return [child for child in running(descendants(os.getpid())) if "tracking.outbox.process" in command_line(child)]
+    return [
+        child for child in running(descendants(os.getpid())) if "tracking.outbox.logging_program" in command_line(child)
+    ]
 
 
 def test_a_result_waits_for_a_time_when_nothing_is_measured(
@@ -208,7 +210,7 @@ def test_a_helper_that_dies_loses_one_result_and_says_so(
 def test_a_helper_that_hangs_is_ended(
     notebook: Any, point: Make, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchhydra.tracking.outbox.helper.ANSWER_TIMEOUT_S", 3.0)
+    monkeypatch.setattr("benchhydra.tracking.outbox.logging_process.ANSWER_TIMEOUT_S", 3.0)
     notebook.hangs_at = "point1"
     (first, directory), second = point(), point()
     with Outbox() as outbox:
@@ -224,15 +226,15 @@ def test_an_interruption_in_the_midst_of_logging_loses_nothing(
     notebook: Any, point: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer that nobody waited for is not taken for the next one's."""
-    waiting = HelperProcess._answer
+    waiting = LoggingProcess._answer
     first_time = iter([True])
 
-    def interrupted(self: HelperProcess, late: Callable[[], bool]) -> int:
+    def interrupted(self: LoggingProcess, late: Callable[[], bool]) -> int:
         if next(first_time, False):
             raise KeyboardInterrupt
         return waiting(self, late)
 
-    monkeypatch.setattr(HelperProcess, "_answer", interrupted)
+    monkeypatch.setattr(LoggingProcess, "_answer", interrupted)
     with pytest.raises(KeyboardInterrupt), Outbox() as outbox:
         for _ in range(2):
             outbox.log(notebook, *point())

@@ -20,7 +20,7 @@ MOST_POINTS = 199
 
 
 @dataclass(frozen=True)
-class Sample:
+class LoggedSample:
     """One value of a metric. ``step``: seconds after the first send; ``timestamp_ms``: real time."""
 
     key: str
@@ -35,13 +35,13 @@ def series_key(series: Series) -> str:
     return mlflow_key(f"{series.name}/{labels}" if labels else series.name)
 
 
-def samples(all_series: Iterable[Series], first_send_ns: int, first_send_s: float) -> Iterator[Sample]:
+def samples(all_series: Iterable[Series], first_send_ns: int, first_send_s: float) -> Iterator[LoggedSample]:
     """All values to log. The first send is given on the clock of the series, and as real time."""
     for series in all_series:
         key, rows = series_key(series), _evenly(len(series))
         seconds = (series.times_ns[rows] - first_send_ns) / 1e9
         for second, value in zip(seconds.tolist(), series.values[rows].tolist(), strict=True):
-            yield Sample(key, value, int((first_send_s + second) * 1000), math.floor(second))
+            yield LoggedSample(key, value, int((first_send_s + second) * 1000), math.floor(second))
 
 
 def measured_span_ns(records: Records | None, all_series: Sequence[Series]) -> tuple[int, int]:

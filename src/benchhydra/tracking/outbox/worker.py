@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from benchhydra.tracking.outbox.helper import NO_TIME, HelperProcess
+from benchhydra.tracking.outbox.logging_process import NO_TIME, LoggingProcess
 from benchhydra.tracking.outbox.orders import Order, OrderQueue
 
 #: Logging more results than this takes long enough to announce it.
@@ -16,7 +16,7 @@ FEW = 10
 
 
 class Worker:
-    """Has the helper process carry out the orders of a queue, one thread at a time.
+    """Has the logging process carry out the orders of a queue, one thread at a time.
 
     The thread that consumes holds a lock, and nothing depends on whether that thread is known to run: an interrupted
     ``Thread.join`` (before Python 3.13) marks a running thread as ended.
@@ -25,7 +25,7 @@ class Worker:
     def __init__(self, queue: OrderQueue, clock: Callable[[], float]) -> None:
         self._queue = queue
         self._clock = clock
-        self._helper: HelperProcess | None = None
+        self._process: LoggingProcess | None = None
         self._consuming = threading.Lock()
         self._paused = threading.Event()
         self._deadline_s: float | None = None
@@ -54,12 +54,12 @@ class Worker:
         self._consume(self._late)
 
     def close(self) -> None:
-        """Report the results that are not logged, and end the helper process."""
+        """Report the results that are not logged, and end the logging process."""
         with self._consuming:
             _report_lost(self._queue.remove_all(), NO_TIME)
-            if self._helper is not None:
-                self._helper.close()
-                self._helper = None
+            if self._process is not None:
+                self._process.close()
+                self._process = None
 
     def _late(self) -> bool:
         return self._deadline_s is not None and self._clock() > self._deadline_s
@@ -68,10 +68,10 @@ class Worker:
         with self._consuming:
             while (order := self._queue.first()) and not stopped():
                 try:
-                    self._helper = self._helper or HelperProcess()
-                    self._helper.carry_out(order.text, self._late)
+                    self._process = self._process or LoggingProcess()
+                    self._process.carry_out(order.text, self._late)
                 except OSError as error:
-                    self._helper = None
+                    self._process = None
                     _report_lost([order], str(error))
                 self._queue.remove_first()  # after an interruption it is still there: the tracker logs it only once
 

@@ -18,11 +18,11 @@ END_TIMEOUT_S = 10.0
 NO_TIME = "there was no time"
 
 
-class HelperProcess:
+class LoggingProcess:
     """The process that logs. Raises OSError where it cannot be started."""
 
     def __init__(self) -> None:
-        words = [sys.executable, "-m", "benchhydra.tracking.outbox.process"]
+        words = [sys.executable, "-m", "benchhydra.tracking.outbox.logging_program"]
         self._popen = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, bufsize=0
         )
