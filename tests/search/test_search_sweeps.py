@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,45 +15,7 @@ from tests.waiting import wait_for
 
 Sweeps = Any  # the fixture ``sweeps``
 
-#: A whole search: double the rate until p99 TTFT crosses a limit, then halve the gap until it is within 20 %.
-CAPACITY = '''
-    """The highest rate at which p99 TTFT stays below a limit."""
-
-    from math import sqrt
-
-    from benchhydra.registry import knob, option
-    from benchhydra.search import Answer, Search
-
-
-    @option("search", "halving")
-    class Halving(Search):
-        """The highest rate at which p99 TTFT stays below search.limit_ms."""
-
-        limit_ms: float = knob(100.0, "highest p99 TTFT", unit="ms")
-
-        varies = ("qps",)
-
-        def next(self, points, outcomes):
-            low, high = self._bracket(outcomes)
-            if high is None:
-                return [(f"qps={2 * low:g}",)] if low else []
-            return [(f"qps={sqrt(low * high):.4g}",)] if low and high / low > 1.2 else []
-
-        def answer(self, outcomes):
-            low, high = self._bracket(outcomes)
-            if not low:
-                return None
-            limit = f"p99_ttft_ms <= {self.limit_ms:g}"
-            return Answer(value=low, low=low, high=high, unit="requests/s", limited_by=limit, probes=len(outcomes))
-
-        def _bracket(self, outcomes):
-            good, bad = [0.0], []
-            for outcome in outcomes:
-                if outcome.status == "ok":
-                    below = outcome.metrics["p99_ttft_ms"] <= self.limit_ms
-                    (good if below else bad).append(float(outcome.override("qps")))
-            return max(good), min(bad, default=None)
-'''
+DOCUMENT = Path(__file__).parents[2] / "docs" / "sweeps.md"
 #: Each request takes the only slot for 50 ms: 20 requests/s. The last of 30 at 30 a second waits for 0.5 s.
 SERVER = ["engine.max_concurrency=1", "engine.ttft_ms=50", "engine.itl_ms=0", "load=constant", "num_prompts=30"]
 SEARCH = ["search=halving", "search.limit_ms=500"]
@@ -80,12 +43,19 @@ BROKEN = '''
 '''
 
 
+def documented_search() -> str:
+    """The search that the documentation shows: double the rate until p99 TTFT crosses a limit, then halve the gap."""
+    example = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert example
+    return example[1]
+
+
 @pytest.fixture
 def plugins(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both files in a user's folder."""
     folder = sweeps.directory.parent / "mine" / "benchhydra_plugins"
     folder.mkdir(parents=True)
-    (folder / "halving.py").write_text(dedent(CAPACITY))
+    (folder / "halving.py").write_text(documented_search())
     (folder / "broken.py").write_text(dedent(BROKEN))
     paths = [str(folder.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
@@ -102,7 +72,7 @@ def rates(sweeps: Sweeps) -> list[float]:
 
 
 def test_a_search_of_the_users_own_finds_what_a_server_can_bear(sweeps: Sweeps, plugins: None) -> None:
-    assert len(CAPACITY.strip().splitlines()) < 40
+    assert len(documented_search().splitlines()) < 40
     words = [*SERVER, *SEARCH, "model=llama2,mistral", "qps=16"]
     assert sweeps.run(*words) == 0, sweeps.log.read_text()[-3000:]
     summary = sweeps.summary()

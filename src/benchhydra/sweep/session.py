@@ -26,7 +26,7 @@ from benchhydra.sweep.launch.submitit import cancel_jobs
 from benchhydra.sweep.messages import begin_line, plan_lines, resume_command, say
 from benchhydra.sweep.plan.axes import Axis
 from benchhydra.sweep.plan.compose import Composer
-from benchhydra.sweep.plan.estimate import history_s
+from benchhydra.sweep.plan.estimate import read_history_s
 from benchhydra.sweep.plan.sweep_plan import SweepPlan, make_plan
 from benchhydra.sweep.plan.versions import engine_label
 from benchhydra.sweep.shared_context import SharedContext, share_with_jobs
@@ -133,5 +133,5 @@ def _print_plan(plan: SweepPlan) -> None:
     """Print what would be measured, with the time that earlier results in the same tree of outputs suggest."""
     parents = plan.directory.parents
     outputs = next((parent for parent in parents if parent.name == "outputs"), plan.directory.parent)
-    for line in plan_lines(plan, history_s(outputs)):
+    for line in plan_lines(plan, read_history_s(outputs)):
         sys.stdout.write(f"{line}\n")

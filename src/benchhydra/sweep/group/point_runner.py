@@ -91,12 +91,12 @@ class PointRunner:
             )
             if result.status == "interrupted":
                 raise interruption.interrupt_exception()
-            return self._check(point, result, config)
+            return self._outcome(point, result, config)
         except Exception as error:  # noqa: BLE001 - one bad point does not stop the others; it is listed at the end
             outcome = read_outcome(point) or Outcome.of_point(point, status="failed")
             return replace(outcome, status="failed", error=error_line(error))
 
-    def _check(self, point: PlannedPoint, result: Result, config: BenchConfig) -> Outcome:
+    def _outcome(self, point: PlannedPoint, result: Result, config: BenchConfig) -> Outcome:
         """The outcome of a result that may be refused: for its verdict, or for its engine's version."""
         outcome = Outcome.from_result(point, result)
         try:

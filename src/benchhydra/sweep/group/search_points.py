@@ -11,7 +11,7 @@ from benchhydra.run import spec_of
 from benchhydra.sweep.group.job import GroupJob
 from benchhydra.sweep.plan.check import Compose
 from benchhydra.sweep.plan.point_names import directory_name
-from benchhydra.sweep.plan.resume import earlier_results
+from benchhydra.sweep.plan.resume import read_earlier_results
 
 
 @dataclass(kw_only=True)
@@ -33,4 +33,4 @@ class SearchPointPlanner:
     @cached_property
     def _earlier_directories(self) -> dict[Identity, Path]:
         """Where results of the sweep are: a resumed one may have named them after its keys in another order."""
-        return {result.identity: result.directory for result in earlier_results(Path(self.job.sweep_dir))}
+        return {result.identity: result.directory for result in read_earlier_results(Path(self.job.sweep_dir))}

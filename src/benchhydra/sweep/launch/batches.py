@@ -44,7 +44,7 @@ class HydraJobs:
         """The config of a job's launcher; this process's own launcher needs nothing of the job."""
         if str(self.master.hydra.launcher._target_).endswith("BasicLauncher"):
             return self.master
-        config = self.composer.launcher(job.points[0].overrides)
+        config = self.composer.full_config(job.points[0].overrides)
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.sweep.dir = str(job.sweep_dir)
             config.hydra.overrides.hydra = list(self.master.hydra.overrides.hydra)

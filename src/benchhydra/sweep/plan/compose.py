@@ -1,6 +1,6 @@
-"""Composing many points quickly: one composition for each distinct set of group choices, plain values on copies of it.
+"""Composing many points quickly: one full composition for each set of chosen options, plain values on copies of it.
 
-A composition takes 80 ms, of which everything but the last millisecond depends on the chosen options alone.
+A full composition takes 80 ms, and all of it but the last millisecond depends on the chosen options alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchhydra.config import BenchConfig, plain_config
 
 
 class Composer:
-    """Composes points. ``compositions`` counts the full ones."""
+    """Composes the points of a sweep. ``compositions`` counts full compositions."""
 
     def __init__(self, loader: ConfigLoaderImpl, config_name: str | None, hydra_overrides: Sequence[str]) -> None:
         self._loader = loader
@@ -28,7 +28,7 @@ class Composer:
         self._hydra_overrides = list(hydra_overrides)
         self._parser = OverridesParser.create(config_loader=loader)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of search paths that are not there: the first composition has warned
+            warnings.simplefilter("ignore")  # of missing search paths: Hydra has warned once
             _, self._repo = loader._parse_overrides_and_create_caching_repo(config_name, self._hydra_overrides)
         self._bases: dict[tuple[str, ...], bytes] = {}  # pickled
         self._groups: dict[str, bool] = {}
@@ -37,19 +37,19 @@ class Composer:
 
     def __call__(self, overrides: Sequence[str]) -> tuple[BenchConfig, dict[str, Any]]:
         """A point's config object and the same as plain data. Raises what composing raises, and ConfigError."""
-        made: Any = OmegaConf.to_object(self.config(overrides))
-        return made, plain_config(made)
+        config: Any = OmegaConf.to_object(self.config(overrides))
+        return config, plain_config(config)
 
     def config(self, overrides: Sequence[str]) -> DictConfig:
         """A point's config, without the node ``hydra``."""
         parsed = [self._parse(override) for override in overrides]
         choices = tuple(str(override.input_line) for override in parsed if self._is_choice(override))
-        config: DictConfig = pickle.loads(self._base(choices))  # noqa: S301 - our own bytes: copied in a sixth of the time
+        config: DictConfig = pickle.loads(self._base(choices))  # noqa: S301 - our own bytes; six times faster than a deep copy
         self._loader._apply_overrides_to_config([o for o in parsed if not self._is_choice(o)], config)
         return config
 
-    def launcher(self, overrides: Sequence[str]) -> DictConfig:
-        """The whole config of a point with its node ``hydra``: what a launcher is made of."""
+    def full_config(self, overrides: Sequence[str]) -> DictConfig:
+        """A point's config with its node ``hydra``, which configures launchers."""
         self.compositions += 1
         return self._loader.load_configuration(
             config_name=self._config_name,

@@ -13,7 +13,7 @@ from benchhydra.sweep.plan.resume import result_identity
 HISTORY_FILES = 2000
 
 
-def history_s(root: Path) -> dict[Identity, float]:
+def read_history_s(root: Path) -> dict[Identity, float]:
     """Wall times of the newest results anywhere below ``root``, in seconds."""
     files = sorted(root.glob(f"**/{RESULT_FILE}"), key=lambda path: path.stat().st_mtime)[-HISTORY_FILES:]
     results = (read_json_or_none(path) or {} for path in files)

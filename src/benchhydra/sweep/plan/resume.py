@@ -27,13 +27,13 @@ class EarlierResult:
     wall_s: float | None
 
 
-def earlier_results(root: Path) -> list[EarlierResult]:
+def read_earlier_results(root: Path) -> list[EarlierResult]:
     """All results directly below the points' directories of ``root``."""
-    results = (_earlier_result(path) for path in sorted(root.glob(f"*/{RESULT_FILE}")))
+    results = (_read_result(path) for path in sorted(root.glob(f"*/{RESULT_FILE}")))
     return [result for result in results if result is not None]
 
 
-def _earlier_result(path: Path) -> EarlierResult | None:
+def _read_result(path: Path) -> EarlierResult | None:
     data = read_json_or_none(path)
     if data is None or "point_key" not in data:
         return None
@@ -74,7 +74,7 @@ def split_measured(
     return missing, kept
 
 
-def newest_sweep(root: Path, wanted: set[Identity]) -> Path | None:
+def find_newest_sweep(root: Path, wanted: set[Identity]) -> Path | None:
     """The directory of the newest sweep below ``root`` whose planned points are exactly the wanted ones."""
     files = sorted(root.glob(f"**/{SWEEP_FILE}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in files:

@@ -78,12 +78,12 @@ def _resume(checked: check.CheckedPoints, directory: Path) -> tuple[Path, list[r
             raise ConfigError(f"{directory} holds a sweep", hint=f"sweep.resume={directory} goes on with it")
         return directory, []
     if wanted == "auto":
-        newest = resume.newest_sweep(directory.parents[1], {point.identity for point in checked.points})
+        newest = resume.find_newest_sweep(directory.parents[1], {point.identity for point in checked.points})
         if newest is None:
             sys.stderr.write("sweep.resume=auto: no earlier sweep has the same points; this is a new one\n")
             return directory, []
-        return newest, resume.earlier_results(newest)
+        return newest, resume.read_earlier_results(newest)
     place = Path(wanted).absolute()
     if read_earlier_sweep(place) is None:
         raise ConfigError(f"sweep.resume={wanted}: no {SWEEP_FILE} is there", hint="sweep.resume=auto")
-    return place, resume.earlier_results(place)
+    return place, resume.read_earlier_results(place)
