@@ -1,17 +1,17 @@
-"""What a sweep costs beside the measuring: 12 points on 4 real vLLM servers on CPU, and the wall time that neither a
-measured window nor a server's start accounts for.
+"""The overhead of a sweep: 12 points on 4 real vLLM servers on CPU, and the wall time that is neither a measured
+window nor a server's start.
 
     python benchmarks/sweep_overhead.py --launcher local --tracking mlflow --out overhead.jsonl
 
-The sweep is ``-m qps=1,5,10 model=tiny,tiny_copy engine.args.max_num_seqs=64,128``: the second model is a copy of the
-first, made an option by a config directory of its own.
+The sweep is ``-m qps=1,5,10 model=tiny,tiny_copy engine.args.max_num_seqs=64,128``. The second model is a copy of the
+first; a config directory of this script's own makes it an option.
 
-    window    duration_s of a point: from the load's begin to its last answer
-    start     from the engine's fork to its first healthy answer, once a server
+    window    duration_s of a point: from the start of its load to its last answer
+    start     from the engine's fork to its first healthy answer, once for each server
     overhead  wall time - windows - starts: the program's own start and end, composing, warm-up requests, cache resets,
               prompts, result files, MLflow, stopping the servers
 
-Where groups run side by side windows overlap, and the difference says nothing: it is then printed as not known.
+When groups run side by side, windows overlap and the difference means nothing: the overhead is then null.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ def second_model(conf: Path) -> Path:
 
 
 def measure(args: argparse.Namespace, directory: Path, conf: Path) -> dict[str, Any]:
-    """Run the sweep, and say where its time went."""
+    """Run the sweep, and return where its time went."""
     words = [sys.executable, "-m", "benchhydra", "--config-dir", str(conf), "-m", *AXES, *LOAD]
     words += [f"num_prompts={args.num_prompts}", f"tracking={args.tracking}", *LAUNCHERS[args.launcher]]
     words += [f"engine={args.engine}", f"hydra.sweep.dir={directory / 'sweep'}", *args.overrides]
-    begun = time.monotonic()
+    started_s = time.monotonic()
     code = subprocess.run(words, cwd=directory, env=os.environ | {"NO_COLOR": "1"}, check=False).returncode
-    return account(directory / "sweep", time.monotonic() - begun) | {
+    return account(directory / "sweep", time.monotonic() - started_s) | {
         "launcher": args.launcher,
         "tracking": args.tracking,
         "engine": args.engine,
@@ -87,7 +87,7 @@ def measure(args: argparse.Namespace, directory: Path, conf: Path) -> dict[str, 
 
 
 def account(sweep_dir: Path, wall_s: float) -> dict[str, Any]:
-    """Windows, server starts and the rest, in seconds."""
+    """Windows, server starts and the rest of the wall time, in seconds."""
     sweep = json.loads((sweep_dir / "sweep.json").read_text(encoding="utf-8"))
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sweep_dir.glob("*/result.json")]
     windows_s = sum(result["metrics"]["duration_s"]["value"] for result in results)
@@ -109,7 +109,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--launcher", choices=LAUNCHERS, default="local")
     parser.add_argument("--tracking", choices=("mlflow", "none"), default="mlflow")
-    parser.add_argument("--engine", default="vllm", help="fake tries this program itself")
+    parser.add_argument("--engine", default="vllm", help="fake to try this script out")
     parser.add_argument("--num-prompts", type=int, default=10, help="of every point")
     parser.add_argument("--out", type=Path, help="append the figures to this file, as a line of JSON")
     parser.add_argument("--keep", type=Path, help="keep the sweep's directory here")

@@ -31,7 +31,7 @@ QUICK = [
 
 
 class Sweeps:
-    """Starts sweeps in one directory, and reads what they left."""
+    """Starts sweeps in one directory, and reads their files."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -45,7 +45,7 @@ class Sweeps:
         return self._start(self.command(f"hydra.sweep.dir={self.directory}", *words))
 
     def run_words(self, words: list[str], timeout: float) -> int:
-        """Run a command line as it stands, with the directory added."""
+        """Run a command line, with the directory added to it."""
         return self._start([*words, f"hydra.sweep.dir={self.directory}"]).wait(timeout=timeout)
 
     def _start(self, words: list[str]) -> subprocess.Popen[bytes]:
@@ -57,7 +57,7 @@ class Sweeps:
         return process
 
     def close(self) -> None:
-        """End what a failed test left running: it must not fail another test."""
+        """End the processes that a failed test left running: they must not fail another test."""
         for process in self._processes:
             process.kill()
             process.wait()
@@ -86,11 +86,11 @@ def no_survivors() -> Callable[[Path], list[str]]:
     """The command lines of processes that work for a sweep's directory."""
 
     def look(directory: Path) -> list[str]:
-        found = []
+        survivors = []
         for process in psutil.process_iter(["cmdline", "cwd"]):
             words = " ".join(process.info["cmdline"] or ())
             if str(directory) in words or process.info["cwd"] == str(directory.parent):
-                found.append(words)
-        return found
+                survivors.append(words)
+        return survivors
 
     return look

@@ -1,8 +1,7 @@
-"""Slurm as far as submitit and we talk to it: sbatch, srun, scancel, squeue and sacct, on processes of this machine.
+"""A stand-in for Slurm: sbatch, srun, scancel, squeue and sacct as submitit and we use them, on local processes.
 
-Installed as five scripts in one directory; what happened is kept beside them: ``ID.json`` (the flags of the job),
-``ID.sh`` (its batch script), ``ID.pid`` and ``ID.task`` (the processes of it, and of what srun started), ``cancelled``
-(ids).
+They are five scripts in one directory, which also holds their state: ``ID.json`` (the flags of a job), ``ID.sh`` (its
+batch script), ``ID.pid`` (its process), ``ID.task`` (the process that srun started), ``cancelled`` (ids).
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def install(directory: Path) -> None:
 
 
 def flags(directory: Path) -> list[dict[str, str]]:
-    """The ``#SBATCH`` flags of every job, in the order of submission, with its time of ``begun`` and ``ended``."""
+    """The ``#SBATCH`` flags of every job, in the order of submission."""
     return [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]
 
 
@@ -62,7 +61,7 @@ def srun(words: list[str]) -> None:
     number = os.environ["SLURM_JOB_ID"]
     output = Path(words[words.index("--output") + 1].replace("%j", number).replace("%t", "0"))
     command = words[words.index("--error") + 2 :]
-    output.parent.mkdir(parents=True, exist_ok=True)  # we are quicker than any Slurm: submitit has not made it yet
+    output.parent.mkdir(parents=True, exist_ok=True)  # submitit creates it later than this starts
     with output.open("ab") as log:
         task = subprocess.Popen(command, stdout=log, stderr=log)
     (HERE / f"{number}.task").write_text(str(task.pid))

@@ -1,6 +1,6 @@
-"""Sweeps whose groups are jobs of other processes: joblib's workers, submitit's on this machine, and Slurm's.
+"""Sweeps whose groups run in other processes: workers of joblib, jobs of submitit on this machine, and of Slurm.
 
-Slurm's five commands are played by ``fake_slurm``; what submits to them is submitit's real executor.
+``fake_slurm`` stands in for Slurm's five commands; submitit's real executor submits to them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def statuses(sweeps: Sweeps) -> dict[str, Counter[str]]:
-    """How many points of each model ended how."""
+    """How many points of each model have which status."""
     points = sweeps.summary()["points"]
     models = {o.partition("=")[2] for point in points for o in point["overrides"] if o.startswith("model=")}
     return {m: Counter(p["status"] for p in points if f"model={m}" in p["overrides"]) for m in models}
@@ -44,19 +44,19 @@ def statuses(sweeps: Sweeps) -> dict[str, Counter[str]]:
 
 def workers_of(model: str, directory: Path) -> list[psutil.Process]:
     """The processes that have started a fake server of a model: the parents of the servers' supervisors."""
-    found = []
+    workers = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
         words = " ".join(process.info["cmdline"] or [])
         if process.info["cwd"] == str(directory.parent) and "_supervise.py" in words and model in words:
             with suppress(psutil.NoSuchProcess):  # it may have ended since
                 parent = process.parent()
                 if parent is not None and parent.pid > 1:
-                    found.append(parent)
-    return found
+                    workers.append(parent)
+    return workers
 
 
 def test_a_killed_joblib_worker_fails_its_group_only(sweeps: Sweeps, no_survivors: Survivors) -> None:
-    """A group whose worker dies is tried once more, alone, with what it has measured; it dies again here."""
+    """A group whose worker dies is launched once more, alone, after the points that it has; here it dies again."""
     process = sweeps.start(*TWO_GROUPS, "launcher=joblib", "hydra.launcher.n_jobs=2")
     killed: set[int] = set()
 

@@ -1,4 +1,4 @@
-"""launcher=ray on a cluster of this machine: a start a server, and one worker's death is no other group's."""
+"""launcher=ray on a cluster of this machine: each server starts once, and a killed worker fails only its own group."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ pytestmark = pytest.mark.slow
 
 
 def eventually(look: Callable[[], Any], timeout_s: float = 60.0) -> Any:
-    """What ``look`` finds, once it finds something."""
+    """The first true value that ``look`` returns. Raises AssertionError where none comes in time."""
     deadline_s = time.monotonic() + timeout_s
-    while not (found := look()):
-        assert time.monotonic() < deadline_s, "nothing came"
+    while not (value := look()):
+        assert time.monotonic() < deadline_s, f"waited for {timeout_s} s"
         time.sleep(0.05)
-    return found
+    return value
 
 
 def first_points_are_over(sweeps: Sweeps) -> None:
-    """Wait until each of the two groups has written down its first point."""
+    """Wait until each of the two groups has the outcome of its first point in its journal."""
     eventually(lambda: sum(bool(points) for points in journaled(sweeps)) == 2)
 
 
 def journaled(sweeps: Sweeps) -> list[Any]:
-    """The points that each group has written down."""
+    """The outcomes in the journal of each group."""
     return [json.loads(path.read_text())["outcomes"] for path in (sweeps.directory / JOURNALS_DIR).glob("*.json")]
 
 
 def test_a_killed_worker_fails_its_group_only(sweeps: Sweeps, no_survivors: Callable[[Path], list[str]]) -> None:
-    # a group: a point that is soon over, then one that takes 6 s, in which a worker is killed
+    # each group: a short point, then one of 6 s, during which a worker is killed
     process = sweeps.start(*BOTH, "num_prompts=5,120", "qps=20")
     first_points_are_over(sweeps)
     workers = eventually(

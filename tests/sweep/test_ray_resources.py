@@ -1,4 +1,4 @@
-"""Leaving Ray: not before the threads that wait for its jobs are out, without a cluster."""
+"""Shutting Ray down waits for the threads that wait for its jobs; tested without a cluster."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ def never(references: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
     return [], references
 
 
-def test_ray_is_left_when_its_threads_are_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray ends a process of which a thread asks it for something later: exit code 1, and nothing written down."""
+def test_ray_is_shut_down_after_its_threads_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise Ray ends the process with exit code 1, before anything is written."""
     import ray
     from hydra_plugins.hydra_ray_launcher import _core
 
-    left: list[int] = []
+    threads_at_shutdown: list[int] = []
     inside, ended = Event(), Event()
     monkeypatch.setattr(ray, "wait", never)
-    monkeypatch.setattr(ray, "get", lambda _: pytest.fail("it waits for ever"))
+    monkeypatch.setattr(ray, "get", lambda _: pytest.fail("ray.get would never return"))
     monkeypatch.setattr(cluster, "connect", lambda *_: True)
     monkeypatch.setattr(cluster, "nodes", lambda: [{"CPU": 1.0}])
-    monkeypatch.setattr(cluster, "disconnect", lambda: left.append(threads._inside))
-    wish = ResourceRequest(OmegaConf.create({"init": {}, "remote": {"num_cpus": 1}}), any_device=False)
+    monkeypatch.setattr(cluster, "disconnect", lambda: threads_at_shutdown.append(threads._inside))
+    request = ResourceRequest(OmegaConf.create({"init": {}, "remote": {"num_cpus": 1}}), any_device=False)
 
     threads: RayThreads
 
     def job() -> None:
         def launch() -> Any:
             inside.set()
-            wait_for(lambda: threads._leaving, 10, "the end")  # it is still at its job's start then
+            wait_for(lambda: threads._leaving, 10, "the end")  # the shutdown has begun
             return _core.ray.get("a reference")
 
         with pytest.raises(EngineError, match="left Ray"):
             threads.run(launch)
         ended.set()
 
-    with pytest.raises(KeyboardInterrupt), connected([wish]) as threads:
+    with pytest.raises(KeyboardInterrupt), connected([request]) as threads:
         Thread(target=job, daemon=True).start()
         wait_for(inside.is_set, 10, "the thread")
         raise KeyboardInterrupt
     assert ended.wait(10)
-    assert left == [0] and _core.ray is ray
+    assert threads_at_shutdown == [0] and _core.ray is ray
     with pytest.raises(EngineError):
-        threads.run(lambda: pytest.fail("it has begun"))
+        threads.run(lambda: pytest.fail("it must not start"))

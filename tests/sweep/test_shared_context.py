@@ -1,4 +1,4 @@
-"""What jobs of a sweep's own thread find there."""
+"""A sweep shares its composer, outbox and shutdown with the jobs of its own thread, and with no others."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from benchhydra.tracking.outbox import Outbox
 def test_jobs_of_this_thread_share_the_sweeps() -> None:
     assert shared_context() is None
     composer: Any = object()
-    elsewhere: list[object] = []
-    what = SharedContext(composer=composer, outbox=Outbox(), shutdown=PendingShutdown())
-    with share_with_jobs(what):
-        assert shared_context() is what
-        thread = Thread(target=lambda: elsewhere.append(shared_context()))
+    in_other_thread: list[object] = []
+    context = SharedContext(composer=composer, outbox=Outbox(), shutdown=PendingShutdown())
+    with share_with_jobs(context):
+        assert shared_context() is context
+        thread = Thread(target=lambda: in_other_thread.append(shared_context()))
         thread.start()
         thread.join()
-    assert elsewhere == [None] and shared_context() is None
+    assert in_other_thread == [None] and shared_context() is None

@@ -1,4 +1,4 @@
-"""Sweeps whose points are logged while servers start: each ends up in MLflow once, whatever happens to the sweep."""
+"""Points are logged while servers start: each is in MLflow once, whatever happens to the sweep."""
 
 from __future__ import annotations
 

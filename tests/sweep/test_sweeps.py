@@ -1,4 +1,4 @@
-"""Whole sweeps on the fake engine: servers start once, failures stay alone, resume loses and repeats nothing."""
+"""Whole sweeps on the fake engine: servers start once, a failure does not stop others, resume loses nothing."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ import psutil
 import pytest
 from tests.waiting import wait_for
 
-#: What the fake server's log says it listens on.
+#: The port in the first line of the fake server's log.
 PORT = re.compile(r"fake server: .* on 127\.0\.0\.1:(\d+)")
 POINT = re.compile(r"point \d+ of \d+: ")
 Sweeps = Any  # the fixture ``sweeps`` of conftest.py
 
 
 def measuring(sweeps: Sweeps, process: subprocess.Popen[bytes], seen: int) -> bool:
-    """Whether a sweep has begun its first point, after ``seen`` in earlier runs, or has ended."""
+    """Whether a sweep has started its first point, after ``seen`` in earlier runs, or has ended."""
     return process.poll() is not None or len(POINT.findall(sweeps.log.read_text())) > seen
 
 
 def listening() -> set[int]:
-    """Ports of this machine that somebody listens on."""
+    """The ports of this machine that a process listens on."""
     return {getattr(c.laddr, "port", 0) for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
 
 
@@ -90,7 +90,7 @@ def test_failures_are_listed_and_resume_runs_just_those(sweeps: Sweeps) -> None:
 
 
 def test_the_command_in_the_list_runs_a_failed_point_alone(sweeps: Sweeps) -> None:
-    """Copied into a shell: with a description to be quoted, a config directory, and keys that only sweeps take."""
+    """Copied into a shell, with a description that needs quotes, a config directory, and keys that only sweeps take."""
     (sweeps.directory.parent / "conf" / "model").mkdir(parents=True)
     (sweeps.directory.parent / "conf" / "model" / "mine.yaml").write_text("id: mine\n")
     words = ["--config-dir", "conf", "model=mine", "script.body.model=nobody,mine", "num_prompts=2", "qps=inf"]
@@ -196,7 +196,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_measured_twice(
         more = [f"sweep.resume={sweeps.directory}"] if (sweeps.directory / "sweep.json").exists() else []
         seen = len(POINT.findall(sweeps.log.read_text())) if sweeps.log.exists() else 0
         process = sweeps.start(*words, *more)
-        if rng.random() < 0.5:  # a busy machine takes long to begin: half of the kills come later than that
+        if rng.random() < 0.5:  # a busy machine starts slowly: half of the kills come after the start
             wait_for(partial(measuring, sweeps, process, seen), 60, "the sweep to begin")
         try:
             process.wait(timeout=rng.uniform(0.1, 1.5))
@@ -236,7 +236,7 @@ def test_interrupted_it_keeps_what_was_measured(
 def test_a_signal_during_the_warm_up_ends_the_run(
     sweeps: Sweeps, no_survivors: Callable[[Path], list[str]], number: signal.Signals, code: int
 ) -> None:
-    """The load generator takes the signal there too: it must not be lost, and the load sent all the same."""
+    """The load generator handles the signal there too: it must end the run, not be lost before the load."""
     process = sweeps.start("engine.ttft_ms=4000", "qps=1", "num_prompts=100")
     wait_for(lambda: sweeps.log.exists() and "server ready" in sweeps.log.read_text(), 30, "the server")
     time.sleep(1)  # the warm-up waits 4 s for its first token

@@ -1,4 +1,4 @@
-"""A sweep on real vLLM: a start a server, whatever the order of the arguments.
+"""A sweep on real vLLM: each server starts once, whatever the order of the arguments.
 
 Two servers, because each takes half a minute to start; ``benchmarks/sweep_overhead.py`` has twelve points on four.
 """
@@ -16,7 +16,7 @@ SEQS = "engine.args.max_num_seqs"
 @pytest.mark.vllm
 def test_six_points_on_two_servers(sweeps: Sweeps) -> None:
     words = ["model=tiny", "engine=vllm", "qps=1,5,10", f"{SEQS}=64,128", "num_prompts=3"]
-    # the fake engine's keys of the other tests are none of vLLM's
+    # the other tests set keys of the fake engine, which vLLM does not have
     fakes = ("engine.ttft", "engine.itl", "engine=fake")
     words = [word for word in sweeps.command(*words) if not word.startswith(fakes)]
     assert sweeps.run_words(words, timeout=280) == 0, sweeps.log.read_text()[-3000:]
