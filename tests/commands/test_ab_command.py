@@ -118,6 +118,14 @@ def test_what_is_wrong_is_said_before_anything_starts(
     assert measured == []
 
 
+def test_old_keys_are_renamed_once_for_all_runs(measured: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--a", "engine.ttft_ms=20", "--b", "engine.ttft_ms=22", "--max-pairs", "2", "engine.short_share=0"]
+    assert ab(*words) == 0
+    note = "engine.short_share is now engine.short_fraction: reading engine.short_share=0 as engine.short_fraction=0"
+    assert capsys.readouterr().err.count(note) == 1
+    assert all("engine.short_fraction=0" in visit and "engine.short_share=0" not in visit for visit in measured)
+
+
 def test_a_full_directory_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     Path("out").mkdir()
     Path("out/mine").touch()

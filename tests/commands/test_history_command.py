@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from benchhydra.analysis.history import metric_histories
 from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.cli import program
 from benchhydra.render.terminal.history_table import bars
-from benchhydra.result import Better, MetricValue, Result, Verdict
+from benchhydra.result import Better, MetricValue, Reason, Result, Verdict
 
 pytestmark = pytest.mark.usefixtures("own_place")
 
@@ -27,7 +28,7 @@ def outputs(own_place: Path) -> None:
         slow = 1.1 if i >= STEP_AT else 1.0
         metrics = (
             MetricValue(key="mean_ttft_ms", unit="ms", value=100.0 * a * slow, better=Better.SMALLER),
-            MetricValue(key="request_throughput", unit="prompts/s", value=10.0 * b, better=Better.BIGGER),
+            MetricValue(key="request_throughput", unit="requests/s", value=10.0 * b, better=Better.BIGGER),
             MetricValue(key="completed", unit="requests", value=100.0, better=Better.OBSERVATION),
         )
         Result(
@@ -69,6 +70,33 @@ def test_metrics_are_chosen_by_pattern(capsys: pytest.CaptureFixture[str]) -> No
     assert "request_throughput" not in capsys.readouterr().out
     assert program.run(["history", "--metric", "no_such"]) == 1
     assert "no_such" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("outputs")
+def test_history_is_written_as_json(own_place: Path) -> None:
+    assert program.run(["history", "--metric", "mean_*", "--format", "json", "-o", "history.json"]) == 0
+    [series] = json.loads((own_place / "history.json").read_text())["series"]
+    assert (series["metric"], series["unit"], series["better"]) == ("mean_ttft_ms", "ms", "SmallerIsBetter")
+    assert len(series["values"]) == len(series["run_ids"]) == len(series["epoch_times"]) == 30
+    [change] = series["changes"]
+    assert (change["before"], change["after"], change["direction"]) == ("r14", "r15", "worse")
+    assert change["ratio"] == pytest.approx(0.1, abs=0.015)
+
+
+def test_runs_that_are_all_invalid_say_why(own_place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(2):
+        Result(
+            status="ok",
+            verdict=Verdict.INVALID,
+            reasons=(Reason(check="failed", severity=Verdict.INVALID, text="5 % of requests failed"),),
+            run_id=f"r{number}",
+            point_key="0123456789abcdef",
+            script="serving",
+            config={},
+            epoch_time=1.0 + number,
+        ).write(own_place / "outputs" / str(number))
+    assert program.run(["history"]) == 1
+    assert "all 2 runs of outputs are unusable: 5 % of requests failed" in capsys.readouterr().err
 
 
 def run_of(name: str, value: float, machine: str = "m", verdict: Verdict = Verdict.VALID) -> Run:

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchhydra.analysis.runs import Runs
 from benchhydra.commands import _sources
 from benchhydra.errors import ResultError
+from benchhydra.render.figures import count
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,7 @@ def _nothing_to_show(args: argparse.Namespace, runs: Runs) -> ResultError:
     if len(unusable) == len(runs.runs):
         reasons = dict.fromkeys(text for run in unusable for text in run.reasons)
         text = "; ".join([*reasons][:3]) or "no reason is recorded"
-        return ResultError(f"no run of {args.source} is usable, of {len(runs.runs)} runs: {text}")
+        return ResultError(f"all {count(len(runs.runs), 'run')} of {args.source} are unusable: {text}")
     return ResultError(
         f"none of the {len(runs.runs) - len(unusable)} usable runs of {args.source} has a metric {args.metric}",
         hint="benchhydra metrics",
