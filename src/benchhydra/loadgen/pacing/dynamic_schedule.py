@@ -1,0 +1,61 @@
+"""A schedule that is planned while the load runs: answers decide what is sent next, and when."""
+
+from __future__ import annotations
+
+import heapq
+
+from benchhydra.loadgen.pacing import Pacing, Seconds
+from benchhydra.records import NEVER
+
+
+class DynamicSchedule(Pacing):
+    """Base of pacings in which a request waits for another one's answer. Runs in one client process.
+
+    A subclass plans the rows that wait for nothing in ``plan_first``, and in ``plan_after`` those that waited for the
+    row that has ended; each row once. With ``max_in_flight``, rows whose time has come wait until there is room.
+    """
+
+    def __init__(self, send_times_s: Seconds, max_in_flight: int | None = None) -> None:
+        super().__init__(send_times_s, max_in_flight)
+        self._limit = len(send_times_s) if max_in_flight is None else max_in_flight
+        self._planned: list[tuple[int, int]] = []  # (time, row), a heap
+        self._scheduled_ns: dict[int, int] = {}  # of rows that are planned, or were released last
+        self._in_flight = 0
+        self._room_ns = 0  # when there was room for the rows released last, where they had to wait for it
+
+    def plan_first(self, start_ns: int) -> None:
+        """Plan the rows that wait for no answer."""
+        raise NotImplementedError
+
+    def plan_after(self, row: int, ended_ns: int) -> None:
+        """Plan the rows that waited for the end of this one, which may have failed."""
+        raise NotImplementedError
+
+    def plan(self, row: int, at_ns: int) -> None:
+        """Send a row at this time, or as soon as there is room."""
+        self._scheduled_ns[row] = at_ns
+        heapq.heappush(self._planned, (at_ns, row))
+
+    def start(self, start_ns: int) -> None:
+        self.plan_first(start_ns)
+        self.wake_ns = self._planned[0][0] if self._planned else NEVER
+
+    def next(self, now_ns: int, finished: int = NEVER) -> list[int]:
+        was_full = self._in_flight >= self._limit
+        self._room_ns = now_ns if was_full else 0
+        if finished != NEVER:
+            self._in_flight -= 1
+            self.plan_after(finished, now_ns)
+        rows = []
+        planned = self._planned
+        while planned and planned[0][0] <= now_ns and self._in_flight < self._limit:
+            rows.append(heapq.heappop(planned)[1])
+            self._in_flight += 1
+        self.wake_ns = planned[0][0] if planned and self._in_flight < self._limit else NEVER
+        return rows
+
+    def scheduled_ns(self, row: int) -> int:
+        return self._scheduled_ns[row]
+
+    def ready_ns(self, row: int) -> int:
+        return max(self._scheduled_ns[row], self._room_ns)

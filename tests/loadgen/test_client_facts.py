@@ -1,0 +1,60 @@
+"""What several client processes know of themselves becomes the facts of one load."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+
+from benchhydra.facts import Facts
+from benchhydra.loadgen.client_facts import merge_facts
+from benchhydra.loadgen.ray.clock_sync import NodeClock, OffsetEstimate
+from benchhydra.loadgen.shards import ShardResult
+from benchhydra.records import Recorder
+
+
+def result(
+    facts: dict[str, float], stalls_ms: list[float], lags_ms: list[float], interrupted: bool = False
+) -> ShardResult:
+    return ShardResult(
+        records=Recorder(0).records(),
+        interrupted=interrupted,
+        facts=facts,
+        stalls_ns=array("f", [ms * 1e6 for ms in stalls_ms]),
+        lags_ns=array("f", [ms * 1e6 for ms in lags_ms]),
+    )
+
+
+def test_the_worst_process_counts() -> None:
+    first = result({"client_cpu_fraction": 0.5, "client_busy_poll_s": 3.0}, [1.0, 2.0], [0.1] * 99)
+    second = result({"client_cpu_fraction": 0.75, "client_busy_poll_s": 1.0}, [9.0], [50.0], interrupted=True)
+    facts = merge_facts([first, second], 2, ["one is gone"], [])
+    assert facts["client_cpu_fraction"] == 0.75
+    assert facts["client_busy_poll_s"] == 3.0
+    assert facts["client_loop_stall_max_ms"] == 9.0
+    assert facts["client_lag_p99_ms"] == pytest.approx(0.1 + 0.01 * 49.9, rel=0.01)  # of all requests together
+    assert facts["interrupted"] is True
+    assert facts["client_processes"] == 2
+    assert facts["lost_client_processes"] == ("one is gone",)
+    assert Facts(facts).metadata().keys() == {
+        "client_cpu_fraction",
+        "client_busy_poll_s",
+        "client_loop_stall_p99_ms",
+        "client_loop_stall_max_ms",
+        "client_processes",
+    }
+
+
+def test_what_nobody_knows_is_absent() -> None:
+    facts = merge_facts([result({}, [], [])], 1, [], [])
+    assert facts == {"interrupted": False, "client_processes": 1, "lost_client_processes": ()}
+
+
+def test_the_least_known_clock_counts() -> None:
+    clocks = [
+        NodeClock(host=host, before=OffsetEstimate(5_000_000, uncertainty_ns, 0), after=None)
+        for host, uncertainty_ns in {"a": 100_000, "b": 400_000}.items()
+    ]
+    facts = merge_facts([result({}, [], [])], 2, [], clocks)
+    assert facts["clock_uncertainty_ms"] == 0.4
+    assert [clock["host"] for clock in facts["client_clocks"]] == ["a", "b"]
