@@ -61,7 +61,7 @@ def merge_facts(
         lags_ns += result.lags_ns
     facts = {
         name: max(result.facts[name] for result in results if name in result.facts)
-        for name in {name for result in results for name in result.facts}
+        for name in sorted({name for result in results for name in result.facts})
     }
     facts |= {
         INTERRUPTED: any(result.interrupted for result in results),
