@@ -243,3 +243,17 @@ def test_repeats_are_summed_up_with_their_interval(tmp_path: Path) -> None:
     assert "| 1 | 2 | 50.25 ± 1.500 |" in text and "obscure" not in text
     shown = printed(directory, width=100)
     assert "50.25" in shown and "± 1.500" in shown and "1 server start" not in shown
+
+
+def test_answers_of_searches_are_in_the_summary(tmp_path: Path) -> None:
+    shared = ["model=m", "qps=1"]
+    answers = [
+        {"search": "repeats", "overrides": shared, "value": 52.465, "unit": "ms", "low": 52.4, "high": 52.53}
+        | {"limited_by": "search.ci=mean_ttft_ms:5%", "probes": 3},
+        {"search": "capacity", "overrides": shared, "error": "no | point keeps the limit"},
+    ]
+    directory = sweep(tmp_path, {"model=m qps=1": result(), "model=m qps=2": result()}, answers=answers)
+    write_summary(directory)
+    text = (directory / "summary.md").read_text(encoding="utf-8")
+    assert "| search=repeats qps=1 | 52.47 ms | 52.40 to 52.53 | search.ci=mean_ttft_ms:5% | 3 |" in text
+    assert r"| search=capacity qps=1 | no \| point keeps the limit |  |  |  |" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from benchhydra.render import renderer
+from benchhydra.render import answer_rows, renderer
 from benchhydra.render.repeat_rows import TITLE, repeat_table
 from benchhydra.render.sweep_rows import PointRow, SweepRows, key_metrics, unit_and_arrow, varying_overrides
 from benchhydra.render.text import escape_markdown, markdown_table
@@ -13,16 +13,22 @@ from benchhydra.render.text import escape_markdown, markdown_table
 
 @renderer("sweep", "markdown")
 def write_sweep(sweep: SweepRows, stream: TextIO) -> None:
-    """Counts and command, a table a script, the repeats, then the reasons of bad points."""
+    """Counts and command, the answers of searches, a table a script, the repeats, then the reasons of bad points."""
     lines = ["# Summary", "", *(f"{escape_markdown(text)}\n" for text in sweep.descriptions())]
     lines += [escape_markdown(sweep.counts()), ""]
     if sweep.facts.get("command"):
         lines += [f"Command: {escape_markdown(str(sweep.facts['command']))}", ""]
+    lines += _answers(sweep)
     for script, rows in sweep.by_script().items():
         lines += [f"## {escape_markdown(script or 'no result')}", "", *_table(rows), ""]
     lines += _repeats(sweep)
     lines += _reasons(sweep)
     stream.write("\n".join(lines).rstrip() + "\n")
+
+
+def _answers(sweep: SweepRows) -> list[str]:
+    rows = [[escape_markdown(cell) for cell in cells] for cells in answer_rows.answer_rows(sweep)]
+    return ["## Answers", "", *markdown_table(answer_rows.COLUMNS, rows), ""] if rows else []
 
 
 def _table(rows: Sequence[PointRow]) -> list[str]:
