@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -52,15 +52,14 @@ class Cached(Fake):
     """The fake engine with a cache, and a log that tells a phase."""
 
     lock: str = ""
-    known: StartCaches | None = field(default_factory=lambda: StartCaches(variables=("TEST_CACHE",)))
 
     def server(self, target: Target) -> ServerSpec:
         spec = super().server(target)
         argv = (sys.executable, "-c", PROGRAM, *spec.argv[4:])
         return replace(spec, argv=argv, env=(("LOCK", self.lock), ("TEST_CACHE", self.lock + ".cache")))
 
-    def start_caches(self, target: Target) -> StartCaches | None:
-        return self.known
+    def start_caches(self, target: Target) -> StartCaches:
+        return StartCaches(variables=("TEST_CACHE",))
 
     def start_phases(self, log: str, started_s: float, ready_s: float) -> StartPhases:
         assert started_s < ready_s <= time.time()
