@@ -327,6 +327,29 @@ def test_closed_loop_names_its_concurrency(point: Make) -> None:
     assert entry.run_name(result) == "concurrency=8 tiny-model serving"
 
 
+@pytest.mark.parametrize(
+    ("script", "config", "name"),
+    [
+        ("serving", {"qps": "inf", "load": {"max_in_flight": 8}}, "concurrency=8 tiny-model serving"),
+        ("serving", {"qps": 2.5, "load": {"max_in_flight": 8}}, "qps=2.5 tiny-model serving"),
+        ("serving", {"qps": "inf", "load": {}}, "qps=inf tiny-model serving"),
+        ("throughput", {"qps": 1.0}, "tiny-model throughput"),
+    ],
+)
+def test_results_of_the_first_schema_get_the_name_of_their_load(
+    point: Make, script: str, config: dict[str, Any], name: str
+) -> None:
+    _, directory = point(script=script, config=config)
+    file = directory / "result.json"
+    data = json.loads(file.read_text())
+    for key in ("load_label", "key_metrics", "charts"):
+        del data[key]
+    file.write_text(json.dumps(data | {"json_schema_version": "1.0.0"}))
+    result = Result.read(directory)
+    assert entry.run_name(result) == name
+    assert "output_throughput" in result.key_metrics
+
+
 def test_repeats_are_summed_up_on_each_of_their_runs(
     tracking: Mlflow, client: Any, point: Callable[..., tuple[Result, Path]]
 ) -> None:
