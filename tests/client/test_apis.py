@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchhydra import registry
-from benchhydra.client.answer import Answer, AnswerReader
 from benchhydra.client.apis import Api, ApiEvent, RequestOptions, Usage
 from benchhydra.client.apis.chat import Chat
 from benchhydra.client.apis.completions import Completions
 from benchhydra.client.chunk_template import TemplateLearner
+from benchhydra.client.response import Response, ResponseReader
 from benchhydra.client.response_parser import ResponseParser
 from benchhydra.datasets import Prompt
 from benchhydra.records import Status
@@ -115,9 +115,9 @@ def test_errors(document: dict[str, Any], message: str) -> None:
     assert Completions().read(document).error == message
 
 
-def read(data: bytes, name: bytes = b"", *, keep_text: bool = False) -> Answer:
-    answer = Answer()
-    AnswerReader(Completions(), answer, keep_text=keep_text).read(data, name)
+def read(data: bytes, name: bytes = b"", *, keep_text: bool = False) -> Response:
+    answer = Response()
+    ResponseReader(Completions(), answer, keep_text=keep_text).read(data, name)
     return answer
 
 
@@ -145,7 +145,7 @@ def test_what_is_wrong_is_the_status(data: bytes, name: bytes, status: Status, e
 
 
 def test_the_first_failure_is_kept() -> None:
-    answer = Answer()
+    answer = Response()
     answer.fail(Status.MALFORMED, "x" * 10_000)
     answer.fail(Status.RESET, "gone")
     assert (answer.status, len(answer.error)) == (Status.MALFORMED, 500)
@@ -182,6 +182,6 @@ def test_an_api_with_other_events_and_another_end() -> None:
     parser = ResponseParser(api, TemplateLearner(api))
     for part in (head, *events, b"0\r\n\r\n"):
         parser.feed(part)
-    answer = parser.answer
+    answer = parser.response
     assert (answer.complete, answer.status, answer.chunks) == (True, None, 3)
     assert (answer.prompt_tokens, answer.output_tokens) == (3, 9)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchhydra.client.answer import Answer
 from benchhydra.client.apis import Api
 from benchhydra.client.apis.chat import Chat
 from benchhydra.client.apis.completions import Completions
 from benchhydra.client.chunk_template import TemplateLearner
 from benchhydra.client.http_framing import HttpFraming
+from benchhydra.client.response import Response
 from benchhydra.client.response_parser import ResponseParser
 from benchhydra.records import Status
 
@@ -47,7 +47,7 @@ def each(*events: bytes, newline: bytes = b"\n") -> bytes:
     return chunked(*(stream(event, newline=newline) for event in events))
 
 
-def facts(answer: Answer) -> tuple[Any, ...]:
+def facts(answer: Response) -> tuple[Any, ...]:
     return answer.chunks, answer.complete, answer.status, answer.prompt_tokens, answer.output_tokens, answer.texts
 
 
@@ -60,13 +60,13 @@ def parser(api: type[Api] = Completions, **options: bool) -> ResponseParser:
     return ResponseParser(api(), LEARNERS[api], **options)
 
 
-def fed(*parts: bytes, api: type[Api] = Completions, end: str | None = None, **options: bool) -> Answer:
+def fed(*parts: bytes, api: type[Api] = Completions, end: str | None = None, **options: bool) -> Response:
     response = parser(api, **options)
     counted = sum(response.feed(part) for part in parts)
     if end is not None:
         response.end(end)
-    assert counted == response.answer.chunks
-    return response.answer
+    assert counted == response.response.chunks
+    return response.response
 
 
 D = b"[DONE]"
@@ -142,7 +142,7 @@ class Counting:
 
         monkeypatch.setattr(HttpFraming, "on_body", counted)
         self.parser = parser(api)
-        self.answer = self.parser.answer
+        self.response = self.parser.response
 
     def feed(self, data: bytes) -> int:
         return self.parser.feed(data)
@@ -165,7 +165,7 @@ def test_chunks_of_text_are_counted_without_httptools_where_a_packet_is_one(
     assert [counting.feed(packet) for packet in (HEAD + events[0], *events[1:])] == [1] * 64
     assert counting.bodies == 1
     assert counting.feed(events[1] + LAST) == 1
-    answer = counting.answer
+    answer = counting.response
     assert (answer.complete, answer.chunks, answer.output_tokens, counting.bodies) == (True, 65, 65, 3)
 
 
@@ -180,7 +180,7 @@ def test_chunks_of_text_are_counted_without_httptools_where_a_packet_begins_with
     counting, events = Counting(api, monkeypatch), EVENTS[api]
     packets = (HEAD + role + b"".join(events[:20]), b"".join(events[20:40]), b"".join(events[40:]) + LAST)
     assert [counting.feed(packet) for packet in packets] == [20, 20, 24]
-    assert (counting.answer.complete, counting.answer.chunks, counting.answer.output_tokens) == (True, 64, 65)
+    assert (counting.response.complete, counting.response.chunks, counting.response.output_tokens) == (True, 64, 65)
     assert counting.bodies == (4 if role else 3)  # the role, the first text, usage, [DONE]
 
 
@@ -190,7 +190,7 @@ def event(identity: str, text: str, **more: Any) -> bytes:
 
 def test_a_first_event_like_another_stream_s_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     fed(each(event("cmpl-1", " a"), event("cmpl-1", " b"), D))
-    monkeypatch.setattr("benchhydra.client.answer.decode", None)  # nobody may call it
+    monkeypatch.setattr("benchhydra.client.response.decode", None)  # nobody may call it
     answer = fed(each(event("cmpl-22", " b"), event("cmpl-22", " a"), D))
     assert (answer.chunks, answer.complete, answer.status) == (2, True, None)
 
@@ -305,20 +305,20 @@ def test_a_body_without_length_ends_with_its_connection() -> None:
 def test_the_next_answer_on_the_same_connection() -> None:
     response = parser()
     response.feed(each(chunk(" a"), chunk(" b"), usage(1, 2), D))
-    assert response.answer.keep_alive
+    assert response.response.keep_alive
     response.begin()
     response.feed(each(chunk(" c"), D))
-    assert facts(response.answer) == (1, True, None, -1, -1, [])
+    assert facts(response.response) == (1, True, None, -1, -1, [])
 
 
 def test_a_refusal_between_two_streams_leaves_nothing_behind() -> None:
     response = parser()
     for _ in range(2):
         response.feed(each(chunk(" a"), chunk(" b"), usage(1, 2), D))
-        assert facts(response.answer) == (2, True, None, 1, 2, [])
+        assert facts(response.response) == (2, True, None, 1, 2, [])
         response.begin()
         response.feed(CASES["503"][0])
-        assert (response.answer.status, response.answer.error) == (Status.HTTP_5XX, "HTTP 503: busy")
+        assert (response.response.status, response.response.error) == (Status.HTTP_5XX, "HTTP 503: busy")
         response.begin()
 
 

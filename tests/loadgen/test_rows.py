@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from tests.loadgen.loads import endpoint_of, plan_of
 
-from benchhydra.client.answer import Answer
 from benchhydra.client.apis import RequestOptions
 from benchhydra.client.connection import Connection
+from benchhydra.client.response import Response
 from benchhydra.datasets import Prompt
 from benchhydra.loadgen.sender.rows import RowWriter, secrets_in
 from benchhydra.loadgen.shards import split_into_shards
@@ -36,11 +36,11 @@ def answered(
     endpoint = dataclasses.replace(endpoint_of(1), headers=headers or {})
     plan = plan_of(endpoint, [Prompt("hi", 1, ASKED)], options=options, send_times_s=np.zeros(1), keep_text=True)
     writer = RowWriter(split_into_shards(plan, 1)[0])
-    answer = Answer()
+    answer = Response()
     answer.output_tokens, answer.chunks, answer.status, answer.error = output_tokens, chunks, status, error
     answer.texts = ["a", "b"]
     times = {"sent_ns": 10, "first_byte_ns": 12, "first_ns": first_ns, "last_ns": first_ns, "row": 0}
-    connection: Any = SimpleNamespace(answer=answer, gaps_ns=array("f", [1.0, 2.0]), **times)
+    connection: Any = SimpleNamespace(response=answer, gaps_ns=array("f", [1.0, 2.0]), **times)
     writer.answered(cast(Connection, connection), now_ns=30)
     return writer.records(), writer
 

@@ -120,7 +120,7 @@ def test_requests_that_fail_at_once_are_not_nested(port: int, monkeypatch: pytes
     finish = Connection._finish
 
     def nested(connection: Connection, now_ns: int) -> None:
-        connection.answer.keep_alive = True  # the next request takes this very connection
+        connection.response.keep_alive = True  # the next request takes this very connection
         depth[0] += 1
         finish(connection, now_ns)
         depth[0] -= 1

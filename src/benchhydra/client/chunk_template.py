@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 
-from benchhydra.client.answer import BROKEN_JSON, decode
 from benchhydra.client.apis import Api
+from benchhydra.client.response import BROKEN_JSON, decode
 from benchhydra.client.sse import FIELD, is_event
 
 _QUOTE = 34

@@ -39,7 +39,7 @@ class Connection(asyncio.Protocol):
     """A keep-alive connection that carries one request at a time: ``row`` of it, or -1."""
 
     def __init__(self, owner: ConnectionOwner, sock: socket.socket, parser: ResponseParser, *, tls: bool) -> None:
-        self.answer = parser.answer
+        self.response = parser.response
         self.gaps_ns = array("f")
         self.row = -1
         self.sent_ns = self.first_byte_ns = self.first_ns = self.last_ns = NEVER
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
                 self.last_ns = now_ns
                 if chunks > 1:  # they came at the same moment
                     self.gaps_ns.extend(_ZERO * (chunks - 1))
-            if self.answer.complete:
+            if self.response.complete:
                 self._finish(now_ns)
         except BaseException as error:  # noqa: BLE001 - uvloop may never close a loop whose protocol has raised
             self._owner.crashed(error)
@@ -135,8 +135,8 @@ class Connection(asyncio.Protocol):
 
     def give_up(self, status: Status, text: str) -> None:
         """End the request that is under way: timed out or cancelled."""
-        self.answer.status, self.answer.error = status, text
-        self.answer.close()
+        self.response.status, self.response.error = status, text
+        self.response.close()
         self._finish(monotonic_ns())
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _finish(self, now_ns: int) -> None:
-        if not self.answer.keep_alive:
+        if not self.response.keep_alive:
             self.close()
         self._owner.finished(self, now_ns)
 

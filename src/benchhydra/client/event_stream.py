@@ -8,8 +8,8 @@ JSON there is not noticed. All others are split into events and read.
 
 from __future__ import annotations
 
-from benchhydra.client.answer import Answer, AnswerReader
 from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
+from benchhydra.client.response import Response, ResponseReader
 from benchhydra.client.sse import FIELD, EventSplitter, is_event
 from benchhydra.records import Status
 
@@ -19,9 +19,9 @@ MAX_BODY_BYTES = 64 << 20  # of what is kept until it is whole: no completion se
 class EventStream:
     """Takes the bodies of one stream after another (``begin``). ``template``: of the content events, once known."""
 
-    def __init__(self, answer: Answer, reader: AnswerReader, learner: TemplateLearner, end_mark: bytes) -> None:
+    def __init__(self, response: Response, reader: ResponseReader, learner: TemplateLearner, end_mark: bytes) -> None:
         self.template: ChunkTemplate | None = None
-        self._answer = answer
+        self._response = response
         self._reader = reader
         self._learner = learner
         self._end_mark = end_mark
@@ -48,10 +48,10 @@ class EventStream:
         template = self.template
         if template is not None and self._splitter.between and body.startswith(template.prefix):
             if template.is_body(body):
-                self._answer.chunks += 1
+                self._response.chunks += 1
                 return
             if template.is_like(body):
-                self._answer.chunks += 1
+                self._response.chunks += 1
                 self._unread = body
                 return
         if self._splitter.between and not self._ended and is_event(body):
@@ -61,16 +61,16 @@ class EventStream:
 
     def finish(self) -> None:
         """The body is over. A last event without its empty line is dropped, as SSE says, but the end mark counts."""
-        answer, splitter = self._answer, self._splitter
+        response, splitter = self._response, self._splitter
         self.template = None
         if self._unread:
             self._reader.read_usage(self._unread.partition(b":")[2])
         if self._ended or splitter.finish().strip() == self._end_mark:
             return
         if splitter.junk:
-            answer.fail(Status.MALFORMED, f"not an event stream: {splitter.junk!r}")
+            response.fail(Status.MALFORMED, f"not an event stream: {splitter.junk!r}")
         mark = self._end_mark.decode(errors="replace")
-        answer.fail(Status.EARLY_END, f"the answer ended without {mark} after {answer.chunks} chunks")
+        response.fail(Status.EARLY_END, f"the answer ended without {mark} after {response.chunks} chunks")
 
     def _split(self, body: bytes) -> None:
         self._was_split = True
@@ -78,18 +78,18 @@ class EventStream:
             if not self._ended:
                 self._dispatch(event.data, event.name)
         if len(self._splitter.line) > MAX_BODY_BYTES:
-            self._answer.fail(Status.MALFORMED, f"a line of more than {MAX_BODY_BYTES >> 20} MiB")
+            self._response.fail(Status.MALFORMED, f"a line of more than {MAX_BODY_BYTES >> 20} MiB")
             self._splitter.drop_line()
 
     def _dispatch(self, data: bytes, name: bytes) -> None:
-        answer, reader = self._answer, self._reader
+        response, reader = self._response, self._reader
         if data.strip() == self._end_mark:
             self._ended = True
             return
-        if not (answer.chunks or name or reader.keep_text):
+        if not (response.chunks or name or reader.keep_text):
             self.template = self._learner.recall(data)
             if self.template is not None:
-                answer.chunks += 1
+                response.chunks += 1
                 return
         event = reader.read(data, name)
         if event is None:

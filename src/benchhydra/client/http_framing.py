@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import httptools
 
-from benchhydra.client.answer import Answer
+from benchhydra.client.response import Response
 from benchhydra.records import Status
 
 _LENGTH_HEADERS = (b"content-length", b"transfer-encoding")
@@ -31,8 +31,8 @@ class BodyReader(Protocol):
 class HttpFraming:
     """Frames one answer after another on a connection (``begin``). Its ``on_...`` methods are httptools' callbacks."""
 
-    def __init__(self, answer: Answer, reader: BodyReader) -> None:
-        self._answer = answer
+    def __init__(self, response: Response, reader: BodyReader) -> None:
+        self._response = response
         self._reader = reader
         self._http: Any = httptools.HttpResponseParser(self)
         self.begin()
@@ -50,27 +50,27 @@ class HttpFraming:
             self._http.feed_data(data)
         except httptools.HttpParserError as error:
             reason = str(error.__context__ or error) or type(error).__name__
-            if not self._answer.complete:
-                self._answer.fail(Status.MALFORMED, f"not HTTP ({reason}): {data[:100]!r}")
-            self._answer.close()
+            if not self._response.complete:
+                self._response.fail(Status.MALFORMED, f"not HTTP ({reason}): {data[:100]!r}")
+            self._response.close()
 
     def end(self, error: str) -> None:
         """The connection is gone. ``error`` is the system's name for it; empty: the server closed it in order."""
-        if self._answer.complete:
+        if self._response.complete:
             return
         if self._http_status and not self._has_length and not error:
             self.on_message_complete()  # a body without length ends with its connection
         else:
             where = "in the middle of the answer" if self._started else "before any answer"
-            self._answer.fail(Status.RESET, f"connection {error or 'closed'} {where}")
-        self._answer.close()
+            self._response.fail(Status.RESET, f"connection {error or 'closed'} {where}")
+        self._response.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() in _LENGTH_HEADERS:
             self._has_length = True
 
     def on_headers_complete(self) -> None:
-        if not self._answer.complete:
+        if not self._response.complete:
             self._http_status = self._http.get_status_code()
             self._body = self._reader.body_for(self._http_status)
 
@@ -79,13 +79,13 @@ class HttpFraming:
             self._body.take(body)
 
     def on_message_complete(self) -> None:
-        answer = self._answer
-        if answer.complete:  # another answer that nobody asked for
-            answer.keep_alive = False
+        response = self._response
+        if response.complete:  # a second answer to one request
+            response.keep_alive = False
             return
         if 100 <= self._http_status < 200:
             self._http_status, self._has_length = 0, False
             return
-        answer.complete, answer.keep_alive = True, bool(self._http.should_keep_alive())
+        response.complete, response.keep_alive = True, bool(self._http.should_keep_alive())
         self._body = None
         self._reader.finish(self._http_status)

@@ -1,16 +1,16 @@
-"""One HTTP answer as it comes in: bytes in, an ``Answer`` out. Pure: no socket, no clock, any split gives the same.
+"""One HTTP answer as it comes in: bytes in, a ``Response`` out. Pure: no socket, no clock, any split gives the same.
 
-Most packets take a short way. A packet that is one whole HTTP chunk matching the stream's template is one more content
+Most packets take a fast path: a packet that is one whole HTTP chunk matching the stream's template is one more content
 chunk, and httptools does not see it; other packets begin with several of those. Everything else is framed as HTTP.
 """
 
 from __future__ import annotations
 
-from benchhydra.client.answer import Answer, AnswerReader
 from benchhydra.client.apis import Api
 from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
 from benchhydra.client.event_stream import MAX_BODY_BYTES, EventStream
 from benchhydra.client.http_framing import Body, HttpFraming
+from benchhydra.client.response import Response, ResponseReader
 from benchhydra.records import Status
 
 _CHUNK_END = b"\n\n\r\n"  # of an HTTP chunk that ends with an event
@@ -21,17 +21,17 @@ class ResponseParser:
     """The answer to one request, then to the next one on the same connection (after ``begin``)."""
 
     def __init__(self, api: Api, learner: TemplateLearner, *, stream: bool = True, keep_text: bool = False) -> None:
-        self.answer = Answer()
-        reader = AnswerReader(api, self.answer, keep_text=keep_text)
-        self._stream = EventStream(self.answer, reader, learner, api.end_mark) if stream else None
-        self._document = _Document(self.answer, reader)
-        self._framing = HttpFraming(self.answer, self)
+        self.response = Response()
+        reader = ResponseReader(api, self.response, keep_text=keep_text)
+        self._stream = EventStream(self.response, reader, learner, api.end_mark) if stream else None
+        self._document = _Document(self.response, reader)
+        self._framing = HttpFraming(self.response, self)
         self._next: ChunkTemplate | None = None  # the template, where the next byte begins an HTTP chunk and an event
 
     def begin(self) -> None:
         """Forget the last answer; the next one comes on the same connection."""
         self._next = None
-        self.answer.begin()
+        self.response.begin()
         self._framing.begin()
         if self._stream is not None:
             self._stream.begin()
@@ -45,30 +45,30 @@ class ResponseParser:
         template = self._next
         if template is None or not template.is_chunk(data):
             return False
-        self.answer.chunks += 1
+        self.response.chunks += 1
         return True
 
     def take(self, data: bytes) -> int:
         """Take any other packet. Returns the number of chunks with text in it."""
-        answer = self.answer
-        before = answer.chunks
+        response = self.response
+        before = response.chunks
         if not before and self._stream is not None:
             data = self._take_beginning(data)
         template = self._next
         if template is not None:
             chunks, length = template.leading_chunks(data)
-            answer.chunks += chunks
+            response.chunks += chunks
             data = data[length:]
         if data:
             self._frame(data)
-        return answer.chunks - before
+        return response.chunks - before
 
     def end(self, error: str = "") -> None:
         """The connection is gone. ``error`` is the system's name for it; empty: the server closed it in order."""
         self._framing.end(error)
 
     def body_for(self, http_status: int) -> Body:
-        """Who takes the body of an answer: the stream, or what collects a whole document."""
+        """Where the body of an answer goes: to the stream of events, or to a document that is kept whole."""
         if self._stream is not None and http_status == 200:
             return self._stream
         self._document.begin()
@@ -84,7 +84,7 @@ class ResponseParser:
     def _take_beginning(self, data: bytes) -> bytes:
         """Take the events up to the first one with content, of a packet that may hold many. Returns the rest."""
         for _ in range(_EVENTS_BEFORE_CONTENT):
-            if self.answer.chunks:
+            if self.response.chunks:
                 break
             cut = data.find(_CHUNK_END) + len(_CHUNK_END)
             if not len(_CHUNK_END) <= cut < len(data):
@@ -103,8 +103,8 @@ class ResponseParser:
 class _Document:
     """A body that is kept until it is whole: an answer that is one JSON document, or a refusal."""
 
-    def __init__(self, answer: Answer, reader: AnswerReader) -> None:
-        self._answer = answer
+    def __init__(self, response: Response, reader: ResponseReader) -> None:
+        self._response = response
         self._reader = reader
         self._data = bytearray()
 
@@ -117,12 +117,12 @@ class _Document:
         if len(self._data) + len(body) <= MAX_BODY_BYTES:
             self._data += body
         else:
-            self._answer.fail(Status.MALFORMED, f"an answer of more than {MAX_BODY_BYTES >> 20} MiB")
+            self._response.fail(Status.MALFORMED, f"an answer of more than {MAX_BODY_BYTES >> 20} MiB")
 
     def finish(self, http_status: int) -> None:
         """The body is whole."""
         data, self._data = bytes(self._data), bytearray()
         if http_status != 200:
             self._reader.read_refusal(http_status, data)
-        elif self._answer.status is None:
+        elif self._response.status is None:
             self._reader.read(data)

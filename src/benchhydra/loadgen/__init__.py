@@ -14,6 +14,6 @@ def run_load(plan: LoadPlan, progress: Progress) -> LoadResult:
     Raises EngineError where no client process brought rows or the pacing stops early, ConfigError where ``processes``
     is neither "auto" nor a number that fits the pacing, or Ray is missing.
     """
-    from benchhydra.loadgen import driver  # asyncio, uvloop and httptools: not for commands that send nothing
+    from benchhydra.loadgen import driver  # start-up time: asyncio, uvloop and httptools
 
     return driver.run_load(plan, progress)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from array import array
 from time import monotonic_ns
 
-from benchhydra.client.answer import Answer
 from benchhydra.client.connection import Connection
+from benchhydra.client.response import Response
 from benchhydra.loadgen.shards import Shard, ShardProgress
 from benchhydra.records import Phase, Recorder, Records, Status
-
 
 _OK, _SHORT = int(Status.OK), int(Status.SHORT)  # reading an enum's members takes longer than writing a column
 
@@ -39,7 +38,7 @@ class RowWriter:
     def answered(self, connection: Connection, now_ns: int) -> None:
         """A request that was sent has ended, well or not."""
         times, counts = self._recorder.times, self._recorder.counts
-        row, answer = connection.row, connection.answer
+        row, response = connection.row, connection.response
         times["sent_ns"][row] = connection.sent_ns
         times["first_byte_ns"][row] = connection.first_byte_ns
         times["done_ns"][row] = now_ns
@@ -47,16 +46,16 @@ class RowWriter:
             times["first_ns"][row] = connection.first_ns
             times["last_ns"][row] = connection.last_ns
             self._recorder.add_gaps(row, connection.gaps_ns)
-        elif answer.status is None and self._generates:
+        elif response.status is None and self._generates:
             times["last_ns"][row] = now_ns
-        counts["prompt_tokens"][row] = answer.prompt_tokens
-        counts["output_tokens"][row] = answer.output_tokens
+        counts["prompt_tokens"][row] = response.prompt_tokens
+        counts["output_tokens"][row] = response.output_tokens
         if self._texts:
-            self._texts[row] = "".join(answer.texts)
-        if answer.status is not None:
-            self._failed(row, answer.status, answer.error)
+            self._texts[row] = "".join(response.texts)
+        if response.status is not None:
+            self._failed(row, response.status, response.error)
             return
-        counts["status"][row] = _SHORT if self._full_length and self._is_short(answer, row) else _OK
+        counts["status"][row] = _SHORT if self._full_length and self._is_short(response, row) else _OK
         progress = self.progress
         progress.done += 1
         if connection.first_ns >= 0:
@@ -81,11 +80,11 @@ class RowWriter:
         self.progress.failed += 1
         self._recorder.error(row, status, self._without_secrets(error))
 
-    def _is_short(self, answer: Answer, row: int) -> bool:
+    def _is_short(self, response: Response, row: int) -> bool:
         """Fewer tokens than asked for. Without usage only an answer without any text is known to be short."""
         asked = self._asked_tokens[row]
-        tokens = answer.output_tokens
-        return (tokens if tokens >= 0 else asked * bool(answer.chunks)) < asked
+        tokens = response.output_tokens
+        return (tokens if tokens >= 0 else asked * bool(response.chunks)) < asked
 
     def _without_secrets(self, text: str) -> str:
         """Servers repeat keys in their error messages."""

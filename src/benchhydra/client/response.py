@@ -1,4 +1,4 @@
-"""What is known of the answer to one request, and how JSON documents add to it, in the API's words."""
+"""What was received in answer to one request, and how JSON documents add to it, as the API reads them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_ERROR = 500  # characters of an error's text that are kept
 decode = msgspec.json.Decoder().decode
 
 
-class Answer:
+class Response:
     """The answer to one request, so far.
 
     ``chunks``: chunks with text (role-only chunks and empty texts are none). ``complete``: the answer ended, well or
@@ -48,33 +48,33 @@ class Answer:
         self.complete, self.keep_alive = True, False
 
 
-class AnswerReader:
+class ResponseReader:
     """Adds what documents and events say to an answer."""
 
-    def __init__(self, api: Api, answer: Answer, *, keep_text: bool) -> None:
+    def __init__(self, api: Api, response: Response, *, keep_text: bool) -> None:
         self.keep_text = keep_text
         self._api = api
-        self._answer = answer
+        self._response = response
 
     def read(self, data: bytes, event_name: bytes = b"") -> ApiEvent | None:
         """Read the JSON of a document or event; None where it is an error, or no JSON object."""
         document = self._decode(data)
         if document is None:
             return None
-        answer = self._answer
+        response = self._response
         event = self._api.read(document)
         texts, usage, error, _ = event
         if error is None and event_name == b"error":
             error = self._api.error_message(document)
         if error is not None:
-            answer.fail(Status.ERROR_EVENT, error or data[:MAX_ERROR].decode(errors="replace"))
+            response.fail(Status.ERROR_EVENT, error or data[:MAX_ERROR].decode(errors="replace"))
             return None
         if usage is not None:
-            answer.prompt_tokens, answer.output_tokens = usage
+            response.prompt_tokens, response.output_tokens = usage
         if texts:
-            answer.chunks += 1
+            response.chunks += 1
             if self.keep_text:
-                answer.texts += texts
+                response.texts += texts
         return event
 
     def read_usage(self, data: bytes) -> None:
@@ -82,7 +82,7 @@ class AnswerReader:
         document = self._decode(data)
         usage = None if document is None else self._api.read(document).usage
         if usage is not None:
-            self._answer.prompt_tokens, self._answer.output_tokens = usage
+            self._response.prompt_tokens, self._response.output_tokens = usage
 
     def read_refusal(self, http_status: int, body: bytes) -> None:
         """Note an answer with another status than 200: its JSON message, or the beginning of its body."""
@@ -91,15 +91,15 @@ class AnswerReader:
         except BROKEN_JSON:
             message = ""
         kind = {4: Status.HTTP_4XX, 5: Status.HTTP_5XX}.get(http_status // 100, Status.MALFORMED)
-        self._answer.fail(kind, f"HTTP {http_status}: {message or body[:MAX_ERROR].decode(errors='replace')}")
+        self._response.fail(kind, f"HTTP {http_status}: {message or body[:MAX_ERROR].decode(errors='replace')}")
 
     def _decode(self, data: bytes) -> dict[str, object] | None:
         try:
             document = decode(data)
         except BROKEN_JSON as error:
-            self._answer.fail(Status.MALFORMED, f"not JSON ({error}): {data[:100]!r}")
+            self._response.fail(Status.MALFORMED, f"not JSON ({error}): {data[:100]!r}")
             return None
         if not isinstance(document, dict):
-            self._answer.fail(Status.MALFORMED, f"not an object: {data[:100]!r}")
+            self._response.fail(Status.MALFORMED, f"not an object: {data[:100]!r}")
             return None
         return document
