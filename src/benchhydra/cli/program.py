@@ -66,11 +66,11 @@ def _subcommand(words: Sequence[str]) -> int:
 
 
 def _hydra(words: Sequence[str]) -> int:
-    from benchhydra import config  # all options: a subcommand may not need them
+    from benchhydra import config  # start-up time: all options, which a subcommand may not need
 
     config.register()
     if not words or any(word in HELP for word in words):
-        from benchhydra.cli import help  # every subcommand, which a run does not need
+        from benchhydra.cli import help  # start-up time: every subcommand, which a run does not need
 
         sys.stdout.write(help.help_text())
         return 0
@@ -83,7 +83,7 @@ def _hydra(words: Sequence[str]) -> int:
         raise
     except Exception as error:  # Hydra and OmegaConf raise many kinds: each becomes one line here
         _print_trace(error)
-        from benchhydra.overrides.explain import explain  # Hydra's composing: only for errors
+        from benchhydra.overrides.explain import explain  # start-up time: Hydra's composing, only for errors
 
         message, hint = explain(error, renamed, commands.command_names())
         raise BenchhydraError(message, hint=hint) from error
@@ -95,7 +95,7 @@ def _run_hydra(words: Sequence[str]) -> None:
     from hydra._internal import utils
     from hydra._internal.hydra import Hydra
 
-    from benchhydra.registry import CONF_DIR
+    from benchhydra.registry import CONF_DIR  # start-up time: a subcommand may not run anything
     from benchhydra.sweep.task_function import task_function
 
     with (
