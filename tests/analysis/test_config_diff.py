@@ -57,3 +57,27 @@ def test_runs_without_a_directory_have_their_keys_compared() -> None:
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="cannot read"):
         config_differences(run(tmp_path / "a", {}), run(tmp_path / "b"))
+
+
+def test_configs_of_version_0_1_are_read_under_todays_names(tmp_path: Path) -> None:
+    old: dict[str, Any] = {
+        "qps": 1.0,
+        "script": {"api": "completions", "slo": {}, "stream": True},
+        "sweep": {"ci": None},
+        "validity": {"failed_share": 0.01, "lag_ms": 5.0},
+    }
+    new: dict[str, Any] = {
+        "qps": 1.0,
+        "script": {"stream": True},
+        "api": {"name": "chat"},
+        "slo": {"ttft_ms": None, "tpot_ms": None},
+        "search": {"name": "grid"},
+        "probes": {"interval_s": 0.25, "off": []},
+        "sweep": {},
+        "validity": {"failed_fraction": 0.02, "lag_ms": 5.0},
+    }
+    base, candidate = run(tmp_path / "a", {"config": old}), run(tmp_path / "b", {"config": new})
+    assert config_differences(base, candidate) == (
+        "api.name: completions -> chat",
+        "validity.failed_fraction: 0.01 -> 0.02",
+    )

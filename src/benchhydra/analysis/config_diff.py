@@ -6,11 +6,12 @@ from typing import Any
 
 from benchhydra.analysis.runs import Run
 from benchhydra.artifacts import RESULT_FILE, read_json
+from benchhydra.renamed_keys import new_name
 from benchhydra.result import flatten
 
 ATTRIBUTES = ("machine", "engine_version", "commit")
-#: Parts of a config that say nothing about what was measured.
-NOT_SHOWN = ("description", "repeat", "repeats", "search", "sweep", "tracking")
+#: Root keys that say nothing about what was measured.
+NOT_SHOWN = ("description", "probes", "repeat", "repeats", "search", "sweep", "tracking")
 LONGEST = 60
 
 
@@ -24,18 +25,40 @@ def config_differences(base: Run, candidate: Run) -> tuple[str, ...]:
     if base.directory is None or candidate.directory is None:
         pairs.append(("point key", base.point_key, candidate.point_key))
     else:
-        left, right = _shown_keys(base), _shown_keys(candidate)
-        pairs += [(key, left.get(key), right.get(key)) for key in sorted(left | right)]
+        pairs += _setting_pairs(_read_result(base), _read_result(candidate))
     return tuple(f"{name}: {_text(a)} -> {_text(b)}" for name, a, b in pairs if a != b)
 
 
-def _shown_keys(run: Run) -> dict[str, Any]:
-    """Config keys and package versions of a run, by the names that they are shown with."""
+def _read_result(run: Run) -> dict[str, Any]:
     file = run.file(RESULT_FILE)
-    result = read_json(file) if file else {}
-    config = {key: v for key, v in flatten(result.get("config", {})).items() if key.split(".")[0] not in NOT_SHOWN}
-    packages = result.get("environment", {}).get("packages", {})
-    return config | {f"package {name}": version for name, version in packages.items()}
+    return read_json(file) if file else {}
+
+
+def _setting_pairs(base: dict[str, Any], candidate: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Config keys and package versions with both values, None where a side lacks one.
+
+    A root key that a side lacks altogether is left out: versions of benchhydra before it had another schema.
+    """
+    left, right = _config(base), _config(candidate)
+    roots = {_root(key) for key in left} & {_root(key) for key in right} - {*NOT_SHOWN}
+    keys = [key for key in sorted(left | right) if _root(key) in roots]
+    packages = [result.get("environment", {}).get("packages", {}) for result in (base, candidate)]
+    pairs = [(key, left.get(key), right.get(key)) for key in keys]
+    return pairs + [
+        (f"package {name}", *(of.get(name) for of in packages)) for name in sorted(packages[0] | packages[1])
+    ]
+
+
+def _config(result: dict[str, Any]) -> dict[str, Any]:
+    """The flat config under today's names of its keys, without empty values."""
+    flat = {new_name(key) or key: value for key, value in flatten(result.get("config", {})).items() if value != {}}
+    if "api" in flat:  # a text in version 0.1, an option of a group today
+        flat["api.name"] = flat.pop("api")
+    return flat
+
+
+def _root(key: str) -> str:
+    return key.partition(".")[0]
 
 
 def _text(value: object) -> str:

@@ -29,6 +29,7 @@ from benchhydra.result import (
     LEGACY_CHARTS,
     LEGACY_KEY_METRICS,
     RENAMED_METRICS,
+    RENAMED_UNITS,
     SCHEMA_VERSION,
     Better,
     Verdict,
@@ -150,7 +151,7 @@ def read_run(path: Path, kinds: dict[str, MetricKind], scripts: dict[str, Script
     metrics = {RENAMED_METRICS.get(key, key): metric for key, metric in result.metrics.items()}
     for key, metric in metrics.items():
         if key not in kinds:
-            kinds[key] = MetricKind(metric.unit, metric.type)
+            kinds[key] = MetricKind(RENAMED_UNITS.get(metric.unit, metric.unit), metric.type)
     add_highlights(scripts, result.script, result.highlights())
     return _run(result, {key: metric.value for key, metric in metrics.items()}, str(path))
 
