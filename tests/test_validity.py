@@ -220,6 +220,12 @@ def test_scripts_without_tokens_and_schedules_are_not_judged_by_them() -> None:
     assert few_samples(spans) == few_samples(batch) == ()
 
 
+def test_answers_of_an_api_that_generates_nothing_need_no_output_tokens() -> None:
+    embeddings: dict[str, Any] = {"asked_output_tokens": 0, "output_tokens": NEVER, "first_ns": NEVER}
+    assert verdict(rows(**embeddings), facts())[::2] == (Verdict.VALID, ())
+    assert verdict(rows(9, **embeddings), facts())[:2] == (Verdict.SUSPECT, ["completed"])
+
+
 def test_offline_answers_without_tokens_are_invalid() -> None:
     batch = Records.of_spans([0] * 4, [9 * MS] * 4, prompt_tokens=[8] * 4, output_tokens=[0] * 4)
     batch = dataclasses.replace(batch, asked_output_tokens=np.full(4, 4, np.int32))

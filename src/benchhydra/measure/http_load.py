@@ -1,7 +1,7 @@
 """A load over HTTP: prepare it, warm the server up, start the probes, send it, stop the probes, cut the window.
 
-``HttpLoad(options, point, lease).measure()`` does all of it. A script with a recipe of its own calls the steps, and may
-do so more than once: a prepared load can be sent once.
+``HttpLoad(options, point, lease).measure()`` does all of it, and may be called more than once. A script with a recipe
+of its own calls the steps: ``prepare``, ``warm_up``, ``send``.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ class HttpLoad:
         self._point = point
         self._lease = lease
         self._tokenizer = load_tokenizer(point.target)
+        self._request_options = options.request_options()
         self._warmup_requests = 0
         self.endpoint = Endpoint(
             base_url=lease.base_url,
@@ -117,7 +118,7 @@ class HttpLoad:
 
     def measure(self) -> Measurement:
         """Prepare the load, warm the server up, send the load."""
-        with self._watch() as watch:  # its helper process starts meanwhile
+        with self.watch() as watch:  # its helper process starts meanwhile
             prepared = self.prepare()
             self.warm_up(prepared)
             return self.send(prepared, watch)
@@ -164,7 +165,7 @@ class HttpLoad:
     def send(self, prepared: PreparedLoad, watch: Watch | None = None) -> Measurement:
         """Send a prepared load and wait for all answers, while the probes watch (by default, probes of its own)."""
         point, load = self._point, self._point.load
-        with watch or self._watch() as probes:
+        with watch or self.watch() as probes:
             probes.begin()
             result = run_load(prepared.plan, point.progress)
             observed = probes.end(client_processes=result.facts[client_facts.PROCESSES])
@@ -180,15 +181,17 @@ class HttpLoad:
             warnings=observed.warnings,
         )
 
-    def _watch(self) -> Watch:
+    def watch(self) -> Watch:
+        """Start the probes, without waiting for them: best before the load is prepared."""
         return Watch.start(target_of(self._lease, self.endpoint.headers), self._point.probes)
 
     def _no_requests(self) -> Requests:
         return Requests(prompt_key=self.endpoint.api.prompt_key)
 
     def _add(self, requests: Requests, prompt: Prompt) -> None:
-        request = encode_request(self.endpoint, prompt, prompt.output_tokens, self._options.request_options())
-        requests.add(request, prompt.prompt_tokens, prompt.output_tokens)
+        request = encode_request(self.endpoint, prompt, prompt.output_tokens, self._request_options)
+        output_tokens = prompt.output_tokens if self.endpoint.api.generates else 0
+        requests.add(request, prompt.prompt_tokens, output_tokens)
 
     def _plan(self, requests: Requests, send_times_s: Any) -> LoadPlan:
         load, options = self._point.load, self._options
@@ -199,7 +202,7 @@ class HttpLoad:
             pacing=load.pacing(send_times_s),
             max_in_flight=load.max_in_flight,
             timeout_s=options.request_timeout_s,
-            options=options.request_options(),
+            options=self._request_options,
             processes=load.processes,
             executor=load.executor,
             keep_text=options.keep_text,
@@ -207,9 +210,9 @@ class HttpLoad:
 
     def _request_kind(self) -> str:
         """What a server must be warmed up for, beside the number and length of prompts."""
-        options = self._options
-        shared = self.endpoint.api.shared_body(self.endpoint.model, options.request_options())
-        return json.dumps([self.endpoint.api.path, options.stream, shared, options.body], sort_keys=True, default=str)
+        api, options = self.endpoint.api, self._request_options
+        shared = api.shared_body(self.endpoint.model, options)
+        return json.dumps([api.path, options.stream, shared, options.body], sort_keys=True, default=str)
 
     def _send_warmup(self, plan: LoadPlan, requests: Requests) -> None:
         warmup = dataclasses.replace(
@@ -245,7 +248,7 @@ class HttpLoad:
         has = {"requests", "latency", "tokens"}
         has |= {"schedule"} if load.open_loop else set()
         has |= {"generated"} if api.generates else set()
-        has |= {"stream"} if api.streamed(self._options.request_options()) else set()
+        has |= {"stream"} if api.streamed(self._request_options) else set()
         return frozenset(has)
 
     def _metadata(self, records: Records, planned: int) -> dict[str, Any]:

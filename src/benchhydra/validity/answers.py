@@ -111,8 +111,8 @@ def prompt_tokens(evidence: RunEvidence) -> Iterator[Reason]:
 
 
 def has_own_times(rows: Records) -> bool:
-    """Whether rows are requests for tokens with times of their own; those of an offline batch share one time."""
-    return bool((rows.asked_output_tokens > 0).any()) and (len(rows) == 1 or bool(np.ptp(rows.done_ns) > 0))
+    """Whether rows are requests to a model with times of their own; those of an offline batch share one time."""
+    return bool((rows.asked_output_tokens >= 0).any()) and (len(rows) == 1 or bool(np.ptp(rows.done_ns) > 0))
 
 
 def few_samples(rows: Records) -> tuple[str, ...]:
