@@ -21,6 +21,7 @@ from benchhydra.errors import BenchhydraError, ConfigError, ResultError, RunInva
 from benchhydra.facts import Facts
 from benchhydra.measure import Measurement, Point
 from benchhydra.metrics import summarize
+from benchhydra.probes.watch import start_helper
 from benchhydra.progress import Progress
 from benchhydra.registry import option_name
 from benchhydra.request_series import per_second_series
@@ -64,6 +65,7 @@ def run_point(
     still leaves a ``result.json`` with status "failed"; then the error is raised again. An interrupted one has status
     "interrupted" and what was measured.
     """
+    start_helper(config.probes)
     result = _result_of(config, resolved, sweep_id)
     result.metadata["overrides"] = list(overrides)
     result.metadata["command"] = shlex.join(["benchhydra", *single_point_overrides(overrides)])

@@ -20,8 +20,9 @@ from tests.waiting import wait_for
 from benchhydra.errors import ConfigError
 from benchhydra.probes import Probe, ProbeTarget, probes
 from benchhydra.probes.helper import NICENESS
+from benchhydra.probes.helper_process import close_idle_helpers
 from benchhydra.probes.settings import ProbeSettings
-from benchhydra.probes.watch import Observation, Watch
+from benchhydra.probes.watch import Observation, Watch, start_helper
 from benchhydra.series import Series, read_series, write_series
 
 WriteProbe = Callable[[str], str]
@@ -172,6 +173,23 @@ def test_the_helper_is_used_again_by_the_next_point(write_probe: WriteProbe) -> 
     assert set(named(first, "counting.pid").values) == set(named(second, "counting.pid").values)
     assert named(second, "counting.count").values[0] == 1
     assert len(helpers()) == 1
+
+
+def test_a_helper_that_was_started_early_is_the_one_that_is_used(write_probe: WriteProbe) -> None:
+    write_probe(COUNTING)
+    start_helper(ProbeSettings())
+    start_helper(ProbeSettings())
+    (helper,) = helpers()
+    assert set(named(watched(0.1), "counting.pid").values) == {helper.pid}
+    close_idle_helpers()
+    start_helper(ProbeSettings(off=list(probes())))
+    assert helpers() == []
+
+
+def test_an_early_start_that_fails_is_told_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    start_helper(ProbeSettings())
+    assert "lost (No such file or directory)" in watched(0.0).warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
     python -m benchhydra.probes.helper
 
-Commands are lines of JSON on standard input, answers lines of JSON on standard output: ``start`` (which is not
-answered), ``begin``, ``end``. The answer to ``end`` is followed by the samples: for each series its times (int64) and
-its values (float64). The end of the input, or of the process that started it, ends it at once. It is niced, and stays
-off the client's core where there are enough others.
+Commands are lines of JSON on standard input, answers lines of JSON on standard output: ``import`` and ``start``, which
+have no answer, ``begin`` and ``end``. The answer to ``end`` is followed by the samples: for each series its times
+(int64) and its values (float64). The end of the input, or of the process that started it, ends it at once. It is niced,
+and stays off the client's core where there are enough others.
 """
 
 from __future__ import annotations
@@ -169,7 +169,6 @@ class PointProbes:
     def start(self, command: dict[str, Any]) -> None:
         """Start the probes of another point; those of the point before it are abandoned."""
         self.drop()
-        sys.path[:] = command["path"]
         self.target = ProbeTarget(**{**command["target"], "gpus": tuple(command["target"]["gpus"])})
         self._runners = [ProbeRunner(probe, self.target, command["interval_s"]) for probe in command["probes"]]
 
@@ -235,6 +234,13 @@ def _commands(probes: PointProbes) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, lines)
 
 
+def _import(modules: list[str]) -> None:
+    """Import modules of probes before they are needed. Whatever one raises is said when its probe is started."""
+    for module in modules:
+        with contextlib.suppress(BaseException):
+            importlib.import_module(module)
+
+
 def _end_with(parent: int) -> None:
     """End this process when its parent has ended: a forked child of that may hold the pipe's other end open."""
     with contextlib.suppress(OSError):  # no such process any more, or a kernel without pidfd
@@ -256,7 +262,11 @@ def main() -> None:
     os.dup2(2, 1)  # what a probe prints is no answer
     probes = PointProbes()
     for command in _commands(probes):
-        if command["do"] == "start":
+        if command["do"] == "import":
+            sys.path[:] = command["path"]
+            threading.Thread(target=_import, args=(command["modules"],), daemon=True).start()
+        elif command["do"] == "start":
+            sys.path[:] = command["path"]
             probes.start(command)
         elif command["do"] == "begin":
             probes.begin()

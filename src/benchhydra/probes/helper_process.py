@@ -131,6 +131,11 @@ def idle_or_new_helper() -> HelperProcess:
     return HelperProcess()
 
 
+def helper_is_idle() -> bool:
+    """Whether a running helper waits for the next point."""
+    return any(helper.alive() for helper in _idle)
+
+
 def keep_for_next_point(helper: HelperProcess) -> None:
     """Leave a helper running until the next point, or the end of this process."""
     _idle.append(helper)
