@@ -91,6 +91,7 @@ CASES: dict[str, tuple[bytes, int, Status | None]] = {
     ),
     "comments": (chunked(b": ping\n\n", stream(chunk(" a")), b":\n\n", stream(chunk(" b")), stream(D)), 2, None),
     "multi-line data": (chunked(b'data: {"choices":\ndata: [{"text": "a"}]}\n\n', stream(D)), 1, None),
+    "content after done": (each(chunk(" a"), chunk(" b"), D, chunk(" c"), chunk(" d")), 2, None),
     "no blank after done": (chunked(stream(chunk(" a")), b"data: [DONE]"), 1, None),
     "error event": (each(chunk(" a"), b'{"error": {"message": "out of memory"}}', D), 1, Status.ERROR_EVENT),
     "not json": (each(chunk(" a"), b"{broken", D), 1, Status.MALFORMED),

@@ -17,7 +17,10 @@ MAX_BODY_BYTES = 64 << 20  # of what is kept until it is whole: no completion se
 
 
 class EventStream:
-    """Takes the bodies of one stream after another (``begin``). ``template``: of the content events, once known."""
+    """Takes the bodies of one stream after another (``begin``).
+
+    ``template``: of the content events, once known. ``between``: whether all that came so far were whole events.
+    """
 
     def __init__(self, response: Response, reader: ResponseReader, learner: TemplateLearner, end_mark: bytes) -> None:
         self.template: ChunkTemplate | None = None
@@ -25,14 +28,11 @@ class EventStream:
         self._reader = reader
         self._learner = learner
         self._end_mark = end_mark
+        self._end_event = FIELD + end_mark + b"\n\n"  # as most servers write it
         self._splitter = EventSplitter()
+        self.between = True
         self._ended = self._was_split = False
         self._unread = b""  # the last content event that was not parsed: usage may be in it
-
-    @property
-    def between(self) -> bool:
-        """Whether all that came so far were whole events."""
-        return self._splitter.between
 
     def begin(self) -> None:
         """A new stream."""
@@ -41,12 +41,16 @@ class EventStream:
         self._ended = False
         if self._was_split:
             self._was_split = False
+            self.between = True
             self._splitter.begin()
 
     def take(self, body: bytes) -> None:
         """A part of the stream, as HTTP framed it."""
+        if not self.between or self._ended:
+            self._split(body)
+            return
         template = self.template
-        if template is not None and self._splitter.between and body.startswith(template.prefix):
+        if template is not None and body.startswith(template.prefix):
             if template.is_body(body):
                 self._response.chunks += 1
                 return
@@ -54,7 +58,9 @@ class EventStream:
                 self._response.chunks += 1
                 self._unread = body
                 return
-        if self._splitter.between and not self._ended and is_event(body):
+        if body == self._end_event:
+            self._end()
+        elif is_event(body):
             self._dispatch(body[len(FIELD) : -2], b"")
         else:
             self._split(body)
@@ -80,11 +86,12 @@ class EventStream:
         if len(self._splitter.line) > MAX_BODY_BYTES:
             self._response.fail(Status.MALFORMED, f"a line of more than {MAX_BODY_BYTES >> 20} MiB")
             self._splitter.drop_line()
+        self.between = self._splitter.between
 
     def _dispatch(self, data: bytes, name: bytes) -> None:
         response, reader = self._response, self._reader
         if data.strip() == self._end_mark:
-            self._ended = True
+            self._end()
             return
         if not (response.chunks or name or reader.keep_text):
             self.template = self._learner.recall(data)
@@ -94,8 +101,14 @@ class EventStream:
         event = reader.read(data, name)
         if event is None:
             return
-        self._ended = event.end
         if event.usage is not None or event.texts:
             self._unread = b""
         if event.texts:
             self.template = None if reader.keep_text else self._learner.learn(data)
+        if event.end:
+            self._end()
+
+    def _end(self) -> None:
+        """Nothing that follows counts."""
+        self._ended = True
+        self.template = None

@@ -58,10 +58,10 @@ class ResponseReader:
 
     def read(self, data: bytes, event_name: bytes = b"") -> ApiEvent | None:
         """Read the JSON of a document or event; None where it is an error, or no JSON object."""
+        response = self._response
         document = self._decode(data)
         if document is None:
             return None
-        response = self._response
         event = self._api.read(document)
         texts, usage, error, _ = event
         if error is None and event_name == b"error":
