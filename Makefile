@@ -1,4 +1,4 @@
-# One command for each thing a newcomer wants. `make demo` and `make test` set up all that they need.
+# `make help` lists the commands. `make demo` and `make test` install what they need.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed-$(shell sha256sum $(LOCK) pyproject.toml | sha256sum
 IS_NODE_RECENT := const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)
 NODE_STAMP := node_modules/.installed-$(shell sha256sum package-lock.json | cut -c1-12)
 
-# uv does not read pip's find-links; where none is set, torch for CPU comes from PyTorch's own index.
+# uv does not read pip's find-links. If none is set, torch for CPU comes from PyTorch's own index.
 ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
 TORCH :=
@@ -15,16 +15,22 @@ else
 TORCH := --torch-backend cpu
 endif
 
-# float32: CPUs without AVX-512 emulate bfloat16, many times slower. Short answers, so that a small machine without a GPU
-# is done in minutes. The verdict is shown, and does not stop the demo.
+# float32, because CPUs without AVX-512 emulate bfloat16, which is many times slower. Short prompts and answers, so that a
+# small machine without a GPU takes minutes. script.fail_on=never: an INVALID verdict is printed but does not stop the demo.
 DEMO := model.dtype=float32 dataset.prompt_tokens=64 dataset.output_tokens=32 script.fail_on=never
 
 .PHONY: help setup node check-node demo test test-fast format lint type docs clean
 help:
-	@echo "make demo    set up, serve a small real model with vLLM on CPU, sweep it, show the results"
-	@echo "make test    set up, and run every test (test-fast: without the ones that start vLLM)"
-	@echo "make format lint type docs"
-	@echo "Developing (test, format, lint, type) also takes Node.js, for the report's scripts."
+	@echo "make demo       install everything, serve a small real model with vLLM on CPU at 3 rates, print the results"
+	@echo "make setup      make a virtual environment in $(VENV) with vLLM for CPU and all tools"
+	@echo "make test       run the checks and every test"
+	@echo "make test-fast  run the tests that need neither vLLM nor much time"
+	@echo "make format     format the code"
+	@echo "make lint       check style, imports and formatting"
+	@echo "make type       check types"
+	@echo "make docs       write docs/metrics.md from the declared metrics"
+	@echo "make clean      remove the virtual environment, node_modules and caches"
+	@echo "format, lint, type and test need Node.js 20.19 or newer, for the report's JavaScript."
 
 setup: $(STAMP)
 $(STAMP): $(LOCK) pyproject.toml
@@ -34,7 +40,7 @@ $(STAMP): $(LOCK) pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	rm -f $(VENV)/.installed-* && touch $@
 
-# Lint, format and type check of the report's JavaScript. Using benchhydra takes none of it.
+# Tools that lint, format and type-check the report's JavaScript. Using benchhydra does not need them.
 node: $(NODE_STAMP)
 $(NODE_STAMP): package.json package-lock.json | check-node
 	npm ci --no-audit --no-fund --loglevel=error
@@ -42,7 +48,7 @@ $(NODE_STAMP): package.json package-lock.json | check-node
 
 check-node:
 	@command -v npm >/dev/null && node -e '$(IS_NODE_RECENT)' || \
-	    { echo "Install Node.js 20.19 or newer, with npm: the report's JavaScript is checked with it" >&2; exit 1; }
+	    { echo "Node.js 20.19 or newer with npm is needed to check the report's JavaScript: install it" >&2; exit 1; }
 
 demo: setup
 	$(BIN)/benchhydra -m model=smollm2 script=serving qps=1,2,4 $(DEMO) num_prompts=24 description="make demo"
@@ -50,7 +56,7 @@ demo: setup
 	@echo "Compare the runs in MLflow: $(BIN)/benchhydra ui"
 
 test: setup lint type
-	$(BIN)/python -m compileall -q src  # also where no byte code is written: the tests start many processes
+	$(BIN)/python -m compileall -q src  # the tests start many processes, which start faster with byte code
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=85
 
 test-fast: setup
