@@ -1,4 +1,4 @@
-"""The driver against a server that fails in every way on purpose: no row is lost, and each has its class."""
+"""The load generator against a server that fails in every way on purpose: no row is lost, and each has its class."""
 
 from __future__ import annotations
 

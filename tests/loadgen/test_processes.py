@@ -1,4 +1,4 @@
-"""How many client processes there are, and what remains where one of them dies."""
+"""How many client processes there are, and what is recorded where one of them dies."""
 
 from __future__ import annotations
 

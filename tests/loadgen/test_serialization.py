@@ -14,6 +14,7 @@ from benchhydra.client.apis import Api, RequestOptions
 from benchhydra.client.apis.chat import Chat
 from benchhydra.client.apis.completions import Completions
 from benchhydra.datasets import Prompt
+from benchhydra.errors import ConfigError
 from benchhydra.loadgen.processes.frames import PROGRESS, STOP, frame, progress_frame, take_frames
 from benchhydra.loadgen.processes.serialization import pack_result, pack_shard, unpack_result, unpack_shard
 from benchhydra.loadgen.shards import Shard, ShardProgress, ShardResult, split_into_shards
@@ -55,6 +56,13 @@ def test_an_api_of_a_users_own(import_plugin: ImportPlugin) -> None:
 def test_settings_of_an_api_travel_with_it() -> None:
     there = unpack_shard(pack_shard(shards(Configured(dimensions=7))[0])).endpoint.api
     assert there == Configured(dimensions=7)
+
+
+def test_an_api_that_a_client_process_cannot_import_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Configured, "__module__", "no_such_plugin")
+    packed = pack_shard(shards(Configured())[0])
+    with pytest.raises(ConfigError, match="a client process cannot import no_such_plugin"):
+        unpack_shard(packed)
 
 
 @dataclasses.dataclass(kw_only=True)

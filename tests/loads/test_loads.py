@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from tests.loadgen.test_pacing import Simulation
 
 from benchhydra import registry
 from benchhydra.errors import ConfigError
@@ -51,6 +52,25 @@ def test_gaps_have_the_asked_distribution(burstiness: float) -> None:
     gaps = np.diff(Poisson(qps=200.0, burstiness=burstiness).send_times_s(20_000, np.random.default_rng(3)))
     assert stats.kstest(gaps, "gamma", args=(burstiness, 0, 1 / (200 * burstiness))).pvalue > 0.01
     assert np.std(gaps) / np.mean(gaps) == pytest.approx(1 / math.sqrt(burstiness), rel=0.05)
+
+
+REQUIRED: dict[str, dict[str, Any]] = {"concurrency": {"max_in_flight": 4}}
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+@pytest.mark.parametrize("name", registry.options("load"))
+def test_the_pacing_of_every_shape_sends_each_row_once_within_the_limit(name: str, limit: int | None) -> None:
+    fields = REQUIRED.get(name, {}) | ({} if limit is None else {"max_in_flight": limit})
+    made = shape(name, **({} if name in ("trace", "concurrency") else {"qps": 200.0}), **fields)
+    send_times_s = made.send_times_s(40, np.random.default_rng(1), np.linspace(0.0, 0.2, 40))
+    run = Simulation(made.pacing(send_times_s), lambda row: row % 7 * 10**7)
+    assert sorted(run.sent) == list(range(40))
+    if made.max_in_flight is not None:
+        assert run.most_in_flight <= made.max_in_flight
+    if made.open_loop:
+        planned_ns = (send_times_s * 1e9).astype(np.int64)
+        scheduled_ns = np.array([run.scheduled_ns[row] for row in range(40)])
+        assert np.array_equal(scheduled_ns - scheduled_ns[0], planned_ns - planned_ns[0])
 
 
 def test_constant_gaps_are_equal() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.apis import Api
+from benchhydra.errors import ConfigError
 from benchhydra.loadgen.pacing import Pacing
 from benchhydra.loadgen.pacing.closed_loop import ClosedLoop
 from benchhydra.loadgen.pacing.schedule import Schedule
@@ -93,7 +94,15 @@ def _pack_api(api: Api) -> dict[str, Any]:
 
 
 def _unpack_api(module: str, name: str, settings: dict[str, Any]) -> Api:
-    api: Api = attrgetter(name)(importlib.import_module(module))(**settings)
+    """The API of ``_pack_api``. Raises ConfigError where this process cannot import its module."""
+    try:
+        imported = importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"a client process cannot import {module}: {error}",
+            hint="put its folder on PYTHONPATH, on every machine that sends",
+        ) from error
+    api: Api = attrgetter(name)(imported)(**settings)
     return api
 
 
