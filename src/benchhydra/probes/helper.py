@@ -29,7 +29,7 @@ from benchhydra.probes import Probe, ProbeTarget, Sample
 
 #: How long ``begin`` and ``end`` wait for the probes; who does not answer is left behind.
 PATIENCE_S = 1.5
-NICENESS = 10
+NICENESS = 5
 #: With fewer cores, keeping off the client's core would put us on the server's.
 LEAST_CORES = 3
 #: How often to look on which core the client is.
