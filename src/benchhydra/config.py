@@ -17,7 +17,6 @@ from benchhydra.datasets import Dataset
 from benchhydra.engines import Engine
 from benchhydra.errors import ConfigError
 from benchhydra.loads import LoadShape
-from benchhydra.metrics import SLO_KEYS
 from benchhydra.probes.settings import ProbeSettings
 from benchhydra.registry import check_choices, knob, option_name
 from benchhydra.scripts import Script
@@ -57,7 +56,7 @@ class Slo:
 
     def limits(self) -> dict[str, float]:
         """The limits that are set, in ms by column of a window."""
-        return {name: value for name in SLO_KEYS if (value := getattr(self, name)) is not None}
+        return {name: limit for name, limit in dataclasses.asdict(self).items() if limit is not None}
 
 
 @dataclass(kw_only=True)

@@ -16,6 +16,7 @@ import numpy as np
 from benchhydra.client.apis import Api
 from benchhydra.datasets import Dataset
 from benchhydra.engines import Engine
+from benchhydra.facts import fact
 from benchhydra.loads import LoadShape
 from benchhydra.probes.settings import ProbeSettings
 from benchhydra.progress import Progress
@@ -23,6 +24,8 @@ from benchhydra.records import Float64, Records
 from benchhydra.series import Series
 from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
+
+fact("ignore_eos", unit="bool", doc="the engine was made to generate exactly the asked number of tokens")
 
 
 @dataclass(frozen=True, kw_only=True)

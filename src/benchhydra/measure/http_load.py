@@ -39,7 +39,6 @@ from benchhydra.servers import Lease
 fact("offered_rps", unit="requests/s", doc="rate of the schedule; unknown for closed loops and for everything at once")
 fact("stationary", unit="bool", doc="the rate is meant to stay the same from begin to end")
 fact("max_in_flight", unit="requests", doc="most requests under way that the load allows")
-fact("ignore_eos", unit="bool", doc="the engine was made to generate exactly the asked number of tokens")
 fact("prefix_cache_intended", unit="bool", doc="prompts share prefixes on purpose")
 fact("calibrated_rps", unit="requests/s", doc="highest rate at which this machine's own TTFT error stayed under 1 ms")
 

@@ -34,9 +34,6 @@ from benchhydra.window import Window
 
 __all__ = ["Better", "Compute", "Metric", "Window", "metric", "summarize", "table"]
 
-#: The columns of a window that the root key ``slo`` can limit.
-SLO_KEYS = ("ttft_ms", "tpot_ms", "e2el_ms")
-
 Compute = Callable[[Window], float | None]
 
 
