@@ -1,4 +1,4 @@
-"""Flags of the fake engine's server, and its life from start to SIGTERM."""
+"""The command line of the fake engine's server, which serves until SIGTERM."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchhydra.fakeserver.app import FakeServer
 from benchhydra.fakeserver.plan import FAULTS
 
 TIMES = ("ttft-ms", "itl-ms", "ttft-sigma", "itl-sigma", "start-s")
-COUNTS = ("max-concurrency", "crash-after-requests", "fake-seed")  # 0: none
+COUNTS = ("max-concurrency", "crash-after-requests", "fake-seed")  # 0: no limit, no crash, the first seed
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in COUNTS:
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--tokens-per-chunk", type=int, default=1)
-    parser.add_argument("--engine-arg", action="append", help="a real engine's flag: means nothing here")
+    parser.add_argument("--engine-arg", action="append", help="a flag of a real engine, ignored here")
     for name in ("fail-start", "reset-fails"):
         parser.add_argument(f"--{name}", action="store_true")
     for name in ("api-key", "ssl-certfile", "ssl-keyfile"):

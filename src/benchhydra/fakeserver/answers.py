@@ -1,4 +1,4 @@
-"""Requests understood, and answers in OpenAI's shapes. A word is a token."""
+"""Parsing of OpenAI requests, and building of answers in OpenAI's JSON formats. A word counts as a token."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import time
 from typing import Any
 
 
-class Ask:
-    """One request's body, understood."""
+class CompletionRequest:
+    """A request to /v1/completions or /v1/chat/completions, and the parts of its answer.
+
+    Raises ValueError, KeyError, TypeError or AttributeError for a body that is not one.
+    """
 
     def __init__(self, body: dict[str, Any], chat: bool) -> None:
         self.chat = chat
@@ -33,7 +36,7 @@ class Ask:
         return self.event([{"index": 0, **part, "logprobs": None, "finish_reason": finish}])
 
     def role(self) -> bytes:
-        """The first event of a chat: it carries no token."""
+        """The first event of a chat: it has the role, and no token."""
         delta = {"role": "assistant", "content": ""}
         return self.event([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}])
 

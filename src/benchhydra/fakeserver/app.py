@@ -1,4 +1,4 @@
-"""The server's state and its handlers."""
+"""The HTTP application of the fake server: its handlers, and the faults that they inject."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from benchhydra.fakeserver.answers import Ask
+from benchhydra.fakeserver.answers import CompletionRequest
 from benchhydra.fakeserver.clock import FakeClock
 from benchhydra.fakeserver.plan import AnswerPlan, PrefixCache
 
-ERROR = {"error": {"message": "the fake engine was told to fail", "type": "fake", "code": 500}}
+ERROR = {"error": {"message": "the fake engine was configured to fail", "type": "fake", "code": 500}}
 
 
 class FakeServer:
-    """The application's state and its handlers."""
+    """Answers requests as their plans say, and counts what it did."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
@@ -89,33 +89,37 @@ class FakeServer:
         index = next(self.index)
         self.requests = index
         if self.args.crash_after_requests and index >= self.args.crash_after_requests:
-            sys.stderr.write("fake server: crashing, as told\n")
+            sys.stderr.write("fake server: crashing, as requested by --crash-after-requests\n")
             sys.stderr.flush()
             os._exit(17)
         if self.args.api_key and request.headers.get("Authorization") != f"Bearer {self.args.api_key}":
             return self._refuse(401, "Unauthorized")
         try:
-            ask = Ask(await request.json(), request.path.endswith("chat/completions"))
+            completion = CompletionRequest(await request.json(), request.path.endswith("chat/completions"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return self._refuse(400, f"bad request: {error!r}")
-        if ask.model != self.args.model:
-            return self._refuse(404, f"The model `{ask.model}` does not exist.")
-        return await self._serve(request, ask, AnswerPlan(self.args, index, ask.tokens), start_ns)
+        if completion.model != self.args.model:
+            return self._refuse(404, f"The model `{completion.model}` does not exist.")
+        return await self._serve(request, completion, AnswerPlan(self.args, index, completion.tokens), start_ns)
 
     def _refuse(self, status: int, message: str) -> web.Response:
         self.classes[f"http_{status // 100}xx"] += 1
         return web.json_response({"error": {"message": message, "code": status}}, status=status)
 
-    async def _serve(self, request: web.Request, ask: Ask, plan: AnswerPlan, start_ns: int) -> web.StreamResponse:
+    async def _serve(
+        self, request: web.Request, completion: CompletionRequest, plan: AnswerPlan, start_ns: int
+    ) -> web.StreamResponse:
         if plan.fault:
             self.classes[plan.fault] += 1
         if plan.fault in ("http_4xx", "http_5xx"):
             return web.json_response(ERROR, status=400 if plan.fault == "http_4xx" else 500)
         try:
             async with self._slot() as queued:
-                self.cache.look_up(ask.words)
+                self.cache.look_up(completion.words)
                 begin_ns = time.monotonic_ns() if queued else start_ns
-                answer = await (self._stream if ask.stream else self._whole)(request, ask, plan, begin_ns)
+                answer = await (self._answer_stream if completion.stream else self._answer_whole)(
+                    request, completion, plan, begin_ns
+                )
         except (ConnectionError, asyncio.CancelledError):
             self.classes["client_gone"] += plan.fault is None
             raise
@@ -124,7 +128,7 @@ class FakeServer:
 
     @contextlib.asynccontextmanager
     async def _slot(self) -> AsyncIterator[bool]:
-        """One of the places to be served in; whether it had to be waited for."""
+        """Hold one of the ``max_concurrency`` slots; yields whether the request had to wait for it."""
         queued = self.slots.locked()
         self.waiting += 1
         try:
@@ -139,8 +143,10 @@ class FakeServer:
             self.running -= 1
             self.slots.release()
 
-    async def _whole(self, request: web.Request, ask: Ask, plan: AnswerPlan, begin_ns: int) -> web.StreamResponse:
-        """The answer in one piece, when its last token is due."""
+    async def _answer_whole(
+        self, request: web.Request, completion: CompletionRequest, plan: AnswerPlan, begin_ns: int
+    ) -> web.StreamResponse:
+        """Answer without streaming, when the last token is due."""
         *_, last_ns = plan.due_ns()
         if plan.fault == "timeout":
             await asyncio.Event().wait()
@@ -149,7 +155,7 @@ class FakeServer:
         await self.clock.until(begin_ns + last_ns)
         if plan.fault == "error_event":
             return web.json_response(ERROR)
-        body = json.dumps(ask.whole(plan.tokens, plan.finish)).encode()
+        body = json.dumps(completion.whole(plan.tokens, plan.finish)).encode()
         if plan.fault == "early_end":
             await self._cut(request, body)
         if plan.fault == "malformed":
@@ -157,41 +163,48 @@ class FakeServer:
         return web.Response(body=body, content_type="application/json")
 
     async def _cut(self, request: web.Request, body: bytes) -> None:
-        """Half of what Content-Length promises, then close in order. Clients see a connection that broke."""
+        """Send half of the announced Content-Length and close the connection: clients see an incomplete body."""
         answer = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
         await answer.prepare(request)
         await answer.write(body[: len(body) // 2])
         if request.transport is not None:
             request.transport.close()
-        await asyncio.Event().wait()  # until this handler is cancelled, because its connection is gone
+        await asyncio.Event().wait()  # until this handler is cancelled, because its connection is closed
 
-    async def _stream(self, request: web.Request, ask: Ask, plan: AnswerPlan, begin_ns: int) -> web.StreamResponse:
+    async def _answer_stream(
+        self, request: web.Request, completion: CompletionRequest, plan: AnswerPlan, begin_ns: int
+    ) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         if plan.fault == "timeout":
             await asyncio.Event().wait()
         if plan.fault == "reset" and plan.fault_chunk == 0:
             await self._reset(request)
         await answer.prepare(request)
-        whole = await self._chunks(request, answer, ask, plan, begin_ns)
-        if whole and ask.usage:
-            await answer.write(ask.event([], usage=ask.usage_of(plan.tokens)))
+        complete = await self._send_chunks(request, answer, completion, plan, begin_ns)
+        if complete and completion.usage:
+            await answer.write(completion.event([], usage=completion.usage_of(plan.tokens)))
         if plan.fault != "early_end":
             await answer.write(b"data: [DONE]\n\n")
         await answer.write_eof()
         return answer
 
-    async def _chunks(
-        self, request: web.Request, answer: web.StreamResponse, ask: Ask, plan: AnswerPlan, begin_ns: int
+    async def _send_chunks(
+        self,
+        request: web.Request,
+        answer: web.StreamResponse,
+        completion: CompletionRequest,
+        plan: AnswerPlan,
+        begin_ns: int,
     ) -> bool:
-        """Send each chunk when it is due; False where the plan's fault ended the answer."""
-        bodies = {size: ask.chunk(" w" * size) for size in {*plan.sizes()}}
+        """Send each chunk when it is due; False if the plan's fault ended the answer early."""
+        bodies = {size: completion.chunk(" w" * size) for size in {*plan.sizes()}}
         for i, (due_ns, size) in enumerate(zip(plan.due_ns(), plan.sizes(), strict=True)):
             await self.clock.until(begin_ns + due_ns)
-            body = bodies[size] if i + 1 < plan.chunks else ask.chunk(" w" * size, plan.finish)
+            body = bodies[size] if i + 1 < plan.chunks else completion.chunk(" w" * size, plan.finish)
             if i == 0 and plan.fault == "malformed":
                 body = b'data: {"choices": [{"te\n\n'
-            elif i == 0 and ask.chat:
-                body = ask.role() + body
+            elif i == 0 and completion.chat:
+                body = completion.role() + body
             if i == plan.fault_chunk and plan.fault in ("reset", "error_event", "early_end"):
                 if plan.fault == "reset":
                     await self._reset(request)
@@ -202,7 +215,7 @@ class FakeServer:
         return True
 
     async def _reset(self, request: web.Request) -> None:
-        """Break the connection with a RST."""
+        """Reset the connection: SO_LINGER with a time of 0 makes the close a RST."""
         transport = request.transport
         if transport is not None:
             sock = transport.get_extra_info("socket")

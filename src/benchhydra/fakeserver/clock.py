@@ -1,4 +1,4 @@
-"""Waiting for absolute times more exactly than an event loop does: loops round their timers to whole milliseconds."""
+"""Waits for absolute times with a timerfd, because event loops round their timers to whole milliseconds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FakeClock:
         self._loop.add_reader(self._fd, self._fire)
 
     async def until(self, when_ns: int) -> None:
-        """Return at ``when_ns``, at once where that has passed."""
+        """Return at ``when_ns``, immediately if that has passed."""
         if when_ns <= time.monotonic_ns():
             return
         future = self._loop.create_future()

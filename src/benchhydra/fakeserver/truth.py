@@ -1,8 +1,9 @@
-"""A server that knows what it did: when each request arrived and when its first token left, by the clock we share.
+"""The server of ``benchhydra calibrate``: records when each request arrived and when its first token was sent.
 
-It does as little as it can (no HTTP library, one write a chunk), so that what ``benchhydra calibrate`` sees is the
-client's error and not the server's. Its prompt is the request's number. It ends when its standard input closes.
-``GET /truth`` answers one line a request, ``number received_ns first_ns``, and forgets them.
+The times are those of CLOCK_MONOTONIC, which the client reads too. The server does as little as possible (no HTTP
+library, one write per chunk), so that ``benchhydra calibrate`` measures the client's error. A request's prompt is its
+number. ``GET /truth`` returns one line per request, ``number received_ns first_ns``, and clears them. The server ends
+when its standard input closes.
 """
 
 from __future__ import annotations
@@ -41,17 +42,17 @@ def _end(tokens: int) -> bytes:
     return _chunk(b"data: " + json.dumps(usage).encode() + b"\n\ndata: [DONE]\n\n") + b"0\r\n\r\n"
 
 
-class Truth(asyncio.Protocol):
-    """One connection; requests on it come one after another."""
+class TimedConnection(asyncio.Protocol):
+    """A connection whose requests come one after another. ``times``: number, received_ns and first_ns of requests."""
 
-    def __init__(self, known: list[tuple[int, int, int]], ttft_s: float, itl_s: float) -> None:
-        self._known, self._ttft_s, self._itl_s = known, ttft_s, itl_s
+    def __init__(self, times: list[tuple[int, int, int]], ttft_s: float, itl_s: float) -> None:
+        self._times, self._ttft_s, self._itl_s = times, ttft_s, itl_s
         self._loop = asyncio.get_running_loop()
         self._read = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not of its subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are not subclasses of it
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -59,13 +60,13 @@ class Truth(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         received_ns = monotonic_ns()
         self._read += data
-        head, found, body = self._read.partition(_HEAD_END)
+        head, separator, body = self._read.partition(_HEAD_END)
         length = _LENGTH.search(head)
-        if not found or (length and len(body) < int(length[1])):
+        if not separator or (length and len(body) < int(length[1])):
             return
         self._read = b""
         if head.startswith(b"GET /truth"):
-            self._tell()
+            self._send_times()
         else:
             self._answer(body, received_ns)
 
@@ -74,26 +75,26 @@ class Truth(asyncio.Protocol):
         if number is None or tokens is None:
             self._write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
             return
-        self._loop.call_later(self._ttft_s, self._first, int(number[1]), int(tokens[1]), received_ns)
+        self._loop.call_later(self._ttft_s, self._send_first, int(number[1]), int(tokens[1]), received_ns)
 
-    def _first(self, number: int, tokens: int, received_ns: int) -> None:
+    def _send_first(self, number: int, tokens: int, received_ns: int) -> None:
         self._write(_BEGIN + _TOKEN)
-        self._known.append((number, received_ns, monotonic_ns()))
-        self._more(1, tokens, self._loop.time() + self._itl_s)
+        self._times.append((number, received_ns, monotonic_ns()))
+        self._schedule_next(1, tokens, self._loop.time() + self._itl_s)
 
-    def _more(self, sent: int, tokens: int, due_s: float) -> None:
+    def _schedule_next(self, sent: int, tokens: int, due_s: float) -> None:
         if sent < tokens:
-            self._loop.call_at(due_s, self._next, sent, tokens, due_s)
+            self._loop.call_at(due_s, self._send_next, sent, tokens, due_s)
         else:
             self._write(_end(tokens))
 
-    def _next(self, sent: int, tokens: int, due_s: float) -> None:
+    def _send_next(self, sent: int, tokens: int, due_s: float) -> None:
         self._write(_TOKEN)
-        self._more(sent + 1, tokens, due_s + self._itl_s)
+        self._schedule_next(sent + 1, tokens, due_s + self._itl_s)
 
-    def _tell(self) -> None:
-        body = "".join(f"{number} {received} {first}\n" for number, received, first in self._known).encode()
-        self._known.clear()
+    def _send_times(self) -> None:
+        body = "".join(f"{number} {received} {first}\n" for number, received, first in self._times).encode()
+        self._times.clear()
         self._write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
     def _write(self, data: bytes) -> None:
@@ -102,7 +103,7 @@ class Truth(asyncio.Protocol):
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Serve on a free port of loopback, said on standard output."""
+    """Serve on a free loopback port, and print the port on standard output."""
     parser = argparse.ArgumentParser(prog="benchhydra.fakeserver.truth", allow_abbrev=False)
     parser.add_argument("--ttft-ms", type=float, default=50.0)
     parser.add_argument("--itl-ms", type=float, default=10.0)
@@ -111,8 +112,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 async def _serve(ttft_s: float, itl_s: float) -> None:
-    loop, known = asyncio.get_running_loop(), list[tuple[int, int, int]]()
-    server = await loop.create_server(lambda: Truth(known, ttft_s, itl_s), "127.0.0.1", 0, backlog=4096)
+    loop, times = asyncio.get_running_loop(), list[tuple[int, int, int]]()
+    server = await loop.create_server(lambda: TimedConnection(times, ttft_s, itl_s), "127.0.0.1", 0, backlog=4096)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     closed = asyncio.Event()
