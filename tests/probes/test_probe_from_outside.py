@@ -1,68 +1,26 @@
-"""A probe of a user's own: one file in ``benchhydra_plugins``, and what it finds is in the results."""
+"""A probe of a user's own, the example of docs/extending.md: what it finds is in the results."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.examples import benchhydra, install
 
 from benchhydra.artifacts import RESULT_FILE, SERIES_FILE
 from benchhydra.series import read_series
 
-#: What a user writes, whole.
-PLUGIN = '''
-"""The probe ``memory``: memory that the machine has left while a load runs."""
-
-from pathlib import Path
-
-from benchhydra.facts import fact
-from benchhydra.probes import Probe, Sample
-
-LEAST_MEMORY_MIB = fact(
-    "least_available_memory_mib", unit="MiB", doc="least memory that was available", in_metadata=True
-)
-
-
-class MemoryProbe(Probe):
-    name = "memory"
-
-    def applies(self, target):
-        return Path("/proc/meminfo").exists()
-
-    def start(self, target):
-        self.least_mib = float("inf")
-
-    def sample(self):
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        available_mib = int(lines["MemAvailable"].split()[0]) / 1024
-        self.least_mib = min(self.least_mib, available_mib)
-        yield Sample("available_mib", "MiB", available_mib)
-
-    def stop(self):
-        return {LEAST_MEMORY_MIB: self.least_mib}
-'''
 RUN = ("engine=fake", "tracking=none", "qps=50", "num_prompts=20", "dataset.output_tokens=8", "script.fail_on=never")
 
 
 @pytest.fixture
 def work_dir(tmp_path: Path) -> Path:
     """A user's directory, with the plugin in it."""
-    plugins = tmp_path / "benchhydra_plugins"
-    plugins.mkdir()
-    (plugins / "memory.py").write_text(PLUGIN)
+    install(tmp_path, "memory")
     return tmp_path
-
-
-def benchhydra(work_dir: Path, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    environ = {key: value for key, value in os.environ.items() if key != "GITHUB_STEP_SUMMARY"}
-    command = [sys.executable, "-m", "benchhydra", *words]
-    return subprocess.run(command, cwd=work_dir, env=environ, capture_output=True, text=True, timeout=120)
 
 
 def measure(work_dir: Path, *words: str) -> dict[str, Any]:
@@ -71,10 +29,6 @@ def measure(work_dir: Path, *words: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads((work_dir / "point" / RESULT_FILE).read_text())
     return result
-
-
-def test_it_is_one_file_of_under_40_lines() -> None:
-    assert len(PLUGIN.strip().splitlines()) < 40
 
 
 def test_its_series_and_facts_are_in_the_results(work_dir: Path) -> None:

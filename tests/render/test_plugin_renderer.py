@@ -1,4 +1,4 @@
-"""A format from outside: one file in ``benchhydra_plugins`` is offered by the commands that write this kind."""
+"""A format from outside, the example of docs/extending.md, is offered by the commands that write this kind."""
 
 from __future__ import annotations
 
@@ -10,35 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.examples import install
 
 from benchhydra import render
 from benchhydra.errors import ConfigError
-from benchhydra.registry import PLUGIN_NAMESPACE
 from benchhydra.result import Better, MetricValue, Result, Verdict
-
-PLUGIN = '''\
-"""A comparison as CSV: one line a metric."""
-
-import csv
-
-from benchhydra.render import renderer
-
-
-@renderer("comparison", "csv")
-def write(comparison, stream):
-    writer = csv.writer(stream, lineterminator="\\n")
-    writer.writerow(["point", "metric", "base", "candidate", "ratio", "verdict"])
-    for point, metric in comparison.metrics:
-        writer.writerow([point.label, metric.metric, metric.base, metric.candidate, metric.ratio, metric.change])
-'''
 
 
 @pytest.fixture
 def plugin_path(tmp_path: Path) -> Path:
-    folder = tmp_path / "plugins" / PLUGIN_NAMESPACE
-    folder.mkdir(parents=True)
-    (folder / "comparison_csv.py").write_text(PLUGIN)
-    return folder.parent
+    return install(tmp_path / "plugins", "comparison_csv").parent
 
 
 def write_runs(directory: Path, ttft_ms: float) -> None:
@@ -57,7 +38,6 @@ def write_runs(directory: Path, ttft_ms: float) -> None:
 
 
 def test_a_renderer_from_outside_is_offered(tmp_path: Path, plugin_path: Path) -> None:
-    assert len(PLUGIN.splitlines()) < 40
     write_runs(tmp_path / "base", 100.0)
     write_runs(tmp_path / "new", 150.0)
     command = [sys.executable, "-m", "benchhydra", "compare"]

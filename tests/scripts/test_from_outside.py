@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.examples import examples
 
 from benchhydra import registry
 from benchhydra.metrics import table
@@ -16,46 +17,6 @@ from benchhydra.result import Result, Verdict
 registry.discover()
 POINT = ["model=llama2", "engine=fake", "engine.ttft_ms=5", "engine.itl_ms=1", "tracking=none", "search=grid"]
 POINT += ["dataset.prompt_tokens=16", "dataset.output_tokens=8", "num_prompts=30", "qps=100", "hydra.run.dir=run"]
-
-TWICE = '''
-"""``script=twice``: the same load a second time, whose prompts the server has seen."""
-
-import dataclasses
-
-import numpy as np
-
-from benchhydra.engines import Engine, ServerSpec
-from benchhydra.measure.http_load import HttpLoad, HttpLoadOptions
-from benchhydra.metrics import Better, metric
-from benchhydra.registry import option
-from benchhydra.scripts import Measurement, Point, Script
-from benchhydra.servers import Lease
-from benchhydra.target import Target
-from benchhydra.window import Window
-
-
-@option("script", "twice")
-class Twice(HttpLoadOptions, Script):
-    """The same load twice: what the second one gains."""
-
-    key_metrics = ("second_e2el_ratio", "mean_e2el_ms")
-
-    def spec(self, engine: Engine, target: Target) -> ServerSpec:
-        return engine.server(target)
-
-    def measure(self, point: Point, lease: Lease | None) -> Measurement:
-        load = HttpLoad(self, point, lease)
-        first, second = load.measure(), load.measure()
-        e2el_ms = [np.nanmean(Window.of(m.records).e2el_ms) for m in (first, second)]
-        return dataclasses.replace(second, samples={"mean_e2el_by_pass_ms": np.array(e2el_ms)})
-
-
-@metric("second_e2el_ratio", unit="ratio", better=Better.SMALLER, doc="mean E2E latency of the second / first load",
-        needs=("mean_e2el_by_pass_ms",))
-def second_e2el_ratio(window: Window) -> float:
-    first_ms, second_ms = window.samples["mean_e2el_by_pass_ms"]
-    return second_ms / first_ms
-'''
 
 FASTEST = """
 from benchhydra.metrics import Better, Window, metric
@@ -92,18 +53,19 @@ def run(directory: Path, plugin: str, *overrides: str) -> Result:
 
 
 def test_a_script_on_top_of_the_http_load(tmp_path: Path) -> None:
-    assert len(TWICE.strip().splitlines()) < 40
-    result = run(tmp_path, TWICE, "script=twice", "script.warmup_requests=4", "slo.ttft_ms=500")
-    assert result.script == "twice" and result.key_metrics == ("second_e2el_ratio", "mean_e2el_ms")
-    assert 0 < result.metrics["second_e2el_ratio"].value < 10
+    result = run(tmp_path, examples()["cached"], "script=cached", "script.warmup_requests=4", "slo.ttft_ms=500")
+    assert result.script == "cached" and result.key_metrics == ("cached_ttft_ratio", "mean_ttft_ms")
+    assert 0 < result.metrics["cached_ttft_ratio"].value < 10
     assert {"p99_ttft_ms", "request_throughput", "offered_rps", "slo_attainment"} <= set(result.metrics)
     assert result.metrics["completed"].value == 30
     assert result.metadata["client_processes"] == 1 and result.metadata["num_prompts"] == 30
 
 
 def test_a_script_on_top_of_the_http_load_takes_its_options(tmp_path: Path) -> None:
-    result = run(tmp_path, TWICE, "script=twice", "api=chat", "script.stream=false", "script.keep_text=true")
-    assert "mean_ttft_ms" not in result.metrics and "second_e2el_ratio" in result.metrics
+    words = ("script=cached", "api=chat", "script.stream=false", "script.keep_text=true")
+    result = run(tmp_path, examples()["cached"], *words)
+    assert "mean_e2el_ms" in result.metrics
+    assert not {"mean_ttft_ms", "cached_ttft_ratio"} & set(result.metrics)
     lines = [json.loads(line) for line in (tmp_path / "run" / "texts.jsonl").read_text().splitlines()]
     assert len(lines) == 30 and all(line["prompt"] and line["generated"] for line in lines)
 

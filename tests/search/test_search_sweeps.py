@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +10,11 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from tests.examples import install
 from tests.waiting import wait_for
 
 Sweeps = Any  # the fixture ``sweeps``
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "sweeps.md"
 #: Each request takes the only slot for 50 ms: 20 requests/s. The last of 30 at 30 a second waits for 0.5 s.
 SERVER = ["engine.max_concurrency=1", "engine.ttft_ms=50", "engine.itl_ms=0", "load=constant", "num_prompts=30"]
 SEARCH = ["search=halving", "search.limit_ms=500"]
@@ -43,19 +42,12 @@ BROKEN = '''
 '''
 
 
-def documented_search() -> str:
-    """The search that the documentation shows: double the rate until p99 TTFT crosses a limit, then halve the gap."""
-    example = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert example
-    return example[1]
-
-
 @pytest.fixture
 def plugins(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both files in a user's folder."""
     folder = sweeps.directory.parent / "mine" / "benchhydra_plugins"
     folder.mkdir(parents=True)
-    (folder / "halving.py").write_text(documented_search())
+    install(folder.parent, "halving")
     (folder / "broken.py").write_text(dedent(BROKEN))
     paths = [str(folder.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
@@ -72,7 +64,6 @@ def rates(sweeps: Sweeps) -> list[float]:
 
 
 def test_a_search_of_the_users_own_finds_what_a_server_can_bear(sweeps: Sweeps, plugins: None) -> None:
-    assert len(documented_search().splitlines()) < 40
     words = [*SERVER, *SEARCH, "model=llama2,mistral", "qps=16"]
     assert sweeps.run(*words) == 0, sweeps.log.read_text()[-3000:]
     summary = sweeps.summary()
