@@ -8,6 +8,8 @@ import re
 from benchhydra.result import Better
 
 LATENCY = re.compile(r"(mean|median|std|p90|p95|p99|max)_(.+)_ms")
+#: Any statistic of any time: latencies, and the seconds that a start takes.
+TIME = re.compile(r"(mean|median|std|p\d+|max)_(.+)_m?s")
 ACRONYMS = ("ttft", "tpot", "itl", "e2el")
 ARROWS = {Better.BIGGER: " ↑", Better.SMALLER: " ↓", Better.OBSERVATION: ""}
 LEGEND = "↑ higher is better  ↓ lower is better"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from benchhydra.render import renderer
-from benchhydra.render.figures import LATENCY, LEGEND, latency_name
+from benchhydra.render.figures import LEGEND, TIME, latency_name
 from benchhydra.render.repeat_rows import TITLE, repeat_table
 from benchhydra.render.sweep_rows import PointRow, SweepRows, key_metrics, unit_and_arrow, varying_overrides
 from benchhydra.render.terminal._console import VERDICT_COLOURS, console
@@ -75,7 +75,7 @@ def _print_repeats(terminal: Console, sweep: SweepRows) -> None:
 
 def _head(rows: Sequence[PointRow], metric: str) -> str:
     """Three short lines, so that columns stay narrow: the quantity, its statistic, its unit with an arrow."""
-    match = LATENCY.fullmatch(metric)
+    match = TIME.fullmatch(metric)
     quantity, statistic = (latency_name(match[2]), match[1]) if match else (metric.removesuffix("_throughput"), "")
     return "\n".join([quantity, statistic, unit_and_arrow(rows, metric)])
 
