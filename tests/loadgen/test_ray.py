@@ -89,7 +89,7 @@ def plan(server: Server, count: int, seconds: float, processes: str = "2") -> Lo
 
 
 def shifted() -> type[Relay]:
-    """Actors on machines with other clocks: each process has its own. A local class travels by value."""
+    """A class of actors whose clocks differ: each process has its own offset. A local class travels by value."""
 
     class Shifted(Relay):
         def _shift_ns(self) -> int:
@@ -103,9 +103,9 @@ def shifted() -> type[Relay]:
 
         def read(self) -> Output:
             frames, code = super().read()
-            return [(kind, self._as_seen_there(body) if kind == b"D" else body) for kind, body in frames], code
+            return [(kind, self._with_shifted_times(body) if kind == b"D" else body) for kind, body in frames], code
 
-        def _as_seen_there(self, body: bytes) -> bytes:
+        def _with_shifted_times(self, body: bytes) -> bytes:
             result = unpack_result(body)
             clock = NodeClock(host="", before=OffsetEstimate(self._shift_ns(), 0, 0), after=None)
             return pack_result(dataclasses.replace(result, records=clock.translated(result.records)))
@@ -145,13 +145,13 @@ class TestOnACluster:
         assert result.facts["client_processes"] == len(result.facts["client_clocks"]) == 2
         assert server.keys == {SECRET.encode()}
 
-    def test_clocks_of_others_become_ours(self, server: Server) -> None:
+    def test_times_of_other_clocks_are_translated_into_ours(self, server: Server) -> None:
         wanted = plan(server, 60, 0.6)
         began_ns = monotonic_ns()
         cluster_result = send_on_ray(split_into_shards(wanted, 2), lambda part, count: None, shifted())
         ended_ns = monotonic_ns()
-        apart_ns = abs(cluster_result.clocks[0].before.offset_ns - cluster_result.clocks[1].before.offset_ns)
-        assert apart_ns > 9 * 10**8  # they are truly two clocks
+        difference_ns = abs(cluster_result.clocks[0].before.offset_ns - cluster_result.clocks[1].before.offset_ns)
+        assert difference_ns > 9 * 10**8  # they are truly two clocks
         for part, clock in enumerate(cluster_result.clocks):
             rows = cluster_result.results[part].records
             bound_ns = int(clock.uncertainty_ms * 1e6) + 1
