@@ -1,8 +1,8 @@
-"""Options of the config groups: a dataclass in the right folder is a registered option.
+"""What can be added by adding a file: options of the config groups, metrics, rules, probes, renderers.
 
-``discover()`` imports every module of the option packages (and of the ``benchhydra_plugins`` namespace package, where
-users put theirs) and stores each ``@option`` dataclass in Hydra's ConfigStore as ``schema/<group>/<name>``. An option
-without a YAML file in ``conf/<group>/`` is stored as ``<group>/<name>`` too, so that one Python file is enough.
+``discover()`` imports every module of the packages that hold them, and of the namespace package ``benchhydra_plugins``,
+where users put theirs. It stores each ``@option`` dataclass in Hydra's ConfigStore as ``schema/<group>/<name>``. An
+option without a YAML file in ``conf/<group>/`` is stored as ``<group>/<name>`` too, so that one Python file is enough.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 PACKAGE_DIR = Path(__file__).resolve().parent
 #: The YAML tree: inside the package in a wheel, at the top of a checkout otherwise.
 CONF_DIR = PACKAGE_DIR / "conf" if (PACKAGE_DIR / "conf").is_dir() else PACKAGE_DIR.parents[1] / "conf"
-#: Polymorphic group -> where its options live.
+#: Group whose options are classes -> the package that holds them.
 GROUPS = {
     "script": "benchhydra.scripts",
     "dataset": "benchhydra.datasets",
@@ -48,12 +48,12 @@ def option(group: str, name: str) -> Callable[[type[T]], type[T]]:
         raise ConfigError(f"@option: no such config group: {group!r}", hint=f"one of {', '.join(GROUPS)}")
 
     def register(cls: type[T]) -> type[T]:
-        made = dataclasses.dataclass(kw_only=True)(cls)
-        known = _options.get((group, name))
-        if known is not None and (known.__module__, known.__qualname__) != (made.__module__, made.__qualname__):
-            raise ConfigError(f"two options are called {group}={name}: {known.__module__} and {made.__module__}")
-        _options[group, name] = made
-        return made
+        config = dataclasses.dataclass(kw_only=True)(cls)
+        other = _options.get((group, name), config)
+        if (other.__module__, other.__qualname__) != (config.__module__, config.__qualname__):
+            raise ConfigError(f"two options are called {group}={name}: {other.__module__} and {config.__module__}")
+        _options[group, name] = config
+        return config
 
     return register
 
@@ -77,7 +77,7 @@ def check_choices(config: Any) -> None:
 
 
 def _group_of(config: Any) -> str:
-    """The config group of an object, which for classes that are no options is called as the class is."""
+    """The config group of an object; of a class that is no option, its own name in lower case."""
     return next((group for (group, _), cls in _options.items() if cls is type(config)), type(config).__name__.lower())
 
 
