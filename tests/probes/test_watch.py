@@ -361,10 +361,10 @@ def test_a_helper_that_is_killed_while_the_load_runs_is_a_warning(write_probe: W
     assert watched(0.1).warnings == ()  # the next point has another one
 
 
-def test_a_helper_that_is_stopped_answers_never_and_is_replaced() -> None:
+def test_a_helper_that_is_stopped_never_answers_and_is_replaced() -> None:
     start_s = time.monotonic()
     observation = watched(0.1, during=send_helpers(signal.SIGSTOP))
-    assert time.monotonic() - start_s < 5
+    assert time.monotonic() - start_s < 0.1 + 2.0 + 0.9
     assert "it does not answer" in observation.warnings[0]
     assert helpers() == []
     assert watched(0.1).warnings == ()

@@ -78,6 +78,12 @@ class HelperProcess:
         del self._buffer[:count]
         return data
 
+    def kill(self) -> None:
+        """End it although it may not listen any more."""
+        if self.alive():
+            self._popen.kill()
+        self.close()
+
     def close(self) -> None:
         """End it. Doing it twice does nothing; neither does a forked child's call."""
         atexit.unregister(self.close)

@@ -146,18 +146,20 @@ class Watch:
         self._warnings += [
             f"the probe {finding.probe} was switched off: {finding.error}" for finding in findings if finding.error
         ]
-        kept = [f for f in findings if client_processes == 1 or not probes()[f.probe].single_client_only]
-        facts = {name: value for finding in kept for name, value in finding.facts.items()}
+        valid = [f for f in findings if client_processes == 1 or not probes()[f.probe].single_client_only]
+        facts = {name: value for finding in valid for name, value in finding.facts.items()}
         return Observation(
             facts=self._declared(facts),
-            series=tuple(series for finding in kept for series in finding.series),
+            series=tuple(series for finding in valid for series in finding.series),
             warnings=tuple(self._warnings),
         )
 
     def _lose(self, error: Exception) -> None:
         text = (error.strerror if isinstance(error, OSError) else None) or str(error)
         self._warnings.append(f"the helper process of the probes was lost ({text}): their facts and series are unknown")
-        self._release_helper(reusable=False)
+        if self._helper is not None:
+            self._helper.kill()
+            self._helper = None
 
     def _release_helper(self, *, reusable: bool) -> None:
         helper, self._helper = self._helper, None
