@@ -32,24 +32,27 @@ class Gpu:
 
 
 def capture() -> dict[str, Any]:
-    """Everything that a result says about its machine. What cannot be found out is absent."""
-    there = gpus()
+    """Everything that a result says about its machine. What is unknown is absent."""
+    visible = gpus()
     facts: dict[str, Any] = {
-        "machine_class": machine_class(there),
+        "machine_class": machine_class(visible),
         "host": _host(),
         "git": git(),
         "packages": _packages(),
-        "gpus": [{"name": g.name, "memory_mib": g.memory_mib, "uuid": g.uuid, "index": g.index} for g in there],
+        "gpus": [{"name": g.name, "memory_mib": g.memory_mib, "uuid": g.uuid, "index": g.index} for g in visible],
     }
-    facts |= _driver() if there else {}
+    facts |= _driver() if visible else {}
     return {key: value for key, value in facts.items() if value not in (None, {}, [])}
 
 
-def machine_class(there: tuple[Gpu, ...] | None = None) -> str:
-    """A short, stable name of this kind of machine: results are compared over time only within one."""
-    there = gpus() if there is None else there
-    if there:
-        return f"{_slug(there[0].name)}-x{len(there)}"
+def machine_class(visible: tuple[Gpu, ...] | None = None) -> str:
+    """A short, stable name of this kind of machine: results are compared over time only within one class.
+
+    visible: the GPUs, where they are known already.
+    """
+    visible = gpus() if visible is None else visible
+    if visible:
+        return f"{_slug(visible[0].name)}-x{len(visible)}"
     return f"{_slug(cpu_model() or platform.machine())}-{cores()}c"
 
 
@@ -61,10 +64,10 @@ def cores() -> int:
 def cpu_model() -> str | None:
     """The CPU's name, as the kernel gives it."""
     with contextlib.suppress(OSError):
-        found = re.search(
+        match = re.search(
             r"^(?:model name|Model|cpu model)\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
         )
-        return found[1].strip() if found else None
+        return match[1].strip() if match else None
     return None
 
 
@@ -74,14 +77,17 @@ def gpus() -> tuple[Gpu, ...]:
         if nvml is None:
             return ()
         try:
-            there = [_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+            installed = [_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
         except nvml.NVMLError:
             return ()
-    return tuple(gpu for gpu in there if _visible(gpu, os.environ.get("CUDA_VISIBLE_DEVICES")))
+    return tuple(gpu for gpu in installed if _visible(gpu, os.environ.get("CUDA_VISIBLE_DEVICES")))
 
 
 def git(directory: Path | None = None) -> dict[str, Any] | None:
-    """Commit, branch and whether files differ, of a directory's checkout (the current one's); None where it is none."""
+    """Commit, branch and whether files differ, of a directory's checkout (by default the current one's).
+
+    None outside a checkout.
+    """
     commit = _git(directory, "rev-parse", "HEAD")
     if not commit:
         return None
@@ -93,7 +99,7 @@ def git(directory: Path | None = None) -> dict[str, Any] | None:
 
 def _git(directory: Path | None, *words: str) -> str | None:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "--no-optional-locks", *words],
             cwd=directory,
             capture_output=True,
@@ -102,7 +108,7 @@ def _git(directory: Path | None, *words: str) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None
+    return process.stdout.decode(errors="replace").strip() if process.returncode == 0 else None
 
 
 @contextlib.contextmanager
@@ -147,7 +153,7 @@ def _visible(gpu: Gpu, devices: str | None) -> bool:
     if devices is None:
         return True
     listed = [name.strip() for name in devices.split(",") if name.strip()]
-    names = itertools.takewhile(lambda name: not name.startswith("-"), listed)  # CUDA stops at an index of no GPU
+    names = itertools.takewhile(lambda name: not name.startswith("-"), listed)  # CUDA ignores what follows a bad index
     return any(name == str(gpu.index) or (name.startswith("GPU-") and gpu.uuid.startswith(name)) for name in names)
 
 
@@ -198,11 +204,11 @@ def _container() -> str | None:
 
 @functools.cache
 def _packages() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError, FileNotFoundError):  # the backport's word
-            found[name] = importlib.metadata.version(name)
-    return found
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:  # importlib_metadata, the backport, raises FileNotFoundError
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError, FileNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def _text(value: str | bytes) -> str:

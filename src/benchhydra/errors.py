@@ -1,4 +1,4 @@
-"""The exception tree. Every error that a user can cause is one line of what is wrong, and a hint of what to type.
+"""The exception tree. An error that a user can cause is one line that says what is wrong, and a hint what to type.
 
 CompactHydraException (Hydra: prints one line, exit 1, the trace with HYDRA_FULL_ERROR=1)
 └── BenchhydraError
@@ -6,7 +6,7 @@ CompactHydraException (Hydra: prints one line, exit 1, the trace with HYDRA_FULL
     ├── DatasetError      the data cannot be read, or does not hold what was asked for
     ├── EngineError       a server or offline engine did not start, died, or answered wrongly
     │   └── GpuUnavailable    fewer free GPUs than asked for
-    ├── RunInvalid        the point ran, and its result must not be believed
+    ├── RunInvalid        the point ran, but its result must not be used
     └── ResultError       a result file cannot be written, read, or does not match the schema
 """
 
@@ -18,7 +18,7 @@ from hydra.errors import CompactHydraException
 
 
 class BenchhydraError(CompactHydraException):
-    """An error shown to the user as one line. ``hint`` says what to type to get on."""
+    """An error shown to the user as one line. ``hint`` says what to type instead."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(f"{message}\n  hint: {hint}" if hint else message)
@@ -50,7 +50,7 @@ class GpuUnavailable(EngineError):
 
 
 class RunInvalid(BenchhydraError):
-    """The point ran, and its result must not be believed."""
+    """The point ran, but its result must not be used."""
 
 
 class ResultError(BenchhydraError):

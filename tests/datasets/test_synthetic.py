@@ -126,7 +126,7 @@ class Merging:
     def token(self, token_id: int) -> str:
         return f"w{token_id}"
 
-    def words_add_up(self) -> bool:
+    def tokens_are_additive(self) -> bool:
         return True
 
 
@@ -146,7 +146,7 @@ class Counting:
     def token(self, token_id: int) -> str:
         return f"w{token_id}"
 
-    def words_add_up(self) -> bool:
+    def tokens_are_additive(self) -> bool:
         return self._adds_up
 
 

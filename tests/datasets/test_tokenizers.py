@@ -47,9 +47,9 @@ def test_a_token_that_reaches_over_a_words_end_is_seen(vocabulary: list[object],
     assert tokens_are_additive(vocabulary) is apart
 
 
-def test_words_add_up_under_real_tokenizers(tokenizer: Tokenizer, tiny_dir: Path) -> None:
-    assert tokenizer.words_add_up()
-    assert SlowTokenizer(ChatTemplate(str(tiny_dir), None, None)).words_add_up()
+def test_tokens_are_additive_under_real_tokenizers(tokenizer: Tokenizer, tiny_dir: Path) -> None:
+    assert tokenizer.tokens_are_additive()
+    assert SlowTokenizer(ChatTemplate(str(tiny_dir), None, None)).tokens_are_additive()
 
 
 def test_words_are_numbered_and_written_back(words: Tokenizer) -> None:

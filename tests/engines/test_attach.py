@@ -124,7 +124,7 @@ def test_the_key_comes_from_the_environment_alone(tmp_path: Path, monkeypatch: p
 
 def test_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_KEY", raising=False)
-    with pytest.raises(ConfigError, match="NO_KEY: there is no such environment variable"):
+    with pytest.raises(ConfigError, match="NO_KEY: this environment variable is not set"):
         Attach(api_key_env="NO_KEY").check(TARGET)
 
 

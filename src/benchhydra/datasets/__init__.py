@@ -17,8 +17,8 @@ from benchhydra.registry import knob
 class Prompt:
     """One request's input. ``text`` for completions; ``messages`` (role and content) where the data is a conversation.
 
-    prompt_tokens counts ``text`` under the model's tokenizer, special tokens included as the server will count them;
-    output_tokens is how many to ask for.
+    prompt_tokens: of ``text`` under the model's tokenizer, with special tokens, as the server counts them.
+    output_tokens: how many to ask for.
     """
 
     text: str
@@ -29,7 +29,10 @@ class Prompt:
 
 
 class Tokenizer(Protocol):
-    """What datasets need of a tokenizer. ``encode`` adds no special tokens; ``overhead``: how many a server adds."""
+    """What datasets need of a tokenizer.
+
+    ``encode``, ``encode_batch`` and ``count_batch`` add no special tokens; a server adds ``overhead`` of them.
+    """
 
     vocab_size: int
     overhead: int
@@ -39,13 +42,13 @@ class Tokenizer(Protocol):
     def decode(self, ids: list[int]) -> str: ...
     def decode_batch(self, batch: list[list[int]]) -> list[str]: ...
     def count_batch(self, texts: list[str]) -> list[int]:
-        """How many tokens each text has, without special tokens."""
+        """How many tokens each text has."""
 
     def token(self, token_id: int) -> str:
-        """A token as the vocabulary writes it; empty where there is none of this id."""
+        """A token as the vocabulary writes it; empty where there is no token of this id."""
 
-    def words_add_up(self) -> bool:
-        """Whether no token reaches from an ASCII word over a space: then words have as many tokens in every text."""
+    def tokens_are_additive(self) -> bool:
+        """Whether no token spans an ASCII word and the space after it: then a word has as many tokens in every text."""
 
     def chat(self, messages: list[dict[str, str]]) -> str:
         """The conversation as the model's chat template writes it, ending with the generation prompt."""
@@ -61,7 +64,7 @@ class Dataset:
     )
 
     def prepare(self, progress: Progress) -> None:
-        """Fetch what must be fetched, saying so. ``sample`` does it silently where this was not called."""
+        """Fetch what must be fetched, and report it. ``sample`` fetches without a report where this was not called."""
 
     def sample(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None

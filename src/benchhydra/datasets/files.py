@@ -1,4 +1,4 @@
-"""Reading datasets from files, URLs (https, once, into the cache) and the hub."""
+"""Reading datasets from files, from https URLs (downloaded once, into a cache) and from the hub."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Rows = Iterator[dict[str, Any]]
 
 
 def local(path: str, progress: Progress) -> Path:
-    """The file of a path or of an https URL, which is fetched once. Raises DatasetError."""
+    """The file of a path, or of an https URL, which is downloaded once. Raises DatasetError."""
     if "://" not in path:
         if not Path(path).is_file():
             raise DatasetError(f"no such file: {path}", hint="dataset.path=FILE, absolute or from where you started")
@@ -33,21 +33,21 @@ def local(path: str, progress: Progress) -> Path:
     if not path.startswith("https://"):
         raise DatasetError(f"dataset.path={path} is not https", hint="download it yourself, and dataset.path=FILE")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "benchhydra" / "datasets"
-    kept = cache / f"{hashlib.sha256(path.encode()).hexdigest()[:16]}-{Path(urlsplit(path).path).name}"
+    cached = cache / f"{hashlib.sha256(path.encode()).hexdigest()[:16]}-{Path(urlsplit(path).path).name}"
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(f"{kept}.lock"):
-            if not kept.exists():
-                _download(path, kept, progress)
+        with filelock.FileLock(f"{cached}.lock"):
+            if not cached.exists():
+                _download(path, cached, progress)
     except OSError as error:
         raise DatasetError(
-            f"cannot write {kept}: {error.strerror}", hint="XDG_CACHE_HOME=DIR moves the cache"
+            f"cannot write {cached}: {error.strerror}", hint="XDG_CACHE_HOME=DIR moves the cache"
         ) from error
-    return kept
+    return cached
 
 
 class HttpsOnly(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to https alone: what was asked for safely must not come in the open."""
+    """Follows redirects to https only: a download that was asked for over TLS must not arrive without it."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -58,9 +58,9 @@ class HttpsOnly(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _download(url: str, kept: Path, progress: Progress) -> None:
+def _download(url: str, cached: Path, progress: Progress) -> None:
     progress.say(f"downloading {url} (once)")
-    with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as part:
+    with tempfile.NamedTemporaryFile(dir=cached.parent, delete=False) as part:
         try:
             with urllib.request.build_opener(HttpsOnly).open(url, timeout=TIMEOUT_S) as answer:
                 shutil.copyfileobj(answer, part)
@@ -69,9 +69,9 @@ def _download(url: str, kept: Path, progress: Progress) -> None:
             raise DatasetError(
                 f"cannot download {url}: {error}", hint="dataset.path=FILE, or dataset=synthetic"
             ) from error
-    Path(part.name).replace(kept)
-    with kept.open("rb") as file:
-        progress.say(f"{kept}: sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}")
+    Path(part.name).replace(cached)
+    with cached.open("rb") as file:
+        progress.say(f"{cached}: sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}")
 
 
 def rows(path: Path) -> Rows:
@@ -80,7 +80,7 @@ def rows(path: Path) -> Rows:
 
 
 def numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects as ``rows`` gives them, each with its line in a .jsonl file, and else its place, from 1 on."""
+    """The objects as ``rows`` gives them, each with its number from 1: of its line in a .jsonl file, else of itself."""
     try:
         if path.suffix == ".jsonl":
             yield from _lines(path)
@@ -120,7 +120,7 @@ def _parquet(path: Path) -> Rows:
 
 
 def hub(repo: str, split: str, progress: Progress) -> list[Path]:
-    """The files of a split of a dataset on the hub, from its cache where they are there. Raises DatasetError."""
+    """The files of a split of a dataset on the hub, from the hub's cache where it has them. Raises DatasetError."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -129,9 +129,9 @@ def hub(repo: str, split: str, progress: Progress) -> list[Path]:
     try:
         folder = snapshot_download(repo, repo_type="dataset", allow_patterns=patterns)
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        first = str(error).splitlines()[0]
-        raise DatasetError(f"cannot fetch {repo}: {first}", hint="dataset.path=FILE, or dataset=synthetic") from error
-    found = sorted(file for pattern in patterns for file in Path(folder).rglob(pattern))
-    if not found:
+        reason = str(error).splitlines()[0]
+        raise DatasetError(f"cannot fetch {repo}: {reason}", hint="dataset.path=FILE, or dataset=synthetic") from error
+    files = sorted(file for pattern in patterns for file in Path(folder).rglob(pattern))
+    if not files:
         raise DatasetError(f"{repo} has no split {split}", hint="dataset.split=NAME")
-    return found
+    return files

@@ -1,4 +1,4 @@
-"""From raw texts to prompts that fit: tokenise in batches, drop what is too short or too long, count what is left."""
+"""From raw texts to prompts that fit: count tokens in batches, and drop what is too short or too long."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A prompt before it is counted. ``answer`` gives the output length where ``output_tokens`` does not."""
+    """A prompt before its tokens are counted. Without ``output_tokens``, the output is as long as ``answer``."""
 
     text: str
     answer: str = ""
@@ -25,7 +25,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What fits, in tokens. None: no bound."""
+    """Bounds of lengths in tokens. None: no bound."""
 
     min_tokens: int = 1
     max_prompt: int | None = None
@@ -41,43 +41,45 @@ class Bounds:
         )
 
 
-def take_candidates(
-    prompts: Iterator[Prompt], count: int, source: str, *, allow_repeat: bool = False
-) -> Iterator[Prompt]:
-    """``count`` prompts, from the start again where repeats are allowed. Raises DatasetError where there are fewer."""
-    seen: list[Prompt] = []
-    given = 0
+def take_prompts(prompts: Iterator[Prompt], count: int, source: str, *, allow_repeat: bool = False) -> Iterator[Prompt]:
+    """The first ``count`` prompts. Where there are fewer, they are used again if ``allow_repeat``.
+
+    Raises DatasetError where they are not, or where there is none.
+    """
+    repeatable: list[Prompt] = []
+    taken = 0
     for prompt in itertools.islice(prompts, count):
-        given += 1
+        taken += 1
         if allow_repeat:
-            seen.append(prompt)
+            repeatable.append(prompt)
         yield prompt
-    if given == count:
+    if taken == count:
         return
-    if not seen:
+    if not repeatable:
         hint = (
-            f"num_prompts={given}, or dataset.allow_repeat=true" if given else "looser bounds, or another dataset.path"
+            f"num_prompts={taken}, or dataset.allow_repeat=true" if taken else "looser bounds, or another dataset.path"
         )
-        raise DatasetError(f"{source} holds {given} prompts that fit, {count} are asked for", hint=hint)
-    yield from itertools.islice(itertools.cycle(seen), count - given)
+        raise DatasetError(f"{source} holds {taken} prompts that fit, {count} are asked for", hint=hint)
+    yield from itertools.islice(itertools.cycle(repeatable), count - taken)
 
 
 def fitting(
     candidates: Iterable[Candidate], tokenizer: Tokenizer, bounds: Bounds, output_tokens: int | None
 ) -> Iterator[Prompt]:
-    """The candidates that fit, in order; ``output_tokens`` wins over their own."""
+    """The candidates that fit, in order, as prompts. ``output_tokens`` takes precedence over their own."""
     source = iter(candidates)
     while batch := list(itertools.islice(source, BATCH)):
-        prompts = tokenizer.count_batch([candidate.text for candidate in batch])
-        answers = tokenizer.count_batch([candidate.answer for candidate in batch])
-        for candidate, length, answer in zip(batch, prompts, answers, strict=True):
+        prompt_tokens = tokenizer.count_batch([candidate.text for candidate in batch])
+        answer_tokens = tokenizer.count_batch([candidate.answer for candidate in batch])
+        for candidate, own_tokens, answer in zip(batch, prompt_tokens, answer_tokens, strict=True):
             wanted = output_tokens or candidate.output_tokens or answer
-            made = Prompt(candidate.text, length + tokenizer.overhead, wanted, candidate.messages, candidate.send_at_s)
-            if bounds.fit(made):
-                yield made
+            length = own_tokens + tokenizer.overhead
+            prompt = Prompt(candidate.text, length, wanted, candidate.messages, candidate.send_at_s)
+            if bounds.fit(prompt):
+                yield prompt
 
 
 def smaller(*bounds: int | None) -> int | None:
-    """The tightest of the bounds that there are."""
-    there = [bound for bound in bounds if bound is not None]
-    return min(there) if there else None
+    """The smallest of the bounds that are given; None where none is."""
+    given = [bound for bound in bounds if bound is not None]
+    return min(given) if given else None

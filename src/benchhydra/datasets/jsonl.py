@@ -1,4 +1,4 @@
-"""Your own prompts, one JSON object a line, in the file's order; with recorded times for load=trace."""
+"""Prompts of your own: one JSON object per line, with recorded send times for load=trace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from benchhydra.datasets import Dataset, Prompt, Tokenizer
 from benchhydra.datasets.files import local, numbered
-from benchhydra.datasets.fitting import Bounds, Candidate, fitting, take_candidates
+from benchhydra.datasets.fitting import Bounds, Candidate, fitting, take_prompts
 from benchhydra.errors import DatasetError
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
@@ -23,7 +23,7 @@ class Jsonl(Dataset):
     """Lines of {"prompt": TEXT} or {"messages": [...]}, with "output_tokens" and "send_at_s" where you have them."""
 
     path: str = knob("???", "file or https URL")
-    shuffle: bool = knob(False, "draw in random order; else as in the file")
+    shuffle: bool = knob(False, "draw in random order; else in the file's order")
     allow_repeat: bool = knob(False, "use prompts again where there are too few")
 
     def prepare(self, progress: Progress) -> None:
@@ -33,21 +33,23 @@ class Jsonl(Dataset):
     def sample(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
-        """As in the file, or shuffled by ``rng``. Send times count from the file's first one."""
+        """In the file's order, or shuffled by ``rng``. Send times count from the first one in the file."""
         lines = list(numbered(local(self.path, Progress())))
         first_s = next((at for number, row in lines if (at := self._time_s(row, number)) is not None), 0.0)
         order = rng.permutation(len(lines)).tolist() if self.shuffle else range(len(lines))
         candidates = (self._candidate(*lines[i], first_s, tokenizer) for i in order)
         prompts = fitting(candidates, tokenizer, Bounds(max_total=max_total_tokens), self.output_tokens)
-        return take_candidates(prompts, count, self.path, allow_repeat=self.allow_repeat)
+        return take_prompts(prompts, count, self.path, allow_repeat=self.allow_repeat)
 
     def _candidate(self, number: int, row: dict[str, Any], first_s: float, tokenizer: Tokenizer) -> Candidate:
         messages = self._messages(row, number)
         if messages is None and not isinstance(row.get("prompt"), str):
-            raise self._bad(number, 'neither a text "prompt" nor "messages"')
+            raise self._error(number, 'neither a text "prompt" nor "messages"')
         wanted = self.output_tokens or row.get("output_tokens")
         if type(wanted) is not int or wanted < 1:
-            raise self._bad(number, "no output_tokens that is a whole number above 0", hint="dataset.output_tokens=128")
+            raise self._error(
+                number, "no output_tokens that is a whole number above 0", hint="dataset.output_tokens=128"
+            )
         at_s = self._time_s(row, number)
         return Candidate(
             tokenizer.chat(list(messages)) if messages else row["prompt"],
@@ -62,10 +64,10 @@ class Jsonl(Dataset):
         if messages is None:
             return None
         if not isinstance(messages, list) or not messages:
-            raise self._bad(number, '"messages" that are no list of messages')
+            raise self._error(number, '"messages" that are no list of messages')
         for message in messages:
             if not isinstance(message, dict) or not all(isinstance(message.get(k), str) for k in ("role", "content")):
-                raise self._bad(number, 'a message without a text "role" and a text "content"')
+                raise self._error(number, 'a message without a text "role" and a text "content"')
         return tuple({"role": message["role"], "content": message["content"]} for message in messages)
 
     def _time_s(self, row: dict[str, Any], number: int) -> float | None:
@@ -73,8 +75,8 @@ class Jsonl(Dataset):
         if at is None:
             return None
         if isinstance(at, bool) or not isinstance(at, (int, float)) or not math.isfinite(at):
-            raise self._bad(number, f"the send time {at!r}, which is no number of seconds")
+            raise self._error(number, f"the send time {at!r}, which is no number of seconds")
         return float(at)
 
-    def _bad(self, number: int, what: str, *, hint: str = "") -> DatasetError:
+    def _error(self, number: int, what: str, *, hint: str = "") -> DatasetError:
         return DatasetError(f"{self.path}:{number} has {what}", hint=hint)

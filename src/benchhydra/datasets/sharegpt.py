@@ -8,14 +8,14 @@ import numpy as np
 
 from benchhydra.datasets import Dataset, Prompt, Tokenizer
 from benchhydra.datasets.files import local, rows
-from benchhydra.datasets.fitting import Bounds, Candidate, fitting, smaller, take_candidates
+from benchhydra.datasets.fitting import Bounds, Candidate, fitting, smaller, take_prompts
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
 
 
 @option("dataset", "sharegpt")
 class ShareGPT(Dataset):
-    """ShareGPT's JSON: the first human turn is the prompt, the first answer gives the output length."""
+    """ShareGPT's JSON: the first human turn is the prompt, the length of the first answer that of the output."""
 
     path: str = knob("???", "file or https URL of the JSON")
     min_tokens: int = knob(4, "shortest prompt and shortest output", unit="tokens")
@@ -33,10 +33,10 @@ class ShareGPT(Dataset):
         """Shuffled by ``rng``, then the first that fit."""
         pairs = list(self._pairs())
         order = (pairs[i] for i in rng.permutation(len(pairs)).tolist())
-        most = smaller(self.max_total_tokens, max_total_tokens)
-        bounds = Bounds(min_tokens=self.min_tokens, max_prompt=self.max_prompt_tokens, max_total=most)
+        max_total = smaller(self.max_total_tokens, max_total_tokens)
+        bounds = Bounds(min_tokens=self.min_tokens, max_prompt=self.max_prompt_tokens, max_total=max_total)
         prompts = fitting(order, tokenizer, bounds, self.output_tokens)
-        return take_candidates(prompts, count, self.path, allow_repeat=self.allow_repeat)
+        return take_prompts(prompts, count, self.path, allow_repeat=self.allow_repeat)
 
     def _pairs(self) -> Iterator[Candidate]:
         for row in rows(local(self.path, Progress())):

@@ -1,4 +1,4 @@
-"""Prompts of exact lengths: what most load questions need, with nothing to download."""
+"""Random prompts of exact lengths, with nothing to download."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from benchhydra.registry import check_choices, knob, option
 
 SHAPES = ("fixed", "uniform", "normal", "lognormal")
 Ints = npt.NDArray[np.int64]
-#: Words to draw from: many enough that two prompts do not begin alike, few enough to be found in milliseconds.
+#: Words to draw from: so many that two prompts rarely begin alike, so few that they are found in milliseconds.
 POOL_WORDS = 2048
 BATCH_PROMPTS = 512
 REPAIR_ROUNDS = 20
-#: Where word counts are known to add up, one text of so many is still encoded.
+#: Where the tokens of words are additive, one text in so many is still encoded, as a check.
 SPOT_CHECK = 64
 #: A token that is a whole ASCII word, with the mark of a word's start (byte-level, SentencePiece) or without.
 WORD_TOKEN = re.compile(r"[Ġ▁]?([A-Za-z][A-Za-z0-9]+)")
@@ -73,7 +73,7 @@ class Synthetic(Dataset):
     def sample(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
-        """Exact lengths, re-encoded unless that can tell nothing new; made as they are asked for."""
+        """Prompts of exact lengths, written as they are asked for. Texts are encoded unless their length is certain."""
         prompts, outputs = self._lengths(count, rng, tokenizer.overhead + 1, max_total_tokens)
         writer = Writer(tokenizer, rng)
         prefix = writer.words(self.prefix_tokens) if self.prefix_tokens else []
@@ -86,29 +86,34 @@ class Synthetic(Dataset):
             for text, length, output in zip(writer.texts(lengths, prefix), lengths, wanted, strict=True):
                 yield Prompt(text, length, output)
 
-    def _lengths(self, count: int, rng: np.random.Generator, floor: int, most: int | None) -> tuple[Ints, Ints]:
-        """Prompt and output lengths, shape (count,) each, that together fit ``most``."""
+    def _lengths(self, count: int, rng: np.random.Generator, shortest: int, longest: int | None) -> tuple[Ints, Ints]:
+        """Prompt and output lengths, shape (count,) each: prompts of at least ``shortest``, both within ``longest``."""
         assert self.output_tokens is not None
-        floor = max(floor, self.prefix_tokens + floor) if self.prefix_tokens else floor
-        if (
-            self.prompt_shape == self.output_shape == "fixed"
-            and most
-            and self.prompt_tokens + self.output_tokens > most
-        ):
-            raise DatasetError(
-                f"prompt_tokens={self.prompt_tokens} + output_tokens={self.output_tokens} exceed max_model_len={most}",
-                hint="model.max_model_len=null or smaller lengths",
-            )
-        if self.prompt_shape == "fixed" and self.prompt_tokens < floor:
-            raise DatasetError(f"dataset.prompt_tokens={self.prompt_tokens} is too short: at least {floor} are needed")
-        prompts = np.maximum(self._draw("prompt", self.prompt_tokens, count, rng), floor)
+        shortest += self.prefix_tokens
+        self._check_fixed_lengths(shortest, longest)
+        prompts = np.maximum(self._draw("prompt", self.prompt_tokens, count, rng), shortest)
         outputs = np.maximum(self._draw("output", self.output_tokens, count, rng), 1)
-        if most is None:
+        if longest is None:
             return prompts, outputs
-        if floor >= most:
-            raise DatasetError(f"max_model_len={most} leaves no room for a prompt of {floor} tokens and an output")
-        prompts = np.minimum(prompts, most - 1)
-        return prompts, np.minimum(outputs, most - prompts)
+        if shortest >= longest:
+            raise DatasetError(
+                f"max_model_len={longest} leaves no room for a prompt of {shortest} tokens and an output"
+            )
+        prompts = np.minimum(prompts, longest - 1)
+        return prompts, np.minimum(outputs, longest - prompts)
+
+    def _check_fixed_lengths(self, shortest: int, longest: int | None) -> None:
+        """Raise DatasetError where a fixed length cannot be had: cutting it would measure something else."""
+        assert self.output_tokens is not None
+        fixed = self.prompt_shape == self.output_shape == "fixed"
+        if fixed and longest and self.prompt_tokens + self.output_tokens > longest:
+            lengths = f"prompt_tokens={self.prompt_tokens} + output_tokens={self.output_tokens}"
+            raise DatasetError(
+                f"{lengths} exceed max_model_len={longest}", hint="model.max_model_len=null or smaller lengths"
+            )
+        if self.prompt_shape == "fixed" and self.prompt_tokens < shortest:
+            text = f"dataset.prompt_tokens={self.prompt_tokens} is too short: at least {shortest} are needed"
+            raise DatasetError(text)
 
     def _draw(self, side: str, mean: int, count: int, rng: np.random.Generator) -> Ints:
         shape, std = getattr(self, f"{side}_shape"), getattr(self, f"{side}_std") or mean / 4
@@ -134,10 +139,10 @@ class Writer:
         starts = [word for word, n in zip(self._pool, tokenizer.count_batch(self._pool), strict=True) if n == 1]
         self._starts = starts or self._pool
         self._first = True  # batch of texts
-        self._exact = True  # so far: every text that was encoded had a token a word
+        self._exact = True  # so far: every text that was encoded had one token per word
 
     def words(self, count: int) -> list[str]:
-        """Random words; the first is one token at a text's start too."""
+        """Random words; the first is one token at the start of a text, too."""
         first = self._starts[int(self._rng.integers(len(self._starts)))]
         rest = self._rng.integers(len(self._pool), size=count - 1)
         return [first, *[self._pool[i] for i in rest.tolist()]]
@@ -161,22 +166,22 @@ class Writer:
         raise DatasetError(f"no text of exactly {lengths[wrong[0]]} tokens was found under the model's tokenizer")
 
     def _doubtful(self, texts: list[str], wanted: list[int]) -> range:
-        """Which texts are to be encoded: all, unless the first batch was exact, words add up, and a sample is exact."""
+        """Which texts to encode: all, unless the first batch was exact, tokens are additive, and a sample is exact."""
         if self._first:
             self._first = False
             return range(len(texts))
-        self._exact = self._exact and self._words_add_up and self._sample_is_exact(texts, wanted)
+        self._exact = self._exact and self._tokens_are_additive and self._sample_is_exact(texts, wanted)
         return range(0 if self._exact else len(texts))
 
     def _sample_is_exact(self, texts: list[str], wanted: list[int]) -> bool:
         return self._tokenizer.count_batch(texts[::SPOT_CHECK]) == wanted[::SPOT_CHECK]
 
     @cached_property
-    def _words_add_up(self) -> bool:
-        return self._tokenizer.words_add_up()
+    def _tokens_are_additive(self) -> bool:
+        return self._tokenizer.tokens_are_additive()
 
     def _repair(self, words: list[str], excess: int) -> list[str]:
-        """Shorter or longer by what it is off; anew where too little would be left."""
+        """Words cut off or added by the excess; all anew where none would be left."""
         if excess >= len(words):
             return self.words(len(words))
         if excess > 0:

@@ -1,7 +1,7 @@
-"""Tokenizers that count and cut prompts: a word a token, a ``tokenizer.json``, or transformers' own.
+"""Tokenizers that count tokens: one token per word, a ``tokenizer.json``, or transformers' own.
 
-A ``tokenizer.json`` on this machine is read by the ``tokenizers`` library in some 20 ms; transformers takes seconds to
-import, and is used only where there is none, and to write conversations with a chat template.
+A ``tokenizer.json`` on this machine is read by the ``tokenizers`` library in some 20 ms. transformers takes seconds to
+import: it is used only where there is no such file, and to apply chat templates.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WORD_END = re.compile(r"[A-Za-z0-9][Ġ▁ ]")
 
 
 def load_tokenizer(target: Target) -> Tokenizer:
-    """The target's tokenizer; loaded once a process. Raises ConfigError where there is none."""
+    """The target's tokenizer, loaded once per process. Raises ConfigError where there is none."""
     return _load(target.tokenizer, target.revision, target.chat_template)
 
 
@@ -36,17 +36,17 @@ def _load(name: str, revision: str | None, chat_template: str | None) -> Tokeniz
 
 
 def tokens_are_additive(vocabulary: Iterable[object]) -> bool:
-    """Whether no token holds the end of an ASCII word and the space behind it.
+    """Whether no token spans the end of an ASCII word and the space after it.
 
-    Texts are then cut at their spaces whatever the model (BPE, Unigram, WordPiece) and its ranks: merges, or the best
-    segmentation, of one word do not depend on another.
+    Then every text is split at its spaces, by any model (BPE, Unigram, WordPiece): how one word is split does not
+    depend on its neighbours.
     """
     tokens = list(vocabulary)
     return all(isinstance(token, str) for token in tokens) and not WORD_END.search("\n".join(map(str, tokens)))
 
 
 class WordTokenizer:
-    """A word a token: the fake engine's. Words are numbered as they come."""
+    """One token per word, as the fake engine counts. Words get their ids as they are seen."""
 
     overhead = 0
     vocab_size = 4096
@@ -73,19 +73,19 @@ class WordTokenizer:
     def token(self, token_id: int) -> str:
         return self._words[token_id] if token_id < len(self._words) else ""
 
-    def words_add_up(self) -> bool:
+    def tokens_are_additive(self) -> bool:
         return True
 
     def chat(self, messages: list[dict[str, str]]) -> str:
-        """The contents alone: the fake server counts no words for roles."""
+        """The contents without roles, for which the fake server counts no words."""
         return " ".join(message["content"] for message in messages)
 
     def _id(self, word: str) -> int:
-        known = self._ids.get(word)
-        if known is None:
-            known = self._ids[word] = len(self._words)
+        token_id = self._ids.get(word)
+        if token_id is None:
+            token_id = self._ids[word] = len(self._words)
             self._words.append(word)
-        return known
+        return token_id
 
 
 class ChatTemplate:
@@ -96,7 +96,7 @@ class ChatTemplate:
         self._tokenizer: Any = None
 
     def tokenizer(self) -> Any:
-        """transformers' tokenizer. Raises ConfigError where it cannot be had."""
+        """transformers' tokenizer. Raises ConfigError where it cannot be loaded."""
         if self._tokenizer is None:
             from transformers import AutoTokenizer
 
@@ -112,7 +112,7 @@ class ChatTemplate:
         return self._tokenizer
 
     def render(self, messages: list[dict[str, str]], *, without_bos: bool) -> str:
-        """The conversation, with the generation prompt; a leading BOS cut off where the server will add one."""
+        """The conversation with the generation prompt, without its leading BOS where the server adds one."""
         from jinja2 import TemplateError
 
         tokenizer = self.tokenizer()
@@ -167,7 +167,7 @@ class FastTokenizer:
     def token(self, token_id: int) -> str:
         return self._tokenizer.id_to_token(token_id) or ""
 
-    def words_add_up(self) -> bool:
+    def tokens_are_additive(self) -> bool:
         return tokens_are_additive(self._tokenizer.get_vocab(with_added_tokens=True))
 
     def chat(self, messages: list[dict[str, str]]) -> str:
@@ -176,7 +176,7 @@ class FastTokenizer:
 
 
 class SlowTokenizer:
-    """What transformers makes of a hub id or of a directory without ``tokenizer.json``."""
+    """transformers' tokenizer of a hub id, or of a directory without ``tokenizer.json``."""
 
     def __init__(self, template: ChatTemplate) -> None:
         self._template = template
@@ -202,7 +202,7 @@ class SlowTokenizer:
     def token(self, token_id: int) -> str:
         return self._tokenizer.convert_ids_to_tokens(token_id) or ""
 
-    def words_add_up(self) -> bool:
+    def tokens_are_additive(self) -> bool:
         return tokens_are_additive(self._tokenizer.get_vocab())
 
     def chat(self, messages: list[dict[str, str]]) -> str:

@@ -1,4 +1,4 @@
-"""UltraChat's conversations: each user turn, with all that was said before it, is a prompt."""
+"""UltraChat's conversations: each user turn, together with the turns before it, is a prompt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from benchhydra.datasets import Dataset, Prompt, Tokenizer
 from benchhydra.datasets.files import hub, local, rows
-from benchhydra.datasets.fitting import Bounds, Candidate, fitting, smaller, take_candidates
+from benchhydra.datasets.fitting import Bounds, Candidate, fitting, smaller, take_prompts
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
 
@@ -34,12 +34,13 @@ class UltraChat(Dataset):
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
         """Conversations shuffled by ``rng``, their turns in order."""
-        talks = [row["messages"] for file in self._files(Progress()) for row in rows(file) if row.get("messages")]
-        order = (talks[i] for i in rng.permutation(len(talks)).tolist())
-        turns = (turn for talk in order for turn in _turns(talk, tokenizer))
+        files = self._files(Progress())
+        conversations = [row["messages"] for file in files for row in rows(file) if row.get("messages")]
+        order = (conversations[i] for i in rng.permutation(len(conversations)).tolist())
+        turns = (turn for conversation in order for turn in _turns(conversation, tokenizer))
         bounds = Bounds(max_total=smaller(self.max_total_tokens, max_total_tokens))
         prompts = fitting(turns, tokenizer, bounds, self.output_tokens)
-        return take_candidates(prompts, count, self.path, allow_repeat=self.allow_repeat)
+        return take_prompts(prompts, count, self.path, allow_repeat=self.allow_repeat)
 
     def _files(self, progress: Progress) -> list[Path]:
         if Path(self.path).suffix in (".json", ".jsonl", ".parquet"):
@@ -47,8 +48,8 @@ class UltraChat(Dataset):
         return hub(self.path, self.split, progress)
 
 
-def _turns(talk: list[dict[str, Any]], tokenizer: Tokenizer) -> Iterator[Candidate]:
-    messages = [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in talk]
+def _turns(conversation: list[dict[str, Any]], tokenizer: Tokenizer) -> Iterator[Candidate]:
+    messages = [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in conversation]
     for i, message in enumerate(messages):
         if message["role"] == "user":
             history = messages[: i + 1]

@@ -1,6 +1,7 @@
-"""Other prompts of the same lengths: they warm an engine up, and leave nothing of the measured ones in its caches.
+"""Prompts that warm an engine up: of the lengths of the measured ones, but random, so that they share no prefix.
 
-A file cannot be drawn from a second time for that: in its order, the prompts would be the very ones that are measured.
+The dataset cannot give them: a file that is read in order would give the measured prompts again, and these would be
+found in the prefix cache.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def warmup_prompts(
     tokenizer: Tokenizer,
     rng: np.random.Generator,
 ) -> list[Prompt]:
-    """``count`` prompts of random words, as long as the given ones in turn. Raises DatasetError."""
+    """``count`` prompts of random words, with the given lengths in turn. Raises DatasetError."""
     pairs = itertools.islice(itertools.cycle(zip(prompt_tokens, output_tokens, strict=True)), count)
     lengths = [(max(prompt, tokenizer.overhead + 1), output) for prompt, output in pairs]
     texts = Writer(tokenizer, rng).texts([prompt for prompt, _ in lengths], [])

@@ -1,4 +1,4 @@
-"""``engine=attach``: measure a server that somebody else has started, and leave it as it is."""
+"""``engine=attach``: a server that somebody else has started, and that is left as it is."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Attach(Engine):
             raise ConfigError(text, hint="leave them out, or engine=vllm")
 
     def target(self, model: Model, sparsity: Sparsity, gpus: Gpus) -> Target:
-        """The model by name; the server's GPUs are its own affair."""
+        """The model by name; the server's GPUs are not known."""
         return resolve_target(model, sparsity, Gpus(device="cpu", count=0), {}, has_sparsity_flag=lambda: True)
 
     def server(self, target: Target) -> ServerSpec:
@@ -39,7 +39,7 @@ class Attach(Engine):
         return ServerSpec(kind="attached", base_url=base_url, verify_tls=self.verify_tls, ca_file=self.ca_file)
 
     def check(self, target: Target) -> None:
-        """Raise ConfigError where the key or the certificates are not there."""
+        """Raise ConfigError where the key or the file of certificates is missing."""
         self.headers()
         if self.ca_file is not None and not Path(self.ca_file).is_file():
             raise ConfigError(f"engine.ca_file={self.ca_file}: no such file")
@@ -50,7 +50,7 @@ class Attach(Engine):
             return {}
         key = os.environ.get(self.api_key_env)
         if not key:
-            text = f"engine.api_key_env={self.api_key_env}: there is no such environment variable"
+            text = f"engine.api_key_env={self.api_key_env}: this environment variable is not set"
             raise ConfigError(text, hint=f"export {self.api_key_env}=KEY")
         return {"Authorization": f"Bearer {key}"}
 
@@ -61,7 +61,7 @@ class Attach(Engine):
         return version if isinstance(version, str) else None
 
     def model_name(self, target: Target, base_url: str) -> str:
-        """The name to send: the one given, the model's own where it is served, or the only one served."""
+        """The name to send: ``served_model``, the model's own where it is served, or the only one served."""
         served = self._served(base_url)
         wanted = self.served_model or target.served_name
         if wanted in served or not served:
