@@ -1,8 +1,8 @@
-"""Simulate A/B tests whose truth is known: how often they are wrong, and how many pairs they take.
+"""Simulate A/B tests with a known difference: how often they are wrong, and how many pairs they take.
 
-Writes a table of docs/statistics.md. Four main metrics of 2 % run-to-run noise, 40 pairs at most, 1 % chance of a false
-alarm. False alarms: fraction of tests of identical builds that ever call a main metric better or worse (checked after
-every pair). Found: fraction of tests that call the slowed metric worse. ``python benchmarks/ab_trials.py [tests]``.
+Prints a table of docs/statistics.md: ``python benchmarks/ab_trials.py [tests]``. Four main metrics with 2 % run-to-run
+noise, at most 40 pairs, 1 % chance of a false alarm. False alarms: fraction of tests of identical builds that ever call
+a main metric better or worse (checked after every pair). Found: fraction of tests that call the slowed metric worse.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def pairs_of(kind: str, tests: int, rng: np.random.Generator) -> Floats:
 
 
 def first_alarm(differences: Floats, *, both_directions: bool) -> Floats:
-    """Number of pairs at which each test (first axis) is first sure; inf: never. ``differences``: (tests, PAIRS)."""
+    """Number of pairs after which each test (first axis) first decides; inf: never. ``differences``: (tests, PAIRS)."""
     count = np.arange(1, PAIRS + 1)
     sums, squares = np.cumsum(differences, axis=-1), np.cumsum(differences**2, axis=-1)
     variance = np.maximum(squares - sums**2 / count, 1e-12) / np.maximum(count - 1, 1)
@@ -79,7 +79,7 @@ def row(kind: str, tests: int) -> str:
 
 
 def main(tests: int) -> None:
-    """Print the table, and what a plan says beforehand."""
+    """Print the table, with the numbers of pairs that the planner predicts."""
     planned = [pairs_needed(PAIR_SCALE * NOISE, math.log1p(p / 100), ALPHA / METRICS) for p in SLOWDOWNS_PERCENT]
     print(f"| noise | false alarms | {' | '.join(f'{p} % found, pairs' for p in SLOWDOWNS_PERCENT)} |")
     print(f"|---|--:|{'--:|' * len(planned)}")

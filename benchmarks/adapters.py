@@ -1,9 +1,9 @@
-"""How to run each load generator, and how to read what it reported.
+"""Runs each load generator, and reads its report.
 
 An adapter has command(base_url, scenario, out_dir) -> (argv, env, cwd or None)
-and parse(out_dir, scenario) -> {"completed", "duration_s", "ttft", "tpot", "itl"}
-with each of the last three {"mean", "p50", "p99"} in ms (or None where the tool
-does not report it). Options come from the command line (bin=..., tokenizer=...).
+and parse(out_dir, scenario) -> {"completed", "duration_s", "ttft", "tpot", "itl"}.
+Each of the last three is {"mean", "p50", "p99"} in ms, or None if the tool does
+not report it. Options come from the command line (bin=..., tokenizer=...).
 The scenario has n, rate (req/s or None), concurrency (or None), tokens, words, seed.
 """
 
@@ -52,7 +52,7 @@ class CRef(Adapter):
 
 
 class BenchHydra(Adapter):
-    """benchhydra: bin (the python that has it), tokenizer (a local directory), extra (overrides, joined by +)"""
+    """benchhydra: bin (a Python with benchhydra), tokenizer (a local directory), extra (overrides, joined by +)"""
 
     def command(self, base, sc, out):
         c = [

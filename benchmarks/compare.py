@@ -4,8 +4,8 @@
   python compare.py --server ./mockserver --client name=adapter[:key=value,...] ... \
       --scenarios flood,rate,mem,start --out results.json
 
-Standard library only. An adapter is a function in adapters.py that says how to
-run a client and how to read what it reported. See README.md.
+Standard library only. An adapter is a class in adapters.py that runs a client
+and reads its report. See README.md.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def wrap(cmd, cores, nice):
 
 
 def prefer(pid, nice):
-    """Where the kernel groups tasks by session, nice counts inside a session alone: sessions have a nice of their own."""
+    """Set the nice value of a session: kernels that group tasks by session apply nice only within one."""
     try:
         with open(f"/proc/{pid}/autogroup", "w") as f:
             f.write(str(nice))
@@ -111,7 +111,7 @@ def prefer(pid, nice):
 
 
 def cores_busy():
-    """Busy seconds per core: the clock less the kernel's idle count (which is exact, unlike the tick-sampled busy counts)."""
+    """Busy seconds per core: wall time minus the kernel's idle time (exact, unlike the tick-sampled busy times)."""
     out = {}
     now = time.monotonic()
     for line in open("/proc/stat"):
@@ -182,7 +182,7 @@ class Watch(threading.Thread):
 
 
 def run(server, adapter, sc, cores, nice, timeout, mem=False):
-    """One run of one client. Returns what it reported, what the server saw, and what it cost."""
+    """Run a client once. Returns its report, the server's record, and the CPU time and memory that it took."""
     out = tempfile.mkdtemp(prefix="cmp_")
     cmd, env, cwd = adapter.command(server.base_for_clients, sc, out)
     server.get("/reset")
@@ -236,7 +236,7 @@ def run(server, adapter, sc, cores, nice, timeout, mem=False):
         "conns": s1["accepts"] - 1,
     }
     res["client_core_busy_s"] = sum(b1[c][0] - b0[c][0] for c in own)
-    res["client_core_others_s"] = res["client_core_busy_s"] - cpu  # others' share of the client's core(s)
+    res["client_core_others_s"] = res["client_core_busy_s"] - cpu  # used by others
     tr = server.truth()
     tr = [t for t in tr if t[4] == sc["tokens"]][-sc["n"] :]  # drops warm-up probes of other lengths
     if tr:
@@ -287,7 +287,7 @@ def wait_quiet(limit):
 
 
 def dirty(r):
-    """Others' share of the client's core(s), and how late the server was."""
+    """The disturbance: fraction of the client's core(s) used by others, plus the server's mean lateness / 5 ms."""
     w = r.get("window")
     o = w["others_s"] / w["seconds"] if w else r["client_core_others_s"] / r["wall_s"]
     return max(0.0, o) + r["server_late_mean_us"] / 5000
@@ -340,7 +340,7 @@ def main():
     ap.add_argument("--server", required=True)
     ap.add_argument("--port", type=int, default=8911)
     ap.add_argument("--tls", help="serve clients over TLS with this certificate and key, in one file")
-    ap.add_argument("--shortcut", action="store_true", help="past TCP and IP: see shortcut.bpf.c")
+    ap.add_argument("--shortcut", action="store_true", help="bypass TCP and IP: see shortcut.bpf.c")
     ap.add_argument("--client", action="append", default=[], help="name=adapter[:key=value,...]")
     ap.add_argument("--scenarios", default="start,flood:2000,rate:10,rate:50,rate:100,rate:200,mem:2000,mem:20000")
     ap.add_argument("--server-cores", default="0")
@@ -351,7 +351,7 @@ def main():
     ap.add_argument("--concurrency", type=int, default=32)
     ap.add_argument("--seconds", type=float, default=8, help="sending time of an open-loop run")
     ap.add_argument("--repeat", type=int, default=1)
-    ap.add_argument("--retries", type=int, default=1, help="more tries when others disturbed a run")
+    ap.add_argument("--retries", type=int, default=1, help="how often to repeat a run that others disturbed")
     ap.add_argument("--clean", type=float, default=0.12, help="disturbance below which a run is kept")
     ap.add_argument("--quiet", type=float, default=5)
     ap.add_argument("--timeout", type=float, default=90)

@@ -1,6 +1,6 @@
-"""Simulate gates whose truth is known: how often they are wrong. Writes a table of docs/statistics.md.
+"""Simulate gates with a known difference: how often they are wrong. Prints a table of docs/statistics.md.
 
-20 runs of history, 5 runs a side, up to three rounds of re-runs (5, 10, 20). False alarms: fraction of gates on
+20 runs of history, 5 runs per side, up to three rounds of re-runs (5, 10, 20). False alarms: fraction of gates on
 identical builds that report any metric. Found: fraction of gates that report a 5 % slowdown of one metric whose
 run-to-run noise is 2 % (standard deviation), each metric in turn.
 
@@ -26,7 +26,7 @@ from benchhydra.analysis.thresholds import Thresholds, read_thresholds
 
 METRICS, HISTORY, REPEATS, NOISE, SLOWDOWN = 30, 20, 5, 0.02, 0.05
 ALPHA, SMALLEST = Thresholds().alpha, math.log1p(Thresholds().min_effect_percent / 100)
-#: As the gate does: every round doubles the candidate.
+#: Runs of the candidate that each round adds: as in the gate, every round doubles them.
 ROUNDS = [REPEATS * 2**i for i in range(len(SPENDING))]
 #: Standard deviation of a unit normal with outlier runs (5 %, 3 to 10 sigma, in 70 % of metrics).
 OUTLIER_SCALE = 1.57
@@ -40,7 +40,7 @@ Draw = Callable[[int, int, np.random.Generator], Floats]
 
 
 class NoiseSource(NamedTuple):
-    """Where noise comes from, and the standard deviation of each metric's log, shape (metrics,)."""
+    """A source of noise, and the standard deviation of each metric's log, shape (metrics,)."""
 
     draw: Draw
     scale: Floats
@@ -48,7 +48,7 @@ class NoiseSource(NamedTuple):
 
 class Score(NamedTuple):
     """Fractions of gates: false alarms, slowdowns found, identical builds that needed re-runs. reruns: mean number of
-    re-runs of a gate of identical builds, with those that needed none."""
+    re-runs per gate of identical builds, those that needed none included."""
 
     false_alarms: float
     found: float
@@ -65,7 +65,7 @@ class GateLogs(NamedTuple):
 
 
 def simulated(kind: str, rng: np.random.Generator) -> NoiseSource:
-    """Noise from distributions, as strong as metrics are: 0.5 to 8 %."""
+    """Noise from distributions, with a standard deviation between 0.5 and 8 % for each metric."""
     scale = np.exp(rng.uniform(math.log(0.005), math.log(0.08), METRICS))
     return NoiseSource(lambda gates, runs, rng: noise(kind, gates, runs, rng), scale)
 
@@ -87,7 +87,7 @@ def noise(kind: str, gates: int, runs: int, rng: np.random.Generator) -> Floats:
 
 
 def recorded(directory: str, *, whole: bool, invalid_too: bool = False) -> NoiseSource:
-    """Noise resampled from runs of one point: whole runs, as correlated as they are, or each metric on its own."""
+    """Noise resampled from runs of one point: whole runs, which keeps correlations, or each metric independently."""
     source, thresholds = read_runs(directory), read_thresholds()
     runs = [run for run in source.runs if run.status == "ok"] if invalid_too else usable_runs(source.runs)
     keys = [
@@ -222,7 +222,7 @@ def main() -> None:
     parser.add_argument("--gates", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--runs", action="append", default=[], metavar="DIR", help="recorded runs of one point")
-    parser.add_argument("--invalid-too", action="store_true", help="INVALID runs lend their noise too")
+    parser.add_argument("--invalid-too", action="store_true", help="use INVALID runs too")
     args = parser.parse_args()
     makers: dict[str, Callable[[np.random.Generator], NoiseSource]] = {}
     for directory in args.runs:

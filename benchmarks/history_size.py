@@ -1,8 +1,8 @@
-"""How long ``benchhydra gate --against history`` takes where the history has 20,000 results.
+"""How long ``benchhydra gate --against history`` takes with a history of 20,000 results.
 
-``python benchmarks/history_size.py DIR [results]`` makes results below DIR (one real result of the fake engine, copied
-with 2 % noise into 100 points of 200 runs), then times the gate as a program: the first time, which writes the index,
-and the next times, which read it; against a point with a history of its own, and for a point that has none.
+``python benchmarks/history_size.py DIR [results]`` writes results to DIR: a real result of the fake engine, copied with
+2 % noise into 100 points of 200 runs. Then it times the gate as a program: the first call writes the index, the next
+ones read it. It does so for a point that has history, and for one that has none.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ ONE_RUN = ["engine=fake", "model=llama2", "qps=100", "num_prompts=40", "dataset.
 
 
 def template(directory: Path) -> dict[str, Any]:
-    """A real result."""
+    """A real result of the fake engine."""
     words = [*BENCHHYDRA, *ONE_RUN, "script.fail_on=never", f"hydra.run.dir={directory / 'template'}"]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    found: dict[str, Any] = json.loads((directory / "template" / RESULT_FILE).read_text())
-    return found | {"status": "ok", "verdict": "VALID", "reasons": []}
+    result: dict[str, Any] = json.loads((directory / "template" / RESULT_FILE).read_text())
+    return result | {"status": "ok", "verdict": "VALID", "reasons": []}
 
 
-def write(place: Path, result: dict[str, Any], number: int, point: int, rng: np.random.Generator) -> None:
-    """A copy of a result, with noise, as run ``number``."""
+def write(directory: Path, result: dict[str, Any], number: int, point: int, rng: np.random.Generator) -> None:
+    """Write a copy of a result, with noise, as run ``number`` of point ``point``."""
     factors = np.exp(rng.normal(0, 0.02, len(result["metrics"])))
     metrics = {
         key: metric | {"value": metric["value"] * float(factor)}
         for (key, metric), factor in zip(result["metrics"].items(), factors, strict=True)
     }
     copy = result | {"run_id": f"{number:032x}", "point_key": f"{point:016x}", "metrics": metrics}
-    place.mkdir(parents=True)
-    (place / RESULT_FILE).write_text(json.dumps(copy | {"epoch_time": result["epoch_time"] + number}))
+    directory.mkdir(parents=True)
+    (directory / RESULT_FILE).write_text(json.dumps(copy | {"epoch_time": result["epoch_time"] + number}))
 
 
 def timed(*words: str) -> str:
-    """The program's times and its exit codes."""
+    """The times of ``TIMES`` calls of the program, and its exit codes."""
     times, codes = [], set()
     for _ in range(TIMES):
         began = time.perf_counter()
@@ -54,23 +54,22 @@ def timed(*words: str) -> str:
 
 
 def main(directory: Path, results: int) -> None:
-    """Make, and time."""
+    """Write the results, and time the gate."""
     rng = np.random.default_rng(1)
     result = template(directory)
     history = directory / "history"
     if not history.exists():
         for number in range(results):
-            place = history / f"{number // 1000:03d}" / f"{number:05d}"
-            write(place, result, number, number % POINTS, rng)
+            write(history / f"{number // 1000:03d}" / f"{number:05d}", result, number, number % POINTS, rng)
     (history / INDEX_FILE).unlink(missing_ok=True)
-    for name, point in (("known", 3), ("new", POINTS)):
+    for name, point in (("with_history", 3), ("new", POINTS)):
         for i in range(RUNS_A_SIDE):
-            place = directory / name / str(i)
-            if not place.exists():
-                write(place, result, results + point * RUNS_A_SIDE + i, point, rng)
+            run = directory / name / str(i)
+            if not run.exists():
+                write(run, result, results + point * RUNS_A_SIDE + i, point, rng)
     gate = ("--history", str(history), "--no-confirm")
     print(f"{results} results, {POINTS} points")
-    against = timed("gate", str(directory / "known"), "--against", "history", *gate)
+    against = timed("gate", str(directory / "with_history"), "--against", "history", *gate)
     print(f"gate --against history, first without an index: {against}")
     sides = (str(directory / "new"), str(directory / "new"))
     print(f"gate of a point without history, noise from the other points: {timed('gate', *sides, *gate)}")

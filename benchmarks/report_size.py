@@ -4,7 +4,7 @@
     python benchmarks/report_size.py --points 20000      as many benchmarks as results
     python benchmarks/report_size.py --keep DIR          leave results and site in DIR
 
-Results are synthetic: real ones' fields and metrics, levels with noise of 2 %, a step of 8 % in every fourth benchmark.
+Results are synthetic, with the fields and metrics of real ones: 2 % noise, a step of 8 % in every fourth benchmark.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from benchhydra.result import (
 
 LOADS = 5
 DAY_S = 86_400
-#: Seconds after the first run of a benchmark to the next one's, so that no two share a time.
+#: Seconds between the first runs of two benchmarks, so that no two runs have the same time.
 APART_S = 60
 #: What a serving benchmark measures, and so which metrics it has.
 CAPABILITIES = {"requests", "latency", "stream", "tokens", "generated", "schedule"}
@@ -62,7 +62,7 @@ def measure(folder: Path, results: int, points: int) -> None:
     start_s = time.monotonic()
     make(folder / "results", results, points)
     print(f"{results} results of {points} benchmarks made in {time.monotonic() - start_s:.1f} s")
-    for name in ("first report", "second report (tree's index file there)"):
+    for name in ("first report", "second report (with the tree's index file)"):
         start_s = time.monotonic()
         command = [sys.executable, "-m", "benchhydra", "report", str(folder / "results"), "-o", str(folder / "site")]
         subprocess.run([*command, "--no-mlflow"], check=True)
@@ -86,7 +86,7 @@ def make(root: Path, results: int, points: int) -> None:
 
 
 def write(directory: Path, point: int, run: int, factor: float) -> None:
-    """One result, as its writer would leave it (unchecked: the schema takes most of the time)."""
+    """Write one result, without checking it against the schema, which would take most of the time."""
     import msgspec
 
     directory.mkdir(parents=True)
@@ -97,7 +97,7 @@ def result(point: int, run: int, factor: float) -> Result:
     """A result of a serving benchmark; one in a hundred is INVALID, one in twenty SUSPECT."""
     config = _config(point)
     verdict = Verdict.INVALID if run % 100 == 57 else Verdict.SUSPECT if run % 20 == 7 else Verdict.VALID
-    reasons = () if verdict is Verdict.VALID else (Reason(check="synthetic", severity=verdict, text="made so"),)
+    reasons = () if verdict is Verdict.VALID else (Reason(check="synthetic", severity=verdict, text="synthetic"),)
     return Result(
         status="ok",
         verdict=verdict,
@@ -165,7 +165,7 @@ def wait_for(page: Any, condition: str) -> None:
 
 
 def browse(site: Path) -> None:
-    """Time pages, each in a fresh browser context, from navigation until drawn and answering."""
+    """Time pages, each in a fresh browser context, from navigation until they are drawn and respond."""
     from playwright.sync_api import sync_playwright
 
     index = (site / "index.html").resolve().as_uri()

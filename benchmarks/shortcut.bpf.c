@@ -1,13 +1,13 @@
-// shortcut: what is sent between 127.0.0.1:PORT and its clients goes from socket to socket, past TCP and IP.
-// For floods in which the kernel's loopback, not a client, is the limit. One send() stays one send(): nothing is
-// joined that a reader would have seen apart. Built and attached by shortcut.py.
+// shortcut: passes data between 127.0.0.1:PORT and its clients from socket to socket, bypassing TCP and IP.
+// For floods in which the kernel's loopback is the limit and not a client. Each send() still arrives by itself: data
+// of two calls is never joined. Built and attached by shortcut.py.
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #define AF_INET 2
 
-struct ends { __u32 local, remote; };  // ports; all is on one address
+struct ends { __u32 local, remote; };  // ports; the address is always 127.0.0.1
 
 struct {
   __uint(type, BPF_MAP_TYPE_SOCKHASH);
@@ -28,7 +28,7 @@ SEC("sk_msg")
 int past_tcp(struct sk_msg_md *m) {
   struct ends peer = {bpf_ntohl(m->remote_port), m->local_port};
   bpf_msg_redirect_hash(m, &sockets, &peer, BPF_F_INGRESS);
-  return SK_PASS;  // where there is no peer it goes the usual way
+  return SK_PASS;  // without a peer in the map, data takes the normal path
 }
 
 char _license[] SEC("license") = "GPL";

@@ -1,4 +1,4 @@
-"""Attaches shortcut.bpf.c for a while. Needs root, clang, libbpf's headers and bpftool."""
+"""Builds and attaches shortcut.bpf.c while a block runs. Needs root, clang, libbpf's headers and bpftool."""
 
 import contextlib
 import platform
@@ -14,7 +14,7 @@ def call(*words):
     subprocess.run(words, check=True)
 
 
-def mounted(kind):
+def mount_point(kind):
     """Where a file system of that kind is mounted, or None."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     return next((m[1] for m in mounts if m[2] == kind), None)
@@ -22,11 +22,11 @@ def mounted(kind):
 
 @contextlib.contextmanager
 def shortcut(port):
-    """Connections to the port that are made inside it go past TCP and IP."""
-    cgroups = mounted("cgroup2")
+    """Context manager: connections to the port that are made inside it bypass TCP and IP."""
+    cgroups = mount_point("cgroup2")
     if cgroups is None:
         raise SystemExit("--shortcut: no cgroup2 is mounted")
-    if mounted("bpf") is None:
+    if mount_point("bpf") is None:
         call("mount", "-t", "bpf", "bpf", PINS.parent)
     headers = f"-I/usr/include/{platform.machine()}-linux-gnu"
     with tempfile.NamedTemporaryFile(suffix=".o") as program:

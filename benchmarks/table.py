@@ -45,7 +45,7 @@ def ok(r):
 
 
 print("### (a) saturation: closed loop, no server delay")
-head("client", "scenario", "req/s", "chunks/s", "server CPU share", "disturbance")
+head("client", "scenario", "req/s", "chunks/s", "server CPU fraction", "disturbance")
 for n in order:
     for s in scen("flood") + scen("burst"):
         if (n, s) in rows:
@@ -77,7 +77,7 @@ for n in order:
                 marg = "-"
             row(n, s, m(n, s, w, "{:.2f}"), m(n, s, lambda r: w(r) / 64 * 100, "{:.2f}"), marg)
 
-print("\n### (c) accuracy: reported less the server's truth, ms (TTFT 50 ms, ITL 10 ms)")
+print("\n### (c) accuracy: reported minus true, ms (TTFT 50 ms, ITL 10 ms)")
 head(
     "client",
     "asked req/s",

@@ -1,9 +1,14 @@
-"""How often the verdict is right: quiet runs must be VALID, overloaded ones INVALID, 20 times of 20.
+"""How often the verdict is right: quiet runs must be VALID and overloaded ones INVALID, 20 times out of 20.
 
-Everything runs against the fake engine, in a process of its own for each run. quiet: a modest rate. shared core: all
-pinned to one core, with busy loops. queue: a rate three times what the server can take. flood: a rate that no client
-process can send. Prints one line a run, with the verdict's checks, and a count at the end; run it on an idle machine.
-``python benchmarks/verdict_trials.py``.
+``python benchmarks/verdict_trials.py``, on a machine with nothing else running. Each run is a process of its own, with
+the fake engine. Kinds of runs:
+
+quiet        a low rate
+shared core  all processes pinned to one core, beside busy loops
+queue        a rate of three times what the server can handle
+flood        a rate that one client process cannot send
+
+It prints one line per run with the verdict and its reasons, and a count for each kind.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 BASE = ("model=llama2", "script=serving", "engine=fake", "tracking=none", "script.fail_on=never")
-KINDS: dict[str, tuple[str, set[str], tuple[str, ...]]] = {  # verdict, checks of which one must say why, overrides
+KINDS: dict[str, tuple[str, set[str], tuple[str, ...]]] = {  # verdict, checks of which one must object, overrides
     "quiet": ("VALID", set(), ("qps=50", "num_prompts=150")),
     "shared core": ("INVALID", {"client_wait", "client_lag", "loop_stall"}, ("qps=50", "num_prompts=150")),
     "queue": ("INVALID", {"stationary"}, ("qps=20", "num_prompts=100", "engine.max_concurrency=4")),
@@ -35,7 +40,7 @@ KINDS: dict[str, tuple[str, set[str], tuple[str, ...]]] = {  # verdict, checks o
 
 @contextmanager
 def busy_loops(core: int, count: int) -> Iterator[None]:
-    """Processes that take all of a core they can get."""
+    """Run processes that use a core without pause."""
     code = f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
     loops = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(count)]
     try:
@@ -47,7 +52,7 @@ def busy_loops(core: int, count: int) -> Iterator[None]:
 
 
 def run(overrides: tuple[str, ...], core: int | None) -> dict[str, Any]:
-    """The result of one run; ``core``: all its processes on this one."""
+    """The result of one run, with all its processes pinned to ``core``."""
     pinned = [] if core is None else ["taskset", "-c", str(core)]
     with tempfile.TemporaryDirectory() as directory:
         command = [*pinned, sys.executable, "-m", "benchhydra", *BASE, *overrides, f"hydra.run.dir={directory}/run"]
@@ -60,7 +65,7 @@ def run(overrides: tuple[str, ...], core: int | None) -> dict[str, Any]:
 
 
 def trial(kind: str, loops: int) -> dict[str, Any]:
-    """One run of a kind."""
+    """The result of one run of a kind."""
     overrides = KINDS[kind][2]
     if kind != "shared core":
         return run(overrides, None)
@@ -70,7 +75,7 @@ def trial(kind: str, loops: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--loops", type=int, default=1, help="busy loops on the shared core")
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=KINDS)
@@ -80,12 +85,12 @@ def main() -> None:
         checks: Counter[str] = Counter()
         for i in range(options.trials):
             result = trial(kind, options.loops)
-            found = {reason["check"] for reason in result["reasons"]}
+            objecting = {reason["check"] for reason in result["reasons"]}
             verdict, expected, _ = KINDS[kind]
-            right[kind] += result["verdict"] == verdict and (not expected or bool(expected & found))
-            checks.update(found)
+            right[kind] += result["verdict"] == verdict and (not expected or bool(expected & objecting))
+            checks.update(objecting)
             texts = "; ".join(reason["text"] for reason in result["reasons"])
-            print(f"{kind} {i + 1}: {result['verdict']} {texts or 'no rule objects'}", flush=True)
+            print(f"{kind} {i + 1}: {result['verdict']} {texts or 'no check objects'}", flush=True)
         print(f"{kind}: {right[kind]} of {options.trials} {KINDS[kind][0]}; checks {dict(checks)}", flush=True)
 
 
