@@ -15,6 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+ImportNode = ast.Import | ast.ImportFrom
+
 START, END = "<!-- layers: written by python -m tests.source_imports -->", "<!-- /layers -->"
 
 
@@ -35,7 +38,7 @@ class ImportStatement:
 
 def import_statements(source: Path = SOURCE) -> list[ImportStatement]:
     """Every import of a name of benchhydra, in the order of the files."""
-    return [one for file in sorted(source.rglob("*.py")) for one in _of_file(file, source)]
+    return [statement for file in sorted(source.rglob("*.py")) for statement in _of_file(file, source)]
 
 
 def _of_file(file: Path, source: Path) -> Iterator[ImportStatement]:
@@ -43,7 +46,7 @@ def _of_file(file: Path, source: Path) -> Iterator[ImportStatement]:
     tree = ast.parse(text)
     inner = {id(node) for function in ast.walk(tree) if isinstance(function, FUNCTIONS) for node in ast.walk(function)}
     comments = _comments_of_blocks(tree, text.splitlines())
-    for node in ast.walk(tree):
+    for node in _import_nodes(tree):
         for target in _targets(node):
             yield ImportStatement(
                 file=file,
@@ -55,23 +58,25 @@ def _of_file(file: Path, source: Path) -> Iterator[ImportStatement]:
             )
 
 
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+def _import_nodes(tree: ast.AST) -> list[ImportNode]:
+    nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return sorted(nodes, key=lambda node: node.lineno)
 
 
-def _targets(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "benchhydra":
-        return [f"{node.module}.{alias.name}" for alias in node.names]
+def _targets(node: ImportNode) -> list[str]:
+    """The dotted names of benchhydra's that an import statement imports."""
     if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names if alias.name.partition(".")[0] == "benchhydra"]
-    return []
+        names = [alias.name for alias in node.names]
+    else:
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in names if name.partition(".")[0] == "benchhydra"]
 
 
 def _comments_of_blocks(tree: ast.AST, lines: list[str]) -> dict[int, str]:
     """By line of an import: its comment, with those of the imports right above it and of the line above them."""
-    nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
     comments: dict[int, str] = {}
     comment_above: dict[int, str] = {}  # by the line that follows an import
-    for node in sorted(nodes, key=lambda node: node.lineno):
+    for node in _import_nodes(tree):
         line_above = lines[node.lineno - 2].strip() if node.lineno > 1 else ""
         above = comment_above.get(node.lineno, line_above if line_above.startswith("#") else "")
         end = node.end_lineno or node.lineno
@@ -88,7 +93,7 @@ def module_name(file: Path, source: Path = SOURCE) -> str:
 
 def private_imports(statements: list[ImportStatement]) -> list[ImportStatement]:
     """Imports of a private module or name from outside the package that owns it."""
-    return [one for one in statements if (owner := _private_owner(one.target)) and not _is_inside(one, owner)]
+    return [s for s in statements if (owner := _private_owner(s.target)) and not _is_inside(s, owner)]
 
 
 def _private_owner(target: str) -> str:

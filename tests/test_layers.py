@@ -73,19 +73,22 @@ def test_private_modules_are_imported_in_their_own_package_only(copy: Path) -> N
     assert source_imports.private_imports(source_imports.import_statements()) == []
     plant(copy, "run.py", "from benchhydra.commands import _sources")
     plant(copy, "archive.py", "from benchhydra.records import _BLOCK_ROWS")
-    found = source_imports.private_imports(source_imports.import_statements(copy))
-    assert [one.target for one in found] == ["benchhydra.records._BLOCK_ROWS", "benchhydra.commands._sources"]
+    private = source_imports.private_imports(source_imports.import_statements(copy))
+    assert [statement.target for statement in private] == [
+        "benchhydra.records._BLOCK_ROWS",
+        "benchhydra.commands._sources",
+    ]
 
 
 def test_imports_in_functions_say_that_they_are_for_start_up_time(copy: Path) -> None:
     assert _unexplained(SOURCE) == []
     plant(copy, "archive.py", "def late():\n    from benchhydra.records import Records")
-    assert [one.target for one in _unexplained(copy)] == ["benchhydra.records.Records"]
+    assert [statement.target for statement in _unexplained(copy)] == ["benchhydra.records.Records"]
 
 
 def _unexplained(source: Path) -> list[source_imports.ImportStatement]:
     statements = source_imports.import_statements(source)
-    return [one for one in statements if one.in_function and "start-up" not in one.comment]
+    return [statement for statement in statements if statement.in_function and "start-up" not in statement.comment]
 
 
 def test_command_line_starts_without_heavy_packages() -> None:

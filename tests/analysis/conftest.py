@@ -33,7 +33,7 @@ def make() -> Make:
         key: str = "k",
     ) -> Runs:
         rng = np.random.default_rng([seed, *name.encode()])
-        made = [
+        made_runs = [
             Run(
                 run_id=f"{name}{i}",
                 point_key=key,
@@ -49,6 +49,6 @@ def make() -> Make:
             )
             for i in range(count)
         ]
-        return Runs(made, dict(KINDS))
+        return Runs(made_runs, dict(KINDS))
 
     return runs

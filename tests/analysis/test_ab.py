@@ -1,4 +1,4 @@
-"""A/B tests whose truth is known: verdicts, order, budgets, and what is said."""
+"""A/B tests whose truth is known: verdicts, order, budgets, and what is printed."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def test_with_decide_all_the_other_metrics_are_decided_too(make: Make) -> None:
 
 def test_the_order_within_pairs_is_random_and_repeatable(make: Make) -> None:
     def order(seed: int) -> list[str]:
-        said: list[str] = []
-        ab(make, max_pairs=10, seed=seed, say=said.append, wanted=["mean_ttft_ms"], slower=1.001).run()
-        return [line.partition("(")[2][:3] for line in said if line.startswith("pair")]
+        lines: list[str] = []
+        ab(make, max_pairs=10, seed=seed, say=lines.append, main_patterns=["mean_ttft_ms"], slower=1.001).run()
+        return [line.partition("(")[2][:3] for line in lines if line.startswith("pair")]
 
     assert order(1) == order(1)
     assert order(1) != order(2)
@@ -119,7 +119,7 @@ def test_one_lost_pair_costs_only_itself(make: Make) -> None:
 
 
 def test_metrics_that_nobody_has_are_nothing_comparable(make: Make) -> None:
-    test = ab(make, wanted=["no_such_*"])
+    test = ab(make, main_patterns=["no_such_*"])
     test.run()
     assert test.outcome() is GateOutcome.NOTHING_COMPARABLE
     assert test.pairs == 1
@@ -148,6 +148,6 @@ def test_a_plan_by_history_and_by_the_first_pairs(make: Make) -> None:
     (ttft, _) = ab_plan.plan_lines({"mean_ttft_ms": 0.02, "request_throughput": 0.01}, 0.01, 30.0)
     assert ttft == "mean_ttft_ms (noise 2.0 % a run): 3 % 29 pairs (14 min), 5 % 14 pairs (7 min), 10 % 8 pairs (4 min)"
     assert ab_plan.PowerPlan(Runs([], {}), "m", ["k", "k"]).pair_s() is None
-    said: list[str] = []
-    ab(make, slower=1.001, max_pairs=4, say=said.append).run()
-    assert "by the noise of these pairs, to see a change takes about:" in said
+    lines: list[str] = []
+    ab(make, slower=1.001, max_pairs=4, say=lines.append).run()
+    assert "by the noise of these pairs, to see a change takes about:" in lines

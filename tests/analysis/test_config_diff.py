@@ -16,14 +16,14 @@ def run(directory: Path | None, result: dict[str, Any] | None = None, **more: An
     if directory is not None and result is not None:
         directory.mkdir()
         (directory / "result.json").write_text(json.dumps(result))
-    known: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "run_id": "a",
         "point_key": "k",
         "verdict": Verdict.VALID,
         "status": "ok",
         "epoch_time": 1.0,
     }
-    return Run(**known | {"source": f"{directory}/result.json" if directory else ""} | more)
+    return Run(**fields | {"source": f"{directory}/result.json" if directory else ""} | more)
 
 
 def test_keys_versions_and_packages(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ METRICS = [f"m{i}_ms" for i in range(12)]
 def runs(name: str, count: int, *, slow: tuple[int, ...] = (), factor: float = 1.0, seed: int = 0) -> Runs:
     """Runs with 2 % noise; those in ``slow`` took 20 % longer in every metric."""
     rng = np.random.default_rng([seed, *name.encode()])
-    made = [
+    made_runs = [
         Run(
             run_id=f"{name}{i}",
             point_key="k",
@@ -34,7 +34,7 @@ def runs(name: str, count: int, *, slow: tuple[int, ...] = (), factor: float = 1
         )
         for i in range(count)
     ]
-    return Runs(made, {key: MetricKind("ms", Better.SMALLER) for key in METRICS})
+    return Runs(made_runs, {key: MetricKind("ms", Better.SMALLER) for key in METRICS})
 
 
 def test_a_disturbed_run_is_left_out_and_named() -> None:

@@ -22,8 +22,8 @@ def percent(limits: thresholds.Thresholds, metric: str) -> float:
 
 def test_the_default_file() -> None:
     limits = thresholds.read_thresholds()
-    wanted = {"mean_ttft_ms": 2, "p99_ttft_ms": 5, "scheduled_p90_ms": 5}
-    assert {name: percent(limits, name) for name in wanted} == wanted
+    expected = {"mean_ttft_ms": 2, "p99_ttft_ms": 5, "scheduled_p90_ms": 5}
+    assert {name: percent(limits, name) for name in expected} == expected
     assert limits.alpha == 0.01
     assert limits.direction("max_ttft_ms", Better.SMALLER) is Better.OBSERVATION
     assert limits.direction("mean_ttft_ms", Better.SMALLER) is Better.SMALLER
@@ -39,14 +39,14 @@ def test_the_last_pattern_that_matches_wins(tmp_path: Path) -> None:
     ignore: [mean_itl_ms]
     """
     limits = thresholds.read_thresholds(written(tmp_path, text))
-    wanted = {"request_throughput": 1, "p99_ttft_ms": 3, "mean_ttft_ms": 4, "mean_tpot_ms": 4}
-    assert {name: percent(limits, name) for name in wanted} == wanted
+    expected = {"request_throughput": 1, "p99_ttft_ms": 3, "mean_ttft_ms": 4, "mean_tpot_ms": 4}
+    assert {name: percent(limits, name) for name in expected} == expected
     assert limits.direction("mean_tpot_ms", Better.SMALLER) is Better.BIGGER
     assert limits.direction("mean_itl_ms", Better.SMALLER) is Better.OBSERVATION
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "words"),
     [
         ("min_effect: 2", "unknown field"),
         ("metrics: {a: {min_effect_percent: two}}", "float"),
@@ -56,8 +56,8 @@ def test_the_last_pattern_that_matches_wins(tmp_path: Path) -> None:
         ("a: [", "limits.yaml"),
     ],
 )
-def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as raised:
+def test_a_wrong_file_is_named_with_its_error(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as raised:
         thresholds.read_thresholds(written(tmp_path, text))
     assert "limits.yaml" in str(raised.value)
 

@@ -40,7 +40,7 @@ class AbBudget:
 
 @dataclass(kw_only=True)
 class AbTest:
-    """One test. ``wanted``: patterns of the main metrics (none: those of the thresholds).
+    """One test. ``main_patterns``: patterns of the main metrics (none: those of the thresholds).
 
     It stops when a main metric is worse, or all are decided; with ``decide_all`` only when all are. ``seen`` has every
     run of each side, usable or not; ``stopped`` says why it ended, ``lost`` counts the last pairs without a usable run.
@@ -49,7 +49,7 @@ class AbTest:
     visit: Visit
     budget: AbBudget
     thresholds: Thresholds
-    wanted: Sequence[str] = ()
+    main_patterns: Sequence[str] = ()
     seed: int = 0
     decide_all: bool = False
     say: Callable[[str], None] = lambda text: None
@@ -60,7 +60,7 @@ class AbTest:
     lost: int = 0
 
     def __post_init__(self) -> None:
-        self._paired = PairedRuns(thresholds=self.thresholds, main=self.wanted)
+        self._paired = PairedRuns(thresholds=self.thresholds, main_patterns=self.main_patterns)
 
     @property
     def pairs(self) -> int:

@@ -34,12 +34,12 @@ class PowerPlan:
         """The noise of all of history."""
         return NoiseModel(self.history.runs)
 
-    def noise(self, thresholds: Thresholds, wanted: Sequence[str]) -> dict[str, float]:
+    def noise(self, thresholds: Thresholds, main_patterns: Sequence[str]) -> dict[str, float]:
         """Run-to-run noise of the log of each main metric: that of the noisier point. Unknown ones are absent."""
         keys = [
             key
             for key, kind in self.history.kinds.items()
-            if thresholds.is_main(key, wanted) and thresholds.judges(key, kind.better)
+            if thresholds.is_main(key, main_patterns) and thresholds.judges(key, kind.better)
         ]
         scales = {key: [s for point_key in self.point_keys if (s := self._scale(point_key, key))] for key in keys}
         return {key: max(of_points) for key, of_points in scales.items() if of_points}

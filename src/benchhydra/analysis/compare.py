@@ -63,18 +63,18 @@ def compare_point(
     base_metrics = dict.fromkeys(key for run in left for key in run.metrics)
     compared = [key for key in base_metrics if thresholds.judges(key, kinds[key].better)]
     groups = {key: noise_model.groups(right[-1].machine, left[-1].point_key, key) for key in compared}
-    kept_left, kept_right = without_outliers([left, right], compared, groups)
-    candidate_metrics = {key for run in kept_right for key in run.metrics}
+    clean_left, clean_right = without_outliers([left, right], compared, groups)
+    candidate_metrics = {key for run in clean_right for key in run.metrics}
     metrics = tuple(
-        metric_change(key, kept_left, kept_right, kinds[key], thresholds, noise_model)
+        metric_change(key, clean_left, clean_right, kinds[key], thresholds, noise_model)
         for key in compared
         if key in candidate_metrics
     )
     return replace(
         change,
-        metrics=_with_request_evidence(metrics, kept_left[-1], kept_right[-1]),
+        metrics=_with_request_evidence(metrics, clean_left[-1], clean_right[-1]),
         missing=tuple(key for key in base_metrics if key not in candidate_metrics),
-        notes=(*exclusion_note("base", left, kept_left), *exclusion_note("candidate", right, kept_right)),
+        notes=(*exclusion_note("base", left, clean_left), *exclusion_note("candidate", right, clean_right)),
     )
 
 

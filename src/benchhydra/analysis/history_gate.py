@@ -48,9 +48,9 @@ class HistoryGate(Gate):
             return replace(old, invalid="base")
         change = compare_point(base, candidate, self.kinds, self.thresholds, NoiseModel([]))
         segments = {m.metric: noise_model.segments(machine, point_key, m.metric) for m in change.metrics}
-        (kept,) = without_outliers([usable], list(segments), segments)
-        metrics = tuple(_against_segments(m, segments[m.metric], kept) for m in change.metrics)
-        return replace(change, metrics=metrics, notes=exclusion_note("candidate", usable, kept))
+        (clean,) = without_outliers([usable], list(segments), segments)
+        metrics = tuple(_against_segments(m, segments[m.metric], clean) for m in change.metrics)
+        return replace(change, metrics=metrics, notes=exclusion_note("candidate", usable, clean))
 
 
 def _against_segments(metric: MetricChange, segments: Sequence[Floats], candidate: Sequence[Run]) -> MetricChange:

@@ -15,23 +15,26 @@ from benchhydra.analysis.stats.sequential import PAIR_SCALE, ConfidenceInterval,
 from benchhydra.analysis.thresholds import Thresholds
 
 SIDES = ("a", "b")
-#: The usable runs of one visit to a side: together one observation.
-Visited = Sequence[Run]
+#: The usable runs of one visit to a side.
+Observation = Sequence[Run]
 
 
 @dataclass(kw_only=True)
 class PairedRuns:
-    """Pairs of visits, with usable runs on both sides. main: patterns of the main metrics (none: the thresholds')."""
+    """Pairs of visits, each with usable runs on both sides.
+
+    main_patterns: of the main metrics (none: those of the thresholds). visits: by side, in the order of the pairs.
+    """
 
     thresholds: Thresholds
-    main: Sequence[str] = ()
+    main_patterns: Sequence[str] = ()
     kinds: dict[str, MetricKind] = field(default_factory=dict)
-    visits: dict[str, list[Visited]] = field(default_factory=lambda: {side: [] for side in SIDES})
+    visits: dict[str, list[Observation]] = field(default_factory=lambda: {side: [] for side in SIDES})
 
     def __len__(self) -> int:
         return len(self.visits["b"])
 
-    def add(self, visits: Mapping[str, Visited], kinds: Mapping[str, MetricKind]) -> None:
+    def add(self, visits: Mapping[str, Observation], kinds: Mapping[str, MetricKind]) -> None:
         """Add a pair: the usable runs of each side, and the kinds of their metrics."""
         self.kinds |= kinds
         for side, runs in visits.items():
@@ -39,11 +42,11 @@ class PairedRuns:
 
     def main_changes(self) -> list[MetricChange]:
         """The main metrics that both sides measured in every pair, judged; they share alpha."""
-        return self._changes([key for key in self._keys() if self.thresholds.is_main(key, self.main)])
+        return self._changes([key for key in self._keys() if self.thresholds.is_main(key, self.main_patterns)])
 
     def other_changes(self) -> list[MetricChange]:
         """The other metrics that have a direction, judged; they share an alpha of their own."""
-        return self._changes([key for key in self._keys() if not self.thresholds.is_main(key, self.main)])
+        return self._changes([key for key in self._keys() if not self.thresholds.is_main(key, self.main_patterns)])
 
     def _changes(self, keys: Sequence[str]) -> list[MetricChange]:
         return [self._change(key, self.thresholds.alpha / len(keys)) for key in keys]
@@ -82,7 +85,7 @@ class PairedRuns:
         return _judged(change, interval, smallest_effect)
 
 
-def _observations(visits: Sequence[Visited], key: str) -> Floats:
+def _observations(visits: Sequence[Observation], key: str) -> Floats:
     """A visit is one observation: the mean of the logs of its runs. Shape (visits,)."""
     return np.array([float(np.mean([math.log(run.metrics[key]) for run in runs])) for runs in visits])
 

@@ -99,7 +99,7 @@ def _test(args: argparse.Namespace, sides: dict[str, AbSide], limits: Thresholds
         visit=visit,
         budget=AbBudget(max_pairs=args.max_pairs, wall_s=args.budget_s),
         thresholds=limits,
-        wanted=args.metric,
+        main_patterns=args.metric,
         seed=args.seed,
         decide_all=args.all,
         say=_say,
@@ -128,7 +128,7 @@ def _plan_from_history(args: argparse.Namespace, sides: dict[str, AbSide], test:
 
     keys = [side.point_key for side in sides.values()]
     plan = ab_plan.PowerPlan(_sources.history_of(args.history), machine_class(), keys)
-    return ab_plan.plan_lines(plan.noise(test.thresholds, test.wanted), test.thresholds.alpha, plan.pair_s())
+    return ab_plan.plan_lines(plan.noise(test.thresholds, test.main_patterns), test.thresholds.alpha, plan.pair_s())
 
 
 def _conclude(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest, output: Path) -> None:

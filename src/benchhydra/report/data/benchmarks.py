@@ -164,8 +164,7 @@ def details_data(group: Benchmark, details: Mapping[str, RunDetails], with_reque
 
     with_requests: run_ids whose requests are in the report.
     """
-    known = [details[run.run_id].facts for run in group.runs if details[run.run_id].facts]
-    common = common_items(known)
+    common = common_items([details[run.run_id].facts for run in group.runs if details[run.run_id].facts])
     runs = [_own_details(run, details[run.run_id], common, run.run_id in with_requests) for run in group.runs]
     return {"common": common, "runs": runs}
 

@@ -132,10 +132,10 @@ def ranks(values: Sequence[float | None], kind: MetricKind) -> list[float | None
 
     All None where the column hardly varies, or the metric has no direction.
     """
-    known = [value for value in values if value is not None]
-    if kind.better is Better.OBSERVATION or len(known) < 2:
+    measured = [value for value in values if value is not None]
+    if kind.better is Better.OBSERVATION or len(measured) < 2:
         return [None] * len(values)
-    low, high = min(known), max(known)
+    low, high = min(measured), max(measured)
     if high - low <= SMALLEST_COLOURED_RANGE * max(abs(low), abs(high)):
         return [None] * len(values)
     smaller = kind.better is Better.SMALLER
