@@ -80,6 +80,7 @@ type: node setup
 
 docs: setup
 	$(BIN)/python -m benchhydra metrics --markdown > docs/metrics.md
+	$(BIN)/python -m tests.source_imports  # the layers in docs/architecture.md
 
 clean:
 	rm -rf $(VENV) node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
