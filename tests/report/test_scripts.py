@@ -14,6 +14,7 @@ import pytest
 from tests.report.made import HOSTILE
 
 from benchhydra.analysis.compare import compare
+from benchhydra.analysis.comparison import ChangeVerdict
 from benchhydra.analysis.runs import Runs
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.report import pages
@@ -75,6 +76,14 @@ def test_every_global_name_is_used() -> None:
     called_by_data = {"registerPiece"}
     unused = {name for name in names if len(re.findall(rf"\b{name}\b", code)) < 2}
     assert unused == called_by_data
+
+
+def test_every_verdict_on_a_metric_can_be_filtered_and_has_a_colour() -> None:
+    script = (pages.STATIC / "comparison.js").read_text(encoding="utf-8")
+    style = (pages.STATIC / "style.css").read_text(encoding="utf-8")
+    for verdict in ChangeVerdict:
+        assert f'["{verdict}", "{verdict}"]' in script
+        assert f".{verdict}" in style
 
 
 def test_types_are_those_of_the_library_that_is_shipped() -> None:

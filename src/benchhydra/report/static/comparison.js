@@ -11,7 +11,7 @@ const CHANGE_FILTERS = [
   ["changed", "better and worse"],
   ["worse", "worse"],
   ["better", "better"],
-  ["unclear", "unclear"],
+  ["inconclusive", "inconclusive"],
   ["same", "same"],
 ];
 
