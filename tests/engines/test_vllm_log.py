@@ -135,15 +135,15 @@ def test_a_log_that_says_nothing() -> None:
 
 def test_stamps_outside_the_start_are_of_another_time_zone() -> None:
     started_s = local_s("2026-11-26 05:49:36")
-    found = start_phases(CPU_032, started_s, started_s + 47)
-    assert (found.imports_s, found.setup_s, found.weights_s) == (None, None, 0.02)
+    start = start_phases(CPU_032, started_s, started_s + 47)
+    assert (start.imports_s, start.setup_s, start.weights_s) == (None, None, 0.02)
 
 
 def test_a_start_over_new_year() -> None:
     log = "INFO 01-01 00:00:03 [a.py:1] vLLM\nINFO 01-01 00:00:05 [b.py:1] Starting to load model x...\n"
     started_s = local_s("2026-12-31 23:59:58")
-    found = start_phases(log, started_s, started_s + 20)
-    assert (found.imports_s, found.setup_s) == (5.5, 7.5)
+    start = start_phases(log, started_s, started_s + 20)
+    assert (start.imports_s, start.setup_s) == (5.5, 7.5)
 
 
 def test_a_stamp_of_the_second_of_the_start() -> None:

@@ -118,27 +118,27 @@ def metrics_of(rows: Records) -> dict[str, float]:
 
 
 def test_a_batch_lasts_from_its_schedule_to_its_last_answer() -> None:
-    found = metrics_of(rows_of([[(0, 10, 30), (1, 20, 50)], [(0, 30, 80), (0, 30, 70)]]))
-    assert found["batches"] == 2
-    assert found["mean_batch_latency_ms"] == 65 and found["p10_batch_latency_ms"] == 53
-    assert found["mean_batch_prefill_ms"] == 25 and found["mean_batch_decode_ms"] == 40
-    assert found["batch_prefill_throughput"] == pytest.approx(40 / 0.050)
-    assert found["batch_decode_throughput"] == pytest.approx(16 / 0.080)
+    values = metrics_of(rows_of([[(0, 10, 30), (1, 20, 50)], [(0, 30, 80), (0, 30, 70)]]))
+    assert values["batches"] == 2
+    assert values["mean_batch_latency_ms"] == 65 and values["p10_batch_latency_ms"] == 53
+    assert values["mean_batch_prefill_ms"] == 25 and values["mean_batch_decode_ms"] == 40
+    assert values["batch_prefill_throughput"] == pytest.approx(40 / 0.050)
+    assert values["batch_decode_throughput"] == pytest.approx(16 / 0.080)
 
 
 def test_without_first_tokens_there_is_no_prefill() -> None:
-    found = metrics_of(rows_of([[(0, -1, 30)], [(0, -1, 50)]]))
-    assert found["mean_batch_latency_ms"] == 40
-    assert not any("prefill" in name or "decode" in name for name in found)
+    values = metrics_of(rows_of([[(0, -1, 30)], [(0, -1, 50)]]))
+    assert values["mean_batch_latency_ms"] == 40
+    assert not any("prefill" in name or "decode" in name for name in values)
 
 
 def test_a_batch_with_a_failed_request_is_left_out() -> None:
     rows = rows_of([[(0, 10, 30), (0, 10, 900)], [(0, 10, 50), (0, 10, 60)]])
     status = rows.status.copy()
     status[1] = Status.TIMEOUT
-    found = metrics_of(replace(rows, status=status))
-    assert found["p99_batch_latency_ms"] == found["p10_batch_latency_ms"] == 60
-    assert found["batch_decode_throughput"] == pytest.approx(8 / 0.050)
+    values = metrics_of(replace(rows, status=status))
+    assert values["p99_batch_latency_ms"] == values["p10_batch_latency_ms"] == 60
+    assert values["batch_decode_throughput"] == pytest.approx(8 / 0.050)
 
 
 def test_no_row_is_no_metric() -> None:

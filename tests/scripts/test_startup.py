@@ -104,12 +104,12 @@ def test_the_offline_engine_starts_too(tmp_path: Path) -> None:
 
 def test_a_cold_start_has_empty_caches_a_warm_one_those_of_the_cold_one_and_none_runs_beside_it(tmp_path: Path) -> None:
     before = set(Path(tempfile.gettempdir()).glob("benchhydra-*"))
-    found = measured(tmp_path, Startup(starts=2))
+    measurement = measured(tmp_path, Startup(starts=2))
     log = (tmp_path / "server.log").read_text()
     assert [line for line in log.splitlines() if "cache is" in line] == [
         f"cache is {state} and weights took 1.5 s" for state in ("empty", "full", "empty", "full")
     ]
-    assert found.samples.keys() == {
+    assert measurement.samples.keys() == {
         "cold_ready_s",
         "cold_first_token_s",
         "cold_weights_s",
@@ -118,22 +118,22 @@ def test_a_cold_start_has_empty_caches_a_warm_one_those_of_the_cold_one_and_none
         "warm_weights_s",
         "kv_cache_tokens",
     }
-    assert len(found.samples["cold_ready_s"]) == 2 and len(found.samples["kv_cache_tokens"]) == 4
+    assert len(measurement.samples["cold_ready_s"]) == 2 and len(measurement.samples["kv_cache_tokens"]) == 4
     assert set(Path(tempfile.gettempdir()).glob("benchhydra-*")) <= before
     assert not Path(f"{tmp_path / 'lock'}.cache").exists()  # the user's own cache was not touched
 
 
 def test_warm_starts_alone_follow_a_cold_one_that_does_not_count(tmp_path: Path) -> None:
-    found = measured(tmp_path, Startup(starts=2, caches="warm"))
+    measurement = measured(tmp_path, Startup(starts=2, caches="warm"))
     assert (tmp_path / "server.log").read_text().count("cache is full") == 2
-    assert found.records.phase.tolist() == [Phase.WARMUP, Phase.MEASURED, Phase.MEASURED]
-    assert "cold_ready_s" not in found.samples and len(found.samples["warm_ready_s"]) == 2
+    assert measurement.records.phase.tolist() == [Phase.WARMUP, Phase.MEASURED, Phase.MEASURED]
+    assert "cold_ready_s" not in measurement.samples and len(measurement.samples["warm_ready_s"]) == 2
 
 
 def test_cold_starts_alone(tmp_path: Path) -> None:
-    found = measured(tmp_path, Startup(starts=2, caches="cold"))
+    measurement = measured(tmp_path, Startup(starts=2, caches="cold"))
     assert (tmp_path / "server.log").read_text().count("cache is empty") == 2
-    assert "warm_ready_s" not in found.samples and found.metadata["starts"] == "cold cold"
+    assert "warm_ready_s" not in measurement.samples and measurement.metadata["starts"] == "cold cold"
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_what_could_not_be_dropped_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: StartCaches | None, words: str
 ) -> None:
     monkeypatch.setattr(Fake, "start_caches", lambda self, target: known)
-    found = measured(tmp_path, Startup(starts=1, caches="cold"), Fake(start_s=0.1))
-    assert any(words in warning for warning in found.warnings)
-    assert any("how much starts vary is unknown" in warning for warning in found.warnings)
+    measurement = measured(tmp_path, Startup(starts=1, caches="cold"), Fake(start_s=0.1))
+    assert any(words in warning for warning in measurement.warnings)
+    assert any("how much starts vary is unknown" in warning for warning in measurement.warnings)
 
 
 def test_an_engine_that_fails_to_start_fails_the_point_with_its_log(tmp_path: Path) -> None:

@@ -84,10 +84,10 @@ def _latest_by_batch(window: Window, values_ms: Float64) -> Float64:
 def _tokens_per_second(window: Window, time: str, tokens: npt.NDArray[np.integer[Any]]) -> float | None:
     """Tokens of all requests by the time of all batches, those without that time left out."""
     times_ms = batch_times_ms(window)[time]
-    known = ~np.isnan(times_ms)
+    complete = ~np.isnan(times_ms)
     _, batch = np.unique(window.scheduled_ns, return_inverse=True)
-    counted = tokens[known[batch]]
-    total_ms = times_ms[known].sum()
+    counted = tokens[complete[batch]]
+    total_ms = times_ms[complete].sum()
     return float(counted.sum() / total_ms * 1e3) if len(counted) and (counted >= 0).all() and total_ms > 0 else None
 
 

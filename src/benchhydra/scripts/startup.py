@@ -250,4 +250,4 @@ def _samples(starts: Sequence[Start]) -> dict[str, Float64]:
         if start.planned.measured:
             for name, value in start.samples():
                 values.setdefault(name, []).append(value)
-    return {name: np.array(known) for name, known in values.items()}
+    return {name: np.array(numbers) for name, numbers in values.items()}
