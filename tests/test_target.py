@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from benchhydra import config, registry, target
 from benchhydra.config import BenchConfig
 from benchhydra.errors import ConfigError, GpuUnavailable
-from benchhydra.target import Gpus, Model, Sparsity, Target, model_file, resolve_target, supported_length
+from benchhydra.target import Gpus, Model, Sparsity, Target, model_file, model_files, resolve_target, supported_length
 
 SPARSE = {"sparse_w16a16": "org/pruned"}
 CPU = Gpus(device="cpu", count=0)
@@ -212,6 +212,18 @@ def test_files_are_found_in_the_hubs_cache(tmp_path: Path) -> None:
 
 
 # Models that are made here
+
+
+def test_all_files_of_a_model_on_this_machine(tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors", "sub/more.bin"):
+        (tmp_path / "model" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "model" / name).touch()
+    assert [path.name for path in model_files(str(tmp_path / "model"))] == [
+        "config.json",
+        "model.safetensors",
+        "more.bin",
+    ]
+    assert model_files("org/model") == model_files(str(tmp_path / "no-model")) == ()
 
 
 def test_a_built_model_has_its_place_before_it_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

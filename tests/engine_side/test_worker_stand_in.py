@@ -77,6 +77,7 @@ def test_counts_texts_and_times_are_exact(sleeper: Lease) -> None:
     assert [len(text.split()) for text in answer["texts"]] == [1, 9]
     assert before_ns <= answer["start_ns"] < answer["end_ns"] <= time.monotonic_ns()
     assert answer["end_ns"] - answer["start_ns"] >= 60e6
+    assert answer["first_ns"] == [answer["start_ns"] + 20_000_000] * 2
 
 
 def test_an_answer_of_many_megabytes_arrives_whole(sleeper: Lease) -> None:
