@@ -30,13 +30,13 @@ def study(search: Search) -> tuple[list[PlannedPoint], list[Outcome]]:
     return points, outcomes
 
 
-def test_there_are_searches() -> None:
+def test_the_built_in_searches_are_registered() -> None:
     assert {"grid", "repeats"} <= registry.options("search").keys()
     assert [registry.option_name(search) for search in SEARCHES if not search.adds_points] == ["grid"]
 
 
 @every_search
-def test_it_is_pure(search: Search) -> None:
+def test_a_search_changes_nothing_and_repeats_its_answer(search: Search) -> None:
     points, outcomes = study(search)
     before = repr((search, points, outcomes))
     first = [list(overrides) for overrides in search.next(points, outcomes)], search.answer(outcomes)
@@ -46,7 +46,7 @@ def test_it_is_pure(search: Search) -> None:
 
 
 @every_search
-def test_it_asks_for_overrides_of_the_keys_that_it_varies(search: Search) -> None:
+def test_a_search_changes_only_the_keys_that_it_varies(search: Search) -> None:
     asked: Sequence[Sequence[str]] = search.next(*study(search))
     assert bool(asked) <= search.adds_points
     for overrides in asked:
@@ -55,7 +55,7 @@ def test_it_asks_for_overrides_of_the_keys_that_it_varies(search: Search) -> Non
 
 
 @every_search
-def test_it_is_done_where_nothing_was_measured(search: Search) -> None:
+def test_a_search_is_done_if_every_point_failed(search: Search) -> None:
     points, _ = study(search)
     failed = [Outcome.of_point(point, status="failed", error="no server") for point in points]
     assert list(search.next(points, failed)) == []
@@ -63,7 +63,7 @@ def test_it_is_done_where_nothing_was_measured(search: Search) -> None:
 
 
 @every_search
-def test_an_answer_says_how_much_it_rests_on(search: Search) -> None:
+def test_an_answer_counts_its_points(search: Search) -> None:
     _, outcomes = study(search)
     answer = search.answer(outcomes)
     if answer is not None:

@@ -38,7 +38,7 @@ def test_a_failed_repeat_counts_and_has_no_value() -> None:
 
 
 @given(st.lists(st.floats(1, 1000), min_size=1, max_size=12), st.integers(1, 10))
-def test_it_always_ends(values: list[float], max_repeats: int) -> None:
+def test_the_search_always_ends(values: list[float], max_repeats: int) -> None:
     search = Repeats(ci="mean_ttft_ms:2%", max_repeats=max_repeats)
     for measurements in count(1):
         done = [values[i % len(values)] for i in range(measurements)]
@@ -53,7 +53,7 @@ def test_the_answer_is_the_mean_with_its_interval() -> None:
     answer = search.answer(outcomes_of([9.0, 10.0, 11.0]))
     assert answer is not None and answer.low is not None and answer.high is not None
     assert answer.value == pytest.approx(10)
-    assert (answer.unit, answer.probes) == ("ms", 3)
+    assert (answer.name, answer.unit, answer.probes) == ("mean of mean_ttft_ms", "ms", 3)
     assert answer.high - answer.value == pytest.approx(2.4841, abs=1e-3) == answer.value - answer.low
     assert answer.limited_by == "search.max_repeats=3"
     narrow = search.answer(outcomes_of([10.0, 10.01, 9.99]))
@@ -78,7 +78,7 @@ def test_a_metric_that_no_point_has_is_an_error() -> None:
         ("p99_ttft:2%", "no such metric: p99_ttft", "p99_ttft_ms"),
     ],
 )
-def test_a_goal_that_makes_no_sense_is_refused(ci: str | None, message: str, hint: str) -> None:
+def test_a_malformed_goal_is_refused(ci: str | None, message: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=message) as refused:
         Repeats(ci=ci)
     assert hint in refused.value.hint

@@ -13,6 +13,8 @@ import pytest
 from tests.examples import install
 from tests.waiting import wait_for
 
+from benchhydra.render.figures import number
+
 Sweeps = Any  # the fixture ``sweeps``
 
 #: Each request takes the only slot for 50 ms: 20 requests/s. The last of 30 at 30 a second waits for 0.5 s.
@@ -63,7 +65,7 @@ def rates(sweeps: Sweeps) -> list[float]:
     ]
 
 
-def test_a_search_of_the_users_own_finds_what_a_server_can_bear(sweeps: Sweeps, plugins: None) -> None:
+def test_a_users_search_finds_the_capacity_of_a_server(sweeps: Sweeps, plugins: None) -> None:
     words = [*SERVER, *SEARCH, "model=llama2,mistral", "qps=16"]
     assert sweeps.run(*words) == 0, sweeps.log.read_text()[-3000:]
     summary = sweeps.summary()
@@ -79,7 +81,7 @@ def test_a_search_of_the_users_own_finds_what_a_server_can_bear(sweeps: Sweeps, 
         assert answer["high"] / answer["low"] <= 1.2
         (model,) = [o for o in answer["overrides"] if o.startswith("model=")]
         assert not any(o.startswith("qps=") for o in answer["overrides"])
-        assert f"search=halving {model}: {answer['value']:.6g} requests/s" in sweeps.log.read_text()
+        assert f"search=halving {model}: {number(answer['value'])} requests/s (" in sweeps.log.read_text()
         assert answer["probes"] == sum(model in point["overrides"] for point in summary["points"])
 
 
@@ -115,7 +117,7 @@ def test_a_search_that_fails_is_one_error_and_loses_nothing(
     assert len(sweeps.results()) == 2 * points
 
 
-def test_a_killed_search_is_resumed_where_it_was(
+def test_a_killed_search_is_resumed_where_it_stopped(
     sweeps: Sweeps, plugins: None, no_survivors: Callable[[Path], list[str]]
 ) -> None:
     words = [*SERVER, *SEARCH, "qps=16", "seed=1"]
@@ -137,7 +139,7 @@ def test_a_killed_search_is_resumed_where_it_was(
     assert sweeps.summary()["answers"] == summary["answers"]
 
 
-def test_limits_stop_a_search_and_it_goes_on_when_resumed(sweeps: Sweeps, plugins: None) -> None:
+def test_limits_stop_a_search_and_resume_continues_it(sweeps: Sweeps, plugins: None) -> None:
     words = ["qps=200", "num_prompts=20", "search=endless", "search.max_points=5", "seed=1"]
     assert sweeps.run(*words, "sweep.max_time_s=0.5") == 1
     summary = sweeps.summary()

@@ -149,7 +149,7 @@ def test_an_answer_that_fails_is_the_studys_error(answer: Callable[[Any], Any], 
     assert len(group.measured()) == 4
 
 
-def test_a_sweep_that_stops_leaves_the_question_open() -> None:
+def test_a_study_stopped_by_a_limit_has_no_answer_yet() -> None:
     group = Group(planned("qps=1"))
     group.skip_after = 3
     assert group.run(Scripted(doubling, highest)) == ()
@@ -159,7 +159,7 @@ def test_a_sweep_that_stops_leaves_the_question_open() -> None:
     assert found.answer is not None and found.answer.value == 8.0
 
 
-def test_an_interruption_passes() -> None:
+def test_an_interruption_is_passed_on() -> None:
     def after(outcomes: Sequence[Outcome]) -> list[tuple[str]]:
         raise KeyboardInterrupt
 
@@ -167,7 +167,7 @@ def test_an_interruption_passes() -> None:
         Group(planned("qps=1")).run(Scripted(after))
 
 
-def test_what_was_found_survives_its_journey() -> None:
+def test_a_study_result_is_the_same_after_serialization() -> None:
     for result in (
         StudyResult(search="mine", overrides=("a=1",), answer=Answer(value=1.0, unit="ms", low=0.5, probes=2)),
         StudyResult(search="mine", overrides=(), error="it failed"),

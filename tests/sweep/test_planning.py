@@ -60,14 +60,14 @@ def test_the_number_of_starts_does_not_depend_on_the_order(both: tuple[list[Plan
 
 @pytest.mark.parametrize("order", ["blocked", "interleaved", "shuffled"])
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
-def test_an_order_loses_nothing(order: str, count: int, repeats: int, seed: int) -> None:
+def test_every_order_keeps_all_points(order: str, count: int, repeats: int, seed: int) -> None:
     some = [planned(0, p, r) for r in range(repeats) for p in range(count)]
     arranged = arrange_repeats(some, order, seed)
     assert Counter(arranged) == Counter(some)
     assert arrange_repeats(some, order, seed) == arranged
 
 
-def test_blocked_and_interleaved() -> None:
+def test_blocked_and_interleaved_orders() -> None:
     some = [planned(0, p, r) for p in range(2) for r in range(3)]
     shown = {
         order: [(p.directory, p.identity.repeat) for p in arrange_repeats(some, order, 0)]
@@ -87,7 +87,7 @@ def test_axes_multiply() -> None:
     assert made[0] == ("qps=1", "model=a", "seqs=64")
 
 
-def test_zipped_axes_go_in_step() -> None:
+def test_zipped_axes_are_paired() -> None:
     made = expand(
         [axis("num_prompts", 150, 300), axis("model", "a", "b"), axis("qps", 0.5, 1)], [["num_prompts", "qps"]]
     )
@@ -107,7 +107,7 @@ def test_zipped_axes_go_in_step() -> None:
         ([["qps", "qps"]], "twice"),
     ],
 )
-def test_a_zip_that_makes_no_sense_is_refused(zips: list[list[str]], message: str) -> None:
+def test_a_malformed_zip_is_refused(zips: list[list[str]], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         expand([axis("qps", 1, 2, 3), axis("model", "a", "b")], zips)
 
@@ -119,7 +119,7 @@ def test_directory_names_are_safe(overrides: list[str]) -> None:
     assert directory_name([*overrides, "x=1"]) != name
 
 
-def test_variants_of_a_point_are_measured_each() -> None:
+def test_seeds_repeats_and_interpreters_are_separate_points_with_one_key() -> None:
     base = {"qps": 1.0, "seed": 0, "repeat": 0, "engine": {"python": None, "env": {}}}
     for change in ({"seed": 1}, {"repeat": 2}, {"engine": {"python": "/b/python", "env": {}}}, {"qps": 2.0}):
         assert point_identity({**base, **change}) != point_identity(base)
@@ -130,7 +130,7 @@ def test_variants_of_a_point_are_measured_each() -> None:
     )
 
 
-def test_a_job_survives_its_journey() -> None:
+def test_a_job_is_the_same_after_encoding() -> None:
     job = GroupJob(sweep_id="s", sweep_dir="/d", number=3, points=(planned(0, 1, 2),), hydra_overrides=("a=b",))
     back = decode_job(job.encode())
     assert [(p.overrides, p.directory, p.identity) for p in back.points] == [
@@ -155,7 +155,7 @@ def test_versions_are_compared_engine_by_engine() -> None:
         refuse_mixed_versions({"vllm /a/python": ("1", "3")}, [], configs)
 
 
-def test_a_point_is_called_by_what_varies() -> None:
+def test_a_point_is_named_after_the_keys_that_vary() -> None:
     overrides = ["script=serving", "++engine.args.x=1", "qps=2", "repeat=1"]
     assert point_label(overrides, ("qps", "engine.args.x")) == "engine.args.x=1 qps=2 repeat=1"
     assert directory_name(overrides, ("qps",)).startswith("qps=2,repeat=1,script=serving")

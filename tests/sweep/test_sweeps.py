@@ -47,7 +47,7 @@ def test_twelve_points_on_four_servers(sweeps: Sweeps) -> None:
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_as_many_servers_on_every_launcher(sweeps: Sweeps, launcher: str) -> None:
+def test_every_launcher_starts_each_server_once(sweeps: Sweeps, launcher: str) -> None:
     code = sweeps.run("qps=100,200", "model=llama2,mistral", "num_prompts=5", f"launcher={launcher}")
     assert code == 0, sweeps.log.read_text()
     assert len(sweeps.summary()["points"]) == 4 and sweeps.summary()["server_starts"] == 2
@@ -129,7 +129,7 @@ def test_a_server_that_failed_to_start_twice_is_not_tried_again(sweeps: Sweeps) 
 
 
 @pytest.mark.parametrize("order", ["blocked", "interleaved"])
-def test_repeats_share_a_server_and_are_summed_up(sweeps: Sweeps, order: str) -> None:
+def test_repeats_share_a_server_and_are_summarized(sweeps: Sweeps, order: str) -> None:
     assert sweeps.run("qps=100,200", "num_prompts=5", "repeats=3", f"sweep.order={order}") == 0
     summary = sweeps.summary()
     assert len(summary["points"]) == 6 and summary["server_starts"] == 1
@@ -138,7 +138,7 @@ def test_repeats_share_a_server_and_are_summed_up(sweeps: Sweeps, order: str) ->
     assert spread["low"] <= spread["mean"] <= spread["high"]
 
 
-def test_repeats_go_on_until_the_interval_is_narrow(sweeps: Sweeps) -> None:
+def test_points_repeat_until_the_interval_is_narrow(sweeps: Sweeps) -> None:
     wide = ["num_prompts=10", "qps=200", "engine.ttft_ms=100", "repeats=2", "search=repeats"]
     assert sweeps.run(*wide, "search.ci=mean_e2el_ms:99%", "search.max_repeats=6") == 0
     assert len(sweeps.results()) == 2
@@ -148,7 +148,7 @@ def test_repeats_go_on_until_the_interval_is_narrow(sweeps: Sweeps) -> None:
     assert len(sweeps.results()) == 4
 
 
-def test_a_budget_stops_at_a_point_and_resume_goes_on(sweeps: Sweeps) -> None:
+def test_a_time_limit_stops_after_a_point_and_resume_continues(sweeps: Sweeps) -> None:
     words = ["seed=range(0,14)", "qps=20", "num_prompts=10"]
     assert sweeps.run(*words, "sweep.max_time_s=2") == 1
     first = sweeps.results()
@@ -173,7 +173,7 @@ def test_another_engine_version_is_refused_before_anything_starts(sweeps: Sweeps
     assert sweeps.log.read_text().count("server ready") == starts + 1
 
 
-def test_the_start_of_a_server_counts_though_the_sweep_was_killed_before_a_point(sweeps: Sweeps) -> None:
+def test_a_server_start_is_counted_even_if_the_sweep_was_killed_before_a_point(sweeps: Sweeps) -> None:
     words = ["engine.ttft_ms=500", "qps=inf", "num_prompts=2"]
     process = sweeps.start(*words)
     wait_for(lambda: sweeps.log.exists() and "server ready" in sweeps.log.read_text(), 60, "the server")
@@ -220,7 +220,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_measured_twice(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_it_keeps_what_was_measured(
+def test_an_interrupted_sweep_keeps_what_was_measured(
     sweeps: Sweeps, no_survivors: Callable[[Path], list[str]], number: signal.Signals, code: int
 ) -> None:
     process = sweeps.start("seed=range(0,50)", "qps=10", "num_prompts=10")

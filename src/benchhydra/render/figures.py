@@ -57,8 +57,10 @@ def count(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``45 s``, ``12 min 5 s``."""
+    """``45 s``, ``12 min 5 s``, ``3 h 20 min``."""
     minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 

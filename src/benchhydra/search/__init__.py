@@ -25,12 +25,14 @@ Overrides = Sequence[str]
 class Answer:
     """What a search has found: a value, the interval in which it lies where that is known, and their unit.
 
-    limited_by: what keeps the value from being better, in words. probes: how many measured points it is based on.
-    Raises ConfigError for a number that is not finite: an unknown bound is None.
+    name: what the value is, where the unit does not say it. limited_by: what keeps the value from being better, in
+    words. probes: how many measured points it is based on. Raises ConfigError for a number that is not finite: an
+    unknown bound is None.
     """
 
     value: float
     unit: str
+    name: str = ""
     low: float | None = None
     high: float | None = None
     limited_by: str = ""

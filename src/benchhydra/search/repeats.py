@@ -52,6 +52,7 @@ class Repeats(Search):
             low=mean - half_width,
             high=mean + half_width,
             unit=table()[metric].unit,
+            name=f"mean of {metric}",
             limited_by=limit,
             probes=len(values),
         )

@@ -11,7 +11,9 @@ from pathlib import Path
 from benchhydra.engines import ServerSpec
 from benchhydra.points import Identity, Outcome, override_key
 from benchhydra.registry import option_name
+from benchhydra.render.figures import count, number, quantity
 from benchhydra.result import single_point_overrides
+from benchhydra.search import Answer
 from benchhydra.sweep.plan.estimate import estimate_line
 from benchhydra.sweep.plan.point_names import point_label
 from benchhydra.sweep.plan.sweep_plan import SweepPlan
@@ -31,14 +33,14 @@ def plan_lines(plan: SweepPlan, history: Mapping[Identity, float]) -> Iterator[s
     """The plan: counts, then each group with its server's command line and its points in order."""
     points = [point for group in plan.groups for point in group.points]
     starts = sum(group.spec is not None and group.spec.kind != "attached" for group in plan.groups)
-    yield f"{count_of(len(points), 'point')}, {count_of(len(plan.groups), 'group')}, {count_of(starts, 'server start')}"
+    yield f"{count(len(points), 'point')}, {count(len(plan.groups), 'group')}, {count(starts, 'server start')}"
     if plan.kept:
-        yield f"{count_of(len(plan.kept), 'point')} skipped: they have a believable result"
+        yield f"{count(len(plan.kept), 'point')} skipped: they have a believable result"
     if plan.search.adds_points:
         yield f"search={option_name(plan.search)} adds points while it runs: they are not in this plan"
     yield estimate_line([point.identity for point in points], history)
-    for number, group in enumerate(plan.groups, 1):
-        yield f"group {number}: {server_line(group.spec)}"
+    for group_number, group in enumerate(plan.groups, 1):
+        yield f"group {group_number}: {server_line(group.spec)}"
         for point in group.points:
             yield f"  {point_label(point.overrides, plan.swept)}"
 
@@ -56,7 +58,7 @@ def begin_line(plan: SweepPlan) -> str:
     """What is about to be measured."""
     points = sum(len(group.points) for group in plan.groups)
     kept = f"; {len(plan.kept)} kept from an earlier run" if plan.kept else ""
-    return f"sweep: {count_of(points, 'point')} on {count_of(len(plan.groups), 'server')}{kept}"
+    return f"sweep: {count(points, 'point')} on {count(len(plan.groups), 'server')}{kept}"
 
 
 def resume_command(directory: Path) -> str:
@@ -84,13 +86,16 @@ def config_options(words: Sequence[str]) -> list[str]:
 def answer_lines(studies: Iterable[StudyResult], swept: Iterable[str]) -> Iterator[str]:
     """What a search found: a line for each answer."""
     for study in studies:
-        if study.answer is None:
-            continue
-        answer = study.answer
-        interval = "" if answer.low is None or answer.high is None else f" ({answer.low:.6g} to {answer.high:.6g})"
-        limit = f", limited by {answer.limited_by}" if answer.limited_by else ""
-        probes = count_of(answer.probes, "probe")
-        yield f"{_study_label(study, swept)}: {answer.value:.6g} {answer.unit}{interval}{limit}, {probes}"
+        if study.answer is not None:
+            yield f"{_study_label(study, swept)}: {_answer_text(study.answer)}"
+
+
+def _answer_text(answer: Answer) -> str:
+    value = f"{answer.name} {quantity(answer.value, answer.unit)}".strip()
+    if answer.low is not None and answer.high is not None:
+        value += f" ({number(answer.low)} to {number(answer.high)})"
+    limit = f", limited by {answer.limited_by}" if answer.limited_by else ""
+    return f"{value}{limit}, {count(answer.probes, 'probe')}"
 
 
 def search_error_lines(studies: Iterable[StudyResult], swept: Iterable[str]) -> Iterator[str]:
@@ -128,17 +133,12 @@ def failure_summary(outcomes: Sequence[Outcome], studies: Iterable[StudyResult] 
     counts = Counter(outcome.status for outcome in outcomes if outcome.status != "ok")
     parts = []
     if counts:
-        statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
-        parts.append(f"{statuses} of {count_of(len(outcomes), 'point')}")
+        statuses = ", ".join(f"{points} {status}" for status, points in counts.items())
+        parts.append(f"{statuses} of {count(len(outcomes), 'point')}")
     failed_studies = sum(study.error is not None for study in studies)
     if failed_studies:
         parts.append(f"{failed_studies} failed search" if failed_studies == 1 else f"{failed_studies} failed searches")
     return "; ".join(parts) or None
-
-
-def count_of(number: int, noun: str) -> str:
-    """``1 point``, ``2 points``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _relative(directory: str) -> str:

@@ -25,7 +25,7 @@ class StudyResult:
         """The result as one flat JSON object, without what is unknown."""
         answer = asdict(self.answer) if self.answer is not None else {}
         data = {"search": self.search, "overrides": list(self.overrides), **answer, "error": self.error}
-        return {key: value for key, value in data.items() if value is not None}
+        return {key: value for key, value in data.items() if value not in (None, "")}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

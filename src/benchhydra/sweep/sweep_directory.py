@@ -12,8 +12,9 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from benchhydra.artifacts import FAILURES_FILE, JOURNALS_DIR, SWEEP_FILE
 from benchhydra.points import PlannedPoint
+from benchhydra.render.figures import count
 from benchhydra.sweep.launch.submitit import end_earlier_jobs
-from benchhydra.sweep.messages import count_of, say
+from benchhydra.sweep.messages import say
 from benchhydra.sweep.sweep_file import SweepFile, read_earlier_sweep
 
 #: As long as an engine may take to stop, and some more.
@@ -48,7 +49,7 @@ def open_sweep(directory: Path, points: Sequence[PlannedPoint]) -> SweepFile:
     if read_earlier_sweep(directory) is not None:
         ended = end_earlier_jobs(directory, CANCEL_TIMEOUT_S)
         if ended:
-            say(f"{count_of(ended, 'job')} of the earlier run ended first")
+            say(f"{count(ended, 'job')} of the earlier run ended first")
     earlier = read_earlier_sweep(directory)  # with the server starts of jobs that have just ended
     directory.mkdir(parents=True, exist_ok=True)
     (directory / JOURNALS_DIR / FAILURES_FILE).unlink(missing_ok=True)

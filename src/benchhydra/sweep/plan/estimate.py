@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchhydra.artifacts import RESULT_FILE, read_json_or_none
 from benchhydra.points import Identity
+from benchhydra.render.figures import duration
 from benchhydra.sweep.plan.resume import result_identity
 
 #: Only the newest results are read: a tree of outputs may hold years.
@@ -34,15 +35,7 @@ def estimate_line(identities: Sequence[Identity], history: Mapping[Identity, flo
         return "estimated time: unknown, none of these points has been measured before"
     total_s = sum(estimates_s) + (len(identities) - len(estimates_s)) * _mean(estimates_s)
     source = f"from earlier results of {len(estimates_s)} of {len(identities)} points"
-    return f"estimated time: {duration_text(total_s)} ({source})"
-
-
-def duration_text(seconds: float) -> str:
-    """``45 s``, ``12 min``, ``3 h 20 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"estimated time: {duration(total_s)} ({source})"
 
 
 def _mean(values: Iterable[float]) -> float:

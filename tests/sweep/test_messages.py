@@ -1,0 +1,69 @@
+"""What a sweep says: answers of a search, errors of it, and the time that a plan will take."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchhydra.points import Identity, Outcome, PlannedPoint
+from benchhydra.search import Answer
+from benchhydra.sweep.messages import answer_lines, config_options, failure_summary, search_error_lines
+from benchhydra.sweep.plan.estimate import estimate_line
+from benchhydra.sweep.study_result import StudyResult
+
+STUDIES = [
+    StudyResult(
+        search="capacity",
+        overrides=("script=serving", "model=a"),
+        answer=Answer(value=12.5, low=12.0, high=13.25, unit="requests/s", limited_by="p99_ttft_ms <= 200", probes=7),
+    ),
+    StudyResult(
+        search="repeats",
+        overrides=("script=serving", "model=b"),
+        answer=Answer(value=31.2345, unit="ms", name="mean of p99_ttft_ms", probes=1),
+    ),
+    StudyResult(search="capacity", overrides=("model=c",), error="ZeroDivisionError: division by zero"),
+    StudyResult(search="capacity", overrides=("model=d",)),
+]
+
+
+def test_each_answer_is_one_line() -> None:
+    assert list(answer_lines(STUDIES, ("model", "qps"))) == [
+        "search=capacity model=a: 12.50 requests/s (12 to 13.25), limited by p99_ttft_ms <= 200, 7 probes",
+        "search=repeats model=b: mean of p99_ttft_ms 31.23 ms, 1 probe",
+    ]
+
+
+def test_each_error_of_a_search_is_one_line() -> None:
+    assert list(search_error_lines(STUDIES, ("model",))) == [
+        "failed: search=capacity model=c: ZeroDivisionError: division by zero"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "studies", "summary"),
+    [
+        (["ok", "ok"], [], None),
+        (["ok", "ok"], STUDIES[:2], None),
+        (["ok", "failed", "skipped", "skipped"], [], "1 failed, 2 skipped of 4 points"),
+        (["ok"], STUDIES, "1 failed search"),
+        (["invalid"], STUDIES[2:3] * 2, "1 invalid of 1 point; 2 failed searches"),
+    ],
+)
+def test_the_exit_code_is_explained(statuses: list[str], studies: list[StudyResult], summary: str | None) -> None:
+    point = PlannedPoint(overrides=("qps=1",), directory="", identity=Identity("a", "", 0))
+    outcomes = [Outcome.of_point(point, status=status) for status in statuses]
+    assert failure_summary(outcomes, studies) == summary
+
+
+def test_the_estimate_comes_from_the_same_points() -> None:
+    wanted = [Identity(key, "", 0) for key in "abc"]
+    assert "unknown" in estimate_line(wanted, {Identity("z", "", 0): 5.0})
+    history = {Identity("a", "", 0): 3600.0, Identity("a", "seed=1", 1): 7200.0, Identity("b", "", 0): 3600.0}
+    # 5400 s for a, 3600 s for b, and their mean for c
+    assert estimate_line(wanted, history) == "estimated time: 3 h 45 min (from earlier results of 2 of 3 points)"
+    assert estimate_line(wanted[:1], {wanted[0]: 44.6}).startswith("estimated time: 45 s (")
+
+
+def test_options_that_find_configs_are_part_of_a_points_command() -> None:
+    words = ["--config-dir", "conf", "-m", "qps=1", "hydra.searchpath=[x]", "-cn=mine"]
+    assert config_options(words) == ["--config-dir", "conf", "hydra.searchpath=[x]", "-cn=mine"]
