@@ -54,7 +54,7 @@ def arguments(command: Any, *words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def test_a_place_has_every_level_of_the_seeds_storage() -> None:
+def test_an_archive_path_has_every_level_of_nm_vllms_storage() -> None:
     place = archive.place_of(made(), event="schedule", label="aws-a10g")
     assert str(place.path) == "2026-09-21/schedule/aws-a10g/3.11.7/feature-x/c0ffee/ab12"
 
@@ -65,7 +65,7 @@ def test_unknown_facts_have_a_name() -> None:
 
 
 @given(st.text(), st.text())
-def test_no_name_climbs_out_of_the_archive(label: str, branch: str) -> None:
+def test_no_name_escapes_the_archive_directory(label: str, branch: str) -> None:
     place = archive.place_of(made(), event="push", label=label, branch=branch)
     parts = place.path.parts
     assert len(parts) == len(archive.LEVELS)
@@ -93,7 +93,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert (stored / "server.log").read_text() == before
 
 
-def test_of_many_at_once_one_wins_and_nothing_half_done_is_left(tmp_path: Path) -> None:
+def test_concurrent_writers_store_a_result_once_and_leave_no_partial_files(tmp_path: Path) -> None:
     source, place = point(tmp_path / "run", made()), archive.place_of(made(), event="push")
     outcomes: list[str] = []
 
@@ -150,12 +150,12 @@ def test_the_commands_store_a_sweep_and_find_it(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize("directory", ["missing", "empty"])
-def test_nothing_to_archive_is_said(tmp_path: Path, directory: str) -> None:
+def test_nothing_to_archive_is_an_error(tmp_path: Path, directory: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(BenchhydraError, match=r"no result\.json"):
         archive_command.run(arguments(archive_command, str(tmp_path / directory), "--root", str(tmp_path / "root")))
 
 
-def test_no_archive_is_said(tmp_path: Path) -> None:
+def test_a_missing_archive_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BenchhydraError, match="is not a directory"):
         find_command.run(arguments(find_command, "--root", str(tmp_path / "missing")))

@@ -39,7 +39,7 @@ def arguments(*argv: str) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def test_it_is_kept_by_class_of_machine(cache: Path) -> None:
+def test_a_calibration_is_stored_by_machine_class(cache: Path) -> None:
     path = calibration.save_calibration("xeon-2c", 400.0)
     assert path.is_relative_to(cache)
     assert calibration.load_calibration("xeon-2c") == 400.0
@@ -50,7 +50,7 @@ def test_it_is_kept_by_class_of_machine(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"exact_up_to_rps": null}', '{"exact_up_to_rps": "fast"}', "\x00"])
-def test_a_broken_file_is_no_calibration(text: str) -> None:
+def test_a_broken_calibration_file_is_ignored(text: str) -> None:
     calibration.save_calibration("xeon-2c", 1.0).write_text(text, encoding="utf-8")
     assert calibration.load_calibration("xeon-2c") is None
 
@@ -82,14 +82,18 @@ def test_a_short_real_calibration() -> None:
         assert -1 < one.mean_error_ms < 20  # far more than ever, far less than the 50 ms that it is the error of
 
 
-def test_the_command_keeps_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(calibration, "measure_rates", lambda rates, seconds: iter([step(50), step(100), step(200, 3.0)]))
+def test_the_command_saves_the_rate_it_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        calibration, "measure_rates", lambda rates, seconds: iter([step(50), step(100), step(200, 3.0)])
+    )
     assert command("calibrate").run(arguments()) == 0
     assert calibration.load_calibration(environment.machine_class()) == 100
     assert "up to 100 requests/s" in capsys.readouterr().out
 
 
-def test_the_command_keeps_nothing_where_no_rate_is_exact(
+def test_the_command_saves_nothing_if_no_rate_is_accurate(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(calibration, "measure_rates", lambda rates, seconds: iter([step(50, 3.0)]))
@@ -98,6 +102,6 @@ def test_the_command_keeps_nothing_where_no_rate_is_exact(
     assert "no rate was exact" in capsys.readouterr().out
 
 
-def test_nothing_to_measure_is_refused() -> None:
+def test_settings_without_anything_to_measure_are_refused() -> None:
     with pytest.raises(BenchhydraError, match="nothing to measure"):
         command("calibrate").run(arguments("--max-rate", "10"))

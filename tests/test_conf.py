@@ -62,6 +62,6 @@ def test_every_group_has_options() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(registry.CONF_DIR.glob("*/*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
-def test_every_file_says_in_one_line_what_it_is(path: Path) -> None:
+def test_every_file_begins_with_a_line_of_description(path: Path) -> None:
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package")]
     assert lines[0].startswith("# ") and len(lines[0].strip()) > 10

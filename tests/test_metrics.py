@@ -72,7 +72,7 @@ def two() -> Records:
     return rows([0, 1000], [50, 150], [10, 20], [11, 6], lag_ms=2)
 
 
-def test_figures_worked_out_by_hand(two: Records) -> None:
+def test_metrics_equal_those_computed_by_hand(two: Records) -> None:
     figures = values(two)
     assert figures["mean_ttft_ms"] == pytest.approx(100)
     assert figures["median_ttft_ms"] == pytest.approx(100)
@@ -103,7 +103,7 @@ def test_all_of_nm_vllms_serving_figures_reach_the_result(two: Records) -> None:
     assert nm_vllms <= set(values(two))
 
 
-def test_an_answer_of_one_token_has_no_tpot_and_counts_elsewhere() -> None:
+def test_an_answer_of_one_token_has_no_tpot_but_counts_in_other_metrics() -> None:
     figures = values(rows([0, 10], [50, 50], [10, 10], [1, 5]))
     assert figures["mean_tpot_ms"] == pytest.approx(10)
     assert figures["completed"] == 2
@@ -233,7 +233,7 @@ def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
         assert shuffled[name] == pytest.approx(value), name
 
 
-def test_every_metric_is_declared_whole() -> None:
+def test_every_metric_is_declared_completely() -> None:
     for name, declared in table().items():
         assert declared.doc and declared.unit and declared.needs, name
         assert declared.better in Better

@@ -49,7 +49,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_two_processes_at_once_make_it_once(cache: Path) -> None:
+def test_two_processes_build_a_model_once(cache: Path) -> None:
     argv = [sys.executable, "-c", ENSURE]
     both = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in both]
@@ -62,7 +62,7 @@ def test_two_processes_at_once_make_it_once(cache: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in made.iterdir()} == {0o644}
 
 
-def test_what_fails_half_way_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_build_leaves_no_files(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(out: Path) -> None:
         (out / "config.json").write_text("{}")
         raise OSError(28, "No space left on device")
@@ -81,7 +81,7 @@ def test_an_unwritable_cache_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
         models.ensure_built("tiny", sys.executable, Progress())
 
 
-def test_only_models_with_a_recipe_are_made(cache: Path) -> None:
+def test_only_models_with_a_recipe_are_built(cache: Path) -> None:
     target = Target(model="org/model", tokenizer="org/model")
     assert models.ensure(target, sys.executable, Progress()) is target
     assert not cache.exists()
@@ -140,12 +140,12 @@ def test_any_other_failure_ends_with_its_last_line(cache: Path, tmp_path: Path) 
     assert refused.value.hint == "model=tiny"
 
 
-def test_an_interpreter_that_is_none_is_one_line(cache: Path) -> None:
+def test_a_missing_interpreter_is_one_line(cache: Path) -> None:
     with pytest.raises(EngineError, match="smollm2 cannot be made with /no/python: No such file"):
         models.ensure_built("smollm2", "/no/python", Progress())
 
 
-def test_a_build_that_hangs_is_ended(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_that_hangs_is_killed(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "BUILD_TIMEOUT_S", 0.2)
     with pytest.raises(EngineError, match="took longer than"):
         models.ensure_built("smollm2", program(tmp_path, "exec sleep 60"), Progress())

@@ -131,7 +131,7 @@ def test_a_sparsity_makes_an_experiment_of_the_sparse_model(tmp_path: Path) -> N
     assert unknown.values["model"] == ["custom"] and unknown.values["+model.sparse.sparse_w16a16"] == ["my/pruned"]
 
 
-def test_models_that_are_no_options_go_apart(tmp_path: Path) -> None:
+def test_models_without_an_option_become_a_second_experiment(tmp_path: Path) -> None:
     known, others = read(tmp_path, {**OFFLINE, "models": ["a/b", *OFFLINE["models"], "c/d"]})
     assert known.values["model"] == ["llama2"]
     assert others.values["model"] == ["custom"] and others.values["model.id"] == ["a/b", "c/d"]
@@ -152,7 +152,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("changed", "message"), WRONG)
-def test_what_is_not_known_is_an_error(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+def test_unknown_keys_are_errors(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         read(tmp_path, {**SERVING, **changed})
     assert "configs[0]" in caught.value.message

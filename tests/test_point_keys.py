@@ -52,7 +52,7 @@ def plain(overrides: tuple[str, ...]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("key", "overrides"), KEYS.items(), ids=lambda value: " ".join(value)[:60])
-def test_a_point_has_the_key_that_it_always_had(key: str, overrides: tuple[str, ...]) -> None:
+def test_point_keys_are_those_of_version_0_1(key: str, overrides: tuple[str, ...]) -> None:
     assert point_key(plain(overrides)) == key
 
 
@@ -63,7 +63,7 @@ def test_the_config_of_an_old_result_has_the_key_of_the_new_one() -> None:
     assert point_key(old) == "89c2f8d7ae82e9c0"
 
 
-def test_what_is_measured_differently_has_another_key() -> None:
+def test_another_measurement_has_another_key() -> None:
     keys = {point_key(plain(words)) for words in ((), ("api=chat",), ("slo.ttft_ms=5",), ("slo.ttft_ms=6",))}
     assert len(keys) == 4
 

@@ -23,7 +23,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_plain_lines_are_seldom(clock: Clock) -> None:
+def test_plain_lines_are_printed_at_intervals(clock: Clock) -> None:
     stream = io.StringIO()
     progress = PlainProgress("a qps=1", stream, interval_s=5.0, clock=clock)
     for done in range(4):
@@ -39,7 +39,7 @@ def test_plain_lines_are_seldom(clock: Clock) -> None:
     ]
 
 
-def test_no_label_no_colon(clock: Clock) -> None:
+def test_without_a_label_there_is_no_colon(clock: Clock) -> None:
     stream = io.StringIO()
     PlainProgress("", stream, clock=clock).say("done")
     assert stream.getvalue() == "done\n"
@@ -80,7 +80,7 @@ def test_no_terminal_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> Non
     assert (captured.out, captured.err) == ("", "p: hello\n")
 
 
-def test_base_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_base_class_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress()
     progress.say("a")
     progress.status("b")

@@ -55,7 +55,7 @@ def run(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60)
 
 
-def test_option_of_the_users_own_composes_without_a_yaml(plugins: Path, tmp_path: Path) -> None:
+def test_a_users_option_composes_without_a_yaml_file(plugins: Path, tmp_path: Path) -> None:
     write(plugins / "pairs.py", LOAD.format(name="pairs"))
     ran = run(tmp_path, "load=pairs", "load.gap_s=0.25", "engine=fake", "--cfg", "job")
     assert ran.returncode == 0, ran.stderr
@@ -70,7 +70,7 @@ def test_private_modules_are_not_imported(plugins: Path, tmp_path: Path) -> None
     assert run(tmp_path, "options", "qps").returncode == 0
 
 
-def test_name_that_is_taken_is_refused(plugins: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_taken_is_refused(plugins: Path, tmp_path: Path) -> None:
     write(plugins / "mine.py", LOAD.format(name="poisson"))
     ran = run(tmp_path, "engine=fake", "num_prompts=2")
     assert ran.returncode == 1
@@ -91,7 +91,7 @@ def test_two_classes_of_one_name_are_refused() -> None:
     assert registry.options("load")["mine"] is First
 
 
-def test_group_that_is_none_is_refused() -> None:
+def test_an_unknown_group_is_refused() -> None:
     with pytest.raises(ConfigError, match="no such config group: 'lod'") as refused:
         option("lod", "mine")
     assert "load" in refused.value.hint
@@ -138,6 +138,6 @@ def test_choices_are_named_by_the_key_that_is_typed() -> None:
     assert refused.value.hint == "one of up, down"
 
 
-def test_class_that_is_no_option_has_no_name() -> None:
+def test_an_unregistered_class_has_no_option_name() -> None:
     with pytest.raises(ConfigError, match="object is not a registered option"):
         option_name(object())

@@ -58,7 +58,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert back.config["qps"] == "inf"  # JSON has no infinity
 
 
-def test_it_is_a_superset_of_nm_vllms_format(tmp_path: Path) -> None:
+def test_the_format_is_a_superset_of_nm_vllms(tmp_path: Path) -> None:
     data = json.loads(made().write(tmp_path).read_text())
     assert data["json_schema_version"] == SCHEMA_VERSION == "1.1.0"
     nm_vllms = {"benchmarking_context", "description", "date", "epoch_time", "script_name", "tensor_parallel_size"}
@@ -71,7 +71,7 @@ def test_it_is_a_superset_of_nm_vllms_format(tmp_path: Path) -> None:
     }
 
 
-def test_names_and_units_of_the_first_schema_are_read_under_those_of_today(tmp_path: Path) -> None:
+def test_names_and_units_of_schema_1_0_are_read_under_their_new_names(tmp_path: Path) -> None:
     data = json.loads(made().write(tmp_path).read_text())
     data["json_schema_version"] = "1.0.0"
     for key in ("key_metrics", "charts", "load_label"):
@@ -90,7 +90,7 @@ def test_unknown_is_absent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_metric_that_is_no_number_is_refused(value: float, tmp_path: Path) -> None:
+def test_a_metric_that_is_not_a_number_is_refused(value: float, tmp_path: Path) -> None:
     bad = {"m": MetricValue(key="m", unit="ms", value=value, better=Better.SMALLER)}
     with pytest.raises(ResultError):
         made(metrics=bad).write(tmp_path)
@@ -98,7 +98,7 @@ def test_a_metric_that_is_no_number_is_refused(value: float, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("change", [{"verdict": "GREAT"}, {"metrics": {"m": {"key": "m"}}}, {"status": 3}])
-def test_what_breaks_the_schema_is_not_read(change: dict[str, Any], tmp_path: Path) -> None:
+def test_a_file_that_breaks_the_schema_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
     path = made().write(tmp_path)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(ResultError, match="not a benchhydra result"):
@@ -126,7 +126,7 @@ def test_writing_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert Result.read(tmp_path).description == "first"
 
 
-def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+def test_an_unwritable_directory_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ResultError, match="cannot write"):
         made().write(tmp_path / "file" / "below")

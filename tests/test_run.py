@@ -49,7 +49,7 @@ def run(made: BenchConfig, out_dir: Path, pool: ServerPool) -> Result:
     )
 
 
-def test_what_a_point_leaves(tmp_path: Path, pool: ServerPool) -> None:
+def test_a_point_writes_its_files_and_metadata(tmp_path: Path, pool: ServerPool) -> None:
     made = composed("description=a first look")
     result = run(made, tmp_path / "point", pool)
     files = {path.name for path in (tmp_path / "point").iterdir()}
@@ -78,7 +78,7 @@ def test_points_of_one_server_share_it(tmp_path: Path, pool: ServerPool) -> None
     assert pool.starts == 1
 
 
-def test_a_warm_server_is_warmed_up_again_only_for_what_it_has_not_had(tmp_path: Path, pool: ServerPool) -> None:
+def test_a_warm_server_is_warmed_up_again_only_for_a_new_kind_of_load(tmp_path: Path, pool: ServerPool) -> None:
     sent = [
         run(composed(*words), tmp_path / str(k), pool).metadata["warmup_requests"]
         for k, words in enumerate(
@@ -131,14 +131,14 @@ def test_the_offline_engine_has_the_same_result(tmp_path: Path, pool: ServerPool
     assert "mean_ttft_ms" not in result.metrics
 
 
-def test_limits_give_goodput(tmp_path: Path, pool: ServerPool) -> None:
+def test_slo_limits_give_goodput(tmp_path: Path, pool: ServerPool) -> None:
     result = run(composed("slo.ttft_ms=1000", "slo.e2el_ms=0.0001"), tmp_path / "point", pool)
     assert result.metrics["slo_attainment"].value == 0
     assert result.metrics["request_goodput"].value == 0 and result.metrics["request_goodput"].unit == "requests/s"
 
 
 @pytest.mark.parametrize("limit", ["slo.ttft_ms=0", "slo.e2el_ms=-3", "slo.tpot_ms=inf"])
-def test_a_limit_that_nothing_can_keep_or_break_is_refused(limit: str) -> None:
+def test_an_slo_limit_must_be_positive_and_finite(limit: str) -> None:
     with pytest.raises(ConfigError, match=rf"{limit.partition('=')[0]}=.* must be above 0"):
         composed(limit)
 

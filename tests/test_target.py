@@ -44,14 +44,14 @@ def resolved(
 # Precedence: model < sparsity < gpus < engine.args
 
 
-def test_the_model_says_what_nobody_else_does() -> None:
+def test_the_models_settings_are_the_defaults() -> None:
     model = Model(id="org/model", revision="v1", dtype="float16", quantization="gptq", max_model_len=100)
     made = resolved(model)
     assert (made.model, made.served_name, made.tokenizer) == ("org/model", "org/model", "org/model")
     assert (made.revision, made.dtype, made.quantization, made.max_model_len) == ("v1", "float16", "gptq", 100)
 
 
-def test_sparsity_chooses_over_the_model() -> None:
+def test_sparsity_selects_the_sparse_model() -> None:
     model = Model(id="org/model", sparse=SPARSE)
     made = resolved(model, Sparsity(name="sparse_w16a16"), has_flag=True)
     assert (made.model, made.tokenizer, made.sparsity) == ("org/pruned", "org/pruned", "sparse_w16a16")
@@ -62,24 +62,24 @@ def test_sparsity_chooses_over_the_model() -> None:
 
 
 @pytest.mark.parametrize("spelled", ["max_model_len", "max-model-len", "--max-model-len"])
-def test_engine_args_choose_over_all(spelled: str) -> None:
+def test_engine_args_override_everything(spelled: str) -> None:
     model = Model(id="org/model", dtype="float16", max_model_len=100)
     made = resolved(model, args={spelled: 50, "dtype": "bfloat16", "tokenizer": "org/tok"})
     assert (made.max_model_len, made.dtype, made.tokenizer) == (50, "bfloat16", "org/tok")
 
 
-def test_an_engine_argument_of_null_leaves_the_models() -> None:
+def test_an_engine_argument_of_null_keeps_the_models_value() -> None:
     assert resolved(Model(id="org/model", dtype="float16"), args={"dtype": None}).dtype == "float16"
 
 
-def test_tensor_parallel_size_chooses_over_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensor_parallel_size_overrides_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     have(monkeypatch, 4)
     assert resolved(gpus=Gpus(device="cuda", count=1), args={"tensor_parallel_size": 4}).gpus == 4
     assert resolved(gpus=Gpus(device="cuda", count=4), args={"tensor-parallel-size": "2"}).gpus == 2
 
 
 @pytest.mark.parametrize("wrong", ["x", 0, -1, 1.5, True])
-def test_a_tensor_parallel_size_of_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: object) -> None:
+def test_an_invalid_tensor_parallel_size_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: object) -> None:
     have(monkeypatch, 4)
     with pytest.raises(ConfigError, match=r"engine\.args\.tensor_parallel_size=.*positive whole number"):
         resolved(gpus=Gpus(device="cuda", count=1), args={"tensor_parallel_size": wrong})
@@ -105,7 +105,7 @@ def test_running_sparse_weights_as_dense_ones_is_recorded() -> None:
     assert len(made.warnings) == 1 and "ran as dense ones" in made.warnings[0]
 
 
-def test_dense_asks_nothing_of_the_engine() -> None:
+def test_dense_weights_need_no_flag_of_the_engine() -> None:
     def asked() -> bool:
         raise AssertionError("the engine was asked for a flag that nobody wants")
 
@@ -184,7 +184,7 @@ def test_a_length_above_the_models_is_lowered_with_a_warning(tmp_path: Path) -> 
     assert len(made.warnings) == 1 and "lowered from 4096 to 2048" in made.warnings[0]
 
 
-def test_a_length_that_fits_is_left_alone(tmp_path: Path) -> None:
+def test_a_length_that_fits_is_unchanged(tmp_path: Path) -> None:
     folder = a_model(tmp_path, max_position_embeddings=2048)
     for asked in (2048, 100, None):
         made = resolved(Model(id=folder, max_model_len=asked))
@@ -226,7 +226,7 @@ def test_all_files_of_a_model_on_this_machine(tmp_path: Path) -> None:
     assert model_files("org/model") == model_files(str(tmp_path / "no-model")) == ()
 
 
-def test_a_built_model_has_its_place_before_it_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_built_model_has_a_directory_before_it_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     made = resolved(Model(id="tiny", build="tiny"))
     assert Path(made.model).is_relative_to(tmp_path) and not Path(made.model).exists()
@@ -237,13 +237,13 @@ def test_a_built_model_has_its_place_before_it_is_made(monkeypatch: pytest.Monke
     ("fields", "words"),
     [({"build": "huge"}, "model.build=huge"), ({"id": ""}, "model.id is empty"), ({"max_model_len": 0}, "at least 1")],
 )
-def test_a_model_of_no_sense_is_refused(fields: dict[str, Any], words: str) -> None:
+def test_an_invalid_model_is_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Model(**({"id": "m"} | fields))
 
 
 @pytest.mark.parametrize("fields", [{"device": "tpu"}, {"device": "cuda", "count": 0}, {"device": "cpu", "count": -1}])
-def test_gpus_of_no_sense_are_refused(fields: dict[str, Any]) -> None:
+def test_invalid_gpus_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"device|gpus"):
         Gpus(**fields)
 
@@ -286,11 +286,11 @@ def test_every_sparsity_resolves_for_the_model_that_has_them(name: str) -> None:
     ("name", "expected"),
     {"all": 8, "auto": 1, "cpu": 0, "single": 1, "tp2": 2, "tp4": 4, "tp8": 8}.items(),
 )
-def test_every_gpus_option_means_what_it_says(monkeypatch: pytest.MonkeyPatch, name: str, expected: int) -> None:
+def test_every_gpus_option_resolves_to_its_number(monkeypatch: pytest.MonkeyPatch, name: str, expected: int) -> None:
     have(monkeypatch, 8)
     assert resolved(gpus=composed(f"gpus={name}").gpus).gpus == expected
     assert engine_target(f"gpus={name}").gpus == 0
 
 
-def test_no_gpus_option_is_left_out() -> None:
+def test_every_gpus_option_is_tested() -> None:
     assert names("gpus") == ["all", "auto", "cpu", "single", "tp2", "tp4", "tp8"]

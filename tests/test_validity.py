@@ -206,7 +206,7 @@ def test_a_healthy_run_breaks_only_the_rule_that_is_broken() -> None:
             assert verdict(rows(), facts(**known))[:2] == (severity, [name])
 
 
-def test_unknown_facts_say_nothing() -> None:
+def test_unknown_facts_give_no_reasons() -> None:
     assert verdict(rows(), Facts())[::2] == (Verdict.VALID, ())
 
 
@@ -232,7 +232,7 @@ def test_offline_answers_without_tokens_are_invalid() -> None:
     assert verdict(batch, Facts())[:2] == (Verdict.INVALID, ["tokens"])
 
 
-def test_no_rows_at_all_are_invalid() -> None:
+def test_a_run_without_rows_is_invalid() -> None:
     assert verdict(Records.of_spans([], []), facts())[:2] == (Verdict.INVALID, ["completed"])
 
 
@@ -259,7 +259,7 @@ def test_cancelled_requests_are_no_failures() -> None:
     assert names == ["interrupted"]
 
 
-def test_waiting_for_room_is_the_limits_doing() -> None:
+def test_lateness_caused_by_max_in_flight_is_named_as_such() -> None:
     known = facts(max_in_flight=4)
     worst, names, reasons = verdict(rows(sent_late_ms=np.linspace(0, 2000, 200)), known)
     assert (worst, names) == (Verdict.INVALID, ["rate"])
@@ -271,7 +271,7 @@ def test_limits_are_respected() -> None:
     assert judge(window, ValidityLimits(failed_fraction=0.2))[0] is Verdict.VALID
 
 
-def test_few_samples_are_a_sentence() -> None:
+def test_few_samples_are_a_warning() -> None:
     assert few_samples(rows(100)) == ()
     assert few_samples(rows(40)) == ("only 40 requests: p99 is unreliable, use at least 1,000",)
 
@@ -312,7 +312,7 @@ def test_a_steady_window_is_rarely_called_cold(arrivals: Arrivals, n: int) -> No
 
 
 @pytest.mark.parametrize(("load", "n"), [(2.0, 100), (1.5, 400), (1.2, 2000)])
-def test_a_growing_queue_is_found(load: float, n: int) -> None:
+def test_a_growing_queue_is_detected(load: float, n: int) -> None:
     at_s, latency_ms = one_server(np.random.default_rng(n), 500, n, load)
     rises = rise(at_s, latency_ms)
     assert rises.significant(ValidityLimits().rise_fraction).mean() > 0.9

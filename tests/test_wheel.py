@@ -46,7 +46,7 @@ def test_wheel_holds_every_file_of_conf(wheel: Path) -> None:
     assert {f"benchhydra/{name}" for name in there} <= held
 
 
-def test_wheel_holds_what_is_no_python(wheel: Path) -> None:
+def test_wheel_holds_the_schema_and_the_report_files(wheel: Path) -> None:
     held = zipfile.ZipFile(wheel).namelist()
     assert "benchhydra/schema/result-1.1.0.json" in held
     package = ROOT / "src" / "benchhydra" / "report"

@@ -26,14 +26,14 @@ def test_the_first_and_last_seconds_are_marked() -> None:
     assert (marked.phase[20:69] == Phase.MEASURED).all()
 
 
-def test_automatic_cuts_a_slow_start() -> None:
+def test_steady_auto_cuts_a_slow_start() -> None:
     noise = np.random.default_rng(0).normal(50, 2, 400)
     noise[:60] += np.linspace(300, 20, 60)
     cut = (window.mark_phases(run(noise), 0, 0, "auto").phase == Phase.WARMUP).sum()
     assert 45 <= cut <= 100
 
 
-def test_automatic_leaves_a_steady_run_nearly_whole() -> None:
+def test_steady_auto_keeps_nearly_all_of_a_steady_run() -> None:
     cuts = [
         (window.mark_phases(run(np.random.default_rng(s).gamma(20, 2, 400)), 0, 0, "auto").phase == Phase.WARMUP).sum()
         for s in range(40)

@@ -36,7 +36,7 @@ def scripts() -> list[Any]:
     return [pytest.param(script, id=f"{name}-{i}") for i, (name, script) in enumerate(found)]
 
 
-def test_these_are_all() -> None:
+def test_all_workflow_files_are_tested() -> None:
     assert {path.name for path in WORKFLOWS.iterdir()} == set(FILES)
 
 
@@ -51,7 +51,7 @@ def test_every_action_is_pinned_and_every_job_has_few_rights_and_an_end(name: st
             assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
 
 
-def test_the_tests_that_run_are_those_of_the_readme() -> None:
+def test_test_yml_runs_make_test() -> None:
     assert "make test" in [step.get("run") for step in steps("test.yml")]
 
 
@@ -80,7 +80,7 @@ def test_the_suites_that_are_named_exist() -> None:
     assert set(re.findall(r"[&|] '(\w+)'", job["with"]["suite"])) == {"nightly", "weekly"} <= there
 
 
-def test_both_schedules_are_told_apart() -> None:
+def test_the_weekly_schedule_is_recognized() -> None:
     nightly = load("nightly.yml")
     crons = [entry["cron"] for entry in nightly["on"]["schedule"]]
     [job] = nightly["jobs"].values()
@@ -115,7 +115,7 @@ def ran(**environment: str) -> list[str]:
     ).stdout.splitlines()
 
 
-def test_what_runs() -> None:
+def test_the_run_step_calls_the_suite_or_run_config() -> None:
     assert ran() == ["suite", "minimal", "-o", "out"]
     overrides = "model=llama2 'description=a b' x=$(echo,)"
     assert ran(OVERRIDES=overrides)[4:] == ["model=llama2", "description=a b", "x=$(echo,)"]
@@ -130,7 +130,7 @@ def gated(archive: Path, code: int) -> int:
     return subprocess.run(["bash", "-c", told], env=known, check=False, timeout=10).returncode
 
 
-def test_a_gate_without_a_past_is_open(tmp_path: Path) -> None:
+def test_the_gate_step_passes_without_history(tmp_path: Path) -> None:
     assert gated(tmp_path, 1) == 0
     (tmp_path / "result.json").touch()
     assert {code: gated(tmp_path, code) for code in (0, 1, 3, 4, 5)} == {0: 0, 1: 1, 3: 3, 4: 0, 5: 5}

@@ -82,7 +82,7 @@ def test_the_order_within_pairs_is_random_and_repeatable(make: Make) -> None:
     assert set(order(1)) == {"a b", "b a"}
 
 
-def test_budgets_end_it(make: Make) -> None:
+def test_a_spent_budget_ends_the_test(make: Make) -> None:
     test = ab(make, max_pairs=3)
     test.run()
     assert (test.pairs, test.stopped) == (3, "--max-pairs 3 is reached")
@@ -102,7 +102,7 @@ def test_invalid_runs_take_no_part(make: Make) -> None:
     assert test.comparison().points[0].invalid == "candidate"
 
 
-def test_one_lost_pair_costs_only_itself(make: Make) -> None:
+def test_a_failed_pair_does_not_end_the_test(make: Make) -> None:
     test = ab(make, slower=1.1)
     plain = test.visit
 
@@ -118,7 +118,7 @@ def test_one_lost_pair_costs_only_itself(make: Make) -> None:
     assert [len(test.seen[side]) - test.pairs for side in "ab"] == [1, 1]
 
 
-def test_metrics_that_nobody_has_are_nothing_comparable(make: Make) -> None:
+def test_main_metrics_without_values_are_nothing_comparable(make: Make) -> None:
     test = ab(make, main_patterns=["no_such_*"])
     test.run()
     assert test.outcome() is GateOutcome.NOTHING_COMPARABLE
@@ -140,7 +140,7 @@ def test_an_interruption_keeps_what_was_measured(make: Make) -> None:
     assert (test.pairs, test.stopped) == (2, "interrupted in pair 3")
 
 
-def test_a_plan_by_history_and_by_the_first_pairs(make: Make) -> None:
+def test_pairs_are_planned_from_history_then_from_the_first_pairs(make: Make) -> None:
     plan = ab_plan.PowerPlan(make("h", 20), "m", ["k", "other"])
     noise = plan.noise(LIMITS, ())
     assert noise.keys() == {"mean_ttft_ms", "request_throughput"}

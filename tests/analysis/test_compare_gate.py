@@ -39,7 +39,7 @@ def test_identical_builds_are_same_with_enough_runs(make: Make) -> None:
     assert set(verdicts.values()) == {ChangeVerdict.SAME}
 
 
-def test_one_run_a_side_proves_nothing(make: Make) -> None:
+def test_one_run_per_side_is_inconclusive(make: Make) -> None:
     comparison = compare(make("a", 1), make("b", 1, ttft=200), thresholds=LIMITS)
     assert set(changes(comparison).values()) == {ChangeVerdict.INCONCLUSIVE}
     assert all("repeats=5" in metric.note for _, metric in comparison.metrics)
@@ -80,7 +80,7 @@ def test_exit_codes(make: Make) -> None:
     assert gate(make("a", 1), make("b", 1)).decide().outcome is GateOutcome.NOTHING_COMPARABLE
 
 
-def test_zero_tokens_are_invalid_never_better(make: Make) -> None:
+def test_zero_tokens_are_invalid_and_never_better(make: Make) -> None:
     empty = make("b", 5, ttft=1)
     for run in empty.runs:
         run.metrics["output_throughput"] = 0.0
@@ -119,7 +119,7 @@ def test_against_history(make: Make) -> None:
     assert HistoryGate(empty, fine, LIMITS, []).decide().outcome is GateOutcome.NOTHING_COMPARABLE
 
 
-def test_a_step_is_found_and_an_outlier_is_none() -> None:
+def test_a_step_in_history_is_found_and_an_outlier_is_ignored() -> None:
     values = np.exp(np.random.default_rng(1).normal(0, 0.02, 40))
     values[7] *= 3
     assert change_points(values) == []
@@ -129,7 +129,7 @@ def test_a_step_is_found_and_an_outlier_is_none() -> None:
     assert step.ratio == pytest.approx(1.1, abs=0.03)
 
 
-def test_every_round_of_reruns_has_as_many_runs_as_the_candidate_by_then(make: Make) -> None:
+def test_each_round_of_reruns_doubles_the_candidates_runs(make: Make) -> None:
     asked: list[int] = []
 
     def rerun(run: Run, repeats: int) -> list[Run]:

@@ -54,7 +54,7 @@ def test_runs_without_a_directory_have_their_keys_compared() -> None:
     assert config_differences(run(None), run(None, point_key="l")) == ("point key: k -> l",)
 
 
-def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_a_missing_config_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="cannot read"):
         config_differences(run(tmp_path / "a", {}), run(tmp_path / "b"))
 

@@ -47,13 +47,15 @@ def simulated(trials: ModuleType, kind: str) -> Callable[[np.random.Generator], 
         ("correlated heavy outlier runs", False, 0.97),
     ],
 )
-def test_the_two_stage_gate(trials: ModuleType, kind: str, against_history: bool, found: float) -> None:
+def test_the_two_stage_gate_keeps_its_error_rates(
+    trials: ModuleType, kind: str, against_history: bool, found: float
+) -> None:
     score = trials.trial(simulated(trials, kind), GATES, [7], against_history=against_history)
     assert score.false_alarms <= 0.01 + reach(0.01)
     assert score.found >= found - reach(found)
 
 
-def test_one_run_against_the_previous_one_cannot_tell(trials: ModuleType) -> None:
+def test_comparing_with_the_previous_run_alarms_often_and_misses_slowdowns(trials: ModuleType) -> None:
     score = trials.one_against_one(simulated(trials, "independent"), GATES, [7])
     assert score.false_alarms > 0.5
     assert score.found < 0.15

@@ -45,30 +45,30 @@ def test_a_disturbed_run_is_left_out_and_named() -> None:
     assert not comparison.count(ChangeVerdict.WORSE)
 
 
-def test_a_slower_build_is_no_outlier() -> None:
+def test_a_slower_build_is_not_an_outlier() -> None:
     comparison = compare(runs("a", 5), runs("b", 5, factor=1.2), thresholds=Thresholds(), history=runs("h", 20).runs)
     assert comparison.points[0].notes == ()
     assert comparison.count(ChangeVerdict.WORSE) == len(METRICS)
 
 
-def test_what_happens_often_is_how_the_build_is() -> None:
+def test_frequent_deviations_are_not_outliers() -> None:
     (point,) = compare(runs("a", 5), runs("b", 5, slow=(1, 4)), thresholds=Thresholds()).points
     assert point.notes == ()
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_of_one_or_two_runs_none_is_an_outlier(count: int) -> None:
+def test_one_or_two_runs_have_no_outlier(count: int) -> None:
     (point,) = compare(runs("a", 5), runs("b", count, slow=(0,)), thresholds=Thresholds()).points
     assert point.notes == ()
 
 
-def test_one_wild_metric_makes_no_outlier() -> None:
+def test_one_deviating_metric_is_not_enough_for_an_outlier() -> None:
     wild = runs("b", 5)
     wild.runs[2].metrics["m0_ms"] = 1000.0
     assert compare(runs("a", 5), wild, thresholds=Thresholds()).points[0].notes == ()
 
 
-def test_history_loses_its_outliers_and_keeps_its_steps() -> None:
+def test_outliers_are_removed_from_history_and_steps_are_kept() -> None:
     past = runs("h", 20, slow=(4, 11)).runs + runs("i", 20, factor=1.3).runs
     kept_ids = {run.run_id for run in history_without_outliers(past)}
     assert {run.run_id for run in past} - kept_ids == {"h4", "h11"}

@@ -53,7 +53,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return seen
 
 
-def test_a_file_a_point_and_a_sweep(tree: Path) -> None:
+def test_a_source_may_be_a_file_a_point_or_a_sweep(tree: Path) -> None:
     sweep = tree / "sweeps/2"
     assert len(read_runs.read_runs(str(sweep)).runs) == 10
     assert [run.run_id for run in read_runs.read_runs(str(sweep / "point-20")).runs] == ["run20"]
@@ -63,7 +63,7 @@ def test_a_file_a_point_and_a_sweep(tree: Path) -> None:
     assert run.directory == sweep / "point-20"
 
 
-def test_runs_are_oldest_first_and_know_their_metrics(tree: Path) -> None:
+def test_runs_are_oldest_first_with_their_metrics(tree: Path) -> None:
     source = read_runs.read_runs(str(tree))
     assert [run.run_id for run in source.runs] == [f"run{i}" for i in reversed(range(60))]
     assert source.kinds["mean_ttft_ms"] == MetricKind("ms", Better.SMALLER)
@@ -91,7 +91,7 @@ def test_only_what_changed_is_parsed_again(tree: Path, parsed: list[Path]) -> No
     assert "run4" not in runs
 
 
-def test_a_tree_may_be_moved(tree: Path, parsed: list[Path]) -> None:
+def test_the_index_stays_valid_when_the_tree_is_moved(tree: Path, parsed: list[Path]) -> None:
     read_runs.read_runs(str(tree))
     parsed.clear()
     moved = tree.rename(tree.with_name("elsewhere"))
@@ -101,19 +101,19 @@ def test_a_tree_may_be_moved(tree: Path, parsed: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\x00 no index", b"\x93\x01\x80\x80"])
-def test_a_file_that_is_no_index_is_ignored(tree: Path, parsed: list[Path], content: bytes) -> None:
+def test_a_broken_index_is_ignored(tree: Path, parsed: list[Path], content: bytes) -> None:
     (tree / INDEX_FILE).write_bytes(content)
     assert len(read_runs.read_runs(str(tree)).runs) == 60
     assert len(parsed) == 60
 
 
-def test_a_small_tree_keeps_no_index(tmp_path: Path) -> None:
+def test_no_index_is_written_for_a_small_tree(tmp_path: Path) -> None:
     point(tmp_path / "a", "one")
     read_runs.read_runs(str(tmp_path))
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_file_that_is_no_result_is_left_out_by_name_and_from_the_index_too(tree: Path) -> None:
+def test_files_that_are_not_results_are_named_and_left_out_of_the_index(tree: Path) -> None:
     (tree / "sweeps/0/point-3" / RESULT_FILE).write_text('{"half": ')
     for _ in range(2):
         source = read_runs.read_runs(str(tree))
@@ -165,7 +165,7 @@ def version_1_0_0(directory: Path, script: str = "serving") -> None:
     file.write_text(json.dumps(result | {"json_schema_version": "1.0.0", "script": script}))
 
 
-def test_old_names_of_metrics_are_read_as_todays(tmp_path: Path) -> None:
+def test_renamed_metrics_are_read_under_their_new_names(tmp_path: Path) -> None:
     version_1_0_0(tmp_path)
     source = read_runs.read_runs(str(tmp_path))
     assert source.runs[0].metrics == {"mean_ttft_ms": 50.0, "median_ttft_with_failures_ms": 7.0}
@@ -173,7 +173,7 @@ def test_old_names_of_metrics_are_read_as_todays(tmp_path: Path) -> None:
     assert source.runs[0].label == "serving m sonnet qps=inf"
 
 
-def test_scripts_of_old_results_have_the_highlights_of_their_time(tmp_path: Path) -> None:
+def test_old_results_have_the_key_metrics_of_their_script(tmp_path: Path) -> None:
     version_1_0_0(tmp_path / "a")
     version_1_0_0(tmp_path / "b", script="of_a_plugin")
     scripts = read_runs.read_runs(str(tmp_path)).scripts
@@ -182,7 +182,7 @@ def test_scripts_of_old_results_have_the_highlights_of_their_time(tmp_path: Path
     assert scripts["of_a_plugin"] == ScriptHighlights()
 
 
-def test_a_result_says_what_to_show_first(tmp_path: Path) -> None:
+def test_key_metrics_are_read_from_the_result(tmp_path: Path) -> None:
     charts = (("achieved_rps", "mean_ttft_ms"),)
     point(tmp_path / "a", "a", key_metrics=("mean_ttft_ms",), charts=charts, load_label="8 sessions")
     point(tmp_path / "b", "b", key_metrics=("completed", "mean_ttft_ms"), charts=charts)
@@ -193,7 +193,7 @@ def test_a_result_says_what_to_show_first(tmp_path: Path) -> None:
         assert {run.label for run in source.runs} == {"serving m sonnet 8 sessions", "serving m sonnet qps=inf"}
 
 
-def test_the_index_keeps_what_to_show_first(tree: Path, parsed: list[Path]) -> None:
+def test_the_index_stores_key_metrics(tree: Path, parsed: list[Path]) -> None:
     point(tree / "new", "new", key_metrics=("mean_ttft_ms",), load_label="8 sessions")
     first = read_runs.read_runs(str(tree))
     parsed.clear()
@@ -201,6 +201,6 @@ def test_the_index_keeps_what_to_show_first(tree: Path, parsed: list[Path]) -> N
     assert parsed == []
 
 
-def test_runs_of_results_in_memory_are_those_of_their_files(tmp_path: Path) -> None:
+def test_runs_from_results_in_memory_equal_those_from_files(tmp_path: Path) -> None:
     file = point(tmp_path, "a", key_metrics=("mean_ttft_ms",), charts=(("x", "y"),), load_label="8 sessions")
     assert runs_of_results([Result.read(file)], str(file)) == read_runs.read_runs(str(file))

@@ -73,7 +73,7 @@ def test_independent_requests_have_the_textbook_error(tmp_path: Path) -> None:
     assert not {"request_throughput", "max_ttft_ms"} & set(errors[0])
 
 
-def test_what_neighbours_share_makes_the_error_larger(tmp_path: Path) -> None:
+def test_correlated_requests_have_a_larger_error(tmp_path: Path) -> None:
     shared = 50 * np.exp(np.repeat(np.random.default_rng(2).normal(0, 0.2, 30), 10))
     together = latency_errors(single(tmp_path / "a", "a", shared).runs[0])["mean_ttft_ms"]
     mixed = np.random.default_rng(3).permutation(shared)
@@ -81,7 +81,7 @@ def test_what_neighbours_share_makes_the_error_larger(tmp_path: Path) -> None:
     assert together > 1.8 * apart
 
 
-def test_rows_are_taken_with_their_gaps() -> None:
+def test_selected_rows_keep_their_gaps() -> None:
     records = rows(np.array([1.0, 2.0, 3.0]), gaps=2)
     numbered = Records(
         **{name: getattr(records, name) for name in records.__dataclass_fields__ if name != "gaps_ns"},
@@ -104,7 +104,7 @@ def test_single_runs_are_judged_by_their_requests_and_never_fail_a_gate(tmp_path
     assert "no proof" in decision.notes[-1]
 
 
-def test_too_few_requests_say_nothing(tmp_path: Path) -> None:
+def test_too_few_requests_give_no_evidence(tmp_path: Path) -> None:
     assert latency_errors(single(tmp_path / "a", "a", lognormal(1, count=20)).runs[0]) == {}
 
 

@@ -29,7 +29,7 @@ def run_at(directory: Path, **result: object) -> Run:
     )
 
 
-def test_what_belongs_to_the_sweep_is_left_out(tmp_path: Path) -> None:
+def test_sweep_overrides_are_left_out(tmp_path: Path) -> None:
     words = ["qps=5", "+engine.args.a=1", "repeats=9", "seed=3", "tracking=mlflow", "tracking.uri=x", "hydra.verbose=1"]
     run = run_at(
         tmp_path / "a",
@@ -38,7 +38,7 @@ def test_what_belongs_to_the_sweep_is_left_out(tmp_path: Path) -> None:
     assert rerun.overrides_of(run) == ["qps=5", "+engine.args.a=1"]
 
 
-def test_a_sweep_says_what_its_points_were(tmp_path: Path) -> None:
+def test_overrides_of_points_are_read_from_the_sweep(tmp_path: Path) -> None:
     run = run_at(tmp_path / "b", metadata={})
     points = [{"directory": "a", "overrides": ["qps=1"]}, {"directory": "b", "overrides": ["qps=2", "seed=1"]}]
     (tmp_path / SWEEP_FILE).write_text(json.dumps({"points": points}))

@@ -46,13 +46,13 @@ def test_the_evidence_of_signs_is_a_bayes_factor_too(above: int, pairs: int) -> 
     assert math.exp(log_sign_evidence(above, pairs)) == pytest.approx(value * 2 / math.pi * 2**pairs)
 
 
-def test_too_few_pairs_can_never_be_sure() -> None:
+def test_too_few_pairs_can_never_decide() -> None:
     assert math.isinf(critical_t(1, 0.5))
     assert math.isinf(critical_t(3, 0.0025))
     assert confidence_interval(np.array([0.1, 0.1, 0.1]), 0.0025) == pytest.approx((0.1, -math.inf, math.inf))
 
 
-def test_one_disturbed_pair_does_not_silence_the_others() -> None:
+def test_one_outlier_pair_does_not_hide_a_change() -> None:
     pairs = np.random.default_rng(3).normal(0.05, 0.005, 20)
     pairs[4] = -1.0
     interval = confidence_interval(pairs, 0.0025)
@@ -60,7 +60,7 @@ def test_one_disturbed_pair_does_not_silence_the_others() -> None:
 
 
 @pytest.mark.parametrize("kind", ["normal", "cauchy"])
-def test_looking_after_every_pair_keeps_the_error(kind: str) -> None:
+def test_checking_after_every_pair_keeps_the_error_rate(kind: str) -> None:
     rng = np.random.default_rng(4)
     alpha, pairs, tests = 0.1, 30, 800
     x = rng.standard_normal((tests, pairs)) if kind == "normal" else rng.standard_cauchy((tests, pairs))
@@ -88,13 +88,13 @@ def test_the_interval_of_the_mean_is_where_t_is_critical() -> None:
     assert high - np.mean(pairs) == pytest.approx(np.mean(pairs) - low)
 
 
-def test_the_interval_is_what_both_leave() -> None:
+def test_the_interval_is_the_intersection_of_both() -> None:
     pairs = np.random.default_rng(1).normal(0.05, 0.02, 15)
     (t_low, t_high), (sign_low, sign_high) = t_interval(pairs, 0.005), sign_interval(pairs, 0.005)
     assert confidence_interval(pairs, 0.01)[1:] == (max(sign_low, t_low), min(sign_high, t_high))
 
 
-def test_a_plan_keeps_its_promise() -> None:
+def test_planned_pairs_have_the_planned_power() -> None:
     needed = pairs_needed(0.03, 0.05, 0.0025)
     assert needed is not None
     pairs = np.random.default_rng(2).normal(0.05, 0.03, (500, needed))

@@ -62,6 +62,6 @@ def test_a_wrong_file_is_named_with_its_error(tmp_path: Path, text: str, words: 
     assert "limits.yaml" in str(raised.value)
 
 
-def test_an_unknown_name_lists_the_known() -> None:
+def test_an_unknown_name_lists_the_files() -> None:
     with pytest.raises(ConfigError, match="or: default"):
         thresholds.read_thresholds("strict")

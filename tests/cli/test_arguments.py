@@ -55,19 +55,19 @@ REWRITTEN = {
 
 
 @pytest.mark.parametrize("name", REWRITTEN)
-def test_rewritten(name: str) -> None:
+def test_arguments_are_rewritten_for_hydra(name: str) -> None:
     words, expected = REWRITTEN[name]
     assert rewrite(words) == expected
 
 
 @pytest.mark.parametrize("text", ["", "5", "5,1,3", "5,", "'5,1',,", ",1"])
-def test_pairs_that_are_none(text: str) -> None:
+def test_malformed_pairs_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="every pair is NUM_PROMPTS,QPS"):
         rewrite([f"nr_qps_pair={text}"])
 
 
 @given(st.lists(st.tuples(st.integers(1, 9999), st.floats(0.1, 1e6)), min_size=2, max_size=9))
-def test_every_pair_arrives_in_step(pairs: list[tuple[int, float]]) -> None:
+def test_pairs_become_two_zipped_axes(pairs: list[tuple[int, float]]) -> None:
     text = ",".join(f"'{count},{rate!r}'" for count, rate in pairs)
     by_key = dict(word.partition("=")[::2] for word in rewrite([f"nr_qps_pair={text}"]))
     counts, rates = by_key["num_prompts"].split(","), by_key["qps"].split(",")
@@ -86,7 +86,7 @@ def test_options_come_first_and_overrides_keep_their_order(words: list[str]) -> 
     ("word", "needed"),
     [("sweep.plan=true", True), ("sweep.plan=false", False), ("sweep.resume=auto", True), ("repeats=1", False)],
 )
-def test_what_needs_a_sweep(word: str, needed: bool) -> None:
+def test_some_overrides_need_a_sweep(word: str, needed: bool) -> None:
     assert needs_multirun([word]) is needed
 
 

@@ -110,7 +110,7 @@ def test_bad_input_is_one_line(name: str, program: Program, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("name", ["wrong-key", "negative-rate", "bad-point-of-a-sweep", "subcommand", "output"])
-def test_so_it_is_in_a_process_of_its_own(name: str, process: Program) -> None:
+def test_bad_input_is_one_line_in_a_real_process(name: str, process: Program) -> None:
     words, error, hint = BAD[name]
     assert_one_line(process(*words), error, hint)
 
@@ -140,7 +140,7 @@ class TestModels:
     def test_directory_without_a_model(self, program: Program) -> None:
         assert_one_line(program(*VLLM, "model.id=/no/such"), "/no/such: no model there", "model.id=")
 
-    def test_no_id_at_all(self, program: Program) -> None:
+    def test_model_id_that_is_neither_a_directory_nor_a_hub_id(self, program: Program) -> None:
         assert_one_line(program(*VLLM, "model.id='a b'"), "neither a directory nor a hub id", "OWNER/NAME")
 
     def test_hub_out_of_reach(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,15 +153,15 @@ class TestModels:
             monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
             assert_one_line(program(*VLLM, "model.id=no/such"), "cannot be reached (TimeoutError)", "")
 
-    def test_hub_forbidden(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_hub_model_in_offline_mode(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         assert_one_line(program(*VLLM, "model.id=no/such"), "HF_HUB_OFFLINE forbids", "model=tiny")
 
-    def test_flag_that_is_nearly_one(self, program: Program) -> None:
+    def test_misspelt_flag(self, program: Program) -> None:
         ran = program(*VLLM, "model.id=a/b", "engine.args.max_num_seq=8")
         assert_one_line(ran, "has no such flag", "engine.args.max_num_seqs")
 
-    def test_flag_that_is_ours(self, program: Program) -> None:
+    def test_flag_that_benchhydra_sets(self, program: Program) -> None:
         assert_one_line(program(*VLLM, "model.id=a/b", "engine.args.port=8"), "engine.args.port is chosen", "attach")
 
 

@@ -56,11 +56,11 @@ def test_help_names_everything(program: Program) -> None:
         assert f"\n  {name} " in text
 
 
-def test_help_has_no_groups_that_nobody_chooses(program: Program) -> None:
+def test_help_leaves_out_groups_that_cannot_be_overridden(program: Program) -> None:
     assert not {"gate:", "suite:", "local:"} & set(program("--help").out.splitlines())
 
 
-def test_no_words_are_a_question_for_help(program: Program) -> None:
+def test_no_arguments_print_help(program: Program) -> None:
     assert program().out == program("-h").out == program("qps=1", "--help").out
 
 
@@ -89,7 +89,7 @@ def test_exit_codes(error: BaseException, code: int, text: str, program: Program
     assert (ran.code, ran.err) == (code, text)
 
 
-def test_sigterm_unwinds(program: Program, command: Any) -> None:
+def test_sigterm_unwinds_the_stack(program: Program, command: Any) -> None:
     unwound = []
 
     def wait(args: Any) -> int:
@@ -112,21 +112,21 @@ def swallowed(*_: Any, **__: Any) -> NoReturn:
         raise AttributeError("half made")
 
 
-def test_an_error_that_takes_the_place_of_an_interruption_is_one(program: Program, command: Any) -> None:
+def test_an_error_that_masks_an_interruption_counts_as_one(program: Program, command: Any) -> None:
     command(swallowed)
     assert program("probe").code == 143
     command(raising(ConfigError("wrong")))
     assert program("probe").code == 1, "the interruption was the other program's"
 
 
-def test_a_sweep_ends_with_the_point_whose_interruption_was_swallowed(
+def test_a_sweep_ends_after_a_point_that_swallowed_an_interruption(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchhydra.run._PointRun.measure", swallowed)
     assert interrupted_sweep(program, tmp_path / "out") == ["interrupted", "skipped"]
 
 
-def test_a_sweep_ends_with_the_composition_whose_interruption_was_swallowed(
+def test_a_sweep_ends_after_a_composition_that_swallowed_an_interruption(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, compose = tmp_path / "out", Composer.__call__
@@ -160,16 +160,14 @@ def plugin(tmp_path: Path) -> Callable[[str], Path]:
     return make
 
 
-def test_an_interruption_in_code_made_from_text_has_its_exit_code(
-    process: Program, plugin: Callable[[str], Path]
-) -> None:
+def test_an_interruption_in_generated_code_keeps_its_exit_code(process: Program, plugin: Callable[[str], Path]) -> None:
     """Python remembers it (dataclasses are such code), and would die of the signal after the program has ended."""
     path = plugin("""exec("import signal; signal.raise_signal(signal.SIGINT)")\n""")
     ran = process("options", PYTHONPATH=str(path))
     assert (ran.code, ran.err) == (130, "interrupted; what was measured is kept\n")
 
 
-def test_a_process_with_ray_is_not_taken_down(process: Program, plugin: Callable[[str], Path]) -> None:
+def test_a_process_with_ray_exits_without_destructors(process: Program, plugin: Callable[[str], Path]) -> None:
     path = plugin(
         "import atexit, sys, types\n"
         "class Last:\n"
@@ -182,12 +180,12 @@ def test_a_process_with_ray_is_not_taken_down(process: Program, plugin: Callable
     assert ran.code == 0 and ran.out.endswith("put away\n") and ran.err == ""
 
 
-def test_wrong_usage_of_a_subcommand_is_2(process: Program) -> None:
+def test_wrong_usage_of_a_subcommand_exits_with_2(process: Program) -> None:
     ran = process("find", "--no-such")
     assert (ran.code, ran.out) == (2, "")
 
 
-def test_trace_where_asked_for(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trace_is_shown_on_request(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     assert "Traceback" in program("engine=fake", "qps=-1").err
 
@@ -210,7 +208,7 @@ def test_nothing_heavy_is_imported(work: str, process: Program) -> None:
     assert ran.out.splitlines()[-1] == "heavy: []"
 
 
-def test_presets_lose_to_words_and_win_over_defaults(program: Program) -> None:
+def test_arguments_override_presets_and_presets_override_defaults(program: Program) -> None:
     ran = program("experiment=minimal_serving", "description=mine", "--cfg", "job")
     assert ran.code == 0, ran.err
     assert "description: mine" in ran.out
@@ -239,7 +237,7 @@ def test_one_point_composes_once(program: Program, monkeypatch: pytest.MonkeyPat
     assert len(composed) == 1
 
 
-def test_no_option_decides_about_sweeps() -> None:
+def test_only_presets_set_the_hydra_mode() -> None:
     """What one composition rests on: presets alone have a mode."""
     ours = [path for path in registry.CONF_DIR.rglob("*.yaml") if path.parent.name != "experiment"]
     assert ours and not [path for path in ours if OmegaConf.select(OmegaConf.load(path), "hydra.mode") is not None]

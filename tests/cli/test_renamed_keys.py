@@ -39,7 +39,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_typed_words_are_renamed_with_a_note_a_key(name: str) -> None:
+def test_old_keys_are_renamed_with_one_note_each(name: str) -> None:
     words, expected = CASES[name]
     renamed, notes = rename(words)
     assert renamed == expected
@@ -54,7 +54,7 @@ def test_the_note_has_both_spellings() -> None:
 
 
 @pytest.mark.parametrize("word", ["qps=1", "script.apis=1", "~script.api", "scripts.api=chat", "--config-dir"])
-def test_other_words_stay(word: str) -> None:
+def test_other_overrides_stay(word: str) -> None:
     assert rename([word]) == ([word], [])
 
 

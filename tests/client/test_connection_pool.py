@@ -58,5 +58,7 @@ def outcome(idle: list[Idle]) -> tuple[int | None, list[int]]:
         ([Idle(YOUNG_NS, gone=True), Idle(YOUNG_NS, gone=True)], None, [0, 1]),
     ],
 )
-def test_the_warmest_or_one_that_ages(idle: list[Idle], used: int | None, closed: list[int]) -> None:
+def test_the_last_used_connection_or_one_that_is_about_to_expire_is_taken(
+    idle: list[Idle], used: int | None, closed: list[int]
+) -> None:
     assert outcome(idle) == (used, closed)

@@ -69,7 +69,7 @@ def test_a_chat_request_of_a_plain_prompt() -> None:
     assert body["stream"] is False and "stream_options" not in body
 
 
-def test_a_header_cannot_break_out() -> None:
+def test_control_characters_in_headers_are_refused() -> None:
     with pytest.raises(ValueError, match="control character"):
         encoded(completions(headers={"A": "b\r\nC: d"}))
 
@@ -100,7 +100,7 @@ def test_the_secret_is_not_in_any_repr() -> None:
 
 
 @given(st.lists(st.tuples(st.text(max_size=40), st.integers(1, 9)), max_size=20), st.integers(1, 4))
-def test_what_is_added_comes_out(prompts: list[tuple[str, int]], dealt: int) -> None:
+def test_requests_come_out_as_they_were_added(prompts: list[tuple[str, int]], dealt: int) -> None:
     requests, whole = Requests(), []
     for text, tokens in prompts:
         whole.append(encoded(completions(model='"prompt":'), text, tokens))
@@ -120,7 +120,7 @@ def test_any_bytes_are_kept_as_they_are() -> None:
     assert tuple(requests.take(i) for i in range(len(requests))) == odd
 
 
-def test_what_was_sent_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_sent_requests_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchhydra.client.request_store.BLOCK_ROWS", 4)
     requests = Requests()
     for i in range(10):
@@ -132,7 +132,7 @@ def test_what_was_sent_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("api", [Completions(), Chat()], ids=["completions", "chat"])
-def test_what_requests_share_is_kept_once(api: Api) -> None:
+def test_the_shared_part_of_requests_is_stored_once(api: Api) -> None:
     requests = Requests(prompt_key=api.prompt_key)
     endpoint = Endpoint(base_url="http://h", api=api, headers={"X": "y" * 1000})
     for i in range(50):

@@ -224,7 +224,7 @@ def test_usage_is_never_taken_from_another_stream() -> None:
 
 
 @pytest.mark.parametrize(("line", "chunk_bytes"), [(b"100\r\n", 263), (b"1000\r\n", 4104)])
-def test_a_length_that_no_chunk_has_is_never_one(line: bytes, chunk_bytes: int) -> None:
+def test_impossible_chunk_lengths_are_not_matched(line: bytes, chunk_bytes: int) -> None:
     """One byte less than the shortest with a size of three, or four, digits."""
     template = LEARNERS[Completions].learn(chunk("a"))
     before, after = stream(chunk("a")).split(b'"a"')
@@ -312,7 +312,7 @@ def test_the_next_answer_on_the_same_connection() -> None:
     assert facts(response.response) == (1, True, None, -1, -1, [])
 
 
-def test_a_refusal_between_two_streams_leaves_nothing_behind() -> None:
+def test_a_refusal_between_two_streams_does_not_affect_the_second() -> None:
     response = parser()
     for _ in range(2):
         response.feed(each(chunk(" a"), chunk(" b"), usage(1, 2), D))

@@ -51,7 +51,7 @@ def test_a_last_event_without_its_empty_line_is_no_event() -> None:
     assert splitter.finish() == b"[DONE]"
 
 
-def test_what_belongs_to_no_event_is_kept_to_be_shown() -> None:
+def test_text_outside_of_events_is_kept_for_error_messages() -> None:
     splitter = EventSplitter()
     splitter.split(b'{"hello": 1}\n<html>')
     assert splitter.junk == b'{"hello": 1}'

@@ -62,7 +62,7 @@ def ab(*words: str) -> int:
     return program.run(["ab", *words, *SHARED])
 
 
-def test_a_slower_side_is_3_and_its_files_are_kept(
+def test_a_slower_side_exits_with_3_and_its_files_are_kept(
     measured: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ab("--a", "engine.ttft_ms=20", "--b", "engine.ttft_ms=22", "-o", "out") == 3
@@ -108,7 +108,7 @@ def test_files_and_runs_on_one_start(measured: list[list[str]], capsys: pytest.C
         (["--a", "qps=1", "--b", "qps=2", "--max-pairs", "0"], "must be above 0"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_starts(
+def test_errors_are_reported_before_anything_starts(
     measured: list[list[str]], capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
     assert ab(*words) == 1
@@ -134,18 +134,18 @@ def test_a_full_directory_is_refused(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize("body", ["just text", "[1, 2]", "defaults: [model: tiny]", "a: {b: !!set {c}}"])
-def test_files_that_are_no_sides(body: str) -> None:
+def test_files_that_are_not_overrides_are_refused(body: str) -> None:
     Path("A.yaml").write_text(body)
     with pytest.raises(ConfigError, match=r"A\.yaml"):
         _sides.read_side(Path("A.yaml"))
 
 
-def test_values_of_files_are_hydras() -> None:
+def test_values_in_files_are_written_in_hydras_grammar() -> None:
     Path("A.yaml").write_text("a: {b: true, c: null}\nd: [x, 1]\ne: it's\nf: 2.5\n")
     assert _sides.read_side(Path("A.yaml")) == ["a.b=true", "a.c=null", "d=[x,1]", r"e='it\'s'", "f=2.5"]
 
 
-def test_an_interrupted_test_says_what_it_knows(tmp_path: Path) -> None:
+def test_an_interrupted_test_reports_what_it_has(tmp_path: Path) -> None:
     words = ["ab", "--a", "engine.ttft_ms=5", "--b", "engine.ttft_ms=6", *SHARED, "-o", "out", "validity.stall_ms=1e6"]
     with subprocess.Popen(
         [sys.executable, "-m", "benchhydra", *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

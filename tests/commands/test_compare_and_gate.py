@@ -74,7 +74,7 @@ def test_the_gates_exit_codes(write: Write, capsys: pytest.CaptureFixture[str]) 
     assert "all failed" in capsys.readouterr().out
 
 
-def test_nothing_comparable_is_4(write: Write) -> None:
+def test_nothing_comparable_exits_with_4(write: Write) -> None:
     two_points, third = write("a/x", 5), write("b", 5, key="f" * 16)
     write("a/y", 5, key="e" * 16)
     assert gate(str(Path(two_points).parent), third) == 4
@@ -88,7 +88,7 @@ def test_against_history(write: Write) -> None:
     assert gate("slow", "--against", "history", "--history", write("short", 3)) == 4
 
 
-def test_wrong_words_are_1_with_a_hint(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_exit_with_1_and_a_hint(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     base = write("base", 5)
     assert gate(base) == 1
     assert "--against history" in capsys.readouterr().err
@@ -112,7 +112,9 @@ def test_what_looks_worse_is_measured_again(write: Write, monkeypatch: pytest.Mo
     assert gate(base, slow, "--no-confirm") == 3
 
 
-def test_the_jobs_page_and_the_comment(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_job_summary_and_the_comment_are_written(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
@@ -161,6 +163,6 @@ def test_thresholds_are_read(write: Write) -> None:
     assert gate(write("base", 8), write("slow", 8, ttft_ms=115), "--thresholds", "loose.yaml") == 0
 
 
-def test_an_empty_outputs_directory_is_no_history(write: Write) -> None:
+def test_an_empty_outputs_directory_counts_as_no_history(write: Write) -> None:
     Path("outputs/sweeps").mkdir(parents=True)
     assert gate(write("base", 8), write("fine", 8)) == 0

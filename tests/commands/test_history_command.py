@@ -111,7 +111,7 @@ def run_of(name: str, value: float, machine: str = "m", verdict: Verdict = Verdi
     )
 
 
-def test_machines_are_apart_and_invalid_runs_left_out() -> None:
+def test_machines_are_separate_and_invalid_runs_are_left_out() -> None:
     runs = [run_of("a", 1.0), run_of("bb", 2.0, "other"), run_of("ccc", 9.0, verdict=Verdict.INVALID)]
     runs.append(run_of("dddd", 0.0))
     found = list(metric_histories(Runs(runs, {"rate": MetricKind("1/s", Better.BIGGER)})))
@@ -119,7 +119,7 @@ def test_machines_are_apart_and_invalid_runs_left_out() -> None:
 
 
 @pytest.mark.parametrize(("factor", "better"), [(1.2, True), (0.8, False)])
-def test_more_is_better_where_bigger_is(factor: float, better: bool) -> None:
+def test_a_rise_of_a_bigger_is_better_metric_is_better(factor: float, better: bool) -> None:
     noise = np.exp(np.random.default_rng(1).normal(0, 0.01, 20))
     runs = [run_of("a" * (i + 1), float(v) * (factor if i >= 10 else 1)) for i, v in enumerate(noise)]
     (one,) = metric_histories(Runs(runs, {"rate": MetricKind("1/s", Better.BIGGER)}))
@@ -128,6 +128,6 @@ def test_more_is_better_where_bigger_is(factor: float, better: bool) -> None:
     assert (change.before.run_id, change.after.run_id) == ("a" * 10, "a" * 11)
 
 
-def test_bars() -> None:
+def test_bars_scale_with_the_values() -> None:
     assert bars([1.0, 2.0, 8.0]) == "▁▂█"
     assert bars([3.0, 3.0]) == "▁▁"

@@ -79,7 +79,7 @@ def test_too_few_are_an_error_that_says_what_to_type(sharegpt: dict[str, Any], w
         sampled(ShareGPT(**sharegpt, allow_repeat=True), 1, words, most=3)
 
 
-def test_repeats_only_where_they_are_allowed(sharegpt: dict[str, Any], words: Tokenizer) -> None:
+def test_prompts_repeat_only_if_allowed(sharegpt: dict[str, Any], words: Tokenizer) -> None:
     prompts = sampled(ShareGPT(**sharegpt, allow_repeat=True), 20, words)
     assert prompts[:8] == prompts[8:16]
     assert len(prompts) == 20
@@ -90,7 +90,7 @@ def test_output_tokens_fixes_the_length_before_the_filters(sharegpt: dict[str, A
     assert {p.output_tokens for p in prompts} == {100}
 
 
-def test_the_models_length_is_a_bound_too(sharegpt: dict[str, Any], words: Tokenizer) -> None:
+def test_the_models_length_limits_prompts_too(sharegpt: dict[str, Any], words: Tokenizer) -> None:
     assert len(sampled(ShareGPT(**sharegpt), 3, words, most=19)) == 3
     with pytest.raises(DatasetError, match="holds 3 prompts"):
         sampled(ShareGPT(**sharegpt), 4, words, most=19)
@@ -161,7 +161,7 @@ def test_lines_come_in_the_files_order(tmp_path: Path, words: Tokenizer) -> None
     assert second == Prompt("kilo lima", 2, 4, messages=tuple(CHAT[:1]))
 
 
-def test_lines_are_shuffled_where_asked_for(tmp_path: Path, words: Tokenizer) -> None:
+def test_lines_are_shuffled_on_request(tmp_path: Path, words: Tokenizer) -> None:
     path = lines(tmp_path, *({"prompt": f"p{i}"} for i in range(20)))
     first, again = (sampled(Jsonl(path=path, shuffle=True, output_tokens=1), 20, words) for _ in range(2))
     texts = [p.text for p in first]
@@ -170,7 +170,7 @@ def test_lines_are_shuffled_where_asked_for(tmp_path: Path, words: Tokenizer) ->
 
 
 @pytest.mark.parametrize("key", ["send_at_s", "timestamp"])
-def test_times_count_from_the_first(tmp_path: Path, words: Tokenizer, key: str) -> None:
+def test_times_are_relative_to_the_first_line(tmp_path: Path, words: Tokenizer, key: str) -> None:
     rows = [{"prompt": "a", "output_tokens": 1, key: 1700000000 + after} for after in (0, 0.5, 2)]
     prompts = sampled(Jsonl(path=lines(tmp_path, *rows)), 3, words)
     assert [p.send_at_s for p in prompts] == [0.0, 0.5, 2.0]

@@ -59,7 +59,7 @@ def test_distributions_keep_their_bounds_and_means(tokenizer: Tokenizer, shape: 
     assert np.mean(outputs) == pytest.approx(40, rel=0.05)
 
 
-def test_a_spread_is_the_one_asked_for(words: Tokenizer) -> None:
+def test_lengths_have_the_requested_standard_deviation(words: Tokenizer) -> None:
     for shape in ("normal", "lognormal"):
         prompts = sampled(words, 3000, prompt_shape=shape, prompt_tokens=200, prompt_std=30)
         assert np.std([p.prompt_tokens for p in prompts]) == pytest.approx(30, rel=0.1)
@@ -159,15 +159,15 @@ def encoded(tokenizer: Any, batches: int, **fields: Any) -> int:
     return int(tokenizer.texts - for_words)
 
 
-def test_what_is_known_to_add_up_is_encoded_in_part() -> None:
+def test_additive_prompts_are_only_encoded_in_part() -> None:
     assert encoded(Counting(), 3, prompt_tokens=12) == BATCH_PROMPTS * (1 + 2 / SPOT_CHECK)
 
 
-def test_what_may_not_add_up_is_encoded_whole() -> None:
+def test_prompts_that_may_not_be_additive_are_all_encoded() -> None:
     assert encoded(Counting(adds_up=False), 3, prompt_tokens=12) == 3 * BATCH_PROMPTS
 
 
-def test_a_sample_that_is_off_has_everything_encoded_again() -> None:
+def test_a_wrong_length_in_a_spot_check_makes_all_prompts_be_encoded() -> None:
     """The second batch's sample is the first that is off: all of that batch is mended, and the third is not trusted."""
     tokenizer: Any = Counting()
     sampled(tokenizer, BATCH_PROMPTS, prompt_tokens=12)
@@ -176,13 +176,13 @@ def test_a_sample_that_is_off_has_everything_encoded_again() -> None:
     assert [len(p.text.split()) for p in prompts] == [12] * BATCH_PROMPTS + [11] * 2 * BATCH_PROMPTS
 
 
-def test_a_length_that_no_text_has_ends_in_an_error(words: Tokenizer) -> None:
+def test_a_length_that_no_text_has_is_an_error(words: Tokenizer) -> None:
     merging: Any = Merging()
     with pytest.raises(DatasetError, match="no text of exactly 10 tokens"):
         sampled(merging, 2, prompt_tokens=10)
 
 
-def test_a_vocabulary_without_words_ends_in_an_error() -> None:
+def test_a_vocabulary_without_words_is_an_error() -> None:
     wordless: Any = type("Wordless", (Merging,), {"token": lambda self, token_id: "#"})()
     with pytest.raises(DatasetError, match="no words of one token"):
         sampled(wordless, 2, prompt_tokens=2)
@@ -203,6 +203,6 @@ def test_a_vocabulary_without_words_ends_in_an_error() -> None:
         ({"prefix_tokens": -1}, "prefix_tokens=-1"),
     ],
 )
-def test_nonsense_is_a_config_error(fields: dict[str, Any], words_: str) -> None:
+def test_invalid_settings_are_config_errors(fields: dict[str, Any], words_: str) -> None:
     with pytest.raises(ConfigError, match=words_):
         Synthetic(**fields)

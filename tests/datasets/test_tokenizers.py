@@ -43,7 +43,7 @@ def test_transformers_counts_as_tokenizers_does(folder: str, request: pytest.Fix
         ([b"word"], False),
     ],
 )
-def test_a_token_that_reaches_over_a_words_end_is_seen(vocabulary: list[object], apart: bool) -> None:
+def test_tokens_that_span_two_words_are_detected(vocabulary: list[object], apart: bool) -> None:
     assert tokens_are_additive(vocabulary) is apart
 
 
@@ -87,7 +87,7 @@ def test_the_hubs_files_of_a_split(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         hub("org/data", "other", Progress())
 
 
-def test_a_hub_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*args: Any, **more: Any) -> str:
         raise huggingface_hub.errors.LocalEntryNotFoundError("offline\nand more")
 

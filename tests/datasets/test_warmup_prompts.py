@@ -8,7 +8,7 @@ from benchhydra.datasets import Tokenizer
 from benchhydra.datasets.warmup_prompts import warmup_prompts
 
 
-def test_lengths_are_those_of_the_measured_ones_in_turn(tokenizer: Tokenizer) -> None:
+def test_warmup_prompts_cycle_through_the_lengths_of_measured_ones(tokenizer: Tokenizer) -> None:
     made = warmup_prompts(5, [10, 200], [3, 4], tokenizer, np.random.default_rng(1))
     assert [(p.prompt_tokens, p.output_tokens) for p in made] == [(10, 3), (200, 4), (10, 3), (200, 4), (10, 3)]
     counts = tokenizer.count_batch([p.text for p in made])

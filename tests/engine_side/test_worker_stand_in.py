@@ -85,7 +85,7 @@ def test_an_answer_of_many_megabytes_arrives_whole(sleeper: Lease) -> None:
     assert sleeper.call(ask, timeout_s=20)["prompt_tokens"] == [300_000] * 3
 
 
-def test_an_unknown_op_is_refused_and_the_engine_goes_on(sleeper: Lease) -> None:
+def test_an_unknown_op_is_refused_and_the_engine_keeps_running(sleeper: Lease) -> None:
     with pytest.raises(EngineError, match="no such op: dance"):
         sleeper.call({"op": "dance"}, timeout_s=5)
     assert sleeper.call(request("a"), timeout_s=5)["output_tokens"] == [4]
@@ -95,17 +95,17 @@ def test_what_the_engine_prints_goes_to_the_log(broken: Lease) -> None:
     assert broken.log is not None and "noise of the engine" in broken.log.read_text()
 
 
-def test_an_error_of_the_engine_is_told(broken: Lease) -> None:
+def test_an_error_of_the_engine_is_reported(broken: Lease) -> None:
     with pytest.raises(EngineError, match="the offline engine failed: ValueError: bad prompt"):
         broken.call(request("x"), timeout_s=5)
 
 
-def test_a_death_is_told_with_its_cause(broken: Lease) -> None:
+def test_a_dead_worker_is_reported_with_its_cause(broken: Lease) -> None:
     with pytest.raises(EngineError, match=r"exited with code 9: OutOfMemoryError: no room[\s\S]*last lines"):
         broken.call(request("die"), timeout_s=10)
 
 
-def test_silence_ends_in_time_and_the_engine_is_not_used_again(pool: ServerPool, broken: Lease) -> None:
+def test_a_silent_worker_times_out_and_is_replaced(pool: ServerPool, broken: Lease) -> None:
     with pytest.raises(EngineError, match=r"silent for 0\.3 s"):
         broken.call(request("sleep"), timeout_s=0.3)
     with pytest.raises(EngineError, match="in the middle of another request"):
@@ -115,7 +115,7 @@ def test_silence_ends_in_time_and_the_engine_is_not_used_again(pool: ServerPool,
         assert (again.fresh, again.restarted) == (True, True)
 
 
-def test_an_unproven_reset_starts_it_again(pool: ServerPool, broken: Lease) -> None:
+def test_an_unproven_reset_restarts_the_worker(pool: ServerPool, broken: Lease) -> None:
     assert broken.reset() is False
     spec = ServerSpec(kind="worker", argv=(sys.executable, "-S", "-c", BROKEN))
     with pool.lease(spec, Progress(), ready_timeout_s=15, stop_timeout_s=2, headers={}) as again:

@@ -79,7 +79,7 @@ def test_the_only_model_is_taken() -> None:
         assert Attach(base_url=url).model_name(TARGET, url) == "something"
 
 
-def test_a_model_that_is_not_served_is_told_with_those_that_are() -> None:
+def test_a_model_that_is_not_served_is_an_error_that_lists_the_served_ones() -> None:
     with serving("a", "b") as url:
         with pytest.raises(EngineError, match="does not serve org/model; it serves a, b"):
             Attach(base_url=url).model_name(TARGET, url)
@@ -122,13 +122,13 @@ def test_the_key_comes_from_the_environment_alone(tmp_path: Path, monkeypatch: p
     assert "sk-wrong" not in str(wrong.value)
 
 
-def test_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unset_key_variable_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_KEY", raising=False)
     with pytest.raises(ConfigError, match="NO_KEY: this environment variable is not set"):
         Attach(api_key_env="NO_KEY").check(TARGET)
 
 
-def test_nobody_there_is_one_line(tmp_path: Path) -> None:
+def test_no_server_at_the_url_is_one_line(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{ports.free_port()}"
     with pytest.raises(EngineError, match=f"no server answers at {url}: Connection refused") as refused:
         attach(Attach(base_url=url), tmp_path)
@@ -136,7 +136,7 @@ def test_nobody_there_is_one_line(tmp_path: Path) -> None:
     assert len(str(refused.value).splitlines()) <= 2
 
 
-def test_a_certificate_that_nobody_vouches_for_is_one_line_with_what_to_do(tmp_path: Path) -> None:
+def test_an_unknown_certificate_is_one_line_with_a_hint(tmp_path: Path) -> None:
     certificate = written_to(tmp_path)
     with serving("org/model", context=server_context(certificate)) as url:
         with pytest.raises(EngineError, match="CERTIFICATE_VERIFY_FAILED") as refused:
@@ -158,12 +158,12 @@ def test_a_certificate_that_nobody_vouches_for_is_one_line_with_what_to_do(tmp_p
         "http://h/?a=1",
     ],
 )
-def test_what_is_no_url_is_refused(url: str) -> None:
+def test_malformed_urls_are_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"engine\.base_url"):
         Attach(base_url=url)
 
 
-def test_certificates_that_are_not_there(tmp_path: Path) -> None:
+def test_a_missing_certificate_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"ca\.pem: no such file"):
         Attach(ca_file=str(tmp_path / "ca.pem")).check(TARGET)
 

@@ -19,7 +19,7 @@ def spec_of(engine: Fake, model: str = "org/model") -> ServerSpec:
     return engine.server(engine.target(Model(id=model), Sparsity(), Gpus()))
 
 
-def test_any_model_by_name_and_a_word_a_token() -> None:
+def test_any_model_name_is_accepted_and_a_word_is_a_token() -> None:
     model = Model(id="org/model", max_model_len=100, sparse={"s": "org/pruned"})
     target = Fake().target(model, Sparsity(name="s"), Gpus(device="cuda", count=8))
     assert (target.model, target.served_name, target.sparsity) == ("org/pruned", "org/pruned", "s")
@@ -40,14 +40,14 @@ def test_every_field_reaches_the_server(name: str) -> None:
     assert name in SWITCHES or argv[place + 1] == str(value)
 
 
-def test_engine_arguments_tell_servers_apart_and_that_is_said() -> None:
+def test_engine_arguments_distinguish_servers_with_a_warning() -> None:
     with_args = Fake(args={"max_num_seqs": 64})
     assert spec_of(with_args) != spec_of(Fake())
     assert with_args.target(Model(id="m"), Sparsity(), Gpus()).warnings
     assert not Fake().target(Model(id="m"), Sparsity(), Gpus()).warnings
 
 
-def test_the_offline_engine_takes_the_time_it_was_told(tmp_path: Path) -> None:
+def test_the_offline_engine_takes_the_configured_time(tmp_path: Path) -> None:
     engine = Fake(ttft_ms=60, itl_ms=10)
     spec = engine.offline(engine.target(Model(id="m"), Sparsity(), Gpus()))
     assert (spec.kind, spec.argv[0]) == ("worker", sys.executable)

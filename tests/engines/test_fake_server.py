@@ -125,7 +125,7 @@ def test_no_request_is_lost_and_every_class_matches_exactly(start: Start, where:
     assert (records.output_tokens[records.status == Status.SHORT] == 2).all()
 
 
-def test_one_token_cannot_be_short(start: Start) -> None:
+def test_an_answer_of_one_token_cannot_be_short(start: Start) -> None:
     server = start(**QUICK, short_fraction=1.0)
     records = _drive(server.base_url, count=20, in_flight=5, tokens=1)
     assert server.stats()["classes"] == {"ok": 20}
@@ -157,7 +157,7 @@ def test_completions_carry_texts_and_usage_only_where_asked_for(start: Start) ->
     assert (whole["choices"][0]["text"], whole["usage"]["completion_tokens"]) == (" w w w", 3)
 
 
-def test_times_are_as_told(start: Start) -> None:
+def test_times_are_the_configured_ones(start: Start) -> None:
     server = start(ttft_ms=40, itl_ms=8)
     records = _drive(server.base_url, count=20, in_flight=2, tokens=10)
     ttft_ms = np.median(records.first_ns - records.sent_ns) / 1e6
@@ -215,19 +215,19 @@ def test_the_last_token_is_never_a_hit() -> None:
     assert (cache.queries, cache.hits) == (32, 0)
 
 
-def test_a_reset_can_be_told_to_fail(start: Start) -> None:
+def test_a_reset_can_be_made_to_fail(start: Start) -> None:
     server = start(**QUICK, reset_fails=True)
     assert json.loads(server.post("/reset_prefix_cache")) == {"success": False}
 
 
-def test_a_start_can_be_told_to_fail() -> None:
+def test_a_start_can_be_made_to_fail() -> None:
     argv = [*spec_of(fail_start=True).argv, "--port", "1"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     assert "RuntimeError: failing to start, as told" in done.stderr
 
 
-def test_a_crash_fails_what_is_under_way_and_what_comes_after(start: Start) -> None:
+def test_a_crash_fails_requests_in_flight_and_later_ones(start: Start) -> None:
     server = start(**QUICK, crash_after_requests=10)
     records = _drive(server.base_url, count=20, in_flight=1)
     assert server.process.wait(timeout=10) == 17
@@ -236,7 +236,7 @@ def test_a_crash_fails_what_is_under_way_and_what_comes_after(start: Start) -> N
     assert records.status[10:].tolist() == [Status.REFUSED] * 10
 
 
-def test_what_no_server_should_serve_is_refused(start: Start) -> None:
+def test_bad_requests_are_refused(start: Start) -> None:
     server = start(**QUICK)
     for body, code in (({"model": "other", "prompt": "a"}, 404), ({"model": "m"}, 400)):
         with pytest.raises(urllib.error.HTTPError) as refused:
@@ -246,7 +246,7 @@ def test_what_no_server_should_serve_is_refused(start: Start) -> None:
     assert server.stats()["classes"] == {"http_4xx": 2}
 
 
-def test_clients_that_leave_are_counted_and_hold_no_place(start: Start) -> None:
+def test_clients_that_disconnect_are_counted_and_free_their_slot(start: Start) -> None:
     server = start(ttft_ms=2000, itl_ms=0, max_concurrency=1)
     records = _drive(server.base_url, count=3, in_flight=3, tokens=1, timeout_s=0.5)
     assert records.failures() == {"timeout": 3}
@@ -267,6 +267,6 @@ def test_clients_that_leave_are_counted_and_hold_no_place(start: Start) -> None:
         ({"max_concurrency": 0}, "engine.max_concurrency"),
     ],
 )
-def test_nonsense_is_a_config_error(fields: dict[str, Any], word: str) -> None:
+def test_invalid_settings_are_config_errors(fields: dict[str, Any], word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         Fake(**fields)

@@ -100,7 +100,7 @@ def test_the_models_own_values_are_passed() -> None:
     assert "--tokenizer" not in found.argv
 
 
-def test_sparsity_chooses_over_the_model_and_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sparsity_selects_the_sparse_model_and_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     has_flags(monkeypatch, [*FLAGS, "sparsity"])
     found = spec(sparsity=SPARSE)
     assert (flag(found, "--model"), flag(found, "--sparsity")) == ("org/pruned", "sparse_w16a16")
@@ -170,7 +170,7 @@ def test_flags_may_be_spelled_as_vllm_or_python_does(name: str) -> None:
     assert flag(spec({name: 8}), "--max-num-seqs") == "8"
 
 
-def test_remote_code_is_run_only_where_asked_for() -> None:
+def test_remote_code_is_run_only_on_request() -> None:
     assert not any("trust" in word for word in spec().argv)
     assert "--trust-remote-code" in spec({"trust_remote_code": True}).argv
 
@@ -218,18 +218,18 @@ def test_a_local_model_never_asks_the_hub(tmp_path: Path) -> None:
         ({"--host": "0.0.0.0"}, "engine.args.host is chosen by benchhydra"),
     ],
 )
-def test_surely_wrong_flags_are_refused(tmp_path: Path, args: dict[str, Any], words: str) -> None:
+def test_certainly_wrong_flags_are_refused(tmp_path: Path, args: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as refused:
         Vllm(args=args).check(local(tmp_path))
     assert words in str(refused.value)
 
 
 @pytest.mark.parametrize("args", [{"no_enable_prefix_caching": True}, {"brand_new_thing": 1}, {"max-num-seqs": 1}])
-def test_what_may_be_right_is_left_to_vllm(tmp_path: Path, args: dict[str, Any]) -> None:
+def test_flags_that_may_be_right_are_left_to_vllm(tmp_path: Path, args: dict[str, Any]) -> None:
     Vllm(args=args).check(local(tmp_path))
 
 
-def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_interpreter_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a program"):
         Vllm(python=str(tmp_path / "python")).interpreter()
 
@@ -243,7 +243,7 @@ def test_an_interpreter_without_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyP
         Vllm(python=str(bare)).check(local(tmp_path))
 
 
-def test_a_program_that_is_no_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_is_not_python_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     broken = tmp_path / "broken"
     broken.write_text("#!/bin/sh\nexit 3\n")
@@ -257,7 +257,7 @@ def test_a_directory_without_a_model(tmp_path: Path) -> None:
         Vllm().check(Target(model=str(tmp_path), tokenizer=str(tmp_path)))
 
 
-def test_a_hub_model_that_cannot_be_had_is_told_without_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_hub_model_is_an_error_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{ports.free_port()}")
     with pytest.raises(ConfigError, match=r"org/model is not in the hub's cache, and http.* cannot be reached"):
         Vllm().check(Target(model="org/model", tokenizer="org/model"))

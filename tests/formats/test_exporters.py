@@ -97,7 +97,7 @@ def test_gha_has_a_suite_for_each_class_of_machine(tmp_path: Path) -> None:
     assert all(len(entries) == 1 for entries in files.values())
 
 
-def test_gha_never_has_a_result_that_must_not_be_believed(tmp_path: Path) -> None:
+def test_gha_leaves_out_results_that_are_not_believable(tmp_path: Path) -> None:
     bad = [made("r2", verdict=Verdict.INVALID), made("r3", status="failed"), made("r4", status="interrupted")]
     files = gha(tmp_path, made(), *bad)
     assert all("repeats: 1" in entries[0]["extra"] for entries in files.values())
@@ -112,7 +112,7 @@ def test_gha_repeats_are_one_entry_with_their_spread(tmp_path: Path) -> None:
     assert entry["value"] == 21.0 and entry["range"] == "± 1.414" and "verdict: SUSPECT" in entry["extra"]
 
 
-def test_gha_points_that_share_a_name_are_told_apart(tmp_path: Path) -> None:
+def test_gha_points_with_the_same_name_get_distinct_names(tmp_path: Path) -> None:
     entries = gha(tmp_path, made(), made("r2", point_key="fedcba9876543210"))["a10g-1/smaller_is_better.json"]
     assert sorted(entry["name"].split(",")[-1] for entry in entries) == [
         "01234567/mean_ttft_ms",
@@ -120,7 +120,7 @@ def test_gha_points_that_share_a_name_are_told_apart(tmp_path: Path) -> None:
     ]
 
 
-def test_csv_has_a_row_a_result_and_an_empty_cell_for_what_is_unknown(tmp_path: Path) -> None:
+def test_csv_has_one_row_per_result_and_empty_cells_for_unknown_values(tmp_path: Path) -> None:
     without = {key: metric for key, metric in METRICS.items() if key != "mean_ttft_ms"}
     [path] = formats.exporters()["csv"]([made(), made("r2", verdict=Verdict.INVALID, metrics=without)], tmp_path)
     with path.open(newline="", encoding="utf-8") as file:
@@ -131,7 +131,7 @@ def test_csv_has_a_row_a_result_and_an_empty_cell_for_what_is_unknown(tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["vllm_serve", "vllm_serve_detailed", "guidellm_poisson", "aiperf_ok"])
-def test_vllms_json_and_back(tmp_path: Path, name: str) -> None:
+def test_vllms_json_can_be_read_back(tmp_path: Path, name: str) -> None:
     [result] = formats.read_foreign_results(DATA / f"{name}.json")
     [path] = formats.exporters()["vllm"]([result], tmp_path)
     [back] = formats.read_foreign_results(path)

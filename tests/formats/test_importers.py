@@ -175,14 +175,14 @@ def test_every_file_reads_writes_and_matches_the_schema(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["vllm_serve_failed", "guidellm_failed"])
-def test_where_all_requests_failed_there_is_no_figure(name: str) -> None:
+def test_a_run_whose_requests_all_failed_has_no_metrics(name: str) -> None:
     [result] = read(name)
     assert result.status == "failed" and result.verdict is Verdict.INVALID
     assert result.metrics == {} and "requests failed" in result.reasons[0].text
 
 
 @pytest.mark.parametrize("name", ["vllm_serve_some_failed", "guidellm_some_failed", "aiperf_some_failed"])
-def test_where_many_requests_failed_the_result_is_invalid(name: str) -> None:
+def test_a_run_with_many_failed_requests_is_invalid(name: str) -> None:
     [result] = read(name)
     assert result.verdict is Verdict.INVALID and result.reasons[0].check == "failed_fraction"
 
@@ -193,7 +193,7 @@ def test_a_chat_file_has_no_itl_and_says_that_ttft_may_be_early() -> None:
     assert result.value("mean_ttft_ms") is not None and "role-only" in result.warnings[0]
 
 
-def test_guidellms_tokens_per_request_time_is_no_tpot_and_it_has_no_itl() -> None:
+def test_guidellms_time_per_output_token_is_not_tpot_and_it_has_no_itl() -> None:
     for result in read("guidellm_two"):
         assert not any(key.endswith("itl_ms") for key in result.metrics)
         tpot = result.value("mean_tpot_ms")
@@ -212,7 +212,7 @@ def test_points_of_one_file_differ_and_the_same_file_gives_the_same_ids() -> Non
     assert [(r.run_id, r.point_key) for r in read("guidellm_two")] == [(r.run_id, r.point_key) for r in (first, second)]
 
 
-def test_a_mean_of_zero_is_no_measurement(tmp_path: Path) -> None:
+def test_a_mean_of_zero_is_left_out(tmp_path: Path) -> None:
     data = json.loads((DATA / "vllm_serve.json").read_text())
     data |= {key: 0.0 for key in data if key.endswith(("_tpot_ms", "_itl_ms"))}
     file = tmp_path / "one_token.json"

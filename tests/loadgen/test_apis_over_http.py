@@ -73,7 +73,7 @@ def send(base_url: str, api: Api, stream: bool, ca_file: str | None) -> LoadResu
 
 @pytest.mark.parametrize("api", [Completions(), Chat()], ids=["completions", "chat"])
 @pytest.mark.parametrize("stream", [True, False])
-def test_all_is_measured(base_url: str, certificate: Path, api: Api, stream: bool) -> None:
+def test_requests_of_every_api_are_measured(base_url: str, certificate: Path, api: Api, stream: bool) -> None:
     rows = send(base_url, api, stream, f"{certificate}.crt").records
     assert rows.failures() == {}
     assert len(rows) == COUNT
@@ -90,7 +90,7 @@ def test_an_unknown_certificate_is_refused(base_url: str) -> None:
         assert rows.errors[0].startswith("[SSL: CERTIFICATE_VERIFY_FAILED]")
 
 
-def test_what_is_no_tls_record_is_a_reset_in_openssl_s_words(certificate: Path) -> None:
+def test_data_that_is_not_tls_is_a_reset_with_openssls_message(certificate: Path) -> None:
     async def garbled(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             await reader.readuntil(b"\r\n\r\n")

@@ -103,7 +103,7 @@ def test_turns_with_work_in_them_are_not_idle() -> None:
     assert turns[False] >= 1000
 
 
-def test_once_stopped_no_turn_asks_for_another() -> None:
+def test_a_stopped_poller_schedules_no_further_turn() -> None:
     scene = Scene()
     scene.beat(0.5)
     scene.poller.stop()
@@ -126,7 +126,7 @@ def test_a_threads_usage_grows_with_what_it_does() -> None:
     assert waited == 0  # closed
 
 
-def test_a_load_tells_how_long_it_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_load_reports_how_long_it_polled(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = {"START_ABOVE": -1.0, "STOP_BELOW": -1.0, "STOP_ABOVE": 2.0, "MAX_WAIT_FRACTION": 100.0}
     with served(answer) as port:
         sleeping = send(port)

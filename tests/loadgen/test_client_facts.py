@@ -25,7 +25,7 @@ def result(
     )
 
 
-def test_the_worst_process_counts() -> None:
+def test_facts_are_those_of_the_worst_process() -> None:
     first = result({"client_cpu_fraction": 0.5, "client_busy_poll_s": 3.0}, [1.0, 2.0], [0.1] * 99)
     second = result({"client_cpu_fraction": 0.75, "client_busy_poll_s": 1.0}, [9.0], [50.0], interrupted=True)
     facts = merge_facts([first, second], 2, ["one is gone"], [])
@@ -45,12 +45,12 @@ def test_the_worst_process_counts() -> None:
     }
 
 
-def test_what_nobody_knows_is_absent() -> None:
+def test_unknown_facts_are_absent() -> None:
     facts = merge_facts([result({}, [], [])], 1, [], [])
     assert facts == {"interrupted": False, "client_processes": 1, "lost_client_processes": ()}
 
 
-def test_the_least_known_clock_counts() -> None:
+def test_the_largest_clock_uncertainty_counts() -> None:
     clocks = [
         NodeClock(host=host, before=OffsetEstimate(5_000_000, uncertainty_ns, 0), after=None)
         for host, uncertainty_ns in {"a": 100_000, "b": 400_000}.items()

@@ -36,11 +36,11 @@ def test_the_true_offset_is_within_the_uncertainty(
 
 
 @given(clocks_ns, st.lists(delays_ns, min_size=1))
-def test_ways_of_equal_length_leave_no_error(offset_ns: int, delays: list[int]) -> None:
+def test_equal_delays_both_ways_give_the_exact_offset(offset_ns: int, delays: list[int]) -> None:
     assert estimate_offset(trips(offset_ns, 10**9, [(delay, delay) for delay in delays])).offset_ns == offset_ns
 
 
-def test_no_trip_is_no_estimate() -> None:
+def test_an_estimate_needs_a_round_trip() -> None:
     with pytest.raises(ValueError, match="empty"):
         estimate_offset([])
 
@@ -58,7 +58,7 @@ def test_a_drifting_clock_is_followed(offset_ns: int, drift_ppm: float, window_n
     assert abs(int(clock(offset_ns, drift_ppm, window_ns).offsets_ns(at_ns)[0]) - true_ns) <= 32
 
 
-def test_a_clock_says_how_well_it_is_known() -> None:
+def test_a_clock_reports_its_uncertainty() -> None:
     known = clock(5_000_000, 50.0, 10**10)
     assert known.facts() == {"host": "h", "offset_ms": 5.0, "uncertainty_ms": 0.0003, "drift_ppm": pytest.approx(50)}
     gone = NodeClock(host="h", before=known.before, after=None)
@@ -66,7 +66,7 @@ def test_a_clock_says_how_well_it_is_known() -> None:
     assert gone.offsets_ns(np.array([10**12]))[0] == 5_000_000
 
 
-def test_rows_move_as_a_whole_and_what_never_was_stays() -> None:
+def test_all_times_of_a_row_get_one_offset_and_never_stays_never() -> None:
     theirs = Records.of_spans([10**9, 5 * 10**9], [3 * 10**9, 9 * 10**9])
     ours = clock(7 * 10**9, 100.0, 10**10).translated(theirs)
     assert ours.sent_ns.tolist() == [8 * 10**9 + 100_000, 12 * 10**9 + 500_000]

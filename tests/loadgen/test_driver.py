@@ -103,7 +103,7 @@ def test_each_failure_has_its_class_and_nothing_is_lost(port: int, processes: st
     assert (np.diff(rows.scheduled_ns)[:: int(processes)] > 0).all()
 
 
-def test_the_schedule_is_the_plan_s(port: int) -> None:
+def test_scheduled_times_are_those_of_the_plan(port: int) -> None:
     send_times_s = np.cumsum(np.random.default_rng(1).exponential(0.002, EACH * len(NAMES)))
     rows = send(port, send_times_s=send_times_s).records
     got = (rows.scheduled_ns - rows.scheduled_ns[0]) / 1e9
@@ -186,7 +186,7 @@ def test_a_signal_after_the_last_answer_is_not_lost(
 
 
 @pytest.mark.parametrize("wrong", [{"processes": "0"}, {"processes": "many"}])
-def test_what_cannot_be_done_is_said(wrong: dict[str, str]) -> None:
+def test_impossible_plans_are_config_errors(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigError):
         send(1, **wrong)
 
@@ -225,7 +225,7 @@ def test_a_mistake_while_dialing_ends_the_run(
         send(port)
 
 
-def test_what_the_first_second_needs_is_open_before_it(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_of_the_first_second_are_opened_before_the_load(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, open_all = [], ConnectionPool.open
 
     async def counted(pool: ConnectionPool, count: int) -> None:

@@ -82,7 +82,7 @@ def test_a_schedule_without_a_limit_does_not_look_at_answers() -> None:
         assert run.sent_ns == run.scheduled_ns
 
 
-def test_a_row_that_became_due_unnoticed_is_left_to_the_timer_so_that_the_lateness_shows() -> None:
+def test_a_row_that_is_already_late_waits_for_the_timer_so_that_its_lateness_is_recorded() -> None:
     pacing = Schedule(np.array([0.0, 0.001]))
     pacing.start(START_NS)
     assert list(pacing.next(START_NS)) == [0]
@@ -153,7 +153,9 @@ def test_a_dynamic_schedule_sends_each_row_once_within_its_limit(
         ([], 1, Schedule),
     ],
 )
-def test_the_default(send_times_s: list[float], limit: int | None, expected: type[Pacing]) -> None:
+def test_the_default_pacing_is_a_schedule_or_a_closed_loop(
+    send_times_s: list[float], limit: int | None, expected: type[Pacing]
+) -> None:
     assert type(default_pacing(np.array(send_times_s), limit)) is expected
 
 

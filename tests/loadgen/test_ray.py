@@ -174,7 +174,7 @@ class TestOnACluster:
         assert lost_processes[0] in result.records.errors
         assert result.facts["client_processes"] == 2
 
-    def test_an_interruption_keeps_what_there_is(self, server: Server) -> None:
+    def test_an_interruption_keeps_what_was_measured(self, server: Server) -> None:
         sender = in_a_thread(server, lambda: os.kill(os.getpid(), signal.SIGINT))
         result = run_load(plan(server, 400, 20.0), Progress())
         sender.join()

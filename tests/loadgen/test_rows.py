@@ -56,14 +56,14 @@ def answered(
         ({"output_tokens": ASKED, "status": Status.EARLY_END}, Status.EARLY_END),
     ],
 )
-def test_the_class_of_an_answer(answer: dict[str, Any], expected: Status) -> None:
+def test_an_answer_gets_the_status_of_its_outcome(answer: dict[str, Any], expected: Status) -> None:
     rows, writer = answered(**answer)
     assert rows.status.tolist() == [expected]
     failed = int(expected > Status.SHORT)
     assert (writer.progress.done, writer.progress.failed) == (1, failed)
 
 
-def test_times_gaps_and_texts() -> None:
+def test_times_gaps_and_texts_are_recorded() -> None:
     rows, writer = answered(output_tokens=ASKED, first_ns=15)
     assert (rows.sent_ns[0], rows.first_byte_ns[0], rows.first_ns[0], rows.done_ns[0]) == (10, 12, 15, 30)
     assert rows.gaps_ns.tolist() == [1.0, 2.0]
@@ -71,7 +71,7 @@ def test_times_gaps_and_texts() -> None:
     assert (writer.progress.ttft_sum_ns, writer.progress.ttft_count) == (5, 1)
 
 
-def test_an_answer_that_is_no_stream_ends_with_its_last_text() -> None:
+def test_an_answer_without_streaming_ends_with_its_last_text() -> None:
     rows, _ = answered(output_tokens=ASKED, options=RequestOptions(stream=False))
     assert (rows.first_ns[0], rows.last_ns[0], len(rows.gaps_ns)) == (-1, 30, 0)
 

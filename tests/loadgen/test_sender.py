@@ -131,5 +131,5 @@ def test_requests_that_fail_at_once_are_not_nested(port: int, monkeypatch: pytes
     assert len(depths) == 2000 and max(depths) == 0
 
 
-def test_nothing_to_send_is_no_load(port: int) -> None:
+def test_an_empty_plan_sends_nothing(port: int) -> None:
     assert len(send(port, 0, None).records) == 0

@@ -34,7 +34,7 @@ def shards(api: Api, parts: int = 3, closed_loop: bool = False) -> list[Shard]:
 
 @pytest.mark.parametrize("closed_loop", [False, True])
 @pytest.mark.parametrize("api", [Completions(), Chat()], ids=["completions", "chat"])
-def test_a_shard(api: Api, closed_loop: bool) -> None:
+def test_a_shard_is_the_same_after_packing(api: Api, closed_loop: bool) -> None:
     for shard in shards(api, closed_loop=closed_loop):
         there = unpack_shard(pack_shard(shard))
         for name in ("endpoint", "stream", "full_length", "timeout_s", "keep_text"):
@@ -72,7 +72,7 @@ class Configured(Completions):
     dimensions: int = 3
 
 
-def test_a_result() -> None:
+def test_a_result_is_the_same_after_packing() -> None:
     result = ShardResult(
         records=Records.of_spans([1, 2], [3, 4], output_tokens=[5, 6]),
         interrupted=True,
@@ -88,7 +88,7 @@ def test_a_result() -> None:
         assert np.array_equal(getattr(there.records, name), getattr(result.records, name)), name
 
 
-def test_frames_are_taken_when_they_are_whole() -> None:
+def test_only_complete_frames_are_taken() -> None:
     progress = ShardProgress(done=3, failed=1, ttft_sum_ns=5, ttft_count=2)
     written = progress_frame(progress) + frame(STOP)
     received, kinds = bytearray(), []

@@ -42,13 +42,13 @@ def test_every_open_shape_is_a_schedule(name: str, qps: float, count: int, seed:
 
 
 @pytest.mark.parametrize("name", [name for name in OPEN if name != "ramp"])
-def test_the_mean_rate_is_the_asked_one(name: str) -> None:
+def test_the_mean_rate_is_the_requested_one(name: str) -> None:
     made = shape(name, qps=50.0)
     assert made.offered_rps(made.send_times_s(20_000, np.random.default_rng(1))) == pytest.approx(50, rel=0.03)
 
 
 @pytest.mark.parametrize("burstiness", [0.25, 1.0, 4.0])
-def test_gaps_have_the_asked_distribution(burstiness: float) -> None:
+def test_gaps_have_the_requested_distribution(burstiness: float) -> None:
     gaps = np.diff(Poisson(qps=200.0, burstiness=burstiness).send_times_s(20_000, np.random.default_rng(3)))
     assert stats.kstest(gaps, "gamma", args=(burstiness, 0, 1 / (200 * burstiness))).pvalue > 0.01
     assert np.std(gaps) / np.mean(gaps) == pytest.approx(1 / math.sqrt(burstiness), rel=0.05)
@@ -87,7 +87,7 @@ def test_a_ramp_ends_faster_than_it_began(curve: str) -> None:
     assert 1 / gaps[-20:].mean() == pytest.approx(100, rel=0.05)
 
 
-def test_everything_at_once() -> None:
+def test_an_infinite_rate_sends_everything_at_once() -> None:
     offsets = Poisson(qps=math.inf).send_times_s(5, np.random.default_rng(0))
     assert (offsets == 0).all()
     assert Poisson(qps=math.inf).offered_rps(offsets) is None
@@ -109,7 +109,7 @@ def test_a_trace_replays_what_was_recorded() -> None:
         Trace().send_times_s(3, np.random.default_rng(0), recorded[::-1])
 
 
-def test_how_many_requests() -> None:
+def test_the_number_of_requests_follows_from_rate_and_duration() -> None:
     assert Poisson(qps=5.0, duration_s=60.0).count(None) == 300
     assert Poisson(qps=5.0).count(7) == 7
     with pytest.raises(ConfigError, match="num_prompts"):
@@ -134,7 +134,7 @@ def test_how_many_requests() -> None:
         ("trace", {"speedup": 0.0}),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_line(name: str, fields: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused_in_one_line(name: str, fields: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         shape(name, **fields)
     assert "\n" not in caught.value.message

@@ -29,7 +29,7 @@ def test_an_empty_file_is_dropped(tmp_path: Path) -> None:
     assert drop_from_page_cache([tmp_path / "empty"]) == []
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert drop_from_page_cache([tmp_path / "missing"]) == [tmp_path / "missing"]
 
 

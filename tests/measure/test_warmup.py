@@ -19,7 +19,9 @@ from benchhydra.measure.warmup import WarmupHistory, check_warmup, warmup_count
         (5, 100, 32, 5),
     ],
 )
-def test_how_many(configured: int | None, planned: int, max_in_flight: int | None, expected: int) -> None:
+def test_the_number_of_warmup_requests(
+    configured: int | None, planned: int, max_in_flight: int | None, expected: int
+) -> None:
     assert warmup_count(configured, planned, max_in_flight) == expected
 
 

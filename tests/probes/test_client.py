@@ -38,7 +38,7 @@ def test_waits_for_a_core_are_a_fraction_of_the_time_that_one_was_wanted() -> No
     assert facts["client_wait_fraction"] == pytest.approx(samples["wait_fraction"].value, abs=0.05)
 
 
-def test_the_last_sample_counts_however_soon_after_the_one_before_it_is() -> None:
+def test_the_last_sample_counts_even_if_it_comes_early() -> None:
     probe = ClientProbe()
     probe.start(here())
     list(probe.sample())
@@ -52,7 +52,7 @@ def test_a_client_that_sends_nothing_is_not_watched() -> None:
     assert not ClientProbe().applies(ProbeTarget(client_pid=os.getpid(), client_thread=2**30))
 
 
-def test_a_probe_that_was_never_sampled_says_nothing() -> None:
+def test_a_probe_that_was_never_sampled_has_no_facts() -> None:
     probe = ClientProbe()
     probe.start(here())
     assert probe.stop() == {}

@@ -34,5 +34,5 @@ def test_others_on_our_gpus_are_named_and_our_own_processes_are_not(monkeypatch:
 @pytest.mark.parametrize(
     "target", [ProbeTarget(client_pid=1, server_pid=2), ProbeTarget(client_pid=1, gpus=(0,))], ids=["no GPU", "no pid"]
 )
-def test_without_gpus_or_a_known_server_there_is_nothing_to_ask(target: ProbeTarget) -> None:
+def test_the_probe_needs_gpus_and_a_server_process(target: ProbeTarget) -> None:
     assert not GpuProbe().applies(target)

@@ -44,7 +44,7 @@ def fractions(samples: list[Sample]) -> dict[str, float]:
     return {sample.labels["group"]: sample.value for sample in samples}
 
 
-def test_our_children_are_not_others() -> None:
+def test_our_own_child_processes_do_not_count_as_others() -> None:
     with worker("import time; time.sleep(60)") as server:
         before = os.times()
         probe = started(server.pid)
@@ -77,7 +77,7 @@ def test_the_servers_children_are_the_servers() -> None:
     assert groups["server"] >= 1.1 / available_s > groups["client"]
 
 
-def test_a_server_whose_process_is_unknown_makes_others_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_servers_process_the_use_by_others_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_module, "LEAST_S", 0.0)
     monkeypatch.setattr(host_module, "LEAST_SAMPLE_S", 0.0)
     probe = started(None)
@@ -85,11 +85,11 @@ def test_a_server_whose_process_is_unknown_makes_others_unknown(monkeypatch: pyt
     assert probe.stop() == {}
 
 
-def test_a_moment_says_nothing() -> None:
+def test_too_short_a_window_gives_no_facts() -> None:
     assert started(os.getpid()).stop() == {}
 
 
-def test_a_probe_that_was_never_sampled_says_nothing() -> None:
+def test_a_probe_that_was_never_sampled_has_no_facts() -> None:
     probe = HostProbe()
     probe.start(ProbeTarget(client_pid=os.getpid(), server_pid=os.getpid()))
     assert probe.stop() == {}

@@ -67,7 +67,7 @@ def test_a_value_that_is_no_number_is_unknown(value: str) -> None:
 
 
 @given(st.text())
-def test_any_text_is_read(text: str) -> None:
+def test_read_metrics_accepts_any_text(text: str) -> None:
     assert all(isinstance(value, float) for value in parse_metrics(text).values())
 
 

@@ -138,7 +138,7 @@ def test_a_probe_may_ask_to_be_sampled_less_often(write_probe: WriteProbe) -> No
     assert named(watched(0.3), "counting.count").values.tolist() == [1.0, 2.0]
 
 
-def test_several_client_processes_have_no_wait_of_one() -> None:
+def test_several_client_processes_have_no_client_wait_fraction() -> None:
     observation = watched(1.1, client_processes=2)
     assert "client_wait_fraction" not in observation.facts and "other_cpu_fraction" in observation.facts
     assert {series.name for series in observation.series} == {"host.cpu_fraction"}
@@ -224,7 +224,7 @@ def test_a_probe_that_raises_is_switched_off_and_named(write_probe: WriteProbe, 
         ("7", "TypeError"),
     ],
 )
-def test_samples_that_make_no_sense_switch_it_off(write_probe: WriteProbe, sample: str, warning: str) -> None:
+def test_malformed_samples_switch_a_probe_off(write_probe: WriteProbe, sample: str, warning: str) -> None:
     write_probe(f"""
     class Odd(Probe):
         name = "odd"
@@ -258,7 +258,7 @@ def test_what_it_found_before_it_raised_is_kept_and_values_that_are_not_finite_a
         ('{"samples_of_a_test": float("nan")}', "its facts are not plain data"),
     ],
 )
-def test_facts_that_make_no_sense_are_unknown(write_probe: WriteProbe, value: str, warning: str) -> None:
+def test_malformed_facts_are_unknown(write_probe: WriteProbe, value: str, warning: str) -> None:
     write_probe(COUNTING)
     write_probe(f"""
     class Telling(Probe):
@@ -274,7 +274,7 @@ def test_facts_that_make_no_sense_are_unknown(write_probe: WriteProbe, value: st
     assert observation.facts["samples_of_a_test"] > 0  # the other probe's
 
 
-def test_what_a_probe_prints_goes_nowhere(write_probe: WriteProbe, capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_of_a_probe_is_discarded(write_probe: WriteProbe, capfd: pytest.CaptureFixture[str]) -> None:
     write_probe("""
     class Chatty(Probe):
         name = "chatty"
@@ -379,7 +379,7 @@ def test_a_helper_that_cannot_be_started_is_a_warning(monkeypatch: pytest.Monkey
     )
 
 
-def test_a_module_that_cannot_be_imported_there_is_a_warning(write_probe: WriteProbe, tmp_path: Path) -> None:
+def test_a_module_that_the_helper_cannot_import_is_a_warning(write_probe: WriteProbe, tmp_path: Path) -> None:
     name = write_probe(COUNTING)
     (tmp_path / f"{name}.py").write_text("raise RuntimeError('only once')\n")
     (text,) = watched(0.1).warnings
@@ -417,7 +417,7 @@ print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
 
 
-def test_what_the_helper_imports_is_light() -> None:
+def test_the_helper_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -445,7 +445,7 @@ sys.stdin.read()
 
 @pytest.mark.parametrize("words", [(), ("end",), ("fork",)], ids=["watching", "idle", "forked"])
 @pytest.mark.parametrize("how", ["exit", "sigkill"])
-def test_nothing_is_left_of_it_when_its_owner_ends(how: str, words: tuple[str, ...]) -> None:
+def test_the_helper_ends_with_its_owner(how: str, words: tuple[str, ...]) -> None:
     command = [sys.executable, "-c", OWNER, *words]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
         assert owner.stdout is not None

@@ -90,7 +90,7 @@ def test_html_is_escaped_and_without_scripts(found: Comparison) -> None:
     assert "INVALID: the candidate has no usable run" in page.text
 
 
-def test_markdown_cannot_be_broken_out_of(found: Comparison) -> None:
+def test_markdown_is_escaped(found: Comparison) -> None:
     text = rendered("comparison", "markdown", found)
     assert "<script" not in text
     assert "[x](" not in text
@@ -146,7 +146,7 @@ def test_a_decision_says_its_outcome(found: Comparison, outcome: GateOutcome) ->
     assert (data["exit_code"], len(data["regressions"])) == (int(outcome), len(worse))
 
 
-def test_nothing_in_both(found: Comparison) -> None:
+def test_no_common_point_is_said(found: Comparison) -> None:
     empty = replace(found, points=(), only_base=(), only_candidate=())
     assert rendered("comparison", "markdown", empty) == "No point is in both.\n"
     assert "No point is in both." in rendered("comparison", "html", empty)

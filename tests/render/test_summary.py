@@ -105,7 +105,7 @@ def test_heads_have_units_and_directions(six: Path) -> None:
     assert "6 points, 6 VALID, 2 server starts, 23.90 s" in text
 
 
-def test_reasons_and_missing_points_stand_below(tmp_path: Path) -> None:
+def test_reasons_and_missing_points_follow_the_table(tmp_path: Path) -> None:
     reason = Reason(check="failures", severity=Verdict.INVALID, text="5 % of requests failed [limit 1 %]")
     invalid = result(verdict=Verdict.INVALID, reasons=(reason,))
     text = printed(sweep(tmp_path, {"qps=1": result(), "qps=2": invalid, "qps=3": None}))
@@ -133,7 +133,7 @@ def test_scripts_have_tables_of_their_own(tmp_path: Path) -> None:
     assert "| total_token_throughput, tokens/s ↑ | verdict |" in text
 
 
-def test_nothing_marks_up_or_runs(tmp_path: Path) -> None:
+def test_texts_are_escaped_in_every_format(tmp_path: Path) -> None:
     evil = Reason(check="x", severity=Verdict.SUSPECT, text="=1+1 | <script> [red]x")
     write_summary(sweep(tmp_path, {"d=@SUM(A1)": result(verdict=Verdict.SUSPECT, reasons=(evil,)), "d=a|b": result()}))
     text = (tmp_path / "summary.md").read_text()
@@ -153,7 +153,7 @@ def test_repeats_are_one_column(tmp_path: Path) -> None:
     assert [row[heads.index("repeat")] for row in rows] == ["0", "1", "2"]
 
 
-def test_moved_sweep_finds_its_points(tmp_path: Path) -> None:
+def test_a_moved_sweep_finds_its_points(tmp_path: Path) -> None:
     (tmp_path / "before").mkdir()
     sweep(tmp_path / "before", {"qps=1": result(), "qps=2": result()})
     (tmp_path / "before").rename(tmp_path / "after")
@@ -213,7 +213,7 @@ def test_latencies_that_count_failures_show_where_some_failed() -> None:
         (1e6 + 0.8, "1,000,001"),
     ],
 )
-def test_number(value: float, shown: str) -> None:
+def test_numbers_have_four_significant_digits(value: float, shown: str) -> None:
     assert number(value) == shown
 
 

@@ -73,13 +73,15 @@ class TestHistory:
         assert math.log(before["high"] / before["level"]) == pytest.approx(0.022, rel=0.4)
         assert before["low"] * before["high"] == pytest.approx(before["level"] ** 2, rel=1e-4)
 
-    def test_invalid_run_is_there_and_takes_no_part(self, history: dict[str, Any]) -> None:
+    def test_invalid_run_is_shown_but_left_out_of_levels(self, history: dict[str, Any]) -> None:
         assert history["runs"]["verdict"][INVALID_AT] == "INVALID"
         assert history["runs"]["usable"][INVALID_AT] is False
         assert history["metrics"]["mean_ttft_ms"][INVALID_AT] == ABSURD_MS
         assert all(level["high"] < 100 for level in history["levels"]["mean_ttft_ms"])
 
-    def test_invalid_run_is_in_no_small_line(self, site: dict[str, Any], history: dict[str, Any]) -> None:
+    def test_invalid_run_is_left_out_of_the_overviews_sparkline(
+        self, site: dict[str, Any], history: dict[str, Any]
+    ) -> None:
         rows = site[f"metrics/{details.file_slug('mean_ttft_ms')}"]["rows"]
         at = [one["id"] for one in site["index"]["benchmarks"]].index(history["id"])
         newest, past, ratio, better = rows[at]
@@ -99,7 +101,7 @@ class TestHistory:
         assert level["level"] == pytest.approx(math.sqrt(1.1), rel=1e-4)
         assert "low" not in level
 
-    def test_several_processes_find_the_same(self, found: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_several_processes_give_the_same_levels(self, found: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
         groups = benchmarks.benchmarks(found)
         alone = benchmarks.histories_of(groups, found)
         monkeypatch.setattr(benchmarks, "MANY_RUNS", 1)
@@ -111,14 +113,14 @@ class TestHistory:
 
 
 class TestIndex:
-    def test_counts(self, site: dict[str, Any]) -> None:
+    def test_index_counts_results_runs_and_sweeps(self, site: dict[str, Any]) -> None:
         index = site["index"]
         assert index["results"] == RUNS + 1 + 6
         assert index["with_requests"] == 6
         assert sum(one["unusable"] for one in index["benchmarks"]) == 1
         assert [one["runs"] for one in index["sweeps"]] == [6]
 
-    def test_every_piece_that_is_named_is_there(self, site: dict[str, Any]) -> None:
+    def test_every_file_named_in_the_index_exists(self, site: dict[str, Any]) -> None:
         index = site["index"]
         wanted = {f"{kind}/{one['id']}" for one in index["benchmarks"] for kind in ("benchmarks", "details")}
         wanted |= {f"metrics/{metric['file']}" for metric in index["metrics"].values()}
@@ -136,7 +138,7 @@ class TestIndex:
         site = dict(Site(results=found, title="t", newest_requests=0).pieces())
         assert not [name for name in site if name.startswith("requests/")]
 
-    def test_points_of_one_name_are_told_apart(self, tmp_path: Path) -> None:
+    def test_points_with_the_same_name_are_distinguished(self, tmp_path: Path) -> None:
         for seqs in (64, 128):
             engine = {"args": {"max_num_seqs": seqs}, "python": f"/v{seqs}/python"}
             result(f"r{seqs}", ttft_ms=5.0, config={"engine": engine}).write(tmp_path / f"{seqs}")
@@ -146,7 +148,7 @@ class TestIndex:
 
 
 class TestDetails:
-    def test_what_is_common_stands_once(self, site: dict[str, Any], history: dict[str, Any]) -> None:
+    def test_common_facts_are_listed_once(self, site: dict[str, Any], history: dict[str, Any]) -> None:
         data = site[f"details/{history['id']}"]
         assert data["common"]["config.qps"] == 4.0
         assert data["common"]["environment.machine_class"] == "cpu-2c"
@@ -178,7 +180,7 @@ class TestDetails:
         ]
         assert details.distinguishing_keys(configs) == ["model.id"]
 
-    def test_unreadable_result_is_said(self, tmp_path: Path) -> None:
+    def test_unreadable_result_is_reported(self, tmp_path: Path) -> None:
         (tmp_path / "result.json").write_text("{", encoding="utf-8")
         gone = Run(
             run_id="r",
@@ -214,12 +216,12 @@ class TestRequests:
         assert (line["sent_s"][0], line["sent_s"][-1]) == (0.0, pytest.approx(4999 * 0.05))
         assert np.ptp(np.diff(line["sent_s"])) <= 0.05 + 1e-9
 
-    def test_what_never_happened_is_below_zero(self) -> None:
+    def test_a_time_that_never_came_is_negative(self) -> None:
         one = records(2)
         one.first_ns[1] = -1
         assert requests.timeline(one)["first_s"] == [0.02, -1.0]
 
-    def test_no_request_at_all(self) -> None:
+    def test_a_run_without_requests_has_no_quantiles(self) -> None:
         data = requests.requests_data(Records.of_spans([], []))
         assert data["timeline"]["total"] == 0
         assert (data["quantiles"], data["series"]) == ({}, [])
@@ -259,13 +261,13 @@ class TestRequests:
         assert data["seconds"] == data["values"]
         assert (data["seconds"][0], data["seconds"][-1]) == (0.0, 4999.0)
 
-    def test_broken_series_are_said(self, tmp_path: Path) -> None:
+    def test_broken_series_are_reported(self, tmp_path: Path) -> None:
         records(3).write(tmp_path / "records.parquet")
         (tmp_path / "series.parquet").write_bytes(b"no")
         with pytest.raises(ResultError, match=r"series\.parquet holds no series"):
             requests.run_requests(tmp_path / "records.parquet")
 
-    def test_broken_file_is_said(self, tmp_path: Path) -> None:
+    def test_broken_records_file_is_reported(self, tmp_path: Path) -> None:
         (tmp_path / "records.parquet").write_bytes(b"no")
         with pytest.raises(ResultError, match="cannot read"):
             requests.read_records(tmp_path / "records.parquet")
@@ -299,7 +301,7 @@ class TestSweep:
         ]
         assert (data["trade_offs"][0]["x"], data["trade_offs"][0]["y"]) == ("output_throughput", "mean_ttft_ms")
 
-    def test_script_that_nobody_knows_is_drawn_by_its_own_words(self, tmp_path: Path) -> None:
+    def test_results_of_an_unknown_script_are_drawn_by_what_they_declare(self, tmp_path: Path) -> None:
         for i, load in enumerate((1.0, 2.0, 4.0)):
             result(
                 f"r{i}",

@@ -46,14 +46,14 @@ def test_dark_mode_follows_the_system_and_the_button(opened: Open) -> None:
 @pytest.mark.parametrize(
     "address", ["#/nowhere", "#/benchmark/none", "#/run/none/none", "#/sweep/none", "#/constructor", "#/%E0%A4%A"]
 )
-def test_unknown_address_is_said(opened: Open, address: str) -> None:
+def test_unknown_address_shows_a_message(opened: Open, address: str) -> None:
     with opened(address) as page:
         assert page.text_content("h1") == "Not found"
         page.click("main a")
         page.wait_for_selector("h1:has-text('History')")
 
 
-def test_sealed_frame_without_address(browser: Browser, folder: Path) -> None:
+def test_works_in_a_sandboxed_frame_without_an_address(browser: Browser, folder: Path) -> None:
     """As MLflow shows it: a blob in a frame that may run scripts and nothing else."""
     page = browser.new_page()
     troubles: list[str] = []

@@ -226,7 +226,7 @@ class TestSeries:
         assert line["data"][:3] == [[-0.25, 200], [0, 200], [0.25, 200]]
         assert self.option(charts, "gpu.power, W", "xAxis")[0]["name"] == "s after the first send"
 
-    def test_zoom_is_that_of_all(self, charts: Page) -> None:
+    def test_zoom_is_shared_by_all_charts(self, charts: Page) -> None:
         figure = charts.locator("figure", has=charts.locator("h3:text-is('client, ms')"))
         figure.locator(".canvas").evaluate(
             """(canvas) => echarts.getInstanceByDom(canvas).dispatchAction({ type: 'dataZoom', start: 20, end: 60 })"""
@@ -237,7 +237,7 @@ class TestSeries:
                 assert (zoom["start"], zoom["end"]) == (20, 60)
             charts.click("#theme")  # draws them anew
 
-    def test_run_without_a_file_has_those_of_its_requests(self, opened: Open) -> None:
+    def test_run_without_a_series_file_shows_series_of_its_requests(self, opened: Open) -> None:
         with opened("#/sweeps") as page:
             page.click("tbody th a")
             page.wait_for_selector("h2:has-text('Over time')")
@@ -265,7 +265,7 @@ def test_comparison_names_both_sides(opened: Open) -> None:
         page.wait_for_selector("h1:has-text('Run of')")
 
 
-def test_keyboard_alone(opened: Open) -> None:
+def test_works_with_the_keyboard_alone(opened: Open) -> None:
     with opened("#/history") as page:
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"

@@ -59,7 +59,7 @@ class TestFolder:
         assert read(tmp_path / "site/data/index.js") == {"a": HOSTILE}
         assert read(tmp_path / "site/data/sweeps/x.js") == {"n": None}
 
-    def test_no_hostile_text_can_end_its_script(self, tmp_path: Path) -> None:
+    def test_hostile_text_cannot_end_its_script(self, tmp_path: Path) -> None:
         pages.write_folder(PIECES, "t", tmp_path / "site")
         text = (tmp_path / "site/data/index.js").read_text(encoding="utf-8")
         assert "<" not in text
@@ -108,7 +108,7 @@ class TestFolder:
         assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
     @pytest.mark.parametrize("name", ["index.html", "data/x.csv"])
-    def test_something_else_is_not_overwritten(self, tmp_path: Path, name: str) -> None:
+    def test_files_of_something_else_are_not_overwritten(self, tmp_path: Path, name: str) -> None:
         file = tmp_path / "site" / name
         file.parent.mkdir(parents=True)
         file.write_text("mine", encoding="utf-8")
@@ -122,14 +122,14 @@ class TestFolder:
         pages.write_folder(PIECES, "t", Path())
         assert read(tmp_path / "data/sweeps/x.js") == {"n": None}
 
-    def test_file_in_the_way_is_said(self, tmp_path: Path) -> None:
+    def test_file_in_the_way_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "site").write_text("", encoding="utf-8")
         with pytest.raises(ResultError, match="is a file"):
             pages.write_folder(PIECES, "t", tmp_path / "site")
 
 
 class TestSingleFile:
-    def test_holds_everything(self, found: Runs) -> None:
+    def test_single_page_holds_all_data(self, found: Runs) -> None:
         pieces = dict(Site(results=found, title="t").pieces())
         page = Parsed(pages.single_page(pieces.items(), "t"))
         (data,) = [text for known, text in page.inside if known.get("id") == "data"]

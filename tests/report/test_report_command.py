@@ -20,13 +20,13 @@ def piece(site: Path, name: str) -> Any:
 
 @pytest.mark.usefixtures("own_place")
 class TestReport:
-    def test_folder(self, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_report_is_written_to_a_folder(self, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert program.run(["report", str(tree), "-o", "site", "--title", "Nightly"]) == 0
         assert re.search(r"31 results, \d+ benchmarks, requests of 6 runs", capsys.readouterr().out)
         assert "<title>Nightly</title>" in Path("site/index.html").read_text(encoding="utf-8")
         assert piece(Path("site"), "index")["comparison"] is False
 
-    def test_one_file(self, tree: Path) -> None:
+    def test_report_is_written_to_one_file(self, tree: Path) -> None:
         assert program.run(["report", str(tree / "history"), "-o", "out/r.html", "--requests", "0"]) == 0
         assert [path.name for path in Path("out").iterdir()] == ["r.html"]
 
@@ -34,7 +34,7 @@ class TestReport:
         assert program.run(["report", str(tree / "history"), str(tree / "sweep"), "-o", "s", "--no-mlflow"]) == 0
         assert piece(Path("s"), "index")["results"] == 30
 
-    def test_comparison(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_report_of_two_sources_has_a_comparison(self, capsys: pytest.CaptureFixture[str]) -> None:
         for side, factor in (("a", 1.0), ("b", 1.3)):
             for i in range(4):
                 made = result(f"{side}{i}", ttft_ms=20 * factor * (1 + i / 1000))
@@ -76,7 +76,9 @@ class TestReport:
         assert program.run(["report", str(tree / "sweep"), "-o", "s"]) == 0
         assert "mlflow" not in "".join(capsys.readouterr())
 
-    def test_mlflow_that_is_not_there_loses_no_page(self, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_report_is_written_when_mlflow_cannot_be_reached(
+        self, tree: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         link = tree / "sweep/q2-0/mlflow.json"
         link.write_text(json.dumps({"run_id": "0" * 32}), encoding="utf-8")
         try:

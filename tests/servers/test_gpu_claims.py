@@ -83,14 +83,14 @@ def test_a_failed_claim_gives_back_what_it_had_taken(have: Callable[..., None]) 
             assert (first, other) == ((0,), (1,))
 
 
-def test_more_than_there_are(have: Callable[..., None]) -> None:
+def test_claiming_more_gpus_than_there_are_is_an_error(have: Callable[..., None]) -> None:
     have(gpu(0))
     with pytest.raises(GpuUnavailable, match="2 GPUs were asked for, and there are 1"):
         with gpus.claim(2):
             pass
 
 
-def test_an_engine_sees_its_own_gpus_alone(have: Callable[..., None], tmp_path: Path) -> None:
+def test_an_engine_sees_only_its_own_gpus(have: Callable[..., None], tmp_path: Path) -> None:
     have(gpu(0), gpu(1), gpu(2))
     code = """
 import json, os

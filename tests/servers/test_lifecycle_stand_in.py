@@ -80,7 +80,7 @@ def listener() -> Iterator[int]:
         server.server_close()
 
 
-def test_our_own_sigkill_leaves_nothing(tmp_path: Path, stand_in: Make) -> None:
+def test_a_server_ends_when_we_are_killed(tmp_path: Path, stand_in: Make) -> None:
     command = [sys.executable, "-c", HELPER, str(tmp_path / "logs"), *stand_in("--child").argv]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as helper:
         assert helper.stdout is not None
@@ -94,7 +94,7 @@ def test_our_own_sigkill_leaves_nothing(tmp_path: Path, stand_in: Make) -> None:
     assert alive == []
 
 
-def test_a_server_deaf_to_sigterm_and_its_child_are_gone_after_the_stop(pool: ServerPool, stand_in: Make) -> None:
+def test_a_server_that_ignores_sigterm_is_killed_with_its_child(pool: ServerPool, stand_in: Make) -> None:
     with leased(pool, stand_in("--deaf", "--child"), stop_s=0.3) as lease:
         processes, port = family(lease.pid), port_of(lease)
     started_s = time.monotonic()
@@ -105,7 +105,7 @@ def test_a_server_deaf_to_sigterm_and_its_child_are_gone_after_the_stop(pool: Se
     assert ports.listeners(port) == set()
 
 
-def test_a_polite_server_is_stopped_without_waiting_for_the_timeout(pool: ServerPool, stand_in: Make) -> None:
+def test_a_server_that_obeys_sigterm_stops_before_the_timeout(pool: ServerPool, stand_in: Make) -> None:
     with leased(pool, stand_in(), stop_s=30):
         pass
     started_s = time.monotonic()
@@ -113,7 +113,7 @@ def test_a_polite_server_is_stopped_without_waiting_for_the_timeout(pool: Server
     assert time.monotonic() - started_s < 5
 
 
-def test_never_ready_ends_in_time_with_the_log(pool: ServerPool, stand_in: Make) -> None:
+def test_a_server_that_is_never_ready_times_out_with_its_log(pool: ServerPool, stand_in: Make) -> None:
     started_s = time.monotonic()
     with pytest.raises(EngineError, match=r"not ready after 1 s[\s\S]*loading weights") as caught:
         with leased(pool, stand_in("--unhealthy"), ready_s=1, stop_s=1):
@@ -122,7 +122,7 @@ def test_never_ready_ends_in_time_with_the_log(pool: ServerPool, stand_in: Make)
     assert "engine.ready_timeout_s" in str(caught.value)
 
 
-def test_a_crash_at_the_start_is_told_at_once_with_its_cause(pool: ServerPool) -> None:
+def test_a_crash_at_the_start_is_reported_at_once_with_its_cause(pool: ServerPool) -> None:
     spec = ServerSpec(
         kind="http", argv=(sys.executable, "-S", "-c", "print('hello')\nraise ValueError('no such weights')")
     )
@@ -136,21 +136,21 @@ def test_a_crash_at_the_start_is_told_at_once_with_its_cause(pool: ServerPool) -
     assert any("hello" in line for line in rest)
 
 
-def test_a_killed_server_is_told_with_its_signal(pool: ServerPool) -> None:
+def test_a_killed_server_is_reported_with_its_signal(pool: ServerPool) -> None:
     spec = ServerSpec(kind="http", argv=(sys.executable, "-S", "-c", "import os; os.kill(os.getpid(), 9)"))
     with pytest.raises(EngineError, match="was killed by SIGKILL"):
         with leased(pool, spec):
             pass
 
 
-def test_no_such_program_is_one_clear_error(pool: ServerPool, tmp_path: Path) -> None:
+def test_a_missing_program_is_one_clear_error(pool: ServerPool, tmp_path: Path) -> None:
     missing = tmp_path / "no-python"
     with pytest.raises(EngineError, match=f"cannot run {missing}: No such file"):
         with leased(pool, ServerSpec(kind="http", argv=(str(missing),))):
             pass
 
 
-def test_somebody_elses_healthy_server_does_not_pass_for_ours(
+def test_another_processs_healthy_server_is_not_taken_for_ours(
     pool: ServerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = ServerSpec(kind="http", argv=(sys.executable, "-S", "-c", "import time; time.sleep(600)"))
@@ -161,9 +161,7 @@ def test_somebody_elses_healthy_server_does_not_pass_for_ours(
                 pass
 
 
-def test_a_port_that_is_taken_meanwhile_is_replaced(
-    pool: ServerPool, stand_in: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_port_that_gets_taken_is_replaced(pool: ServerPool, stand_in: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     free = ports.free_port()
     with listener() as taken:
         choices = iter([taken, free])
@@ -172,7 +170,7 @@ def test_a_port_that_is_taken_meanwhile_is_replaced(
             assert port_of(lease) == free
 
 
-def test_ownership_of_ports() -> None:
+def test_port_owners_are_recognized() -> None:
     with socket.socket() as ours:
         ours.bind(("127.0.0.1", 0))
         port = ours.getsockname()[1]
@@ -267,7 +265,9 @@ def test_an_interruption_while_it_starts_stops_it(pool: ServerPool, stand_in: Ma
 
 
 @pytest.mark.parametrize("ready_s", [2.0, 20.0])
-def test_a_server_that_was_never_ready_is_not_waited_for(pool: ServerPool, stand_in: Make, ready_s: float) -> None:
+def test_a_server_that_was_never_ready_is_stopped_without_a_grace_period(
+    pool: ServerPool, stand_in: Make, ready_s: float
+) -> None:
     """vLLM does not hear SIGTERM while it starts; nobody waits 20 s after Ctrl-C for what has nothing to put away."""
     seen: list[psutil.Process] = []
     others = psutil.Process().children(recursive=True)
@@ -304,7 +304,7 @@ def test_an_attached_server_without_a_reset_is_left_as_it_is(pool: ServerPool, s
     assert pool.starts == 0
 
 
-def test_a_dead_attached_server_is_told_at_once(pool: ServerPool) -> None:
+def test_a_dead_attached_server_is_reported_at_once(pool: ServerPool) -> None:
     spec = ServerSpec(kind="attached", base_url=f"http://127.0.0.1:{ports.free_port()}")
     started_s = time.monotonic()
     with pytest.raises(EngineError, match="no server answers at"):

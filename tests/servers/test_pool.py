@@ -18,7 +18,7 @@ FAKE = Path(__file__).resolve().parents[2] / "src/benchhydra/engine_side/fake_wo
 LIMITS = {"ready_timeout_s": 10.0, "stop_timeout_s": 2.0}
 
 
-def test_equal_specs_share_one_worker_and_nothing_is_left(tmp_path: Path) -> None:
+def test_equal_specs_share_one_worker_which_ends_with_the_pool(tmp_path: Path) -> None:
     spec = ServerSpec(kind="worker", argv=(sys.executable, str(FAKE), "--ttft-ms", "1", "--itl-ms", "1"))
     pool = ServerPool(tmp_path)
     with pool.lease(spec, Progress(), headers={}, **LIMITS) as first:
@@ -41,7 +41,7 @@ def test_a_crash_at_start_ends_with_the_log(tmp_path: Path) -> None:
     pool.close()
 
 
-def test_a_fresh_server_has_none_beside_it_and_is_gone_at_the_end(tmp_path: Path) -> None:
+def test_a_fresh_server_runs_alone_and_ends_with_its_block(tmp_path: Path) -> None:
     kept = ServerSpec(kind="worker", argv=(sys.executable, str(FAKE), "--ttft-ms", "1"))
     started = ServerSpec(kind="worker", argv=(sys.executable, str(FAKE), "--ttft-ms", "2"))
     pool = ServerPool(tmp_path, keep=True)

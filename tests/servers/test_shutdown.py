@@ -64,17 +64,15 @@ def restarted_s(tmp_path: Path, stand_in: Make, *flags: str) -> float:
     return float(begun.read_text()) - float(ended.read_text())
 
 
-def test_where_the_engine_is_a_process_below_the_next_one_starts_when_that_is_gone(
-    tmp_path: Path, stand_in: Make
-) -> None:
+def test_the_next_server_starts_once_the_engine_process_of_the_first_has_exited(tmp_path: Path, stand_in: Make) -> None:
     assert restarted_s(tmp_path, stand_in, "--engine") < 0
 
 
-def test_where_the_server_is_the_engine_the_next_one_starts_when_it_is_gone(tmp_path: Path, stand_in: Make) -> None:
+def test_the_next_server_starts_once_a_server_that_is_the_engine_has_exited(tmp_path: Path, stand_in: Make) -> None:
     assert restarted_s(tmp_path, stand_in) > 0
 
 
-def test_the_end_of_the_block_waits_for_the_last_one(tmp_path: Path, stand_in: Make) -> None:
+def test_the_end_of_the_block_waits_for_the_last_server(tmp_path: Path, stand_in: Make) -> None:
     with PendingShutdown() as pending:
         pool = ServerPool(tmp_path / "logs", pending_shutdown=pending)
         with pool.lease(stand_in("--farewell", str(tmp_path / "ended")), Progress(), headers={}, **LIMITS) as lease:

@@ -95,7 +95,7 @@ def in_order(points: list[Point]) -> list[Point]:
     return sorted(points, key=str)
 
 
-def test_every_preset_has_its_meaning_here() -> None:
+def test_every_preset_is_covered_by_these_tests() -> None:
     assert MEANING.keys() == {path.stem for path in (CONF_DIR / "experiment").glob("*.yaml")}
 
 
@@ -112,6 +112,6 @@ def test_a_preset_spans_what_its_config_spans(name: str, words: list[str], span:
     assert as_asked(span(words)) == in_order(MEANING[name])
 
 
-def test_an_override_takes_the_place_of_a_presets_axis(span: Span) -> None:
+def test_an_override_replaces_a_presets_axis(span: Span) -> None:
     points = span(["-m", "+experiment=decode", "model=llama2", "num_prompts=2,3"])
     assert in_order(points) == offline(LLAMA2, (2, 3), "synthetic", (2,), 128)

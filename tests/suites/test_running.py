@@ -90,7 +90,7 @@ def test_a_failing_experiment_does_not_stop_the_others(tmp_path: Path, conf: Pat
     assert "3 of 3 experiments ran, 1 failed" in ended.stdout
 
 
-def test_a_suite_that_ends_well_and_its_resumption(tmp_path: Path, conf: Path) -> None:
+def test_a_successful_suite_measures_nothing_when_resumed(tmp_path: Path, conf: Path) -> None:
     suite = tmp_path / "mine.yaml"
     suite.write_text("# a file of my own\nexperiments: [two]\n")
     words: tuple[str | Path, ...] = (

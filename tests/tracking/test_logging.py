@@ -181,7 +181,7 @@ def test_half_logged_run_is_replaced(tracking: Mlflow, client: Any, point: Make)
 
 
 @pytest.mark.parametrize(("status", "told"), [("failed", "FAILED"), ("interrupted", "KILLED")])
-def test_what_failed_is_logged_as_failed(tracking: Mlflow, client: Any, point: Make, status: str, told: str) -> None:
+def test_failed_points_are_logged_as_failed(tracking: Mlflow, client: Any, point: Make, status: str, told: str) -> None:
     result, directory = point(status=status, verdict=Verdict.INVALID, metrics={}, error="no *server*")
     run = logged(tracking, client, result, directory)
     assert run.info.status == told
@@ -223,7 +223,7 @@ def test_views_show_what_the_results_name(uri: str, client: Any, point: Make) ->
     assert {"metrics.`mean_ttft_ms`", "metrics.`ready_s`"} < set(sweep["selectedColumns"])
 
 
-def test_views_of_old_sweeps_go(uri: str, client: Any, point: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_views_of_old_sweeps_are_deleted(uri: str, client: Any, point: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(view, "MOST_SWEEPS", 2)
     tracking = Mlflow(uri=uri, experiment="many", artifacts=False)
     for number in range(view.MOST_SWEEPS + 2):
@@ -250,7 +250,7 @@ def test_processes_share_a_fresh_store(tmp_path: Path, point: Make) -> None:
     assert len({read_links(d)["run_id"] for d in directories}) == 3
 
 
-def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path, point: Make) -> None:
+def test_a_store_whose_creation_was_killed_is_created_again(tmp_path: Path, point: Make) -> None:
     """MLflow would refuse a half made one for ever: its schema is out of date."""
     file = tmp_path / "killed" / "mlflow.db"
     made = Mlflow(uri=f"sqlite:///{file}")
@@ -265,7 +265,7 @@ def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path, point: Ma
     assert made.logged(directory) and not new.exists()
 
 
-def test_a_store_that_was_killed_in_a_transaction_is_put_right(tmp_path: Path) -> None:
+def test_a_store_that_was_killed_in_a_transaction_is_repaired(tmp_path: Path) -> None:
     file = tmp_path / "mlflow.db"
     program = (
         "import os, sqlite3, sys\n"
@@ -295,7 +295,7 @@ def test_unreachable_server_is_one_line(
     assert "hunter2" not in line
 
 
-def test_silent_server_is_given_up(point: Make, capfd: pytest.CaptureFixture[str]) -> None:
+def test_silent_server_times_out(point: Make, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun = time.monotonic()
         assert Mlflow(uri=f"http://127.0.0.1:{silent.getsockname()[1]}").log(*point()) is None
@@ -350,7 +350,7 @@ def test_results_of_the_first_schema_get_the_name_of_their_load(
     assert "output_throughput" in result.key_metrics
 
 
-def test_repeats_are_summed_up_on_each_of_their_runs(
+def test_summaries_of_repeats_are_logged_on_each_of_their_runs(
     tracking: Mlflow, client: Any, point: Callable[..., tuple[Result, Path]]
 ) -> None:
     made = [point(run_id=f"repeat-{number}", repeat=number) for number in range(2)]

@@ -39,7 +39,7 @@ def point(directory: Path, name: str, ttft_ms: float) -> Result:
     return result
 
 
-def test_what_was_logged_comes_back(tmp_path: Path, uri: str) -> None:
+def test_logged_results_can_be_read_back(tmp_path: Path, uri: str) -> None:
     tracking = Mlflow(uri=uri, experiment="nightly")
     for name, ttft_ms in (("a", 50.0), ("bb", 60.0)):
         tracking.record(point(tmp_path / name, name, ttft_ms), tmp_path / name)
@@ -57,7 +57,7 @@ def test_what_was_logged_comes_back(tmp_path: Path, uri: str) -> None:
         results_from_mlflow("nightly?no filter")
 
 
-def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, uri: str) -> None:
+def test_reading_does_not_create_a_store(tmp_path: Path, uri: str) -> None:
     with pytest.raises(ResultError, match="no MLflow store"):
         results_from_mlflow("nightly")
     assert uri.endswith(str(tmp_path / "mlflow.db"))

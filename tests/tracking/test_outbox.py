@@ -104,7 +104,7 @@ def helpers() -> list[psutil.Process]:
     ]
 
 
-def test_a_result_waits_for_a_time_when_nothing_is_measured(
+def test_results_are_logged_only_while_nothing_is_measured(
     notebook: Any, point: Make, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with Outbox() as outbox:
@@ -123,7 +123,7 @@ def test_a_result_waits_for_a_time_when_nothing_is_measured(
     assert capfd.readouterr() == ("", "stray output\nstray output\n")
 
 
-def test_the_helper_rests_between_times(notebook: Any, point: Make, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_helper_pauses_during_measurements(notebook: Any, point: Make, capfd: pytest.CaptureFixture[str]) -> None:
     with Outbox() as outbox:
         for _ in range(200):
             outbox.log(notebook, *point())
@@ -140,7 +140,7 @@ def test_the_helper_rests_between_times(notebook: Any, point: Make, capfd: pytes
     assert f"logging {left} results\n" in capfd.readouterr().err
 
 
-def test_patience_has_an_end(notebook: Any, point: Make) -> None:
+def test_a_result_that_has_waited_long_is_logged_anyway(notebook: Any, point: Make) -> None:
     clock = Clock()
     with Outbox(clock) as outbox:
         outbox.log(notebook, *point())
@@ -149,7 +149,7 @@ def test_patience_has_an_end(notebook: Any, point: Make) -> None:
         assert lines(notebook) == ["log point1", "log point2"]
 
 
-def test_a_quick_tracker_is_not_kept_waiting(point: Make) -> None:
+def test_a_fast_tracker_logs_at_once(point: Make) -> None:
     seen: list[Path] = []
 
     class Noting(NoTracking):
@@ -179,7 +179,7 @@ def test_repeats_come_after_their_points(notebook: Any, point: Make) -> None:
     assert lines(notebook) == ["log point1", "log point2", "repeats 2 point1 point2"]
 
 
-def test_what_an_earlier_process_did_not_log_is_caught_up(notebook: Any, point: Make) -> None:
+def test_results_of_an_earlier_process_are_logged(notebook: Any, point: Make) -> None:
     (first, first_directory), (_, second_directory) = point(), point()
     notebook.log(first, first_directory)
     with Outbox() as outbox:
@@ -190,7 +190,7 @@ def test_what_an_earlier_process_did_not_log_is_caught_up(notebook: Any, point: 
     assert lines(notebook) == ["log point1", "log point2"]
 
 
-def test_a_helper_that_dies_loses_one_result_and_says_so(
+def test_a_helper_that_dies_loses_one_result_with_a_message(
     notebook: Any, point: Make, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (first, directory), second = point(), point()
@@ -207,7 +207,7 @@ def test_a_helper_that_dies_loses_one_result_and_says_so(
     assert line.startswith("a result is not logged (") and line.endswith(f"benchhydra log {directory}")
 
 
-def test_a_helper_that_hangs_is_ended(
+def test_a_helper_that_hangs_is_killed(
     notebook: Any, point: Make, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -224,7 +224,7 @@ def test_a_helper_that_hangs_is_ended(
     )
 
 
-def test_an_interruption_in_the_midst_of_logging_loses_nothing(
+def test_an_interruption_while_logging_loses_nothing(
     notebook: Any, point: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer that nobody waited for is not taken for the next one's."""
@@ -244,7 +244,7 @@ def test_an_interruption_in_the_midst_of_logging_loses_nothing(
     assert set(lines(notebook)) == {"log point1", "log point2"} and not helpers()
 
 
-def test_an_interruption_while_it_is_told_to_rest_does_not_make_two_of_one(notebook: Any, point: Make) -> None:
+def test_an_interruption_while_pausing_leaves_one_thread_on_the_helper(notebook: Any, point: Make) -> None:
     """Two threads at work would take each other's answers, and wait for ever for their own."""
     notebook.seconds = 1.0
     with Outbox() as outbox:
@@ -276,7 +276,7 @@ def interrupted_in(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def test_a_result_that_is_gone_is_one_line(notebook: Any, point: Make, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_result_is_one_line(notebook: Any, point: Make, capfd: pytest.CaptureFixture[str]) -> None:
     (first, directory), second = point(), point()
     with Outbox() as outbox:
         outbox.log(notebook, first, directory)
@@ -287,7 +287,7 @@ def test_a_result_that_is_gone_is_one_line(notebook: Any, point: Make, capfd: py
     assert line.startswith("not logged: ") and str(directory) in line
 
 
-def test_after_an_interruption_there_is_little_time(
+def test_after_an_interruption_logging_has_a_short_grace_period(
     notebook: Any, point: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def clock() -> float:
@@ -321,14 +321,14 @@ def test_after_an_interruption_a_store_that_hangs_is_not_waited_for(
     assert lines(notebook) == [] and not helpers()
 
 
-def test_after_an_interruption_no_tracker_is_made_ready_for_nothing(notebook: Any) -> None:
+def test_after_an_interruption_no_tracker_is_prepared_without_results(notebook: Any) -> None:
     with pytest.raises(KeyboardInterrupt), Outbox() as outbox:
         outbox.expect(notebook)
         raise KeyboardInterrupt
     assert lines(notebook) == []
 
 
-def test_mlflow_has_its_store_before_there_is_a_result(tmp_path: Path, point: Make) -> None:
+def test_the_mlflow_store_is_created_before_the_first_result(tmp_path: Path, point: Make) -> None:
     fresh = Mlflow(uri=f"sqlite:///{tmp_path / 'fresh' / 'mlflow.db'}")
     result, directory = point()
     with Outbox() as outbox:

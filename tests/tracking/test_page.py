@@ -30,7 +30,7 @@ def test_page_is_an_artifact_of_every_run(uri: str, point: Make, client: Any, tm
         assert [one.path for one in there] == ["report/report.html"]
 
 
-def test_run_that_the_store_does_not_know_is_a_failure(uri: str, point: Make, tmp_path: Path) -> None:
+def test_a_run_that_is_not_in_the_store_is_an_error(uri: str, point: Make, tmp_path: Path) -> None:
     result, directory = point()
     Mlflow(uri=uri).log(result, directory)
     (directory / "mlflow.json").write_text('{"run_id": "' + "0" * 32 + '"}', encoding="utf-8")

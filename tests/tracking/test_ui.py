@@ -48,7 +48,7 @@ def serving(uri: str, port: int) -> Iterator[tuple[subprocess.Popen[str], list[s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_serves_views_and_leaves_nothing(uri: str, point: Make, end: signal.Signals) -> None:
+def test_ui_serves_views_and_leaves_no_process(uri: str, point: Make, end: signal.Signals) -> None:
     Mlflow(uri=uri, artifacts=False).log(*point())
     port = free_port()
     with serving(uri, port) as (process, lines):
@@ -66,7 +66,7 @@ def test_serves_views_and_leaves_nothing(uri: str, point: Make, end: signal.Sign
 
 
 @pytest.mark.slow
-def test_port_in_use_is_said(uri: str) -> None:
+def test_port_in_use_is_an_error(uri: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         command = [sys.executable, "-m", "benchhydra", "ui", "--uri", uri, "--port", str(port)]
@@ -77,7 +77,7 @@ def test_port_in_use_is_said(uri: str) -> None:
     assert f"cannot listen on port {port}: Address already in use" in line
 
 
-def test_unreachable_store_is_said() -> None:
+def test_unreachable_store_is_an_error() -> None:
     command = [sys.executable, "-m", "benchhydra", "ui", "--uri", "http://127.0.0.1:1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1

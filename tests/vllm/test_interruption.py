@@ -40,7 +40,7 @@ def sending(client: subprocess.Popen[bytes], log: Path) -> bool:
 
 
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
-def test_nothing_is_left_behind(tmp_path: Path, sig: signal.Signals) -> None:
+def test_an_interrupted_run_leaves_no_process(tmp_path: Path, sig: signal.Signals) -> None:
     out, log = tmp_path / "run", tmp_path / "client.log"
     client = start(out)
     try:
