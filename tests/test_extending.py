@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +24,7 @@ from benchhydra.records import Records
 from benchhydra.result import Better, MetricValue, Result, Verdict
 from benchhydra.series import read_series
 
+ROOT = DOCUMENT.parents[1]
 FAKE = ("model=llama2", "engine=fake", "engine.ttft_ms=5", "engine.itl_ms=1", "script.fail_on=never")
 LOAD = ("dataset.prompt_tokens=16", "dataset.output_tokens=4", "script.warmup_requests=0", "qps=200")
 QUICK = (*FAKE, *LOAD, "tracking=none")
@@ -48,6 +52,18 @@ def test_document_has_an_example_for_every_seam_each_shorter_than_40_lines() -> 
     }
     assert max(lengths.values()) < 40, lengths
     assert DOCUMENT.read_text(encoding="utf-8").count("```python") == len(lengths)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", [("ruff", "check"), ("ruff", "format", "--diff"), ("mypy",)], ids=" ".join)
+def test_examples_pass_the_checks_of_the_package(tmp_path: Path, check: tuple[str, ...]) -> None:
+    tool, *words = check
+    settings = "--config-file" if tool == "mypy" else "--config"
+    folder = install(tmp_path, *examples())
+    command = [sys.executable, "-m", tool, *words, settings, str(ROOT / "pyproject.toml"), *map(str, folder.iterdir())]
+    environment = os.environ | {"MYPYPATH": str(ROOT / "src")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_link_leads_somewhere() -> None:
