@@ -200,7 +200,8 @@ class _PointRun:
         """Write the rows and series; put metrics, verdict and metadata into the result."""
         records, result = measurement.records, self.result
         facts = Facts(lease_facts) | measurement.facts
-        series = (*per_second_series(records), *measurement.series)
+        request_series = per_second_series(records) if "requests" in measurement.has else ()
+        series = (*request_series, *measurement.series)
         records.write(self.out_dir / RECORDS_FILE)
         write_series(series, self.out_dir / SERIES_FILE)
         window = Window.of(records, slo=point.slo, facts=facts, samples=measurement.samples, series=series)

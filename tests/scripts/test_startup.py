@@ -28,6 +28,7 @@ from benchhydra.records import Phase, Records
 from benchhydra.result import Result
 from benchhydra.run import point_of, spec_of
 from benchhydra.scripts.startup import Startup
+from benchhydra.series import read_series
 from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
 
@@ -91,6 +92,8 @@ def test_a_start_takes_what_the_engine_takes(tmp_path: Path) -> None:
     rows = Records.read(tmp_path / "point" / "records.parquet")
     assert len(rows) == 4 and (rows.phase == Phase.MEASURED).all() and rows.completed.all()
     assert (rows.first_ns - rows.sent_ns > 0.45e9).all() and (rows.sent_ns[1:] > rows.done_ns[:-1]).all()
+    names = {series.name for series in read_series(tmp_path / "point" / "series.parquet")}
+    assert not any(name in names for name in ("client.sent_rps", "client.in_flight"))  # starts are no requests
     log = (tmp_path / "point" / "server.log").read_text()
     assert log.count("=== cold start") == log.count("=== warm start") == 2 and log.count("fake server") == 4
 
