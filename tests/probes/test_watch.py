@@ -413,6 +413,7 @@ import sys
 import benchhydra.probes.helper
 from benchhydra.probes import client, gpu, host, server
 heavy = {"hydra", "omegaconf", "numpy", "psutil", "prometheus_client", "pyarrow", "aiohttp", "msgspec", "asyncio"}
+heavy |= {"ssl", "email"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
 

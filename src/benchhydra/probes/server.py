@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from benchhydra.facts import fact
-from benchhydra.fetch import fetch
 from benchhydra.probes import Probe, ProbeTarget, Sample
+from benchhydra.probes._http import http_get
 
 #: A server that is busy answers later, or not at all: that sample is missing then.
 TIMEOUT_S = 1.0
@@ -138,14 +138,14 @@ class ServerProbe(Probe):
 
 def read_metrics(target: ProbeTarget) -> dict[str, float]:
     """Counters and gauges of a server now, by our names; {} where it has no readable ``/metrics``. Raises OSError."""
-    answer = fetch(
+    status, body = http_get(
         f"{target.base_url}/metrics",
-        headers=target.headers,
+        target.headers,
         timeout_s=TIMEOUT_S,
         verify_tls=target.verify_tls,
         ca_file=target.ca_file,
     )
-    return parse_metrics(answer.body.decode(errors="replace")) if answer.ok else {}
+    return parse_metrics(body.decode(errors="replace")) if status == 200 else {}
 
 
 def parse_metrics(text: str) -> dict[str, float]:
