@@ -45,32 +45,34 @@ points = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), max_size=30, 
 
 
 @given(points)
-def test_every_point_is_in_one_group_and_every_server_has_one(some: list[PlannedPoint]) -> None:
-    groups = group_by_server(some, specs_of(some))
-    assert Counter(p for g in groups for p in g.points) == Counter(some)
-    assert len(groups) == len({spec_of(p) for p in some})
+def test_every_point_is_in_one_group_and_every_server_has_one(group_points: list[PlannedPoint]) -> None:
+    groups = group_by_server(group_points, specs_of(group_points))
+    assert Counter(p for g in groups for p in g.points) == Counter(group_points)
+    assert len(groups) == len({spec_of(p) for p in group_points})
     assert all(spec_of(p) == g.spec for g in groups for p in g.points)
 
 
-@given(points.flatmap(lambda some: st.tuples(st.just(some), st.permutations(some))))
+@given(points.flatmap(lambda group_points: st.tuples(st.just(group_points), st.permutations(group_points))))
 def test_the_number_of_starts_does_not_depend_on_the_order(both: tuple[list[PlannedPoint], list[PlannedPoint]]) -> None:
-    some, shuffled = both
-    assert len(group_by_server(shuffled, specs_of(some))) == len(group_by_server(some, specs_of(some)))
+    group_points, shuffled = both
+    assert len(group_by_server(shuffled, specs_of(group_points))) == len(
+        group_by_server(group_points, specs_of(group_points))
+    )
 
 
 @pytest.mark.parametrize("order", ["blocked", "interleaved", "shuffled"])
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
 def test_every_order_keeps_all_points(order: str, count: int, repeats: int, seed: int) -> None:
-    some = [planned(0, p, r) for r in range(repeats) for p in range(count)]
-    arranged = arrange_repeats(some, order, seed)
-    assert Counter(arranged) == Counter(some)
-    assert arrange_repeats(some, order, seed) == arranged
+    group_points = [planned(0, p, r) for r in range(repeats) for p in range(count)]
+    arranged = arrange_repeats(group_points, order, seed)
+    assert Counter(arranged) == Counter(group_points)
+    assert arrange_repeats(group_points, order, seed) == arranged
 
 
 def test_blocked_and_interleaved_orders() -> None:
-    some = [planned(0, p, r) for p in range(2) for r in range(3)]
+    group_points = [planned(0, p, r) for p in range(2) for r in range(3)]
     shown = {
-        order: [(p.directory, p.identity.repeat) for p in arrange_repeats(some, order, 0)]
+        order: [(p.directory, p.identity.repeat) for p in arrange_repeats(group_points, order, 0)]
         for order in ("blocked", "interleaved")
     }
     assert shown["blocked"] == [("0-0", 0), ("0-0", 1), ("0-0", 2), ("0-1", 0), ("0-1", 1), ("0-1", 2)]
@@ -144,11 +146,11 @@ def test_a_job_is_the_same_after_encoding() -> None:
 def test_versions_are_compared_engine_by_engine() -> None:
     """A sweep over two builds has two versions on purpose; one build that has changed since is refused."""
     configs = {Identity(name, "", 0): BenchConfig(engine=Vllm(python=f"/{name}/python")) for name in "ab"}
-    kept = [
+    results = [
         EarlierResult(directory=Path(), identity=identity, believable=True, engine_version=version, wall_s=None)
         for identity, version in zip(configs, ("1", "2"), strict=True)
     ]
-    versions = kept_versions(kept, configs)
+    versions = kept_versions(results, configs)
     assert versions == {"vllm /a/python": ("1",), "vllm /b/python": ("2",)}
     refuse_mixed_versions(versions, [], configs)
     with pytest.raises(ConfigError, match="versions 1, 3 of engine vllm /a/python"):

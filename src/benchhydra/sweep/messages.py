@@ -34,8 +34,8 @@ def plan_lines(plan: SweepPlan, history: Mapping[Identity, float]) -> Iterator[s
     points = [point for group in plan.groups for point in group.points]
     starts = sum(group.spec is not None and group.spec.kind != "attached" for group in plan.groups)
     yield f"{count(len(points), 'point')}, {count(len(plan.groups), 'group')}, {count(starts, 'server start')}"
-    if plan.kept:
-        yield f"{count(len(plan.kept), 'point')} skipped: they have a believable result"
+    if plan.kept_results:
+        yield f"{count(len(plan.kept_results), 'point')} skipped: they have a believable result"
     if plan.search.adds_points:
         yield f"search={option_name(plan.search)} adds points while it runs: they are not in this plan"
     yield estimate_line([point.identity for point in points], history)
@@ -57,8 +57,8 @@ def server_line(spec: ServerSpec | None) -> str:
 def begin_line(plan: SweepPlan) -> str:
     """What is about to be measured."""
     points = sum(len(group.points) for group in plan.groups)
-    kept = f"; {len(plan.kept)} kept from an earlier run" if plan.kept else ""
-    return f"sweep: {count(points, 'point')} on {count(len(plan.groups), 'server')}{kept}"
+    earlier = f"; {len(plan.kept_results)} kept from an earlier run" if plan.kept_results else ""
+    return f"sweep: {count(points, 'point')} on {count(len(plan.groups), 'server')}{earlier}"
 
 
 def resume_command(directory: Path) -> str:

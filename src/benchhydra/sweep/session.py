@@ -60,17 +60,17 @@ class Session:
             return []
         sweep_file = open_sweep(plan.directory, plan.points)
         set_directory(self.master, plan.directory)
-        self._keep_earlier(plan, sweep_file)
+        self._take_over_results(plan, sweep_file)
         jobs = self._jobs(plan, sweep_file.sweep_id)
         say(begin_line(plan))
         ends = self._launch(plan, sweep_file, jobs)
         conclude_sweep(sweep_file, plan.swept)
         return ends
 
-    def _keep_earlier(self, plan: SweepPlan, sweep_file: SweepFile) -> None:
-        """Take over the results that are kept, and log those that a killed run has not logged."""
+    def _take_over_results(self, plan: SweepPlan, sweep_file: SweepFile) -> None:
+        """Take over the outcomes of kept results, and log results that a killed run has not logged."""
         points = {point.identity: point for point in plan.points}
-        for result in plan.kept:
+        for result in plan.kept_results:
             point = points[result.identity]
             outcome = read_outcome(point) or Outcome.of_point(point, status="failed")
             sweep_file.outcomes[point.identity] = replace(outcome, kept=True)

@@ -17,7 +17,7 @@ from benchhydra.sweep.launch.submitit import end_earlier_jobs
 from benchhydra.sweep.messages import say
 from benchhydra.sweep.sweep_file import SweepFile, read_earlier_sweep
 
-#: As long as an engine may take to stop, and some more.
+#: Longer than an engine may take to stop.
 CANCEL_TIMEOUT_S = 60.0
 
 

@@ -43,7 +43,7 @@ class Study:
                 wanted = self.search.next(self.points, tuple(self.outcomes))
                 planned = [self.plan_point(self._overrides(overrides)) for overrides in wanted]
                 new = self._new_points(planned)
-        except Exception as error:  # noqa: BLE001 - a search of anybody's: what was measured is kept, and it is told
+        except Exception as error:  # noqa: BLE001 - a search may raise anything, and must not end the group
             self._fail(error)
             return []
         self.added += len(new)

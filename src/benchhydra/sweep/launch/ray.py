@@ -70,7 +70,7 @@ class RayThreads:
 
     def get(self, reference: Any) -> Any:
         """``ray.get``; raises EngineError as soon as Ray is about to be shut down."""
-        import ray
+        import ray  # an optional package, and slow to import
 
         while not ray.wait([reference], timeout=POLL_S)[0]:
             self._check()
@@ -116,7 +116,7 @@ def _launcher_polls(threads: RayThreads) -> Iterator[None]:
 
     The threads are drained before Ray is put back: one that is only starting its job gets to ``get`` later.
     """
-    import ray
+    import ray  # see RayThreads.get
     from hydra_plugins.hydra_ray_launcher import _core
 
     class PollingRay:

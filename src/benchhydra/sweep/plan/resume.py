@@ -64,14 +64,14 @@ def split_measured(
 ) -> tuple[list[PlannedPoint], list[EarlierResult]]:
     """(points still to be measured, results that are kept). Each point is in exactly one of the two."""
     believable = {result.identity: result for result in results if result.believable}
-    missing: list[PlannedPoint] = []
-    kept: list[EarlierResult] = []
+    missing_points: list[PlannedPoint] = []
+    kept_results: list[EarlierResult] = []
     for point in points:
         if point.identity in believable:
-            kept.append(believable[point.identity])
+            kept_results.append(believable[point.identity])
         else:
-            missing.append(point)
-    return missing, kept
+            missing_points.append(point)
+    return missing_points, kept_results
 
 
 def find_newest_sweep(root: Path, wanted: set[Identity]) -> Path | None:

@@ -21,9 +21,9 @@ from benchhydra.sweep.sweep_file import read_earlier_sweep
 class SweepPlan:
     """What is measured where.
 
-    points: all planned points, each in its directory. groups: those that are launched. kept: results of an earlier run
-    that are not measured again. engine_versions: those of the kept results, by engine; others must not be mixed in.
-    swept: the keys that vary, by which points are called.
+    points: all planned points, each in its directory. groups: those that are launched. kept_results: those of an
+    earlier run, which are not measured again. engine_versions: of the kept results, by engine; others must not be
+    mixed in. swept: the keys that vary, by which points are called.
     """
 
     directory: Path
@@ -33,7 +33,7 @@ class SweepPlan:
     points: Sequence[PlannedPoint]
     configs: Mapping[Identity, BenchConfig]
     groups: Sequence[groups.ServerGroup]
-    kept: Sequence[resume.EarlierResult]
+    kept_results: Sequence[resume.EarlierResult]
     engine_versions: Mapping[str, tuple[str, ...]]
 
 
@@ -52,11 +52,11 @@ def make_plan(
     checked = check.check_points(expand(axes, zips), compose, spec_of, directory, swept)
     directory, results = _resume(checked, directory)
     points = resume.relocate_points(checked.points, results)
-    missing, kept = resume.split_measured(points, results)
+    missing_points, kept_results = resume.split_measured(points, results)
     # a search looks at all outcomes, those of an earlier run too
-    work = points if checked.search.adds_points else missing
-    kept_versions = {} if checked.sweep.any_engine_version else versions.kept_versions(kept, checked.configs)
-    versions.refuse_mixed_versions(kept_versions, [point.identity for point in work], checked.configs)
+    work = points if checked.search.adds_points else missing_points
+    engine_versions = {} if checked.sweep.any_engine_version else versions.kept_versions(kept_results, checked.configs)
+    versions.refuse_mixed_versions(engine_versions, [point.identity for point in work], checked.configs)
     return SweepPlan(
         directory=directory,
         settings=checked.sweep,
@@ -65,8 +65,8 @@ def make_plan(
         points=points,
         configs=checked.configs,
         groups=groups.ordered_groups(work, checked.specs, checked.sweep.order, checked.seed),
-        kept=kept,
-        engine_versions=kept_versions,
+        kept_results=kept_results,
+        engine_versions=engine_versions,
     )
 
 

@@ -22,10 +22,10 @@ def engine_label(config: BenchConfig) -> str:
     return " ".join([option_name(config.engine), *(part for part in parts if part)])
 
 
-def kept_versions(kept: Iterable[EarlierResult], configs: Configs) -> dict[str, tuple[str, ...]]:
+def kept_versions(results: Iterable[EarlierResult], configs: Configs) -> dict[str, tuple[str, ...]]:
     """The engine versions of kept results, by engine."""
     by_engine: dict[str, set[str]] = {}
-    for result in kept:
+    for result in results:
         if result.engine_version:
             by_engine.setdefault(engine_label(configs[result.identity]), set()).add(result.engine_version)
     return {engine: tuple(sorted(versions)) for engine, versions in by_engine.items()}
