@@ -44,8 +44,8 @@ def lock_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def have(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Say which GPUs there are."""
 
-    def say(*there: Gpu) -> None:
-        monkeypatch.setattr(environment, "gpus", lambda: there)
+    def say(*machine_gpus: Gpu) -> None:
+        monkeypatch.setattr(environment, "gpus", lambda: machine_gpus)
 
     return say
 
@@ -73,7 +73,7 @@ def test_idle_gpus_come_first_and_held_ones_are_left_out(have: Callable[..., Non
         assert everything == (0, 1, 2)
 
 
-def test_a_failed_claim_gives_back_what_it_had_taken(have: Callable[..., None]) -> None:
+def test_a_failed_claim_releases_what_it_had_claimed(have: Callable[..., None]) -> None:
     have(gpu(0), gpu(1))
     with gpus.claim(1) as first:
         with pytest.raises(GpuUnavailable, match="2 GPUs were asked for, and 1 of 2 are free; held: GPU 0 by process"):
@@ -112,7 +112,7 @@ input()
         assert held == (0, 1, 2)
 
 
-def test_a_failed_start_gives_its_gpus_back(have: Callable[..., None], tmp_path: Path) -> None:
+def test_a_failed_start_releases_its_gpus(have: Callable[..., None], tmp_path: Path) -> None:
     have(gpu(0))
     pool = ServerPool(tmp_path / "logs")
     with pytest.raises(EngineError):

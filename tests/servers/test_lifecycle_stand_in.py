@@ -58,7 +58,7 @@ def port_of(lease: Lease) -> int:
 
 @contextmanager
 def listener() -> Iterator[int]:
-    """Somebody else's server, healthy by its own word."""
+    """Somebody else's server, whose /health answers 200."""
 
     class Healthy(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -254,7 +254,7 @@ def test_an_interruption_while_it_starts_stops_it(pool: ServerPool, stand_in: Ma
 
     class Interrupted(Progress):
         def status(self, text: str) -> None:
-            seen.extend(one for one in psutil.Process().children(recursive=True) if one not in others)
+            seen.extend(p for p in psutil.Process().children(recursive=True) if p not in others)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -268,17 +268,17 @@ def test_an_interruption_while_it_starts_stops_it(pool: ServerPool, stand_in: Ma
 def test_a_server_that_was_never_ready_is_stopped_without_a_grace_period(
     pool: ServerPool, stand_in: Make, ready_s: float
 ) -> None:
-    """vLLM does not hear SIGTERM while it starts; nobody waits 20 s after Ctrl-C for what has nothing to put away."""
+    """vLLM does not handle SIGTERM while it starts, and then it has nothing to clean up: Ctrl-C must not take 20 s."""
     seen: list[psutil.Process] = []
     others = psutil.Process().children(recursive=True)
-    told_s = 0.0
+    loading_s = 0.0
 
     class Interrupted(Progress):
         def status(self, text: str) -> None:
-            nonlocal told_s
+            nonlocal loading_s
             if "loading weights" in text:
-                told_s = time.monotonic()
-                seen[:] = [one for one in psutil.Process().children(recursive=True) if one not in others]
+                loading_s = time.monotonic()
+                seen[:] = [p for p in psutil.Process().children(recursive=True) if p not in others]
                 if ready_s > 2:
                     raise KeyboardInterrupt
 
@@ -287,7 +287,7 @@ def test_a_server_that_was_never_ready_is_stopped_without_a_grace_period(
         with pool.lease(spec, Interrupted(), ready_timeout_s=ready_s, stop_timeout_s=20, headers={}):
             pass
     assert raised.type == (KeyboardInterrupt if ready_s > 2 else EngineError)
-    assert time.monotonic() - told_s < 10
+    assert time.monotonic() - loading_s < 10
     assert len(seen) == 3 and not any(process.is_running() for process in seen)
 
 
