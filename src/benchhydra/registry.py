@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
-from hydra.core.config_store import ConfigStore
-
 from benchhydra.errors import ConfigError
 
 T = TypeVar("T")
@@ -99,6 +97,8 @@ def discover() -> None:
     for package in (*GROUPS.values(), *DECLARING_PACKAGES):
         import_modules(package)
     import_plugins()
+    from hydra.core.config_store import ConfigStore  # start-up time: client processes need @option, and not Hydra
+
     store = ConfigStore.instance()
     for (group, name), cls in _options.items():
         store.store(group=f"schema/{group}", name=name, node=cls)
