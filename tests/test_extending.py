@@ -78,11 +78,13 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_a_script(tmp_path: Path) -> None:
-    result = measure(tmp_path, "cached", "script=cached", "num_prompts=20")
+    result = measure(tmp_path, "cached", "script=cached", "num_prompts=20", "dataset.prompt_tokens=64")
     assert result.script == "cached"
     assert result.key_metrics == ("cached_ttft_ratio", "mean_ttft_ms")
     assert 0.1 < result.metrics["cached_ttft_ratio"].value < 10
     assert result.metrics["completed"].value == 20
+    assert result.metadata["prefix_cache_hits"] > 0.5 * result.metadata["prefix_cache_queries"]
+    assert "prefix_cache" not in {reason.check for reason in result.reasons}
     assert "script.stream" in benchhydra(tmp_path, ["options", "script=cached"]).stdout
     assert "cached" in benchhydra(tmp_path, ["--help"]).stdout
 
