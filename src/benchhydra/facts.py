@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchhydra.errors import ConfigError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
@@ -31,8 +33,6 @@ def fact(name: str, *, unit: str, doc: str, in_metadata: bool = False) -> str:
     """
     declaration = Fact(name=name, unit=unit, doc=doc, in_metadata=in_metadata)
     if _declared.setdefault(name, declaration) != declaration:
-        from benchhydra.errors import ConfigError  # start-up time: 0.15 s, in the helper process of the probes
-
         raise ConfigError(f"two facts are called {name}")
     return name
 

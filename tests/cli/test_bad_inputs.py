@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from benchhydra.engines import vllm
+from benchhydra.overrides.explain import explain
 
 Program = Callable[..., Any]
 FAKE = ("engine=fake", "tracking=none")
@@ -60,7 +61,7 @@ BAD: dict[str, tuple[tuple[str, ...], str, str]] = {
     "zip-of-nothing": ((*FAKE, "-m", "qps=1,2", "sweep.zip=[[qps,seed]]"), "'seed', which is not swept", "seed="),
     "pairs": ((*FAKE, "nr_qps_pair='150,0.5','300'"), "every pair is NUM_PROMPTS,QPS", "'150,0.5','300,1'"),
     "interval": ((*FAKE, "-m", "qps=1,2", "search=repeats", "search.ci=fast"), "search.ci=fast", "p99_ttft_ms:2%"),
-    "resume": ((*FAKE, "-m", "qps=1,2", "sweep.resume=/no/such"), "no sweep.json is there", "sweep.resume=auto"),
+    "resume": ((*FAKE, "-m", "qps=1,2", "sweep.resume=/no/such"), "has no sweep.json", "sweep.resume=auto"),
     "syntax": ((*FAKE, "qps=[1"), "qps=[1: cannot be read as KEY=VALUE", "quote"),
     "dash-option": ((*FAKE, "--mutlirun"), "no such option: --mutlirun", "--multirun"),
     "dash-option-value": (("-c", "bogus"), "-c bogus is not allowed", "job, hydra, all"),
@@ -170,3 +171,9 @@ def test_server_that_does_not_start_shows_the_end_of_its_log(process: Program) -
     assert_one_line(ran, "the server exited with code 1", "")
     assert "fake server: RuntimeError: failing to start, as told" in ran.err.splitlines()[-1]
     assert ".log:" in ran.err
+
+
+def test_errors_that_caused_each_other_are_explained() -> None:
+    first, second = ValueError("Could not load"), KeyError("no such thing")
+    first.__cause__, second.__context__ = second, first
+    assert explain(first, [])[0]

@@ -38,11 +38,13 @@ def explain(error: Exception, words: Sequence[str], subcommands: Sequence[str] =
 
 
 def _text(error: BaseException) -> str:
-    parts = [str(error)]
-    while (cause := error.__cause__ or error.__context__) is not None:
-        parts.append(str(cause))
-        error = cause
-    return "\n".join(parts)
+    """The texts of an error and of what led to it. OmegaConf re-raises errors so that their chain may be a circle."""
+    chain: dict[int, str] = {}
+    following: BaseException | None = error
+    while following is not None and id(following) not in chain:
+        chain[id(following)] = str(following)
+        following = following.__cause__ or following.__context__
+    return "\n".join(chain.values())
 
 
 def _unknown_key(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
