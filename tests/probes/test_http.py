@@ -83,7 +83,10 @@ def test_a_server_that_never_answers_times_out() -> None:
 
 def test_an_answer_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_http, "MAX_BODY_BYTES", 1000)
-    with answering(b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * 2000) as (address, _), pytest.raises(OSError, match="too long"):
+    with (
+        answering(b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * 2000) as (address, _),
+        pytest.raises(OSError, match="exceeds 1000 bytes"),
+    ):
         http_get(f"http://{address}/metrics", {}, timeout_s=5)
 
 

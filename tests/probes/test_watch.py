@@ -253,7 +253,7 @@ def test_what_it_found_before_it_raised_is_kept_and_values_that_are_not_finite_a
 @pytest.mark.parametrize(
     ("value", "warning"),
     [
-        ('{"undeclared_fact_of_a_test": 1}', "nobody has declared with fact(...): undeclared_fact_of_a_test"),
+        ('{"undeclared_fact_of_a_test": 1}', "not declared with fact(...): undeclared_fact_of_a_test"),
         ('{"samples_of_a_test": object()}', "its facts are not plain data"),
         ('{"samples_of_a_test": float("nan")}', "its facts are not plain data"),
     ],

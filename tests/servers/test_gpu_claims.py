@@ -76,7 +76,9 @@ def test_idle_gpus_come_first_and_held_ones_are_left_out(have: Callable[..., Non
 def test_a_failed_claim_releases_what_it_had_claimed(have: Callable[..., None]) -> None:
     have(gpu(0), gpu(1))
     with gpus.claim(1) as first:
-        with pytest.raises(GpuUnavailable, match="2 GPUs were asked for, and 1 of 2 are free; held: GPU 0 by process"):
+        with pytest.raises(
+            GpuUnavailable, match="2 GPUs requested, but only 1 of 2 are free; in use: GPU 0 by process"
+        ):
             with gpus.claim(2):
                 pass
         with gpus.claim(1) as other:
@@ -85,7 +87,7 @@ def test_a_failed_claim_releases_what_it_had_claimed(have: Callable[..., None]) 
 
 def test_claiming_more_gpus_than_there_are_is_an_error(have: Callable[..., None]) -> None:
     have(gpu(0))
-    with pytest.raises(GpuUnavailable, match="2 GPUs were asked for, and there are 1"):
+    with pytest.raises(GpuUnavailable, match="2 GPUs requested, but only 1 available"):
         with gpus.claim(2):
             pass
 

@@ -26,11 +26,11 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeTarget:
-    """What there is to look at while a load runs.
+    """What the probes of one point may observe while its load runs.
 
     ``base_url``: the HTTP server's, "" for an offline engine. ``server_pid``: the root of its process tree, None for a
-    server that we did not start. ``gpus``: NVML indices. ``client_pid``: the process that drives the load.
-    ``client_thread``: the native id of the thread that sends, None where the client sends nothing (an offline engine).
+    server that benchhydra did not start. ``gpus``: NVML indices. ``client_pid``: the process that sends the load.
+    ``client_thread``: the native id of the thread that sends, None for an offline engine (the client sends nothing).
     """
 
     client_pid: int
@@ -50,11 +50,11 @@ class Probe:
     runs, once more just after it, and ``stop``. An exception switches the probe off for this point, with a warning.
     """
 
-    #: Of the probe: in ``probes.off``, in warnings, and the first part of its series' names.
+    #: The probe's name in ``probes.off`` and in warnings; also the prefix of its series' names.
     name: ClassVar[str] = ""
-    #: Least time between two samples, for a probe whose sampling costs those that it watches something.
+    #: Minimum time between two samples, for a probe whose sampling slows down the server or the client.
     min_interval_s: ClassVar[float] = 0.0
-    #: Whether what it finds holds only where one process, the one that watches, is the whole client.
+    #: Whether its facts and series are valid only if a single process sends the whole load.
     single_client_only: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -63,20 +63,20 @@ class Probe:
             _register(cls)
 
     def applies(self, target: ProbeTarget) -> bool:
-        """Whether there is anything to look at. Where there is not, the probe is left out in silence."""
+        """Return whether the probe can observe this target. If False, it is left out without a warning."""
         return True
 
     def start(self, target: ProbeTarget) -> None:
-        """Open what sampling needs, while the load is still being prepared."""
+        """Open the files and connections that sampling needs; called while the load is being prepared."""
 
     def sample(self) -> Iterable[Sample]:
-        """What is seen now. Values that are not finite are left out."""
+        """Return the current values. Values that are not finite are dropped."""
         return ()
 
     def stop(self) -> Mapping[str, Any]:
-        """Facts (see ``benchhydra.facts``) on the time between the first and the last sample. Unknown is absent.
+        """Return facts (see ``benchhydra.facts``) about the time between the first and the last sample.
 
-        Values are numbers, texts, booleans and tuples of these.
+        Values are numbers, strings, booleans and tuples of these. Omit a fact whose value could not be determined.
         """
         return {}
 

@@ -1,7 +1,7 @@
-"""One HTTP exchange of the helper process.
+"""A small HTTP GET for the helper process.
 
-``benchhydra.fetch`` does the same everywhere else. Its ``http.client`` takes 25 ms to import, for which the first load
-of a client that has only one core would have to wait.
+All other code uses ``benchhydra.fetch``. Its ``http.client`` takes 25 ms to import, which would delay the first load if
+client and helper share a single core.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ MAX_BODY_BYTES = 32 << 20
 def http_get(
     url: str, headers: Mapping[str, str], *, timeout_s: float, verify_tls: bool = True, ca_file: str | None = None
 ) -> tuple[int, bytes]:
-    """Status and body. Raises OSError (refused, timed out, TLS, no HTTP) where there is no answer."""
+    """Return status and body. Raises OSError: refused, timed out, TLS error, not HTTP, truncated or too long."""
     parts = urlsplit(url)
     tls = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if tls else 80)
     fields = {"Host": parts.netloc, "Accept": "*/*", "Connection": "close", **headers}
     if any("\r" in value or "\n" in value for value in fields.values()):
-        raise ConnectionError("a header holds a line break")
+        raise ConnectionError("a header value contains a line break")
     lines = [f"GET {parts.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
     with socket.create_connection((host, port), timeout_s) as connection:
         if tls:
@@ -36,12 +36,12 @@ def http_get(
 
 
 class _Response:
-    """Collects what httptools finds in a response."""
+    """Receives the parser's callbacks and collects the body of one response."""
 
     def __init__(self) -> None:
         self.body = bytearray()
         self.complete = False
-        self.ends_with_connection = True  # where no header says how long the body is
+        self.ends_with_connection = True  # without a header that gives the body's length, closing ends the body
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() in (b"content-length", b"transfer-encoding"):
@@ -50,7 +50,7 @@ class _Response:
     def on_body(self, data: bytes) -> None:
         self.body += data
         if len(self.body) > MAX_BODY_BYTES:
-            raise ConnectionError("the answer is too long")
+            raise ConnectionError(f"the response body exceeds {MAX_BODY_BYTES} bytes")
 
     def on_message_complete(self) -> None:
         self.complete = True
@@ -64,15 +64,15 @@ def _exchange(connection: socket.socket, request: bytes) -> tuple[int, bytes]:
         while not response.complete and (data := connection.recv(READ_BYTES)):
             parser.feed_data(data)
     except httptools.HttpParserError as error:
-        raise ConnectionError(f"no HTTP answer ({error.__context__ or error})") from error
+        raise ConnectionError(f"not a valid HTTP response ({error.__context__ or error})") from error
     status: int = parser.get_status_code()
     if not response.complete and not (status and response.ends_with_connection):
-        raise ConnectionError("the answer ends too early")
+        raise ConnectionError("the connection was closed before the response was complete")
     return status, bytes(response.body)
 
 
 def _tls(connection: socket.socket, host: str, verify: bool, ca_file: str | None) -> socket.socket:
-    import ssl  # 10 ms, for servers behind TLS alone
+    import ssl  # start-up time: 10 ms, only needed for servers behind TLS
 
     context = ssl.create_default_context(cafile=ca_file)
     if not verify:

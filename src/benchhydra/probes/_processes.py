@@ -1,4 +1,4 @@
-"""Process trees and their CPU time, read from /proc: psutil takes 30 ms to import, and the helper process is light."""
+"""Process trees and their CPU time, read from /proc: psutil would take 30 ms to import in the helper process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def process_tree(roots: Iterable[int]) -> set[int]:
-    """These processes and all below them; those of them that have ended are left out. A walk takes some ms."""
+    """Return the pids of the running ``roots`` and all their descendants. Reads all of /proc, which takes some ms."""
     children: dict[int, list[int]] = {}
     alive = set()
     for entry in os.scandir("/proc"):
@@ -29,7 +29,7 @@ def process_tree(roots: Iterable[int]) -> set[int]:
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """CPU seconds of processes and of their children that have ended and were waited for, to 10 ms."""
+    """Return CPU seconds of processes and of their children that have ended and were waited for (10 ms resolution)."""
     ticks = 0
     for pid in pids:
         ticks += sum(int(value) for value in _stat(pid)[_CPU])
@@ -37,7 +37,7 @@ def cpu_s(pids: Iterable[int]) -> float:
 
 
 def busy_s(cores: Iterable[int]) -> float:
-    """CPU seconds of everything that has run on these cores, to 10 ms a core. Raises OSError without /proc/stat."""
+    """Return CPU seconds used on these cores by all processes (10 ms resolution). Raises OSError without /proc/stat."""
     names = {f"cpu{core}" for core in cores}
     ticks = 0
     for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
@@ -49,9 +49,9 @@ def busy_s(cores: Iterable[int]) -> float:
 
 
 def _stat(pid: int) -> list[bytes]:
-    """The fields of /proc/PID/stat after the name in parentheses; none where the process has ended."""
+    """Return the fields of /proc/PID/stat after the name in parentheses; [] if the process has ended."""
     try:
-        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)  # half the time of pathlib's, for each process
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)  # takes half as long as pathlib
     except OSError:
         return []
     try:

@@ -1,4 +1,4 @@
-"""The probe ``client``: how much of its core the client's thread used, and how long it waited for it."""
+"""The probe ``client``: CPU use of the thread that sends, and how long that thread waited for a core."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from benchhydra.probes import Probe, ProbeTarget, Sample
 WAIT_FRACTION = fact(
     "client_wait_fraction",
     unit="fraction",
-    doc="of the time that the client's thread wanted a core, what it waited for one; of a client of one process",
+    doc="part of its runnable time that the client's thread waited for a core; only for a client of one process",
     in_metadata=True,
 )
-#: Fractions of a shorter time are noise.
+#: Minimum time between two samples: fractions over a shorter time are noise.
 LEAST_NS = 50_000_000
 
 
-class _Reading(NamedTuple):
+class _ThreadTimes(NamedTuple):
     time_ns: int
     ran_ns: int  # CPU time of the thread
-    waited_ns: int  # time that it was runnable while another one ran
+    waited_ns: int  # time that the thread was runnable but not running
 
 
 class ClientProbe(Probe):
@@ -37,7 +37,7 @@ class ClientProbe(Probe):
 
     def start(self, target: ProbeTarget) -> None:
         self._path = _schedstat(target)
-        self._first: _Reading | None = None
+        self._first: _ThreadTimes | None = None
 
     def sample(self) -> Iterator[Sample]:
         now = self._read()
@@ -47,23 +47,23 @@ class ClientProbe(Probe):
         elapsed_ns, ran_ns = now.time_ns - self._previous.time_ns, now.ran_ns - self._previous.ran_ns
         if elapsed_ns < LEAST_NS:
             return
-        yield Sample("cpu_fraction", "fraction", ran_ns / elapsed_ns)  # idle turns of busy polling are in it
+        yield Sample("cpu_fraction", "fraction", ran_ns / elapsed_ns)  # includes idle busy polling
         yield Sample("wait_fraction", "fraction", _wait_fraction(self._previous, now) or 0.0)
         self._previous = now
 
     def stop(self) -> Mapping[str, Any]:
         return {WAIT_FRACTION: _wait_fraction(self._first, self._last)} if self._first is not None else {}
 
-    def _read(self) -> _Reading:
+    def _read(self) -> _ThreadTimes:
         ran_ns, waited_ns, _ = self._path.read_text(encoding="ascii").split()
-        return _Reading(time.monotonic_ns(), int(ran_ns), int(waited_ns))
+        return _ThreadTimes(time.monotonic_ns(), int(ran_ns), int(waited_ns))
 
 
 def _schedstat(target: ProbeTarget) -> Path:
     return Path(f"/proc/{target.client_pid}/task/{target.client_thread}/schedstat")
 
 
-def _wait_fraction(before: _Reading, after: _Reading) -> float | None:
-    """None where the thread wanted no core at all."""
+def _wait_fraction(before: _ThreadTimes, after: _ThreadTimes) -> float | None:
+    """Return waiting time / (running + waiting time); None if the thread was never runnable."""
     ran_ns, waited_ns = after.ran_ns - before.ran_ns, after.waited_ns - before.waited_ns
     return waited_ns / (ran_ns + waited_ns) if ran_ns + waited_ns > 0 else None

@@ -1,4 +1,4 @@
-"""The probe ``gpu``: processes of others on the GPUs of this run."""
+"""The probe ``gpu``: other processes on the GPUs of this run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OTHER_GPU_PIDS = fact(
 
 
 class GpuProbe(Probe):
-    """Asks NVML who uses the GPUs, once, after the load."""
+    """Lists the processes on the GPUs with NVML, once, after the load."""
 
     name: ClassVar[str] = "gpu"
 

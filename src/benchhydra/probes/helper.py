@@ -1,11 +1,12 @@
-"""The helper process: it runs the probes of a point, each in a thread of its own, beside the client.
+"""The helper process: it runs the probes of a point, each in a thread of its own, outside the client's process.
 
     python -m benchhydra.probes.helper
 
-Commands are lines of JSON on standard input, answers lines of JSON on standard output: ``import`` and ``start``, which
-have no answer, ``begin`` and ``end``. The answer to ``end`` is followed by the samples: for each series its times
-(int64) and its values (float64). The end of the input, or of the process that started it, ends it at once. It is niced,
-and stays off the client's core where there are enough others.
+It reads commands as lines of JSON from standard input and writes answers as lines of JSON to standard output.
+``import`` and ``start`` have no answer; ``begin`` and ``end`` have one. The answer to ``end`` is followed by the
+samples: for each series its times (int64) and its values (float64). The process exits at once if its input or its
+parent process ends. It runs at a lower priority and, if there are at least ``LEAST_CORES`` cores, avoids the client's
+core.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from typing import IO, Any
 
 from benchhydra.probes import Probe, ProbeTarget, Sample
 
-#: How long ``begin`` and ``end`` wait for the probes; who does not answer is left behind.
+#: How long ``begin`` and ``end`` wait for the probes; a probe that takes longer is abandoned.
 PATIENCE_S = 1.5
 NICENESS = 5
-#: With fewer cores, keeping off the client's core would put us on the server's.
+#: With fewer cores, avoiding the client's core would put the helper on the server's.
 LEAST_CORES = 3
-#: How often to look on which core the client is.
+#: How often to check which core the client runs on.
 PLACEMENT_INTERVAL_S = 1.0
 _CORE = 36  # field of /proc/PID/task/TID/stat after the name
 
@@ -48,8 +49,8 @@ class SampleColumn:
         self.values = array("d")
 
     def encode(self) -> tuple[dict[str, Any], bytes]:
-        """Its description, and its times and values as bytes. A thread that hangs may wake and write at any moment."""
-        count = min(len(self.times_ns), len(self.values))
+        """Return the description of the series, and its times and values as bytes."""
+        count = min(len(self.times_ns), len(self.values))  # an abandoned probe's thread may still append
         head = {"name": self.name, "unit": self.unit, "labels": self.labels, "count": count}
         return head, self.times_ns[:count].tobytes() + self.values[:count].tobytes()
 
@@ -66,21 +67,21 @@ class ProbeRunner:
         self._description = description
         self._target = target
         self._interval_s = interval_s
-        self._units: dict[str, str] = {}  # by name of the series
+        self._units: dict[str, str] = {}  # by series name
         self._begin, self._end = threading.Event(), threading.Event()
         self.abandoned = False
         threading.Thread(target=self._run, daemon=True, name=self.name).start()
 
     def begin(self) -> None:
-        """Take the first sample, and from then on one each interval."""
+        """Take the first sample, and then one every interval."""
         self._begin.set()
 
     def end(self) -> None:
-        """Take the last sample, and find out the facts."""
+        """Take the last sample, and compute the facts."""
         self._end.set()
 
     def abandon(self, error: str) -> None:
-        """Take no further sample: the probe is too late, or nobody wants to know any more."""
+        """Take no further sample: the probe is too slow, or its point has ended."""
         self.error = self.error or error
         self.abandoned = True
         self._begin.set()
@@ -148,7 +149,7 @@ class Placement:
         self._avoided: int | None = None
 
     def update(self, target: ProbeTarget | None) -> None:
-        """Look where the client is. Threads that start later inherit the main thread's cores."""
+        """Move all threads off the client's current core. Threads that start later inherit the main thread's cores."""
         if target is None or target.client_thread is None or len(self._allowed) < LEAST_CORES:
             return
         with contextlib.suppress(OSError, ValueError):  # the client, or one of our threads, has just ended
@@ -160,27 +161,27 @@ class Placement:
 
 
 class PointProbes:
-    """The probes of the point that is measured now."""
+    """The probes of the current point."""
 
     def __init__(self) -> None:
         self.target: ProbeTarget | None = None
         self._runners: list[ProbeRunner] = []
 
     def start(self, command: dict[str, Any]) -> None:
-        """Start the probes of another point; those of the point before it are abandoned."""
+        """Start the probes of a new point; abandon those of the previous point."""
         self.drop()
         self.target = ProbeTarget(**{**command["target"], "gpus": tuple(command["target"]["gpus"])})
         self._runners = [ProbeRunner(probe, self.target, command["interval_s"]) for probe in command["probes"]]
 
     def begin(self) -> None:
-        """Return when each probe has its first sample; one that is late is switched off."""
+        """Wait until each probe has taken its first sample; abandon a probe that takes over ``PATIENCE_S``."""
         for runner in self._runners:
             runner.begin()
         for runner in _not_set_in_time([(runner, runner.begun) for runner in self._runners]):
             runner.abandon(f"it was not ready within {PATIENCE_S:g} s")
 
     def end(self) -> tuple[dict[str, Any], list[bytes]]:
-        """What each probe has found: the document, and the samples of the series in its order."""
+        """End all probes. Returns their facts, errors and series descriptions, and the samples in the same order."""
         for runner in self._runners:
             runner.end()
         for runner in _not_set_in_time([(runner, runner.done) for runner in self._runners if not runner.abandoned]):
@@ -194,20 +195,20 @@ class PointProbes:
         return {"probes": documents}, samples
 
     def drop(self) -> None:
-        """Forget the point."""
+        """Abandon the probes of the current point."""
         for runner in self._runners:
             runner.abandon("its point has ended")
         self.target, self._runners = None, []
 
 
 def _not_set_in_time(events: list[tuple[ProbeRunner, threading.Event]]) -> list[ProbeRunner]:
-    """The runners whose event is not set within ``PATIENCE_S``; all are waited for together."""
+    """Return the runners whose event is not set within ``PATIENCE_S``, one deadline for all of them."""
     deadline_s = time.monotonic() + PATIENCE_S
     return [runner for runner, event in events if not event.wait(max(0.0, deadline_s - time.monotonic()))]
 
 
 def _findings(runner: ProbeRunner) -> dict[str, Any]:
-    """Facts and the error of a probe; facts that are no plain data are an error."""
+    """Return the facts and the error of a probe; facts that JSON cannot represent are an error."""
     try:
         json.dumps(runner.facts, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -221,7 +222,7 @@ def _core_of(pid: int, thread: int) -> int:
 
 
 def _commands(probes: PointProbes) -> Iterator[dict[str, Any]]:
-    """The commands as they come. Every now and then in between, look where the client is."""
+    """Yield commands until the input ends; between them, keep off the client's core."""
     placement, pending = Placement(), b""
     while True:
         placement.update(probes.target)
@@ -235,15 +236,15 @@ def _commands(probes: PointProbes) -> Iterator[dict[str, Any]]:
 
 
 def _import(modules: list[str]) -> None:
-    """Import modules of probes before they are needed. Whatever one raises is said when its probe is started."""
+    """Import probe modules ahead of time. An error is ignored here: starting the probe raises and reports it again."""
     for module in modules:
         with contextlib.suppress(BaseException):
             importlib.import_module(module)
 
 
-def _end_with(parent: int) -> None:
-    """End this process when its parent has ended: a forked child of that may hold the pipe's other end open."""
-    with contextlib.suppress(OSError):  # no such process any more, or a kernel without pidfd
+def _exit_with_parent(parent: int) -> None:
+    """Exit when the parent process ends. Waiting for EOF is not enough: a fork of the parent may hold the pipe open."""
+    with contextlib.suppress(OSError):  # the parent has already ended, or a kernel without pidfd
         poll = select.poll()
         poll.register(os.pidfd_open(parent), select.POLLIN)
         poll.poll()
@@ -253,13 +254,13 @@ def _end_with(parent: int) -> None:
 
 
 def main() -> None:
-    """Obey commands until the input ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the parent decides
+    """Run commands until the input ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent handles signals and closes the input
         signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a probe prints is no answer
+    os.dup2(2, 1)  # a probe that prints must not corrupt the answers
     probes = PointProbes()
     for command in _commands(probes):
         if command["do"] == "import":
@@ -273,7 +274,7 @@ def main() -> None:
             _answer(answers, {}, [])
         else:
             _answer(answers, *probes.end())
-    os._exit(0)  # threads that hang are not waited for
+    os._exit(0)  # do not wait for threads that hang
 
 
 def _answer(answers: IO[bytes], document: dict[str, Any], samples: list[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Our end of the helper process: started, given commands, asked with a time limit, used again, closed."""
+"""The client's handle on the helper process: start it, send it commands, wait for answers, reuse it, close it."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ import time
 from pathlib import Path
 from typing import Any
 
-#: After the end of its input it ends at once.
+#: How long to wait for its exit after closing its input (it exits at once) before killing it.
 CLOSE_S = 1.0
 _READ_BYTES = 1 << 20
 
 
 class HelperLost(Exception):
-    """The helper has ended or does not answer. The text says how, in a few words."""
+    """The helper has exited or does not answer. The message says which, in a few words."""
 
 
 class HelperProcess:
-    """A running helper. Secrets go through its input, never its command line. Raises OSError where it cannot start."""
+    """A running helper. Secrets go through its input, never its command line. Raises OSError if it cannot start."""
 
     def __init__(self) -> None:
         with contextlib.ExitStack() as opened:
             self._errors = opened.enter_context(tempfile.TemporaryFile())
             self._popen = subprocess.Popen(
-                # -P: the working directory is searched where it is on our own path, and not elsewhere
+                # -P: search the working directory for modules only if this process does (PYTHONPATH below)
                 [sys.executable, "-P", "-m", "benchhydra.probes.helper"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)},
-                process_group=0,  # a Ctrl-C in the terminal is for us alone
+                process_group=0,  # Ctrl-C in the terminal must not reach the helper
                 bufsize=0,
             )
             opened.pop_all()
@@ -46,15 +46,15 @@ class HelperProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The helper's process id."""
         return self._popen.pid
 
     def alive(self) -> bool:
-        """Whether it runs, and is ours: a forked child has no part in its parent's."""
+        """Return whether it runs and this process started it (False in a forked child)."""
         return os.getpid() == self._owner and self._popen.poll() is None
 
     def send(self, command: dict[str, Any]) -> None:
-        """Give a command that has no answer. Raises HelperLost where it has ended."""
+        """Send a command that has no answer. Raises HelperLost if the helper has exited."""
         assert self._popen.stdin is not None
         try:
             self._popen.stdin.write(json.dumps(command).encode() + b"\n")
@@ -62,7 +62,7 @@ class HelperProcess:
             raise HelperLost(self._ending()) from error
 
     def ask(self, command: dict[str, Any], deadline_s: float) -> dict[str, Any]:
-        """Give a command, and wait for the answer until a time of ``time.monotonic``. Raises HelperLost."""
+        """Send a command and return its answer. Raises HelperLost at ``deadline_s`` (``time.monotonic``)."""
         self.send(command)
         while b"\n" not in self._buffer:
             self._fill(deadline_s)
@@ -71,7 +71,7 @@ class HelperProcess:
         return answer
 
     def read(self, count: int, deadline_s: float) -> bytes:
-        """So many bytes that follow an answer. Raises HelperLost."""
+        """Return the next ``count`` bytes after an answer. Raises HelperLost at ``deadline_s``."""
         while len(self._buffer) < count:
             self._fill(deadline_s)
         data = bytes(self._buffer[:count])
@@ -79,13 +79,13 @@ class HelperProcess:
         return data
 
     def kill(self) -> None:
-        """End it although it may not listen any more."""
+        """Kill the helper, which may no longer read its input."""
         if self.alive():
             self._popen.kill()
         self.close()
 
     def close(self) -> None:
-        """End it. Doing it twice does nothing; neither does a forked child's call."""
+        """Close the helper's input and wait for its exit. A second call, or one from a forked child, does nothing."""
         atexit.unregister(self.close)
         if os.getpid() != self._owner:
             return
@@ -111,7 +111,7 @@ class HelperProcess:
         self._buffer += data
 
     def _ending(self) -> str:
-        """How it ended, with the last line that it wrote as an error."""
+        """Describe how it exited, with the last line of its standard error."""
         try:
             code = self._popen.wait(CLOSE_S)
         except subprocess.TimeoutExpired:
@@ -119,16 +119,16 @@ class HelperProcess:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "")
-        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-        return f"{how}: {last[:200]}" if last else how
+        reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        return f"{reason}: {last[:200]}" if last else reason
 
 
-#: Helpers that wait for the next point: one, unless points are measured in several threads.
+#: Helpers that wait for the next point; more than one only if points are measured in several threads.
 _idle: list[HelperProcess] = []
 
 
 def idle_or_new_helper() -> HelperProcess:
-    """A running helper that nobody else uses. Raises OSError where none can be started."""
+    """Return an idle helper, or start one. Raises OSError if it cannot be started."""
     while _idle:
         helper = _idle.pop()
         if helper.alive():
@@ -138,16 +138,16 @@ def idle_or_new_helper() -> HelperProcess:
 
 
 def helper_is_idle() -> bool:
-    """Whether a running helper waits for the next point."""
+    """Return whether a running helper waits for the next point."""
     return any(helper.alive() for helper in _idle)
 
 
 def keep_for_next_point(helper: HelperProcess) -> None:
-    """Leave a helper running until the next point, or the end of this process."""
+    """Keep a helper running until the next point, or the end of this process."""
     _idle.append(helper)
 
 
 def close_idle_helpers() -> None:
-    """End the helpers that wait for another point."""
+    """Close the helpers that wait for the next point."""
     while _idle:
         _idle.pop().close()

@@ -1,4 +1,4 @@
-"""The probe ``host``: who used the cores that this run may use: the client, its server, or other processes."""
+"""The probe ``host``: CPU use by the client, its server and other processes, on the cores that this run may use."""
 
 from __future__ import annotations
 
@@ -14,31 +14,30 @@ from benchhydra.probes._processes import busy_s, cpu_s, process_tree
 OTHER_CPU_FRACTION = fact(
     "other_cpu_fraction",
     unit="fraction",
-    doc="of the cores that this run may use, the part used by processes that are neither the client's nor the server's",
+    doc="part of the cores of this run that was used by processes that are neither the client's nor the server's",
     in_metadata=True,
 )
-#: The counters tick 100 times a second: fractions of a shorter time are not exact enough for a fact ...
+#: Minimum time for a fact: the kernel's counters tick 100 times a second, so a shorter one is too inexact ...
 LEAST_S = 1.0
-#: ... and not for a sample.
+#: ... and minimum time between two samples.
 LEAST_SAMPLE_S = 0.1
-#: Walking all processes takes some ms (2 ms for 100): between walks the processes of the last one are read, for this
-#: long, and for this many times the CPU time that the walk took.
+#: Listing all processes takes some ms (2 ms for 100). So list them at most this often, and at most once in this many
+#: times the CPU time that the listing took; in between, read only the processes of the last listing.
 WALK_INTERVAL_S = 2.0
 WALK_INTERVAL_RATIO = 500
 
 
-class _Reading(NamedTuple):
+class _CpuTimes(NamedTuple):
     time_s: float
-    busy_s: float  # of all cores that the client may use
-    client_s: float  # of the client's process and all that it started, its server apart
-    server_s: float
+    busy_s: float  # CPU time of all processes on the cores that the client may use
+    client_s: float  # CPU time of the client's process tree without the server's
+    server_s: float  # CPU time of the server's process tree
 
 
 class HostProbe(Probe):
-    """Compares the machine's counters with those of our own processes.
+    """Compares the machine's CPU counters with those of the client's and the server's processes.
 
-    Where the server's processes are not known (it was not started by us) they cannot be told from others: the fact is
-    unknown then.
+    If benchhydra did not start the server, its processes cannot be distinguished from others, so the fact is absent.
     """
 
     name: ClassVar[str] = "host"
@@ -46,7 +45,7 @@ class HostProbe(Probe):
     def start(self, target: ProbeTarget) -> None:
         self._target = target
         self._cores = os.sched_getaffinity(target.client_pid)
-        self._first: _Reading | None = None
+        self._first: _CpuTimes | None = None
 
     def sample(self) -> Iterator[Sample]:
         if self._first is None:
@@ -65,8 +64,8 @@ class HostProbe(Probe):
             return {}
         return {OTHER_CPU_FRACTION: self._fractions(self._first, now)["others"]}
 
-    def _fractions(self, before: _Reading, after: _Reading) -> dict[str, float]:
-        """Of the cores that the client may use, what each group of processes used."""
+    def _fractions(self, before: _CpuTimes, after: _CpuTimes) -> dict[str, float]:
+        """Return the part of the client's cores that each group of processes used between two readings."""
         available_s = (after.time_s - before.time_s) * len(self._cores)
         client_s, server_s = after.client_s - before.client_s, after.server_s - before.server_s
         rest_s = after.busy_s - before.busy_s - client_s - server_s
@@ -75,10 +74,10 @@ class HostProbe(Probe):
             used_s = {"client": client_s, "server or others": rest_s}
         return {group: max(0.0, seconds) / available_s for group, seconds in used_s.items()}
 
-    def _read(self, *, walk: bool) -> _Reading:
+    def _read(self, *, walk: bool) -> _CpuTimes:
         if walk:
             self._walk()
-        return _Reading(time.monotonic(), busy_s(self._cores), cpu_s(self._client), cpu_s(self._server))
+        return _CpuTimes(time.monotonic(), busy_s(self._cores), cpu_s(self._client), cpu_s(self._server))
 
     def _walk(self) -> None:
         begin_s = time.thread_time()

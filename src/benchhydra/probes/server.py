@@ -1,7 +1,7 @@
 """The probe ``server``: the server's own counters and gauges, from its Prometheus endpoint ``/metrics``.
 
-Names are vLLM's (0.32; the older ``gpu_`` names are read too). A server without a readable ``/metrics`` is left out in
-silence. prometheus_client's parser takes 11 ms for what vLLM writes, so the few lines that are wanted are searched for.
+Names are vLLM's (0.32; the older ``gpu_`` names are read too). A server without a readable ``/metrics`` gives no facts
+and no warning. A regular expression finds the few lines that are used: prometheus_client needs 11 ms to parse vLLM's.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from benchhydra.facts import fact
 from benchhydra.probes import Probe, ProbeTarget, Sample
 from benchhydra.probes._http import http_get
 
-#: A server that is busy answers later, or not at all: that sample is missing then.
+#: A busy server may take longer than this to answer; that sample is missing then.
 TIMEOUT_S = 1.0
 
 
-class _Metric(NamedTuple):
-    """A metric of the server. ``sources``: its names in Prometheus' text, the first that is there counts."""
+class _ServerMetric(NamedTuple):
+    """A metric of the server. ``sources``: its possible names in Prometheus' text; the first one present is used."""
 
     name: str
     unit: str
     sources: tuple[str, ...]
-    fact_name: str = ""  # of a counter
-    mean: bool = False  # over a server's engines; others are added up
+    fact_name: str = ""  # only for a counter
+    mean: bool = False  # average over label sets (the server's engines) instead of adding them up
 
 
-def _counter(name: str, unit: str, doc: str, sources: tuple[str, ...], *, fact_name: str = "") -> _Metric:
+def _counter(name: str, unit: str, doc: str, sources: tuple[str, ...], *, fact_name: str = "") -> _ServerMetric:
     declared = fact(fact_name or name, unit=unit, doc=f"{doc}, in the window", in_metadata=True)
-    return _Metric(name, unit, sources, declared)
+    return _ServerMetric(name, unit, sources, declared)
 
 
 METRICS = (
@@ -59,7 +59,7 @@ METRICS = (
     _counter(
         "generation_tokens",
         "tokens",
-        "tokens that the server says it generated",
+        "generated tokens that the server counted",
         ("vllm:generation_tokens_total",),
         fact_name="server_generation_tokens",
     ),
@@ -77,9 +77,9 @@ METRICS = (
         ("vllm:spec_decode_num_accepted_tokens_total",),
         fact_name="server_accepted_tokens",
     ),
-    _Metric("requests_running", "requests", ("vllm:num_requests_running",)),
-    _Metric("requests_waiting", "requests", ("vllm:num_requests_waiting",)),
-    _Metric(
+    _ServerMetric("requests_running", "requests", ("vllm:num_requests_running",)),
+    _ServerMetric("requests_waiting", "requests", ("vllm:num_requests_waiting",)),
+    _ServerMetric(
         "kv_cache_usage_fraction", "fraction", ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"), mean=True
     ),
 )
@@ -90,11 +90,11 @@ _LINE = re.compile(
 
 
 class ServerProbe(Probe):
-    """Facts are the counters' differences over the load; series are the counters since its start, and the gauges."""
+    """Facts: by how much each counter grew during the load. Series: each counter since the load's start, and gauges."""
 
     name: ClassVar[str] = "server"
-    #: vLLM 0.32 makes the text in the loop that sends the tokens, and sends none for 4.6 ms: once a second that delays
-    #: one token in 200, which p99 ITL does not see.
+    #: vLLM 0.32 formats the metrics in the event loop that sends tokens, and so sends none for 4.6 ms. Once a second,
+    #: this delays 1 token in 200, too few to change p99 ITL.
     min_interval_s: ClassVar[float] = 1.0
 
     def applies(self, target: ProbeTarget) -> bool:
@@ -130,14 +130,17 @@ class ServerProbe(Probe):
         return {name: value for name, value in differences.items() if value is not None}
 
     def _read(self) -> dict[str, float]:
-        """The metrics now; none where the server does not answer."""
+        """Return the current metrics; {} if the server does not answer."""
         with contextlib.suppress(OSError):
             return read_metrics(self._target)
         return {}
 
 
 def read_metrics(target: ProbeTarget) -> dict[str, float]:
-    """Counters and gauges of a server now, by our names; {} where it has no readable ``/metrics``. Raises OSError."""
+    """Return a server's current counters and gauges, by name in ``METRICS``; {} if ``/metrics`` does not answer 200.
+
+    Raises OSError if there is no HTTP response within ``TIMEOUT_S``.
+    """
     status, body = http_get(
         f"{target.base_url}/metrics",
         target.headers,
@@ -149,7 +152,7 @@ def read_metrics(target: ProbeTarget) -> dict[str, float]:
 
 
 def parse_metrics(text: str) -> dict[str, float]:
-    """The metrics in Prometheus' text format, over all label sets: added up, or their mean."""
+    """Parse Prometheus' text format; the label sets of one metric are added up, or averaged for a ``mean`` metric."""
     values: dict[str, list[float]] = {}
     for source, number in _LINE.findall(text):
         with contextlib.suppress(ValueError):
@@ -163,7 +166,7 @@ def parse_metrics(text: str) -> dict[str, float]:
 
 
 def _difference(before: Mapping[str, float], after: Mapping[str, float], name: str) -> float | None:
-    """What was counted in between; None where it is unknown, or where the server was restarted."""
+    """Return by how much a counter grew; None if a reading lacks it or it went down (the server was restarted)."""
     if name not in before or name not in after or after[name] < before[name]:
         return None
     return after[name] - before[name]

@@ -1,4 +1,4 @@
-"""``probes``: the root config key that says how often to sample, and which probes to leave out."""
+"""``probes``: the root config key for the sampling interval and the probes to leave out."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from benchhydra.errors import ConfigError
 from benchhydra.probes import probes
 from benchhydra.registry import knob
 
-#: Below this, sampling takes more of a core than a benchmark should give away.
+#: A shorter interval would use too much CPU time for the probes.
 LEAST_INTERVAL_S = 0.02
 
 
 @dataclass(kw_only=True)
 class ProbeSettings:
-    """What is watched while a load runs, and how often."""
+    """Which probes run during a load, and how often they sample."""
 
     interval_s: float = knob(0.25, "time between two samples", unit="s")
     off: list[str] = knob([], "probes to leave out: [gpu,server]")
@@ -22,7 +22,7 @@ class ProbeSettings:
     def __post_init__(self) -> None:
         if isinstance(self.interval_s, (int, float)) and not LEAST_INTERVAL_S <= self.interval_s < float("inf"):
             raise ConfigError(
-                f"probes.interval_s={self.interval_s} is not possible", hint=f"at least {LEAST_INTERVAL_S} s"
+                f"probes.interval_s={self.interval_s} is too short", hint=f"at least {LEAST_INTERVAL_S} s"
             )
         unknown = set(self.off) - probes().keys() if isinstance(self.off, list) else set()
         if unknown:

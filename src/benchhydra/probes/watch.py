@@ -6,8 +6,8 @@
         ...                      # the load
         observation = watch.end(client_processes=1)
 
-Nothing that happens to a probe or to the helper process touches the run: what they would have said is unknown, and a
-warning says so.
+An error in a probe or in the helper process never fails the run: the facts and series of the probe are missing, and a
+warning gives the reason.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _VALUE_BYTES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What the probes found: facts by declared name, series on the client's clock, and what is missing and why."""
+    """The probes' results: facts by declared name, series on the client's monotonic clock, and reasons for gaps."""
 
     facts: Mapping[str, Any]
     series: tuple[Series, ...]
@@ -53,9 +53,9 @@ class Observation:
 
 
 def target_of(lease: Lease, headers: Mapping[str, str] | None = None, *, client_sends: bool = True) -> ProbeTarget:
-    """What there is to watch for a point on this server, driven by the calling thread.
+    """Return what the probes observe for a point on this server whose load is sent by the calling thread.
 
-    ``client_sends``: False for an offline engine, which this process only waits for.
+    ``client_sends``: False for an offline engine, to which this process sends no requests during the load.
     """
     return ProbeTarget(
         client_pid=os.getpid(),
@@ -70,31 +70,31 @@ def target_of(lease: Lease, headers: Mapping[str, str] | None = None, *, client_
 
 
 def start_helper(settings: ProbeSettings) -> None:
-    """Start the helper process of the next ``Watch`` now, while a server is started: importing takes it 60 ms.
+    """Start the helper process of the next ``Watch`` while a server starts, because its imports take 60 ms.
 
-    Where that fails, the ``Watch`` says so.
+    Errors are ignored here: ``Watch.start`` meets them again and warns.
     """
     with contextlib.suppress(OSError, HelperLost):
-        wanted = _wanted(settings)
-        if wanted and not helper_is_idle():
+        enabled = _enabled_probes(settings)
+        if enabled and not helper_is_idle():
             helper = idle_or_new_helper()
             keep_for_next_point(helper)
-            helper.send({"do": "import", "path": sys.path, "modules": [probe.__module__ for probe in wanted]})
+            helper.send({"do": "import", "path": sys.path, "modules": [probe.__module__ for probe in enabled]})
 
 
 class Watch:
-    """The probes of one point. Not reusable; the helper process behind it is, by the next point."""
+    """The probes of one point. Use it once; the next point's ``Watch`` reuses the helper process."""
 
     def __init__(self, helper: HelperProcess | None) -> None:
-        self._helper = helper  # None: there is nothing to watch, or it is lost
+        self._helper = helper  # None: all probes are off, or the helper was lost
         self._warnings: list[str] = []
 
     @classmethod
     def start(cls, target: ProbeTarget, settings: ProbeSettings) -> Watch:
         """Start the probes, without waiting for them."""
-        wanted = _wanted(settings)
+        enabled = _enabled_probes(settings)
         watch = cls(None)
-        if not wanted:
+        if not enabled:
             return watch
         try:
             watch._helper = idle_or_new_helper()
@@ -102,7 +102,7 @@ class Watch:
                 {
                     "do": "start",
                     "path": sys.path,
-                    "probes": [_description(probe) for probe in wanted],
+                    "probes": [_description(probe) for probe in enabled],
                     "target": dataclasses.asdict(target),
                     "interval_s": settings.interval_s,
                 }
@@ -117,13 +117,13 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Forget the point, where it was not ended. What an interruption left unread goes with the helper."""
+        """Close the helper if the point was not ended: an interrupted one may leave unread answers in the pipe."""
         if self._helper is not None:
             self._helper.close()
             self._helper = None
 
     def begin(self) -> None:
-        """Take the first samples: just before the load."""
+        """Take the first samples, just before the load."""
         if self._helper is None:
             return
         try:
@@ -132,9 +132,9 @@ class Watch:
             self._lose(error)
 
     def end(self, *, client_processes: int) -> Observation:
-        """Take the last samples, just after the load, and say what was found.
+        """Take the last samples, just after the load, and return facts, series and warnings.
 
-        ``client_processes``: how many sent the load. What holds of one alone is left out where there were more.
+        ``client_processes``: how many processes sent the load; if over 1, ``single_client_only`` probes are dropped.
         """
         findings: list[_Findings] = []
         if self._helper is not None:
@@ -172,13 +172,13 @@ class Watch:
         undeclared = facts.keys() - declared_facts().keys()
         if undeclared:
             names = ", ".join(sorted(undeclared))
-            self._warnings.append(f"probes gave facts that nobody has declared with fact(...): {names}")
+            self._warnings.append(f"probes returned facts that are not declared with fact(...): {names}")
         return {name: value for name, value in facts.items() if name not in undeclared}
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Findings:
-    """What one probe has found. ``stuck``: its thread hangs."""
+    """The results of one probe. ``stuck``: its thread hangs."""
 
     probe: str
     facts: dict[str, Any]
@@ -188,7 +188,7 @@ class _Findings:
 
 
 def _collect(helper: HelperProcess, deadline_s: float) -> list[_Findings]:
-    """End the point. Raises HelperLost."""
+    """End the point and return the findings of every probe. Raises HelperLost."""
     answer = helper.ask({"do": "end"}, deadline_s)
     return [
         _Findings(
@@ -214,11 +214,11 @@ def _read_series(helper: HelperProcess, probe: str, head: Mapping[str, Any], dea
 
 
 def _with_tuples(value: Any) -> Any:
-    """A fact that was a tuple before its way through JSON is one again."""
+    """Turn lists into tuples, recursively: JSON has turned the tuples of a fact into lists."""
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
-def _wanted(settings: ProbeSettings) -> list[type[Probe]]:
+def _enabled_probes(settings: ProbeSettings) -> list[type[Probe]]:
     return [probe for name, probe in probes().items() if name not in settings.off]
 
 

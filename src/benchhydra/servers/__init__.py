@@ -13,31 +13,32 @@ from benchhydra.facts import fact
 SERVER_STARTED = fact("server_started", unit="bool", doc="the server was started for this point", in_metadata=True)
 SERVER_START_S = fact("server_start_s", unit="s", doc="time from the server's start to its readiness", in_metadata=True)
 SERVER_RESTARTED = fact(
-    "server_restarted", unit="bool", doc="there was a server for this point, but it had died or hung"
+    "server_restarted", unit="bool", doc="the previous server of this spec had died or its caches could not be reset"
 )
 CACHE_RESET = fact("cache_reset", unit="bool", doc="the server's caches were proven empty before the load")
 
 
 class LeasedServer(Protocol):
-    """What a point may ask of its server, beside the requests that it measures."""
+    """The operations of a point on its server, apart from the measured requests."""
 
     def call(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
-        """Give an offline engine a request, and wait for its answer. Raises EngineError."""
+        """Send an offline engine a request and return its answer. Raises EngineError."""
 
     def reset(self) -> bool | None:
-        """Empty the caches. True: proven; False: not proven; None: there are none."""
+        """Empty the caches. Returns True if that is proven, False if not, None if the server has no reset."""
 
 
 @dataclass(kw_only=True)
 class Lease:
     """A server (or offline engine) for one point.
 
-    ``fresh``: started for this lease. ``cache_reset``: proven before this point; None where nothing can be reset
-    (fresh servers, engines without caches). ``restarted``: there was a server for this point, but it had died or its
-    caches could not be reset. ``log``: the server's whole log file (None: attached); this point's part of it begins
-    at ``log_offset``. ``started_ns``: when its process was started (monotonic clock). ``start_s``: how long it took to
-    be ready. ``pid``: the root of the server's process tree. ``gpus``: indices of the GPUs it holds.
-    ``warmed``: the warm-ups that this server has had, by kind of request: how many at once, and their longest prompt.
+    ``fresh``: started for this lease. ``cache_reset``: whether the caches were proven empty before this point; None if
+    there was nothing to reset (a fresh server, an engine without caches). ``restarted``: the previous server of this
+    spec had died or its caches could not be reset. ``log``: the server's log file (None: attached); this point's part
+    of it starts at byte ``log_offset``. ``started_ns``: start of its process (monotonic clock). ``start_s``: seconds
+    from start to ready. ``pid``: the root of the server's process tree. ``gpus``: NVML indices of the GPUs it holds.
+    ``warmed``: the warm-ups that this server has had, by kind of request: (concurrent requests, longest prompt in
+    tokens).
     """
 
     server: LeasedServer | None = None
@@ -56,7 +57,7 @@ class Lease:
     ca_file: str | None = None
 
     def facts(self) -> dict[str, Any]:
-        """How this point came by its server; None where there is nothing to say."""
+        """Return facts about the server's start and reset; a value is None if it does not apply."""
         return {
             SERVER_STARTED: self.fresh,
             SERVER_START_S: self.start_s,
@@ -65,15 +66,15 @@ class Lease:
         }
 
     def call(self, request: dict[str, Any], *, timeout_s: float | None = None) -> dict[str, Any]:
-        """Give an offline engine a request, and wait for its answer (None: as long as it lives). Raises EngineError."""
+        """Send an offline engine a request and return its answer; timeout_s=None: no limit. Raises EngineError."""
         return self._leased().call(request, timeout_s)
 
     def reset(self) -> bool | None:
-        """Empty the caches now, inside a point (after a warm-up). True: proven; False: not; None: there are none."""
+        """Empty the caches within a point (after a warm-up). Returns True: proven; False: not; None: no reset."""
         return self._leased().reset()
 
     def write_log(self, path: Path) -> None:
-        """Write this point's part of the server's log (with the start-up, where it was started for this point)."""
+        """Write this point's part of the server's log; it includes the start-up if the server was started for it."""
         if self.log is None or not self.log.exists():
             return
         with self.log.open("rb") as source, path.open("wb") as target:

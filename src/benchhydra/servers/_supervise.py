@@ -1,9 +1,9 @@
-"""The process between us and an engine: it ends the engine when the benchmark's process ends, even by SIGKILL.
+"""The process between benchhydra and an engine: it ends the engine if the benchmark ends, even by SIGKILL.
 
-It is run by path, isolated, with nothing but the standard library, so that it starts in milliseconds. It is the leader
-of the engine's session and a child subreaper: every descendant of the engine stays below it, even one that changed its
-session or lost its parent. It forwards SIGTERM to the engine, kills what is left after a time (or at a second SIGTERM),
-and does the same when the benchmark's process disappears (a pidfd tells).
+It is run by path, isolated, with only the standard library, so that it starts in milliseconds. It is the leader of the
+engine's session and a child subreaper: every descendant of the engine stays below it, even one that changed its session
+or lost its parent. It forwards SIGTERM to the engine, and kills all remaining processes after a timeout or at a second
+SIGTERM. It does the same if the benchmark's process ends (watched with a pidfd).
 
     _supervise.py PARENT_PID STOP_TIMEOUT_S COMMAND...
 """
@@ -21,23 +21,23 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-#: After our parent's death the engine gets this long between SIGTERM and SIGKILL.
+#: If the benchmark's process ended: time between SIGTERM and SIGKILL for the engine.
 ORPHAN_TIMEOUT_S = 5.0
-#: How long we try to kill what is left.
+#: How long to keep killing remaining processes.
 KILL_S = 10.0
-#: How long Python's resource trackers, which end when all others have, get to clean up.
+#: How long Python's resource trackers, which exit after all other processes, get to clean up.
 TRACKER_S = 3.0
-#: Where the kernel has no pidfd: how often to look for the parent.
+#: If the kernel has no pidfd: how often to check whether the parent still runs.
 POLL_MS = 200
 
 
 def prctl(option: int, value: int) -> None:
-    """Call prctl(2). A kernel that refuses it is no error: the other ways to end the engine still work."""
+    """Call prctl(2). Failures are ignored, because the engine is ended in other ways too."""
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
 def spawn(command: list[str]) -> int:
-    """Fork and execute; the engine dies with us even if we are killed. Returns its pid."""
+    """Fork and execute the engine, and return its pid. The kernel kills it if this process is killed."""
     pid = os.fork()
     if pid:
         return pid
@@ -52,7 +52,7 @@ def spawn(command: list[str]) -> int:
 
 
 def descendants(root: int) -> list[int]:
-    """Pids of everything below ``root``, from /proc."""
+    """Return the pids of all descendants of ``root``, from /proc."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -91,7 +91,7 @@ class Supervisor:
     def run(self, command: list[str]) -> int:
         """Run the engine; returns its exit code (128 + N after signal N)."""
         self.engine = spawn(command)
-        for fd in (0, 1):  # the engine alone holds these pipes: its end must be an end of file for the reader
+        for fd in (0, 1):  # only the engine may hold these pipes, so that its exit is an end of file for the reader
             os.dup2(os.open(os.devnull, os.O_RDWR), fd)
         while self.status is None and not self.stopping and os.getppid() == self.parent:
             self._wait(self.wait_ms)
@@ -119,7 +119,7 @@ class Supervisor:
         self.stopping = True
 
     def _wait(self, timeout_ms: int | None) -> None:
-        """Sleep until something happens, then reap whoever has ended."""
+        """Sleep until a signal, the parent's end or the timeout, then reap ended children."""
         self.poll.poll(timeout_ms)
         with contextlib.suppress(BlockingIOError):
             os.read(self.wake, 4096)
@@ -142,9 +142,9 @@ class Supervisor:
             self._pause()
 
     def _kill_rest(self) -> None:
-        """Kill and reap until nothing is left below us (a process in an uninterruptible call takes a moment).
+        """Kill and reap all descendants; repeat, because a process in an uninterruptible call ends late.
 
-        Resource trackers are left to end by themselves: they remove the shared memory of killed processes.
+        For ``TRACKER_S``, resource trackers may exit by themselves: they remove the shared memory of killed processes.
         """
         start_s = time.monotonic()
         while (pids := descendants(os.getpid())) and (elapsed_s := time.monotonic() - start_s) < KILL_S:
@@ -157,7 +157,7 @@ class Supervisor:
         self._reap()
 
     def _pause(self) -> None:
-        """20 ms, without the pidfd: once the parent is gone that is always readable."""
+        """Sleep 20 ms. Do not poll the pidfd: it is always readable once the parent has ended."""
         time.sleep(0.02)
         self._reap()
 

@@ -1,4 +1,4 @@
-"""A server that somebody else has started: asked whether it answers, and never stopped."""
+"""A server that benchhydra did not start: it is checked once, and never stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchhydra.servers.health import ControlPlane, require_answer
 
 
 class AttachedServer:
-    """A running server. The constructor raises EngineError where it does not answer."""
+    """A running server. The constructor raises EngineError if it does not answer."""
 
     def __init__(self, spec: ServerSpec, headers: Mapping[str, str]) -> None:
         self.base_url = check_base_url("engine.base_url", spec.base_url)
@@ -23,9 +23,9 @@ class AttachedServer:
         require_answer(self._control)
 
     def call(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
-        """Raises EngineError: it is no offline engine."""
+        """Raise EngineError: only offline engines have calls."""
         raise EngineError("this is an HTTP server, not an offline engine")
 
     def reset(self) -> bool | None:
-        """Empty its caches. True: proven; False: not proven; None: it offers no reset."""
+        """Empty its caches. Returns True if that is proven, False if not, None if it has no reset endpoint."""
         return reset_caches(self._control)

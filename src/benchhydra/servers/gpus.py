@@ -16,7 +16,7 @@ from benchhydra import environment
 from benchhydra.environment import Gpu
 from benchhydra.errors import GpuUnavailable
 
-#: A driver keeps some memory for itself: memory counts as released below its level from before and this.
+#: Drivers keep some memory: it counts as released at the level before the engine's start plus this much.
 SLACK_MIB = 512
 RELEASE_S = 30.0
 
@@ -36,7 +36,7 @@ def claim(count: int) -> Iterator[tuple[int, ...]]:
 
 
 def wait_released(indices: tuple[int, ...], before_mib: dict[int, int]) -> bool:
-    """Wait until the memory of GPUs is back to what it was before. False where it is not in time."""
+    """Wait until each GPU's used memory is back at ``before_mib``. Returns False after ``RELEASE_S`` without that."""
     deadline = time.monotonic() + RELEASE_S
     while True:
         used = used_mib(indices)
@@ -48,12 +48,12 @@ def wait_released(indices: tuple[int, ...], before_mib: dict[int, int]) -> bool:
 
 
 def used_mib(indices: tuple[int, ...]) -> dict[int, int]:
-    """Memory in use, by GPU index."""
+    """Return memory in use in MiB, by GPU index."""
     return {gpu.index: gpu.used_mib for gpu in environment.gpus() if gpu.index in indices}
 
 
 def lock_dir() -> Path:
-    """This user's directory of locks."""
+    """Return this user's directory of lock files; create it if needed."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     path = Path(base) / "benchhydra" if base else Path(tempfile.gettempdir()) / f"benchhydra-{os.getuid()}"
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def lock_dir() -> Path:
 
 
 def _try(gpu: Gpu, locks: ExitStack) -> bool:
-    """Claim one GPU until the stack is closed; False where another benchmark has it."""
+    """Claim one GPU until the stack is closed; return False if another benchmark holds it."""
     lock = FileLock(lock_dir() / f"{gpu.uuid}.lock", timeout=0, thread_local=False)
     try:
         locks.enter_context(lock)
@@ -79,10 +79,10 @@ def _note(gpu: Gpu) -> Path:
 
 def _unavailable(count: int, gpus: list[Gpu], claimed: list[int]) -> GpuUnavailable:
     if len(gpus) < count:
-        return GpuUnavailable(f"{count} GPUs were asked for, and there are {len(gpus)}", hint="gpus=auto, or gpus=cpu")
+        return GpuUnavailable(f"{count} GPUs requested, but only {len(gpus)} available", hint="gpus=auto, or gpus=cpu")
     holders = [f"GPU {gpu.index} by {_holder(gpu)}" for gpu in gpus if gpu.index not in claimed]
-    text = f"{count} GPUs were asked for, and {len(claimed)} of {len(gpus)} are free; held: {', '.join(holders)}"
-    return GpuUnavailable(text, hint="wait for the other benchmark, or ask for fewer: gpus=single")
+    text = f"{count} GPUs requested, but only {len(claimed)} of {len(gpus)} are free; in use: {', '.join(holders)}"
+    return GpuUnavailable(text, hint="wait for the other benchmark, or request fewer: gpus=single")
 
 
 def _holder(gpu: Gpu) -> str:

@@ -1,4 +1,4 @@
-"""Whether a server answers: questions to its HTTP interface beside the load, without redirects and with timeouts."""
+"""Requests to a server apart from the load (health, models, resets), without redirects and with timeouts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchhydra.fetch import HttpResponse, fetch
 
 @dataclass(frozen=True, kw_only=True)
 class ControlPlane:
-    """Where and how a server is asked about itself. Headers may hold a key, and are not in the repr."""
+    """A server's address and credentials for such requests. Headers may hold a key, so the repr omits them."""
 
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -21,7 +21,7 @@ class ControlPlane:
     timeout_s: float = 5.0
 
     def fetch(self, path: str, method: str = "GET") -> HttpResponse:
-        """One exchange. Raises OSError where there is no answer."""
+        """Send one request and return the response. Raises OSError if there is none."""
         return fetch(
             self.base_url + path,
             method=method,
@@ -32,20 +32,20 @@ class ControlPlane:
         )
 
     def ask(self, path: str, method: str = "GET") -> HttpResponse | None:
-        """One exchange, or None where there is no answer."""
+        """Send one request and return the response; None if there is none."""
         try:
             return self.fetch(path, method)
         except OSError:
             return None
 
     def healthy(self) -> bool:
-        """Whether ``/health`` answers with a success."""
+        """Return whether ``/health`` answers with a 2xx status."""
         answer = self.ask("/health")
         return answer is not None and answer.ok
 
 
 def require_answer(control: ControlPlane) -> None:
-    """Raise EngineError where a server that somebody else has started does not answer, or refuses us."""
+    """Raise EngineError if an attached server does not answer, refuses the API key or fails on ``/v1/models``."""
     base_url = control.base_url
     try:
         answer = control.fetch("/v1/models")

@@ -1,4 +1,4 @@
-"""An HTTP server of ours: started on a free port, and proven to be ready and to be the one that answers."""
+"""An HTTP server that benchhydra starts on a free port. It is ready once its own process answers on that port."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from benchhydra.progress import Progress
 from benchhydra.servers import ports
 from benchhydra.servers.caches import reset_caches
 from benchhydra.servers.health import ControlPlane
-from benchhydra.servers.logs import explain, last_line
+from benchhydra.servers.logs import last_line, with_log_tail
 from benchhydra.servers.process import EngineProcess, describe_exit
 
-#: How exactly a start is timed: a connection is attempted this often until the server listens ...
+#: Resolution of the start time: try to connect this often until the server listens ...
 POLL_S = 0.01
-#: ... and from then on it is asked this often, which costs some ms each time.
+#: ... and then check its health this often (a check takes some ms).
 ASK_S = 0.05
-#: How often the progress is shown meanwhile.
+#: How often to update the progress display meanwhile.
 STATUS_S = 0.25
 #: Another program may take the free port before the server does.
 ATTEMPTS = 3
@@ -30,11 +30,11 @@ PORT_RELEASE_S = 10.0
 
 
 class _PortTaken(EngineError):
-    """Somebody else listens on the port that was free a moment ago."""
+    """Another program took the port between its choice and the server's start."""
 
 
 class HttpServer:
-    """A started server. The constructor returns when it is ready; it raises EngineError, with the log, if it is not."""
+    """A started server. The constructor returns when it is ready, or raises EngineError with the end of its log."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class HttpServer:
             self.port = ports.free_port()
             argv = [*spec.argv, "--host", "127.0.0.1", "--port", str(self.port)]
             self.process = EngineProcess(argv, env, log, stop_timeout_s=stop_timeout_s)
-            self._sockets: set[int] = set()  # that it had when it was terminated
+            self._sockets: set[int] = set()  # inodes of its sockets at termination
             self.control = ControlPlane(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout_s=2.0)
             try:
                 self.start_s = self._wait_ready(progress, ready_timeout_s)
@@ -64,19 +64,19 @@ class HttpServer:
 
     @property
     def base_url(self) -> str:
-        """Where it listens."""
+        """The server's URL, without a path."""
         return self.control.base_url
 
     def alive(self) -> bool:
-        """Whether its process runs and the port is still its own."""
+        """Return whether its process runs and is the only listener on its port."""
         return self.process.exit_code is None and self._port_is_ours() is True
 
     def call(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
-        """Raises EngineError: it is no offline engine."""
+        """Raise EngineError: only offline engines have calls."""
         raise EngineError("this is an HTTP server, not an offline engine")
 
     def reset(self) -> bool:
-        """Empty its caches. A server of ours that offers no reset has not proven anything."""
+        """Empty its caches. Returns True only if that is proven: without a reset endpoint it returns False."""
         return reset_caches(self.control) is True
 
     def terminate(self) -> None:
@@ -85,11 +85,11 @@ class HttpServer:
         self.process.terminate()
 
     def wait_memory_released(self) -> None:
-        """Wait until the engine's memory is free."""
+        """Wait until the engine has released its memory."""
         self.process.wait_memory_released()
 
     def stop(self) -> None:
-        """Stop the whole of it, and wait until its listening sockets are gone (not somebody else's on that port)."""
+        """Stop all its processes, and wait until their listening sockets are closed."""
         self.terminate()
         self.process.stop()
         self._wait_port_released()
@@ -105,19 +105,19 @@ class HttpServer:
             time.sleep(0.05)
 
     def _wait_ready(self, progress: Progress, timeout_s: float) -> float:
-        """Seconds until it was ready. First the process, then the port's owner, then the question."""
+        """Return the seconds until it was ready: the process runs, it owns the port, and ``/health`` succeeds."""
         next_status_s = 0.0
         while True:
             age_s = self.process.age_s
             self._check_alive()
             listens = ports.accepts(self.port)
             if listens and self._port_is_ours() and self.control.healthy():
-                ready_s = self.process.age_s  # before the port is looked at again, which takes some 50 ms
+                ready_s = self.process.age_s  # taken first, because the next check takes about 50 ms
                 if self._port_is_ours():
                     return ready_s
             if age_s > timeout_s:
                 text = f"the server was not ready after {timeout_s:g} s"
-                raise EngineError(explain(text, self.log), hint="engine.ready_timeout_s=SECONDS")
+                raise EngineError(with_log_tail(text, self.log), hint="engine.ready_timeout_s=SECONDS")
             if age_s >= next_status_s:
                 progress.status(f"server starting ({age_s:.0f} s): {last_line(self.log)}")
                 next_status_s = age_s + STATUS_S
@@ -128,10 +128,10 @@ class HttpServer:
         if code is not None:
             text = f"the server {describe_exit(code)} after {self.process.age_s:.1f} s"
             kind = _PortTaken if ports.listeners(self.port) else EngineError
-            raise kind(explain(text, self.log))
+            raise kind(with_log_tail(text, self.log))
 
     def _port_is_ours(self) -> bool:
-        """Whether the listener is ours alone. Raises where it is somebody else's."""
+        """Return whether only our process listens on the port. Raises _PortTaken if another program does."""
         pids = [process.pid for process in self.process.tree()]
         owned = ports.owned(self.port, pids)
         if owned is False and psutil.pid_exists(self.process.pid):

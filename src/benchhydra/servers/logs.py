@@ -1,4 +1,4 @@
-"""What a server's log says: its last lines, and the line that names why it failed."""
+"""Reading a server's log: its last lines, and the line with the cause of a failure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOISE = re.compile(r"\bWARNING\b|Engine core initialization failed|EngineDeadErr
 
 
 def tail(log: Path, lines: int = 20) -> list[str]:
-    """The last lines of a log that are not empty; none where there is no log."""
+    """Return the last non-empty lines of a log; [] if it cannot be read."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
@@ -24,7 +24,7 @@ def tail(log: Path, lines: int = 20) -> list[str]:
 
 
 def cause(log: Path) -> str | None:
-    """The first error that a log names: where one process fails after another, the first is the root."""
+    """Return the first error line of a log, at most 300 characters: later errors are mostly consequences of it."""
     for line in tail(log, 2000):
         error = CAUSE.search(line)
         if error and not NOISE.search(line):
@@ -33,13 +33,13 @@ def cause(log: Path) -> str | None:
 
 
 def last_line(log: Path, width: int = 100) -> str:
-    """The last line, cut to a width, for a progress display."""
+    """Return the last line, cut to ``width`` characters, for a progress display."""
     lines = tail(log, 1)
     return lines[0][:width] if lines else ""
 
 
-def explain(failure: str, log: Path, lines: int = 20) -> str:
-    """A failure in one line with the cause that the log names, and the log's last lines below it."""
+def with_log_tail(failure: str, log: Path, lines: int = 20) -> str:
+    """Return a failure message with the cause from the log in the same line, and the log's last lines below it."""
     root = cause(log)
     text = f"{failure}: {root}" if root else failure
     last = tail(log, lines)

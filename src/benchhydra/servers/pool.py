@@ -1,4 +1,4 @@
-"""The pool: servers belong to groups of points. Equal specs share one server, after a proven reset of its caches."""
+"""The servers of a group of points. Points with equal specs share one server if its caches are proven empty."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchhydra.servers.worker import OfflineWorker
 
 @dataclass(kw_only=True)
 class _PooledServer:
-    """A server of ours, the GPUs that it holds, and the warm-ups that it has had."""
+    """A server that benchhydra started, the GPUs that it holds, and the warm-ups that it has had."""
 
     server: HttpServer | OfflineWorker
     claims: ExitStack
@@ -35,23 +35,23 @@ class _PooledServer:
         self.server.terminate()
 
     def wait_memory_released(self) -> None:
-        """Wait until its memory and that of its GPUs is free, and release the GPUs."""
+        """Wait until its memory and that of its GPUs is free, then release the GPUs. Raises EngineError."""
         self.server.wait_memory_released()
         with self.claims:
             claimed, self.gpus = self.gpus, ()
             if claimed and not gpus.wait_released(claimed, self.gpus_before_mib):
                 names = ", ".join(map(str, claimed))
-                raise EngineError(f"memory of GPUs {names} is still in use after the engine's end")
+                raise EngineError(f"memory of GPUs {names} is still in use after the engine has exited")
 
     def stop(self) -> None:
-        """Wait until nothing of it is left, and release the GPUs."""
+        """Wait until all its processes have exited, and release the GPUs."""
         try:
             self.server.stop()
         finally:
             self.wait_memory_released()
 
     def lease(self, **fields: Any) -> Lease:
-        """A lease of it, with what the pool knows about this point."""
+        """Return a lease of this server; ``fields``: the fields of ``Lease`` that depend on the point."""
         server = self.server
         return Lease(
             server=server,
@@ -68,16 +68,16 @@ class _PooledServer:
 class ServerPool:
     """Servers of one group of points. At most one runs at a time, unless ``keep``.
 
-    A server starts as soon as the memory of the one before it is free, and is used when nothing is left of that one.
-    ``pending_shutdown`` takes the last server when the pool is closed, and whoever gives it must wait for it; without
-    it ``close`` waits. ``starts`` counts servers; ``on_start`` is called whenever ``lease`` starts one.
+    A server starts as soon as the previous one has released its memory, and is used only after the previous one has
+    exited. If ``pending_shutdown`` is given, ``close`` leaves the last server to it and the caller must wait for it;
+    without it ``close`` waits. ``starts`` counts started servers; ``on_start`` is called whenever ``lease`` starts one.
     """
 
     def __init__(self, log_dir: Path, *, keep: bool = False, pending_shutdown: PendingShutdown | None = None) -> None:
         self.log_dir = log_dir
         self.starts = 0
         self.on_start: Callable[[], None] = lambda: None
-        self.log: Path | None = None  # of the server started last, also where it failed
+        self.log: Path | None = None  # of the server started last, even if it failed to start
         self._keep = keep
         self._pending_shutdown = pending_shutdown or PendingShutdown()
         self._close_waits = pending_shutdown is None
@@ -95,7 +95,10 @@ class ServerPool:
         stop_timeout_s: float,
         headers: Mapping[str, str],
     ) -> Iterator[Lease]:
-        """A server for one point: the running one where its caches can be proven empty, else a new one."""
+        """Yield a server for one point: the running one if its caches are proven empty, else a new one.
+
+        Raises EngineError (GpuUnavailable if too few GPUs are free).
+        """
         if spec.kind == "attached":
             yield _attach(spec, headers)
             return
@@ -118,9 +121,9 @@ class ServerPool:
         stop_timeout_s: float,
         headers: Mapping[str, str],
     ) -> Iterator[Lease]:
-        """A new server that has none beside it while it starts, and is stopped at the end of the block.
+        """Yield a new server; no other server runs while it starts, and it is stopped at the end of the block.
 
-        It is for scripts that measure starts: ``on_start`` is not called, because it begins other work.
+        It is for scripts that measure starts: ``on_start`` is not called, because it starts other work.
         """
         self._make_room(progress, list(self._servers))
         self._pending_shutdown.wait()
@@ -132,35 +135,35 @@ class ServerPool:
             self._pending_shutdown.wait()
 
     def close(self) -> None:
-        """Shut every server down. Doing it twice, or in a forked child, does nothing."""
+        """Shut every server down. A second call, or a call in a forked child, does nothing. Raises the first error."""
         atexit.unregister(self.close)
         if os.getpid() != self._owner:
             return
-        first: BaseException | None = None
+        first_error: BaseException | None = None
         while self._servers:
             try:
                 self._pending_shutdown.add(self._servers.popitem()[1])
             except (EngineError, KeyboardInterrupt) as error:
-                first = first or error
+                first_error = first_error or error
         if self._close_waits:
             try:
                 self._pending_shutdown.wait()
             except (EngineError, KeyboardInterrupt) as error:
-                first = first or error
-        if first is not None:
-            raise first
+                first_error = first_error or error
+        if first_error is not None:
+            raise first_error
 
     def _reuse(self, spec: ServerSpec, progress: Progress) -> Lease | None:
         pooled = self._servers.get(spec)
         if pooled is None:
             return None
         if not pooled.server.alive():
-            progress.say(f"the {_noun(spec)} has died since the last point: starting it again")
+            progress.say(f"the {_noun(spec)} has died since the last point: restarting it")
             return None
         log_offset = pooled.server.log.stat().st_size
         proven = pooled.server.reset()
         if proven is False:
-            progress.say(f"the {_noun(spec)} did not prove that its caches are empty: starting it again")
+            progress.say(f"the {_noun(spec)} did not confirm that its caches are empty: restarting it")
             return None
         return pooled.lease(fresh=False, cache_reset=proven, log_offset=log_offset)
 
@@ -168,7 +171,7 @@ class ServerPool:
         for spec in specs:
             self._pending_shutdown.add(self._servers.pop(spec))
         if self._pending_shutdown.pending:
-            progress.status("stopping the server before this one")
+            progress.status("stopping the previous server")
             self._pending_shutdown.wait_memory_released()
 
     def _start(
@@ -197,12 +200,12 @@ class ServerPool:
                 server = HttpServer(spec, env, self.log, progress, headers=headers, **timeouts)
             pooled = _PooledServer(server=server, claims=claims.pop_all(), gpus=claimed, gpus_before_mib=before_mib)
         self._servers[spec] = pooled
-        self._pending_shutdown.wait()  # nothing is measured beside it
+        self._pending_shutdown.wait()  # the previous server must not run during a measurement
         progress.say(f"{_noun(spec)} ready after {server.start_s:.1f} s")
         return pooled
 
     def _new_log(self) -> Path:
-        """A log file that nobody else writes to."""
+        """Create a new, empty log file and return its path. Raises EngineError."""
         number = self.starts
         try:
             self.log_dir.mkdir(parents=True, exist_ok=True)
@@ -219,7 +222,7 @@ class ServerPool:
 
 
 def _attach(spec: ServerSpec, headers: Mapping[str, str]) -> Lease:
-    """A lease on somebody else's server. Raises EngineError where it does not answer."""
+    """Return a lease on a server that benchhydra did not start. Raises EngineError if it does not answer."""
     server = AttachedServer(spec, headers)
     return Lease(
         server=server,
@@ -232,7 +235,7 @@ def _attach(spec: ServerSpec, headers: Mapping[str, str]) -> Lease:
 
 
 def _visible_gpus(claimed: tuple[int, ...]) -> dict[str, str]:
-    """Environment that shows a process its GPUs alone, numbered as NVML does."""
+    """Return environment variables that limit a process to the claimed GPUs (CUDA then numbers GPUs like NVML)."""
     if not claimed:
         return {}
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, claimed))}

@@ -1,4 +1,4 @@
-"""Ports on the loopback interface: a free one, and who listens on one (a stale server must not be taken for ours)."""
+"""Loopback ports: find a free one, and check which process listens on one, so that no stale server is measured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LISTEN = "0A"
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a port that is free now; another program may take it before it is used."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -19,14 +19,14 @@ def free_port() -> int:
 
 
 def accepts(port: int) -> bool:
-    """Whether somebody accepts connections on a port; nothing is sent. Looking for listeners takes far longer."""
+    """Return whether a port accepts connections; sends nothing, and is far faster than ``listeners``."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def listeners(port: int) -> set[int]:
-    """Inodes of the sockets that listen on a TCP port, of any process on this machine."""
+    """Return the inodes of the sockets that listen on a TCP port, of all processes on this machine."""
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError):
@@ -38,7 +38,7 @@ def listeners(port: int) -> set[int]:
 
 
 def sockets(pids: Iterable[int]) -> set[int]:
-    """Inodes of all sockets that these processes have open."""
+    """Return the inodes of all sockets that these processes have open."""
     inodes = set()
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -48,7 +48,7 @@ def sockets(pids: Iterable[int]) -> set[int]:
 
 
 def owned(port: int, pids: Iterable[int]) -> bool | None:
-    """Whether every listener on ``port`` belongs to ``pids``; None where nobody listens."""
+    """Return whether every listener on ``port`` belongs to ``pids``; None if there is no listener."""
     inodes = listeners(port)
     return inodes <= sockets(pids) if inodes else None
 

@@ -1,4 +1,4 @@
-"""An engine's process: started under a supervisor in a session of its own, with its own log; stopped with its tree."""
+"""An engine's process: it runs under a supervisor in its own session, and ``stop`` ends its whole process tree."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import psutil
 from benchhydra.errors import EngineError
 
 SUPERVISOR = Path(__file__).with_name("_supervise.py")
-#: Beyond the stop timeout: for the supervisor to kill and reap what is left.
+#: Time in addition to the stop timeout for the supervisor to kill and reap the remaining processes.
 REAP_S = 12.0
-#: An engine that was never ready has nothing to clean up, and vLLM does not handle SIGTERM while it starts.
+#: Short, because an engine that was never ready has nothing to clean up, and a starting vLLM ignores SIGTERM.
 STOP_EARLY_TIMEOUT_S = 1.0
 
 
 class EngineProcess:
-    """A running engine. ``pid`` is its supervisor's: the root of everything that belongs to it."""
+    """A running engine. ``pid`` is its supervisor's, the root of its process tree. Raises EngineError on start."""
 
     def __init__(
         self, argv: Sequence[str], env: Mapping[str, str], log: Path, *, stop_timeout_s: float, piped: bool = False
@@ -52,7 +52,7 @@ class EngineProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """How the engine ended, or None while it lives."""
+        """The engine's exit code (128 + N after signal N); None while it runs."""
         return self._popen.poll()
 
     @property
@@ -61,7 +61,7 @@ class EngineProcess:
         return (time.monotonic_ns() - self.started_ns) / 1e9
 
     def tree(self) -> list[psutil.Process]:
-        """The supervisor and everything below it."""
+        """Return the supervisor and all its descendants; [] if it has ended."""
         try:
             root = psutil.Process(self.pid)
             return [root, *root.children(recursive=True)]
@@ -69,7 +69,7 @@ class EngineProcess:
             return []
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether the engine ends within a time. Popen.wait would look every 50 ms; a pidfd says it at once."""
+        """Return whether the engine ends within ``timeout_s``. A pidfd wakes at once; Popen.wait polls every 50 ms."""
         if self._popen.poll() is None:
             with contextlib.suppress(OSError):  # a kernel without pidfd
                 _wait_ended(self.pid, timeout_s)
@@ -88,10 +88,10 @@ class EngineProcess:
                 self._popen.terminate()
 
     def wait_memory_released(self) -> None:
-        """Wait until the engine's memory is free.
+        """Terminate the engine and wait until it has released its memory.
 
-        Where an engine runs in processes below its first one, as vLLM's does, that is when those have ended: the first
-        one needs longer to take its interpreter down, and holds none of that memory.
+        If the engine's first process has children that hold the memory, as vLLM's does, wait only for these: the first
+        process takes longer to shut its interpreter down, and holds none of that memory.
         """
         self.terminate()
         tree = self._terminated or []
@@ -102,7 +102,7 @@ class EngineProcess:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """SIGTERM, wait, SIGKILL to all that is left. Raises EngineError where something stays all the same."""
+        """Send SIGTERM, wait, send SIGKILL to the remaining processes. Raises EngineError if one still runs."""
         self.terminate()
         if not self.wait(self.stop_timeout_s + REAP_S):
             self._popen.kill()
@@ -111,20 +111,20 @@ class EngineProcess:
         self._kill([process for process in self._terminated or () if process.pid != self.pid])
 
     def stop_early(self) -> None:
-        """``stop`` for an engine that was never ready: it is killed after a second."""
+        """``stop`` for an engine that was never ready: kill it after ``STOP_EARLY_TIMEOUT_S``."""
         self.terminate()
         if not self.wait(min(STOP_EARLY_TIMEOUT_S, self.stop_timeout_s)):
-            self._popen.terminate()  # the second time: the supervisor kills
+            self._popen.terminate()  # at the second SIGTERM the supervisor kills
         self.stop()
 
     def _kill(self, processes: list[psutil.Process]) -> None:
-        """Kill what the supervisor has left (it was killed itself, or could not)."""
+        """Kill processes that outlived the supervisor (it was killed itself, or failed to kill them)."""
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
-        _, left = psutil.wait_procs(processes, timeout=REAP_S)
-        if left:
-            raise EngineError(f"cannot stop the engine's processes {', '.join(str(p.pid) for p in left)}")
+        _, running = psutil.wait_procs(processes, timeout=REAP_S)
+        if running:
+            raise EngineError(f"cannot stop the engine's processes {', '.join(str(p.pid) for p in running)}")
 
     def _close_pipes(self) -> None:
         for pipe in (self.stdin, self.stdout):
@@ -134,7 +134,7 @@ class EngineProcess:
 
 
 def _is_running(process: psutil.Process) -> bool:
-    """Whether it runs; one that has ended and was not waited for holds no memory."""
+    """Return whether a process runs. A zombie does not: it holds no memory."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -142,7 +142,7 @@ def _is_running(process: psutil.Process) -> bool:
 
 
 def _is_resource_tracker(process: psutil.Process) -> bool:
-    """Whether it is Python's resource tracker, which ends after all others."""
+    """Return whether a process is Python's resource tracker, which exits after all others."""
     try:
         return any("resource_tracker" in word for word in process.cmdline())
     except psutil.Error:
@@ -150,7 +150,7 @@ def _is_resource_tracker(process: psutil.Process) -> bool:
 
 
 def _wait_ended(pid: int, timeout_s: float) -> None:
-    """Sleep until a child ends (it is not reaped here), or for so long. Raises OSError where there is no pidfd."""
+    """Sleep until a child ends, without reaping it, or ``timeout_s`` passes. Raises OSError without pidfd support."""
     pidfd = os.pidfd_open(pid)
     try:
         poll = select.poll()
@@ -161,7 +161,7 @@ def _wait_ended(pid: int, timeout_s: float) -> None:
 
 
 def describe_exit(code: int) -> str:
-    """An exit code in words, to follow the name of the program."""
+    """Return an exit code in words, to follow a program's name: "exited with code 1", "was killed by SIGKILL"."""
     if code > 128:
         with contextlib.suppress(ValueError):
             return f"was killed by {signal.Signals(code - 128).name}"

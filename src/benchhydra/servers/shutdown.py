@@ -1,4 +1,4 @@
-"""A server that is being shut down: it ends while other work is done, and the next server waits for its memory."""
+"""Shut a server down in the background: other work goes on, and the next server waits for the memory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class StoppableServer(Protocol):
         """Send SIGTERM, and do not wait."""
 
     def wait_memory_released(self) -> None:
-        """Wait until its memory is free. Raises EngineError where that does not happen."""
+        """Wait until its memory is free. Raises EngineError if it is not in time."""
 
     def stop(self) -> None:
-        """Wait until nothing of it is left, killing what does not end in time. Raises EngineError where it fails."""
+        """Wait until all its processes have exited, and kill those that are late. Raises EngineError if one remains."""
 
 
 class PendingShutdown:
@@ -35,11 +35,11 @@ class PendingShutdown:
 
     @property
     def pending(self) -> bool:
-        """Whether there is one."""
+        """Whether a server is being shut down."""
         return self._server is not None
 
     def add(self, server: StoppableServer) -> None:
-        """Terminate a server. The one before it is waited for first, and may raise EngineError."""
+        """Wait for the previous server, which may raise EngineError; then terminate this one in any case."""
         try:
             self.wait()
         finally:
@@ -52,7 +52,7 @@ class PendingShutdown:
             self._server.wait_memory_released()
 
     def wait(self) -> None:
-        """Wait until nothing is left of the server, through an interruption too. Raises EngineError where it fails."""
+        """Wait until the server has exited, even if interrupted meanwhile. Raises EngineError if it still runs."""
         if self._server is None:
             return
         server, self._server = self._server, None

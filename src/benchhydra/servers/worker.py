@@ -1,4 +1,4 @@
-"""An offline engine of ours: a process in the interpreter that has the engine, which answers lines of JSON."""
+"""An offline engine that benchhydra starts, as a process in the engine's interpreter that answers lines of JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
-from benchhydra.servers.logs import explain, last_line
+from benchhydra.servers.logs import last_line, with_log_tail
 from benchhydra.servers.process import EngineProcess, describe_exit
 
 POLL_S = 0.25
@@ -21,7 +21,7 @@ READ_BYTES = 1 << 20
 
 
 class OfflineWorker:
-    """A started offline engine. The constructor returns when it is ready; it raises EngineError if it is not."""
+    """A started offline engine. The constructor returns when it is ready, or raises EngineError."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class OfflineWorker:
         self.start_s = self.process.age_s
 
     def alive(self) -> bool:
-        """Whether it runs and waits for a request (one whose answer was interrupted does not)."""
+        """Return whether it runs and waits for a request (False after an interrupted call: it is still busy)."""
         return self.process.exit_code is None and not self._busy
 
     def call(self, request: Mapping[str, Any], timeout_s: float | None) -> dict[str, Any]:
-        """Give it a request, and wait for the answer. Raises EngineError where it dies, refuses or takes too long."""
+        """Send it a request and return the answer. Raises EngineError if it dies, reports an error or times out."""
         if self._busy:
             raise EngineError("the offline engine is in the middle of another request")
         self._busy = True
@@ -58,11 +58,11 @@ class OfflineWorker:
         answer = self._read(timeout_s, "script.timeout_s=SECONDS", Progress())
         self._busy = False
         if "error" in answer:
-            raise EngineError(explain(f"the offline engine failed: {answer['error']}", self.log))
+            raise EngineError(with_log_tail(f"the offline engine failed: {answer['error']}", self.log))
         return answer
 
     def reset(self) -> bool | None:
-        """Empty its caches. True: proven; False: not; None: it has none."""
+        """Empty its caches. Returns True if that is proven, False if not, None if it has none."""
         proven: bool | None = self.call({"op": "reset"}, 60.0).get("success")
         return proven
 
@@ -71,11 +71,11 @@ class OfflineWorker:
         self.process.terminate()
 
     def wait_memory_released(self) -> None:
-        """Wait until the engine's memory is free."""
+        """Wait until the engine has released its memory."""
         self.process.wait_memory_released()
 
     def stop(self) -> None:
-        """Stop the whole of it."""
+        """Stop all its processes."""
         self.process.stop()
 
     def _write(self, line: bytes) -> None:
@@ -88,12 +88,13 @@ class OfflineWorker:
             raise self._died() from error
 
     def _read(self, timeout_s: float | None, hint: str, progress: Progress) -> dict[str, Any]:
-        """The next line's object. An end of file means that the process has ended."""
+        """Return the object of the next line. Raises EngineError on a timeout, at end of file, or if it is not JSON."""
         started = time.monotonic()
         while b"\n" not in self._buffer:
             age_s = time.monotonic() - started
             if timeout_s is not None and age_s > timeout_s:
-                raise EngineError(explain(f"the offline engine was silent for {timeout_s:g} s", self.log), hint=hint)
+                text = f"the offline engine did not answer within {timeout_s:g} s"
+                raise EngineError(with_log_tail(text, self.log), hint=hint)
             progress.status(f"offline engine starting ({age_s:.0f} s): {last_line(self.log)}")
             self._fill()
         line, _, rest = bytes(self._buffer).partition(b"\n")
@@ -117,11 +118,11 @@ class OfflineWorker:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise EngineError(explain(f"the offline engine wrote {line[:80]!r} instead of an answer", self.log))
+            raise EngineError(with_log_tail(f"the offline engine wrote {line[:80]!r} instead of an answer", self.log))
         return answer
 
     def _died(self) -> EngineError:
         self.process.wait(self.process.stop_timeout_s)
         code = self.process.exit_code
         how = describe_exit(code) if code is not None else "closed its output"
-        return EngineError(explain(f"the offline engine {how}", self.log))
+        return EngineError(with_log_tail(f"the offline engine {how}", self.log))
