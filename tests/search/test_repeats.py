@@ -65,7 +65,7 @@ def test_a_metric_that_no_point_has_is_an_error() -> None:
     search = Repeats(ci="p99_itl_ms:2%")
     with pytest.raises(ConfigError, match="no point has the metric p99_itl_ms") as refused:
         search.next([POINT], outcomes_of([5.0]))
-    assert refused.value.hint == "it has mean_ttft_ms"
+    assert refused.value.hint == "the first point has mean_ttft_ms"
 
 
 @pytest.mark.parametrize(

@@ -174,4 +174,4 @@ def test_a_single_point_is_not_searched(sweeps: Sweeps, plugins: None) -> None:
     words.remove("-m")  # the sweep's, not Python's
     words.reverse()
     assert sweeps.run_words(words, timeout=60) == 1
-    assert "repeats, search, sweep.resume and sweep.plan belong to sweeps" in sweeps.log.read_text()
+    assert "repeats, search, sweep.resume and sweep.plan need a sweep" in sweeps.log.read_text()

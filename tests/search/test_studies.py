@@ -109,7 +109,7 @@ def boom(outcomes: Sequence[Outcome]) -> list[tuple[str]]:
     [
         (boom, r"^ZeroDivisionError: division by zero, after 3 points \(test_studies.py, line \d+\)$"),
         (lambda outcomes: ["qps=5"], "^next.. returned the text 'qps=5' for a point: return a list of lists"),
-        (lambda outcomes: [("qps=1",)], "asks again for what it has: qps=1; repeat=N measures"),
+        (lambda outcomes: [("qps=1",)], "asks for points that are already measured: qps=1; repeat=N measures"),
         (lambda outcomes: [("qps=-1",)], "^qps=-1 must be above 0, after 1 points$"),
         (lambda outcomes: [(f"qps={len(outcomes) + 1}",)], r"asks for more than search\.max_points=5 points, after 6"),
         (lambda outcomes: 5, "^TypeError: 'int' object is not iterable"),

@@ -106,7 +106,7 @@ def test_a_successful_suite_measures_nothing_when_resumed(tmp_path: Path, conf: 
     assert first.returncode == 0, first.stderr
     kept = {result["run_id"] for result in results(tmp_path / "out" / "two") if result["verdict"] != "INVALID"}
     again = run(tmp_path, *words)
-    assert again.returncode == 1 and "holds a sweep" in again.stderr
+    assert again.returncode == 1 and "already holds a sweep" in again.stderr
     resumed = run(tmp_path, *words, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert kept <= {result["run_id"] for result in results(tmp_path / "out" / "two")}

@@ -1,13 +1,27 @@
-"""What a sweep says: answers of a search, errors of it, and the time that a plan will take."""
+"""The texts of a sweep: counts of points and servers, answers and errors of a search, and the estimated time."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from benchhydra.config import Sweep
+from benchhydra.engines import ServerSpec
 from benchhydra.points import Identity, Outcome, PlannedPoint
 from benchhydra.search import Answer
-from benchhydra.sweep.messages import answer_lines, config_options, failure_summary, search_error_lines
+from benchhydra.search.grid import Grid
+from benchhydra.sweep.messages import (
+    answer_lines,
+    begin_line,
+    config_options,
+    failure_summary,
+    search_error_lines,
+    sweep_plan_lines,
+)
 from benchhydra.sweep.plan.estimate import estimate_line
+from benchhydra.sweep.plan.groups import ServerGroup
+from benchhydra.sweep.plan.sweep_plan import SweepPlan
 from benchhydra.sweep.study_result import StudyResult
 
 STUDIES = [
@@ -67,3 +81,54 @@ def test_the_estimate_comes_from_the_same_points() -> None:
 def test_options_that_find_configs_are_part_of_a_points_command() -> None:
     words = ["--config-dir", "conf", "-m", "qps=1", "hydra.searchpath=[x]", "-cn=mine"]
     assert config_options(words) == ["--config-dir", "conf", "hydra.searchpath=[x]", "-cn=mine"]
+
+
+def plan_of(*groups: ServerGroup) -> SweepPlan:
+    return SweepPlan(
+        directory=Path(),
+        settings=Sweep(),
+        search=Grid(),
+        swept=("qps",),
+        points=[point for group in groups for point in group.points],
+        configs={},
+        groups=groups,
+        kept_results=[],
+        engine_versions={},
+    )
+
+
+def group_of(spec: ServerSpec | None, points: int) -> ServerGroup:
+    members = (
+        PlannedPoint(overrides=(f"qps={n}",), directory="", identity=Identity(key, "", n)) for n in range(points)
+    )
+    return ServerGroup(spec=spec, points=tuple(members))
+
+
+SERVED = group_of(ServerSpec(kind="http", argv=("vllm", "serve")), 2)
+ATTACHED = group_of(ServerSpec(kind="attached", base_url="http://127.0.0.1:8000"), 1)
+OWN_ENGINES = group_of(None, 3)
+
+
+@pytest.mark.parametrize(
+    ("groups", "begin", "counts"),
+    [
+        ([SERVED], "sweep: 2 points on 1 server", "2 points, 1 group, 1 server start"),
+        ([ATTACHED], "sweep: 1 point on 1 server", "1 point, 1 group, 0 server starts"),
+        (
+            [OWN_ENGINES],
+            "sweep: 3 points; each point starts its own engines",
+            "3 points, 1 group, each point starts its own engines",
+        ),
+        (
+            [SERVED, OWN_ENGINES],
+            "sweep: 5 points on 1 server; 3 of the points start their own engines",
+            "5 points, 2 groups, 1 server start, 3 of the points start their own engines",
+        ),
+    ],
+)
+def test_points_that_start_their_own_engines_are_not_on_a_server(
+    groups: list[ServerGroup], begin: str, counts: str
+) -> None:
+    plan = plan_of(*groups)
+    assert begin_line(plan) == begin
+    assert next(sweep_plan_lines(plan, {})) == counts

@@ -15,7 +15,7 @@ from benchhydra.engines.vllm import Vllm
 from benchhydra.errors import ConfigError
 from benchhydra.points import Identity, PlannedPoint, point_identity
 from benchhydra.result import single_point_overrides
-from benchhydra.search.intervals import narrow_enough, t_interval
+from benchhydra.search.intervals import mean_interval, narrow_enough
 from benchhydra.sweep.group.job import GroupJob, decode_job
 from benchhydra.sweep.plan.axes import Axis, expand
 from benchhydra.sweep.plan.groups import arrange_repeats, group_by_server
@@ -166,8 +166,8 @@ def test_a_point_is_named_after_the_keys_that_vary() -> None:
 
 
 def test_intervals_of_repeats() -> None:
-    assert t_interval([5.0]) is None
-    mean, half = t_interval([9.0, 10.0, 11.0]) or (0.0, 0.0)
+    assert mean_interval([5.0]) is None
+    mean, half = mean_interval([9.0, 10.0, 11.0]) or (0.0, 0.0)
     assert mean == pytest.approx(10) and half == pytest.approx(2.4841, abs=1e-3)  # t(0.975, 2) / sqrt(3)
     assert narrow_enough([10.0, 10.01, 9.99], 0.02)
     assert not narrow_enough([5.0, 15.0], 0.02)

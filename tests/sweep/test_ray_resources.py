@@ -30,7 +30,7 @@ def test_ray_is_shut_down_after_its_threads_are_done(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ray, "get", lambda _: pytest.fail("ray.get would never return"))
     monkeypatch.setattr(cluster, "connect", lambda *_: True)
     monkeypatch.setattr(cluster, "nodes", lambda: [{"CPU": 1.0}])
-    monkeypatch.setattr(cluster, "disconnect", lambda: threads_at_shutdown.append(threads._inside))
+    monkeypatch.setattr(cluster, "disconnect", lambda: threads_at_shutdown.append(threads._active_threads))
     request = ResourceRequest(OmegaConf.create({"init": {}, "remote": {"num_cpus": 1}}), any_device=False)
 
     threads: RayThreads
@@ -38,10 +38,10 @@ def test_ray_is_shut_down_after_its_threads_are_done(monkeypatch: pytest.MonkeyP
     def job() -> None:
         def launch() -> Any:
             inside.set()
-            wait_for(lambda: threads._leaving, 10, "the end")  # the shutdown has begun
+            wait_for(lambda: threads._shutting_down, 10, "the end")  # the shutdown has begun
             return _core.ray.get("a reference")
 
-        with pytest.raises(EngineError, match="left Ray"):
+        with pytest.raises(EngineError, match="disconnected from Ray"):
             threads.run(launch)
         ended.set()
 

@@ -79,7 +79,7 @@ def test_failures_are_listed_and_resume_runs_just_those(sweeps: Sweeps) -> None:
     failed = [point["overrides"] for point in sweeps.summary()["points"] if point["status"] == "failed"]
     assert {int(o.partition("=")[2]) for overrides in failed for o in overrides if o.startswith("seed=")} == bad
     log = sweeps.log.read_text()
-    assert "10 failed of 200 points" in log and log.count("run it alone: ") == 10
+    assert "10 failed of 200 points" in log and log.count("to run this point by itself: ") == 10
     before = {name: result["run_id"] for name, result in sweeps.results().items() if result["status"] == "ok"}
     assert len(before) == 190
     failures = {name: result["run_id"] for name, result in sweeps.results().items() if result["status"] == "failed"}
@@ -97,7 +97,7 @@ def test_the_command_in_the_list_runs_a_failed_point_alone(sweeps: Sweeps) -> No
     assert sweeps.run(*words, "description='it is \"mine\", yes'", "repeats=2", "sweep.order=interleaved") == 1
     log = sweeps.log.read_text()
     assert "failed: script.body.model=nobody repeat=1\n" in log
-    commands = [line.partition(": ")[2] for line in log.splitlines() if "run it alone: " in line]
+    commands = [line.partition(": ")[2] for line in log.splitlines() if "to run this point by itself: " in line]
     assert len(commands) == 2
     program, *rest = shlex.split(commands[1])
     assert program == "benchhydra"
@@ -228,7 +228,7 @@ def test_an_interrupted_sweep_keeps_what_was_measured(
     process.send_signal(number)
     assert process.wait(timeout=20) == code
     assert not no_survivors(sweeps.directory)
-    assert "go on with: " in sweeps.log.read_text()
+    assert "to resume: " in sweeps.log.read_text()
     assert sum(result["status"] == "ok" for result in sweeps.results().values()) >= 2
 
 

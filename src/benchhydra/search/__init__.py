@@ -1,9 +1,9 @@
-"""Searches: which points are measured after the planned ones, decided from the outcomes so far.
+"""Searches: decide from the outcomes so far which points are measured after the planned ones.
 
-A search is one file: a dataclass with ``next``, which says which points come next, and, where it looks for something,
-``answer``. Both are pure functions of the outcomes: a resumed sweep asks again with the outcomes that it already has,
-gets the same points, and continues after them. The points are ordinary points: each has a result, a verdict and its
-runs in the tracker, and they are measured on the group's running server.
+A search is one file: a dataclass with ``next``, which returns the points to measure next, and, if it looks for a value,
+``answer``. Both are pure functions of the outcomes: a resumed sweep calls them with the outcomes that it already has,
+gets the same points, and continues after them. The points are ordinary points: each has a result, a verdict and a run
+in the tracker, and is measured on the group's running server.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ Overrides = Sequence[str]
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a search has found: a value, the interval in which it lies where that is known, and their unit.
+    """The answer of a search: a value, the bounds of its interval (None: unknown), and their unit.
 
-    name: what the value is, where the unit does not say it. limited_by: what keeps the value from being better, in
-    words. probes: how many measured points it is based on. Raises ConfigError for a number that is not finite: an
-    unknown bound is None.
+    name: what the value is, if the unit does not tell. limited_by: the limit that keeps the value from being better,
+    as text. probes: the number of measured points behind it. Raises ConfigError for a number that is not finite.
     """
 
     value: float
@@ -49,14 +48,14 @@ class Answer:
 class Search:
     """Base of the ``search`` group.
 
-    A search sees one *study* at a time: the planned points of one server that differ in nothing but the keys that the
-    search ``varies`` (and in ``repeat``), with the points that it has asked for. A sweep over two datasets with a
-    search that varies ``qps`` holds two studies for each server, and gets an answer to each.
+    A search gets one *study* at a time: the planned points of one server that differ only in the keys that the search
+    ``varies`` (and in ``repeat``), and the points that it has asked for. A sweep over two datasets with a search that
+    varies ``qps`` has two studies on each server, and an answer to each.
     """
 
     max_points: int = knob(100, "most points that the search may add to one study; more is an error", unit="points")
 
-    #: Keys that the search varies. Planned points get an override for each, so that every outcome says its value.
+    #: Keys that the search varies. Planned points get an override for each, so that every outcome has its value.
     varies: ClassVar[tuple[str, ...]] = ()
     #: Whether the search may add points at all.
     adds_points: ClassVar[bool] = True
@@ -69,11 +68,11 @@ class Search:
         """The points to measure next; empty when the search is done.
 
         points: the planned points of the study. outcomes: theirs, then those of the points that the search asked for,
-        in the order in which they were measured. Each item of the answer is added to the overrides of ``points[0]``,
-        and replaces overrides of the same keys. To measure a point once more, ask for another ``repeat=N``.
+        in the order in which they were measured. Each returned item is a list of overrides: they are added to those of
+        ``points[0]`` and replace overrides of the same keys. To measure a point again, ask for another ``repeat=N``.
         """
         raise NotImplementedError
 
     def answer(self, outcomes: Sequence[Outcome]) -> Answer | None:
-        """What was found, once ``next`` has returned nothing; None where there is nothing to tell."""
+        """The answer, once ``next`` has returned nothing; None if the search has none."""
         return None

@@ -1,4 +1,4 @@
-"""No search: the planned points, and nothing more."""
+"""No search: only the planned points are measured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchhydra.search import Overrides, Search
 
 @option("search", "grid")
 class Grid(Search):
-    """The points of the command line's axes, and nothing more."""
+    """Only the points of the command line's axes."""
 
     adds_points = False
 

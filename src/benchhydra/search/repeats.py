@@ -1,4 +1,4 @@
-"""Repeats of each point until the mean of a metric is known well enough."""
+"""Repeat each point until the 95 % interval of a metric's mean is narrow enough."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchhydra.metrics import table
 from benchhydra.points import Outcome, PlannedPoint
 from benchhydra.registry import knob, option
 from benchhydra.search import Answer, Overrides, Search
-from benchhydra.search.intervals import narrow_enough, t_interval
+from benchhydra.search.intervals import mean_interval, narrow_enough
 
 
 @option("search", "repeats")
@@ -42,7 +42,7 @@ class Repeats(Search):
     def answer(self, outcomes: Sequence[Outcome]) -> Answer | None:
         metric, fraction = self._goal()
         values = _values(outcomes, metric)
-        interval = t_interval(values)
+        interval = mean_interval(values)
         if interval is None:
             return None
         mean, half_width = interval
@@ -58,7 +58,7 @@ class Repeats(Search):
         )
 
     def _goal(self) -> tuple[str, float]:
-        """(metric, half-width of the interval as a fraction of the mean) of ``ci``. Raises ConfigError."""
+        """(metric, half-width of the interval as a fraction of the mean), parsed from ``ci``. Raises ConfigError."""
         if self.ci is None:
             raise ConfigError("search=repeats needs search.ci", hint="search=repeats search.ci=p99_ttft_ms:2%")
         metric, separator, percent = self.ci.partition(":")
@@ -76,9 +76,11 @@ class Repeats(Search):
 
 
 def _values(outcomes: Sequence[Outcome], metric: str) -> list[float]:
-    """The metric of every point that was measured. Raises ConfigError where some were, and none has it."""
+    """The metric's value in each ok outcome. Raises ConfigError if there are ok outcomes and none has it."""
     measured = [outcome.metrics for outcome in outcomes if outcome.status == "ok"]
     values = [metrics[metric] for metrics in measured if metric in metrics]
     if measured and not values:
-        raise ConfigError(f"search.ci: no point has the metric {metric}", hint=f"it has {', '.join(measured[0])}")
+        raise ConfigError(
+            f"search.ci: no point has the metric {metric}", hint=f"the first point has {', '.join(measured[0])}"
+        )
     return values

@@ -1,4 +1,4 @@
-"""The end of a sweep: its summary, its answers, what failed, and whether the program exits non-zero."""
+"""The end of a sweep: write and print its summary, answers and failures, and raise if any point or search failed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from benchhydra.tracking.outbox import Outbox
 
 
 class SweepFailed(BenchhydraError):
-    """Points of the sweep failed, or its search did; they have been listed."""
+    """Points of the sweep did not end ok, or its search failed; all of them have been printed."""
 
 
 def log_repeats(sweep_file: SweepFile, configs: Mapping[Identity, BenchConfig], outbox: Outbox) -> None:
-    """Log what the repeats of each point come to, with the runs of the repeats."""
+    """Log the mean and interval of each repeated point on the tracker's runs of its repeats."""
     outcomes = sweep_file.ordered_outcomes()
     for entry in summarize_repeats(outcomes):
         point = entry["point_key"], entry["variant"]
@@ -40,7 +40,7 @@ def log_repeats(sweep_file: SweepFile, configs: Mapping[Identity, BenchConfig], 
 
 
 def conclude_sweep(sweep_file: SweepFile, swept: Iterable[str]) -> None:
-    """Write and print the summary, the answers and what failed. Raises SweepFailed where not all went well."""
+    """Write the summary; print it, the answers and the failures. Raises SweepFailed if a point or a search failed."""
     swept = tuple(swept)
     outcomes, studies = sweep_file.ordered_outcomes(), sweep_file.studies
     write_summary(sweep_file.directory)
@@ -57,4 +57,4 @@ def conclude_sweep(sweep_file: SweepFile, swept: Iterable[str]) -> None:
     problem = failure_summary(outcomes, studies)
     if problem:
         reason = f"{sweep_file.stopped}: " if sweep_file.stopped else ""
-        raise SweepFailed(f"{reason}{problem}", hint=f"go on with: {resume_command(sweep_file.directory)}")
+        raise SweepFailed(f"{reason}{problem}", hint=f"to resume: {resume_command(sweep_file.directory)}")

@@ -1,4 +1,4 @@
-"""What a sweep says on the terminal: its plan before, what failed and what a search found after."""
+"""The texts that a sweep prints: its plan, its first line, the answers of its searches, failures and commands."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from benchhydra.sweep.plan.point_names import point_label
 from benchhydra.sweep.plan.sweep_plan import SweepPlan
 from benchhydra.sweep.study_result import StudyResult
 
+#: Last lines of a server's log that a failed point shows.
 LOG_LINES = 10
 CONFIG_OPTIONS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
 
@@ -29,15 +30,17 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def plan_lines(plan: SweepPlan, history: Mapping[Identity, float]) -> Iterator[str]:
-    """The plan: counts, then each group with its server's command line and its points in order."""
+def sweep_plan_lines(plan: SweepPlan, history: Mapping[Identity, float]) -> Iterator[str]:
+    """The plan: counts, then each group with its server's command line and its points in order.
+
+    history: wall time of earlier measurements, in seconds.
+    """
     points = [point for group in plan.groups for point in group.points]
-    starts = sum(group.spec is not None and group.spec.kind != "attached" for group in plan.groups)
-    yield f"{count(len(points), 'point')}, {count(len(plan.groups), 'group')}, {count(starts, 'server start')}"
+    yield f"{count(len(points), 'point')}, {count(len(plan.groups), 'group')}, {_server_starts(plan)}"
     if plan.kept_results:
-        yield f"{count(len(plan.kept_results), 'point')} skipped: they have a believable result"
+        yield f"{count(len(plan.kept_results), 'point')} skipped: already measured, and not INVALID"
     if plan.search.adds_points:
-        yield f"search={option_name(plan.search)} adds points while it runs: they are not in this plan"
+        yield f"search={option_name(plan.search)} adds points while it runs; this plan does not include them"
     yield estimate_line([point.identity for point in points], history)
     for group_number, group in enumerate(plan.groups, 1):
         yield f"group {group_number}: {server_line(group.spec)}"
@@ -46,34 +49,54 @@ def plan_lines(plan: SweepPlan, history: Mapping[Identity, float]) -> Iterator[s
 
 
 def server_line(spec: ServerSpec | None) -> str:
-    """How a server is started, as one would type it."""
+    """The command line that starts a server; for a group without a server of its own, or an attached one, a phrase."""
     if spec is None:
-        return "no server"
+        return "each point starts its own engines"
     if spec.kind == "attached":
         return f"attached to {spec.base_url}"
     return shlex.join(spec.argv)
 
 
 def begin_line(plan: SweepPlan) -> str:
-    """What is about to be measured."""
+    """The first line of a sweep: the number of points to measure, of servers, and of points measured earlier."""
     points = sum(len(group.points) for group in plan.groups)
-    earlier = f"; {len(plan.kept_results)} kept from an earlier run" if plan.kept_results else ""
-    return f"sweep: {count(points, 'point')} on {count(len(plan.groups), 'server')}{earlier}"
+    servers = sum(group.spec is not None for group in plan.groups)
+    on_servers = f" on {count(servers, 'server')}" if servers else ""
+    own_engines = f"; {_own_engines(plan)}" if _own_engines(plan) else ""
+    earlier = f"; {len(plan.kept_results)} already measured by an earlier run" if plan.kept_results else ""
+    return f"sweep: {count(points, 'point')}{on_servers}{own_engines}{earlier}"
+
+
+def _server_starts(plan: SweepPlan) -> str:
+    """How often servers start: once a group, never where one is attached; and which points start engines themselves."""
+    starts = sum(group.spec is not None and group.spec.kind != "attached" for group in plan.groups)
+    own_engines = _own_engines(plan)
+    if not own_engines:
+        return count(starts, "server start")
+    return f"{count(starts, 'server start')}, {own_engines}" if starts else own_engines
+
+
+def _own_engines(plan: SweepPlan) -> str:
+    """The clause on the points whose script starts engines itself (script=startup); empty if there are none."""
+    points = sum(len(group.points) for group in plan.groups if group.spec is None)
+    if all(group.spec is None for group in plan.groups):
+        return "each point starts its own engines" if points else ""
+    return f"{points} of the points start their own engines" if points else ""
 
 
 def resume_command(directory: Path) -> str:
-    """The command line that resumes the sweep of this process."""
+    """The command line that resumes the sweep in ``directory``: that of this process, with ``sweep.resume``."""
     words = [word for word in sys.argv[1:] if not word.startswith("sweep.resume=")]
     return shlex.join(["benchhydra", *words, f"sweep.resume={directory}"])
 
 
 def point_command(overrides: Sequence[str], options: Sequence[str] = ()) -> str:
-    """The command line that runs one point alone."""
+    """The command line that measures one point by itself, without a sweep."""
     return shlex.join(["benchhydra", *options, *single_point_overrides(overrides)])
 
 
 def config_options(words: Sequence[str]) -> list[str]:
-    """Of a command line's words, those that say where Hydra finds configs: a point's own overrides lack them."""
+    """The words of a command line that tell Hydra where configs are: the overrides of a point do not include them."""
     options: list[str] = []
     for word, next_word in zip(words, [*words[1:], ""], strict=True):
         if word in CONFIG_OPTIONS:
@@ -84,7 +107,7 @@ def config_options(words: Sequence[str]) -> list[str]:
 
 
 def answer_lines(studies: Iterable[StudyResult], swept: Iterable[str]) -> Iterator[str]:
-    """What a search found: a line for each answer."""
+    """A line for each answer of a search."""
     for study in studies:
         if study.answer is not None:
             yield f"{_study_label(study, swept)}: {_answer_text(study.answer)}"
@@ -99,18 +122,18 @@ def _answer_text(answer: Answer) -> str:
 
 
 def search_error_lines(studies: Iterable[StudyResult], swept: Iterable[str]) -> Iterator[str]:
-    """Every search that ended with an error."""
+    """A line for each search that ended with an error."""
     yield from (f"failed: {_study_label(study, swept)}: {study.error}" for study in studies if study.error)
 
 
 def _study_label(study: StudyResult, swept: Iterable[str]) -> str:
-    """A study by its search and the swept keys that its points share."""
+    """The name of a study: its search, and the overrides of swept keys that its points share."""
     keys = tuple(swept)
     return " ".join([f"search={study.search}", *(o for o in study.overrides if override_key(o) in keys)])
 
 
 def failure_lines(outcomes: Iterable[Outcome], swept: Iterable[str], options: Sequence[str] = ()) -> Iterator[str]:
-    """Every point that did not end well: what happened, the end of the server's log, how to run it alone."""
+    """For each failed point: its error, the end of its server's log, its files, and the command that measures it."""
     swept = tuple(swept)
     for outcome in outcomes:
         if outcome.status in ("ok", "skipped"):
@@ -119,17 +142,17 @@ def failure_lines(outcomes: Iterable[Outcome], swept: Iterable[str], options: Se
         yield from (f"  {line}" for line in _error_lines(outcome))
         yield from (f"  | {line}" for line in (outcome.log_tail or "").splitlines()[-LOG_LINES:])
         if Path(outcome.directory).is_dir():
-            yield f"  its files: {_relative(outcome.directory)}"
-        yield f"  run it alone: {point_command(outcome.overrides, options)}"
+            yield f"  files: {_relative(outcome.directory)}"
+        yield f"  to run this point by itself: {point_command(outcome.overrides, options)}"
 
 
 def _error_lines(outcome: Outcome) -> list[str]:
-    """The error, without the log lines that it quotes where the log's end follows."""
+    """The error; only its first line if the end of the log follows, which the other lines quote."""
     return [outcome.error_summary] if outcome.log_tail else (outcome.error or outcome.error_summary).splitlines()
 
 
 def failure_summary(outcomes: Sequence[Outcome], studies: Iterable[StudyResult] = ()) -> str | None:
-    """Why the sweep exits non-zero, in one line; None where all went well."""
+    """Why the sweep exits non-zero, in one line; None if no point and no search failed."""
     counts = Counter(outcome.status for outcome in outcomes if outcome.status != "ok")
     parts = []
     if counts:

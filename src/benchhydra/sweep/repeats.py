@@ -1,4 +1,4 @@
-"""Points that were measured more than once: the mean of every metric, and how certain it is."""
+"""The summary of repeated points: the mean of every metric and its 95 % t-interval."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchhydra.points import Outcome, override_key
-from benchhydra.search.intervals import t_interval
+from benchhydra.search.intervals import mean_interval
 
 
 def summarize_repeats(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
-    """The entries ``repeats`` of ``sweep.json``: one for each point with several measurements.
+    """The entries of ``repeats`` in ``sweep.json``: one for each point with two or more ok measurements.
 
-    Each has the mean and the 95 % t-interval of every metric that all of them have.
+    Each has the mean and the 95 % t-interval of every metric that all measurements of the point have.
     """
     by_point: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
@@ -26,7 +26,7 @@ def _summary(members: list[Outcome]) -> dict[str, Any]:
     shared = set.intersection(*(set(member.metrics) for member in members))
     metrics = {}
     for name in (name for name in first.metrics if name in shared):
-        interval = t_interval([member.metrics[name] for member in members])
+        interval = mean_interval([member.metrics[name] for member in members])
         if interval is not None:
             mean, half_width = interval
             metrics[name] = {"mean": mean, "low": mean - half_width, "high": mean + half_width}

@@ -1,4 +1,4 @@
-"""One sweep, from its axes to its end: plan, launch the groups, collect how they ended, conclude."""
+"""One sweep from its axes to its end: plan it, launch the groups, collect their outcomes, conclude."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from benchhydra.sweep.launch.batches import HydraJobs
 from benchhydra.sweep.launch.group_end import GroupEnd, interrupted_group_end
 from benchhydra.sweep.launch.launchers import launch_batches
 from benchhydra.sweep.launch.submitit import cancel_jobs
-from benchhydra.sweep.messages import begin_line, plan_lines, resume_command, say
+from benchhydra.sweep.messages import begin_line, resume_command, say, sweep_plan_lines
 from benchhydra.sweep.plan.axes import Axis
 from benchhydra.sweep.plan.compose import Composer
 from benchhydra.sweep.plan.estimate import read_history_s
@@ -37,7 +37,7 @@ from benchhydra.tracking.outbox import Outbox
 
 @dataclass(kw_only=True)
 class Session:
-    """One sweep of this process; ``master`` is the config that Hydra has composed without the axes."""
+    """A sweep. ``master``: the config that Hydra composed without the axes, for the settings of the sweep itself."""
 
     context: HydraContext
     task: TaskFunction
@@ -52,7 +52,10 @@ class Session:
         self.composer = Composer(loader, self.master.hydra.job.config_name, hydra_overrides)
 
     def run(self, axes: Sequence[Axis]) -> list[GroupEnd]:
-        """Run the sweep. Raises SweepFailed where a point did not end well, ConfigError before anything started."""
+        """Run the sweep, or only print its plan.
+
+        Raises ConfigError before anything is started, and SweepFailed if a point or a search failed.
+        """
         zips: Any = OmegaConf.to_container(self.master.sweep.zip, resolve=True)
         plan = make_plan(axes, zips, self.composer, spec_of, choose_directory(self.master))
         if plan.settings.plan:
@@ -60,15 +63,15 @@ class Session:
             return []
         sweep_file = open_sweep(plan.directory, plan.points)
         set_directory(self.master, plan.directory)
-        self._take_over_results(plan, sweep_file)
+        self._reuse_results(plan, sweep_file)
         jobs = self._jobs(plan, sweep_file.sweep_id)
         say(begin_line(plan))
         ends = self._launch(plan, sweep_file, jobs)
         conclude_sweep(sweep_file, plan.swept)
         return ends
 
-    def _take_over_results(self, plan: SweepPlan, sweep_file: SweepFile) -> None:
-        """Take over the outcomes of kept results, and log results that a killed run has not logged."""
+    def _reuse_results(self, plan: SweepPlan, sweep_file: SweepFile) -> None:
+        """Add the outcomes of kept results to the sweep's file, and log results that a killed run has not logged."""
         points = {point.identity: point for point in plan.points}
         for result in plan.kept_results:
             point = points[result.identity]
@@ -96,7 +99,7 @@ class Session:
         ]
 
     def _launch(self, plan: SweepPlan, sweep_file: SweepFile, jobs: Sequence[GroupJob]) -> list[GroupEnd]:
-        """Run all jobs and collect their ends in the sweep's file; the tracker and the last server are done then."""
+        """Run all jobs and add their outcomes to the sweep's file; wait for the last server and the tracker."""
         ends: list[GroupEnd] = []
         shutdown = PendingShutdown()
         shared = SharedContext(composer=self.composer, outbox=self.outbox, shutdown=shutdown)
@@ -117,21 +120,21 @@ class Session:
 
 
 def _interrupted(sweep_file: SweepFile, jobs: Sequence[GroupJob], ends: Sequence[GroupEnd]) -> None:
-    """End the jobs that still run, and write down what all of them have done."""
+    """Cancel the jobs that still run, and write the outcomes of all jobs to the sweep's file."""
     running = cancel_jobs(sweep_file.directory, CANCEL_TIMEOUT_S)
     if running:
-        say(f"these jobs do not end: {', '.join(running)}")
+        say(f"these jobs did not end within {CANCEL_TIMEOUT_S:g} s: {', '.join(running)}")
     ended = {end.job.number for end in ends}
     for end in (interrupted_group_end(job) for job in jobs if job.number not in ended):
         sweep_file.add(end.outcomes, end.studies, end.server_starts)
     sweep_file.stopped = "interrupted"
     sweep_file.write()
-    say(f"go on with: {resume_command(sweep_file.directory)}")
+    say(f"to resume: {resume_command(sweep_file.directory)}")
 
 
 def _print_plan(plan: SweepPlan) -> None:
-    """Print what would be measured, with the time that earlier results in the same tree of outputs suggest."""
+    """Print the plan, with a time estimated from earlier results in the same tree of outputs."""
     parents = plan.directory.parents
     outputs = next((parent for parent in parents if parent.name == "outputs"), plan.directory.parent)
-    for line in plan_lines(plan, read_history_s(outputs)):
+    for line in sweep_plan_lines(plan, read_history_s(outputs)):
         sys.stdout.write(f"{line}\n")

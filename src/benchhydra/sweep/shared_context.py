@@ -1,4 +1,4 @@
-"""What a sweep shares with the jobs that run in its own thread (``launcher=local``), so that none makes its own."""
+"""Objects that a sweep shares with the jobs in its own thread (``launcher=local``), so that none creates its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _shared: ContextVar[SharedContext | None] = ContextVar("shared", default=None)
 
 @contextmanager
 def share_with_jobs(context: SharedContext) -> Iterator[None]:
-    """Share it with the jobs of this thread during the block."""
+    """Make the context available to jobs in this thread during the block."""
     token = _shared.set(context)
     try:
         yield
@@ -35,5 +35,5 @@ def share_with_jobs(context: SharedContext) -> Iterator[None]:
 
 
 def shared_context() -> SharedContext | None:
-    """What the sweep of the job in this thread shares; None in a process or thread of a launcher."""
+    """The context of the sweep that runs in this thread; None in a process or thread of a launcher."""
     return _shared.get()

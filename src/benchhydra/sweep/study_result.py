@@ -1,4 +1,4 @@
-"""What a search has found in one study, as journals and ``sweep.json`` hold it."""
+"""The result of one study of a search, as stored in journals and ``sweep.json``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from benchhydra.search import Answer
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResult:
-    """The answer of a search (by its option's name), or the error that ended it.
+    """The answer of one study, or the error that ended it. search: the name of the search's option.
 
-    overrides: those that all points of the study share: what the answer is about.
+    overrides: those that all points of the study share; the answer holds for them.
     """
 
     search: str
@@ -22,7 +22,7 @@ class StudyResult:
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The result as one flat JSON object, without what is unknown."""
+        """The result as one flat JSON object; fields that are None or empty are left out."""
         answer = asdict(self.answer) if self.answer is not None else {}
         data = {"search": self.search, "overrides": list(self.overrides), **answer, "error": self.error}
         return {key: value for key, value in data.items() if value not in (None, "")}

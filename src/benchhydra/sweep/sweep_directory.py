@@ -1,4 +1,4 @@
-"""The directory of a sweep: chosen anew for each sweep, and made ready before anything is started in it."""
+"""The directory of a sweep: choose it, tell Hydra, and clear what an earlier run has left in it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from benchhydra.sweep.launch.submitit import end_earlier_jobs
 from benchhydra.sweep.messages import say
 from benchhydra.sweep.sweep_file import SweepFile, read_earlier_sweep
 
-#: Longer than an engine may take to stop.
+#: Longer than an engine takes to stop.
 CANCEL_TIMEOUT_S = 60.0
 
 
 def choose_directory(master: DictConfig) -> Path:
-    """``hydra.sweep.dir``, with a number where two sweeps began within one second and it was not typed."""
+    """``hydra.sweep.dir``; the default gets a number if it exists, because two sweeps may begin within one second."""
     directory = Path(str(master.hydra.sweep.dir)).absolute()
     typed = any(str(override).startswith("hydra.sweep.dir=") for override in master.hydra.overrides.hydra)
     number = 1
@@ -33,7 +33,7 @@ def choose_directory(master: DictConfig) -> Path:
 
 
 def set_directory(master: DictConfig, directory: Path) -> None:
-    """Tell Hydra the sweep's directory: launchers and jobs take it from the config."""
+    """Set the sweep's directory in Hydra's config, from which launchers and jobs read it."""
     quoted = str(directory).replace("'", "\\'")
     with read_write(master.hydra), open_dict(master.hydra):
         master.hydra.sweep.dir = str(directory)
@@ -41,16 +41,16 @@ def set_directory(master: DictConfig, directory: Path) -> None:
 
 
 def open_sweep(directory: Path, points: Sequence[PlannedPoint]) -> SweepFile:
-    """Make the directory ready and write its ``sweep.json``, as the next run of a sweep that is in it already.
+    """Prepare the directory and write its ``sweep.json``; if it holds a sweep, continue that one's id and counts.
 
-    Ends the jobs that a killed run has left, and removes its journals: results alone say what has been measured.
-    Raises BenchhydraError where a job does not end or the directory cannot be written.
+    Ends the jobs that a killed run has left, and removes its journals: results alone tell which points are measured.
+    Raises BenchhydraError if a job does not end or the directory cannot be written.
     """
     if read_earlier_sweep(directory) is not None:
         ended = end_earlier_jobs(directory, CANCEL_TIMEOUT_S)
         if ended:
-            say(f"{count(ended, 'job')} of the earlier run ended first")
-    earlier = read_earlier_sweep(directory)  # with the server starts of jobs that have just ended
+            say(f"ended {count(ended, 'job')} of the earlier run first")
+    earlier = read_earlier_sweep(directory)  # again: the jobs that ended have added server starts
     directory.mkdir(parents=True, exist_ok=True)
     (directory / JOURNALS_DIR / FAILURES_FILE).unlink(missing_ok=True)
     for journal in (directory / JOURNALS_DIR).glob("*.json"):

@@ -1,4 +1,4 @@
-"""``sweep.json``: the command of a sweep, its points and how each ended, answers of a search, server starts, times."""
+"""``sweep.json``: a sweep's command, its points and their outcomes, its search's answers, server starts, times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchhydra.sweep.study_result import StudyResult
 
 
 class EarlierSweep(NamedTuple):
-    """What a sweep that is resumed has done: its id, server starts and wall time."""
+    """The id of a sweep that is resumed, and the server starts and wall time of its earlier runs."""
 
     sweep_id: str
     server_starts: int
@@ -25,9 +25,9 @@ class EarlierSweep(NamedTuple):
 
 
 def read_earlier_sweep(directory: Path) -> EarlierSweep | None:
-    """The sweep in a directory; None where there is none.
+    """The sweep in a directory; None if it holds none.
 
-    The server starts of its last run are counted from the groups' journals: a sweep that was killed has not added them.
+    The server starts of its last run come from the groups' journals: a killed sweep has not written them to its file.
     """
     data = read_json_or_none(directory / SWEEP_FILE)
     if data is None or "sweep_id" not in data:
@@ -39,9 +39,10 @@ def read_earlier_sweep(directory: Path) -> EarlierSweep | None:
 
 @dataclass(kw_only=True)
 class SweepFile:
-    """A sweep's own file, written when the sweep begins, whenever a group ends, and at its end.
+    """The file of a sweep, written when the sweep begins, whenever a group ends, and at its end.
 
-    earlier: the runs that this one resumes. started: seconds since the epoch. stopped: why the sweep ended early.
+    earlier: the runs that this one resumes. server_starts: those of this run. stopped: why the sweep ended early.
+    started: seconds since the epoch.
     """
 
     directory: Path
@@ -56,18 +57,18 @@ class SweepFile:
     started: float = field(default_factory=time.time)
 
     def add(self, outcomes: Iterable[Outcome], studies: Iterable[StudyResult] = (), server_starts: int = 0) -> None:
-        """Add what a group has done, and write."""
+        """Add the outcomes, answers and server starts of a group, and write the file. Raises ResultError."""
         self.outcomes |= {outcome.identity: outcome for outcome in outcomes}
         self.studies += studies
         self.server_starts += server_starts
         self.write()
 
     def write(self, *, finished: bool = False) -> None:
-        """Write the file as things stand. Raises ResultError."""
+        """Write the file with the outcomes so far. Raises ResultError."""
         write_json(self.directory / SWEEP_FILE, self._json(finished))
 
     def ordered_outcomes(self) -> list[Outcome]:
-        """All outcomes: of planned points in their order, then of those that a search added."""
+        """All outcomes: those of planned points in their order, then those of points that a search added."""
         planned = [self.outcomes[point.identity] for point in self.points if point.identity in self.outcomes]
         return planned + self._added_outcomes()
 
@@ -98,7 +99,7 @@ class SweepFile:
 
 
 def _entry(point: PlannedPoint | Outcome, outcome: Outcome | None) -> dict[str, Any]:
-    """A point as ``points`` lists it; without an outcome it is only planned."""
+    """A point's entry in ``points``; its status is "planned" if it has no outcome yet."""
     entry = {"overrides": list(point.overrides), "directory": point.directory, **point.identity._asdict()}
     if outcome is None:
         return entry | {"status": "planned"}

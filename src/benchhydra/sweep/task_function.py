@@ -36,13 +36,13 @@ from benchhydra.tracking.outbox import Outbox
 
 
 def task_function(config: DictConfig) -> list[Outcome] | Exception | None:
-    """A sweep's group: its outcomes. A single point: None, or the error that ended it."""
+    """Run a group of a sweep and return its outcomes, or a single point and return None or the error that ended it."""
     schema.register()  # a worker of joblib, submitit or ray begins with an empty registry
     if config.sweep.job is not None:
         return _run_group(decode_job(str(config.sweep.job)))
     try:
         _run_single(config)
-    except Exception as error:  # noqa: BLE001 - returned: Hydra writes a line of its own for one that is raised
+    except Exception as error:  # noqa: BLE001 - returned, not raised: Hydra would print a line of its own
         return error
     return None
 
@@ -72,7 +72,7 @@ def _composer(job: GroupJob) -> Composer:
 
 
 def _unwind_on_sigterm() -> None:
-    """submitit's jobs ignore SIGTERM, by which they are cancelled: here it unwinds, as in the program."""
+    """Make SIGTERM, which cancels submitit's jobs and which they ignore by default, raise an exception as elsewhere."""
     if "SUBMITIT_EXECUTOR" in os.environ and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _on_sigterm)
 
@@ -82,10 +82,10 @@ def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _run_single(composed: DictConfig) -> None:
-    """Check, measure and show one point, in the output directory that Hydra chose."""
+    """Check, measure and print one point, in the output directory that Hydra chose."""
     config: Any = OmegaConf.to_object(composed)
     if config.repeats > 1 or config.search.adds_points or config.sweep.resume or config.sweep.plan:
-        raise ConfigError("repeats, search, sweep.resume and sweep.plan belong to sweeps", hint="add -m")
+        raise ConfigError("repeats, search, sweep.resume and sweep.plan need a sweep", hint="add -m")
     spec_of(config)
     directory = Path(HydraConfig.get().runtime.output_dir)
     pool = ServerPool(directory / SERVER_LOGS_DIR)
@@ -109,7 +109,7 @@ def _run_single(composed: DictConfig) -> None:
 
 
 def _progress(label: str) -> AbstractContextManager[Progress]:
-    """Progress of the points of a job in the main thread; a job in a launcher's thread shows none."""
+    """The progress display of a job in the main thread; a job in a launcher's thread shows none."""
     if threading.current_thread() is not threading.main_thread():
         return nullcontext(Progress())
     return make_progress(label)

@@ -1,1 +1,1 @@
-"""Where Hydra looks for the plugin that runs sweeps."""
+"""The package in which Hydra looks for the sweeper plugin."""

@@ -1,8 +1,8 @@
-"""``hydra/sweeper=benchhydra``: the class that Hydra asks to run a sweep.
+"""``hydra/sweeper=benchhydra``: the class with which Hydra runs a sweep.
 
-The sweep itself is in ``benchhydra.sweep``. Hydra imports this module at every start, so what a sweep needs is imported
-when one runs. Hydra does not enter the module in ``sys.modules``, where dataclasses look up annotations that are text:
-so this module has no ``from __future__ import annotations``.
+The sweep itself is in ``benchhydra.sweep``. Hydra imports this module at every start, so what only a sweep needs is
+imported when one runs. This module has no ``from __future__ import annotations``: Hydra does not enter it in
+``sys.modules``, where dataclasses resolve annotations that are text.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="benchhydra", node=Swee
 
 
 class BenchhydraSweeper(BasicSweeper):
-    """Points grouped by server, a job for each group."""
+    """Groups the points by server, and runs each group as one job."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config

@@ -1,1 +1,1 @@
-"""One group: the job that measures the points of one server, wherever a launcher has put it."""
+"""One group: the job that measures the points of one server, in whatever process or machine the launcher runs it."""

@@ -1,4 +1,4 @@
-"""The loop over a group's points: planned ones in their order, then those that a search asks for."""
+"""The loop over a group's points: the planned ones in their order, then those that a search asks for."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class GroupRun:
     runner: PointRunner
     outcomes: dict[Identity, Outcome] = field(default_factory=dict)
     studies: tuple[StudyResult, ...] = ()
-    earlier_starts: int = field(init=False)  # of a process that ended before its group did: the group is tried again
+    earlier_starts: int = field(init=False)  # server starts of earlier attempts at this group that were killed
 
     def __post_init__(self) -> None:
         self.earlier_starts = read_journal(self.job.journal).server_starts
 
     def run(self) -> list[Outcome]:
-        """Run every point. What goes wrong with one is its outcome, never an exception; KeyboardInterrupt passes."""
+        """Run every point and return the outcomes. An error is a point's outcome; only KeyboardInterrupt is raised."""
         pool, outbox = self.runner.pool, self.runner.outbox
         pool.on_start = self._on_start
         with closing(pool):
@@ -53,7 +53,7 @@ class GroupRun:
         self.runner.outbox.begin()
 
     def _run_point(self, point: PlannedPoint, *, extra: bool = False) -> Outcome:
-        """Take a point's earlier outcome, skip it or measure it, and write down what came out."""
+        """Reuse a point's earlier outcome, skip the point or measure it; add the outcome to the journal."""
         interruption.reraise_swallowed()
         outcome = self.runner.earlier_outcome(point) or self._skipped(point) or self.runner.refusal(point)
         outcome = replace(outcome or self._measure(point), extra=extra)
@@ -61,13 +61,13 @@ class GroupRun:
             _freeze_long_lived_objects()
         self.outcomes[point.identity] = outcome
         if outcome.status in ("failed", "invalid"):
-            self._say_failure(outcome)
+            self._report_failure(outcome)
             FailureCount(self.job.failures).add()
         self._write_journal()
         return outcome
 
     def _skipped(self, point: PlannedPoint) -> Outcome | None:
-        """The outcome of a point that does not start because the sweep has reached a limit; None where it has not."""
+        """The outcome of a point that is not started because the sweep has reached a limit; None if it has not."""
         reason = self.job.limits.stop_reason(FailureCount(self.job.failures).read(), time.time())
         return None if reason is None else Outcome.of_point(point, status="skipped", error=reason)
 
@@ -77,7 +77,7 @@ class GroupRun:
         self.runner.progress.say(f"point {number} of {max(len(self.job.points), number)}: {label}")
         return self.runner.measure(point)
 
-    def _say_failure(self, outcome: Outcome) -> None:
+    def _report_failure(self, outcome: Outcome) -> None:
         label = point_label(outcome.overrides, self.job.swept)
         self.runner.progress.say(f"{outcome.status}: {label}: {outcome.error_summary}")
 
@@ -90,7 +90,7 @@ class GroupRun:
         ).write(self.job.journal)
 
     def _search(self, name: str) -> None:
-        """Measure what the search asks for, and keep its answers."""
+        """Measure the points that the search asks for, and store its answers."""
         if any(outcome.status == "skipped" for outcome in self.outcomes.values()):
             return
         compose = self.runner.compose
@@ -100,11 +100,11 @@ class GroupRun:
         self.studies = run_studies(studies, self._search_outcome)
 
     def _search_outcome(self, point: PlannedPoint) -> Outcome:
-        """The outcome of a point that a search asks for; two studies may ask for the same one."""
+        """The outcome of a point that a search asks for; two studies may request the same point."""
         return self.outcomes.get(point.identity) or self._run_point(point, extra=True)
 
 
 def _freeze_long_lived_objects() -> None:
-    """Keep what the first point has loaded out of garbage collections: 35 ms each, and every point makes two."""
+    """Exclude what the first point has loaded from garbage collections: each takes 35 ms, and a point triggers two."""
     gc.collect()
     gc.freeze()

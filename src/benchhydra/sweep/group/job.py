@@ -1,4 +1,4 @@
-"""A group's job: everything that the process which measures it must know, as one text in ``sweep.job``."""
+"""A group's job: all that the process which measures the group needs, encoded as one text in ``sweep.job``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from benchhydra.sweep.group.limits import StopLimits
 
 @dataclass(frozen=True, kw_only=True)
 class GroupJob:
-    """The points of one group, and the sweep that they belong to.
+    """The points of one group, and the settings of their sweep.
 
-    swept: the keys that vary, by which points are called. engine_versions: those of results that the sweep keeps;
-    others must not be mixed in. search: the option's name where it may add points; its settings are in the config of
-    the first point.
+    swept: the keys that vary; labels and directories of points are made of them. engine_versions: the versions that a
+    result of the resumed sweep may have; empty for any. search: the option's name if the search may add points; its
+    settings are in the config of the first point.
     """
 
     sweep_id: str
@@ -36,12 +36,12 @@ class GroupJob:
 
     @property
     def journal(self) -> Path:
-        """The file in which the group's outcomes are written down."""
+        """The path of the group's journal: its outcomes so far."""
         return Path(self.sweep_dir) / JOURNALS_DIR / f"{self.number:04d}.json"
 
     @property
     def failures(self) -> Path:
-        """The file in which all jobs of the sweep count failed points."""
+        """The path of the file in which all jobs of the sweep count failed points."""
         return Path(self.sweep_dir) / JOURNALS_DIR / FAILURES_FILE
 
     def encode(self) -> str:
@@ -52,7 +52,7 @@ class GroupJob:
 
 
 def decode_job(text: str) -> GroupJob:
-    """The inverse of ``encode``. Raises ConfigError for a text that is not a job."""
+    """The inverse of ``encode``. Raises ConfigError if the text is not an encoded job."""
     try:
         data = json.loads(zlib.decompress(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))))
         data["points"] = tuple(

@@ -1,4 +1,4 @@
-"""A group's journal: its outcomes so far, written after every point, so that a killed group loses nothing."""
+"""A group's journal: its outcomes so far, written after every point, so that a killed group loses no finished point."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchhydra.sweep.study_result import StudyResult
 
 @dataclass(frozen=True, kw_only=True)
 class Journal:
-    """What a group has done. server_starts: also those of earlier tries of the group."""
+    """The outcomes, answers and server starts of a group, including the server starts of its earlier attempts."""
 
     outcomes: tuple[Outcome, ...] = ()
     studies: tuple[StudyResult, ...] = ()
@@ -33,7 +33,7 @@ class Journal:
 
 
 def read_journal(path: Path) -> Journal:
-    """A group's journal; an empty one where there is none."""
+    """Read a group's journal; an empty one if the file does not exist."""
     data = read_json_or_none(path) or {}
     return Journal(
         outcomes=tuple(Outcome.from_json(outcome) for outcome in data.get("outcomes", ())),

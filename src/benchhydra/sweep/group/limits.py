@@ -1,4 +1,4 @@
-"""When a sweep stops early: its limits, and the count of failed points that all its jobs share."""
+"""Stopping a sweep early: its limits, and the count of failed points that all its jobs share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StopLimits:
     max_time_s: float | None = None
 
     def stop_reason(self, failures: int, now_s: float) -> str | None:
-        """Why no further point may start; None while one may."""
+        """Why no further point may start; None if no limit is reached."""
         if failures and self.fail_fast:
             return "sweep.fail_fast=true and a point failed"
         if self.max_failures is not None and failures >= self.max_failures:
@@ -29,7 +29,7 @@ class StopLimits:
 
 
 def stop_limits(settings: Sweep, now_s: float) -> StopLimits:
-    """The limits of a sweep that starts now (seconds since the epoch)."""
+    """The limits of a sweep that starts at ``now_s`` (seconds since the epoch)."""
     return StopLimits(
         fail_fast=settings.fail_fast,
         max_failures=settings.max_failures,
@@ -40,16 +40,16 @@ def stop_limits(settings: Sweep, now_s: float) -> StopLimits:
 
 @dataclass(frozen=True)
 class FailureCount:
-    """The failed points of a whole sweep: a file that holds one byte for each, so that jobs anywhere add to it."""
+    """The number of failed points of a whole sweep, as the size of a file: jobs on any machine append one byte each."""
 
     path: Path
 
     def add(self) -> None:
-        """Count one more."""
+        """Add one failed point."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             file.write(b"x")
 
     def read(self) -> int:
-        """How many there are."""
+        """The number of failed points."""
         return self.path.stat().st_size if self.path.exists() else 0

@@ -1,4 +1,4 @@
-"""Measuring one point of a group: whatever goes wrong with it is in its outcome, never an exception."""
+"""Measuring one point of a group. An error becomes the point's outcome, so that the next point is still measured."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from benchhydra.run import refuse_verdict
 from benchhydra.sweep.plan.check import Compose
 from benchhydra.tracking.outbox import Outbox
 
-#: One failed server start may be bad luck; after so many in a row the group's other points are not tried.
+#: A single server start may fail by accident; after this many failures in a row the group's other points are not tried.
 START_TRIES = 2
 
 
 class GroupServers(Protocol):
-    """What a group needs of the pool of servers."""
+    """The part of a server pool that a group uses."""
 
     starts: int
     on_start: Callable[[], None]
@@ -49,7 +49,7 @@ class PointRunner:
     failed_starts: int = 0  # in a row
 
     def earlier_outcome(self, point: PlannedPoint) -> Outcome | None:
-        """The believable outcome that an earlier run left; None where the point must be measured."""
+        """The outcome of an earlier run if it is ok and not INVALID; None if the point must be measured."""
         outcome = read_outcome(point)
         if outcome is None or not outcome.believable:
             return None
@@ -57,16 +57,16 @@ class PointRunner:
         return replace(outcome, kept=True)
 
     def refusal(self, point: PlannedPoint) -> Outcome | None:
-        """The outcome of a point that is not tried because the server keeps failing to start; None elsewhere."""
+        """The outcome of a point that is not tried because the server keeps failing to start; None if it may be."""
         if self.failed_starts < START_TRIES:
             return None
         error = f"not tried: the server failed to start {self.failed_starts} times in a row"
         return Outcome.of_point(point, status="failed", error=error)
 
     def measure(self, point: PlannedPoint) -> Outcome:
-        """Measure a point. KeyboardInterrupt passes."""
+        """Measure a point and return its outcome, also after an error. Raises only KeyboardInterrupt."""
         directory = Path(point.directory)
-        if directory.is_dir():  # what an unfinished or failed measurement left
+        if directory.is_dir():  # the files of an unfinished or failed measurement
             shutil.rmtree(directory)
         starts, started_s = self.pool.starts, time.monotonic()
         outcome = self._measure(point, directory)
@@ -97,7 +97,7 @@ class PointRunner:
             return replace(outcome, status="failed", error=error_line(error))
 
     def _outcome(self, point: PlannedPoint, result: Result, config: BenchConfig) -> Outcome:
-        """The outcome of a result that may be refused: for its verdict, or for its engine's version."""
+        """The outcome of a result: "invalid" or "failed" if its verdict or its engine's version is refused."""
         outcome = Outcome.from_result(point, result)
         try:
             refuse_verdict(result, config)
@@ -105,18 +105,18 @@ class PointRunner:
             return replace(outcome, status="invalid", error=error.message)
         version, allowed = outcome.engine_version, self.engine_versions
         if allowed and version is not None and version not in allowed:
-            error_text = f"engine version {version}: the results that sweep.resume keeps are of {', '.join(allowed)}"
+            error_text = f"engine version {version}, but the results of the resumed sweep have {', '.join(allowed)}"
             return replace(outcome, status="failed", error=error_text)
         return outcome
 
 
 def error_line(error: Exception) -> str:
-    """An exception in one line."""
+    """An exception as one line: its message, with the class name unless it is one of ours."""
     if isinstance(error, BenchhydraError):
         return error.message
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
 
 
 def _never_served(outcome: Outcome) -> bool:
-    """Whether the server of a point did not come up: from one that did, the version is known."""
+    """Whether the point's server never got ready: a server that does reports its version."""
     return outcome.status == "failed" and outcome.engine_version is None

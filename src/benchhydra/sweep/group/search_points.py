@@ -1,4 +1,4 @@
-"""Planning a point that a search asks for: composed, checked and placed like the points of the axes."""
+"""Planning the points that a search asks for: each is composed and checked, and gets a directory, like other points."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from benchhydra.sweep.plan.resume import read_earlier_results
 
 @dataclass(kw_only=True)
 class SearchPointPlanner:
-    """Plans points in the directory of a job's sweep."""
+    """Plans points in the sweep directory of a job."""
 
     job: GroupJob
     compose: Compose
 
     def plan(self, overrides: tuple[str, ...]) -> PlannedPoint:
-        """The point of these overrides. Raises what composing raises, and BenchhydraError where it cannot be run."""
+        """The point of these overrides. Raises what composing raises, and BenchhydraError if it cannot run."""
         config, resolved = self.compose(overrides)
         spec_of(config)
         identity = point_identity(resolved)
-        place = Path(self.job.sweep_dir) / directory_name(overrides, self.job.swept)
-        directory = self._earlier_directories.get(identity, place)
+        new_directory = Path(self.job.sweep_dir) / directory_name(overrides, self.job.swept)
+        directory = self._earlier_directories.get(identity, new_directory)
         return PlannedPoint(overrides=overrides, directory=str(directory), identity=identity)
 
     @cached_property
     def _earlier_directories(self) -> dict[Identity, Path]:
-        """Where results of the sweep are: a resumed one may have named them after its keys in another order."""
+        """The directories of existing results: a run with its keys in another order named them differently."""
         return {result.identity: result.directory for result in read_earlier_results(Path(self.job.sweep_dir))}

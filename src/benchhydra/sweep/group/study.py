@@ -1,4 +1,4 @@
-"""Studies: a search asks for more points, on the group's running server, until it is done with each of them."""
+"""Studies: each is one search over one set of points. The search asks for more points until it has its answer."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from benchhydra.sweep.group.point_runner import error_line
 from benchhydra.sweep.plan.point_names import point_label
 from benchhydra.sweep.study_result import StudyResult
 
-#: Composes, checks and places a point that a search asks for. Raises BenchhydraError, or what composing raises.
+#: Plans a point that a search asks for. Raises BenchhydraError, or what composing raises.
 PlanPoint = Callable[[tuple[str, ...]], PlannedPoint]
 
 
 @dataclass(kw_only=True)
 class Study:
-    """The planned points that differ in nothing but what the search varies, and the outcomes so far.
+    """The planned points that differ only in the keys that the search varies, and the outcomes so far.
 
-    An error of the search ends its study, and no other study and no point.
+    An error of the search ends its study; other studies and all points go on.
     """
 
     search: Search
@@ -35,13 +35,13 @@ class Study:
     error: str | None = None
 
     def next_points(self) -> list[PlannedPoint]:
-        """The points that the search asks for next; none when it is done or has failed."""
+        """The points that the search asks for next; none if it is done or has failed."""
         if self.error is not None:
             return []
         try:
             with reraising_interrupts():
-                wanted = self.search.next(self.points, tuple(self.outcomes))
-                planned = [self.plan_point(self._overrides(overrides)) for overrides in wanted]
+                requested = self.search.next(self.points, tuple(self.outcomes))
+                planned = [self.plan_point(self._overrides(overrides)) for overrides in requested]
                 new = self._new_points(planned)
         except Exception as error:  # noqa: BLE001 - a search may raise anything, and must not end the group
             self._fail(error)
@@ -72,12 +72,12 @@ class Study:
         return (*base, *overrides)
 
     def _new_points(self, planned: Sequence[PlannedPoint]) -> list[PlannedPoint]:
-        """The points that the study does not have yet. Raises ConfigError where the search would never end."""
+        """The points that are not measured yet. Raises ConfigError if the search would never end."""
         measured = {outcome.identity for outcome in self.outcomes}
         new = list({point.identity: point for point in planned if point.identity not in measured}.values())
         if planned and not new:
             labels = ", ".join(point_label(point.overrides, self.search.varies) for point in planned)
-            raise ConfigError(f"it asks again for what it has: {labels}; repeat=N measures a point once more")
+            raise ConfigError(f"it asks for points that are already measured: {labels}; repeat=N measures one again")
         if self.added + len(new) > self.search.max_points:
             raise ConfigError(f"it asks for more than search.max_points={self.search.max_points} points")
         return new
@@ -90,14 +90,14 @@ class Study:
 
 
 def study_key(overrides: Iterable[str], varies: Sequence[str]) -> tuple[str, ...]:
-    """The overrides that tell studies apart: all but those of the keys that the search varies, and of ``repeat``."""
+    """The overrides that identify a study: all except ``repeat`` and the keys that the search varies."""
     return tuple(override for override in overrides if override_key(override) not in (*varies, "repeat"))
 
 
 def split_studies(
     search: Search, name: str, plan_point: PlanPoint, points: Iterable[PlannedPoint], outcomes: Iterable[Outcome]
 ) -> list[Study]:
-    """A group's planned points as studies, each with its outcomes, in order of first appearance."""
+    """A group's planned points split into studies, each with its outcomes, in order of first appearance."""
     members: dict[tuple[str, ...], list[PlannedPoint]] = {}
     for point in points:
         members.setdefault(study_key(point.overrides, search.varies), []).append(point)
@@ -115,12 +115,12 @@ def split_studies(
 
 
 def run_studies(studies: Sequence[Study], outcome_of: Callable[[PlannedPoint], Outcome]) -> tuple[StudyResult, ...]:
-    """Measure what the studies ask for, a round of all of them at a time, until each is done. Returns their results.
+    """Measure the points that the studies request, one round of all studies after another. Returns their results.
 
-    Where a point is skipped because the sweep stops, only errors are returned: a resumed sweep goes on from there.
+    If a point is skipped because the sweep stops, only failed studies are returned: resuming continues the others.
     """
-    while asked := [(study, point) for study in studies for point in study.next_points()]:
-        for study, point in asked:
+    while requested := [(study, point) for study in studies for point in study.next_points()]:
+        for study, point in requested:
             outcome = outcome_of(point)
             if outcome.status == "skipped":
                 return tuple(study.result() for study in studies if study.error is not None)

@@ -1,1 +1,1 @@
-"""Handing groups to Hydra's launchers, and collecting how they ended."""
+"""Running groups on Hydra's launchers, and collecting their outcomes."""

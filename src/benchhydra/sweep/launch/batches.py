@@ -1,6 +1,6 @@
-"""From jobs to launches: Hydra's launcher for each job, and jobs that ask for equal resources together.
+"""Splitting jobs into launches: jobs that need equal resources are launched together.
 
-A cluster's launcher asks for the same resources for all jobs of one launch.
+A cluster's launcher requests the same resources for all jobs of one launch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchhydra.sweep.plan.compose import Composer
 
 @dataclass(frozen=True, kw_only=True)
 class HydraJobs:
-    """What Hydra needs to launch jobs: its context, the function that they call, and the sweep's own config."""
+    """What Hydra needs to launch jobs: its context, the task function, the sweep's own config; and the composer."""
 
     context: HydraContext
     task: TaskFunction
@@ -30,7 +30,7 @@ class HydraJobs:
     composer: Composer
 
     def batches(self, jobs: Sequence[GroupJob]) -> list[LaunchBatch]:
-        """All jobs, those of equal resources in one batch, in order of first appearance."""
+        """The jobs in batches of equal resources, in order of first appearance."""
         configs: dict[str, DictConfig] = {}
         members: dict[str, list[GroupJob]] = {}
         for job in jobs:
@@ -41,7 +41,7 @@ class HydraJobs:
         return [self._batch(config, members[key]) for key, config in configs.items()]
 
     def _launcher_config(self, job: GroupJob) -> DictConfig:
-        """The config of a job's launcher; this process's own launcher needs nothing of the job."""
+        """The config of a job's launcher. The basic launcher runs in this process and needs nothing from the job."""
         if str(self.master.hydra.launcher._target_).endswith("BasicLauncher"):
             return self.master
         config = self.composer.full_config(job.points[0].overrides)
@@ -63,7 +63,7 @@ class HydraJobs:
 
 
 def _launch(launcher: Any, jobs: Sequence[Sequence[str]], first: int) -> Sequence[Any]:
-    """Launch jobs and return what they returned. Raises what a job raised."""
+    """Launch jobs and return their return values. Raises the error of the first job that failed."""
     returned = launcher.launch([list(job) for job in jobs], initial_job_idx=first)
     for job in returned:
         error = job._return_value
@@ -73,6 +73,6 @@ def _launch(launcher: Any, jobs: Sequence[Sequence[str]], first: int) -> Sequenc
 
 
 def _resources(config: DictConfig) -> Any:
-    """The resources that depend on a job's point, resolved: only their values tell whether they are equal."""
+    """The resources that depend on a job's point, resolved: unresolved interpolations would always compare equal."""
     resources = {key: config.hydra.launcher.get(key) for key in ("gpus_per_node", "cpus_per_task")}
     return resources | {"ray": OmegaConf.select(config, "hydra.launcher.ray.remote.num_gpus")}

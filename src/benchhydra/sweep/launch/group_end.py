@@ -1,4 +1,4 @@
-"""How a group ended, from its journal and the results of its points, however violently its process did."""
+"""How a group ended, from its journal and the results of its points: it may have been killed at any moment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchhydra.sweep.study_result import StudyResult
 
 @dataclass(frozen=True, kw_only=True)
 class GroupEnd:
-    """A group that has ended: an outcome for each of its points, and what its search found."""
+    """A group that has ended: an outcome for each of its points, its search's answers, and its server starts."""
 
     job: GroupJob
     outcomes: tuple[Outcome, ...]
@@ -21,7 +21,7 @@ class GroupEnd:
 
 
 def group_end(job: GroupJob, error: Exception | None) -> GroupEnd:
-    """How a group ended whose job is over; ``error`` is what its launcher raised."""
+    """The end of a group whose job is over; ``error`` is what its launcher raised."""
     if read_journal(job.journal).finished:
         return _group_end(job, status="failed", reason="the group ended without this point")
     reason = "the group's process ended early"
@@ -29,28 +29,28 @@ def group_end(job: GroupJob, error: Exception | None) -> GroupEnd:
         reason += f": {type(error).__name__}: {' '.join(str(error).split())[:200]}"
     end = _group_end(job, status="failed", reason=reason)
     if job.search is None or len(end.outcomes) > len(read_journal(job.journal).outcomes):
-        return end  # a point tells of it
+        return end  # a point has the reason as its error
     study = StudyResult(search=job.search, overrides=job.points[0].overrides, error=reason)
     return replace(end, studies=(*end.studies, study))
 
 
 def interrupted_group_end(job: GroupJob) -> GroupEnd:
-    """How a group ended whose sweep was interrupted."""
+    """The end of a group whose sweep was interrupted: points that are not finished are skipped."""
     return _group_end(job, status="skipped", reason="the sweep was interrupted")
 
 
 def _group_end(job: GroupJob, *, status: str, reason: str) -> GroupEnd:
-    """The end of a group; a point that neither the journal nor a result knows gets this status and reason."""
+    """The end of a group; a point without an outcome in the journal or a result gets this status and reason."""
     journal = read_journal(job.journal)
     journaled = {outcome.identity for outcome in journal.outcomes}
-    others = [
+    unjournaled = [
         read_outcome(point) or Outcome.of_point(point, status=status, error=reason)
         for point in job.points
         if point.identity not in journaled
     ]
     return GroupEnd(
         job=job,
-        outcomes=(*journal.outcomes, *others),
+        outcomes=(*journal.outcomes, *unjournaled),
         studies=journal.studies,
         server_starts=journal.server_starts,
     )

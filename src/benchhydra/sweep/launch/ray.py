@@ -1,4 +1,4 @@
-"""Ray for a sweep: connected to once, before its jobs are launched, and shut down when they have ended."""
+"""The connection to Ray of a sweep: made once, before its jobs are launched, and closed when they have ended."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from benchhydra.loadgen.ray import cluster
 
 #: How often a job's thread checks whether Ray is about to be shut down.
 POLL_S = 0.5
-#: How long the shutdown waits for these threads.
+#: How long the shutdown waits for the jobs' threads.
 DRAIN_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class ResourceRequest:
-    """What jobs ask of Ray: their launcher's own config (``hydra.launcher.ray``), which ``connected`` may adapt.
+    """The resources that jobs request: their launcher's own config, ``hydra.launcher.ray``; ``connected`` may adapt it.
 
-    any_device: a GPU where the cluster has one, and none elsewhere (``gpus=auto``).
+    any_device: a GPU if the cluster has one, else none (``gpus=auto``).
     """
 
     config: DictConfig
     any_device: bool
 
     def amount(self, kind: str, default: int) -> float:
-        """How many of ``num_cpus`` or ``num_gpus`` a job asks for."""
+        """The requested number of a resource, ``num_cpus`` or ``num_gpus``."""
         value = self.config.remote.get(kind)
         return float(default if value is None else value)
 
 
 def resource_request(launcher: Any, config: DictConfig) -> ResourceRequest | None:
-    """What a launcher asks of Ray; None from a launcher that is not Ray's."""
+    """The resources that a launcher requests of Ray; None if it is not the Ray launcher."""
     ray_config = getattr(launcher, "ray_cfg", None)
     if ray_config is None:
         return None
@@ -48,24 +48,24 @@ def resource_request(launcher: Any, config: DictConfig) -> ResourceRequest | Non
 class RayThreads:
     """The threads that wait for jobs on Ray. Ray must not be shut down before they are done.
 
-    Ray ends a process of which a thread asks it for something after its shutdown.
+    Ray ends the process if a thread calls it after its shutdown.
     """
 
     def __init__(self) -> None:
         self._change = threading.Condition()
-        self._inside = 0
-        self._leaving = False
+        self._active_threads = 0
+        self._shutting_down = False
 
     def run(self, work: Callable[[], Any]) -> Any:
-        """Do something with Ray. Raises EngineError where Ray is about to be shut down."""
+        """Call ``work``, which uses Ray, and return its value. Raises EngineError if Ray is about to be shut down."""
         with self._change:
             self._check()
-            self._inside += 1
+            self._active_threads += 1
         try:
             return work()
         finally:
             with self._change:
-                self._inside -= 1
+                self._active_threads -= 1
                 self._change.notify_all()
 
     def get(self, reference: Any) -> Any:
@@ -77,22 +77,22 @@ class RayThreads:
         return ray.get(reference)
 
     def drain(self) -> None:
-        """Let no thread begin, and wait until those that use Ray are done."""
+        """Refuse new work, and wait up to ``DRAIN_TIMEOUT_S`` until the threads that use Ray are done."""
         with self._change:
-            self._leaving = True
-            self._change.wait_for(lambda: not self._inside, DRAIN_TIMEOUT_S)
+            self._shutting_down = True
+            self._change.wait_for(lambda: not self._active_threads, DRAIN_TIMEOUT_S)
 
     def _check(self) -> None:
-        if self._leaving:
-            raise EngineError("the sweep has left Ray")
+        if self._shutting_down:
+            raise EngineError("the sweep has disconnected from Ray")
 
 
 @contextmanager
 def connected(requests: Sequence[ResourceRequest]) -> Iterator[RayThreads]:
-    """A connection to Ray while jobs run on it: otherwise each of their threads would connect by itself.
+    """Connect to Ray during the block: otherwise each job's thread would connect by itself.
 
-    Without requests there is no connection. Raises EngineError where none can be made, or where this machine is the
-    whole cluster and can never run a job.
+    Without requests nothing is connected. Raises EngineError if Ray cannot be reached, or if this machine is the whole
+    cluster and lacks the resources of a job.
     """
     threads = RayThreads()
     if not requests:
@@ -114,7 +114,8 @@ def connected(requests: Sequence[ResourceRequest]) -> Iterator[RayThreads]:
 def _launcher_polls(threads: RayThreads) -> Iterator[None]:
     """Make Hydra's launcher wait for its job in ``threads.get``: its own ``ray.get`` ends only when Ray ends.
 
-    The threads are drained before Ray is put back: one that is only starting its job gets to ``get`` later.
+    The threads are drained before the module ``ray`` is restored: a thread that is still starting its job calls
+    ``get`` later.
     """
     import ray  # see RayThreads.get
     from hydra_plugins.hydra_ray_launcher import _core
@@ -134,9 +135,9 @@ def _launcher_polls(threads: RayThreads) -> Iterator[None]:
 
 
 def _check_resources(requests: Sequence[ResourceRequest], nodes: Sequence[dict[str, float]], local: bool) -> None:
-    """Say when no node has what a job asks for: Ray would wait for it without a word.
+    """Warn if no node has the resources of a job: Ray would wait for such a node without a message.
 
-    Raises EngineError where this machine is the whole cluster (``local``), which no node can join.
+    Raises EngineError if this machine is the whole cluster (``local``), which no node can join.
     """
     for request in requests:
         if request.any_device and not any(node.get("GPU") for node in nodes):
@@ -145,7 +146,7 @@ def _check_resources(requests: Sequence[ResourceRequest], nodes: Sequence[dict[s
         cpus, gpus = request.amount("num_cpus", 1), request.amount("num_gpus", 0)
         if any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
             continue
-        text = f"no node of the Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs, which a group asks for"
+        text = f"no node of the Ray cluster has the {cpus:g} CPUs and {gpus:g} GPUs that a group needs"
         if local:
             raise EngineError(text, hint="gpus=cpu, or hydra.launcher.ray.remote.num_gpus=0")
         sys.stderr.write(f"{text}: the group waits until one has\n")

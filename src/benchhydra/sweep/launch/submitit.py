@@ -1,7 +1,7 @@
-"""Jobs that submitit has started: they must not outlive their sweep, nor run beside the sweep that resumes it.
+"""Ending jobs that submitit has started: they must not outlive their sweep, nor run while another one resumes it.
 
 submitit keeps a folder for each job, named after its id. It holds a ``*_submitted.pkl``, a ``*_result.pkl`` once the
-job has ended by itself, and a ``*_submission.sh`` where it was given to Slurm. Ids of local jobs are process ids.
+job has ended by itself, and a ``*_submission.sh`` if it was submitted to Slurm. Ids of local jobs are process ids.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FOLDER = ".submitit"
 LOCAL_MODULE = "submitit.local._local"
 SLURM_TIMEOUT_S = 60.0
 POLL_S = 0.2
-#: How long there must have been no job: a launcher may be about to start another.
+#: Cancelling ends after this time without a job: a launcher may be about to start another.
 QUIET_S = 1.0
 
 
@@ -41,9 +41,9 @@ def cancel_jobs(sweep_dir: Path, timeout_s: float) -> list[str]:
 
 
 def end_earlier_jobs(sweep_dir: Path, timeout_s: float) -> int:
-    """End the jobs that a killed sweep has left running, and return how many there were.
+    """End the jobs that a killed sweep has left running, and return their number.
 
-    Raises BenchhydraError where one does not end: its points must not be measured by two jobs.
+    Raises BenchhydraError if one does not end: two jobs must not measure the same points.
     """
     running = [*_local_jobs(sweep_dir), *_queued(_slurm_ids(sweep_dir))]
     if running:
@@ -81,7 +81,7 @@ def _slurm_ids(sweep_dir: Path) -> list[str]:
 
 
 def _local_jobs(sweep_dir: Path) -> list[psutil.Process]:
-    """The controllers of local jobs: processes with the ids of jobs, which work for this sweep."""
+    """The controllers of local jobs: processes whose id is a job's, and whose command line names this sweep."""
     controllers = []
     for folder in _unfinished_folders(sweep_dir):
         with contextlib.suppress(psutil.Error, ValueError):
@@ -96,11 +96,11 @@ def _works_for(sweep_dir: Path, words: list[str]) -> bool:
 
 
 def _queued(ids: list[str]) -> list[str]:
-    """Those of some Slurm jobs that wait or run. squeue fails where it knows none of them any more."""
+    """The ids of the Slurm jobs that are pending or running. squeue fails if it has forgotten all of them."""
     if not ids:
         return []
-    done = _run("squeue", "--noheader", "--format=%A", f"--jobs={','.join(ids)}")
-    return sorted(set(done.stdout.split()) & set(ids)) if done.returncode == 0 else []
+    squeue = _run("squeue", "--noheader", "--format=%A", f"--jobs={','.join(ids)}")
+    return sorted(set(squeue.stdout.split()) & set(ids)) if squeue.returncode == 0 else []
 
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:

@@ -1,1 +1,1 @@
-"""From a command line to groups of points, before anything is started."""
+"""Planning: from a command line to groups of points, before anything is started."""

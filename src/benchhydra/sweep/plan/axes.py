@@ -1,4 +1,4 @@
-"""From a command line to the points that it spans: the product of all axes, where zipped axes go in step."""
+"""From a command line to the points of its sweep: the product of all axes; zipped axes advance together."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Axis:
 
 
 def parse_axes(arguments: Sequence[str], loader: ConfigLoader) -> list[Axis]:
-    """The axes of a command line, in its order; a key that is given twice has its last values.
+    """The axes of a command line, in its order; if a key is given twice, the last one counts.
 
-    Raises ConfigError for an interval, and what Hydra's parser raises.
+    Raises ConfigError for an interval such as ``interval(1,5)``, and what Hydra's parser raises.
     """
     axes: dict[str, Axis] = {}
     for override in OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)):
@@ -38,9 +38,9 @@ def parse_axes(arguments: Sequence[str], loader: ConfigLoader) -> list[Axis]:
 
 
 def expand(axes: Sequence[Axis], zips: Sequence[Sequence[str]] = ()) -> list[tuple[str, ...]]:
-    """The overrides of every point; the last axis varies fastest, and zipped axes vary at the first one's place.
+    """The overrides of every point. The last axis varies fastest; zipped axes vary at the position of their first one.
 
-    Raises ConfigError where a zip names a key that is not swept, names one twice, or pairs different lengths.
+    Raises ConfigError if a zip names a key that is not swept, names one twice, or pairs axes of different lengths.
     """
     by_key = {axis.key: axis for axis in axes}
     partners = _partners(by_key, zips)
@@ -55,7 +55,7 @@ def expand(axes: Sequence[Axis], zips: Sequence[Sequence[str]] = ()) -> list[tup
 
 
 def _partners(by_key: dict[str, Axis], zips: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Each zipped key with all keys of its zip."""
+    """Each zipped key -> all keys of its zip."""
     partners: dict[str, tuple[str, ...]] = {}
     for keys in zips:
         for key in keys:

@@ -1,4 +1,4 @@
-"""From overrides to planned points: every point is composed and checked before anything is started."""
+"""From overrides to planned points: compose and check every point before anything is started."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ SpecOf = Callable[[BenchConfig], ServerSpec | None]
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedPoints:
-    """The points of a sweep, in the order of the arguments. sweep, search and seed are those of the first point."""
+    """The points of a sweep, in the order of the arguments, with their configs and servers.
+
+    sweep, search and seed are those of the first point.
+    """
 
     points: tuple[PlannedPoint, ...]
     configs: Mapping[Identity, BenchConfig]
@@ -35,7 +38,7 @@ class CheckedPoints:
 def check_points(
     points: Iterable[Sequence[str]], compose: Compose, spec_of: SpecOf, directory: Path, swept: Sequence[str] = ()
 ) -> CheckedPoints:
-    """Compose and check every point, repeats included; ``swept``: keys that directories are named after first.
+    """Compose and check every point, repeats included. ``swept``: the keys that come first in a directory's name.
 
     Raises BenchhydraError, naming the first bad point.
     """
@@ -48,8 +51,8 @@ def check_points(
         spec = _checked_spec(config, overrides, spec_of)
         first = first or config
         for all_overrides, identity in _repeats(overrides, config, resolved):
-            place = str(directory / directory_name(all_overrides, swept))
-            planned.setdefault(identity, PlannedPoint(overrides=all_overrides, directory=place, identity=identity))
+            own = str(directory / directory_name(all_overrides, swept))
+            planned.setdefault(identity, PlannedPoint(overrides=all_overrides, directory=own, identity=identity))
             configs.setdefault(identity, config)
             specs.setdefault(identity, spec)
     if first is None:
@@ -85,7 +88,7 @@ def _repeats(
 
 
 def _varied_overrides(overrides: Sequence[str], search: Search, resolved: Mapping[str, Any]) -> Iterator[str]:
-    """The keys that a search varies and the overrides do not name, with their values: tables show what varied."""
+    """Overrides for the numeric keys that a search varies and the point does not set, so that tables can show them."""
     named = {override_key(override) for override in overrides}
     flat = flatten(resolved)
     for key in search.varies:

@@ -1,4 +1,4 @@
-"""How long a sweep will take, from what the same points took before."""
+"""The estimated time of a sweep, from the wall times of earlier measurements of its points."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from benchhydra.points import Identity
 from benchhydra.render.figures import duration
 from benchhydra.sweep.plan.resume import result_identity
 
-#: Only the newest results are read: a tree of outputs may hold years.
+#: Only the newest results are read: a tree of outputs may hold years of them.
 HISTORY_FILES = 2000
 
 
 def read_history_s(root: Path) -> dict[Identity, float]:
-    """Wall times of the newest results anywhere below ``root``, in seconds."""
+    """Wall times in seconds of the newest ok results anywhere below ``root``."""
     files = sorted(root.glob(f"**/{RESULT_FILE}"), key=lambda path: path.stat().st_mtime)[-HISTORY_FILES:]
     results = (read_json_or_none(path) or {} for path in files)
     return {
@@ -26,7 +26,10 @@ def read_history_s(root: Path) -> dict[Identity, float]:
 
 
 def estimate_line(identities: Sequence[Identity], history: Mapping[Identity, float]) -> str:
-    """The time that the points will take, in words; a point without history takes the mean of the others."""
+    """The estimated time of the points, as a sentence; a point without history counts as the mean of the others.
+
+    history: wall times in seconds.
+    """
     by_point: dict[str, list[float]] = {}
     for identity, wall_s in history.items():
         by_point.setdefault(identity.point_key, []).append(wall_s)

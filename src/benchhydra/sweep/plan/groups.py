@@ -12,7 +12,7 @@ from benchhydra.points import Identity, PlannedPoint
 
 @dataclass(frozen=True, kw_only=True)
 class ServerGroup:
-    """The points that one server serves, in their order; ``spec`` is None where they need no server."""
+    """The points measured on one server, in order; ``spec`` is None if each point starts its own engines."""
 
     spec: ServerSpec | None
     points: tuple[PlannedPoint, ...]

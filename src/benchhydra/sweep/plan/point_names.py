@@ -1,4 +1,4 @@
-"""What a point is called: a directory name that every file system takes, and a label for the terminal."""
+"""Names of points: a directory name that is valid on every file system, and a label for the terminal."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def directory_name(overrides: Sequence[str], swept: Sequence[str] = ()) -> str:
 
 
 def point_label(overrides: Sequence[str], swept: Iterable[str]) -> str:
-    """A point in words: its overrides of swept keys, or all of them where nothing is swept."""
+    """The label of a point: its overrides of swept keys, or all its overrides if none of its keys is swept."""
     swept = tuple(swept)
     shown = [override for override in overrides if _varies(override, swept)] or overrides
     return " ".join(override.lstrip("+") for override in shown) or "(defaults)"
 
 
 def _varies(override: str, swept: Sequence[str]) -> bool:
-    """Whether an override is of a swept key, or numbers a repeat."""
+    """Whether an override sets a swept key or ``repeat``."""
     return override_key(override) in (*swept, "repeat")
 
 

@@ -1,7 +1,7 @@
-"""What an earlier run of a sweep has measured: which results are kept, and which points are still to be measured.
+"""Resuming a sweep: which results of its earlier run are reused, and which points are still to be measured.
 
-Only ``result.json`` files count, never ``sweep.json``: they are written atomically when a point ends, so they are right
-after a SIGKILL at any moment.
+Only ``result.json`` files count, never ``sweep.json``: they are written atomically when a point ends, so they are
+correct after a SIGKILL at any moment.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchhydra.result import Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class EarlierResult:
-    """A ``result.json`` in a sweep's directory, as far as resuming is concerned."""
+    """The fields of a ``result.json`` that resuming needs. believable: status ok, and the verdict is not INVALID."""
 
     directory: Path
     identity: Identity
@@ -28,7 +28,7 @@ class EarlierResult:
 
 
 def read_earlier_results(root: Path) -> list[EarlierResult]:
-    """All results directly below the points' directories of ``root``."""
+    """The readable results ``root/*/result.json``."""
     results = (_read_result(path) for path in sorted(root.glob(f"*/{RESULT_FILE}")))
     return [result for result in results if result is not None]
 
@@ -47,14 +47,14 @@ def _read_result(path: Path) -> EarlierResult | None:
 
 
 def result_identity(data: Mapping[str, Any]) -> Identity:
-    """The identity of the measurement that a ``result.json`` is about."""
+    """The identity of the measurement in a ``result.json``."""
     return point_identity(data.get("config", {}))._replace(
         point_key=data["point_key"], repeat=int(data.get("repeat", 0))
     )
 
 
 def relocate_points(points: Iterable[PlannedPoint], results: Iterable[EarlierResult]) -> list[PlannedPoint]:
-    """The points, each in the directory where the resumed sweep already has a result of it, whatever that result is."""
+    """The points; one that already has a result, whatever its verdict, is moved to the directory of that result."""
     directories = {result.identity: str(result.directory) for result in results}
     return [replace(point, directory=directories.get(point.identity, point.directory)) for point in points]
 
@@ -62,7 +62,7 @@ def relocate_points(points: Iterable[PlannedPoint], results: Iterable[EarlierRes
 def split_measured(
     points: Iterable[PlannedPoint], results: Iterable[EarlierResult]
 ) -> tuple[list[PlannedPoint], list[EarlierResult]]:
-    """(points still to be measured, results that are kept). Each point is in exactly one of the two."""
+    """(points still to be measured, results that are reused). Each point is in exactly one of the two."""
     believable = {result.identity: result for result in results if result.believable}
     missing_points: list[PlannedPoint] = []
     kept_results: list[EarlierResult] = []
@@ -75,7 +75,7 @@ def split_measured(
 
 
 def find_newest_sweep(root: Path, wanted: set[Identity]) -> Path | None:
-    """The directory of the newest sweep below ``root`` whose planned points are exactly the wanted ones."""
+    """The directory of the newest sweep below ``root`` that planned exactly these points; None if there is none."""
     files = sorted(root.glob(f"**/{SWEEP_FILE}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in files:
         data = read_json_or_none(path) or {}

@@ -1,6 +1,6 @@
-"""Engine versions: a resumed sweep must not mix results of two of them, and says so before anything is started.
+"""Engine versions: a resumed sweep refuses to mix results of two versions, before anything is started.
 
-Versions are compared engine by engine (kind, interpreter, address): a sweep over two builds has two, on purpose.
+Versions are compared per engine (kind, interpreter, address): a sweep that compares two builds has two engines.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Configs = Mapping[Identity, BenchConfig]
 
 
 def engine_label(config: BenchConfig) -> str:
-    """What tells the engines of a sweep apart, in words: kind, interpreter, address."""
+    """The name of an engine within a sweep: its kind, and its interpreter and address if they are set."""
     parts = [getattr(config.engine, name, None) for name in ("python", "base_url")]
     return " ".join([option_name(config.engine), *(part for part in parts if part)])
 
 
 def kept_versions(results: Iterable[EarlierResult], configs: Configs) -> dict[str, tuple[str, ...]]:
-    """The engine versions of kept results, by engine."""
+    """Engine label -> the sorted engine versions of its kept results."""
     by_engine: dict[str, set[str]] = {}
     for result in results:
         if result.engine_version:
@@ -31,21 +31,23 @@ def kept_versions(results: Iterable[EarlierResult], configs: Configs) -> dict[st
     return {engine: tuple(sorted(versions)) for engine, versions in by_engine.items()}
 
 
-def refuse_mixed_versions(kept: Mapping[str, tuple[str, ...]], todo: Iterable[Identity], configs: Configs) -> None:
-    """Raise ConfigError where kept results are of several versions of an engine, or of another one than runs now."""
-    engines = {engine_label(configs[identity]): configs[identity] for identity in todo}
-    for engine, versions in kept.items():
-        now = _version(engines[engine]) if engine in engines else None
-        mixed = sorted({*versions, *([now] if now else [])})
-        if len(mixed) > 1:
+def refuse_mixed_versions(
+    earlier_versions: Mapping[str, tuple[str, ...]], to_measure: Iterable[Identity], configs: Configs
+) -> None:
+    """Raise ConfigError if an engine's earlier versions differ among each other, or from the version that runs now."""
+    engines = {engine_label(configs[identity]): configs[identity] for identity in to_measure}
+    for engine, versions in earlier_versions.items():
+        current = _current_version(engines[engine]) if engine in engines else None
+        all_versions = sorted({*versions, *([current] if current else [])})
+        if len(all_versions) > 1:
             raise ConfigError(
-                f"sweep.resume would mix results of versions {', '.join(mixed)} of engine {engine}",
+                f"sweep.resume would mix results of versions {', '.join(all_versions)} of engine {engine}",
                 hint="start a new sweep, or allow it with sweep.any_engine_version=true",
             )
 
 
-def _version(config: BenchConfig) -> str | None:
-    """The version that would run, from the interpreter or the attached server; None where it cannot be asked yet."""
+def _current_version(config: BenchConfig) -> str | None:
+    """The version of the interpreter's engine or of the attached server; None if neither can be asked now."""
     try:
         return config.engine.version(getattr(config.engine, "base_url", None) or "")
     except (BenchhydraError, OSError):
