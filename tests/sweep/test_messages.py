@@ -98,9 +98,8 @@ def plan_of(*groups: ServerGroup) -> SweepPlan:
 
 
 def group_of(spec: ServerSpec | None, points: int) -> ServerGroup:
-    members = (
-        PlannedPoint(overrides=(f"qps={n}",), directory="", identity=Identity(key, "", n)) for n in range(points)
-    )
+    identities = [Identity(str(spec), "", repeat) for repeat in range(points)]
+    members = [PlannedPoint(overrides=("qps=1",), directory="", identity=identity) for identity in identities]
     return ServerGroup(spec=spec, points=tuple(members))
 
 
