@@ -88,7 +88,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     stored = archive.archive_result(source, tmp_path / "root", place)
     before = (stored / "server.log").read_text()
     (source / "server.log").write_text("other\n")
-    with pytest.raises(ResultError, match="archived already"):
+    with pytest.raises(ResultError, match="already archived"):
         archive.archive_result(source, tmp_path / "root", place)
     assert (stored / "server.log").read_text() == before
 
@@ -136,7 +136,7 @@ def test_the_commands_store_a_sweep_and_find_it(tmp_path: Path, capsys: pytest.C
         point(tmp_path / "sweep" / str(i), made(f"run{i}", model=model))
     words = [str(tmp_path / "sweep"), "--root", str(tmp_path / "root"), "--event", "push", "--branch", "main"]
     assert archive_command.run(arguments(archive_command, *words)) == 0
-    with pytest.raises(ResultError, match="archived already"):
+    with pytest.raises(ResultError, match="already archived"):
         archive_command.run(arguments(archive_command, *words))
     capsys.readouterr()
     root = ("--root", str(tmp_path / "root"))

@@ -89,7 +89,7 @@ def test_the_command_saves_the_rate_it_measured(
         calibration, "measure_rates", lambda rates, seconds: iter([step(50), step(100), step(200, 3.0)])
     )
     assert command("calibrate").run(arguments()) == 0
-    assert calibration.load_calibration(environment.machine_class()) == 100
+    assert calibration.load_calibration(environment.this_machine_class()) == 100
     assert "up to 100 requests/s" in capsys.readouterr().out
 
 
@@ -98,7 +98,7 @@ def test_the_command_saves_nothing_if_no_rate_is_accurate(
 ) -> None:
     monkeypatch.setattr(calibration, "measure_rates", lambda rates, seconds: iter([step(50, 3.0)]))
     assert command("calibrate").run(arguments()) == 1
-    assert calibration.load_calibration(environment.machine_class()) is None
+    assert calibration.load_calibration(environment.this_machine_class()) is None
     assert "no rate was exact" in capsys.readouterr().out
 
 

@@ -146,7 +146,7 @@ def test_only_the_gpus_that_processes_may_use(monkeypatch: pytest.MonkeyPatch, d
 def test_the_machine_class_is_short_and_stable(monkeypatch: pytest.MonkeyPatch, cpu: str, expected: str) -> None:
     monkeypatch.setattr(environment, "cpu_model", lambda: cpu)
     monkeypatch.setattr(environment, "cores", lambda: 4)
-    assert environment.machine_class(()) == expected
+    assert environment.this_machine_class(()) == expected
 
 
 def git(directory: Path, *words: str) -> None:

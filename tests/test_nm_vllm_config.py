@@ -138,14 +138,14 @@ def test_models_without_an_option_become_a_second_experiment(tmp_path: Path) -> 
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"model": "x"}, "not known: model"),
-    ({"script_name": "benchmark_latency"}, "no script 'benchmark_latency'"),
+    ({"model": "x"}, "unknown keys: model"),
+    ({"script_name": "benchmark_latency"}, "unknown script 'benchmark_latency'"),
     ({"script_args": {"nr-qps-pair_": ["5;inf"]}}, "not a pair of prompts and rate"),
     ({"script_args": {"nr-qps-pair_": ["0,1"]}}, "not a pair of prompts and rate"),
-    ({"script_args": {"best-of": [2]}}, "'best-of' is not known"),
+    ({"script_args": {"best-of": [2]}}, "'best-of' is unknown"),
     ({"script_args": {"num-prompts": []}}, "has no value"),
     ({"script_args": []}, "script_args is not an object"),
-    ({"sparsity": ["sparse"]}, "sparsity 'sparse' is not known"),
+    ({"sparsity": ["sparse"]}, "unknown sparsity 'sparse'"),
     ({"tensor_parallel_size": "2"}, "has both"),
     ({"models": [{"id": "x"}]}, "neither a text nor a number"),
 ]

@@ -149,7 +149,7 @@ def test_a_measurement_without_any_metric_is_an_error(
     made = composed()
     measured = Measurement(records=Records.of_spans([0], [1]), has=frozenset({"smell"}))
     monkeypatch.setattr(type(made.script), "measure", lambda *arguments: measured)
-    with pytest.raises(BenchhydraError, match="measured nothing that a metric is computed from: it has smell"):
+    with pytest.raises(BenchhydraError, match="its capabilities are smell"):
         run(made, tmp_path / "point", pool)
     assert Result.read(tmp_path / "point").status == "failed"
 

@@ -135,7 +135,11 @@ def test_how_many_gpus(monkeypatch: pytest.MonkeyPatch, option: Gpus, there: int
 
 @pytest.mark.parametrize(
     ("count", "there", "words"),
-    [(1, 0, "1 GPU asked for, 0 here"), (2, 1, "2 GPUs asked for, 1 here"), (None, 0, "1 GPU asked for, 0 here")],
+    [
+        (1, 0, "1 GPU requested, but only 0 available"),
+        (2, 1, "2 GPUs requested, but only 1 available"),
+        (None, 0, "1 GPU requested, but only 0 available"),
+    ],
 )
 def test_too_few_gpus(monkeypatch: pytest.MonkeyPatch, count: int | None, there: int, words: str) -> None:
     have(monkeypatch, there)

@@ -1,6 +1,7 @@
 """Permanent storage of results: ``root/date/event/label/python/branch/commit/run_id/``, written once.
 
-A directory appears whole or not at all: it is filled beside its place and then renamed. Nothing is overwritten.
+A result's directory is first written under a temporary name and then renamed, so it is complete or absent. Nothing is
+overwritten.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, kw_only=True)
 class ArchivePlace:
-    """Where a result is, or belongs, in an archive. Each field is one level of directories."""
+    """The location of a result in an archive. Each field is one level of directories."""
 
     date: str
     event: str
@@ -37,12 +38,12 @@ class ArchivePlace:
 
     @property
     def path(self) -> Path:
-        """The place below the archive's root."""
+        """The directory, relative to the archive's root."""
         return Path(*(getattr(self, level) for level in LEVELS))
 
 
 def place_of(result: Result, *, event: str, label: str | None = None, branch: str | None = None) -> ArchivePlace:
-    """A result's place. label (the machine) and branch are taken from its environment where they are not given."""
+    """Return where a result belongs. By default, label (the machine) and branch come from the result's environment."""
     environment = result.environment
     git, packages = environment.get("git") or {}, environment.get("packages") or {}
     return ArchivePlace(
@@ -57,18 +58,18 @@ def place_of(result: Result, *, event: str, label: str | None = None, branch: st
 
 
 def archive_result(source: Path, root: Path, place: ArchivePlace) -> Path:
-    """Copy one result's files to their place. Raises ResultError where it exists, or cannot be written."""
+    """Copy one result's files to ``root/place`` and return that. Raises ResultError if it exists or writing fails."""
     final = root / place.path
     if final.exists():
-        raise ResultError(f"{final} is archived already", hint="an archive is never overwritten")
+        raise ResultError(f"{final} is already archived", hint="an archive is never overwritten")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{place.run_id}-", dir=final.parent))
     except OSError as error:
-        raise ResultError(f"cannot write to {root}: {error.strerror}", hint="--root DIR names another place") from error
+        raise ResultError(f"cannot write to {root}: {error.strerror}", hint="--root DIR for another archive") from error
     try:
         _fill(source, partial)
-        partial.rename(final)  # fails where another process was first: a directory with files is not replaced
+        partial.rename(final)  # fails if another process was first: rename does not replace a directory with files
     except OSError as error:
         raise ResultError(f"cannot archive {source} to {final}: {error.strerror}") from error
     finally:
@@ -76,14 +77,14 @@ def archive_result(source: Path, root: Path, place: ArchivePlace) -> Path:
     return final
 
 
-def find_archived(root: Path, wanted: Mapping[str, str]) -> Iterator[tuple[ArchivePlace, Path]]:
-    """The stored results whose levels match (``*`` stands for anything), oldest first.
+def find_archived(root: Path, level_globs: Mapping[str, str]) -> Iterator[tuple[ArchivePlace, Path]]:
+    """Yield the archived results whose levels match ``level_globs`` (level -> glob with ``*``), oldest first.
 
-    Raises ConfigError where there is no archive.
+    Raises ConfigError if ``root`` is not a directory.
     """
     if not root.is_dir():
         raise ConfigError(f"{root} is not a directory", hint="--root DIR names the archive")
-    patterns = [re.compile(_pattern(wanted.get(level, "*"))) for level in LEVELS]
+    patterns = [re.compile(_pattern(level_globs.get(level, "*"))) for level in LEVELS]
     for directory in _walk(root, patterns):
         names = directory.relative_to(root).parts
         if (directory / RESULT_FILE).is_file():
@@ -99,13 +100,13 @@ def _walk(directory: Path, patterns: Sequence[re.Pattern[str]]) -> Iterator[Path
             yield from _walk(child, patterns[1:])
 
 
-def _pattern(wanted: str) -> str:
-    """A level's glob as a regular expression. Its text is made safe first, as levels are when they are stored."""
-    return ".*".join(re.escape(_safe(part)) for part in wanted.split("*"))
+def _pattern(glob: str) -> str:
+    """Return a level's glob as a regular expression; its text is sanitized like the levels when they are stored."""
+    return ".*".join(re.escape(_safe(part)) for part in glob.split("*"))
 
 
 def _fill(source: Path, partial: Path) -> None:
-    partial.chmod(0o755)  # mkdtemp makes it private
+    partial.chmod(0o755)  # mkdtemp creates it with mode 700
     for name in POINT_FILES:
         if (source / name).is_file():
             shutil.copy2(source / name, partial / name)
@@ -117,7 +118,7 @@ def _fill(source: Path, partial: Path) -> None:
 
 
 def _level(text: str) -> str:
-    """The name of one directory: ``feature/x`` is ``feature-x``. It is neither hidden nor a way out of the archive."""
+    """Return a safe directory name: ``feature/x`` -> ``feature-x``; never hidden, never ``..``."""
     return _safe(str(text)).strip(".") or UNKNOWN
 
 

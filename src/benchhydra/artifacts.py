@@ -1,4 +1,4 @@
-"""The files that runs and sweeps leave: their names, the one way to write them, and to read JSON of unknown origin."""
+"""The files that runs and sweeps write: their names, atomic writing, and reading of JSON that may be broken."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SERIES_FILE = "series.parquet"
 TEXTS_FILE = "texts.jsonl"
 SERVER_LOG_FILE = "server.log"
 MLFLOW_FILE = "mlflow.json"
-#: What belongs to a point wherever it goes: the archive and the tracker copy these.
+#: The files of a point that the archive and the tracker copy.
 POINT_FILES = (RESULT_FILE, CONFIG_FILE, RECORDS_FILE, SERIES_FILE, SERVER_LOG_FILE)
 
 # One sweep's directory.
@@ -41,9 +41,9 @@ AB_JSON_FILE = "ab.json"
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to: what is written appears there whole at the end of the block, or not at all.
+    """Yield a temporary path; at the end of the block it replaces ``path``, after an exception it is deleted.
 
-    Two processes may write the same file: the last one wins. The directory is made where it is missing.
+    If two processes write the same file, the last one wins. Creates the directory if it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -56,7 +56,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, data: str | bytes, *, durable: bool = False) -> None:
-    """Write a file that appears whole or not at all. ``durable`` also waits until the disk has it. Raises OSError."""
+    """Write a file atomically. ``durable``: also wait until it is on the disk (fsync). Raises OSError."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(data.encode() if isinstance(data, str) else data)
         if durable:
@@ -65,11 +65,11 @@ def write_atomic(path: Path, data: str | bytes, *, durable: bool = False) -> Non
 
 
 def write_json(path: Path, document: Mapping[str, Any], *, durable: bool = False) -> None:
-    """Write a JSON object with ``write_atomic``. Raises ResultError where it holds NaN or cannot be written."""
+    """Write a JSON object with ``write_atomic``. Raises ResultError if it contains NaN or cannot be written."""
     try:
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     except ValueError as error:
-        raise ResultError(f"{path.name} must hold no NaN: {error}") from error
+        raise ResultError(f"{path.name} must not contain NaN: {error}") from error
     try:
         write_atomic(path, text, durable=durable)
     except OSError as error:
@@ -79,20 +79,20 @@ def write_json(path: Path, document: Mapping[str, Any], *, durable: bool = False
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file that anybody may have written. Raises ResultError, naming the file and the reason."""
+    """Return the object in a JSON file. Raises ResultError if it cannot be read, is not JSON or not an object."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ResultError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # not UTF-8 and not JSON are both ValueErrors
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, or not JSON
         raise ResultError(f"{path} is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise ResultError(f"{path} holds no JSON object")
+        raise ResultError(f"{path} is not a JSON object")
     return document
 
 
 def read_json_or_none(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, or None where there is none that can be read."""
+    """Return the object in a JSON file; None if it cannot be read."""
     try:
         return read_json(path)
     except ResultError:

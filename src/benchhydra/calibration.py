@@ -1,9 +1,9 @@
-"""This machine's own error: the highest rate up to which its client measures TTFT exactly, saved for the verdict.
+"""Calibration: the highest request rate at which the client on this machine measures TTFT with an error below 1 ms.
 
-``measure_rates`` sends requests to a server that records its own times (``fakeserver.truth``) and compares: the error
-of a TTFT is what the client measured, less the time in the server between the request's arrival and its first token. It
-includes two passes through the kernel. A calibration belongs to a class of machines (``environment.machine_class``) and
-is saved in the user's cache directory.
+``measure_rates`` sends requests to a server that records its own times (``fakeserver.truth``). The error of a TTFT is
+the client's TTFT minus the server's time from a request's arrival to its first token; it includes two passes through
+the kernel. A calibration is saved in the user's cache directory, by machine class (``environment.this_machine_class``),
+and the verdict's rule ``calibrated`` reads it.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from benchhydra.progress import Progress
 from benchhydra.window import Window
 
 RATES_RPS = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
-#: A rate is exact where the 99th percentile of the error is below this.
+#: A rate counts as exact if the 99th percentile of the error is below this.
 EXACT_MS = 1.0
 TOKENS = 32
-#: Sends at this rate before the first step: connections and code are cold only once.
+#: Load sent before the first step, so that connections and code are warm.
 WARMUP_RPS, WARMUP_S = 20.0, 0.5
 LEAST_REQUESTS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationStep:
-    """The result of one rate. Errors are of TTFT, in the mean and at the 99th percentile."""
+    """The result of one rate: mean and 99th percentile of the TTFT error; NaN if a request failed."""
 
     offered_rps: float
     achieved_rps: float
@@ -55,13 +55,13 @@ class CalibrationStep:
 
     @property
     def exact(self) -> bool:
-        """Whether the client measures TTFT exactly at this rate."""
+        """Whether no request failed, 95 % of the rate was reached, and the p99 TTFT error is below ``EXACT_MS``."""
         reached = self.achieved_rps > 0.95 * self.offered_rps
         return not self.failed and reached and self.p99_error_ms < EXACT_MS
 
 
 def measure_rates(rates_rps: Iterable[float] = RATES_RPS, seconds: float = 3.0) -> Iterator[CalibrationStep]:
-    """Steps at rising rates, until one is not exact. Raises EngineError where the server does not start."""
+    """Yield a step for each rate, up to the first that is not exact. Raises EngineError if the server fails."""
     with _server() as base_url:
         _measure(base_url, WARMUP_RPS, WARMUP_S)
         for rate_rps in rates_rps:
@@ -72,7 +72,7 @@ def measure_rates(rates_rps: Iterable[float] = RATES_RPS, seconds: float = 3.0) 
 
 
 def exact_up_to_rps(steps: Iterable[CalibrationStep]) -> float | None:
-    """The highest rate below the first that was not exact; None where the first was not."""
+    """Return the highest rate (requests/s) before the first step that is not exact; None if the first is not."""
     best = None
     for step in steps:
         if not step.exact:
@@ -82,13 +82,13 @@ def exact_up_to_rps(steps: Iterable[CalibrationStep]) -> float | None:
 
 
 def calibration_directory() -> Path:
-    """Where calibrations are saved."""
+    """Return the directory of saved calibrations."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "benchhydra" / "calibration"
 
 
 def load_calibration(machine_class: str) -> float | None:
-    """The highest exact rate in requests/s on machines of this class; None where it was not calibrated."""
+    """Return the highest exact rate in requests/s for a machine class; None if it was not calibrated."""
     calibration = read_json_or_none(_file(machine_class)) or {}
     try:
         return float(calibration["exact_up_to_rps"])
@@ -97,7 +97,7 @@ def load_calibration(machine_class: str) -> float | None:
 
 
 def save_calibration(machine_class: str, rate_rps: float) -> Path:
-    """Save the highest exact rate, and return the file. Raises OSError where it cannot be written."""
+    """Save the highest exact rate and return the file. Raises OSError if it cannot be written."""
     path = _file(machine_class)
     write_atomic(path, json.dumps({"exact_up_to_rps": rate_rps}) + "\n")
     return path
@@ -109,14 +109,14 @@ def _file(machine_class: str) -> Path:
 
 @contextmanager
 def _server() -> Iterator[str]:
-    """The base URL of a server that ends with the block, or with this process."""
+    """Yield the base URL of a calibration server, which exits at the end of the block or of this process."""
     argv = [sys.executable, "-P", "-m", "benchhydra.fakeserver.truth"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         try:
             port = process.stdout.readline().strip()
             if not port:
-                raise EngineError("the calibration's server did not start", hint=" ".join(argv))
+                raise EngineError("the calibration server did not start", hint=" ".join(argv))
             yield f"http://127.0.0.1:{port}"
         finally:
             process.stdin.close()
@@ -129,12 +129,12 @@ def _measure(base_url: str, rate_rps: float, seconds: float) -> CalibrationStep:
     try:
         truth = fetch(f"{base_url}/truth", timeout_s=30.0).body.decode()
     except OSError as error:
-        raise EngineError(f"the calibration's server gave no answer: {error}", hint="benchhydra calibrate") from error
+        raise EngineError(f"the calibration server did not answer: {error}", hint="benchhydra calibrate") from error
     return _step(rate_rps, load, truth)
 
 
 def _plan(base_url: str, rate_rps: float, count: int) -> LoadPlan:
-    """Requests whose prompts are their numbers, at constant distances."""
+    """Return a plan of evenly spaced requests; the prompt of each is its number."""
     endpoint, requests = Endpoint(base_url=base_url, api=Completions(), model="truth"), Requests()
     options = RequestOptions()
     for number in range(count):
@@ -143,9 +143,10 @@ def _plan(base_url: str, rate_rps: float, count: int) -> LoadPlan:
 
 
 def _step(rate_rps: float, load: LoadResult, truth: str) -> CalibrationStep:
-    """truth: a line a request: its number, and when the server received it and sent its first token, in ns.
+    """Compare the client's rows with the server's times.
 
-    Rows are in order of their schedule, which is that of their numbers; every request has a row.
+    truth: one line per request with its number, its time of arrival and the time of its first token, in ns. The rows
+    are in the order of the numbers, because that is their schedule; every request has a row.
     """
     rows = load.records
     lines = np.array([line.split() for line in truth.splitlines()], dtype=np.int64).reshape(-1, 3)

@@ -31,23 +31,23 @@ class Sweep:
     """How a sweep is planned, ordered, resumed and stopped."""
 
     plan: bool = knob(False, "print points, groups and server starts, and start nothing")
-    resume: str | None = knob(None, "sweep directory to go on with, or auto for the newest of the same points")
-    zip: list[list[str]] = knob([], "axes that go together: [[num_prompts,qps]]")
+    resume: str | None = knob(None, "sweep directory to resume, or auto for the newest with the same points")
+    zip: list[list[str]] = knob([], "axes that vary together: [[num_prompts,qps]]")
     order: str = knob("blocked", "order of repeats on a server", choices=("blocked", "interleaved", "shuffled"))
     fail_fast: bool = knob(False, "stop at the first failed point")
     max_failures: int | None = knob(None, "stop after this many failed points", unit="points")
     max_time_s: float | None = knob(None, "stop at a point's end once this long has passed", unit="s")
-    any_engine_version: bool = knob(False, "resume although the results there are of another engine version")
+    any_engine_version: bool = knob(False, "resume even if the earlier results are from another engine version")
     job: str | None = knob(None, "internal: the points of one group, encoded")
 
 
 @dataclass(kw_only=True)
 class Slo:
-    """The service level objective: limits of a request's latencies. None: no limit."""
+    """The service level objective: upper limits of a request's latencies in ms. None: no limit."""
 
-    ttft_ms: float | None = knob(None, "longest time to first token of a good request", unit="ms")
-    tpot_ms: float | None = knob(None, "longest time per output token of a good request", unit="ms")
-    e2el_ms: float | None = knob(None, "longest E2E latency of a good request", unit="ms")
+    ttft_ms: float | None = knob(None, "maximum time to first token of a good request", unit="ms")
+    tpot_ms: float | None = knob(None, "maximum time per output token of a good request", unit="ms")
+    e2el_ms: float | None = knob(None, "maximum E2E latency of a good request", unit="ms")
 
     def __post_init__(self) -> None:
         for name, limit in self.limits().items():
@@ -55,7 +55,7 @@ class Slo:
                 raise ConfigError(f"slo.{name}={limit:g} must be above 0 and finite", hint=f"slo.{name}=200")
 
     def limits(self) -> dict[str, float]:
-        """The limits that are set, in ms by column of a window."""
+        """Return the limits that are set, in ms, by column of a window (``ttft_ms``)."""
         return {name: limit for name, limit in dataclasses.asdict(self).items() if limit is not None}
 
 
@@ -63,7 +63,7 @@ class Slo:
 class BenchConfig:
     """An experiment: one point of a sweep."""
 
-    description: str = knob("", "free text that reaches every output")
+    description: str = knob("", "free text, copied into every output")
     script: Script = MISSING
     model: Model = MISSING
     dataset: Dataset = MISSING
@@ -75,10 +75,10 @@ class BenchConfig:
     tracking: Tracking = MISSING
     search: Search = MISSING
     qps: float = knob(1.0, "mean offered rate of open loops; inf sends everything at once", unit="requests/s")
-    num_prompts: int | None = knob(None, "requests; null: load.duration_s * qps", unit="requests")
-    seed: int = knob(0, "of prompts and arrivals")
+    num_prompts: int | None = knob(None, "number of requests; null: load.duration_s * qps", unit="requests")
+    seed: int = knob(0, "random seed of prompts and arrivals")
     repeats: int = knob(1, "how often each point is measured")
-    repeat: int = knob(0, "which repeat this is; set by the sweep")
+    repeat: int = knob(0, "number of this repeat, from 0; set by the sweep")
     slo: Slo = field(default_factory=Slo)
     probes: ProbeSettings = field(default_factory=ProbeSettings)
     validity: ValidityLimits = field(default_factory=ValidityLimits)
@@ -94,15 +94,15 @@ class BenchConfig:
 
 
 def plain_config(config: BenchConfig) -> dict[str, Any]:
-    """A config as plain data: what results keep, and what identifies a point."""
+    """Return a config as plain data, as results store it and point keys hash it."""
     plain = dataclasses.asdict(config)
-    plain["api"] = {"name": option_name(config.api), **plain["api"]}  # APIs may differ in nothing but their class
+    plain["api"] = {"name": option_name(config.api), **plain["api"]}  # two APIs may differ only in their class
     return plain
 
 
 @cache
 def register() -> None:
-    """Discover all options, and put their schemas and the root's into Hydra's ConfigStore; once in a process."""
+    """Discover all options and store their schemas and the root schema in Hydra's ConfigStore, once per process."""
     registry.discover()
     store = ConfigStore.instance()
     store.store(name="schema", node=BenchConfig)

@@ -1,4 +1,4 @@
-"""Facts of the machine that ran: host, git, GPUs, driver, packages. Never raises, never imports anything heavy."""
+"""Facts about this machine: host, git, GPUs, driver, packages. Never raises, never imports anything heavy."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Gpu:
 
 
 def capture() -> dict[str, Any]:
-    """Everything that a result says about its machine. What is unknown is absent."""
+    """Return the ``environment`` of a result. What cannot be determined is absent."""
     visible = gpus()
     facts: dict[str, Any] = {
-        "machine_class": machine_class(visible),
+        "machine_class": this_machine_class(visible),
         "host": _host(),
         "git": git(),
         "packages": _packages(),
@@ -45,10 +45,10 @@ def capture() -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value not in (None, {}, [])}
 
 
-def machine_class(visible: tuple[Gpu, ...] | None = None) -> str:
-    """A short, stable name of this kind of machine: results are compared over time only within one class.
+def this_machine_class(visible: tuple[Gpu, ...] | None = None) -> str:
+    """Return a short, stable name for this kind of machine; history compares results only within one class.
 
-    visible: the GPUs, where they are known already.
+    visible: the result of ``gpus()``, if the caller has it already.
     """
     visible = gpus() if visible is None else visible
     if visible:
@@ -57,12 +57,12 @@ def machine_class(visible: tuple[Gpu, ...] | None = None) -> str:
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def cpu_model() -> str | None:
-    """The CPU's name, as the kernel gives it."""
+    """Return the CPU's name from /proc/cpuinfo; None if it has none."""
     with contextlib.suppress(OSError):
         match = re.search(
             r"^(?:model name|Model|cpu model)\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
@@ -72,7 +72,7 @@ def cpu_model() -> str | None:
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """GPUs that processes started here may use (CUDA_VISIBLE_DEVICES respected); none without a driver."""
+    """Return the GPUs that processes started here may use (see CUDA_VISIBLE_DEVICES); () without a driver."""
     with _nvml() as nvml:
         if nvml is None:
             return ()
@@ -84,9 +84,9 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def git(directory: Path | None = None) -> dict[str, Any] | None:
-    """Commit, branch and whether files differ, of a directory's checkout (by default the current one's).
+    """Return commit, branch and dirty (whether tracked files were changed) of the checkout that holds ``directory``.
 
-    None outside a checkout.
+    By default of the current directory; None outside a checkout.
     """
     commit = _git(directory, "rev-parse", "HEAD")
     if not commit:
@@ -113,7 +113,7 @@ def _git(directory: Path | None, *words: str) -> str | None:
 
 @contextlib.contextmanager
 def _nvml() -> Iterator[Any]:
-    """The initialised NVML library, or None where there is none."""
+    """Yield the initialised NVML library; None if it is not available."""
     try:
         import pynvml
     except ImportError:
@@ -149,7 +149,7 @@ def _gpu(nvml: Any, index: int) -> Gpu:
 
 
 def _visible(gpu: Gpu, devices: str | None) -> bool:
-    """Whether CUDA_VISIBLE_DEVICES (indices or UUID prefixes) leaves a GPU visible."""
+    """Return whether CUDA_VISIBLE_DEVICES (indices or UUID prefixes; None: unset) includes a GPU."""
     if devices is None:
         return True
     listed = [name.strip() for name in devices.split(",") if name.strip()]
@@ -205,7 +205,7 @@ def _container() -> str | None:
 @functools.cache
 def _packages() -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for name in PACKAGES:  # importlib_metadata, the backport, raises FileNotFoundError
+    for name in PACKAGES:  # the backport importlib_metadata raises FileNotFoundError
         with contextlib.suppress(importlib.metadata.PackageNotFoundError, FileNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions

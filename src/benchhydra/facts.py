@@ -1,7 +1,7 @@
-"""Facts: what is known of a run beside its rows, each with a declared name and unit, in one mapping.
+"""Facts: values about a run apart from its request rows, each with a declared name and unit, in one mapping.
 
-A fact arises in one place (a probe, the load generator, the server's lease) and travels unchanged to the verdict's
-rules, the result's metadata and the tables. Unknown is absent, never 0.
+A fact is determined in one place (a probe, the load generator, the server's lease) and passed unchanged to the
+verdict's rules, the result's metadata and the tables. A value that could not be determined is absent, never 0.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchhydra.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """The declaration of a fact. ``in_metadata``: the result keeps its value under the same name."""
+    """The declaration of a fact. ``in_metadata``: the result's metadata contains its value under the same name."""
 
     name: str
     unit: str
@@ -27,25 +27,25 @@ _declared: dict[str, Fact] = {}
 
 
 def fact(name: str, *, unit: str, doc: str, in_metadata: bool = False) -> str:
-    """Declare a fact beside the code that finds it out, and return its name.
+    """Declare a fact next to the code that determines it, and return its name.
 
-    Declaring it again in the same words changes nothing; in other words it raises ConfigError.
+    A second, identical declaration has no effect; a different one for the same name raises ConfigError.
     """
     declaration = Fact(name=name, unit=unit, doc=doc, in_metadata=in_metadata)
     if _declared.setdefault(name, declaration) != declaration:
-        raise ConfigError(f"two facts are called {name}")
+        raise ConfigError(f"two different facts are called {name}")
     return name
 
 
 def declared_facts() -> dict[str, Fact]:
-    """All declared facts by name."""
+    """Return all declared facts by name."""
     return dict(_declared)
 
 
 class Facts(Mapping[str, Any]):
-    """An immutable mapping of facts. ``facts[name]`` is None where it is unknown.
+    """An immutable mapping of facts. ``facts[name]`` is None if the fact is unknown.
 
-    Raises KeyError for a value whose name nobody has declared: a misspelt fact would otherwise be lost in silence.
+    The constructor raises KeyError for an undeclared name: a misspelt fact would otherwise be lost without an error.
     """
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
@@ -67,9 +67,9 @@ class Facts(Mapping[str, Any]):
         return name in self._values
 
     def __or__(self, more: Mapping[str, Any]) -> Facts:
-        """These facts and more; of a fact in both, the second value."""
+        """Return the union; ``more`` takes precedence."""
         return Facts(self._values | dict(more))
 
     def metadata(self) -> dict[str, Any]:
-        """What the result keeps."""
+        """Return the facts that belong in the result's metadata."""
         return {name: value for name, value in self._values.items() if _declared[name].in_metadata}

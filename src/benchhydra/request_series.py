@@ -1,4 +1,4 @@
-"""Rates, concurrency and latencies of a run's requests per second, as series derived from its rows."""
+"""Series derived from a run's rows: rates, concurrency and latencies of its requests in each second."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _S = 1_000_000_000
 
 
 def per_second_series(records: Records) -> list[Series]:
-    """Rates, requests under way, and TTFT and TPOT of the requests sent in each second, from the first send on.
+    """Return rates, requests in flight, and TTFT and TPOT of the requests sent, for each second from the first send.
 
-    A second without a value has no sample. Times are those of the seconds' starts.
+    The time of a sample is the start of its second; a second without a value has no sample.
     """
     sent = records.sent_ns >= 0
     if not sent.any():
@@ -41,7 +41,7 @@ def per_second_series(records: Records) -> list[Series]:
 
 
 def in_flight_at(records: Records, times_ns: Int64) -> Float64:
-    """Requests under way at each time, shape like times_ns."""
+    """Return the number of requests in flight at each time, with the shape of ``times_ns``."""
     sent = records.sent_ns >= 0
     starts_ns, ends_ns = np.sort(records.sent_ns[sent]), np.sort(records.done_ns[sent])
     in_flight = np.searchsorted(starts_ns, times_ns, "right") - np.searchsorted(ends_ns, times_ns, "right")
@@ -49,7 +49,7 @@ def in_flight_at(records: Records, times_ns: Int64) -> Float64:
 
 
 def _by_second(second: Int64, values: Float64, seconds: int, percent: float | None) -> Float64:
-    """Mean, or a percentile, of the values of each second; NaN where a second has none. Shape (seconds,)."""
+    """Return the mean (percent=None) or a percentile of each second's values, shape (seconds,); NaN without values."""
     counted = (second >= 0) & ~np.isnan(values)
     order = np.argsort(second[counted], kind="stable")
     groups = np.split(values[counted][order], np.searchsorted(second[counted][order], np.arange(1, seconds)))

@@ -1,7 +1,7 @@
-"""``result.json``: all that is known of one point. MLflow, tables, reports and comparisons are derived from it.
+"""``result.json``: the complete result of one point. MLflow, tables, reports and comparisons are derived from it.
 
-A superset of nm-vllm's BenchmarkResult; its JSON Schema is ``schema/result-1.1.0.json`` in this package, and every
-file is checked against it before it is written. Unknown is absent; there is no NaN and no Infinity.
+It is a superset of nm-vllm's BenchmarkResult. Its JSON Schema is ``schema/result-1.1.0.json`` in this package; every
+file is validated before it is written. Unknown values are absent; there is no NaN and no Infinity.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchhydra.errors import ResultError
 
 SCHEMA_VERSION = "1.1.0"
 SCHEMA_FILE = Path(__file__).parent / "schema" / f"result-{SCHEMA_VERSION}.json"
-#: Parts of a config that do not identify a point: the same point may run with others of these.
+#: Config keys that are not part of a point's key: the same point may run with different values of these.
 NOT_IDENTITY = (
     "description",
     "seed",
@@ -43,17 +43,17 @@ NOT_IDENTITY = (
     "engine.stop_timeout_s",
     "engine.api_key_env",
 )
-#: Root keys that were keys of the script in the first version.
+#: Root keys that were keys of the script in version 1.
 MOVED = ("api", "slo")
-#: The API of a script of the first version that had no such key.
+#: The API that scripts of version 1 without the key ``api`` used.
 DEFAULT_API = "completions"
-#: Keys that have another name than in the first version, which is still what identifies a point: new -> first.
+#: Keys that were renamed since version 1: new name -> name in version 1, under which point keys are still hashed.
 RENAMED_KEYS = {
     f"engine.{fault}_fraction": f"engine.{fault}_share"
     for fault in ("reset", "timeout", "http_4xx", "http_5xx", "malformed", "error_event", "early_end", "short")
 }
 
-#: What results of schema 1.0.0 did not say about themselves, by script.
+#: Key metrics of results of schema 1.0.0, which did not contain them, by script.
 LEGACY_KEY_METRICS = {
     "serving": (
         "request_throughput",
@@ -72,18 +72,18 @@ LEGACY_CHARTS = {
         ("achieved_rps", "mean_e2el_ms"),
     ),
 }
-#: Metrics that had another name in schema 1.0.0.
+#: Metrics renamed since schema 1.0.0: old -> new.
 RENAMED_METRICS = {
     "p50_ttft_with_failures_ms": "median_ttft_with_failures_ms",
     "p50_e2el_with_failures_ms": "median_e2el_with_failures_ms",
 }
-#: Units that had another name in schema 1.0.0.
+#: Units renamed since schema 1.0.0: old -> new.
 RENAMED_UNITS = {"prompts/s": "requests/s"}
 
 HIDDEN = "***"
-#: A key with one of these words holds a secret ...
+#: A key that contains one of these words holds a secret ...
 SECRET_WORDS = {"key", "apikey", "token", "secret", "password", "passwd", "credentials", "authorization"}
-#: ... but for these, which name where it is.
+#: ... except these, which hold the name of a variable.
 NOT_SECRET = {"api_key_env"}
 
 
@@ -106,7 +106,7 @@ class MetricValue:
 
 
 class Verdict(StrEnum):
-    """Whether a result may be believed, in order of severity."""
+    """Whether a result can be trusted, in order of severity."""
 
     VALID = "VALID"
     SUSPECT = "SUSPECT"
@@ -115,7 +115,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """Why a result is not VALID: the rule, how bad, and a sentence with the figure and its limit."""
+    """Why a result is not VALID: the rule (``check``), the severity, and a sentence with the value and its limit."""
 
     check: str
     severity: Verdict
@@ -124,9 +124,9 @@ class Reason:
 
 @dataclass(kw_only=True)
 class Result:
-    """One point that has been run (or has failed to).
+    """The result of one point.
 
-    status: "ok", "failed" (no measurement: see ``error``), "interrupted" (what was measured until then is kept).
+    status: "ok", "failed" (nothing was measured: see ``error``), "interrupted" (metrics cover what was measured).
     """
 
     status: str
@@ -158,12 +158,12 @@ class Result:
     log_tail: str | None = None
 
     def value(self, metric: str) -> float | None:
-        """A metric's value, or None where it is absent."""
+        """Return a metric's value; None if it is absent."""
         value = self.metrics.get(metric)
         return None if value is None else value.value
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object of ``result.json``."""
+        """Return the JSON object of ``result.json``, with secrets redacted."""
         document = asdict(self)
         versions = self.environment.get("packages", {})
         gpus = self.environment.get("gpus", [])
@@ -195,7 +195,7 @@ class Result:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Result:
-        """The result in a JSON object. Raises ResultError where it does not match the schema."""
+        """Return the result in a JSON object. Raises ResultError if it does not match the schema."""
         _validate(data)
         fields = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
         fields["verdict"] = Verdict(data["verdict"])
@@ -209,7 +209,7 @@ class Result:
         return cls(**fields)
 
     def write(self, directory: Path) -> Path:
-        """Write ``result.json`` atomically. Raises ResultError where it cannot be written or breaks the schema."""
+        """Write ``result.json`` atomically and return its path. Raises ResultError if it is invalid or unwritable."""
         data = self.to_json()
         _validate(data)
         path = directory / RESULT_FILE
@@ -229,7 +229,7 @@ class Result:
 
 
 def legacy_load_label(script: str, config: Mapping[str, Any]) -> str:
-    """The load of a result that does not name it (schema 1.0.0, other tools' files): ``qps=5``, ``concurrency=8``."""
+    """Return the load label (``qps=5``, ``concurrency=8``) for a file without one: schema 1.0.0 or another tool's."""
     load, qps = config.get("load"), config.get("qps")
     in_flight = load.get("max_in_flight") if isinstance(load, Mapping) else None
     if script not in LEGACY_CHARTS or (qps is None and not in_flight):
@@ -240,9 +240,9 @@ def legacy_load_label(script: str, config: Mapping[str, Any]) -> str:
 
 
 def point_key(config: Mapping[str, Any]) -> str:
-    """What identifies a point: a hash of its config without ``NOT_IDENTITY`` (16 hex digits).
+    """Return the key of a point: a hash of its config without ``NOT_IDENTITY``, 16 hex digits.
 
-    Keys are hashed under the names of the first version, so that a point keeps its history when keys move.
+    Keys are hashed under their names in version 1, so that a point keeps its history when keys are renamed.
     """
     flat = _under_first_names({str(key): value for key, value in flatten(config).items()})
     identity = {key: value for key, value in flat.items() if not _not_identity(key)}
@@ -250,12 +250,12 @@ def point_key(config: Mapping[str, Any]) -> str:
 
 
 def redact(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a config in which texts whose key speaks of a secret are ``***`` (``engine.env.HF_TOKEN``)."""
+    """Return a copy of a config in which texts under secret keys (``engine.env.HF_TOKEN``) are ``***``."""
     return {key: _redacted(str(key), value) for key, value in config.items()}
 
 
 def secrets(config: Mapping[str, Any]) -> list[str]:
-    """The dotted keys of a config that hold a secret as text."""
+    """Return the dotted keys of a config that hold a secret as text."""
     return [key for key, value in flatten(config).items() if value != _redacted(key.rsplit(".", 1)[-1], value)]
 
 
@@ -273,7 +273,7 @@ def _is_secret(key: str) -> bool:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; lists stay values."""
+    """Return dotted keys: ``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; lists and empty objects stay values."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
@@ -284,9 +284,9 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _under_first_names(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """A flat config as the first version wrote it: ``api`` and ``slo`` were keys of the one script that streamed.
+    """Return a flat config with the keys of version 1, where ``api`` and ``slo`` were keys of the streaming script.
 
-    For all other scripts they are there only where they are not at their defaults.
+    For all other scripts, ``api`` and ``slo`` are included only if they differ from their defaults.
     """
     api = {f"script.{key}": value for key, value in flat.items() if key.startswith("api.")}
     limits = {f"script.{key}": value for key, value in flat.items() if key.startswith("slo.") and value is not None}
@@ -304,7 +304,7 @@ def _not_identity(key: str) -> bool:
 
 
 def _metric_value(entry: Mapping[str, Any]) -> MetricValue:
-    """A metric of a JSON object, under the names that it and its unit have today."""
+    """Read a metric of a JSON object; replace an old name of the metric or its unit by the current one."""
     key, unit = RENAMED_METRICS.get(entry["key"], entry["key"]), RENAMED_UNITS.get(entry["unit"], entry["unit"])
     return MetricValue(key=key, unit=unit, value=entry["value"], better=Better(entry["type"]))
 
@@ -314,7 +314,7 @@ def _metric_json(value: MetricValue) -> dict[str, Any]:
 
 
 def _without_none(value: Any) -> Any:
-    """Drop None from objects; infinity (``qps=inf``) becomes the text "inf"."""
+    """Return the value without None in objects; infinity (``qps=inf``) becomes the text "inf"."""
     if isinstance(value, dict):
         return {str(k): _without_none(v) for k, v in value.items() if v is not None}
     if isinstance(value, (list, tuple)):
@@ -332,7 +332,7 @@ def _validator() -> Any:
 
 
 def single_point_overrides(overrides: Sequence[str]) -> list[str]:
-    """A point's overrides without those that only a sweep takes: what measures it alone."""
+    """Return a point's overrides without those of the sweep: a command with these runs this point only."""
     keys = [(override, override.lstrip("+~").partition("=")[0]) for override in overrides]
     return [override for override, key in keys if key.partition(".")[0] not in ("repeats", "sweep", "search")]
 

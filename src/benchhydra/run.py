@@ -1,4 +1,4 @@
-"""``run_point``: measures one point, and is the one place where the pieces of a benchmark meet."""
+"""``run_point`` measures one point: it gets a server, runs the script, and writes, judges and logs the result."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LOG_TAIL_LINES = 30
 
 
 def spec_of(config: BenchConfig) -> ServerSpec | None:
-    """The server that a point needs, after every check that needs no server. Raises BenchhydraError."""
+    """Return the server that a point needs, after all checks that need no server. Raises BenchhydraError."""
     _refuse_secrets(config)
     target = config.engine.target(config.model, config.sparsity, config.gpus)
     config.engine.check(target)
@@ -60,10 +60,10 @@ def run_point(
 ) -> Result:
     """Measure one point, write its files into ``out_dir``, and return its result.
 
-    An ``outbox`` logs the result when there is time; without one it is logged at once.
-    ``resolved`` is the composed config as plain data, ``overrides`` what the user typed for it. A point that fails
-    still leaves a ``result.json`` with status "failed"; then the error is raised again. An interrupted one has status
-    "interrupted" and what was measured.
+    ``outbox`` logs the result in the background; without one it is logged before this returns. ``resolved`` is the
+    composed config as plain data, ``overrides`` are the user's for this point. For a point that fails, a
+    ``result.json`` with status "failed" is written and the error is re-raised. An interrupted point has status
+    "interrupted" and the metrics of what was measured.
     """
     start_helper(config.probes)
     result = _result_of(config, resolved, sweep_id)
@@ -83,7 +83,7 @@ def run_point(
 
 
 def refuse_verdict(result: Result, config: BenchConfig) -> None:
-    """Raise RunInvalid where the result's verdict is one that ``script.fail_on`` refuses."""
+    """Raise RunInvalid if ``script.fail_on`` refuses the result's verdict."""
     refused = {"invalid": (Verdict.INVALID,), "suspect": (Verdict.INVALID, Verdict.SUSPECT), "never": ()}
     if result.verdict in refused[config.script.fail_on]:
         reasons = "; ".join(reason.text for reason in result.reasons)
@@ -93,7 +93,7 @@ def refuse_verdict(result: Result, config: BenchConfig) -> None:
 def point_of(
     config: BenchConfig, target: Target, out_dir: Path, progress: Progress, pool: ServerPool | None = None
 ) -> Point:
-    """What a script may use of a config."""
+    """Return the parts of a config that a script may use."""
     return Point(
         engine=config.engine,
         target=target,
@@ -113,7 +113,7 @@ def point_of(
 
 @dataclasses.dataclass
 class _PointRun:
-    """One point on its way from its config to its files: what is known of it is put into ``result`` step by step."""
+    """The measurement of one point; each step adds its part to ``result``."""
 
     config: BenchConfig
     result: Result
@@ -123,7 +123,7 @@ class _PointRun:
     outbox: Outbox | None
 
     def measure(self) -> None:
-        """Get the server, run the script on it, summarize and judge what it measured."""
+        """Get the server, run the script on it, compute the metrics and the verdict."""
         if self.outbox is not None:
             self.outbox.expect(self.config.tracking)
         engine, script = self.config.engine, self.config.script
@@ -135,14 +135,14 @@ class _PointRun:
         self.result.load_label = script.load_label(point)
         spec = script.spec(engine, target)
         if spec is None or spec.kind != "attached":
-            self._provide(target)
+            self._prepare(target)
         if spec is None:
             self._conclude(point, self._run_script(point, None), {})
         else:
             self._measure_on_server(point, spec)
 
     def fail(self, error: BaseException) -> None:
-        """Say in the result why nothing was measured."""
+        """Record in the result why nothing was measured."""
         result = self.result
         interrupted = isinstance(error, KeyboardInterrupt)
         message = error.message if isinstance(error, BenchhydraError) else f"{type(error).__name__}: {error}"
@@ -153,7 +153,7 @@ class _PointRun:
         result.reasons = (Reason(check="measured", severity=Verdict.INVALID, text=text),)
         log = self.out_dir / SERVER_LOG_FILE
         if SERVER_STARTED not in result.metadata and self.pool.log is not None and self.pool.log.exists():
-            shutil.copyfile(self.pool.log, log)  # it did not start: there was no lease to write it
+            shutil.copyfile(self.pool.log, log)  # the server did not start, so no lease has written its log
         if log.exists():
             result.log_tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
 
@@ -175,8 +175,8 @@ class _PointRun:
             stop_timeout_s=engine.stop_timeout_s,
             headers=engine.headers(),
         ) as lease:
-            if spec.kind == "attached":  # now that it has answered: making a model may take a minute
-                self._provide(point.target)
+            if spec.kind == "attached":  # only after the server has answered: building a model may take a minute
+                self._prepare(point.target)
             self.result.engine_version = engine.version(lease.base_url)
             lease_facts = lease.facts()
             self.result.metadata |= Facts(lease_facts).metadata()
@@ -186,8 +186,8 @@ class _PointRun:
                 lease.write_log(self.out_dir / SERVER_LOG_FILE)
         self._conclude(point, measurement, lease_facts)
 
-    def _provide(self, target: Target) -> None:
-        """What a load needs on this machine: a model that is made here, files of the dataset."""
+    def _prepare(self, target: Target) -> None:
+        """Build or download what a load needs on this machine: a locally built model, files of the dataset."""
         models.ensure(target, self.config.engine.interpreter(), self.progress)
         self.config.dataset.prepare(self.progress)
 
@@ -197,7 +197,7 @@ class _PointRun:
         return self.config.script.measure(point, lease)
 
     def _conclude(self, point: Point, measurement: Measurement, lease_facts: Mapping[str, Any]) -> None:
-        """Write the rows and series; put metrics, verdict and metadata into the result."""
+        """Write the rows and series; add metrics, verdict and metadata to the result."""
         records, result = measurement.records, self.result
         facts = Facts(lease_facts) | measurement.facts
         request_series = per_second_series(records) if "requests" in measurement.has else ()
@@ -209,37 +209,37 @@ class _PointRun:
         result.failures = window.failures()
         result.metadata |= {**measurement.metadata, **facts.metadata()}
         if "duration_s" in result.metrics:
-            result.metadata["duration"] = result.metrics["duration_s"].value  # nm-vllm's name of it
+            result.metadata["duration"] = result.metrics["duration_s"].value  # nm-vllm's name for it
         result.verdict, result.reasons = judge(window, self.config.validity)
         result.engine_version = result.engine_version or measurement.engine_version
         result.warnings += (*measurement.warnings, *few_samples(window))
         result.status = "interrupted" if facts["interrupted"] else "ok"
 
     def _metrics(self, window: Window, measurement: Measurement) -> dict[str, Any]:
-        """Raises BenchhydraError where no metric can be computed of what was measured."""
+        """Return the metrics by name. Raises BenchhydraError if none can be computed from the measurement."""
         has = measurement.capabilities | ({"slo"} if window.slo else set())
         metrics = {metric.key: metric for metric in summarize(window, has)}
         if not metrics:
             raise BenchhydraError(
-                f"script={self.result.script} measured nothing that a metric is computed from: it has "
-                f"{', '.join(sorted(has)) or 'nothing'}",
-                hint="Measurement(has=...) must name what some @metric(needs=...) needs",
+                f"no metric can be computed from the measurement of script={self.result.script}: its capabilities are "
+                f"{', '.join(sorted(has)) or 'empty'}",
+                hint="Measurement(has=...) must contain the needs of at least one @metric(needs=...)",
             )
         return metrics
 
 
 def _refuse_secrets(config: BenchConfig) -> None:
-    """Overrides are kept in results, directory names and logs: they must hold no secret."""
+    """Raise ConfigError if the config holds a secret: overrides are written to results, directory names and logs."""
     for key in secrets(dataclasses.asdict(config)):
         name = key.rsplit(".", 1)[-1]
         raise ConfigError(
-            f"{key} holds a secret, and a config is kept with its results",
+            f"{key} holds a secret, and results contain the config",
             hint=f"export {name.upper()}=... instead: engines inherit the environment (engine.api_key_env for attach)",
         )
 
 
 def _result_of(config: BenchConfig, resolved: Mapping[str, Any], sweep_id: str | None) -> Result:
-    """The result of a point of which nothing has been measured yet."""
+    """Return the result of a point before its measurement, with status "failed"."""
     return Result(
         status="failed",
         verdict=Verdict.INVALID,

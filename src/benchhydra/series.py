@@ -1,7 +1,7 @@
-"""Series: whatever is watched over time, as named samples with a unit, on the client's monotonic clock.
+"""Series: quantities sampled over time, with a name and a unit, on the client's monotonic clock.
 
-They lie in ``series.parquet`` beside a result: one row a sample (time_ns, name, labels, value), the unit of each name
-in the file's schema.
+They are stored in ``series.parquet`` next to a result: one row per sample (time_ns, name, labels, value); the unit of
+each name is in the file's metadata.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ UNITS_KEY = b"benchhydra.units"
 class Series:
     """Samples of one quantity. times_ns and values: shape (n,), in order of time; no value is NaN.
 
-    ``name`` says where it comes from and what it is (``server.requests_running``), ``labels`` tell several of one name
-    apart (``{"gpu": "0"}``).
+    ``name`` is source and quantity (``server.requests_running``); ``labels`` distinguish several series of one name
+    (``{"gpu": "0"}``).
     """
 
     name: str
@@ -40,25 +40,25 @@ class Series:
 
 
 def write_series(series: Sequence[Series], path: Path) -> None:
-    """Write series as Parquet. Raises ValueError where one name has two units."""
-    import pyarrow as pa  # at the end of a run, not at the program's start
+    """Write series as Parquet. Raises ValueError if one name has two units."""
+    import pyarrow as pa  # start-up time: only needed at the end of a run
 
     units = _units(series)
-    labels = [json.dumps(dict(one.labels), sort_keys=True) for one in series]
-    lengths = [len(one) for one in series]
+    labels = [json.dumps(dict(single.labels), sort_keys=True) for single in series]
+    lengths = [len(single) for single in series]
     columns = {
-        "time_ns": arrow(_joined([one.times_ns for one in series], np.int64)),
-        "name": _repeated(pa, [one.name for one in series], lengths),
+        "time_ns": arrow(_joined([single.times_ns for single in series], np.int64)),
+        "name": _repeated(pa, [single.name for single in series], lengths),
         "labels": _repeated(pa, labels, lengths),
-        "value": arrow(_joined([one.values for one in series], np.float64)),
+        "value": arrow(_joined([single.values for single in series], np.float64)),
     }
     write_parquet(columns, path, metadata={UNITS_KEY: json.dumps(units).encode()})
 
 
 def read_series(path: Path) -> list[Series]:
-    """The series in a file, in the order in which they were written; [] where there is no file.
+    """Return the series in a file, in the order in which they were written; [] if there is no file.
 
-    Raises ResultError where the file cannot be read as series (results of version 0.1 had another form).
+    Raises ResultError if the file cannot be read as series (version 0.1 used another format).
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -72,7 +72,7 @@ def read_series(path: Path) -> list[Series]:
         times_ns = table["time_ns"].to_numpy()
         values = table["value"].to_numpy()
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise ResultError(f"{path} holds no series: {type(error).__name__}") from error
+        raise ResultError(f"{path} is not a file of series: {type(error).__name__}") from error
     rows_of: dict[tuple[str, str], list[int]] = {}
     for row, key in enumerate(zip(names, labels, strict=True)):
         rows_of.setdefault(key, []).append(row)
@@ -84,9 +84,9 @@ def read_series(path: Path) -> list[Series]:
 
 def _units(series: Iterable[Series]) -> dict[str, str]:
     units: dict[str, str] = {}
-    for one in series:
-        if units.setdefault(one.name, one.unit) != one.unit:
-            raise ValueError(f"series {one.name} has two units: {units[one.name]} and {one.unit}")
+    for single in series:
+        if units.setdefault(single.name, single.unit) != single.unit:
+            raise ValueError(f"series {single.name} has two units: {units[single.name]} and {single.unit}")
     return units
 
 
@@ -95,6 +95,6 @@ def _joined(arrays: Sequence[npt.NDArray[Any]], kind: Any) -> npt.NDArray[Any]:
 
 
 def _repeated(pa: Any, texts: Sequence[str], lengths: Sequence[int]) -> Any:
-    """A dictionary column with each text as often as its series has samples."""
+    """Return a dictionary column that repeats each text for every sample of its series."""
     indices = np.repeat(np.arange(len(texts), dtype=np.int32), lengths)
     return pa.DictionaryArray.from_arrays(arrow(indices), arrow_texts(texts))

@@ -1,7 +1,7 @@
 """The target: model, GPUs and sparsity resolved to what an engine must load, with one precedence.
 
-model < sparsity < gpus < engine.args: the later one wins. Resolving is quick and changes nothing: it reads the model's
-``config.json`` where that is on this machine and counts GPUs; it downloads, builds and starts nothing.
+model < sparsity < gpus < engine.args: the later one wins. Resolving takes milliseconds and has no side effects: it
+reads the model's ``config.json`` if that is on this machine, and counts GPUs; it downloads, builds and starts nothing.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from benchhydra import environment
 from benchhydra.errors import ConfigError, GpuUnavailable
 from benchhydra.registry import check_choices, knob
 
-#: Tokenizer of the fake engine: a word a token, no file, no network.
+#: Tokenizer of the fake engine: one token per word, no file, no network.
 WORD_TOKENIZER = "word"
-#: Models that are made here -> the recipe's version: a new recipe gets a new directory.
+#: Models that are built locally -> version of the recipe: each version has a directory of its own.
 BUILDS = {"tiny": 1, "smollm2": 1}
-#: Flags under engine.args that the target takes over: an engine passes the target's value, not the flag again.
+#: Flags under engine.args that set fields of the target: an engine passes the target's field instead of the flag.
 TARGET_ARGS = ("tokenizer", "revision", "dtype", "quantization", "max_model_len", "chat_template")
 
 
 @dataclass(kw_only=True)
 class Model:
-    """A model: where it is, and how it is to be loaded."""
+    """A model: where to find it and how to load it."""
 
     id: str = knob("???", "hub id or local directory of the model")
     tokenizer: str | None = knob(None, "hub id or directory of the tokenizer; null: the model's own")
     revision: str | None = knob(None, "branch, tag or commit on the hub")
-    dtype: str | None = knob(None, "weights' type given to the engine; null: the engine's default")
-    quantization: str | None = knob(None, "quantization given to the engine; null: read from the model")
-    max_model_len: int | None = knob(None, "longest sequence; null: the model's own", unit="tokens")
-    chat_template: str | None = knob(None, "file with a Jinja chat template, for models that carry none")
-    build: str | None = knob(None, "smollm2 or tiny: made here, once, into the cache, in place of a download")
+    dtype: str | None = knob(None, "data type of the weights, passed to the engine; null: the engine's default")
+    quantization: str | None = knob(None, "quantization, passed to the engine; null: read from the model")
+    max_model_len: int | None = knob(None, "maximum sequence length; null: the model's own", unit="tokens")
+    chat_template: str | None = knob(None, "file with a Jinja chat template, for models without one")
+    build: str | None = knob(None, "smollm2 or tiny: built locally, once, in the cache, instead of downloaded")
     sparse: dict[str, str] = knob({}, "sparsity name -> id of this model's sparse variant")
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class Model:
 class Gpus:
     """Which accelerators: the device and how many."""
 
-    device: str = knob("auto", "auto: GPUs where there is one, else CPU", choices=("auto", "cpu", "cuda"))
+    device: str = knob("auto", "auto: GPUs if there are any, else CPU", choices=("auto", "cpu", "cuda"))
     count: int | None = knob(None, "GPUs for tensor parallelism; null: all of them", unit="GPUs")
 
     def __post_init__(self) -> None:
@@ -68,13 +68,13 @@ class Gpus:
 class Sparsity:
     """Weight sparsity: selects the model's sparse variant, and is passed to engines that have a flag for it."""
 
-    name: str | None = knob(None, "the engine's name of the sparsity; null: dense")
-    allow_dense: bool = knob(False, "run sparse weights as dense ones, and record it, where the engine has no flag")
+    name: str | None = knob(None, "the engine's name for the sparsity; null: dense")
+    allow_dense: bool = knob(False, "if the engine has no sparsity flag, run the sparse weights as dense ones and warn")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A model as an engine must load it. ``model`` and ``tokenizer`` are local directories where they are built."""
+    """A model as an engine must load it. For a local build, ``model`` and ``tokenizer`` are its directory."""
 
     model: str
     tokenizer: str
@@ -88,7 +88,7 @@ class Target:
     chat_template: str | None = None
     build: str | None = None
     warnings: tuple[str, ...] = field(default=())
-    served_name: str = ""  # the model name that requests carry
+    served_name: str = ""  # the model name in requests
 
 
 def resolve_target(
@@ -99,10 +99,9 @@ def resolve_target(
     *,
     has_sparsity_flag: Callable[[], bool] | None = None,
 ) -> Target:
-    """One target from the four config groups. Raises ConfigError or GpuUnavailable.
+    """Resolve the four config groups to one target. Raises ConfigError or GpuUnavailable.
 
-    ``has_sparsity_flag`` says whether the engine knows ``--sparsity``; it is asked only where sparsity is wanted, and
-    None means that it does not.
+    ``has_sparsity_flag``: whether the engine has ``--sparsity``; called only if a sparsity is set. None: it has not.
     """
     flags = {key.replace("-", "_").lstrip("_"): value for key, value in args.items()}
     name = sparse_variant(model, sparsity)
@@ -127,7 +126,7 @@ def resolve_target(
 
 
 def sparse_variant(model: Model, sparsity: Sparsity) -> str:
-    """Id of the weights for a sparsity; the model's own where dense. Raises ConfigError where the model has none."""
+    """Return the id of the weights for a sparsity; the model's own if dense. Raises ConfigError if there are none."""
     if sparsity.name is None:
         return model.id
     if sparsity.name in model.sparse:
@@ -140,7 +139,7 @@ def sparse_variant(model: Model, sparsity: Sparsity) -> str:
 
 
 def _sparsity_flag(sparsity: Sparsity, has_flag: Callable[[], bool] | None) -> tuple[str | None, tuple[str, ...]]:
-    """What to pass as ``--sparsity``, and what to record where the weights run as dense ones."""
+    """Return the value for ``--sparsity``, and a warning if the sparse weights run as dense ones."""
     if sparsity.name is None or (has_flag is not None and has_flag()):
         return sparsity.name, ()
     if not sparsity.allow_dense:
@@ -155,25 +154,25 @@ def _sparsity_flag(sparsity: Sparsity, has_flag: Callable[[], bool] | None) -> t
 
 
 def gpu_count() -> int:
-    """NVIDIA GPUs that a process started here may use."""
+    """Return the number of NVIDIA GPUs that a process started here may use."""
     return len(environment.gpus())
 
 
 def _accelerators(gpus: Gpus, tensor_parallel_size: Any) -> tuple[str, int]:
-    """(device, number of GPUs). Raises GpuUnavailable where there are fewer than asked for."""
+    """Return (device, number of GPUs). Raises GpuUnavailable if there are fewer than requested."""
     if gpus.device == "cpu":
         return "cpu", 0
     available = gpu_count()
     if gpus.device == "auto" and not available:
         return "cpu", 0
-    wanted = tensor_parallel_size if tensor_parallel_size is not None else gpus.count
-    wanted = max(1, available) if wanted is None else _positive("engine.args.tensor_parallel_size", wanted)
-    if wanted > available:
+    requested = tensor_parallel_size if tensor_parallel_size is not None else gpus.count
+    count = max(1, available) if requested is None else _positive("engine.args.tensor_parallel_size", requested)
+    if count > available:
         raise GpuUnavailable(
-            f"{wanted} GPU{'s' * (wanted > 1)} asked for, {available} here",
+            f"{count} GPU{'s' * (count > 1)} requested, but only {available} available",
             hint="gpus=cpu" if not available else "gpus=all, or gpus=auto for one",
         )
-    return "cuda", wanted
+    return "cuda", count
 
 
 def _positive(name: str, value: Any) -> int:
@@ -185,19 +184,19 @@ def _positive(name: str, value: Any) -> int:
 # Length
 
 
-def _fit_length(model: str, revision: str | None, wanted: Any) -> tuple[int | None, tuple[str, ...]]:
-    """``wanted``, lowered to what the model supports, and a warning where it was lowered."""
-    if wanted is None:
+def _fit_length(model: str, revision: str | None, max_model_len: Any) -> tuple[int | None, tuple[str, ...]]:
+    """Return ``max_model_len``, lowered to what the model supports, and a warning if it was lowered."""
+    if max_model_len is None:
         return None, ()
-    asked = _positive("max_model_len", wanted)
-    longest = supported_length(model, revision)
-    if longest is None or asked <= longest:
-        return asked, ()
-    return longest, (f"max_model_len lowered from {asked} to {longest}: {model} supports no more",)
+    requested = _positive("max_model_len", max_model_len)
+    supported = supported_length(model, revision)
+    if supported is None or requested <= supported:
+        return requested, ()
+    return supported, (f"max_model_len lowered from {requested} to {supported}: {model} supports no more",)
 
 
 def supported_length(model: str, revision: str | None = None) -> int | None:
-    """Longest sequence by the model's ``config.json``, or None where it is not on this machine or does not say."""
+    """Return the maximum sequence length in the model's ``config.json``; None if there is no file or no length."""
     path = model_file(model, "config.json", revision)
     if path is None:
         return None
@@ -208,7 +207,7 @@ def supported_length(model: str, revision: str | None = None) -> int | None:
     return _config_length(config)
 
 
-#: Where architectures keep their longest sequence; the smallest counts, as in vLLM.
+#: Config keys for the maximum sequence length, by architecture; the smallest value counts, as in vLLM.
 LENGTH_KEYS = (
     "max_position_embeddings",
     "n_positions",
@@ -241,13 +240,13 @@ def _config_length(config: dict[str, Any]) -> int | None:
 
 
 def built_path(build: str) -> Path:
-    """The directory of a model that is made here, whether it is made yet or not."""
+    """Return the directory of a local build, which may not exist yet."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "benchhydra" / "models" / f"{build}-v{BUILDS[build]}"
 
 
 def model_file(model: str, name: str, revision: str | None = None) -> Path | None:
-    """A file of a local model directory or of the hub's cache, or None; never downloads."""
+    """Return a file of a local model directory or of the hub's cache; None if it is not there. Never downloads."""
     if Path(model).is_dir():
         path = Path(model) / name
         return path if path.is_file() else None
@@ -259,7 +258,7 @@ def model_file(model: str, name: str, revision: str | None = None) -> Path | Non
 
 
 def model_files(model: str, revision: str | None = None) -> tuple[Path, ...]:
-    """All files of a local model directory, or of a model in the hub's cache; none where it is not on this machine."""
+    """Return all files of a local model directory, or of a model in the hub's cache; () if it is not local."""
     config = model_file(model, "config.json", revision)
     if config is None:
         return ()

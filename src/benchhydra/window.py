@@ -1,13 +1,13 @@
 """The measured window: which requests count, and the columns that are derived from their times.
 
-This is the one place of the formulas of TTFT, TPOT, ITL and E2EL, and the one place where nanoseconds become
-milliseconds: metrics, rules, series, plots and reports take the columns from here.
+Only this module has the formulas of TTFT, TPOT, ITL and E2EL and converts nanoseconds to milliseconds: metrics, rules,
+series, plots and reports use its columns.
 
-``mark_phases`` marks rows as warm-up, measured or cool-down. ``steady=auto`` trims what is left of the warm-up by
-MSER-5 (K. P. White, "An effective truncation heuristic for bias reduction in simulation output", SIMULATION 69(6),
-1997): latencies in order of sending are averaged in batches of five, and the cut is where the standard error of the
-mean of what remains is smallest. A cut beyond the middle means that no steady state was reached, as its author says:
-then nothing is cut, and rules of the verdict report it.
+``mark_phases`` marks rows as warm-up, measured or cool-down. ``steady=auto`` cuts off the remaining warm-up by MSER-5
+(K. P. White, "An effective truncation heuristic for bias reduction in simulation output", SIMULATION 69(6), 1997):
+latencies in order of sending are averaged in batches of five, and the cut is at the point that minimizes the standard
+error of the mean of the remaining batches. According to the author, a cut beyond the middle means that no steady state
+was reached: then nothing is cut, and rules of the verdict report it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ BATCH = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Window(Records):
-    """The measured rows of a run, and what is derived from them, each computed once. Arrays are float64 milliseconds.
+    """The measured rows of a run, with derived columns, each computed once. Arrays are float64 milliseconds.
 
-    every: all rows of the run, of which these are the measured ones. slo: limits in ms by column (``ttft_ms``).
-    samples: measurements that are no requests, by name, shape (n,) (the starts of a server, the batches of an engine).
+    every: all rows of the run, including warm-up and cool-down. slo: limits in ms by column (``ttft_ms``). samples:
+    values by name that do not belong to requests, shape (n,) (times of the starts of a server).
     """
 
     every: Records
@@ -46,43 +46,43 @@ class Window(Records):
 
     @classmethod
     def of(cls, records: Records, **more: Any) -> Window:
-        """The measured window of a run's rows. ``more``: slo, facts, samples, series."""
+        """Return the measured window of a run's rows. ``more``: slo, facts, samples, series."""
         rows = records if (records.phase == Phase.MEASURED).all() else records.measured()
         return cls.over(rows, records, **more)
 
     @classmethod
     def over(cls, rows: Records, every: Records | None = None, **more: Any) -> Window:
-        """A window of chosen rows; ``every``: all rows of the run, by default these."""
+        """Return a window of the given rows; ``every``: all rows of the run, by default the same."""
         columns = {column.name: getattr(rows, column.name) for column in dataclasses.fields(Records)}
         return cls(**columns, every=rows if every is None else every, **more)
 
     def ended_inside(self) -> Window:
-        """A window of the rows that completed inside this one, with the same limits."""
+        """Return a window of the rows whose answer ended inside this one, with the same limits."""
         return Window.over(self.ended, self.every, slo=self.slo, facts=self.facts)
 
     @cached_property
     def scheduled(self) -> bool:
-        """Whether the rows had a schedule: a closed loop, and everything at once, have none."""
+        """Whether the rows had a schedule. A closed loop and a load sent all at once have none."""
         return len(self) > 1 and bool(self.scheduled_ns.min() >= 0) and bool(np.ptp(self.scheduled_ns) > 0)
 
     @cached_property
     def e2el_ms(self) -> Float64:
-        """Last chunk with text (or, where no chunk had any, the end of the answer) less sent; NaN: not completed."""
+        """Last chunk with text (or the end of an answer without text) - sent; NaN if not completed."""
         return self._since(self.sent_ns, self._end_ns)
 
     @cached_property
     def ttft_ms(self) -> Float64:
-        """First chunk with text less sent; NaN where there is none."""
+        """First chunk with text - sent; NaN if there is none."""
         return self._since(self.sent_ns, self.first_ns)
 
     @cached_property
     def tpot_ms(self) -> Float64:
-        """(last - first) / (output tokens - 1); NaN for answers of fewer than two tokens, or of one chunk."""
+        """(last - first chunk) / (output tokens - 1); NaN for answers of fewer than two tokens or one chunk."""
         return np.asarray(self.decode_ms / self.decode_steps)
 
     @cached_property
     def decode_ms(self) -> Float64:
-        """Last chunk with text less first; NaN where there is none."""
+        """Last - first chunk with text; NaN if there is none."""
         return self._since(self.first_ns, self.last_ns)
 
     @cached_property
@@ -94,23 +94,23 @@ class Window(Records):
 
     @cached_property
     def scheduled_ttft_ms(self) -> Float64:
-        """First chunk with text less scheduled."""
+        """First chunk with text - scheduled."""
         return self._since(self.scheduled_ns, self.first_ns)
 
     @cached_property
     def scheduled_e2el_ms(self) -> Float64:
-        """Last chunk with text less scheduled."""
+        """Last chunk with text - scheduled."""
         return self._since(self.scheduled_ns, self._end_ns)
 
     @cached_property
     def client_lag_ms(self) -> Float64:
-        """Sent less scheduled, of every row that was sent."""
+        """Sent - scheduled, for the rows that were sent."""
         sent = self.sent_ns >= 0
         return np.asarray((self.sent_ns[sent] - self.scheduled_ns[sent]) / 1e6)
 
     @cached_property
     def span_ns(self) -> tuple[int, int] | None:
-        """The window: from its first send to its last end of an answer, or to the first send of a cool-down."""
+        """(start, end): first send, and last end of an answer or first send of the cool-down. None if it is empty."""
         sent = self.sent_ns[self.sent_ns >= 0]
         if not len(sent):
             return None
@@ -121,19 +121,19 @@ class Window(Records):
 
     @cached_property
     def duration_s(self) -> float | None:
-        """Length of the window."""
+        """Length of the window; None if it is empty."""
         return None if self.span_ns is None else (self.span_ns[1] - self.span_ns[0]) / 1e9
 
     @cached_property
     def ended(self) -> Records:
-        """Completed rows, warm-up and cool-down among them, whose answer ended inside the window."""
+        """Completed rows whose answer ended inside the window, including warm-up and cool-down rows."""
         start, end = self.span_ns or (0, -1)
         done = self.every.done_ns
         return self.every.where(self.every.completed & (done >= start) & (done <= end))
 
     @cached_property
     def in_flight(self) -> tuple[float, int] | None:
-        """Mean over time and maximum of the requests under way inside the window."""
+        """Time-weighted mean and maximum of the number of requests in flight inside the window."""
         if self.span_ns is None:
             return None
         start, end = self.span_ns
@@ -146,9 +146,9 @@ class Window(Records):
         return float((ends_ns - starts_ns).sum() / (end - start)), int(most)
 
     def statistics(self, of: str) -> dict[str, float] | None:
-        """mean, median, std, p90, p95, p99, max of a derived column; None where it has no value.
+        """Return mean, median, std, p90, p95, p99, max of a derived column; None if all its values are NaN.
 
-        Percentiles are numpy's default: linear interpolation between order statistics. std is the sample's own (n).
+        Percentiles are numpy's default: linear interpolation between order statistics. std divides by n.
         """
         if of not in self._statistics:
             self._statistics[of] = _statistics(getattr(self, of))
@@ -164,7 +164,7 @@ class Window(Records):
 
 
 def mark_phases(records: Records, warmup_s: float, cooldown_s: float, steady: str = "fixed") -> Records:
-    """The same rows with their phases: the first and last seconds of sending, and, with "auto", the unsteady start."""
+    """Return the rows with phases set: first and last seconds of sending; with steady="auto" also the MSER-5 cut."""
     sent = started_ns(records)
     phase = np.full(len(records), Phase.MEASURED, dtype=np.int32)
     if len(records):
@@ -176,25 +176,25 @@ def mark_phases(records: Records, warmup_s: float, cooldown_s: float, steady: st
 
 
 def started_ns(records: Records) -> Int64:
-    """When a row began: sent, or, where it never was, scheduled. Shape (n,)."""
+    """Return the time when each row was sent, or scheduled if it was never sent. Shape (n,)."""
     return np.where(records.sent_ns >= 0, records.sent_ns, records.scheduled_ns)
 
 
 def mser5(values: Float64) -> int:
-    """How many leading values to cut; 0 where the best cut lies beyond the middle or there are under 50 values."""
+    """Return how many leading values to cut; 0 if the best cut lies beyond the middle or there are under 50 values."""
     batches = values[: len(values) // BATCH * BATCH].reshape(-1, BATCH).mean(axis=1)
     if len(batches) < 10:
         return 0
-    left = np.arange(len(batches), 0, -1)
-    tail = np.cumsum(batches[::-1])[::-1]
-    squares = np.cumsum((batches**2)[::-1])[::-1]
-    error = ((squares - tail**2 / left) / left**2)[:-BATCH]
-    cut = int(np.argmin(error))
+    remaining = np.arange(len(batches), 0, -1)
+    tail_sum = np.cumsum(batches[::-1])[::-1]
+    tail_squares = np.cumsum((batches**2)[::-1])[::-1]
+    squared_error = ((tail_squares - tail_sum**2 / remaining) / remaining**2)[:-BATCH]
+    cut = int(np.argmin(squared_error))
     return cut * BATCH if cut < len(batches) / 2 else 0
 
 
 def _trim_start(records: Records, sent: Int64) -> Records:
-    """Mark as warm-up what MSER-5 cuts, by TTFT (where the load settles first) or else by latency."""
+    """Mark rows before the MSER-5 cut as warm-up; the cut is the later of those of TTFT and E2E latency."""
     rows = np.flatnonzero((records.phase == Phase.MEASURED) & records.completed & (records.sent_ns >= 0))
     rows = rows[np.argsort(sent[rows], kind="stable")]
     window = Window.over(records)

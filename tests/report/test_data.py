@@ -264,7 +264,7 @@ class TestRequests:
     def test_broken_series_are_reported(self, tmp_path: Path) -> None:
         records(3).write(tmp_path / "records.parquet")
         (tmp_path / "series.parquet").write_bytes(b"no")
-        with pytest.raises(ResultError, match=r"series\.parquet holds no series"):
+        with pytest.raises(ResultError, match=r"series\.parquet is not a file of series"):
             requests.run_requests(tmp_path / "records.parquet")
 
     def test_broken_records_file_is_reported(self, tmp_path: Path) -> None:

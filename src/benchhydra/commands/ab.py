@@ -124,10 +124,10 @@ def _announce(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest) 
 def _plan_from_history(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest) -> list[str]:
     """The plan by the noise and the times that these points had before on this class of machines."""
     from benchhydra.analysis import ab_plan  # start-up time: the statistics, not for --help
-    from benchhydra.environment import machine_class
+    from benchhydra.environment import this_machine_class
 
     keys = [side.point_key for side in sides.values()]
-    plan = ab_plan.PowerPlan(_sources.history_of(args.history), machine_class(), keys)
+    plan = ab_plan.PowerPlan(_sources.history_of(args.history), this_machine_class(), keys)
     return ab_plan.plan_lines(plan.noise(test.thresholds, test.main_patterns), test.thresholds.alpha, plan.pair_s())
 
 

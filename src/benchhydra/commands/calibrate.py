@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _conclude(rate_rps: float | None, *, save: bool) -> int:
-    name = environment.machine_class()
+    name = environment.this_machine_class()
     if rate_rps is None:
         sys.stdout.write(f"{name}: no rate was exact to {calibration.EXACT_MS:g} ms; is the machine busy?\n")
         return 1

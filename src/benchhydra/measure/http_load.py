@@ -238,7 +238,7 @@ class HttpLoad:
             "max_in_flight": load.max_in_flight,
             "ignore_eos": self._options.ignore_eos,
             "prefix_cache_intended": self._point.dataset.prefix_cache_intended,
-            "calibrated_rps": calibration.load_calibration(environment.machine_class()),
+            "calibrated_rps": calibration.load_calibration(environment.this_machine_class()),
             "warmup_requests": self._warmup_requests,
         }
 
