@@ -48,9 +48,9 @@ BAD: dict[str, tuple[tuple[str, ...], str, str]] = {
     "idle-rate": ((*FAKE, "load=concurrency", "load.max_in_flight=2", "qps=5"), "qps=5 has no effect", "load=poisson"),
     "idle-rate-of-a-trace": ((*FAKE, "load=trace", "num_prompts=5", "qps=5"), "qps=5 has no effect", ""),
     "no-repeats": ((*FAKE, "-m", "repeats=0"), "repeats=0 must be at least 1", ""),
-    "values-without-sweep": ((*FAKE, "qps=1,2"), "several values are a sweep", "add -m"),
-    "values-with-dash": ((*FAKE, "--resolve", "qps=1,2"), "several values are a sweep", "add -m"),
-    "values-with-preset": (("experiment=minimal_serving", *FAKE, "qps=1,2"), "several values are a sweep", "add -m"),
+    "values-without-sweep": ((*FAKE, "qps=1,2"), "several values need a sweep", "add -m"),
+    "values-with-dash": ((*FAKE, "--resolve", "qps=1,2"), "several values need a sweep", "add -m"),
+    "values-with-preset": (("experiment=minimal_serving", *FAKE, "qps=1,2"), "several values need a sweep", "add -m"),
     "key-without-value": ((*FAKE, "sweep.plan"), "sweep.plan has no value", "sweep.plan=VALUE"),
     "hydra-key": ((*FAKE, "hydra.foo=1"), "no such key: hydra.foo", "benchhydra options"),
     "group-twice": ((*FAKE, "+load=burst"), "load was given twice", ""),
@@ -80,9 +80,9 @@ BAD: dict[str, tuple[tuple[str, ...], str, str]] = {
     "output-of-a-sweep": ((*FAKE, "-m", "qps=1,2", "num_prompts=2", "hydra.sweep.dir=/proc/x"), "/proc/x", ""),
     "url": ((*ATTACH, "engine.base_url=nonsense"), "'nonsense' is not a server's URL", "http://HOST:PORT"),
     "dead-url": ((*ATTACH, "engine.base_url=http://127.0.0.1:9"), "no server answers at http://127.0.0.1:9", ""),
-    "key-variable": ((*ATTACH, "engine.api_key_env=NO_SUCH"), "no such environment variable", "export NO_SUCH="),
+    "key-variable": ((*ATTACH, "engine.api_key_env=NO_SUCH"), "this environment variable is not set", "export NO_SUCH="),
     "interpreter": ((*VLLM, "model.id=a/b", "engine.python=/no/python"), "/no/python is not a program", "VENV"),
-    "gpus": ((*VLLM, "model.id=a/b", "gpus=tp4"), "4 GPUs asked for", ""),
+    "gpus": ((*VLLM, "model.id=a/b", "gpus=tp4"), "4 GPUs requested", ""),
 }
 
 

@@ -79,8 +79,8 @@ def test_subcommand_is_called_with_its_arguments(program: Program, command: Any)
     ("error", "code", "text"),
     [
         (ConfigError("wrong", hint="right"), 1, "error: wrong\n  hint: right\n"),
-        (KeyboardInterrupt(), 130, "interrupted; what was measured is kept\n"),
-        (interruption.Terminated(), 143, "terminated; what was measured is kept\n"),
+        (KeyboardInterrupt(), 130, "interrupted; results measured so far are saved\n"),
+        (interruption.Terminated(), 143, "terminated; results measured so far are saved\n"),
     ],
 )
 def test_exit_codes(error: BaseException, code: int, text: str, program: Program, command: Any) -> None:
@@ -164,7 +164,7 @@ def test_an_interruption_in_generated_code_keeps_its_exit_code(process: Program,
     """Python remembers it (dataclasses are such code), and would die of the signal after the program has ended."""
     path = plugin("""exec("import signal; signal.raise_signal(signal.SIGINT)")\n""")
     ran = process("options", PYTHONPATH=str(path))
-    assert (ran.code, ran.err) == (130, "interrupted; what was measured is kept\n")
+    assert (ran.code, ran.err) == (130, "interrupted; results measured so far are saved\n")
 
 
 def test_a_process_with_ray_exits_without_destructors(process: Program, plugin: Callable[[str], Path]) -> None:

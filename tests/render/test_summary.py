@@ -70,14 +70,14 @@ def sweep(tmp_path: Path, points: dict[str, Result | None], **facts: Any) -> Pat
 
 def printed(directory: Path, width: int = 120) -> str:
     stream = io.StringIO()
-    sweep_table.print_on(Console(file=stream, width=width), read_sweep(directory))
+    sweep_table.print_sweep_on(Console(file=stream, width=width), read_sweep(directory))
     return stream.getvalue()
 
 
 def point_text(made: Result, directory: Path, link: str | None = None) -> str:
     stream = io.StringIO()
     report = PointReport(result=made, directory=directory, mlflow_link=link)
-    point_table.print_on(Console(file=stream, width=100), report)
+    point_table.print_point_on(Console(file=stream, width=100), report)
     return stream.getvalue()
 
 

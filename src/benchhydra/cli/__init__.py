@@ -1,4 +1,4 @@
-"""The command line: words become overrides or a subcommand, errors become one line and a hint."""
+"""The command line: runs a subcommand or passes overrides to Hydra, and prints an error as one line and a hint."""
 
 from benchhydra.cli.program import main, run
 

@@ -12,7 +12,7 @@ benchhydra: benchmarks of LLM inference as composed experiments
 
 usage: benchhydra KEY=VALUE ...       one point: benchhydra model=tiny qps=5 num_prompts=50
        benchhydra -m KEY=A,B ...      a sweep:   benchhydra -m model=llama2,mistral script=serving qps=1,5,10
-       benchhydra SUBCOMMAND ...      benchhydra SUBCOMMAND --help describes it
+       benchhydra SUBCOMMAND ...      benchhydra SUBCOMMAND --help shows its arguments
 """
 EXAMPLES = """\
 keys: qps, num_prompts, repeats, seed, description; engine.args.ANY_FLAG=value; GROUP.KEY=value of the options above.
@@ -26,12 +26,12 @@ examples:
   benchhydra model=custom model.id=HUB_ID engine.python=OTHER_VENV/bin/python
 
 your own options: --config-dir DIR (YAML) or a module in a folder benchhydra_plugins on PYTHONPATH (Python).
-HYDRA_FULL_ERROR=1 shows traces. --hydra-help lists Hydra's own options (--cfg job, --shell-completion, ...).
+HYDRA_FULL_ERROR=1 prints tracebacks. --hydra-help lists Hydra's own options (--cfg job, --shell-completion, ...).
 """
 
 
 def help_text() -> str:
-    """The whole help. Options must have been discovered."""
+    """The whole text. ``registry.discover`` must have been called."""
     return "\n".join([USAGE, *_groups(), "subcommands:", *_subcommands(), "", EXAMPLES])
 
 

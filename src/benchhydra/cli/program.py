@@ -1,7 +1,7 @@
-"""The program: the first word is a subcommand, or all words are Hydra's. Errors end as one line and an exit code.
+"""The program: runs the subcommand that the first word names, else Hydra. Errors end as one line and an exit code.
 
-Exit codes: 0 success, 1 an error or a result that must not be believed, 2 wrong usage of a subcommand, 130 and 143
-after SIGINT and SIGTERM, when everything that was started has been stopped.
+Exit codes: 0 success; 1 an error, or an INVALID result; 2 wrong usage of a subcommand; 130 and 143 after SIGINT and
+SIGTERM, once all started processes have been stopped. Subcommands may have further codes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ HELP = ("-h", "--help")
 def main() -> NoReturn:
     """Run the program on ``sys.argv``, and exit."""
     code = run(sys.argv[1:])
-    # CPython remembers a SIGINT that came while code made from text ran (a dataclass), and kills the process with it at
-    # exit. Running more such code clears that.
+    # If SIGINT arrives while exec() runs (it creates dataclasses), CPython remembers that and kills the process with
+    # SIGINT at exit. Another exec() clears it.
     exec("")
-    if "ray" in sys.modules:  # its threads sometimes crash a process whose interpreter is torn down beside them
+    if "ray" in sys.modules:  # its threads sometimes crash the process during the interpreter's teardown
         _exit_without_teardown(code)
     sys.exit(code)
 
@@ -43,9 +43,9 @@ def run(words: Sequence[str]) -> int:
         with interruption.reraising_interrupts():
             return work(words)
     except interruption.Terminated:
-        return _end(143, "terminated; what was measured is kept")
+        return _end(143, "terminated; results measured so far are saved")
     except KeyboardInterrupt:
-        return _end(130, "interrupted; what was measured is kept")
+        return _end(130, "interrupted; results measured so far are saved")
     except BrokenPipeError:  # benchhydra ... | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -81,9 +81,9 @@ def _hydra(words: Sequence[str]) -> int:
         _run_hydra(rewritten)
     except BenchhydraError:
         raise
-    except Exception as error:  # Hydra and OmegaConf raise many kinds: each becomes one line here
+    except Exception as error:  # Hydra and OmegaConf raise many types: all become one line here
         _print_trace(error)
-        from benchhydra.overrides.explain import explain  # start-up time: Hydra's composing, only for errors
+        from benchhydra.overrides.explain import explain  # start-up time: composing with Hydra, needed only for errors
 
         message, hint = explain(error, renamed, commands.command_names())
         raise BenchhydraError(message, hint=hint) from error
@@ -100,8 +100,8 @@ def _run_hydra(words: Sequence[str]) -> None:
 
     with (
         _replaced(sys, "argv", [*(sys.argv or ["benchhydra"])[:1], *words]),
-        _replaced(utils, "run_and_report", _raise_error),  # Hydra prints traces and exits; we print one line
-        # Hydra composes everything once more (0.1 s) to look for a mode in the config
+        _replaced(utils, "run_and_report", _raise_error),  # Hydra would print a traceback and exit; we print one line
+        # Hydra would compose everything again (0.1 s) to look for a mode in the config
         _replaced(Hydra, "get_mode", _no_mode_in_config if grammar.decides_mode(words) else Hydra.get_mode),
     ):
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(task_function)()
@@ -109,21 +109,21 @@ def _run_hydra(words: Sequence[str]) -> None:
 
 @contextmanager
 def _replaced(owner: object, name: str, value: object) -> Iterator[None]:
-    """Set an attribute to a value, and restore it afterwards."""
-    before = getattr(owner, name)
+    """Set an attribute during the block, and restore it afterwards."""
+    original = getattr(owner, name)
     setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(owner, name, before)
+        setattr(owner, name, original)
 
 
 def _no_mode_in_config(*_: Any, **__: Any) -> None:
-    """The value of ``hydra.mode`` in our config: null, so that the command line decides."""
+    """Replaces ``Hydra.get_mode``: our config sets no ``hydra.mode``, so the command line decides."""
 
 
 def _raise_error(func: Callable[[], Any]) -> Any:
-    """Run Hydra, and raise the error that a single run returned (Hydra would print a second line about it)."""
+    """Run Hydra, and raise the error that a single run returned: Hydra itself would print a second line about it."""
     job_return = func()
     error = getattr(job_return, "_return_value", None)
     if isinstance(error, Exception):
@@ -159,6 +159,6 @@ def _end(code: int, line: str) -> int:
 
 def _print_trace(error: Exception) -> None:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        import traceback  # only for traces
+        import traceback  # start-up time: only for tracebacks
 
         traceback.print_exception(error)

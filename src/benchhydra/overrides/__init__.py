@@ -1,4 +1,4 @@
-"""What users type: words rewritten into Hydra's grammar, the groups and options there are, errors explained.
+"""Overrides: rewrite the user's words into Hydra's grammar, list groups and options, explain Hydra's errors.
 
-Commands that compose experiments use this as the program itself does.
+The program uses this, and so do commands that compose experiments.
 """

@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's errors as one line that says what is wrong, and a hint that says what to type."""
+"""Translate errors of Hydra and OmegaConf into one line that says what is wrong, and a hint that says what to type."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ TYPES = {"float": "a number", "int": "a whole number", "bool": "true or false", 
 
 
 def explain(error: Exception, words: Sequence[str], subcommands: Sequence[str] = ()) -> tuple[str, str]:
-    """(what is wrong, hint) of an error that composing the words raised.
+    """(what is wrong, hint) for an error that composing the words raised; an empty hint if there is none to give.
 
-    subcommands: what a word that is no override may have meant.
+    subcommands: the names that are suggested for a word that is not an override.
     """
     if isinstance(error, OSError) and error.filename:
         return f"cannot read or write {error.filename}: {error.strerror}", "hydra.run.dir=DIR or hydra.sweep.dir=DIR"
@@ -84,10 +84,10 @@ def _wrong_value(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
         r"could not be converted to (\w+)|is not a valid (\w+)|Incompatible value .*?field of type '([\w |\[\]]+)'",
         match.string,
     )
-    named = next((name for name in (kind.groups() if kind else ()) if name), "")
-    wanted = TYPES.get(_plain_type(named.lower()), named or "another kind of value")
+    type_name = next((name for name in (kind.groups() if kind else ()) if name), "")
+    expected = TYPES.get(_plain_type(type_name.lower()), type_name or "another kind of value")
     doc = _doc(key)
-    return f"{key}={value}: the value must be {wanted}", f"{key}: {doc}" if doc else f"benchhydra options {key}"
+    return f"{key}={value}: the value must be {expected}", f"{key}: {doc}" if doc else f"benchhydra options {key}"
 
 
 def _plain_type(name: str) -> str:
@@ -113,7 +113,7 @@ def _syntax(word: str, words: Sequence[str], subcommands: Sequence[str]) -> tupl
 
 
 def _syntax_of(word: str) -> tuple[str, str]:
-    hint = f"quote what has special characters: \"{word.partition('=')[0]}='...'\""
+    hint = f"quote a value that has special characters: \"{word.partition('=')[0]}='...'\""
     return f"{word}: cannot be read as KEY=VALUE", hint
 
 
@@ -123,15 +123,15 @@ def _unreadable(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
 
 
 def _several(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    return f"{match[1]}: several values are a sweep", "add -m to measure each of them"
+    return f"{match[1]}: several values need a sweep", "add -m to measure each of them"
 
 
 def _not_added(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    return f"{match[1]} has a value already", f"without the +, or with ++{match[1]}=VALUE"
+    return f"{match[1]} already has a value", f"leave out the +, or use ++{match[1]}=VALUE"
 
 
 def _interpolation(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    return f"the interpolation {match[1]!r} names no key", ""
+    return f"the interpolation {match[1]!r} names a key that does not exist", ""
 
 
 def _duplicate(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
@@ -164,7 +164,7 @@ _EXPLANATIONS = (
 
 
 def nearest(key: str, keys: Iterable[str]) -> str:
-    """The key most like this one, or nothing. A last part that is the same counts: ``path`` for ``dataset.path``."""
+    """The most similar key, else one with the same last part (``dataset.path`` for ``path``), else an empty text."""
     candidates = list(keys)
     near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.6)
     if near:
@@ -178,13 +178,13 @@ def _below(key: str, parent: str) -> str:
 
 
 def config_keys(words: Sequence[str]) -> list[str]:
-    """All dotted keys of the config that the words' group choices compose (of the default one where these fail)."""
+    """All dotted keys of the config that the words' group choices compose; of the default config if these fail."""
     choices = [word for word in words if re.fullmatch(rf"({'|'.join((*GROUPS, 'model'))})=\w+", word)]
-    for chosen in (choices, []):
+    for overrides in (choices, []):
         try:
             GlobalHydra.instance().clear()
             with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-                return _keys(compose("config", overrides=chosen))
+                return _keys(compose("config", overrides=overrides))
         except (HydraException, OmegaConfBaseException):
             continue
     return []
@@ -201,7 +201,7 @@ def _keys(config: DictConfig, prefix: str = "") -> list[str]:
 
 
 def _doc(key: str) -> str:
-    """What a root key means and its unit, from the schema."""
+    """The meaning of a root key and its unit, from the schema; empty for other keys."""
     import dataclasses
 
     from benchhydra.config import BenchConfig  # start-up time: all options

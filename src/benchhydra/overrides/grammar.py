@@ -1,4 +1,4 @@
-"""What the command line adds to Hydra's grammar, rewritten into it before Hydra sees the words."""
+"""Our extensions of Hydra's grammar: rewritten into plain Hydra overrides before Hydra parses the command line."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dataclasses import fields
 from benchhydra import registry
 from benchhydra.errors import ConfigError
 
-#: Dictionaries that take any key: plain Hydra wants a ``+`` in front of those.
+#: Dictionaries that accept any key: plain Hydra requires a ``+`` in front of a new one.
 OPEN = ("engine.args.", "engine.env.", "script.body.", "model.sparse.")
-#: A group that no default chooses: plain Hydra wants a ``+`` there too.
+#: A group that is not in the defaults list: plain Hydra requires a ``+`` there.
 PRESETS = "experiment="
 PAIR_KEY = "nr_qps_pair"
 PAIR = ("num_prompts", "qps")
-#: Overrides that only a sweep understands, and values with which they are the same as absent.
+#: Overrides that need a sweep, and those of them that set the default and so do not.
 SWEEP_ONLY = ("sweep.plan=true", "sweep.resume=", "sweep.zip=", "search=", "repeats=")
 NO_SWEEP = ("repeats=1", "search=grid")
 #: Hydra's own options that take the word after them.
@@ -34,12 +34,12 @@ FLAGS = ("-m", "--multirun", "-r", "--run", "--resolve", "--version", "--hydra-h
 
 
 def rewrite(words: Sequence[str]) -> list[str]:
-    """The words as Hydra understands them. Raises ConfigError."""
+    """The words in Hydra's own grammar. Raises ConfigError if an override is invalid or would have no effect."""
     options, overrides = _split(words)
     if any(option in COMPLETION for option in options):
         return [*options, *overrides]
     _refuse_unused_rate(overrides)
-    if not _searches(options):  # a directory of the user's may have other groups
+    if not _searches(options):  # a config directory of the user may have more groups
         _refuse_new_keys(overrides)
     rewritten = [new for word in overrides for new in _override(word)]
     if not is_multirun(words) and needs_multirun(rewritten):
@@ -50,17 +50,17 @@ def rewrite(words: Sequence[str]) -> list[str]:
 
 
 def is_multirun(words: Iterable[str]) -> bool:
-    """Whether the words ask for a sweep, or choose a preset, which may be one."""
+    """Whether the words ask for a sweep, or may do so: a preset (``experiment=``) can set the mode."""
     return any(word in ("-m", "--multirun") or _may_set_mode(word) for word in words)
 
 
 def decides_mode(words: Sequence[str]) -> bool:
-    """Whether ``-m`` alone decides if this is a sweep: no preset, and no config of the user's, takes part."""
+    """Whether only ``-m`` decides if this is a sweep: there is no preset and no config directory of the user."""
     return not any(_may_set_mode(word) for word in words) and not _searches(words)
 
 
 def needs_multirun(words: Iterable[str]) -> bool:
-    """Whether the words make sense in a sweep alone, so that it need not be asked for."""
+    """Whether an override needs a sweep, so that ``-m`` is implied."""
     return any(word.lower().startswith(SWEEP_ONLY) and word not in NO_SWEEP for word in words)
 
 
@@ -69,12 +69,12 @@ def _may_set_mode(word: str) -> bool:
 
 
 def _searches(words: Iterable[str]) -> bool:
-    """Whether a directory or a config of the user's takes part."""
+    """Whether the words name a config directory of the user."""
     return any(word.partition("=")[0] in SEARCHED for word in words)
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(options with their values, overrides): Hydra's parser takes options only in front. Raises ConfigError."""
+    """(options with their values, overrides): Hydra's parser needs options before overrides. Raises ConfigError."""
     options: list[str] = []
     overrides: list[str] = []
     remaining = iter(words)
@@ -113,7 +113,7 @@ def _override(word: str) -> list[str]:
 
 
 def _pairs(text: str) -> list[str]:
-    """``'150,0.5','300,1'`` (the shell may have taken the quotes) -> the zipped axes num_prompts and qps."""
+    """``'150,0.5','300,1'`` (the shell may have removed the quotes) -> the zipped axes num_prompts and qps."""
     parts = [part.strip() for part in re.sub(r"['\"]", "", text).split(",")]
     if len(parts) < 2 or len(parts) % 2 or not all(parts):
         raise ConfigError(f"{PAIR_KEY}={text}: every pair is NUM_PROMPTS,QPS", hint=f"{PAIR_KEY}=\"'150,0.5','300,1'\"")
@@ -123,7 +123,7 @@ def _pairs(text: str) -> list[str]:
 
 
 def _refuse_unused_rate(overrides: Sequence[str]) -> None:
-    """Refuse ``qps`` beside loads that have no rate to set: it would have no effect, in silence."""
+    """Raise ConfigError for ``qps`` if no load of the words has a rate: it would be ignored silently."""
     values = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
     loads = values.get("load", "").split(",")
     if "qps" not in values or not all(name in _loads_without_rate() for name in loads):
@@ -135,7 +135,7 @@ def _refuse_unused_rate(overrides: Sequence[str]) -> None:
 
 
 def _loads_without_rate() -> set[str]:
-    """Loads whose own ``qps`` is not the root key."""
+    """The loads whose own ``qps`` is infinite by default, instead of the root key's value."""
     return {
         name
         for name, cls in registry.options("load").items()
@@ -144,7 +144,7 @@ def _loads_without_rate() -> set[str]:
 
 
 def _refuse_new_keys(overrides: Sequence[str]) -> None:
-    """Refuse ``+key=value`` where nothing reads the key: Hydra would add it, and the benchmark would not look."""
+    """Raise ConfigError for ``+key=value`` if no code reads the key: Hydra would add it without any effect."""
     from benchhydra.config import BenchConfig  # start-up time: all options, not for shell completion
 
     roots = {field.name for field in fields(BenchConfig)} | {"hydra"}
@@ -160,7 +160,7 @@ def _refuse_new_keys(overrides: Sequence[str]) -> None:
 
 
 def _field_names(group: str) -> set[str]:
-    """Fields of all options of a polymorphic group; none for others."""
+    """The fields of all options of a group of classes; empty for other groups."""
     return {field.name for cls in registry.options(group).values() for field in fields(cls)}
 
 
@@ -169,6 +169,6 @@ def _refuse_values_of_a_sweep(words: Sequence[str]) -> None:
         key, separator, value = word.partition("=")
         if separator and re.fullmatch(r"[^\[{('\"]*,[^\[{('\"]*", value) and not key.lstrip("+").startswith("hydra."):
             raise ConfigError(
-                f"{word}: several values are a sweep",
+                f"{word}: several values need a sweep",
                 hint=f"add -m to measure each of them, or quote a text that has commas: \"{key}='{value}'\"",
             )

@@ -1,4 +1,4 @@
-"""The config groups and their options, with a line on each."""
+"""The config groups and their options, with one line of help on each."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ ORDER = (
     *("model", "dataset", "script", "api", "load", "engine", "gpus", "sparsity"),
     *("search", "tracking", "launcher"),
 )
-#: Folders of conf/ that subcommands read, or one machine alone: nobody chooses one by GROUP=OPTION.
+#: Folders of conf/ that are not config groups: subcommands read them, or they hold settings of one machine.
 NOT_CHOSEN = ("gate", "local", "suite")
 
 
 def group_names() -> list[str]:
-    """All config groups. Options must have been discovered."""
+    """All config groups. ``registry.discover`` must have been called."""
     folders = sorted(path.name for path in registry.CONF_DIR.iterdir() if path.is_dir())
     names = dict.fromkeys((*ORDER, *registry.GROUPS, *folders))
     return [name for name in names if name not in NOT_CHOSEN and group_options(name)]
 
 
 def group_options(group: str) -> dict[str, str]:
-    """Options of a group -> one line on each: a YAML's first comment, or a class docstring's first line."""
+    """Option -> its line of help: the first comment of its YAML file, or the first line of its class docstring."""
     classes = {name: first_line(cls.__doc__) for name, cls in registry.options(group).items()}
     files = sorted((registry.CONF_DIR / group).glob("*.yaml"))
     return dict(sorted((classes | {path.stem: first_comment(path) for path in files}).items()))
@@ -35,7 +35,7 @@ def first_line(docstring: str | None) -> str:
 
 
 def first_comment(path: Path) -> str:
-    """The first comment of a YAML file that is not a directive of Hydra's."""
+    """The text of a YAML file's first comment that is not a ``@package`` directive; empty if it has none."""
     comments = (line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
     line = next((line for line in comments if not line.startswith("# @package")), "")
     return line.lstrip("# ")

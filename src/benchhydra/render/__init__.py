@@ -1,8 +1,8 @@
-"""Renderers: how a document of one kind is written in one format.
+"""Renderers: functions that write a document of one kind in one format.
 
-A function of (document, text stream) declared with ``@renderer("comparison", "markdown")`` in a module of
-``render/documents/`` or ``render/terminal/``, or in a user's ``benchhydra_plugins``, is offered by the commands at
-once: they take their ``--format`` choices from ``formats(kind)``.
+A renderer takes (document, text stream) and is declared with ``@renderer("comparison", "markdown")`` in a module of
+``render/documents/`` or ``render/terminal/``, or in a user's ``benchhydra_plugins``. Commands offer it as soon as it
+is declared: their ``--format`` choices are ``formats(kind)``.
 
 =============  ==============================================
 kind           document
@@ -36,7 +36,7 @@ _renderers: dict[tuple[str, str], Renderer] = {}
 
 
 def renderer(kind: str, format: str) -> Callable[[Callable[[Any, TextIO], None]], Callable[[Any, TextIO], None]]:
-    """Declare the function that writes a document of this kind in this format to a text stream."""
+    """Declare a renderer. Raises ConfigError if another module has declared one of this kind and format."""
 
     def declare(write: Renderer) -> Renderer:
         other = _renderers.get((kind, format))
@@ -52,13 +52,13 @@ def renderer(kind: str, format: str) -> Callable[[Callable[[Any, TextIO], None]]
 
 
 def formats(kind: str) -> list[str]:
-    """The names of the formats that a kind of document can be written in, sorted."""
+    """The sorted names of the formats in which this kind of document can be written."""
     _discover()
-    return sorted(format for of, format in _renderers if of == kind)
+    return sorted(format for renderer_kind, format in _renderers if renderer_kind == kind)
 
 
 def render(kind: str, format: str, document: Any, stream: TextIO) -> None:
-    """Write a document. Raises ConfigError where no renderer is declared for this kind and format."""
+    """Write a document to a stream. Raises ConfigError if there is no renderer of this kind and format."""
     _discover()
     write = _renderers.get((kind, format))
     if write is None:
@@ -67,7 +67,7 @@ def render(kind: str, format: str, document: Any, stream: TextIO) -> None:
 
 
 def rendered(kind: str, format: str, document: Any) -> str:
-    """A document as text."""
+    """Render a document to a string. Raises ConfigError if there is no renderer of this kind and format."""
     text = StringIO()
     render(kind, format, document, text)
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""The outcome of an A/B test with what its reader needs to know of how it was made."""
+"""The outcome of an A/B test, with the overrides and the cost that belong in its report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchhydra.render.verdict_words import AB_WORDS
 
 @dataclass(frozen=True, kw_only=True)
 class AbReport:
-    """A test, the overrides of both sides ("a" and "b"), and how often a server was started."""
+    """A test, the overrides of both sides ("a" and "b"), and the number of server starts."""
 
     test: AbTest
     overrides: dict[str, list[str]]

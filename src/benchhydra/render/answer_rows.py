@@ -1,4 +1,4 @@
-"""What a sweep's searches have found, as rows, from the ``answers`` in its ``sweep.json``."""
+"""The answers of a sweep's searches as table rows, from ``answers`` in its ``sweep.json``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLUMNS = ("search", "answer", "interval", "limited by", "probes")
 
 
 def answer_rows(sweep: SweepRows) -> list[tuple[str, ...]]:
-    """A row of cells an answer, one for each of ``COLUMNS``; a search that failed has its error as the answer."""
+    """One row an answer, one cell for each of ``COLUMNS``. The answer of a failed search is its error."""
     answers = [answer for answer in sweep.facts.get("answers") or () if isinstance(answer, Mapping)]
     return [_cells(sweep, answer) for answer in answers]
 
@@ -25,7 +25,7 @@ def _cells(sweep: SweepRows, answer: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _study(sweep: SweepRows, answer: Mapping[str, Any]) -> str:
-    """The search, and the varying overrides that the study's points share."""
+    """The name of a study: its search, and the varying overrides that its points share."""
     shared = split_overrides(answer.get("overrides") or ())
     parts = [f"{key}={value}" for key, value in shared.items() if key in sweep.varying]
     return " ".join([f"search={answer.get('search', '')}", *parts])

@@ -1,4 +1,4 @@
-"""Archived results as rows: their place in the archive and what identifies them."""
+"""Archived results as table rows: the levels of their place in the archive, and the fields that identify them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from benchhydra.archive import LEVELS, ArchivePlace
 from benchhydra.result import Result
 
-#: The fields of a result that a listing has beside the levels of its place.
+#: The fields of a result that a listing shows after the levels of its place.
 FIELDS = ("model", "dataset", "script", "verdict", "point_key")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveRow:
-    """One archived result: where it is, in the archive and on the disk."""
+    """One archived result, its place in the archive, and its directory."""
 
     place: ArchivePlace
     path: Path

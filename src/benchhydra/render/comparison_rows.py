@@ -1,4 +1,4 @@
-"""A comparison as rows and sentences, which every format of it writes: columns, cells, headings, remarks."""
+"""A comparison as table cells and sentences. Every format writes these, so that all formats say the same."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from benchhydra.render.figures import interval, percent, quantity
 from benchhydra.render.verdict_words import change_words
 
 COLUMNS = ("metric", "base", "candidate", "change", "95 % interval", "verdict")
-#: The columns that hold figures.
+#: Indices of the columns that hold figures.
 FIGURES = range(1, 5)
 NOTHING = "No point is in both."
 
 
 def cells(metric: MetricChange) -> tuple[str, ...]:
-    """A metric's cells, one for each of ``COLUMNS``."""
+    """The cells of a metric, one for each of ``COLUMNS``."""
     return (
         metric.metric,
         quantity(metric.base, metric.unit),
@@ -27,13 +27,13 @@ def cells(metric: MetricChange) -> tuple[str, ...]:
 
 
 def heading(point: PointChange) -> str:
-    """A point's name, its usable runs on both sides, and whether any of them is SUSPECT."""
+    """The heading of a point: its label, the number of usable runs on both sides, and whether a run is SUSPECT."""
     base, candidate = (sum(run.usable for run in side) for side in (point.base, point.candidate))
     return f"{point.label} ({base} against {candidate} runs{', SUSPECT' if point.suspect else ''})"
 
 
 def remarks(point: PointChange) -> Iterator[str]:
-    """What a reader must know beside the figures: config differences, runs left out, metrics and sides missing."""
+    """The sentences below a point's figures: config differences, notes, missing metrics, a side without usable runs."""
     yield from point.differences
     yield from point.notes
     if point.missing:
@@ -43,12 +43,12 @@ def remarks(point: PointChange) -> Iterator[str]:
 
 
 def unusable(point: PointChange) -> str:
-    """The sentence on a point of which one side has no usable run."""
+    """The sentence on a point with a side that has no usable run."""
     return f"INVALID: the {point.invalid} has no usable run"
 
 
 def unpaired(comparison: Comparison) -> Iterator[str]:
-    """The points that only one side has, as sentences."""
+    """One sentence for each point that only one side has."""
     yield from (f"Only in the base: {label}" for label in comparison.only_base)
     yield from (f"Only in the candidate: {label}" for label in comparison.only_candidate)
 

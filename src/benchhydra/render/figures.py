@@ -1,4 +1,4 @@
-"""How figures are written, in every format: digits, units, percent, intervals, counts, durations. Each rule once."""
+"""Formatting of numbers, shared by all formats: digits, units, percent, intervals, counts, durations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from benchhydra.result import Better
 
 LATENCY = re.compile(r"(mean|median|std|p90|p95|p99|max)_(.+)_ms")
-#: Any statistic of any time: latencies, and the seconds that a start takes.
+#: The name of a statistic of a time in ms or s: latencies and start-up times.
 TIME = re.compile(r"(mean|median|std|p\d+|max)_(.+)_m?s")
 ACRONYMS = ("ttft", "tpot", "itl", "e2el")
 ARROWS = {Better.BIGGER: " ↑", Better.SMALLER: " ↓", Better.OBSERVATION: ""}
@@ -16,7 +16,7 @@ LEGEND = "↑ higher is better  ↓ lower is better"
 
 
 def number(value: float) -> str:
-    """Four significant digits, without an exponent: 0.1234, 12.34, 1,234."""
+    """A number with four significant digits (three below 0.1) and no exponent: 0.1234, 12.34, 1,234."""
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     size = abs(value)
@@ -27,7 +27,7 @@ def number(value: float) -> str:
 
 
 def _small_digits(size: float) -> int:
-    """Decimals below 0.1: three significant digits, so that a small figure is not shown as zero."""
+    """The number of decimals of a value below 0.1: three significant digits, so that it is not shown as zero."""
     return min(12, 2 - math.floor(math.log10(size)))
 
 
@@ -37,17 +37,17 @@ def quantity(value: float, unit: str) -> str:
 
 
 def percent(ratio: float | None) -> str:
-    """``0.031`` -> ``+3.1 %``; empty where it is unknown."""
+    """``0.031`` -> ``+3.1 %``; empty for None."""
     return "" if ratio is None else f"{ratio * 100:+.1f} %"
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """``+1.0 % to +3.0 %``; empty where it is unknown."""
+    """``(0.01, 0.03)`` -> ``+1.0 % to +3.0 %``; empty if ``low`` is None."""
     return "" if low is None else f"{percent(low)} to {percent(high)}"
 
 
 def mean_and_half_width(mean: float, low: float, high: float) -> str:
-    """``50.25 ± 1.500``: a mean and half of its interval's width."""
+    """``50.25 ± 1.500``: a mean and the half-width of its interval."""
     return f"{number(mean)} ± {number((high - low) / 2)}"
 
 

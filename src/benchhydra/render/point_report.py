@@ -1,4 +1,4 @@
-"""One point as it is shown when its run ends."""
+"""The report on one point, printed when its run ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchhydra.result import Result
 
 @dataclass(frozen=True, kw_only=True)
 class PointReport:
-    """A point's result, the directory of its files, and the link to its MLflow run where it was logged."""
+    """A point's result, the directory of its files, and the link to its MLflow run if it was logged."""
 
     result: Result
     directory: Path

@@ -1,4 +1,4 @@
-"""Points measured more than once: mean and 95 % interval of each key metric, from a sweep's ``repeats``."""
+"""Repeated points as a table: mean and 95 % interval of each key metric, from ``repeats`` in ``sweep.json``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchhydra.render.figures import mean_and_half_width
-from benchhydra.render.sweep_rows import SweepRows, key_metrics, split_overrides
+from benchhydra.render.sweep_rows import SweepRows, split_overrides, table_metrics
 
 TITLE = "mean of repeats ± half of its 95 % interval"
 
 
 @dataclass(frozen=True)
 class RepeatTable:
-    """A table: varying keys, how many repeats, metrics; and a row of cells a point."""
+    """A table of repeated points.
+
+    A row has one cell for each of ``keys``, the number of repeats, and one cell for each of ``metrics``.
+    """
 
     keys: tuple[str, ...]
     metrics: tuple[str, ...]
@@ -22,10 +25,10 @@ class RepeatTable:
 
 
 def repeat_table(sweep: SweepRows) -> RepeatTable | None:
-    """The sweep's repeated points; None where each was measured once."""
+    """The table of a sweep's repeated points; None if every point was measured once."""
     entries = [entry for entry in sweep.facts.get("repeats") or () if isinstance(entry, Mapping)]
     measured = {name for entry in entries for name in entry.get("metrics", {})}
-    metrics = tuple(name for name in key_metrics(sweep.rows) if name in measured)
+    metrics = tuple(name for name in table_metrics(sweep.rows) if name in measured)
     if not entries or not metrics:
         return None
     keys = tuple(key for key in sweep.varying if key != "repeat")

@@ -1,4 +1,4 @@
-"""The experiments of a suite as they ended."""
+"""The report on a suite: how its experiments ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentOutcome:
-    """How an experiment ended: its exit code, and its results counted by verdict."""
+    """How an experiment ended. counts: the number of results of each verdict, and of failed ones."""
 
     name: str
     directory: Path
@@ -20,7 +20,7 @@ class ExperimentOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteReport:
-    """The experiments that have ended, of so many."""
+    """The outcomes of the experiments that have ended. planned: the number of all experiments."""
 
     outcomes: Sequence[ExperimentOutcome]
     planned: int

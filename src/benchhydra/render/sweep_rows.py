@@ -1,4 +1,4 @@
-"""The points of a sweep as rows: named by the overrides that vary between them, with the metrics that tables show."""
+"""The points of a sweep as table rows: the overrides that vary, the metrics that a table shows, the verdicts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from benchhydra.errors import ResultError
 from benchhydra.render.figures import ARROWS, count, number
 from benchhydra.result import Result, Verdict
 
-#: Metrics that a table has room for.
+#: The most metrics in a table if no result names its key metrics.
 MOST_COLUMNS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointRow:
-    """One point: its overrides as ``key: value``, how it ended, and its result where there is one."""
+    """One point: its overrides as ``key: value``, its status and verdict, and its result if it has one."""
 
     overrides: dict[str, str]
     directory: str
@@ -29,29 +29,29 @@ class PointRow:
 
     @property
     def reasons(self) -> list[str]:
-        """Why it is not VALID, in sentences."""
+        """Why the point is not VALID, as sentences."""
         reasons = [reason.text for reason in self.result.reasons] if self.result else []
         return reasons or ([self.error] if self.error else [])
 
     @property
     def script(self) -> str:
-        """The script's name; empty where it is unknown."""
+        """The name of the script; empty if it is unknown."""
         return self.result.script if self.result else self.overrides.get("script", "")
 
     @property
     def verdict_words(self) -> str:
-        """The verdict, with the status where that is not ``ok``."""
+        """The verdict, and the status unless it is ``ok``."""
         return self.verdict if self.status == "ok" else f"{self.verdict} ({self.status})".strip()
 
     def values(self, metrics: Sequence[str]) -> list[str]:
-        """The values of metrics; empty where one is absent."""
+        """The formatted values of the metrics; empty for a metric that the point does not have."""
         values = [self.result.value(name) if self.result else None for name in metrics]
         return ["" if value is None else number(value) for value in values]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRows:
-    """A sweep: its directory, the contents of its ``sweep.json``, and a row a point."""
+    """A sweep: its directory, the contents of its ``sweep.json``, and one row a point."""
 
     directory: Path
     facts: dict[str, Any]
@@ -63,25 +63,25 @@ class SweepRows:
         return varying_overrides(self.rows)
 
     def name(self, row: PointRow) -> str:
-        """What tells a point from the others of its sweep."""
+        """The name of a point within its sweep: its varying overrides, or its directory if nothing varies."""
         parts = [f"{key}={row.overrides[key]}" for key in self.varying if key in row.overrides]
         if row.result and row.result.repeat and "repeat" not in row.overrides:
             parts.append(f"repeat={row.result.repeat}")
         return " ".join(parts) or row.directory
 
     def descriptions(self) -> list[str]:
-        """The free texts of the points, each once."""
+        """The descriptions of the points, each once."""
         return list(dict.fromkeys(row.result.description for row in self.rows if row.result and row.result.description))
 
     def by_script(self) -> dict[str, list[PointRow]]:
-        """Rows of each script, in order of first appearance."""
+        """Script -> its rows, in order of first appearance."""
         groups: dict[str, list[PointRow]] = {}
         for row in self.rows:
             groups.setdefault(row.script, []).append(row)
         return groups
 
     def counts(self) -> str:
-        """``6 points, 5 VALID, 1 INVALID, 2 server starts, 23.90 s``; what is unknown is left out."""
+        """``6 points, 5 VALID, 1 INVALID, 2 server starts, 23.90 s``; unknown parts are left out."""
         parts = [count(len(self.rows), "point")]
         for verdict in Verdict:
             rows = sum(row.verdict == verdict for row in self.rows)
@@ -95,7 +95,7 @@ class SweepRows:
 
 
 def read_sweep(sweep_dir: Path) -> SweepRows:
-    """Read ``sweep.json`` and the result of each of its points. Raises ResultError where sweep.json is unreadable."""
+    """Read ``sweep.json`` and the result of each of its points. Raises ResultError if sweep.json is unreadable."""
     try:
         facts = read_json(sweep_dir / SWEEP_FILE)
     except ResultError as error:
@@ -110,8 +110,8 @@ def varying_overrides(rows: Sequence[PointRow]) -> list[str]:
     return [key for key in keys if len({row.overrides.get(key) for row in rows}) > 1]
 
 
-def key_metrics(rows: Sequence[PointRow]) -> list[str]:
-    """The key metrics of the rows' results that at least one of them has; where none are named, the first metrics."""
+def table_metrics(rows: Sequence[PointRow]) -> list[str]:
+    """The metrics that a table of the rows shows: key metrics that a row has; without these, the first metrics."""
     results = [row.result for row in rows if row.result]
     measured = dict.fromkeys(name for result in results for name in result.metrics)
     named = dict.fromkeys(name for result in results for name in result.key_metrics)
@@ -119,13 +119,13 @@ def key_metrics(rows: Sequence[PointRow]) -> list[str]:
 
 
 def unit_and_arrow(rows: Sequence[PointRow], metric: str) -> str:
-    """The unit under which the rows report a metric, and the arrow of its direction: ``ms ↓``."""
+    """The unit of a metric and the arrow of its direction: ``ms ↓``. One of the rows must have the metric."""
     value = next(row.result.metrics[metric] for row in rows if row.result and metric in row.result.metrics)
     return f"{value.unit}{ARROWS[value.better]}"
 
 
 def split_overrides(words: Sequence[Any]) -> dict[str, str]:
-    """Recorded overrides as ``key: value``, without the signs in front."""
+    """Recorded overrides as ``key: value``, without a leading ``+`` or ``~``."""
     pairs = [str(word).lstrip("+~").partition("=") for word in words]
     return {key: value for key, _, value in pairs}
 
@@ -147,7 +147,7 @@ def _row(sweep_dir: Path, point: Mapping[str, Any]) -> PointRow:
 
 
 def _point_dir(sweep_dir: Path, recorded: str) -> str:
-    """A point's directory as seen from the sweep's: the sweep may have been moved since its paths were recorded."""
+    """A point's directory relative to the sweep's if it lies there: the sweep may have moved since it was recorded."""
     if not recorded or not (sweep_dir / Path(recorded).name).is_dir():
         return recorded
     return Path(recorded).name

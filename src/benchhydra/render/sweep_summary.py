@@ -1,6 +1,6 @@
-"""The summary that a sweep leaves: a table on the terminal, ``summary.md`` and ``summary.csv`` beside its files.
+"""The summary of a sweep: a table on the terminal, and ``summary.md`` and ``summary.csv`` in its directory.
 
-Its three renderers are called directly: importing all others would take 60 ms at the end of every sweep.
+The three renderers are called directly: discovering all renderers would take 60 ms at the end of every sweep.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from benchhydra.render.terminal import sweep_table
 
 
 def write_summary(sweep_dir: Path) -> None:
-    """Write ``summary.md`` and ``summary.csv``. Raises ResultError where sweep.json cannot be read, or OSError."""
+    """Write ``summary.md`` and ``summary.csv``. Raises ResultError if sweep.json cannot be read, or OSError."""
     sweep = read_sweep(sweep_dir)
     write_atomic(sweep_dir / SUMMARY_MARKDOWN_FILE, _text(sweep_markdown.write_sweep, sweep))
     write_atomic(sweep_dir / SUMMARY_CSV_FILE, _text(sweep_csv.write_sweep, sweep))
 
 
 def print_summary(sweep_dir: Path) -> None:
-    """Print the table to stdout. Raises ResultError where sweep.json cannot be read."""
+    """Print the table to stdout. Raises ResultError if sweep.json cannot be read."""
     sweep_table.print_sweep(read_sweep(sweep_dir), sys.stdout)
 
 

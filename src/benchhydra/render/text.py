@@ -1,4 +1,4 @@
-"""Text of others made safe for a medium: terminals, Markdown, spreadsheets, XML."""
+"""Escaping of text from outside for each medium: terminals, Markdown, spreadsheets, XML."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import re
 from collections.abc import Iterable, Sequence
 
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f]")
-#: What marks up in Markdown. An underscore between letters does not.
+#: The characters that Markdown interprets. An underscore between letters is plain text.
 MARKUP = re.compile(r"[\\`*|\[\]#~]|(?<!\w)_|_(?!\w)")
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-#: First characters that make a spreadsheet take a cell for a formula.
+#: First characters with which a spreadsheet treats a cell as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def printable(text: str) -> str:
-    """The text in one line, without characters that control a terminal."""
+    """The text in one line, with control characters replaced by "?"."""
     return UNPRINTABLE.sub("?", " ".join(text.split()))
 
 
 def escape_markdown(text: str) -> str:
-    """The text in one line, without markup and HTML; safe in a table cell."""
+    """The text in one line, with Markdown and HTML escaped; safe in a table cell."""
     escaped = MARKUP.sub(r"\\\g<0>", printable(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -30,18 +30,18 @@ def markdown_code(text: str) -> str:
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
-    """The lines of a table. Cells are taken as they are; ``right``: the columns that are aligned to the right."""
+    """The lines of a table. Cells must be escaped already. ``right``: indices of right-aligned columns."""
     ruler = "".join("--:|" if column in right else "---|" for column in range(len(heads)))
     return [_row(heads), f"|{ruler}", *map(_row, rows)]
 
 
 def csv_cell(text: str) -> str:
-    """The text with a quote in front where a spreadsheet would take it for a formula."""
+    """The text, with a leading quote if a spreadsheet would treat it as a formula."""
     return f"'{text}" if text[:1] in FORMULA else text
 
 
 def xml_text(text: str) -> str:
-    """The text without characters that XML 1.0 does not allow."""
+    """The text, with characters that XML 1.0 does not allow replaced by "?"."""
     return NOT_XML.sub("?", text)
 
 

@@ -1,4 +1,4 @@
-"""How the verdicts of comparisons, gates and A/B tests are written, in every format."""
+"""The words for the verdicts of comparisons, gates and A/B tests, shared by all formats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GATE_WORDS = {
     GateOutcome.INVALID: "INVALID: the candidate has points without a usable result",
 }
 AB_WORDS = {
-    GateOutcome.FINE: "no main metric of B is shown to be worse",
+    GateOutcome.FINE: "no evidence that a main metric of B is worse",
     GateOutcome.REGRESSION: "B is worse",
     GateOutcome.NOTHING_COMPARABLE: "nothing comparable",
     GateOutcome.INVALID: "INVALID: too few usable runs",
@@ -20,7 +20,7 @@ AB_WORDS = {
 
 
 def change_words(metric: MetricChange) -> str:
-    """The verdict on a change, with the smallest change that could have been detected, and how weak the evidence is."""
+    """The verdict on a change; the smallest detectable change if it is inconclusive; a note if evidence is weaker."""
     words = str(metric.change)
     if metric.change is ChangeVerdict.INCONCLUSIVE and metric.detectable is not None:
         words += f"; could detect {metric.detectable * 100:.1f} % or more"

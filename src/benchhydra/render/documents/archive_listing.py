@@ -1,4 +1,4 @@
-"""A listing of archived results for programs: paths, and JSON."""
+"""A listing of archived results for programs: as paths, and as JSON."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from benchhydra.render.archive_rows import ArchiveRow
 
 
 @renderer("archive", "paths")
-def write_paths(rows: Sequence[ArchiveRow], stream: TextIO) -> None:
-    """One directory a line."""
+def write_archive_paths(rows: Sequence[ArchiveRow], stream: TextIO) -> None:
+    """One line a result: its directory."""
     stream.write("".join(f"{row.path}\n" for row in rows))
 
 
 @renderer("archive", "json")
-def write_json(rows: Sequence[ArchiveRow], stream: TextIO) -> None:
-    """A list of objects."""
+def write_archive_json(rows: Sequence[ArchiveRow], stream: TextIO) -> None:
+    """A JSON list with one object a result."""
     stream.write(json.dumps([dict(row.values()) for row in rows], indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""A comparison as one HTML page without scripts; every text is escaped."""
+"""A comparison as one HTML page, without scripts and with every text escaped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ td,th{{padding:.2rem .6rem;text-align:right}}td:first-child,th:first-child,td:la
 
 @renderer("comparison", "html")
 def write_comparison(comparison: Comparison, stream: TextIO) -> None:
-    """The page."""
+    """The whole page: a table for each point, then the points that only one side has."""
     body = "".join(map(_point, comparison.points))
     body += "".join(f"<p>{escape(text)}</p>\n" for text in comparison_rows.unpaired(comparison))
     stream.write(PAGE.format(body=body or f"<p>{comparison_rows.NOTHING}</p>\n"))

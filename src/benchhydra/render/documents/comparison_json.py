@@ -1,4 +1,4 @@
-"""A comparison, a gate's decision and an A/B test as JSON for programs. What is unknown is absent."""
+"""A comparison, a gate's decision and an A/B test as JSON for programs. Unknown values are absent."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ VERSION = "1.1.0"
 
 @renderer("comparison", "json")
 def write_comparison(comparison: Comparison, stream: TextIO) -> None:
-    """The points of both sides with their metrics."""
+    """One JSON object: the points with their metrics, and the points that only one side has."""
     _write(_comparison(comparison), stream)
 
 
 @renderer("gate", "json")
 def write_gate(decision: Decision, stream: TextIO) -> None:
-    """The decision, then its comparison."""
+    """One JSON object: the decision, and the fields of its comparison."""
     facts = {
         "outcome": decision.outcome.name.lower(),
         "exit_code": int(decision.outcome),
@@ -39,7 +39,7 @@ def write_gate(decision: Decision, stream: TextIO) -> None:
 
 @renderer("ab", "json")
 def write_ab(report: AbReport, stream: TextIO) -> None:
-    """The test's outcome and cost, then its comparison."""
+    """One JSON object: the outcome and cost of the test, and the fields of its comparison."""
     test = report.test
     facts = {
         "outcome": test.outcome().name.lower(),

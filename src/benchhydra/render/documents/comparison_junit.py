@@ -1,4 +1,4 @@
-"""A comparison as JUnit XML: a suite a point, a case a metric; worse is a failure, an INVALID point an error."""
+"""A comparison as JUnit XML: one suite a point, one case a metric. Worse metrics fail; INVALID points are errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchhydra.render.text import xml_text
 
 @renderer("comparison", "junit")
 def write_comparison(comparison: Comparison, stream: TextIO) -> None:
-    """The document."""
+    """The XML document."""
     root = ElementTree.Element("testsuites", name="benchhydra")
     for point in comparison.points:
         _suite(root, point)
@@ -23,7 +23,7 @@ def write_comparison(comparison: Comparison, stream: TextIO) -> None:
 
 @renderer("gate", "junit")
 def write_gate(decision: Decision, stream: TextIO) -> None:
-    """The decision's comparison: what it confirmed is worse in there."""
+    """The comparison of the decision, in which confirmed regressions are marked worse."""
     write_comparison(decision.comparison, stream)
 
 

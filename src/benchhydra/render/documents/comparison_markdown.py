@@ -15,7 +15,7 @@ from benchhydra.render.verdict_words import GATE_WORDS
 
 @renderer("comparison", "markdown")
 def write_comparison(comparison: Comparison, stream: TextIO) -> None:
-    """Every point with its figures, then the points of one side alone."""
+    """A table for each point, then the points that only one side has."""
     parts = [_point(point) for point in comparison.points]
     parts += [f"{escape_markdown(text)}\n" for text in comparison_rows.unpaired(comparison)]
     stream.write("\n".join(parts) or f"{comparison_rows.NOTHING}\n")
@@ -23,7 +23,7 @@ def write_comparison(comparison: Comparison, stream: TextIO) -> None:
 
 @renderer("gate", "markdown")
 def write_gate(decision: Decision, stream: TextIO) -> None:
-    """The outcome, what is worse, how it was confirmed, then all figures, folded."""
+    """The outcome, the regressions, the points that were measured again, and all figures in a collapsed section."""
     lines = [f"## Benchmark gate: {GATE_WORDS[decision.outcome]}\n"]
     for point, metric in decision.regressions:
         change = f"{percent(metric.ratio)} ({interval(metric.low, metric.high)})"
@@ -37,7 +37,7 @@ def write_gate(decision: Decision, stream: TextIO) -> None:
 
 @renderer("ab", "markdown")
 def write_ab(report: AbReport, stream: TextIO) -> None:
-    """The outcome as title, how it was reached, both sides' overrides, then the figures."""
+    """The outcome as title, the cost of the test, both sides' overrides, then the figures."""
     title, *lines = map(escape_markdown, report.lines())
     lines += [f"{side.upper()}: {markdown_code(' '.join(words))}" for side, words in report.overrides.items()]
     stream.write(f"## {title}\n\n" + "".join(f"- {line}\n" for line in lines) + "\n")

@@ -1,4 +1,4 @@
-"""The history of points as JSON for programs: the values over time, and the changes of their level."""
+"""The history of points as JSON for programs: values over time, and changes of their level."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSION = "1.0.0"
 
 @renderer("history", "json")
 def write_history(histories: Iterable[MetricHistory], stream: TextIO) -> None:
-    """One object a point, metric and class of machines. What is unknown is absent."""
+    """A JSON object with one series for each point, metric and class of machines. Unknown values are absent."""
     document = {"json_schema_version": VERSION, "series": [_series(history) for history in histories]}
     stream.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
 

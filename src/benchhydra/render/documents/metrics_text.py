@@ -1,4 +1,4 @@
-"""The metric table as text, and as Markdown: docs/metrics.md."""
+"""The metric table as text, and as Markdown, which is docs/metrics.md."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Written by `make docs` from the metric table; a test checks that it is up to dat
 
 @renderer("metrics", "markdown")
 def write_markdown(metrics: Sequence[Metric], stream: TextIO) -> None:
-    """An introduction and a table. The docs of metrics are our own Markdown."""
+    """An introduction and a table. The metrics' docs are our own Markdown, so they are not escaped."""
     rows = ([f"`{m.name}`", m.unit, DIRECTIONS[m.better], ", ".join(m.needs), m.doc] for m in metrics)
     stream.write(INTRODUCTION + "\n".join(markdown_table(COLUMNS, rows)) + "\n")
 

@@ -16,7 +16,7 @@ COLUMNS = ("experiment", *COUNTS, "time", "exit code", "results")
 
 @renderer("suite", "markdown")
 def write_suite(report: SuiteReport, stream: TextIO) -> None:
-    """A table with a row an experiment, then how many ran and failed."""
+    """A table with one row an experiment, then the number of experiments that ran and that failed."""
     failed = sum(1 for outcome in report.outcomes if outcome.exit_code)
     table = markdown_table(COLUMNS, map(_row, report.outcomes), right=range(1, len(COLUMNS) - 1))
     ran = f"{len(report.outcomes)} of {count(report.planned, 'experiment')} ran, {failed} failed"

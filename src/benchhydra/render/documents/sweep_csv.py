@@ -12,7 +12,7 @@ from benchhydra.render.text import csv_cell
 
 @renderer("sweep", "csv")
 def write_sweep(sweep: SweepRows, stream: TextIO) -> None:
-    """A row a point; every varying override and every metric a column; unknown is empty."""
+    """One row a point, one column for each varying override and each metric; unknown values are empty."""
     metrics = list(dict.fromkeys(name for row in sweep.rows if row.result for name in row.result.metrics))
     varying = [key for key in sweep.varying if key != "repeat"]
     heads = [*varying, "repeat", "script", "status", "verdict", "reasons", "description", "dir", *metrics]

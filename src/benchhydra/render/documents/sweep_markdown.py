@@ -7,13 +7,13 @@ from typing import TextIO
 
 from benchhydra.render import answer_rows, renderer
 from benchhydra.render.repeat_rows import TITLE, repeat_table
-from benchhydra.render.sweep_rows import PointRow, SweepRows, key_metrics, unit_and_arrow, varying_overrides
+from benchhydra.render.sweep_rows import PointRow, SweepRows, table_metrics, unit_and_arrow, varying_overrides
 from benchhydra.render.text import escape_markdown, markdown_table
 
 
 @renderer("sweep", "markdown")
 def write_sweep(sweep: SweepRows, stream: TextIO) -> None:
-    """Counts and command, the answers of searches, a table a script, the repeats, then the reasons of bad points."""
+    """Counts, the command, answers of searches, one table a script, the repeats, and why points are not VALID."""
     lines = ["# Summary", "", *(f"{escape_markdown(text)}\n" for text in sweep.descriptions())]
     lines += [escape_markdown(sweep.counts()), ""]
     if sweep.facts.get("command"):
@@ -32,7 +32,7 @@ def _answers(sweep: SweepRows) -> list[str]:
 
 
 def _table(rows: Sequence[PointRow]) -> list[str]:
-    metrics, varying = key_metrics(rows), varying_overrides(rows)
+    metrics, varying = table_metrics(rows), varying_overrides(rows)
     heads = [*map(escape_markdown, varying), *(_head(rows, name) for name in metrics), "verdict"]
     cells = (
         [*(escape_markdown(row.overrides.get(key, "")) for key in varying), *row.values(metrics), row.verdict_words]

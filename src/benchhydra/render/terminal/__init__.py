@@ -1,1 +1,1 @@
-"""Tables for a terminal. Each module declares its renderers."""
+"""Renderers for the terminal."""

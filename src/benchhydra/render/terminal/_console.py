@@ -1,4 +1,4 @@
-"""What the tables of this package share: a console on a stream, and the colours of verdicts."""
+"""Shared by the tables of this package: a console on a stream, and the colours of verdicts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ VERDICT_COLOURS = {Verdict.VALID: "green", Verdict.SUSPECT: "yellow", Verdict.IN
 
 
 def console(stream: TextIO, width: int | None = None) -> Console:
-    """A console that writes to a stream. In a file or pipe tables are ``width`` columns wide, and lines do not wrap."""
-    from rich.console import Console  # 60 ms, which a command without a table does not need
+    """A console that writes to a stream. If that is a file or a pipe, it has ``width`` columns and wraps no lines."""
+    from rich.console import Console  # importing it takes 60 ms, which commands without a table save
 
     if stream.isatty() or width is None:
         return Console(file=stream)

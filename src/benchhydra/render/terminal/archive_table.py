@@ -11,13 +11,13 @@ from benchhydra.render.figures import count
 from benchhydra.render.text import printable
 
 COLUMNS = ("date", "event", "label", "branch", "commit", "script", "model", "dataset", "verdict", "run_id")
-#: Columns that are cut to so many characters.
+#: Columns that are truncated to this number of characters.
 CUT = {"commit": 9, "run_id": 12}
 
 
 @renderer("archive", "text")
 def print_archive(rows: Sequence[ArchiveRow], stream: TextIO) -> None:
-    """A table, and how many results it has."""
+    """A table with one row a result, then the number of results."""
     from rich.console import Console  # start-up time, as in _console
     from rich.table import Table
     from rich.text import Text

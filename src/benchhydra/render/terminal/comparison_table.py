@@ -24,7 +24,7 @@ COLOURS = {
 
 @renderer("comparison", "table")
 def print_comparison(comparison: Comparison, stream: TextIO) -> None:
-    """One table a point, its remarks below it, then the points of one side alone."""
+    """A table and remarks for each point, then the points that only one side has."""
     terminal = console(stream, WIDTH)
     for point in comparison.points:
         terminal.print(_table(point))
@@ -36,7 +36,7 @@ def print_comparison(comparison: Comparison, stream: TextIO) -> None:
 
 @renderer("ab", "table")
 def print_ab(report: AbReport, stream: TextIO) -> None:
-    """The outcome and how it was reached, then the figures."""
+    """The outcome, the cost of the test, then the figures."""
     stream.write("".join(f"{printable(line)}\n" for line in report.lines()) + "\n")
     print_comparison(report.test.comparison(), stream)
 

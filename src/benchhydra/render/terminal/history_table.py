@@ -1,4 +1,4 @@
-"""The history of points on the terminal: a row a metric, and a row for each change of its level."""
+"""The history of points on the terminal: one row a metric, and one row for each change of its level."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 WIDTH = 160
 BARS = "▁▂▃▄▅▆▇█"
-#: The newest values that a line of bars shows.
+#: The number of newest values that a line of bars shows.
 NEWEST = 40
 COLUMNS = ("metric", "runs", "first", "last", "noise", f"values (the newest {NEWEST})")
-#: The columns that hold figures.
+#: Indices of the columns that hold figures.
 FIGURES = range(1, 5)
 COMMIT_DIGITS = 10
 
 
 @renderer("history", "table")
 def print_history(histories: Iterable[MetricHistory], stream: TextIO) -> None:
-    """One table a point and class of machines."""
+    """One table for each point and class of machines."""
     terminal = console(stream, WIDTH)
     for (machine, _), metrics in groupby(histories, key=lambda h: (h.runs[0].machine, h.runs[0].point_key)):
         terminal.print(_table(machine, list(metrics)))
@@ -58,7 +58,7 @@ def _cells(metric: MetricHistory) -> tuple[str, ...]:
 
 
 def bars(values: Sequence[float]) -> str:
-    """Values as a line of bars, scaled from their smallest to their largest."""
+    """Values as a line of bars, scaled from the smallest value to the largest."""
     low, high = min(values), max(values)
     if high == low:
         return BARS[0] * len(values)
@@ -66,7 +66,7 @@ def bars(values: Sequence[float]) -> str:
 
 
 def level_change_words(change: LevelChange) -> str:
-    """``+9.8 % (worse) 2026-01-02, 0.5 abc -> 0.6 def``: the step's size, its date, the builds before and after."""
+    """``+9.8 % (worse) 2026-01-02, 0.5 abc -> 0.6 def``: size and date of the step, the builds before and after it."""
     direction = {True: " (better)", False: " (worse)", None: ""}[change.better]
     day = datetime.fromtimestamp(change.after.epoch_time, UTC).date().isoformat()
     return f"{percent(change.step.ratio - 1)}{direction} {day}, {_build(change.before)} -> {_build(change.after)}"

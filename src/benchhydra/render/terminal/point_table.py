@@ -19,12 +19,12 @@ STATISTICS = ("mean", "median", "std", "p90", "p95", "p99", "max")
 
 @renderer("point", "table")
 def print_point(report: PointReport, stream: TextIO) -> None:
-    """Metrics, the verdict with its reasons, and where the files are."""
-    print_on(console(stream), report)
+    """The metrics, the verdict with its reasons, the directory of the files, and the link to MLflow."""
+    print_point_on(console(stream), report)
 
 
-def print_on(terminal: Console, report: PointReport) -> None:
-    """Print a point on a console."""
+def print_point_on(terminal: Console, report: PointReport) -> None:
+    """Print a point on the given console, whose width tests choose."""
     from rich.markup import escape
 
     result = report.result
@@ -48,7 +48,7 @@ def print_on(terminal: Console, report: PointReport) -> None:
 
 
 def latencies(result: Result) -> list[tuple[str, dict[str, float]]]:
-    """The measured latencies and their statistics in ms. Those that count failures only where a request failed."""
+    """(latency, statistic -> ms) of each latency; those "with failures" only if a request failed."""
     statistics: dict[str, dict[str, float]] = {}
     for key, metric in result.metrics.items():
         match = LATENCY.fullmatch(key)

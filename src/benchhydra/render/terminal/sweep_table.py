@@ -1,4 +1,4 @@
-"""A sweep on the terminal: a row a point, grouped by script, then its repeats, and the reasons of bad points."""
+"""A sweep on the terminal: one table a script with one row a point, the repeats, and why points are not VALID."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from benchhydra.render import renderer
 from benchhydra.render.figures import LEGEND, TIME, latency_name
 from benchhydra.render.repeat_rows import TITLE, repeat_table
-from benchhydra.render.sweep_rows import PointRow, SweepRows, key_metrics, unit_and_arrow, varying_overrides
+from benchhydra.render.sweep_rows import PointRow, SweepRows, table_metrics, unit_and_arrow, varying_overrides
 from benchhydra.render.terminal._console import VERDICT_COLOURS, console
 from benchhydra.result import Verdict
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @renderer("sweep", "table")
 def print_sweep(sweep: SweepRows, stream: TextIO) -> None:
-    """The whole sweep."""
-    print_on(console(stream), sweep)
+    """The tables, counts and directory of a sweep."""
+    print_sweep_on(console(stream), sweep)
 
 
-def print_on(terminal: Console, sweep: SweepRows) -> None:
-    """Print a sweep on a console."""
+def print_sweep_on(terminal: Console, sweep: SweepRows) -> None:
+    """Print a sweep on the given console, whose width tests choose."""
     from rich.markup import escape
 
     for text in sweep.descriptions():
@@ -42,7 +42,7 @@ def _print_table(terminal: Console, script: str, rows: list[PointRow]) -> None:
     from rich.table import Table  # start-up time, as in _console
     from rich.text import Text
 
-    metrics, varying = key_metrics(rows), varying_overrides(rows)
+    metrics, varying = table_metrics(rows), varying_overrides(rows)
     table = Table(title=script, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for key in varying:
         table.add_column(Text(key), overflow="fold", vertical="bottom")
@@ -74,7 +74,7 @@ def _print_repeats(terminal: Console, sweep: SweepRows) -> None:
 
 
 def _head(rows: Sequence[PointRow], metric: str) -> str:
-    """Three short lines, so that columns stay narrow: the quantity, its statistic, its unit with an arrow."""
+    """A heading of three short lines, which keep the column narrow: quantity, statistic, unit with an arrow."""
     match = TIME.fullmatch(metric)
     quantity, statistic = (latency_name(match[2]), match[1]) if match else (metric.removesuffix("_throughput"), "")
     return "\n".join([quantity, statistic, unit_and_arrow(rows, metric)])
