@@ -101,7 +101,7 @@ def test_gha_leaves_out_results_that_are_not_believable(tmp_path: Path) -> None:
     bad = [made("r2", verdict=Verdict.INVALID), made("r3", status="failed"), made("r4", status="interrupted")]
     files = gha(tmp_path, made(), *bad)
     assert all("repeats: 1" in entries[0]["extra"] for entries in files.values())
-    with pytest.raises(ResultError, match="none of 3 results is valid"):
+    with pytest.raises(ResultError, match="all 3 results failed or are INVALID"):
         gha(tmp_path / "none", *bad)
     assert not (tmp_path / "none").exists()
 

@@ -1,7 +1,7 @@
-"""Other tools' result files: read as ``Result``, and written from it. A format is one file in this package.
+"""Import of other tools' result files as ``Result``, and export of results to them. A format is one file here.
 
-Only what means the same is mapped: a figure that another tool defines otherwise is left out, and a zero that it writes
-where nothing was measured is absent here. ``docs/formats.md`` has the table.
+Only metrics of equal meaning are mapped: a metric that another tool defines differently is left out, and so is a zero
+that it writes if nothing was measured. ``docs/formats.md`` has the table.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ from benchhydra.result import (
 from benchhydra.validity import ValidityLimits
 
 Json = Mapping[str, Any]
-#: Metrics of requests that have times of their own.
+#: Suffixes of metrics that only a result with timed requests has.
 TIMED = ("_ttft_ms", "_e2el_ms")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedRun:
-    """One run of another tool's file, in our terms; None is unknown. ``intent``: the config that identifies the point.
+    """One run of another tool's file, with our names and units; None is unknown.
 
-    metrics: by our names, in our units; NaN and infinity stand for "not measured".
+    intent: the config that identifies the point. interrupted: why the run is incomplete; empty if it is complete.
+    metrics: by our names, in our units; NaN and infinity stand for "not measured". Times are seconds since the epoch.
     """
 
     tool: str
@@ -68,7 +69,7 @@ class ImportedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Importer:
-    """A format that can be read: ``recognizes`` a JSON object, and makes the runs in it."""
+    """A format that can be read: ``recognizes`` tests a JSON object, ``runs`` converts the runs in it."""
 
     name: str
     recognizes: Callable[[Json], bool]
@@ -83,7 +84,7 @@ _exporters: dict[str, Export] = {}
 def importer(
     name: str, recognizes: Callable[[Json], bool]
 ) -> Callable[[Callable[[Json], Sequence[ImportedRun]]], Callable[[Json], Sequence[ImportedRun]]]:
-    """Declare the function that makes runs of a JSON object of this format."""
+    """Declare the function that converts a JSON object of this format to runs."""
 
     def declare(runs: Callable[[Json], Sequence[ImportedRun]]) -> Callable[[Json], Sequence[ImportedRun]]:
         _importers[name] = Importer(name=name, recognizes=recognizes, runs=runs)
@@ -103,13 +104,13 @@ def exporter(name: str) -> Callable[[Export], Export]:
 
 
 def importers() -> dict[str, Importer]:
-    """The formats that can be read, by name; those of the user's plugins among them."""
+    """The formats that can be read, by name, including those of the user's plugins."""
     _discover()
     return dict(_importers)
 
 
 def exporters() -> dict[str, Export]:
-    """The formats that can be written, by name; those of the user's plugins among them."""
+    """The formats that can be written, by name, including those of the user's plugins."""
     _discover()
     return dict(_exporters)
 
@@ -121,12 +122,12 @@ def _discover() -> None:
 
 
 def read_foreign_results(path: Path) -> list[Result]:
-    """The results in another tool's file. Raises ResultError where it cannot be read or is of no known format."""
+    """The results in another tool's file. Raises ResultError if it cannot be read, or no format recognizes it."""
     return [to_result(run) for document in _documents(path) for run in _runs(document, path)]
 
 
 def to_result(run: ImportedRun) -> Result:
-    """An imported run as a result. One without a single answer is INVALID, and has no metrics."""
+    """Convert an imported run to a result. A run without any answered request is INVALID and has no metrics."""
     reasons = _reasons(run)
     config = {"script": run.script, "model": {"id": run.model}, "dataset": {"name": run.dataset}, **run.intent}
     unanswered = run.completed == 0
@@ -159,7 +160,7 @@ def to_result(run: ImportedRun) -> Result:
 
 
 def find_results(source: Path) -> list[tuple[Path, Result]]:
-    """Every result at or below a path, with its directory, in order of path. Raises ResultError where there is none."""
+    """(directory, result) of every result at or below a path, sorted by path. Raises ResultError if there is none."""
     files = [source] if source.is_file() else sorted(source.rglob(RESULT_FILE))
     if not files:
         raise ResultError(f"no {RESULT_FILE} in {source}", hint="name a directory that a run or a sweep has written")
@@ -167,9 +168,9 @@ def find_results(source: Path) -> list[tuple[Path, Result]]:
 
 
 def request_rate(result: Result) -> float | str | None:
-    """The rate at which requests were sent, "inf" where there was none; None of a result that timed no requests.
+    """The offered rate in requests/s, "inf" if the load had none; None for a result without timed requests.
 
-    Results that earlier versions imported have it in their config alone.
+    Results that earlier versions have imported hold it only in their config.
     """
     if not any(name.endswith(TIMED) for name in result.metrics):
         return None
@@ -179,7 +180,7 @@ def request_rate(result: Result) -> float | str | None:
 
 
 def _documents(path: Path) -> list[Any]:
-    """The JSON values of a file: one, or one a line (``vllm bench serve --append-result``)."""
+    """The JSON values of a file: a single one, a list, or one a line (``vllm bench serve --append-result``)."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -212,16 +213,16 @@ def _runs(document: Any, path: Path) -> Sequence[ImportedRun]:
 
 
 def _reasons(run: ImportedRun) -> tuple[Reason, ...]:
-    """Why the run is not VALID, as far as a file without rows can tell."""
+    """Why the run is not VALID. The file has no request rows, so only some checks are possible."""
     limit = ValidityLimits().failed_fraction
     total = run.failed + (run.completed or 0)
     if run.completed == 0:
         text = f"all {run.failed} requests failed" if run.failed else "no request was answered"
         return _reason("completed", Verdict.INVALID, text)
     if run.total_output == 0:
-        return _reason("tokens", Verdict.INVALID, "not one token was generated")
+        return _reason("tokens", Verdict.INVALID, "no token was generated")
     if run.total_output is None and not run.metrics:
-        return _reason("tokens", Verdict.INVALID, "no figures")
+        return _reason("tokens", Verdict.INVALID, "the file has no metrics")
     if run.completed is not None and run.failed > limit * total:
         text = f"{run.failed} of {total} requests failed ({run.failed / total:.1%}; limit {limit:.1%})"
         return _reason("failed_fraction", Verdict.INVALID, text)
@@ -235,7 +236,7 @@ def _reason(check: str, severity: Verdict, text: str) -> tuple[Reason]:
 
 
 def _metadata(run: ImportedRun) -> dict[str, Any]:
-    """What nm-vllm's metadata have, where the tool's file has it. A load without a rate has the rate "inf"."""
+    """The fields of nm-vllm's metadata that the tool's file has. A load without a rate has the rate "inf"."""
     rate = {"request_rate": run.intent.get("qps") or "inf"} if "load" in run.intent else {}
     values = {"tool_version": run.tool_version, "completed": run.completed, "total_output": run.total_output, **rate}
     return {key: value for key, value in values.items() if value is not None}
@@ -257,6 +258,6 @@ def _metrics(run: ImportedRun) -> dict[str, MetricValue]:
 
 
 def _run_id(run: ImportedRun) -> str:
-    """The same file gives the same id, however often it is read."""
+    """An id that depends only on the content, so that importing a file twice gives the same id."""
     parts = [run.tool, run.epoch_time, run.repeat, run.intent, run.metrics, run.metadata]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]

@@ -1,7 +1,7 @@
-"""aiperf's ``profile_export_aiperf.json``: one run a file, each metric with its unit.
+"""Import of aiperf's ``profile_export_aiperf.json``: one run a file, each metric with its unit.
 
-Its ``inter_token_latency`` is a mean a request, which is our TPOT; its ``inter_chunk_latency`` pools the gaps between
-chunks, which is our ITL. Where all requests fail it writes no such file at all.
+Its ``inter_token_latency`` is a mean per request, which is our TPOT; its ``inter_chunk_latency`` pools the gaps between
+chunks, which is our ITL. If all requests fail, aiperf writes no such file.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def _rates(data: Json) -> dict[str, float]:
     rates = {ours: (theirs, _number(data, theirs)) for ours, theirs in RATES.items()}
     for theirs, value in rates.values():
         if value is not None and not str(data[theirs]["unit"]).endswith("/sec"):
-            raise ResultError(f"aiperf's {theirs} is in {data[theirs]['unit']!r}, which is not a known unit")
+            raise ResultError(
+                f"unknown unit of aiperf's {theirs}: {data[theirs]['unit']!r}", hint="known units end in /sec"
+            )
     return {ours: value for ours, (_, value) in rates.items() if value is not None}
 
 
@@ -98,7 +100,7 @@ def _latencies(data: Json) -> dict[str, float]:
 
 def _milliseconds(spread: Json, name: str) -> float:
     if spread["unit"] not in TO_MS:
-        raise ResultError(f"aiperf's unit {spread['unit']!r} of a time is not known", hint=f"known: {', '.join(TO_MS)}")
+        raise ResultError(f"unknown unit of a time: {spread['unit']!r}", hint=f"known units: {', '.join(TO_MS)}")
     return float(spread[name]) * TO_MS[spread["unit"]]
 
 

@@ -1,4 +1,4 @@
-"""CSV: one row a result, one column a metric, for spreadsheets and data frames."""
+"""Export as CSV: one row a result, one column a metric, for spreadsheets and data frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILE = "results.csv"
 
 @exporter("csv")
 def export(results: Sequence[Result], directory: Path) -> list[Path]:
-    """Write ``results.csv``. Every result is a row, believable or not: the column ``verdict`` says."""
+    """Write ``results.csv``. Results of every verdict are rows; see the column ``verdict``. Raises OSError."""
     rows = [_facts(result) | {key: metric.value for key, metric in result.metrics.items()} for result in results]
     path = directory / FILE
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

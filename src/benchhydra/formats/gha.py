@@ -1,8 +1,9 @@
-"""github-action-benchmark's custom JSON: three files by direction for each machine class, with names that last.
+"""Export to github-action-benchmark's custom JSON: for each machine class, one file a direction of metrics.
 
-The action compares a name only with itself in the suite before, so a name holds what identifies a point and nothing
-that an upgrade changes: versions go into ``extra``. A run that is INVALID is never exported: a metric that fell to 0
-would pass for an improvement, and then be the next baseline. An empty array stops the action: no such file is written.
+The action compares each name with the same name of the previous suite, so a name holds what identifies a point, and
+nothing that an upgrade changes: versions go into ``extra``. INVALID runs are never exported: a metric that fell to 0
+would count as an improvement, and become the next baseline. A file with an empty array makes the action fail, so none
+is written.
 """
 
 from __future__ import annotations
@@ -30,11 +31,15 @@ UNKNOWN_MACHINE = "unknown-machine"
 
 @exporter("gha")
 def export(results: Sequence[Result], directory: Path) -> list[Path]:
-    """Write ``DIR/MACHINE_CLASS/{bigger_is_better,smaller_is_better,observation_metrics}.json``."""
+    """Write ``DIR/MACHINE_CLASS/{bigger_is_better,smaller_is_better,observation_metrics}.json``.
+
+    Raises ResultError if no result is ok and not INVALID, and OSError.
+    """
     usable = [result for result in results if believable(result)]
     if not usable:
         raise ResultError(
-            f"nothing to export: none of {len(results)} results is valid", hint="benchhydra gate says why"
+            f"nothing to export: all {len(results)} results failed or are INVALID",
+            hint="each result.json has the reasons",
         )
     paths = []
     for machine, group in _by(usable, machine_class).items():
@@ -51,7 +56,7 @@ def believable(result: Result) -> bool:
 
 
 def machine_class(result: Result) -> str:
-    """The name of the kind of machine, which is a suite of its own."""
+    """The class of the result's machine, as a directory name: each class is a suite of its own."""
     return _slug(str(result.environment.get("machine_class") or UNKNOWN_MACHINE))
 
 
@@ -92,10 +97,10 @@ def _entries(results: Sequence[Result]) -> dict[Better, list[dict[str, Any]]]:
 
 
 def _points(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """Repeats by name. Points that differ only in what a name leaves out get their key behind it."""
+    """Name -> repeats. Names that several points share get a part of the point key appended."""
     named: dict[str, list[Result]] = {}
-    for name, same in _by(results, point_name).items():
-        by_key = _by(same, lambda result: result.point_key)
+    for name, namesakes in _by(results, point_name).items():
+        by_key = _by(namesakes, lambda result: result.point_key)
         named |= {name if len(by_key) == 1 else f"{name},{key[:8]}": repeats for key, repeats in by_key.items()}
     return named
 

@@ -1,8 +1,8 @@
-"""guidellm's ``benchmarks.json`` (since 0.4; file version 1 and 2): one run for each of its benchmarks.
+"""Import of guidellm's ``benchmarks.json`` (since 0.4; file versions 1 and 2): one run for each of its benchmarks.
 
-Its ``inter_token_latency`` is (last - first) / (n - 1) a request, which is our TPOT; its own ``time_per_output_token``
-counts the first token too and maps to nothing; it has no pooled gaps, so ITL is absent. Its percentiles are those of
-the nearest rank. Request latency is in seconds there.
+Its ``inter_token_latency`` is (last - first) / (n - 1) per request, which is our TPOT. Its ``time_per_output_token``
+includes the first token, so it is not mapped. It has no pooled gaps, so ITL is absent. Its percentiles use the nearest
+rank. Its request latency is in seconds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from benchhydra.formats import ImportedRun, Json, importer
 
-#: Our latency -> its name there, and what makes milliseconds of it.
+#: Our latency -> (guidellm's name, factor to milliseconds).
 LATENCIES = {
     "ttft": ("time_to_first_token_ms", 1.0),
     "tpot": ("inter_token_latency_ms", 1.0),
@@ -59,7 +59,7 @@ def _run(data: Json, benchmark: Json) -> ImportedRun:
         total_output=_sum(metrics["output_token_count"]),
         metrics={**_rates(metrics), **_latencies(metrics), "duration_s": benchmark["duration"]},
         metadata=_metadata(benchmark, totals),
-        warnings=(f"{incomplete} requests were cut off at the end, and are not counted",) if incomplete else (),
+        warnings=(f"{incomplete} requests were still running at the end, and are not counted",) if incomplete else (),
     )
 
 
@@ -90,7 +90,7 @@ def _latencies(metrics: Json) -> dict[str, float]:
     for latency, (theirs, to_ms) in LATENCIES.items():
         spread = (metrics.get(theirs) or {}).get("successful") or {}
         if not spread.get("count") or not spread["mean"]:
-            continue  # nothing was measured: the zeros there are not values
+            continue  # nothing was measured: its zeros are not values
         latencies |= {f"{ours}_{latency}_ms": spread[name] * to_ms for name, ours in MOMENTS.items()}
         latencies |= {f"{name}_{latency}_ms": spread["percentiles"][name] * to_ms for name in PERCENTILES}
     return latencies

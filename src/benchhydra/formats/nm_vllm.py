@@ -1,7 +1,8 @@
-"""nm-vllm's ``BenchmarkResult`` (schema 0.0.0): what Neural Magic stored; old histories continue.
+"""Import of nm-vllm's ``BenchmarkResult`` (schema 0.0.0), so that histories of stored results continue.
 
-Its TPOT divides by re-tokenised output tokens, BOS included: about 1/N low, kept with a warning. Its offline token
-throughput counts tokens that were asked for. It wrote a bare NaN where every request failed.
+Its TPOT divides by the number of re-tokenised output tokens including BOS, so it is about 1/N too low; it is imported
+with a warning. Its offline token throughput counts requested tokens, not generated ones. If every request failed, it
+wrote a bare NaN.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ NAMES = {
 }
 LATENCY = re.compile(r"(mean|median|p90|p99)_(request_latency|ttft_ms|tpot_ms)")
 LATENCIES = {"request_latency": "e2el_ms", "ttft_ms": "ttft_ms", "tpot_ms": "tpot_ms"}
-TPOT_NOTE = "TPOT is divided by re-tokenised output tokens with BOS, as nm-vllm does: about 1 part in N too low"
-#: What its scripts take that identifies a point.
+TPOT_NOTE = "TPOT is about 1/N too low for N output tokens: nm-vllm divides by re-tokenised tokens that include BOS"
+#: The arguments of its scripts that identify a point.
 ARGUMENTS = (
     "nr_qps_pair_", "num_prompts_", "request_rate_", "num_prompts", "input_len", "output_len", "num_input_tokens",
     "num_output_tokens", "sparsity", "quantization", "dtype", "max_model_len", "enforce_eager", "best_of", "n",

@@ -1,7 +1,8 @@
-"""``vllm bench serve --save-result``: the flat JSON object that it and ``vllm bench sweep serve`` write, both ways.
+"""Import and export of the JSON object of ``vllm bench serve --save-result`` and ``vllm bench sweep serve``.
 
-Its definitions are ours, with two exceptions: with a chat endpoint it takes the role-only first chunk for a token (so
-TTFT may be early, and ITL has a gap too many: left out), and it writes 0 where nothing was measured (left out).
+Its definitions are ours, with two exceptions. With a chat endpoint it counts the role-only first chunk as a token, so
+TTFT may be too low, and ITL has one gap too many: ITL is left out. If nothing was measured it writes 0, which is left
+out too.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from benchhydra.result import Result
 STATISTIC = re.compile(r"(mean|median|std|p\d+)_(ttft|tpot|itl|e2el)_ms")
 RATES = ("request_throughput", "output_throughput", "total_token_throughput", "request_goodput")
 DATE = "%Y%m%d-%H%M%S"
-#: A file has the 50th percentile under two names.
+#: A file may have the 50th percentile under both names.
 SAME = {"p50": "median"}
 
 
@@ -38,7 +39,7 @@ def runs(data: Json) -> Sequence[ImportedRun]:
     metrics = {**_statistics(data), **_request_latency(data)}
     if chat:
         metrics = {key: value for key, value in metrics.items() if not key.endswith("_itl_ms")}
-    note = "TTFT may be that of the role-only first chunk, which vllm bench serve takes for a token"
+    note = "TTFT may be too low: vllm bench serve counts the role-only first chunk as a token"
     return [
         ImportedRun(
             tool="vllm bench serve",
@@ -64,7 +65,10 @@ def runs(data: Json) -> Sequence[ImportedRun]:
 
 @exporter("vllm")
 def export(results: Sequence[Result], directory: Path) -> list[Path]:
-    """One file a result of timed requests, with the keys of ``--save-result``; what is unknown is null or absent."""
+    """Write one file a result that has timed requests, with the keys of ``--save-result``.
+
+    Unknown values are null or absent. Raises ResultError if there is no such result, and OSError.
+    """
     serving = [result for result in results if request_rate(result) is not None and result.status != "failed"]
     if not serving:
         raise ResultError("no serving result with figures to export as vllm bench serve's JSON")
@@ -102,7 +106,7 @@ def _as_vllm(result: Result) -> dict[str, Any]:
 
 
 def _api(result: Result) -> Any:
-    """The API's name; up to schema 1.0.0 it was a key of the script, and other tools' files have it elsewhere."""
+    """The name of the API, or None. Up to schema 1.0.0 it was a key of the script; imported results may lack it."""
     names = (_part(result, "api").get("name"), _part(result, "script").get("api"))
     return next((name for name in names if name), None)
 
@@ -128,12 +132,12 @@ def _statistics(data: Json) -> dict[str, float]:
 
 
 def _measured(data: Json, latency: str) -> bool:
-    """A mean of exactly 0 is written where there was no sample: answers of one token have no TPOT and no ITL."""
+    """Whether a latency has samples: vLLM writes a mean of exactly 0 if there is none, as for TPOT of one token."""
     return bool(data.get(f"mean_{latency}_ms", 1.0))
 
 
 def _request_latency(data: Json) -> dict[str, float]:
-    """Request latency from the raw list, which is there also where its statistics were not asked for."""
+    """Statistics of request latency in ms from the raw list, which a file has even if it lacks the statistics."""
     if "mean_e2el_ms" in data or not data.get("latencies"):
         return {}
     answered = _answered(data)
@@ -155,7 +159,7 @@ def _request_latency(data: Json) -> dict[str, float]:
 
 
 def _answered(data: Json) -> Any:
-    """Which rows of the lists were answered, shape (n,), or None where the file cannot tell."""
+    """Whether each row of the lists was answered, shape (n,); None if the file does not tell."""
     if data.get("errors") is not None:
         return np.array([not error for error in data["errors"]], dtype=bool)
     return np.ones(len(data["latencies"]), dtype=bool) if not _failed(data) else None

@@ -1,4 +1,4 @@
-"""``vllm bench throughput --output-json``: a flat JSON object. Its token throughput counts prompt and output tokens."""
+"""Import of ``vllm bench throughput --output-json``, a flat JSON object. Token throughput includes prompt tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _recognizes(data: Json) -> bool:
 
 @importer("vllm bench throughput", _recognizes)
 def runs(data: Json) -> Sequence[ImportedRun]:
-    """The one run of a result object. The file has no date: the time of reading stands for it."""
+    """The one run of a result object. The file has no date, so its time is the time of reading."""
     return [
         ImportedRun(
             tool="vllm bench throughput",
@@ -29,6 +29,6 @@ def runs(data: Json) -> Sequence[ImportedRun]:
                 "duration_s": data["elapsed_time"],
             },
             metadata={"num_prompts": data["num_requests"], "duration": data["elapsed_time"], "request_rate": "inf"},
-            warnings=("the file has no date: the time when it was read stands for it",),
+            warnings=("the file has no date: the run is dated with the time when it was imported",),
         )
     ]
