@@ -204,7 +204,7 @@ def test_a_helper_that_dies_loses_one_result_with_a_message(
         outbox.log(notebook, *second)
     assert lines(notebook) == ["prepare", "log point2"]
     line = capfd.readouterr().err.splitlines()[0]
-    assert line.startswith("a result is not logged (") and line.endswith(f"benchhydra log {directory}")
+    assert line.startswith("1 result was not logged (") and line.endswith(f"benchhydra log {directory}")
 
 
 def test_a_helper_that_hangs_is_killed(
@@ -219,9 +219,9 @@ def test_a_helper_that_hangs_is_killed(
         outbox.log(notebook, first, directory)
         outbox.log(notebook, *second)
     assert lines(notebook) == ["log point2"] and not helpers()
-    assert f"a result is not logged (no answer in 8 s), but safe; log later: benchhydra log {directory}\n" in (
-        capfd.readouterr().err
-    )
+    command = f"benchhydra log {directory}"
+    reported = f"1 result was not logged (no answer in 8 s); result.json is complete; to log later: {command}"
+    assert reported in capfd.readouterr().err.splitlines()
 
 
 def test_an_interruption_while_logging_loses_nothing(
@@ -299,7 +299,8 @@ def test_after_an_interruption_logging_has_a_short_grace_period(
         raise KeyboardInterrupt
     assert lines(notebook) == ["log point1"]
     line = capfd.readouterr().err.splitlines()[-1]
-    assert line == f"2 results are not logged (there was no time), but safe; log later: benchhydra log {tmp_path}"
+    command = f"benchhydra log {tmp_path}"
+    assert line == f"2 results were not logged (out of time); result.json is complete; to log later: {command}"
     assert not helpers()
 
 
@@ -317,7 +318,7 @@ def test_after_an_interruption_a_store_that_hangs_is_not_waited_for(
         Timer(0.5, lambda: setattr(clock, "now", GRACE_S + 1)).start()
         raise KeyboardInterrupt
     told = capfd.readouterr().err.splitlines()
-    assert [line.partition(",")[0] for line in told] == ["a result is not logged (there was no time)"] * 2
+    assert [line.partition(";")[0] for line in told] == ["1 result was not logged (out of time)"] * 2
     assert lines(notebook) == [] and not helpers()
 
 

@@ -1,4 +1,4 @@
-"""Tracking: where results are logged beside ``result.json``. The only importer of mlflow, and only inside functions."""
+"""Tracking: log results to a tracker, beside ``result.json``. Only this package imports mlflow, and in functions."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from benchhydra.result import Result
 class Tracking:
     """Base of the ``tracking`` group."""
 
-    #: Whether logging takes so long that a sweep leaves it to another process, between measurements.
+    #: Whether logging is so slow that a sweep does it in another process, between measurements.
     slow: ClassVar[bool] = False
 
     def prepare(self) -> None:
-        """Load and create what logging will need, where that takes long. Never raises."""
+        """Do the slow preparations of logging: import libraries, create the store. Never raises."""
 
     def logged(self, directory: Path) -> bool:
-        """Whether the point in this directory has been logged. Slow trackers must override it."""
+        """Whether the point in this directory has been logged. Trackers with ``slow = True`` must override this."""
         return True
 
     def log(self, result: Result, directory: Path) -> str | None:
-        """Log a point whose files lie in ``directory``. Returns a link to it, or None.
+        """Log the point in ``directory``. Returns a link to it, or None.
 
-        Never raises: what goes wrong is printed to stderr.
+        Never raises: an error is printed to stderr.
         """
         raise NotImplementedError
 
@@ -38,7 +38,7 @@ class Tracking:
 
 @option("tracking", "none")
 class NoTracking(Tracking):
-    """No tracker; ``result.json`` is written all the same."""
+    """No tracker: only ``result.json`` is written."""
 
     def log(self, result: Result, directory: Path) -> str | None:
         return None

@@ -1,4 +1,4 @@
-"""A result as MLflow keeps it: parameters, metrics, tags, name and note. Pure: MLflow itself is not needed here."""
+"""The content of a result's MLflow run: parameters, metrics, tags, name and note. Pure functions; no MLflow import."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from benchhydra.render.figures import number
 from benchhydra.render.text import escape_markdown, markdown_table
 from benchhydra.result import HIDDEN, Result, flatten, redact
 
-#: Limits of MLflow 3: parameters a batch, characters of a key, of a parameter and of a tag.
+#: Limits of MLflow 3: parameters in a batch; characters in a key, a parameter and a tag.
 PARAMS_BATCH, KEY, PARAM, TAG = 100, 250, 6000, 8000
 STATUS = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
-#: Metrics in the table of a run's note.
+#: The most metrics in the table of a run's note.
 NOTE_METRICS = 40
 
 
 def mlflow_key(name: str) -> str:
-    """A name that MLflow accepts."""
+    """The name with characters that MLflow refuses replaced by "_", and cut to MLflow's limit."""
     return re.sub(r"[^\w\-. :/]", "_", name)[:KEY]
 
 
 def run_params(result: Result) -> dict[str, str]:
-    """The flattened config, as texts within MLflow's limits, without secrets."""
+    """The flattened config as texts, without secrets, null values and hidden values, cut to MLflow's limit."""
     flat = flatten(redact(result.config))
     return {mlflow_key(key): _text(value)[:PARAM] for key, value in flat.items() if value not in (None, HIDDEN)}
 
 
 def run_metrics(result: Result) -> dict[str, float]:
-    """Every metric by its name, whatever the verdict."""
+    """Metric name -> value, for results of every verdict."""
     return {mlflow_key(name): metric.value for name, metric in result.metrics.items()}
 
 
 def run_tags(result: Result) -> dict[str, str]:
-    """Identity, verdict and origin of a result, and unit and direction of each metric."""
+    """The tags of a run: identity, verdict and origin of the result, unit and direction of each metric."""
     tags = {
         "run_id": result.run_id,
         "sweep_id": result.sweep_id,
@@ -65,7 +65,7 @@ def run_tags(result: Result) -> dict[str, str]:
 
 
 def run_dataset(result: Result) -> dict[str, str]:
-    """Fields of MLflow's Dataset: name, digest of its config, where it came from."""
+    """The fields of MLflow's Dataset: its name, a digest of its config and seed, and these as its source."""
     config = {"dataset": redact(result.config).get("dataset"), "seed": result.config.get("seed")}
     source = json.dumps(config, default=str)
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
@@ -79,7 +79,10 @@ def model_name(result: Result) -> str:
 
 
 def run_name(result: Result) -> str:
-    """What differs most comes first: lists show some twenty characters. An INVALID result is marked."""
+    """The run's name: load, repeat, model, script, in this order because lists show about 20 characters.
+
+    An INVALID result is marked.
+    """
     invalid = "[INVALID]" if result.verdict == "INVALID" else ""
     repeat = f"r{result.repeat}" if result.repeat else ""
     parts = [invalid, result.load_label, repeat, model_name(result), result.script]
@@ -87,7 +90,7 @@ def run_name(result: Result) -> str:
 
 
 def run_note(result: Result, directory: Path) -> str:
-    """The Markdown text of the run page."""
+    """The Markdown note on the run's page: verdict, reasons, metrics, directory, command."""
     lines = [f"**{result.verdict.value}** ({result.status}) {escape_markdown(result.description)}".rstrip(), ""]
     lines += [f"- {reason.severity.value}: {escape_markdown(reason.text)}" for reason in result.reasons]
     if result.error:

@@ -1,4 +1,4 @@
-"""What logging leaves in a point's directory: its MLflow run, and the link to it."""
+"""``mlflow.json`` in a point's directory: the id of its MLflow run, and the link to it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from benchhydra.artifacts import MLFLOW_FILE, read_json_or_none, write_json
 
 
 def write_links(directory: Path, *, link: str, run_id: str, experiment_id: str, base_url: str) -> None:
-    """Record where a point was logged. Raises ResultError where it cannot be written."""
+    """Write the file for a logged point. Raises ResultError if it cannot be written."""
     links = {"link": link, "run_id": run_id, "experiment_id": experiment_id, "base_url": base_url}
     write_json(directory / MLFLOW_FILE, links)
 
 
 def read_links(directory: Path) -> dict[str, str]:
-    """``link run_id experiment_id base_url`` of a point that was logged; empty where it was not."""
+    """The file's keys ``link``, ``run_id``, ``experiment_id``, ``base_url``; empty if the point was not logged."""
     return read_json_or_none(directory / MLFLOW_FILE) or {}
 
 
 def read_run_ids(directories: Iterable[Path]) -> list[str]:
-    """The MLflow runs of the points that were logged."""
+    """The ids of the MLflow runs of those points that were logged."""
     links = map(read_links, directories)
     return [str(link["run_id"]) for link in links if "run_id" in link]

@@ -1,6 +1,6 @@
-"""The series of a point as MLflow metrics over time: any series, whoever sampled it.
+"""The time series of a point as MLflow metrics over time.
 
-A metric's name is the series' name and labels (``gpu.power_w/gpu:0``), its step the second after the first send.
+A metric is named after the series and its labels (``gpu.power_w/gpu:0``); its step is the second after the first send.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from benchhydra.records import Int64, Records
 from benchhydra.series import Series
 from benchhydra.tracking.entry import mlflow_key
 
-#: Points of one series; longer ones are thinned out evenly.
+#: The most values logged of one series; longer series are thinned out evenly.
 MOST_POINTS = 199
 
 
 @dataclass(frozen=True)
 class LoggedSample:
-    """One value of a metric. ``step``: seconds after the first send; ``timestamp_ms``: real time."""
+    """One value of a metric. ``step``: whole seconds after the first send; ``timestamp_ms``: ms since the epoch."""
 
     key: str
     value: float
@@ -30,13 +30,13 @@ class LoggedSample:
 
 
 def series_key(series: Series) -> str:
-    """The metric's name: that of the series, and its labels."""
+    """The metric's name: the series' name and its labels."""
     labels = " ".join(f"{name}:{value}" for name, value in sorted(series.labels.items()))
     return mlflow_key(f"{series.name}/{labels}" if labels else series.name)
 
 
 def samples(all_series: Iterable[Series], first_send_ns: int, first_send_s: float) -> Iterator[LoggedSample]:
-    """All values to log. The first send is given on the clock of the series, and as real time."""
+    """All values to log. The first send is given in ns on the clock of the series, and in s since the epoch."""
     for series in all_series:
         key, rows = series_key(series), _evenly(len(series))
         seconds = (series.times_ns[rows] - first_send_ns) / 1e9
@@ -45,7 +45,7 @@ def samples(all_series: Iterable[Series], first_send_ns: int, first_send_s: floa
 
 
 def measured_span_ns(records: Records | None, all_series: Sequence[Series]) -> tuple[int, int]:
-    """From the first send to the last end of an answer; without requests from the first to the last sample."""
+    """(first send, last end of an answer) in ns; without requests, (first sample, last sample); (0, 0) without both."""
     sent = records.sent_ns >= 0 if records is not None else np.zeros(0, dtype=bool)
     if records is not None and sent.any():
         return int(records.sent_ns[sent].min()), int(records.done_ns[sent].max())
@@ -55,5 +55,5 @@ def measured_span_ns(records: Records | None, all_series: Sequence[Series]) -> t
 
 
 def _evenly(length: int) -> Int64:
-    """The rows of a series that are logged, the first and the last among them. Shape (at most MOST_POINTS,)."""
+    """Evenly spaced row numbers, including the first and the last. Shape (at most MOST_POINTS,)."""
     return np.unique(np.linspace(0, length - 1, min(length, MOST_POINTS)).round().astype(np.int64))

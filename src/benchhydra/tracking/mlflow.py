@@ -1,4 +1,4 @@
-"""The ``mlflow`` option: one MLflow run a point, written in one go after the measurement, never inside it."""
+"""The option ``tracking=mlflow``: one MLflow run a point, written after the measurement, never during it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from benchhydra.tracking.links import read_links, read_run_ids, write_links
 from benchhydra.tracking.plot import load_plotting, write_plot
 
 PLOT_FILE = "latency.png"
-#: Most metric values that MLflow takes in one batch.
+#: The most metric values that MLflow accepts in one batch.
 METRICS_BATCH = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedRun:
-    """The run of a point that was logged: its link, and whether it is new."""
+    """The MLflow run of a point: the link to it, and whether this call has created it."""
 
     link: str
     new: bool
@@ -62,24 +62,22 @@ class Mlflow(Tracking):
         except store.failures() as error:
             command = f"benchhydra log {shlex.quote(str(directory))}"
             sys.stderr.write(
-                f"not logged to MLflow ({store.one_line(error)}); the result is safe, log it later: {command}\n"
+                f"not logged to MLflow ({store.one_line(error)}); result.json is complete; to log it later: {command}\n"
             )
             return None
 
     def log_repeats(self, repeated: Mapping[str, Any], directories: Sequence[Path]) -> None:
         uri = store.tracking_uri(self.uri)
-        metrics = repeats.repeat_metrics(repeated, repeats.key_metrics(directories))
+        metrics = repeats.repeat_metrics(repeated, repeats.read_key_metrics(directories))
         try:
             with store.impatient(), store.quiet():
                 opened = store.open_store(uri, self.experiment)
                 repeats.log_repeat_metrics(opened, read_run_ids(directories), repeated["repeats"], metrics)
         except store.failures() as error:
-            sys.stderr.write(
-                f"summary of repeats not logged to MLflow ({store.one_line(error)}); it is in sweep.json\n"
-            )
+            sys.stderr.write(f"summary of repeats not logged to MLflow ({store.one_line(error)}); sweep.json has it\n")
 
     def record(self, result: Result, directory: Path, *, again: bool = False) -> LoggedRun:
-        """Log a point unless it is already logged (``again``: replace it). Raises one of ``store.failures()``."""
+        """Log a point unless it is already logged. ``again``: replace its run. Raises one of ``store.failures()``."""
         uri = store.tracking_uri(self.uri)
         with store.impatient(), store.quiet():
             opened = store.open_store(uri, self.experiment)
@@ -116,7 +114,7 @@ class Mlflow(Tracking):
 
 
 def sweep_link(sweep_id: str, directories: Iterable[Path]) -> str | None:
-    """The link that opens a sweep's runs as charts; None where none of its points was logged."""
+    """The link that opens a sweep's runs as charts; None if none of its points was logged."""
     for directory in directories:
         links = read_links(directory)
         if links:
@@ -164,7 +162,7 @@ def _write_series(
 
 
 def _read_series(directory: Path) -> list[Series]:
-    """The point's series. Those of version 0.1 have another form, and are only copied."""
+    """The point's series; empty if there are none, or if they are in the format of version 0.1, which is not read."""
     try:
         return read_series(directory / SERIES_FILE)
     except ResultError:
@@ -189,7 +187,7 @@ def _runs(opened: store.MlflowStore, result: Result) -> list[Any]:
 
 
 def _complete_run(opened: store.MlflowStore, result: Result) -> str | None:
-    """The run that holds this result completely: one that was terminated."""
+    """The id of a run that holds the whole result, which is one that was terminated; None if there is none."""
     ended = [run.info.run_id for run in _runs(opened, result) if run.info.status != "RUNNING"]
     return ended[0] if ended else None
 

@@ -1,4 +1,4 @@
-"""A report as an artifact of runs that were logged before: MLflow shows it in the run's page."""
+"""Attach a report to MLflow runs as an artifact, which MLflow shows on the run's page."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ FOLDER = "report"
 
 
 def attach_report(page: Path, directories: Iterable[Path], uri: str | None = None) -> int:
-    """Log a file to the run of each point directory that was logged. Returns how many there are.
+    """Log a file to the MLflow run of each point directory that was logged. Returns the number of runs.
 
-    Raises one of ``store.failures()``, also where the store does not know a run.
+    Raises one of ``store.failures()``, also if a run is not in the store.
     """
     run_ids = read_run_ids(directories)
     if not run_ids:

@@ -1,4 +1,4 @@
-"""The plot of a point's latencies: their distributions, and their course over time."""
+"""The plot of a point's latencies: their distributions, and their values over time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OVER_TIME = ("TTFT", "E2EL")
 
 
 def write_plot(records: Records, path: Path) -> Path | None:
-    """Plot the measured rows as PNG; None where none of them has a latency."""
+    """Plot the rows in the measured window as PNG, and return its path; None if no row has a latency."""
     window = Window.of(records)
     columns = {name: getattr(window, column) for name, column in DISTRIBUTIONS.items()}
     latencies = {name: values for name, values in columns.items() if not np.isnan(values).all()}
@@ -27,7 +27,7 @@ def write_plot(records: Records, path: Path) -> Path | None:
     figure = figure_class(figsize=(11, 4.2))
     canvas_class(figure)
     left, right = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.07, right=0.985, bottom=0.12, top=0.92, wspace=0.17)  # a layout engine takes as long
+    figure.subplots_adjust(left=0.07, right=0.985, bottom=0.12, top=0.92, wspace=0.17)  # a layout engine is slow
     _plot_distributions(left, latencies)
     _plot_over_time(right, window, latencies)
     figure.savefig(path, dpi=100)
@@ -35,7 +35,7 @@ def write_plot(records: Records, path: Path) -> Path | None:
 
 
 def load_plotting() -> tuple[Any, Any]:
-    """(figure class, canvas class); importing them takes half a second, the first time."""
+    """(figure class, canvas class). The first call imports matplotlib, which takes half a second."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -44,8 +44,8 @@ def load_plotting() -> tuple[Any, Any]:
 
 def _plot_distributions(axes: Any, latencies: Mapping[str, Float64]) -> None:
     for name, values in latencies.items():
-        known = np.sort(values[~np.isnan(values)])
-        axes.plot(known, np.arange(1, len(known) + 1) / len(known), label=name, drawstyle="steps-post")
+        ordered = np.sort(values[~np.isnan(values)])
+        axes.plot(ordered, np.arange(1, len(ordered) + 1) / len(ordered), label=name, drawstyle="steps-post")
     axes.set(xlabel="ms", ylabel="fraction of requests at or below", title="Distribution", xscale="symlog")
     axes.grid(alpha=0.3)
     axes.legend()

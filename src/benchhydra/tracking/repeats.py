@@ -1,4 +1,4 @@
-"""The summary of a point's repeats, on each of their MLflow runs: ``repeats/METRIC_mean``, ``_low``, ``_high``."""
+"""Log the summary of a point's repeats on the MLflow run of each: ``repeats/METRIC_mean``, ``_low``, ``_high``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PREFIX = "repeats/"
 PARTS = ("mean", "low", "high")
 
 
-def key_metrics(directories: Sequence[Path]) -> list[str]:
-    """The key metrics of the points in these directories. Points without a result have none."""
+def read_key_metrics(directories: Sequence[Path]) -> list[str]:
+    """The names of the key metrics of the results in these directories. Unreadable results are ignored."""
     results = [_read(directory) for directory in directories if (directory / RESULT_FILE).is_file()]
     return list(dict.fromkeys(name for result in results if result for name in result.key_metrics))
 
 
 def repeat_metrics(repeated: Mapping[str, Any], names: Collection[str]) -> dict[str, float]:
-    """The metrics to log of an entry of ``repeats`` in ``sweep.json``: those of ``names``."""
+    """The metrics to log for an entry of ``repeats`` in ``sweep.json``: mean and interval bounds of ``names``."""
     spreads = {name: spread for name, spread in repeated["metrics"].items() if name in names}
     return {
         entry.mlflow_key(f"{PREFIX}{name}_{part}"): spread[part] for name, spread in spreads.items() for part in PARTS
@@ -33,7 +33,7 @@ def repeat_metrics(repeated: Mapping[str, Any], names: Collection[str]) -> dict[
 def log_repeat_metrics(
     opened: store.MlflowStore, run_ids: Iterable[str], repeats: int, metrics: Mapping[str, float]
 ) -> None:
-    """Log them on the runs. Raises one of ``store.failures()``."""
+    """Log the metrics, and the number of repeats as a tag, on the runs. Raises one of ``store.failures()``."""
     from mlflow.entities import Metric, RunTag
 
     now_ms = int(time.time() * 1000)

@@ -1,4 +1,4 @@
-"""Results back from MLflow, so that a comparison needs no files: each run keeps its ``result.json`` as an artifact."""
+"""Read results from MLflow, where each run has ``result.json`` as an artifact: comparing needs no local files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORM = "mlflow:EXPERIMENT, or mlflow:EXPERIMENT?params.model = 'tiny'"
 def results_from_mlflow(query: str) -> list[Result]:
     """The results of ``EXPERIMENT?filter`` (an MLflow search filter) in the store of MLFLOW_TRACKING_URI.
 
-    Raises ResultError where the store, the experiment or a run's result is missing, or the filter is not valid.
+    Raises ResultError if the store, the experiment or a run's result is missing, or the filter is not valid.
     """
     experiment, _, search_filter = query.partition("?")
     uri = store.tracking_uri(None)
@@ -37,13 +37,13 @@ def _results(uri: str, experiment: str, search_filter: str) -> Iterator[Result]:
 
     file = store.sqlite_file(uri)
     if file is not None and not file.exists():
-        raise ResultError(f"no MLflow store at {file}", hint="MLFLOW_TRACKING_URI names another")
+        raise ResultError(f"no MLflow store at {file}", hint="MLFLOW_TRACKING_URI selects another store")
     store.reach(uri)
     client = MlflowClient(tracking_uri=uri)
     mlflow_experiment = client.get_experiment_by_name(experiment)
     if mlflow_experiment is None:
         names = ", ".join(sorted(e.name for e in client.search_experiments(max_results=20)))
-        raise ResultError(f"no MLflow experiment {experiment!r}", hint=f"there are: {names}")
+        raise ResultError(f"no MLflow experiment {experiment!r}", hint=f"the store has: {names}")
     with tempfile.TemporaryDirectory() as folder:
         for run in _finished_runs(client, mlflow_experiment.experiment_id, search_filter):
             yield Result.read(Path(client.download_artifacts(run.info.run_id, RESULT_FILE, folder)))

@@ -1,7 +1,7 @@
-"""The MLflow store: where it is, created once under a lock, opened with short timeouts.
+"""The MLflow store: find it, create it once under a lock, open it with short timeouts.
 
-Eight processes that create one fresh SQLite store at once break the file for good, and MLflow retries an unreachable
-server for minutes: this module prevents both.
+This module prevents two problems: processes that create the same SQLite store at once corrupt it permanently (seen with
+eight), and MLflow retries an unreachable server for minutes.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from benchhydra.errors import BenchhydraError
 UI_PORT = 5000
 LOCK_TIMEOUT_S = 120.0  # creating a store takes 3 to 8 s; other processes wait for it
 CONNECT_TIMEOUT_S = 5.0
-#: At most two tries of 5 s a call, in place of MLflow's eight of 120 s. The user's own settings win.
+#: At most two attempts of 5 s a call, instead of MLflow's eight of 120 s. The user's own settings take precedence.
 IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 #: No telemetry, and no progress bars between our own lines.
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",  # read when MLflow is imported: otherwise migrations are printed
+    "MLFLOW_LOGGING_LEVEL": "ERROR",  # MLflow reads it on import; without it, migrations are printed
 }
 DATABASES = ("postgresql", "mysql", "mssql")
 
@@ -58,13 +58,13 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def artifact_location(uri: str) -> str | None:
-    """Where artifacts of an SQLite store lie: an absolute directory beside it. Servers choose their own."""
+    """The URI of the artifacts of an SQLite store, a directory beside it; None for a server, which has its own."""
     file = sqlite_file(uri)
     return None if file is None else (file.parent / "mlartifacts").as_uri()
 
 
 def base_url(uri: str) -> str:
-    """The address of the web pages, without credentials: the server's own, or that of ``benchhydra ui``."""
+    """The address of MLflow's web pages, without credentials: the tracking server's, or that of ``benchhydra ui``."""
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https"):
         return f"http://127.0.0.1:{UI_PORT}"
@@ -72,7 +72,7 @@ def base_url(uri: str) -> str:
 
 
 def open_store(uri: str, experiment: str) -> MlflowStore:
-    """A client of the store, which is created where it is missing, and our experiment. Raises ``failures()``."""
+    """Open the store and our experiment; create both if they are missing. Raises one of ``failures()``."""
     reach(uri)
     file = sqlite_file(uri)
     if file is None:
@@ -87,9 +87,9 @@ def open_store(uri: str, experiment: str) -> MlflowStore:
 
 
 def _create(file: Path, uri: str) -> None:
-    """Create an empty store, whole or not at all: MLflow would refuse for ever one whose creation was killed.
+    """Create an empty store atomically: MLflow refuses a partly created one, which a killed process would leave.
 
-    SQLite writes the file itself, beside its place; what a killed process left there is removed first.
+    SQLite writes a temporary file in the same directory, which is renamed at the end; leftovers are removed first.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -115,18 +115,21 @@ def _experiment_id(client: Any, uri: str, name: str) -> str:
         try:
             return str(client.create_experiment(name, artifact_location=artifact_location(uri)))
         except MlflowException as error:
-            experiment = client.get_experiment_by_name(name)  # another process may have created it meanwhile
+            experiment = client.get_experiment_by_name(name)  # another process may have created it in the meantime
             if experiment is None:
                 raise error
     if experiment.lifecycle_stage == "deleted":
         raise BenchhydraError(
-            f"the MLflow experiment {name!r} is deleted", hint="tracking.experiment=NAME takes another"
+            f"the MLflow experiment {name!r} is deleted", hint="tracking.experiment=NAME selects another"
         )
     return str(experiment.experiment_id)
 
 
 def reach(uri: str) -> None:
-    """Raise OSError or sqlite3.Error where the store cannot be reached, within seconds."""
+    """Check within seconds that the store can be reached.
+
+    Raises OSError or sqlite3.Error if it cannot, and BenchhydraError if the URI is not a tracking URI.
+    """
     file = sqlite_file(uri)
     if file is not None:
         _check_sqlite(file)
@@ -142,14 +145,14 @@ def reach(uri: str) -> None:
 def _check_sqlite(file: Path) -> None:
     if file.exists():
         with contextlib.closing(
-            # for writing: after a kill during a transaction, whoever opens the file first rolls it back
+            # mode=rw: if a process was killed during a transaction, opening the file rolls it back
             sqlite3.connect(file.as_uri() + "?mode=rw", uri=True, timeout=CONNECT_TIMEOUT_S)
         ) as base:
             base.execute("PRAGMA schema_version").fetchone()
 
 
 def _answer(uri: str) -> None:
-    """Ask once. Any answer will do, an error too: MLflow's client sends the credentials."""
+    """Send one request without credentials. Every HTTP answer counts as success, also an error. Raises OSError."""
     try:
         with urllib.request.urlopen(f"{base_url(uri)}/health", timeout=CONNECT_TIMEOUT_S):
             pass
@@ -161,9 +164,9 @@ def _answer(uri: str) -> None:
 
 
 def _within_limit(work: Callable[[], None], host: str) -> None:
-    """Do the work in a thread: a name server that is down would block longer than any timeout of ours.
+    """Do the work in a thread with a time limit: a name server that is down blocks for longer than socket timeouts.
 
-    Raises TimeoutError where it takes too long.
+    Raises the work's OSError, or TimeoutError if it takes too long.
     """
     problem: list[OSError] = [TimeoutError(f"no answer from {host} in {2 * CONNECT_TIMEOUT_S:.0f} s")]
 
@@ -182,7 +185,7 @@ def _within_limit(work: Callable[[], None], host: str) -> None:
 
 
 def failures() -> tuple[type[BaseException], ...]:
-    """What logging may raise when the tracker, the network or the disk fails; none of it may lose a result."""
+    """The exceptions of logging if the tracker, the network or the disk fails; no caller may lose a result by one."""
     kinds: list[type[BaseException]] = [OSError, ImportError, ValueError, sqlite3.Error, BenchhydraError]
     with contextlib.suppress(ImportError):
         from mlflow.exceptions import MlflowException
@@ -194,7 +197,7 @@ def failures() -> tuple[type[BaseException], ...]:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error, short, without the credentials in an address."""
+    """The first line of an error, at most 300 characters, with credentials in addresses replaced by "***"."""
     message = error.message if isinstance(error, BenchhydraError) else str(error)
     first = (message.strip().splitlines() or [type(error).__name__])[0][:300]
     return re.sub(r"://[^/\s@]*@", "://***@", first)
@@ -202,7 +205,7 @@ def one_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def impatient() -> Iterator[None]:
-    """An environment in which MLflow gives up soon, shows no progress bars and sends no telemetry."""
+    """Set environment variables with which MLflow uses short timeouts, and no progress bars and telemetry."""
     added = {key: value for key, value in (IMPATIENCE | QUIET).items() if key not in os.environ}
     os.environ.update(added)
     try:
@@ -214,7 +217,7 @@ def impatient() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep MLflow's and alembic's messages about migrations off the terminal."""
+    """Suppress messages of MLflow and alembic about migrations."""
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,8 +1,8 @@
-"""The preset view of the experiment, and links to it.
+"""The preset views of the experiment (columns, charts, filter), and links to them.
 
-MLflow keeps a shared view in the experiment tag ``mlflow.sharedViewState.<key>`` as JSON. The format is not documented:
-it was read from the web page of 3.17, to which the package pins MLflow. A link with ``viewStateShareKey`` opens it; a
-search filter in the same link would switch it off, so the filter is a part of the view.
+MLflow stores a shared view as JSON in the experiment tag ``mlflow.sharedViewState.<key>``. The format is undocumented:
+it was taken from the web page of 3.17, to which the package pins MLflow. A link with ``viewStateShareKey`` opens the
+view. A search filter in the same link would disable it, so the filter is part of the view.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 PREFIX = "mlflow.sharedViewState."
 SWEEP = "sweep-"
 REST = "rest"
-MOST_SWEEPS = 20  # a view of a sweep takes about 5 kB, and all of them are sent with each page
+MOST_SWEEPS = 20  # a sweep's view takes about 5 kB, and MLflow sends all views with each page
 COLUMNS = ("tags.`verdict`", "tags.`model`", "params.`qps`", "attributes.`Dataset`")
 
 
 def preset(result: Result, search_filter: str, old: Mapping[str, Any]) -> dict[str, Any]:
-    """The view's state: columns, charts, filter and order.
+    """The state of a view: columns, charts, filter and order.
 
-    A sweep's view keeps what its state before, ``old``, has of other scripts; that of one script starts from nothing.
+    old: the previous state of a sweep's view, whose charts and columns of other scripts are kept; else empty.
     """
     script = result.script
     metrics = [f"metrics.`{name}`" for name in result.key_metrics]
@@ -52,9 +52,9 @@ def preset(result: Result, search_filter: str, old: Mapping[str, Any]) -> dict[s
 
 
 def publish(opened: MlflowStore, result: Result) -> None:
-    """Put the views of the result's script and of its sweep into the experiment, where they differ from what is there.
+    """Write the views of the result's script and of its sweep to the experiment if they have changed.
 
-    Views of the oldest sweeps are removed.
+    Removes the views of all but the ``MOST_SWEEPS`` newest sweeps.
     """
     tags = opened.client.get_experiment(opened.experiment_id).tags
     filters = {result.script: f"tags.script = '{result.script}'"}
@@ -71,7 +71,7 @@ def publish(opened: MlflowStore, result: Result) -> None:
 
 
 def script_views(tags: Mapping[str, str]) -> list[str]:
-    """The scripts that have a view among an experiment's tags."""
+    """The names of the scripts that have a view in an experiment's tags, sorted."""
     keys = sorted(tag.removeprefix(PREFIX) for tag in tags if tag.startswith(PREFIX))
     return [key for key in keys if not key.startswith(SWEEP)]
 
@@ -102,7 +102,7 @@ def _section(uuid: str, name: str, *, shown: bool) -> dict[str, Any]:
 
 
 def _charts(result: Result) -> list[dict[str, Any]]:
-    """Bars of the key metrics, and the scatter plots that the result names as (x, y)."""
+    """One bar chart for each key metric, and one scatter plot for each (x, y) in the result's ``charts``."""
     bars = [_chart("BAR", result.script, metric, metricKey=metric) for metric in result.key_metrics]
     return bars + [
         _chart(

@@ -1,7 +1,7 @@
-"""Results that wait to be logged: a helper process logs them while servers start and stop, never during a measurement.
+"""The queue of results to log: a helper process logs them while servers start and stop, never during a measurement.
 
-Importing MLflow and creating its store take seconds, and each point a quarter of one: time that a sweep has while it
-waits for a server. What waits is safe in ``result.json``; ``sweep.resume`` logs what a crash kept from being logged.
+Importing MLflow and creating its store take seconds, and each point takes 0.25 s: a sweep has this time while it waits
+for a server. Queued results are already stored in ``result.json``; after a crash, ``sweep.resume`` logs the rest.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from benchhydra.tracking import Tracking
 from benchhydra.tracking.outbox.orders import Order, OrderQueue, order_text
 from benchhydra.tracking.outbox.worker import Worker
 
-#: A result waits no longer than this for a server to start: then it is logged before the next point.
+#: The longest time that a result waits for a server start; after it, the queue is logged before the next point.
 PATIENCE_S = 60.0
-#: Time to log what waits after an interruption.
+#: Time to log queued results after an interrupt.
 GRACE_S = 10.0
 
 
 class Outbox:
-    """What waits to be logged. Leaving it as a context logs the rest.
+    """The queue of results to log. Leaving its context logs all of them, after an error only for ``GRACE_S``.
 
-    One thread adds orders; between ``begin`` and ``rest`` a background thread carries them out.
+    One thread adds orders; between ``begin`` and ``rest`` a background thread has the helper process carry them out.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -45,18 +45,18 @@ class Outbox:
             self._worker.close()
 
     def __len__(self) -> int:
-        """How many results wait."""
+        """The number of results in the queue."""
         return self._queue.results()
 
     def expect(self, tracking: Tracking) -> None:
-        """Results for this tracker will come: prepare it while the next server starts."""
+        """Announce results for this tracker, so that it is prepared while the next server starts."""
         text = order_text(tracking, "prepare") if tracking.slow else None
         if text is not None and text not in self._prepared:
             self._prepared.add(text)
             self._add(text)
 
     def log(self, tracking: Tracking, result: Result, directory: Path) -> None:
-        """Log a point whose files lie in ``directory``: at once with a quick tracker, else when there is time."""
+        """Log the point in ``directory``: at once if the tracker is quick, else while nothing is measured."""
         if not tracking.slow:
             tracking.log(result, directory)
             return
@@ -66,7 +66,7 @@ class Outbox:
             self.flush()
 
     def log_repeats(self, tracking: Tracking, repeated: Mapping[str, Any], directories: Sequence[Path]) -> None:
-        """Log the summary of a point's repeats, after everything that waits."""
+        """Log the summary of a point's repeats, after the results in the queue."""
         if not tracking.slow:
             tracking.log_repeats(repeated, directories)
             return
@@ -74,20 +74,20 @@ class Outbox:
         self._add(order_text(tracking, "repeats", repeated=repeated, directories=paths))
 
     def catch_up(self, tracking: Tracking, directory: Path) -> None:
-        """Log a result of an earlier process that ended before it was logged."""
+        """Log a result of an earlier process if that ended before logging it."""
         if tracking.slow and not tracking.logged(directory):
             self._add(order_text(tracking, "log", directory=str(directory.absolute())), directory)
 
     def begin(self) -> None:
-        """Log what waits, in the background: nothing is measured until ``rest``."""
+        """Start to log the queue in the background. The caller must not measure before it calls ``rest``."""
         self._worker.start()
 
     def rest(self) -> None:
-        """Finish the order that is being carried out, and let the others wait: a measurement begins."""
+        """Stop logging before a measurement: returns when the current order is finished."""
         self._worker.pause()
 
     def flush(self, limit_s: float | None = None) -> None:
-        """Log everything that waits, or the results that can be logged in ``limit_s`` seconds."""
+        """Log the whole queue, or as many results as possible within ``limit_s`` seconds."""
         self._worker.drain(limit_s)
 
     def _add(self, text: str, directory: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The process that logs, as seen from the sweep: numbered orders go to it, and the number of each comes back."""
+"""The sweep's side of the logging process: sends it numbered orders, and reads the number of each finished order."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-#: An order that takes longer is given up. Creating a store may wait for other processes; servers have short limits.
+#: The longest time for one order. Creating a store may wait for other processes; requests to servers time out earlier.
 ANSWER_TIMEOUT_S = 300.0
-#: How often the deadline is checked while an answer is awaited.
+#: Interval of checking the deadline while waiting for an answer.
 POLL_S = 0.25
-#: Time for the process to end by itself.
+#: Time for the process to exit by itself before it is killed.
 END_TIMEOUT_S = 10.0
-NO_TIME = "there was no time"
+NO_TIME = "out of time"
 
 
 class LoggingProcess:
-    """The process that logs. Raises OSError where it cannot be started."""
+    """The running process. Creating it raises OSError if the process cannot be started."""
 
     def __init__(self) -> None:
         words = [sys.executable, "-m", "benchhydra.tracking.outbox.logging_program"]
@@ -28,12 +28,12 @@ class LoggingProcess:
         )
         assert self._popen.stdin is not None and self._popen.stdout is not None
         self._orders, self._answers = self._popen.stdin, self._popen.stdout
-        self._number = 0  # of the last order: after an interruption its answer may still be on its way
+        self._number = 0  # of the last order; after an interrupt, the answer to an earlier one may still arrive
 
     def carry_out(self, order: str, late: Callable[[], bool]) -> None:
-        """Have an order carried out, unless ``late`` becomes true.
+        """Send an order and wait until it is carried out.
 
-        Raises OSError where the process has ended, or does not answer in time; it is killed then.
+        Kills the process and raises OSError if it has exited, exceeds ``ANSWER_TIMEOUT_S``, or ``late`` becomes true.
         """
         self._number += 1
         try:
@@ -46,8 +46,8 @@ class LoggingProcess:
             raise
 
     def close(self) -> None:
-        """Let the process finish its order and end."""
-        with suppress(BrokenPipeError):  # orders that were not read are lost with the process
+        """Wait until the process has finished its order and exited; kill it after ``END_TIMEOUT_S``."""
+        with suppress(BrokenPipeError):  # the process has exited without reading all orders
             self._orders.close()
         try:
             self._popen.wait(END_TIMEOUT_S)
@@ -57,7 +57,7 @@ class LoggingProcess:
         self._answers.close()
 
     def _answer(self, late: Callable[[], bool]) -> int:
-        """The number of the next order that was carried out."""
+        """Wait for the number of the next finished order. Raises OSError."""
         start_s = time.monotonic()
         while not select.select([self._answers], [], [], POLL_S)[0]:
             if late():
@@ -66,5 +66,5 @@ class LoggingProcess:
                 raise TimeoutError(f"no answer in {ANSWER_TIMEOUT_S:.0f} s")
         line = self._answers.readline()
         if not line:
-            raise ChildProcessError(f"the process that logs ended with {self._popen.wait()}")
+            raise ChildProcessError(f"the logging process exited with code {self._popen.wait()}")
         return int(line)

@@ -1,7 +1,6 @@
-"""The process that logs for an outbox: numbered orders on standard input, the number back when one is carried out.
+"""The program of the logging process: reads numbered orders from stdin, and writes the number of each finished one.
 
-The tracker itself says on standard error what cannot be logged. The process ends at the end of its input, after the
-order that it carries out.
+The tracker reports failures on stderr. The process exits at the end of its input, after the current order.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from benchhydra.errors import BenchhydraError
 from benchhydra.result import Result
 from benchhydra.tracking import Tracking
 
-#: A server that starts meanwhile goes first.
+#: Low priority, so that logging does not slow down a server that is starting.
 NICENESS = 10
 
 
 def main() -> None:
-    """Carry out orders until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the outbox decides
+    """Carry out orders until the end of stdin."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the outbox decides when to stop
     os.nice(NICENESS)
     answers = _private_stdout()
     registry.discover()
@@ -36,11 +35,11 @@ def main() -> None:
         answers.write(f"{number}\n")
         answers.flush()
     sys.stderr.flush()
-    os._exit(0)  # tearing MLflow down takes a second, and everything is written
+    os._exit(0)  # skips the teardown of MLflow, which takes a second; everything is written
 
 
 def carry_out(order: Mapping[str, Any]) -> None:
-    """Do what an order of the ``Outbox`` says."""
+    """Carry out one order of the ``Outbox``; a BenchhydraError is printed."""
     try:
         ACTIONS[order["do"]](_tracking(order["option"], json.dumps(order["settings"])), order)
     except BenchhydraError as error:
@@ -74,7 +73,7 @@ ACTIONS: Mapping[str, Callable[[Tracking, Mapping[str, Any]], None]] = {
 
 
 def _private_stdout() -> IO[str]:
-    """Standard output for answers alone: what else is printed goes to standard error."""
+    """The original stdout, used only for answers; everything else that is printed goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return answers

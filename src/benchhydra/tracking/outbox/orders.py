@@ -1,4 +1,4 @@
-"""Orders to the process that logs, and the queue in which they wait."""
+"""Orders to the logging process, and their queue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchhydra.tracking import Tracking
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Order:
-    """What the process has to do, since when it waits, and the directory of the result that it logs, if it logs one."""
+    """One order as the process reads it, the time when it was added, and the directory of the result to log, if any."""
 
     text: str
     since_s: float
@@ -22,13 +22,13 @@ class Order:
 
 
 def order_text(tracking: Tracking, action: str, **arguments: Any) -> str:
-    """The line that the process reads: what to do with which tracker."""
+    """The text of an order: a JSON object with the action, the tracker with its settings, and the arguments."""
     settings = dataclasses.asdict(tracking)
     return json.dumps({"do": action, "option": option_name(tracking), "settings": settings, **arguments})
 
 
 class OrderQueue:
-    """Orders in the sequence in which they came. One thread adds, another one removes."""
+    """A FIFO queue of orders. One thread adds to it, another one removes."""
 
     def __init__(self) -> None:
         self._orders: deque[Order] = deque()
@@ -37,7 +37,7 @@ class OrderQueue:
         return bool(self._orders)
 
     def results(self) -> int:
-        """How many results the orders log."""
+        """The number of orders that log a result."""
         return sum(order.directory is not None for order in tuple(self._orders))
 
     def add(self, order: Order) -> None:
@@ -45,15 +45,15 @@ class OrderQueue:
         self._orders.append(order)
 
     def first(self) -> Order | None:
-        """The order that has waited longest."""
+        """The oldest order; None if the queue is empty."""
         return next(iter(tuple(self._orders)), None)
 
     def remove_first(self) -> None:
-        """Forget the first order."""
+        """Remove the oldest order."""
         self._orders.popleft()
 
     def remove_all(self) -> list[Order]:
-        """Forget all orders, and return them."""
+        """Remove all orders, and return them."""
         orders = list(self._orders)
         self._orders.clear()
         return orders

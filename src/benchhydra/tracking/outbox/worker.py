@@ -1,4 +1,4 @@
-"""The consumer of an outbox's orders: in the background while nothing is measured, or at once when they are flushed."""
+"""The consumer of an outbox's queue: works in the background while nothing is measured, or at once when flushed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from benchhydra.tracking.outbox.logging_process import NO_TIME, LoggingProcess
 from benchhydra.tracking.outbox.orders import Order, OrderQueue
 
-#: Logging more results than this takes long enough to announce it.
+#: Logging more results than this is announced, because it takes seconds.
 FEW = 10
 
 
 class Worker:
     """Has the logging process carry out the orders of a queue, one thread at a time.
 
-    The thread that consumes holds a lock, and nothing depends on whether that thread is known to run: an interrupted
-    ``Thread.join`` (before Python 3.13) marks a running thread as ended.
+    The consuming thread holds a lock. Others wait for that lock instead of joining the thread: before Python 3.13, an
+    interrupted ``Thread.join`` marks a running thread as ended.
     """
 
     def __init__(self, queue: OrderQueue, clock: Callable[[], float]) -> None:
@@ -37,24 +37,24 @@ class Worker:
             threading.Thread(target=self._consume, args=(self._paused.is_set,), daemon=True).start()
 
     def pause(self) -> None:
-        """Wait for the order that is being carried out; the others wait."""
+        """Stop after the current order, and wait for it."""
         self._paused.set()
         with self._consuming:
             return
 
     def drain(self, limit_s: float | None) -> None:
-        """Carry out all orders, or those that log results and can be carried out in ``limit_s`` seconds."""
+        """Carry out all orders, or as many as possible within ``limit_s`` seconds."""
         self._deadline_s = None if limit_s is None else self._clock() + limit_s
         self.pause()
         results = self._queue.results()
         if limit_s is not None and not results:
-            return  # there is no result left for which to prepare a tracker
+            return  # only orders to prepare a tracker are left
         if results > FEW:
             sys.stderr.write(f"logging {results} results\n")
         self._consume(self._late)
 
     def close(self) -> None:
-        """Report the results that are not logged, and end the logging process."""
+        """Print which results were not logged, and end the logging process."""
         with self._consuming:
             _report_lost(self._queue.remove_all(), NO_TIME)
             if self._process is not None:
@@ -73,13 +73,13 @@ class Worker:
                 except OSError as error:
                     self._process = None
                     _report_lost([order], str(error))
-                self._queue.remove_first()  # after an interruption it is still there: the tracker logs it only once
+                self._queue.remove_first()  # an interrupted one is tried again; a tracker logs a result once
 
 
 def _report_lost(orders: Sequence[Order], reason: str) -> None:
     directories = [str(order.directory) for order in orders if order.directory is not None]
     if not directories:
         return
-    results = "a result is" if len(directories) == 1 else f"{len(directories)} results are"
+    results = "1 result was" if len(directories) == 1 else f"{len(directories)} results were"
     command = f"benchhydra log {shlex.quote(os.path.commonpath(directories))}"
-    sys.stderr.write(f"{results} not logged ({reason}), but safe; log later: {command}\n")
+    sys.stderr.write(f"{results} not logged ({reason}); result.json is complete; to log later: {command}\n")
