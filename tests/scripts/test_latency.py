@@ -83,7 +83,7 @@ def test_a_failed_request_takes_its_batch_out(tmp_path: Path) -> None:
         ("script.batch_size=0", "script.batch_size=0 must be at least 1"),
         ("script.iterations=0", "script.iterations=0 must be at least 1"),
         ("script.warmup_iterations=-1", "must be at least 0"),
-        ("num_prompts=100", "num_prompts=100 has no meaning"),
+        ("num_prompts=100", "num_prompts=100 has no effect"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(override: str, words: str) -> None:

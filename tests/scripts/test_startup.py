@@ -142,7 +142,7 @@ def test_cold_starts_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("known", "words"),
     [
-        (None, "engine=fake does not say what it caches: its cold starts may be warm"),
+        (None, "engine=fake does not declare its caches: its cold starts may be warm"),
         (StartCaches(files=None), "the model's files were not found on this machine"),
         (StartCaches(files=(Path("/no/such/weights"),)), "1 of 1 files of the model were not dropped"),
     ],
@@ -153,7 +153,7 @@ def test_what_could_not_be_dropped_is_told(
     monkeypatch.setattr(Fake, "start_caches", lambda self, target: known)
     measurement = measured(tmp_path, Startup(starts=1, caches="cold"), Fake(start_s=0.1))
     assert any(words in warning for warning in measurement.warnings)
-    assert any("how much starts vary is unknown" in warning for warning in measurement.warnings)
+    assert any("variation between starts is unknown" in warning for warning in measurement.warnings)
 
 
 def test_an_engine_that_fails_to_start_fails_the_point_with_its_log(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_an_engine_whose_first_request_fails_fails_the_point(tmp_path: Path) -> 
     ("overrides", "words"),
     [
         (["script.starts=0"], "script.starts=0 must be at least 1"),
-        (["num_prompts=100"], "num_prompts=100 has no meaning"),
+        (["num_prompts=100"], "num_prompts=100 has no effect"),
         (["engine=attach"], "needs an engine that it can start"),
     ],
 )

@@ -1,7 +1,7 @@
-"""What measuring is made of: a point in, a measurement out. Scripts are recipes over the modules of this package.
+"""The steps of a measurement, which scripts combine: from a ``Point`` to a ``Measurement``.
 
-``http_load``: a load over HTTP, prepared, warmed up, watched by probes, and cut to its window. ``offline``: an engine
-without a server, given batches of prompts. ``warmup``: how many requests warm an engine up.
+``http_load``: a load over HTTP with warm-up, probes and a measured window. ``offline``: batches of prompts on an engine
+without a server. ``warmup``: how many requests warm an engine up.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from benchhydra.records import Float64, Records
 from benchhydra.series import Series
 from benchhydra.target import Target
 
-if TYPE_CHECKING:  # it imports psutil: 30 ms, for every command that knows the scripts
+if TYPE_CHECKING:  # start-up time: it imports psutil (30 ms), and every command that lists scripts imports this module
     from benchhydra.servers.pool import ServerPool
 
-fact("ignore_eos", unit="bool", doc="the engine was made to generate exactly the asked number of tokens")
+fact("ignore_eos", unit="bool", doc="the engine was made to generate exactly the requested number of tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One point of a sweep, resolved: what a script may use. slo: limits in ms by column of a window (``ttft_ms``)."""
+    """The parts of a point's config that a script may use. slo: limits in ms by column of a window (``ttft_ms``)."""
 
     engine: Engine
     target: Target
@@ -49,21 +49,22 @@ class Point:
     pool: ServerPool | None = None  # for scripts that start servers themselves (``pool.fresh``)
 
     def rng(self, stream: str) -> np.random.Generator:
-        """A random stream of its own for each purpose ("prompts", "arrivals", "warmup").
+        """Return an independent random generator for a purpose ("prompts", "arrivals", "warmup").
 
-        Repeats draw other prompts and arrivals; the same repeat of another point or build draws the same ones.
+        It depends on seed and repeat only: each repeat has different prompts and arrivals, and the same repeat of
+        another point or build has the same ones.
         """
         return np.random.default_rng([self.seed, self.repeat, *stream.encode()])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What a script measured.
+    """The outcome of a script.
 
-    records: a row per request, their phases marked. facts: by declared name (``benchhydra.facts``). has: what metrics
-    may need (the table in ``benchhydra.metrics``). samples: values by name, shape (n,), that are no requests. series:
-    beside those of the requests, which are derived from the records. metadata: goes into the result as it is (numbers
-    and short texts). warnings: sentences for the result.
+    records: one row per request, with phases. facts: by declared name (``benchhydra.facts``). has: capabilities that
+    metrics may need (the table in ``benchhydra.metrics``). samples: values by name that do not belong to requests,
+    shape (n,). series: in addition to those of the requests, which are derived from the records. metadata: numbers and
+    short texts, copied into the result. warnings: sentences for the result.
     """
 
     records: Records
@@ -77,5 +78,5 @@ class Measurement:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What metrics may need: ``has``, and the names of samples and series."""
-        return self.has | self.samples.keys() | {one.name for one in self.series}
+        """All capabilities that metrics may need: ``has``, and the names of samples and series."""
+        return self.has | self.samples.keys() | {series.name for series in self.series}

@@ -1,7 +1,7 @@
 """A load over HTTP: prepare it, warm the server up, start the probes, send it, stop the probes, cut the window.
 
-``HttpLoad(options, point, lease).measure()`` does all of it, and may be called more than once. A script with a recipe
-of its own calls the steps: ``prepare``, ``warm_up``, ``send``.
+``HttpLoad(options, point, lease).measure()`` runs all steps, and may be called more than once. A script with other
+steps calls ``prepare``, ``warm_up`` and ``send`` itself.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ from benchhydra.records import Records
 from benchhydra.registry import knob, option_name
 from benchhydra.servers import Lease
 
-fact("offered_rps", unit="requests/s", doc="rate of the schedule; unknown for closed loops and for everything at once")
-fact("stationary", unit="bool", doc="the rate is meant to stay the same from begin to end")
-fact("max_in_flight", unit="requests", doc="most requests under way that the load allows")
+fact("offered_rps", unit="requests/s", doc="rate of the schedule; none for closed loops and loads sent all at once")
+fact("stationary", unit="bool", doc="the load has a schedule of constant rate")
+fact("max_in_flight", unit="requests", doc="maximum number of requests in flight that the load allows")
 fact("prefix_cache_intended", unit="bool", doc="prompts share prefixes on purpose")
-fact("calibrated_rps", unit="requests/s", doc="highest rate at which this machine's own TTFT error stayed under 1 ms")
+fact("calibrated_rps", unit="requests/s", doc="highest rate at which this client's TTFT error stayed under 1 ms")
 
 
 @dataclass(kw_only=True)
 class HttpLoadOptions:
-    """What scripts that send a load over HTTP have in common. Such a script inherits from this and from ``Script``."""
+    """Options of scripts that send a load over HTTP. Such a script inherits from this and from ``Script``."""
 
-    stream: bool = knob(True, "stream the answers; without it there is no TTFT, TPOT and ITL")
-    ignore_eos: bool = knob(True, "make the server generate exactly the asked number of tokens")
+    stream: bool = knob(True, "stream the answers; otherwise TTFT, TPOT and ITL are not measured")
+    ignore_eos: bool = knob(True, "make the server generate exactly the requested number of tokens")
     temperature: float = knob(0.0, "sampling temperature")
     request_timeout_s: float = knob(600.0, "a request that takes longer has failed", unit="s")
     warmup_requests: int | None = knob(
         None,
-        "requests with other prompts before the load, at once; null: load.max_in_flight, at least 8 "
-        "(none where the server has had as many of the same kind and length already)",
+        "warm-up requests with other prompts, sent at once before the load; null: load.max_in_flight, at least 8 "
+        "(0 if the server has already had as many of the same kind and length)",
         unit="requests",
     )
     body: dict[str, Any] = knob({}, "further fields of each request's JSON body")
     keep_text: bool = knob(False, "write prompts and generated texts to texts.jsonl")
 
     def check(self, point: Point) -> None:
-        """Raise ConfigError where the point cannot be run."""
+        """Raise ConfigError if the point cannot be run."""
         check_warmup(self.warmup_requests)
         count = point.load.count(point.num_prompts)
         if point.load.warmup_s + point.load.cooldown_s and point.load.open_loop and count < 2:
@@ -70,14 +70,14 @@ class HttpLoadOptions:
             cluster.require_ray("load.executor=ray")
 
     def request_options(self) -> RequestOptions:
-        """What all requests of the load share."""
+        """Return the options that all requests of the load share."""
         return RequestOptions(
             stream=self.stream, ignore_eos=self.ignore_eos, temperature=self.temperature, body=self.body
         )
 
 
 def load_label(load: LoadShape) -> str:
-    """A load in a few words: ``qps=5``, ``concurrency=8``; the load's name where neither says it."""
+    """Return a short label of a load: ``qps=5``, ``concurrency=8``, or the option's name if it has no single rate."""
     if not math.isinf(load.qps):
         return f"qps={load.qps:g}"
     if not load.stationary:
@@ -87,7 +87,7 @@ def load_label(load: LoadShape) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedLoad:
-    """A load that is ready to be sent, once. prompts: only with ``keep_text``; offered_rps: None without a schedule."""
+    """A load that is ready to be sent once. prompts: only with ``keep_text``; offered_rps: None without a schedule."""
 
     plan: LoadPlan
     prompts: Sequence[Prompt]
@@ -95,7 +95,7 @@ class PreparedLoad:
 
 
 class HttpLoad:
-    """A load on one point's server. Raises EngineError where the point has none."""
+    """A load on one point's server. The constructor raises EngineError if there is no server."""
 
     def __init__(self, options: HttpLoadOptions, point: Point, lease: Lease | None) -> None:
         if lease is None:
@@ -116,14 +116,14 @@ class HttpLoad:
         )
 
     def measure(self) -> Measurement:
-        """Prepare the load, warm the server up, send the load."""
-        with self.watch() as watch:  # its helper process starts meanwhile
+        """Prepare the load, warm the server up, send the load. Raises EngineError."""
+        with self.watch() as watch:  # first, so that the probes' helper process starts in parallel
             prepared = self.prepare()
             self.warm_up(prepared)
             return self.send(prepared, watch)
 
     def prepare(self) -> PreparedLoad:
-        """The whole load: request bytes and send times. The same each time."""
+        """Return the load: request bytes and send times. Deterministic. Raises ConfigError or DatasetError."""
         point = self._point
         count = point.load.count(point.num_prompts)
         point.progress.status(f"preparing {count} prompts")
@@ -142,9 +142,9 @@ class HttpLoad:
         return PreparedLoad(plan=plan, prompts=prompts, offered_rps=point.load.offered_rps(send_times_s))
 
     def warm_up(self, prepared: PreparedLoad) -> None:
-        """Send other prompts of the load's lengths, all at once, unless the server has had such a warm-up already.
+        """Send other prompts of the load's lengths, all at once, unless the server has already had such a warm-up.
 
-        Raises EngineError where all of them fail.
+        Raises EngineError if all of them fail.
         """
         plan, configured = prepared.plan, self._options.warmup_requests
         count = warmup_count(configured, len(plan.requests), plan.max_in_flight)
@@ -162,7 +162,7 @@ class HttpLoad:
         self._warmup_requests += count
 
     def send(self, prepared: PreparedLoad, watch: Watch | None = None) -> Measurement:
-        """Send a prepared load and wait for all answers, while the probes watch (by default, probes of its own)."""
+        """Send a prepared load, wait for all answers, and return the measurement. watch: by default, a new one."""
         point, load = self._point, self._point.load
         with watch or self.watch() as probes:
             probes.begin()
@@ -181,7 +181,7 @@ class HttpLoad:
         )
 
     def watch(self) -> Watch:
-        """Start the probes, without waiting for them: best before the load is prepared."""
+        """Start the probes without waiting for them. Call it before ``prepare``, so that both run in parallel."""
         return Watch.start(target_of(self._lease, self.endpoint.headers), self._point.probes)
 
     def _no_requests(self) -> Requests:
@@ -208,7 +208,7 @@ class HttpLoad:
         )
 
     def _request_kind(self) -> str:
-        """What a server must be warmed up for, beside the number and length of prompts."""
+        """Return what distinguishes warm-ups apart from the number and length of prompts: path, options and body."""
         api, options = self.endpoint.api, self._request_options
         shared = api.shared_body(self.endpoint.model, options)
         return json.dumps([api.path, options.stream, shared, options.body], sort_keys=True, default=str)
@@ -225,7 +225,7 @@ class HttpLoad:
         )
         result = run_load(warmup, Progress())
         if result.facts[client_facts.INTERRUPTED]:
-            raise interruption.interrupt_exception()  # the driver has handled the signal; nothing is measured yet
+            raise interruption.interrupt_exception()  # the load generator caught the signal; nothing is measured yet
         if not result.records.completed.any():
             error = result.records.errors[0] if result.records.errors else "no answer"
             raise EngineError(f"all {len(requests)} warm-up requests failed: {error}", hint="see server.log")
@@ -251,7 +251,7 @@ class HttpLoad:
         return frozenset(has)
 
     def _metadata(self, records: Records, planned: int) -> dict[str, Any]:
-        """nm-vllm's metadata of a serving run."""
+        """Return the metadata that nm-vllm's serving benchmark has."""
         rows = records.measured()
         completed = rows.where(rows.completed)
         load = self._point.load

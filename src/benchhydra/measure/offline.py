@@ -1,7 +1,7 @@
-"""An offline engine, given batches of prompts: no server, no client, no times of single requests.
+"""Batches of prompts on an offline engine: no server, no client, no times of single requests.
 
-``OfflineLoad(options, point, lease).measure(count)`` warms it up, empties its caches, and times one batch. A script
-with a recipe of its own (several batches of one size) calls the steps.
+``OfflineLoad(options, point, lease).measure(count)`` warms the engine up, empties its caches, and times one batch. A
+script with other steps (several batches of one size) calls them itself.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ from benchhydra.servers import Lease
 
 @dataclass(kw_only=True)
 class OfflineOptions:
-    """What scripts that use an offline engine have in common. Such a script inherits from this and from ``Script``."""
+    """Options of scripts that use an offline engine. Such a script inherits from this and from ``Script``."""
 
-    ignore_eos: bool = knob(True, "make the engine generate exactly the asked number of tokens")
+    ignore_eos: bool = knob(True, "make the engine generate exactly the requested number of tokens")
     temperature: float = knob(0.0, "sampling temperature")
-    warmup_requests: int = knob(8, "other prompts generated before, not measured", unit="requests")
-    timeout_s: float = knob(3600.0, "the engine has failed if it takes longer", unit="s")
+    warmup_requests: int = knob(8, "warm-up prompts before the measured batch", unit="requests")
+    timeout_s: float = knob(3600.0, "a batch that takes longer has failed", unit="s")
     keep_text: bool = knob(False, "write prompts and generated texts to texts.jsonl")
 
     def check(self, point: Point) -> None:
-        """Raise ConfigError where the point cannot be run."""
+        """Raise ConfigError if the point cannot be run."""
         check_warmup(self.warmup_requests)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One batch that was generated. Times are those of the monotonic clock; counts by prompt."""
+    """The result of one batch. Times are of the monotonic clock; the sequences have one entry per prompt."""
 
     start_ns: int
     end_ns: int
     prompt_tokens: Sequence[int]
     output_tokens: Sequence[int]
     texts: Sequence[str]
-    first_ns: Sequence[int] = ()  # time of each prompt's first token; empty where the engine does not say
+    first_ns: Sequence[int] = ()  # time of each prompt's first token; empty if the engine does not report it
 
 
 class OfflineLoad:
-    """Batches for one point's offline engine. Raises EngineError where the point has none."""
+    """Batches for one point's offline engine. The constructor raises EngineError if there is no engine."""
 
     def __init__(self, options: OfflineOptions, point: Point, lease: Lease | None) -> None:
         if lease is None:
@@ -65,7 +65,7 @@ class OfflineLoad:
         self._cache_reset = lease.cache_reset
 
     def measure(self, count: int) -> Measurement:
-        """Warm the engine up, and time one batch of ``count`` prompts of the dataset."""
+        """Warm the engine up, time one batch of ``count`` prompts, and return the measurement. Raises EngineError."""
         with self.watch() as probes:
             prompts = self.prompts(count)
             self.warm_up(prompts)
@@ -86,16 +86,16 @@ class OfflineLoad:
         )
 
     def watch(self) -> Watch:
-        """Start the probes of this engine."""
+        """Start the probes for this engine, without waiting for them."""
         return Watch.start(target_of(self._lease, client_sends=False), self._point.probes)
 
     def prompts(self, count: int) -> list[Prompt]:
-        """Prompts of the dataset. The same each time."""
+        """Return ``count`` prompts of the dataset. Deterministic."""
         point = self._point
         return list(point.dataset.sample(count, self._tokenizer, point.rng("prompts"), point.target.max_model_len))
 
     def warm_up(self, prompts: Sequence[Prompt]) -> None:
-        """Generate for other prompts of the same lengths, and empty the caches again."""
+        """Generate for other prompts of the same lengths, then empty the caches."""
         count = self._options.warmup_requests
         if not count:
             return
@@ -105,7 +105,7 @@ class OfflineLoad:
         self._cache_reset = self._lease.reset()
 
     def generate(self, prompts: Sequence[Prompt]) -> Batch:
-        """Generate for all prompts at once, and wait. Raises EngineError where the engine fails."""
+        """Generate for all prompts as one batch, and wait. Raises EngineError if the engine fails."""
         options = self._options
         request = {
             "op": "generate",
@@ -126,18 +126,18 @@ class OfflineLoad:
         )
 
     def records(self, prompts: Sequence[Prompt], batch: Batch) -> Records:
-        """One row a prompt: sent when the batch was handed over, done when it was back. Tokens are those generated."""
+        """Return one row per prompt, sent at the batch's start and done at its end; tokens are those generated."""
         rows = Records.of_spans(
             [batch.start_ns] * len(prompts),
             [batch.end_ns] * len(prompts),
             prompt_tokens=batch.prompt_tokens,
             output_tokens=batch.output_tokens,
         )
-        asked = np.array([prompt.output_tokens for prompt in prompts], dtype=np.int32)
-        short = (rows.output_tokens < asked) & self._options.ignore_eos
+        requested_tokens = np.array([prompt.output_tokens for prompt in prompts], dtype=np.int32)
+        short = (rows.output_tokens < requested_tokens) & self._options.ignore_eos
         return dataclasses.replace(
             rows,
             asked_prompt_tokens=np.array([prompt.prompt_tokens for prompt in prompts], dtype=np.int32),
-            asked_output_tokens=asked,
+            asked_output_tokens=requested_tokens,
             status=np.where(short, Status.SHORT, Status.OK).astype(np.int32),
         )

@@ -1,4 +1,4 @@
-"""``texts.jsonl``: prompts and generated texts of a run, one JSON object a line, in the order of the requests."""
+"""``texts.jsonl``: prompts and generated texts of a run, one JSON object per line, in the order of the requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchhydra.datasets import Prompt
 
 
 def write_texts(directory: Path, prompts: Iterable[Prompt], texts: Iterable[str]) -> None:
-    """Write the file. Raises ValueError where there are not as many texts as prompts."""
+    """Write the file. Raises ValueError if the numbers of prompts and texts differ."""
     with (directory / TEXTS_FILE).open("w", encoding="utf-8") as file:
         for prompt, text in zip(prompts, texts, strict=True):
             line = {"prompt": prompt.messages or prompt.text, "generated": text}

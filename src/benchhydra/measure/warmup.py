@@ -1,4 +1,4 @@
-"""How many requests warm a server up, and which warm-ups it need not have again."""
+"""How many requests warm a server up, and which warm-ups a server has already had."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ fact("warmup_requests", unit="requests", doc="requests sent before the load to w
 
 
 def check_warmup(requests: int | None) -> None:
-    """Raise ConfigError where ``script.warmup_requests`` makes no sense."""
+    """Raise ConfigError if ``script.warmup_requests`` is negative."""
     if requests is not None and requests < 0:
         raise ConfigError(f"script.warmup_requests={requests} is negative", hint="0 for none")
 
 
 def warmup_count(configured: int | None, planned: int, max_in_flight: int | None) -> int:
-    """How many requests, all at once: as configured, else as many as the load may have under way.
+    """Return how many warm-up requests to send at once: as configured, else as many as the load may have in flight.
 
-    Where the rate decides how many those are, and no limit is known, it is ``LEAST_REQUESTS``.
+    At least ``LEAST_REQUESTS``, which is also the value if the load has no ``max_in_flight``.
     """
     if configured is not None:
         return configured
@@ -31,16 +31,16 @@ def warmup_count(configured: int | None, planned: int, max_in_flight: int | None
 
 @dataclass(frozen=True, kw_only=True)
 class WarmupHistory:
-    """The warm-ups that one server has had, by kind of request: how many at once, and their longest prompt."""
+    """The warm-ups of one server by kind of request: (requests at once, longest prompt in tokens)."""
 
     by_kind: MutableMapping[str, tuple[int, int]]
 
     def covers(self, kind: str, count: int, longest: int) -> bool:
-        """Whether it has had at least as many requests of this kind, at least as long."""
-        known_count, known_longest = self.by_kind.get(kind, (0, 0))
-        return count <= known_count and longest <= known_longest
+        """Return whether a warm-up of this kind had at least as many requests and as long a prompt."""
+        max_count, max_longest = self.by_kind.get(kind, (0, 0))
+        return count <= max_count and longest <= max_longest
 
     def add(self, kind: str, count: int, longest: int) -> None:
-        """Remember a warm-up, unless a larger one is known."""
+        """Record a warm-up, unless one with more requests is recorded."""
         if count >= self.by_kind.get(kind, (0, 0))[0]:
             self.by_kind[kind] = count, longest

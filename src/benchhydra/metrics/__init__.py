@@ -1,6 +1,7 @@
-"""The metric table: one declaration a metric; results, MLflow, tables and docs loop over it.
+"""The metric table: one declaration per metric; results, MLflow, tables and docs loop over it.
 
-``@metric`` declares; ``summarize`` computes. A metric says what it needs, a measurement says what it has:
+``@metric`` declares a metric, ``summarize`` computes all of them. A metric lists the capabilities that it needs, and is
+computed if the measurement has all of these:
 
 ==============  =========================================================================
 capability      what a measurement with it has
@@ -10,14 +11,14 @@ capability      what a measurement with it has
 ``stream``      times of tokens: TTFT, TPOT, ITL
 ``tokens``      token counts of prompts and answers
 ``generated``   answers that are generated text
-``schedule``    times at which the load wanted each request sent
+``schedule``    a scheduled send time for each request
 ``slo``         limits of latencies
 ==============  =========================================================================
 
-The names of a measurement's samples and series are capabilities, too; any other word is agreed between a script and its
-metrics. Metrics are computed over the measured rows. A metric that is unknown is absent: its function returns None,
-never 0 and never NaN. The families are the modules of this package, and those in ``benchhydra_plugins``;
-docs/metrics.md is written from this table.
+The names of a measurement's samples and series are capabilities too; a script may define further ones for its own
+metrics. Metrics are computed over the measured rows. If a value is unknown, the function returns None (never 0 or NaN)
+and the metric is absent. Metrics are declared in the modules of this package and in ``benchhydra_plugins``;
+docs/metrics.md is generated from this table.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Compute = Callable[[Window], float | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric: name and unit as they stand everywhere, ``doc`` with its formula, ``needs``: capabilities."""
+    """The declaration of a metric. doc: meaning and formula; needs: capabilities that a measurement must have."""
 
     name: str
     unit: str
@@ -55,7 +56,7 @@ _table: dict[str, Metric] = {}
 def metric(
     name: str, *, unit: str, better: Better, doc: str, needs: tuple[str, ...] = ("requests",)
 ) -> Callable[[Compute], Compute]:
-    """Declare the metric that the decorated function computes where a measurement has all that it needs."""
+    """Declare the metric that the decorated function computes. Raises ConfigError if another module has this name."""
 
     def declare(compute: Compute) -> Compute:
         if name in _table and _table[name].compute.__module__ != compute.__module__:
@@ -67,15 +68,15 @@ def metric(
 
 
 def table() -> dict[str, Metric]:
-    """All metrics by name, family after family; those of the user's plugins last. The order is always the same."""
+    """Return all metrics by name, in a fixed order: module by module, the user's plugins last."""
     _discover()
     return {m.name: m for m in sorted(_table.values(), key=lambda declared: declared.compute.__module__)}
 
 
 def summarize(window: Window, has: Set[str]) -> list[MetricValue]:
-    """The metrics of a window whose needs are among ``has``. A metric whose value is unknown is left out.
+    """Compute the metrics whose needs are all in ``has``. Metrics without a value are left out.
 
-    Raises BenchhydraError where a metric computes NaN or infinity: that is a defect of the metric.
+    Raises BenchhydraError if a metric computes NaN or infinity, which is a bug of the metric.
     """
     values = []
     for declared in table().values():

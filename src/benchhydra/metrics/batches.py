@@ -1,4 +1,4 @@
-"""Batches: statistics of batches of requests that are handed over at once. Rows of one batch share a scheduled time."""
+"""Metrics of batches of requests that are sent at once. The rows of one batch have the same scheduled time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from benchhydra.window import Window
 
 
 def _percentile(percent: float) -> Callable[[Float64], float]:
-    """numpy's default: linear interpolation between order statistics."""
+    """Return a function for a percentile by numpy's default: linear interpolation between order statistics."""
     return lambda values: float(np.percentile(values, percent))
 
 
-#: Statistic -> its words, its direction, how it is computed.
+#: Statistic -> its name in docs, its direction, its function.
 STATISTICS: dict[str, tuple[str, Better, Callable[[Float64], float]]] = {
     "mean": ("mean", Better.SMALLER, np.mean),
     "median": ("median", Better.SMALLER, np.median),
@@ -30,7 +30,7 @@ STATISTICS: dict[str, tuple[str, Better, Callable[[Float64], float]]] = {
     "p90": ("90th percentile", Better.SMALLER, _percentile(90)),
     "p99": ("99th percentile", Better.SMALLER, _percentile(99)),
 }
-#: Time -> what it is, which statistics of it there are.
+#: Time -> its definition, its statistics.
 TIMES = {
     "batch_latency": ("latency of a batch: last end of an answer - scheduled", tuple(STATISTICS)),
     "batch_prefill": ("prefill of a batch: last first token - scheduled", ("mean", "median", "p99")),
@@ -39,7 +39,7 @@ TIMES = {
 
 
 def batch_times_ms(window: Window) -> dict[str, Float64]:
-    """By name of ``TIMES``, shape (batches,), in order of time; NaN where a request of the batch lacks that time."""
+    """Return the ``TIMES`` in ms, shape (batches,), in order of time; NaN if a request of the batch lacks that time."""
     latency_ms = _latest_by_batch(window, window.scheduled_e2el_ms)
     prefill_ms = _latest_by_batch(window, window.scheduled_ttft_ms)
     return {"batch_latency": latency_ms, "batch_prefill": prefill_ms, "batch_decode": latency_ms - prefill_ms}
@@ -73,16 +73,16 @@ def batch_decode_throughput(window: Window) -> float | None:
 
 
 def _latest_by_batch(window: Window, values_ms: Float64) -> Float64:
-    """The largest value of each batch, NaN where one is; shape (requests,) -> (batches,)."""
+    """Return the largest value of each batch, NaN if one of them is NaN; shape (requests,) -> (batches,)."""
     times, batch = np.unique(window.scheduled_ns, return_inverse=True)
     latest_ms = np.full(len(times), -np.inf)
-    with np.errstate(invalid="ignore"):  # NaN is what a batch with one becomes
+    with np.errstate(invalid="ignore"):  # NaN in a batch makes its maximum NaN, as intended
         np.maximum.at(latest_ms, batch, values_ms)
     return latest_ms
 
 
 def _tokens_per_second(window: Window, time: str, tokens: npt.NDArray[np.integer[Any]]) -> float | None:
-    """Tokens of all requests by the time of all batches, those without that time left out."""
+    """Return tokens / total time in seconds, over the batches that have that time; None if there are none."""
     times_ms = batch_times_ms(window)[time]
     complete = ~np.isnan(times_ms)
     _, batch = np.unique(window.scheduled_ns, return_inverse=True)
@@ -94,8 +94,8 @@ def _tokens_per_second(window: Window, time: str, tokens: npt.NDArray[np.integer
 def _statistic(time: str, compute: Callable[[Float64], float]) -> Compute:
     def value(window: Window) -> float | None:
         times_ms = batch_times_ms(window)[time]
-        known_ms = times_ms[~np.isnan(times_ms)]
-        return float(compute(known_ms)) if len(known_ms) else None
+        valid_ms = times_ms[~np.isnan(times_ms)]
+        return float(compute(valid_ms)) if len(valid_ms) else None
 
     return value
 
@@ -103,9 +103,9 @@ def _statistic(time: str, compute: Callable[[Float64], float]) -> Compute:
 def _declare() -> None:
     for time, (doc, statistics) in TIMES.items():
         for statistic in statistics:
-            words, better, compute = STATISTICS[statistic]
+            label, better, compute = STATISTICS[statistic]
             declare = metric(
-                f"{statistic}_{time}_ms", unit="ms", better=better, doc=f"{words} of the {doc}", needs=("batches",)
+                f"{statistic}_{time}_ms", unit="ms", better=better, doc=f"{label} of the {doc}", needs=("batches",)
             )
             declare(_statistic(time, compute))
 

@@ -1,4 +1,4 @@
-"""Counts: requests, tokens and chunks."""
+"""Counts of requests, tokens and chunks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def mean_output_tokens(window: Window) -> float | None:
     "chunks_per_request",
     unit="chunks",
     better=Better.OBSERVATION,
-    doc="chunks with text of a completed request; fewer than tokens where several tokens come in one",
+    doc="chunks with text of a completed request; fewer than its tokens if chunks contain several tokens",
     needs=("latency", "stream"),
 )
 def chunks_per_request(window: Window) -> float | None:

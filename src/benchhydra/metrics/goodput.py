@@ -1,4 +1,4 @@
-"""Goodput: requests that kept every limit of the root key ``slo``."""
+"""Goodput: requests within all limits of the root key ``slo``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchhydra.window import Window
     "request_goodput",
     unit="requests/s",
     better=Better.BIGGER,
-    doc="answers that kept every limit of slo / duration_s; a latency that an answer does not have breaks none",
+    doc="answers within all limits of slo / duration_s; a limit of a latency that an answer lacks counts as met",
     needs=("latency", "slo"),
 )
 def request_goodput(window: Window) -> float | None:
@@ -23,7 +23,7 @@ def request_goodput(window: Window) -> float | None:
     "slo_attainment",
     unit="fraction",
     better=Better.BIGGER,
-    doc="fraction of the completed and failed requests that kept every limit of slo",
+    doc="fraction of the completed and failed requests that are within all limits of slo",
     needs=("latency", "slo"),
 )
 def slo_attainment(window: Window) -> float | None:
@@ -32,7 +32,7 @@ def slo_attainment(window: Window) -> float | None:
 
 
 def _within_limits(window: Window) -> int:
-    """How many completed rows kept every limit; NaN (a latency that is not there) breaks none."""
+    """Return the number of completed rows within all limits; a limit counts as met if the latency is NaN (missing)."""
     good = window.completed.copy()
     for column, limit in window.slo.items():
         good &= ~(getattr(window, column) > limit)

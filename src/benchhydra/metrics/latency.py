@@ -1,4 +1,4 @@
-"""Latencies of requests: statistics of TTFT, TPOT, ITL and E2E latency. Names are nm-vllm's and upstream's."""
+"""Statistics of the requests' TTFT, TPOT, ITL and E2E latency. The names are those of nm-vllm and vLLM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchhydra.records import Float64
 from benchhydra.result import Better
 from benchhydra.window import Window
 
-#: Statistic -> its words and its direction. Users gate on tails, so percentiles have one, unlike in nm-vllm.
+#: Statistic -> its name in docs, its direction. Percentiles have one, unlike in nm-vllm, because users gate on tails.
 STATISTICS = {
     "mean": ("mean", Better.SMALLER),
     "median": ("median", Better.SMALLER),
@@ -21,7 +21,7 @@ STATISTICS = {
     "p99": ("99th percentile", Better.SMALLER),
     "max": ("maximum", Better.OBSERVATION),
 }
-#: Column of the window -> what it is, what it needs.
+#: Column of the window -> its definition, its needs.
 LATENCIES = {
     "ttft": ("time to first token: first chunk with text - sent", ("latency", "stream")),
     "tpot": (
@@ -44,12 +44,12 @@ SCHEDULED = {
         ("latency", "schedule"),
     ),
 }
-#: Statistics that exist with failures counted, and the fraction of requests below each.
+#: Statistics that also exist with failures counted -> the fraction of requests below each.
 WITH_FAILURES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 def percentile_with_failures(values: Float64, failed: int, fraction: float) -> float | None:
-    """A percentile where failures count as infinitely slow; None where it falls among them. values: shape (n,)."""
+    """Return a percentile with failures counted as infinitely slow; None if it is infinite. values: shape (n,)."""
     finite = np.sort(values[~np.isnan(values)])
     position = fraction * (len(finite) + failed - 1)
     below, above = math.floor(position), math.ceil(position)
@@ -83,8 +83,8 @@ def _statistic_with_failures(column: str, fraction: float) -> Compute:
 
 def _declare_latencies() -> None:
     for name, (doc, needs) in LATENCIES.items():
-        for statistic, (words, better) in STATISTICS.items():
-            metric(f"{statistic}_{name}_ms", unit="ms", better=better, doc=f"{words} of the {doc}", needs=needs)(
+        for statistic, (label, better) in STATISTICS.items():
+            metric(f"{statistic}_{name}_ms", unit="ms", better=better, doc=f"{label} of the {doc}", needs=needs)(
                 _statistic(f"{name}_ms", statistic)
             )
 
@@ -92,9 +92,9 @@ def _declare_latencies() -> None:
 def _declare_scheduled_latencies() -> None:
     for name, (doc, needs) in SCHEDULED.items():
         for statistic in ("mean", "median", "p99"):
-            words, better = STATISTICS[statistic]
+            label, better = STATISTICS[statistic]
             declare = metric(
-                f"{statistic}_scheduled_{name}_ms", unit="ms", better=better, doc=f"{words} of the {doc}", needs=needs
+                f"{statistic}_scheduled_{name}_ms", unit="ms", better=better, doc=f"{label} of the {doc}", needs=needs
             )
             declare(_scheduled_statistic(f"scheduled_{name}_ms", statistic))
 
@@ -102,7 +102,7 @@ def _declare_scheduled_latencies() -> None:
 def _declare_latencies_with_failures() -> None:
     for name in ("ttft", "e2el"):
         for statistic, fraction in WITH_FAILURES.items():
-            doc = f"{STATISTICS[statistic][0]} of {name}_ms, failures counted as infinitely slow; absent where infinite"
+            doc = f"{STATISTICS[statistic][0]} of {name}_ms, failures counted as infinitely slow; absent if infinite"
             declare = metric(
                 f"{statistic}_{name}_with_failures_ms",
                 unit="ms",

@@ -1,4 +1,4 @@
-"""The load as it was asked for and as it was sent: length of the window, rates, lateness, concurrency."""
+"""The load as scheduled and as sent: length of the window, rates, lateness, concurrency."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def achieved_rps(window: Window) -> float | None:
     "p99_client_lag_ms",
     unit="ms",
     better=Better.OBSERVATION,
-    doc="99th percentile of sent - scheduled; with load.max_in_flight the wait for a free place is in it",
+    doc="99th percentile of sent - scheduled; with load.max_in_flight this includes waiting for a free slot",
     needs=("schedule",),
 )
 def p99_client_lag_ms(window: Window) -> float | None:
@@ -61,7 +61,7 @@ def p99_client_lag_ms(window: Window) -> float | None:
     "mean_concurrency",
     unit="requests",
     better=Better.OBSERVATION,
-    doc="requests under way, mean over the window's time",
+    doc="requests in flight, mean over the window's time",
     needs=("latency",),
 )
 def mean_concurrency(window: Window) -> float | None:
@@ -72,7 +72,7 @@ def mean_concurrency(window: Window) -> float | None:
     "max_concurrency",
     unit="requests",
     better=Better.OBSERVATION,
-    doc="most requests under way",
+    doc="maximum number of requests in flight",
     needs=("latency",),
 )
 def max_concurrency(window: Window) -> float | None:

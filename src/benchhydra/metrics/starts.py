@@ -1,4 +1,4 @@
-"""Starts of an engine: time to readiness and to the first token, and the phases that its log tells."""
+"""Starts of an engine: time to ready, time to the first token, and the phases in the engine's log."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from benchhydra.records import Float64
 from benchhydra.result import Better
 from benchhydra.window import Window
 
-CACHES = {"cold": "with empty caches", "warm": "with the caches that a start before it has filled"}
+CACHES = {"cold": "with empty caches", "warm": "with the caches that an earlier start has filled"}
 STATISTICS: dict[str, Callable[[Float64], float]] = {"median": np.median, "mean": np.mean, "max": np.max}
-#: Time, in s -> what it is.
+#: Time, in s -> its definition.
 TIMES = {
     "ready": "from the start of the process until it is ready",
-    "first_token": "from the start of the process until it is ready, and TTFT of the first request",
+    "first_token": "from the start of the process until it is ready, plus TTFT of the first request",
 }
-#: Phase, in s, of the slowest worker -> what it is. Only medians: they say what to look at, not how well it is known.
+#: Phase, in s, of the slowest worker -> its definition. Only medians, which suffice to find the longest phase.
 PHASES = {
     "imports": "from the start of the process to its first log line, to 1 s",
     "setup": "from the start of the process until it begins to load the model, to 1 s: imports, config, workers",
     "model_load": "building the model and loading its weights",
-    "weights": "reading the weights, a part of the model's loading",
+    "weights": "reading the weights, part of loading the model",
     "engine_init": "profiling, KV cache, compilation, graph capture and warm-up",
-    "compilation": "compilation, a part of the engine's initialisation",
-    "graph_capture": "capture of CUDA graphs, a part of the engine's initialisation",
+    "compilation": "compilation, part of the engine's initialisation",
+    "graph_capture": "capture of CUDA graphs, part of the engine's initialisation",
 }
-#: What the engine has when it is ready -> its unit, its direction, what it is.
+#: Size at readiness -> its unit, its direction, its definition.
 SIZES = {
     "model_memory_gib": ("GiB", Better.SMALLER, "memory of the model on each worker"),
     "kv_cache_memory_gib": ("GiB", Better.BIGGER, "memory of the KV cache on each worker"),
@@ -54,12 +54,12 @@ def _statistic(sample: str, compute: Callable[[Float64], float]) -> Compute:
 
 
 def _declare() -> None:
-    for cache, words in CACHES.items():
+    for cache, condition in CACHES.items():
         for time, doc in TIMES.items():
             for statistic in STATISTICS:
-                _declare_seconds(statistic, f"{cache}_{time}_s", f"time {doc}; starts {words}")
+                _declare_seconds(statistic, f"{cache}_{time}_s", f"time {doc}; starts {condition}")
         for phase, doc in PHASES.items():
-            _declare_seconds("median", f"{cache}_{phase}_s", f"phase of a start: {doc}; starts {words}")
+            _declare_seconds("median", f"{cache}_{phase}_s", f"phase of a start: {doc}; starts {condition}")
     for sample, (unit, better, doc) in SIZES.items():
         declare = metric(sample, unit=unit, better=better, doc=f"{doc}; median of the starts", needs=(sample,))
         declare(_statistic(sample, np.median))

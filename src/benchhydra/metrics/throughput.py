@@ -1,4 +1,4 @@
-"""Throughput: what was completed inside the window, by the window's length."""
+"""Throughput: requests and tokens completed inside the window / length of the window."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def total_token_throughput(window: Window) -> float | None:
 
 
 def per_second(window: Window, amount: int | None) -> float | None:
-    """An amount by the window's length; None where it is unknown, or nothing was completed inside the window."""
+    """Return amount / window length in s; None if the amount is None or no answer ended inside the window."""
     return None if amount is None or window.duration_s is None or not len(window.ended) else amount / window.duration_s
 
 
 def _tokens(records: Records, column: str) -> int | None:
-    """Sum of a token count over completed rows; None where the server left one out."""
+    """Return the sum of a token count over rows; None if the server did not report one of them."""
     tokens = getattr(records, column)
     return int(tokens.sum(dtype=np.int64)) if (tokens >= 0).all() else None

@@ -1,4 +1,4 @@
-"""Scripts: what is measured. One is one file: a dataclass with ``spec`` and ``measure``, a recipe over ``measure/``."""
+"""Scripts: the benchmarks. Each is one file with a dataclass: ``spec`` names the server, ``measure`` runs the steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Script:
 
     #: The metrics that tables and charts show first.
     key_metrics: ClassVar[tuple[str, ...]] = ()
-    #: Pairs of metrics worth a chart: (x, y).
+    #: Pairs of metrics for charts: (x, y).
     charts: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     fail_on: str = knob("invalid", "exit non-zero at this verdict", choices=("invalid", "suspect", "never"))
@@ -29,16 +29,16 @@ class Script:
         check_choices(self)
 
     def load_label(self, point: Point) -> str:
-        """The load in a few words (``qps=5``); empty where the script has none."""
+        """Return a short label of the load (``qps=5``); "" if the script has no load."""
         return ""
 
     def check(self, point: Point) -> None:
-        """Raise ConfigError where the point cannot be run, before anything is started."""
+        """Raise ConfigError if the point cannot be run. Called before anything is started."""
 
     def spec(self, engine: Engine, target: Target) -> ServerSpec | None:
-        """The server or offline engine that the point needs, or None. Points with equal specs share one."""
+        """Return the server or offline engine that the point needs, or None. Points with equal specs share one."""
         raise NotImplementedError
 
     def measure(self, point: Point, lease: Lease | None) -> Measurement:
-        """Run the benchmark once. Failed requests are rows; raise only where nothing could be measured."""
+        """Run the benchmark once. Failed requests are rows; raise only if nothing could be measured."""
         raise NotImplementedError

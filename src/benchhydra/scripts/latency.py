@@ -1,4 +1,4 @@
-"""``script=latency``: a batch of fixed size, again and again, on the offline engine or on a server."""
+"""``script=latency``: repeated batches of a fixed size, on the offline engine or on a server."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from benchhydra.scripts import Measurement, Point, Script
 from benchhydra.servers import Lease
 from benchhydra.target import Target
 
-#: Of fewer batches percentiles are hardly more than the extremes.
+#: With fewer batches, high and low percentiles are close to the extremes, so the result has a warning.
 FEW_BATCHES = 30
 
 
 @option("script", "latency")
 class Latency(Script):
-    """A batch of fixed size, again and again: its latency, prefill and decode apart where the engine tells them.
+    """Repeated batches of a fixed size: latency, and prefill and decode time if the engine reports first tokens.
 
-    Each batch has prompts of its own, so that no cache of prefixes makes the later ones faster.
+    Each batch has different prompts, so that the prefix cache does not make later batches faster.
     """
 
     on: str = knob(
         "offline",
-        "offline: the engine without a server; server: all requests of a batch sent at once",
+        "offline: the engine without a server; server: send all requests of a batch at once",
         choices=("offline", "server"),
     )
-    batch_size: int = knob(8, "requests in a batch; their lengths are the dataset's", unit="requests")
-    iterations: int = knob(30, "batches that are measured", unit="batches")
-    warmup_iterations: int = knob(10, "batches before them that are not measured", unit="batches")
-    ignore_eos: bool = knob(True, "make the engine generate exactly the asked number of tokens")
+    batch_size: int = knob(8, "requests in a batch; the dataset sets their lengths", unit="requests")
+    iterations: int = knob(30, "measured batches", unit="batches")
+    warmup_iterations: int = knob(10, "warm-up batches before the measured ones", unit="batches")
+    ignore_eos: bool = knob(True, "make the engine generate exactly the requested number of tokens")
     temperature: float = knob(0.0, "sampling temperature")
     timeout_s: float = knob(600.0, "a batch that takes longer has failed", unit="s")
 
@@ -61,12 +61,12 @@ class Latency(Script):
         return f"batch={self.batch_size}"
 
     def check(self, point: Point) -> None:
-        for name, least in (("batch_size", 1), ("iterations", 1), ("warmup_iterations", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"script.{name}={getattr(self, name)} must be at least {least}")
+        for name, minimum in (("batch_size", 1), ("iterations", 1), ("warmup_iterations", 0)):
+            if getattr(self, name) < minimum:
+                raise ConfigError(f"script.{name}={getattr(self, name)} must be at least {minimum}")
         if point.num_prompts is not None:
             hint = "script.batch_size=8 script.iterations=30"
-            raise ConfigError(f"num_prompts={point.num_prompts} has no meaning for script=latency", hint=hint)
+            raise ConfigError(f"num_prompts={point.num_prompts} has no effect on script=latency", hint=hint)
 
     def spec(self, engine: Engine, target: Target) -> ServerSpec:
         if self.on == "server":
@@ -75,14 +75,14 @@ class Latency(Script):
 
     def measure(self, point: Point, lease: Lease | None) -> Measurement:
         measured = self._on_server(point, lease) if self.on == "server" else self._offline(point, lease)
-        few = f"only {self.iterations} batches: percentiles are unreliable, use at least {FEW_BATCHES}"
+        warning = f"only {self.iterations} batches: percentiles are unreliable, use at least {FEW_BATCHES}"
         return replace(
             measured,
             records=self._with_phases(measured.records),
             facts={**measured.facts, "stationary": True},
             has=measured.has - {"schedule"} | {"batches"},
             metadata={**measured.metadata, "batch_size": self.batch_size, "request_rate": "inf"},
-            warnings=(*measured.warnings, *([few] if self.iterations < FEW_BATCHES else [])),
+            warnings=(*measured.warnings, *([warning] if self.iterations < FEW_BATCHES else [])),
         )
 
     @property
@@ -121,13 +121,13 @@ class Latency(Script):
         )
 
     def _with_phases(self, rows: Records) -> Records:
-        """The rows, those of the first batches marked as warm-up."""
+        """Return the rows with the first ``warmup_iterations`` batches marked as warm-up."""
         warmups = np.arange(len(rows)) < self.batch_size * self.warmup_iterations
         return replace(rows, phase=np.where(warmups, Phase.WARMUP, Phase.MEASURED).astype(np.int32))
 
 
 def _generate(load: OfflineLoad, prompts: Sequence[Prompt]) -> Records:
-    """One batch's rows, with the times of first tokens where the engine tells them."""
+    """Generate one batch and return its rows, with times of first tokens if the engine reports them."""
     batch = load.generate(prompts)
     rows = load.records(prompts, batch)
     if not batch.first_ns:

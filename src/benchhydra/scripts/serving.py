@@ -1,4 +1,4 @@
-"""``script=serving``: a real server and a streaming client under a load shape."""
+"""``script=serving``: send a load of a given shape to an HTTP server, and stream the answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchhydra.target import Target
 
 @option("script", "serving")
 class Serving(HttpLoadOptions, Script):
-    """A real server and a streaming client: TTFT, TPOT, ITL, latency and throughput under a load."""
+    """A load on an HTTP server with streamed answers: TTFT, TPOT, ITL, E2E latency and throughput."""
 
     key_metrics = (
         "request_throughput",

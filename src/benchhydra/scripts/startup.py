@@ -1,4 +1,4 @@
-"""``script=startup``: how long an engine takes to start, cold and warm, and what takes the time."""
+"""``script=startup``: how long an engine takes to start, cold and warm, in total and by phase."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COLD, WARM = "cold", "warm"
 
 
 class PlannedStart(NamedTuple):
-    """A start to come: ``COLD`` or ``WARM``, and whether it counts."""
+    """A start of the plan: ``COLD`` or ``WARM``, and whether it is measured."""
 
     cache: str
     measured: bool = True
@@ -46,7 +46,7 @@ class PlannedStart(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """One start. Times of the monotonic clock; first_token_ns: NEVER where it is unknown."""
+    """The times of one start, on the monotonic clock; first_token_ns: NEVER if unknown."""
 
     planned: PlannedStart
     started_ns: int
@@ -57,7 +57,7 @@ class Start:
     engine_version: str | None
 
     def samples(self) -> Iterator[tuple[str, float]]:
-        """What is known of it, by the names that metrics need."""
+        """Yield (name, value) of the known times and sizes; the names are those that metrics need."""
         cache = self.planned.cache
         yield f"{cache}_ready_s", (self.ready_ns - self.started_ns) / 1e9
         if self.first_token_ns != NEVER:
@@ -69,22 +69,20 @@ class Start:
 
 @option("script", "startup")
 class Startup(Script):
-    """Starts of an engine, cold and warm: time to ready and to the first token, and the phases that its log tells.
+    """Starts of an engine, cold and warm: time to ready, time to the first token, and the phases in the engine's log.
 
-    A cold start has empty directories for what the engine compiles, and reads the model's files from the disk. A warm
-    start follows a cold one, with the same directories. The engine's libraries stay in the page cache.
+    A cold start has empty compile caches, and reads the model's files from the disk. A warm start follows a cold one
+    and uses the same compile caches. The engine's libraries stay in the page cache for both.
     """
 
-    on: str = knob(
-        "server", "what is started: the server, or the offline engine without one", choices=("server", "offline")
-    )
+    on: str = knob("server", "what to start: the server or the offline engine", choices=("server", "offline"))
     starts: int = knob(3, "measured starts of each kind", unit="starts")
     caches: str = knob(
         "both",
-        "kinds of starts: both, in turn; cold; warm (after a cold start that is not measured)",
+        "kinds of starts: both, alternating; cold; warm (after a cold start that is not measured)",
         choices=("both", COLD, WARM),
     )
-    timeout_s: float = knob(600.0, "the first request has failed if it takes longer", unit="s")
+    timeout_s: float = knob(600.0, "timeout of the first request", unit="s")
 
     key_metrics = (
         "median_cold_ready_s",
@@ -100,16 +98,16 @@ class Startup(Script):
         if self.starts < 1:
             raise ConfigError(f"script.starts={self.starts} must be at least 1")
         if point.num_prompts is not None:
-            text = f"num_prompts={point.num_prompts} has no meaning for script=startup"
+            text = f"num_prompts={point.num_prompts} has no effect on script=startup"
             raise ConfigError(text, hint="script.starts=3")
         if self._engine_spec(point).kind == "attached":
             raise ConfigError("script=startup needs an engine that it can start", hint="engine=vllm")
 
     def spec(self, engine: Engine, target: Target) -> None:
-        """None: the script starts its engines itself, one after another."""
+        """Return None, because the script starts its engines itself, one after another."""
 
     def measure(self, point: Point, lease: Lease | None) -> Measurement:
-        load_tokenizer(point.target)  # now, not between a start and its first request
+        load_tokenizer(point.target)  # load it before the starts, so that it does not delay a first request
         (point.out_dir / SERVER_LOG_FILE).unlink(missing_ok=True)
         caches, ours = point.engine.start_caches(point.target), os.getpid()
         starts: list[Start] = []
@@ -136,7 +134,7 @@ class Startup(Script):
         )
 
     def _rounds(self) -> list[list[PlannedStart]]:
-        """Starts that share directories for caches: a cold one, which fills them, and the warm ones after it."""
+        """Return groups of starts that share cache directories: a cold start, which fills them, then warm ones."""
         if self.caches == WARM:
             return [[PlannedStart(COLD, measured=False), *[PlannedStart(WARM)] * self.starts]]
         kinds = [PlannedStart(COLD)] if self.caches == COLD else [PlannedStart(COLD), PlannedStart(WARM)]
@@ -148,9 +146,9 @@ class Startup(Script):
         return point.engine.offline(point.target, first_token_times=True)
 
     def _start(self, point: Point, spec: ServerSpec, planned: PlannedStart) -> Start:
-        """Start the engine, send it a first request, stop it."""
+        """Start the engine, send the first request, stop the engine. Raises EngineError."""
         if point.pool is None:
-            raise EngineError("script=startup needs a pool to start engines in")
+            raise EngineError("script=startup needs Point.pool to start engines")
         engine = point.engine
         point.progress.status(f"{planned.cache} start")
         with point.pool.fresh(
@@ -161,12 +159,12 @@ class Startup(Script):
             headers=engine.headers(),
         ) as lease:
             try:
-                return self._started(point, lease, planned)
+                return self._measure_first_request(point, lease, planned)
             finally:
                 _append_log(lease, point.out_dir / SERVER_LOG_FILE, planned)
 
-    def _started(self, point: Point, lease: Lease, planned: PlannedStart) -> Start:
-        """What a start took whose engine is ready now."""
+    def _measure_first_request(self, point: Point, lease: Lease, planned: PlannedStart) -> Start:
+        """Send the first request to an engine that is ready, and return the times of its start."""
         assert lease.started_ns is not None and lease.start_s is not None and lease.log is not None
         ttft_ns, latency_ns = self._first_request(point, lease)
         ready_ns = lease.started_ns + int(lease.start_s * 1e9)
@@ -183,15 +181,15 @@ class Startup(Script):
         )
 
     def _first_request(self, point: Point, lease: Lease) -> tuple[int, int]:
-        """TTFT (NEVER where it is unknown) and latency of the first request, in ns. Raises EngineError."""
+        """Return TTFT (NEVER if unknown) and latency of the first request, in ns. Raises EngineError."""
         if self.on == "offline":
             load = OfflineLoad(OfflineOptions(timeout_s=self.timeout_s), point, lease)
             batch = load.generate(load.prompts(1))
             ttft_ns = batch.first_ns[0] - batch.start_ns if batch.first_ns else NEVER
             return ttft_ns, batch.end_ns - batch.start_ns
         options = HttpLoadOptions(request_timeout_s=self.timeout_s)
-        alone = replace(point, load=Burst(qps=math.inf, processes="1"), num_prompts=1, progress=Progress())
-        result = run_load(HttpLoad(options, alone, lease).prepare().plan, Progress())
+        one_request = replace(point, load=Burst(qps=math.inf, processes="1"), num_prompts=1, progress=Progress())
+        result = run_load(HttpLoad(options, one_request, lease).prepare().plan, Progress())
         if result.facts[client_facts.INTERRUPTED]:
             raise interruption.interrupt_exception()
         rows = result.records
@@ -201,28 +199,28 @@ class Startup(Script):
         return ttft_ns, int(rows.done_ns[0] - rows.sent_ns[0])
 
     def _warnings(self, engine: Engine, caches: StartCaches | None, not_dropped: set[Path]) -> Iterator[str]:
-        """What may be wrong with the figures."""
+        """Yield warnings about few starts, and about cold starts that may have been warm."""
         if self.starts == 1:
-            yield "one start of each kind: how much starts vary is unknown"
+            yield "only one start of each kind: the variation between starts is unknown"
         if self.caches == WARM:
             return
         if caches is None:
-            yield f"engine={option_name(engine)} does not say what it caches: its cold starts may be warm"
+            yield f"engine={option_name(engine)} does not declare its caches: its cold starts may be warm"
         elif caches.files is None:
             yield "the model's files were not found on this machine: the page cache may hold them at a cold start"
         elif not_dropped:
             text = f"{len(not_dropped)} of {len(caches.files)} files of the model were not dropped from the page cache"
-            yield f"{text}, or the kernel does not say so: cold starts may have read them from memory"
+            yield f"{text}: cold starts may have read them from memory"
 
 
 def _with_caches_in(spec: ServerSpec, caches: StartCaches | None, directory: Path) -> ServerSpec:
-    """The same engine, with its caches in directories of their own."""
+    """Return the spec with the engine's compile caches moved into ``directory``."""
     moved = {name: str(directory / name.lower()) for name in (caches.variables if caches else ())}
     return replace(spec, env=tuple(sorted((dict(spec.env) | moved).items())))
 
 
 def _append_log(lease: Lease, path: Path, planned: PlannedStart) -> None:
-    """All starts of a point, one after another, in one file."""
+    """Append the log of one start to the log file of the point."""
     if lease.log is None:
         return
     with path.open("ab") as file:
@@ -231,7 +229,7 @@ def _append_log(lease: Lease, path: Path, planned: PlannedStart) -> None:
 
 
 def _records(starts: Sequence[Start]) -> Records:
-    """One row a start: sent when its process was started, done when its first request was answered."""
+    """Return one row per start: sent at the process's start, done when the first request was answered."""
     answered_ns = [start.answered_ns for start in starts]
     rows = Records.of_spans([start.started_ns for start in starts], answered_ns)
     phases = [Phase.MEASURED if start.planned.measured else Phase.WARMUP for start in starts]
@@ -244,7 +242,7 @@ def _records(starts: Sequence[Start]) -> Records:
 
 
 def _samples(starts: Sequence[Start]) -> dict[str, Float64]:
-    """Values of the measured starts by name."""
+    """Return the values of the measured starts by name."""
     values: dict[str, list[float]] = {}
     for start in starts:
         if start.planned.measured:

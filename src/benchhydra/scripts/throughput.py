@@ -1,4 +1,4 @@
-"""``script=throughput``: the offline engine, given every prompt at once, without a server."""
+"""``script=throughput``: all prompts in one batch on the offline engine, without a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT_PROMPTS = 100
 
 @option("script", "throughput")
 class Throughput(OfflineOptions, Script):
-    """The offline engine, given every prompt at once: request and token throughput."""
+    """All prompts in one batch on the offline engine: request and token throughput."""
 
     key_metrics = ("request_throughput", "output_throughput", "total_token_throughput")
 

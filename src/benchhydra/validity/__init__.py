@@ -1,11 +1,11 @@
-"""Whether a result may be believed: small rules, each with its threshold in the config, evaluated on every result.
+"""Whether a result can be trusted: small rules, each with its threshold in the config, evaluated on every result.
 
-VALID: no rule objects. SUSPECT: the figures are real, but something disturbed them. INVALID: they must not be used.
+VALID: no rule gave a reason. SUSPECT: the figures were measured, but may be disturbed. INVALID: do not use them.
 
-A rule is a function of ``RunEvidence`` declared with ``@rule`` in a module of this package (``answers``: what came
-back, ``client``: whether it sent and read in time, ``window``: whether one state of the server was measured,
-``environment_checks``: caches, restarts, other processes) or in ``benchhydra_plugins``. It says nothing where a fact
-that it reads is unknown (None).
+A rule is a function of ``RunEvidence`` declared with ``@rule`` in a module of this package (``answers``: complete
+answers with the requested tokens, ``client``: sending and reading in time, ``window``: a steady state of the server,
+``environment_checks``: caches, restarts, other processes) or in ``benchhydra_plugins``. It gives no reason if a fact
+that it needs is unknown (None).
 """
 
 from __future__ import annotations
@@ -28,63 +28,63 @@ class ValidityLimits:
     """Thresholds of the verdict's rules (root key ``validity``)."""
 
     failed_fraction: float = knob(0.01, "INVALID above this fraction of failed requests", unit="fraction")
-    short_fraction: float = knob(0.01, "SUSPECT above this fraction of answers shorter than asked", unit="fraction")
+    short_fraction: float = knob(0.01, "SUSPECT above this fraction of answers shorter than requested", unit="fraction")
     one_piece_fraction: float = knob(
-        0.5, "SUSPECT above this fraction of streams whose tokens came all at once", unit="fraction"
+        0.5, "SUSPECT above this fraction of streams whose tokens arrived all at once", unit="fraction"
     )
     prompt_difference: float = knob(
-        0.05, "SUSPECT where the server counts this much more or fewer prompt tokens than the dataset", unit="fraction"
+        0.05, "SUSPECT if prompt tokens counted by server and dataset differ by more than this", unit="fraction"
     )
     reached_fraction: float = knob(0.95, "INVALID below this fraction of the offered rate", unit="fraction")
-    lag_ms: float = knob(5.0, "least p99 of the client's own lateness that is INVALID", unit="ms")
+    lag_ms: float = knob(5.0, "INVALID if the p99 of the client's own lateness exceeds this", unit="ms")
     lag_fraction: float = knob(
-        0.1, "and it must exceed this fraction of the mean gap, and of the median TTFT", unit="fraction"
+        0.1, "... and this fraction of the mean gap between requests and of the median TTFT", unit="fraction"
     )
     client_cpu_fraction: float = knob(
         0.9, "INVALID above this fraction of a core used by one client process", unit="fraction"
     )
     client_wait_fraction: float = knob(
         0.2,
-        "INVALID where the client waits for the CPU longer than this fraction of the time it needs it",
+        "INVALID if the client waits for the CPU for more than this fraction of the time it needs it",
         unit="fraction",
     )
     client_wait_fraction_of_server: float = knob(
-        0.6, "the same where only the server that was started for it is known to use its cores", unit="fraction"
+        0.6, "the same limit if only the client and the server of this run use the cores", unit="fraction"
     )
-    stall_ms: float = knob(5.0, "least p99 of event loop stalls that is INVALID", unit="ms")
-    stall_fraction: float = knob(0.1, "and it must exceed this fraction of the median TTFT", unit="fraction")
-    clock_ms: float = knob(1.0, "SUSPECT above this uncertainty of the clocks of other machines that sent", unit="ms")
+    stall_ms: float = knob(5.0, "INVALID if the p99 of event loop stalls exceeds this", unit="ms")
+    stall_fraction: float = knob(0.1, "... and this fraction of the median TTFT", unit="fraction")
+    clock_ms: float = knob(1.0, "SUSPECT if the clocks of other client machines are less certain than this", unit="ms")
     least_completed: int = knob(10, "SUSPECT with fewer completed requests", unit="requests")
     rise_fraction: float = knob(
-        0.5, "SUSPECT where latency keeps rising by this fraction of its median over the window", unit="fraction"
+        0.5, "SUSPECT if latency rises by more than this fraction of its median over the window", unit="fraction"
     )
-    slow_start_ratio: float = knob(4.0, "SUSPECT where the first requests take this many times the median of the rest")
+    slow_start_ratio: float = knob(4.0, "SUSPECT if the first requests take this many times the median of the rest")
     prefix_hit_fraction: float = knob(
         0.05,
-        "SUSPECT above this fraction of prompt tokens found in the prefix cache, where none should be",
+        "SUSPECT above this fraction of prompt tokens found in the prefix cache, unless the dataset intends hits",
         unit="fraction",
     )
     preempted_fraction: float = knob(0.01, "SUSPECT above this many preemptions per request", unit="fraction")
     other_cpu_fraction: float = knob(
-        0.1, "SUSPECT above this fraction of our cores used by other processes", unit="fraction"
+        0.1, "SUSPECT if other processes use more than this fraction of the cores of this run", unit="fraction"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunEvidence:
-    """What a rule may look at. window: the measured rows, with their derived columns; limits: the thresholds."""
+    """The input of a rule. window: the measured rows, with derived columns; limits: the thresholds."""
 
     window: Window
     limits: ValidityLimits
 
     @property
     def every(self) -> Records:
-        """All rows, with warm-up and cool-down."""
+        """All rows, including warm-up and cool-down."""
         return self.window.every
 
     @property
     def facts(self) -> Facts:
-        """What is known of the run beside its rows; None: unknown."""
+        """The facts of the run; an unknown fact is None."""
         return self.window.facts
 
 
@@ -93,7 +93,7 @@ _rules: dict[str, Rule] = {}
 
 
 def rule(name: str) -> Callable[[Rule], Rule]:
-    """Declare a rule of the verdict. ``name`` is what its reasons say as ``check``."""
+    """Declare a rule of the verdict. Its reasons have ``name`` as ``check``. Raises ConfigError for a duplicate."""
 
     def declare(rule: Rule) -> Rule:
         if name in _rules and _rules[name].__module__ != rule.__module__:
@@ -105,13 +105,13 @@ def rule(name: str) -> Callable[[Rule], Rule]:
 
 
 def rules() -> dict[str, Rule]:
-    """All rules by name, module after module; those of the user's plugins last. The order is always the same."""
+    """Return all rules by name, in a fixed order: module by module, the user's plugins last."""
     _discover()
     return dict(sorted(_rules.items(), key=lambda declared: declared[1].__module__))
 
 
 def judge(window: Window, limits: ValidityLimits) -> tuple[Verdict, tuple[Reason, ...]]:
-    """Evaluate every rule. The verdict is the worst severity; the worst reasons come first."""
+    """Evaluate every rule. Returns the worst severity as verdict, and the reasons, the worst first."""
     evidence = RunEvidence(window=window, limits=limits)
     reasons = [reason for rule in rules().values() for reason in rule(evidence)]
     order = list(Verdict)
@@ -120,17 +120,17 @@ def judge(window: Window, limits: ValidityLimits) -> tuple[Verdict, tuple[Reason
 
 
 def invalid(check: str, text: str) -> Reason:
-    """A reason not to use a result."""
+    """Return a reason not to use a result."""
     return Reason(check=check, severity=Verdict.INVALID, text=text)
 
 
 def suspect(check: str, text: str) -> Reason:
-    """A reason to doubt a result."""
+    """Return a reason to doubt a result."""
     return Reason(check=check, severity=Verdict.SUSPECT, text=text)
 
 
-def percent(fraction: float, digits: int = 0) -> str:
-    """``0.41`` -> ``41 %``."""
+def as_percent(fraction: float, digits: int = 0) -> str:
+    """Return a fraction as percent: ``0.41`` -> ``41 %``."""
     return f"{fraction * 100:.{digits}f} %"
 
 

@@ -1,7 +1,7 @@
-"""Rules on the client: did it send when it should, and could it read in time?
+"""Rules on the client: did it send on schedule, and did it read answers without delay?
 
-A lateness counts only where it can be seen in the figures: against the gaps between requests (the load's shape) and
-against the latencies measured. The slower the server, the higher the limits.
+Lateness is compared with the gaps between requests and with the measured latencies, because smaller delays do not
+change the figures. So the limits are higher for slower servers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchhydra.result import Reason
-from benchhydra.validity import RunEvidence, invalid, percent, rule, suspect
+from benchhydra.validity import RunEvidence, as_percent, invalid, rule, suspect
 from benchhydra.window import Window
 
 
@@ -28,15 +28,16 @@ def rate(evidence: RunEvidence) -> Iterator[Reason]:
         return
     offered_rps, sent_rps = ((count - 1) / seconds for seconds in (planned_s, actual_s))
     if sent_rps / offered_rps < limits.reached_fraction:
-        slow = "the client did not keep up"
-        why = slow if max_in_flight is None else f"max_in_flight={max_in_flight} held requests back"
-        fraction = f"{percent(sent_rps / offered_rps)}, limit {percent(limits.reached_fraction)}"
+        why = "the client did not keep up"
+        if max_in_flight is not None:
+            why = f"max_in_flight={max_in_flight} held requests back"
+        fraction = f"{as_percent(sent_rps / offered_rps)}, limit {as_percent(limits.reached_fraction)}"
         yield invalid("rate", f"{sent_rps:.4g} requests/s were sent of {offered_rps:.4g} offered ({fraction}): {why}")
 
 
 @rule("client_lag")
 def client_lag(evidence: RunEvidence) -> Iterator[Reason]:
-    """Requests sent late arrive in clumps that the load shape does not have."""
+    """Requests that are sent late arrive in bursts that the load shape does not have."""
     lag_ms, offered_rps, limits = evidence.facts["client_lag_p99_ms"], evidence.facts["offered_rps"], evidence.limits
     if lag_ms is None or offered_rps is None:
         return
@@ -50,7 +51,7 @@ def client_lag(evidence: RunEvidence) -> Iterator[Reason]:
 
 @rule("loop_stall")
 def loop_stall(evidence: RunEvidence) -> Iterator[Reason]:
-    """While the event loop stalls, answers wait unread: their times are too late."""
+    """While the event loop stalls, answers are not read, so their times are too late."""
     stall_ms, limits = evidence.facts["client_loop_stall_p99_ms"], evidence.limits
     latency_ms = median_latency_ms(evidence.window)
     if stall_ms is None or latency_ms is None:
@@ -66,7 +67,7 @@ def client_cpu(evidence: RunEvidence) -> Iterator[Reason]:
     """A saturated client measures its own delay."""
     used, limit = evidence.facts["client_cpu_fraction"], evidence.limits.client_cpu_fraction
     if used is not None and used > limit:
-        text = f"the client was saturated: it used {percent(used)} of a core (limit {percent(limit)})"
+        text = f"the client was saturated: it used {as_percent(used)} of a core (limit {as_percent(limit)})"
         yield invalid("client_cpu", f"{text}; spread it with load.processes=N")
 
 
@@ -74,25 +75,25 @@ def client_cpu(evidence: RunEvidence) -> Iterator[Reason]:
 def client_wait(evidence: RunEvidence) -> Iterator[Reason]:
     """A client that shares its core with a busy process reads and sends late.
 
-    Where the other process is the server itself, on a machine of few cores, the limit is higher.
+    The limit is higher if only the server of this run competes with it, as on a machine with few cores.
     """
-    waited, others, limits = (
+    waited, used_by_others, limits = (
         evidence.facts["client_wait_fraction"],
         evidence.facts["other_cpu_fraction"],
         evidence.limits,
     )
-    only_server = others is not None and others <= limits.other_cpu_fraction
+    only_server = used_by_others is not None and used_by_others <= limits.other_cpu_fraction
     limit = limits.client_wait_fraction_of_server if only_server else limits.client_wait_fraction
     if waited is None or waited <= limit:
         return
-    text = f"the load generator got the CPU only {percent(1 - waited)} of the time it needed it"
+    text = f"the load generator got the CPU only {as_percent(1 - waited)} of the time it needed it"
     remedy = "its server uses the same core: pin them apart" if only_server else "pin it, or stop other jobs"
-    yield invalid("client_wait", f"{text} (limit {percent(1 - limit)}): {remedy}")
+    yield invalid("client_wait", f"{text} (limit {as_percent(1 - limit)}): {remedy}")
 
 
 @rule("lost_processes")
 def lost_processes(evidence: RunEvidence) -> Iterator[Reason]:
-    """A client process that died took its part of the load with it."""
+    """A client process that died has sent only a part of its share of the load."""
     lost = evidence.facts["lost_client_processes"]
     if lost:
         yield invalid("lost_processes", f"{len(lost)} client processes returned no rows: {lost[0]}")
@@ -100,16 +101,16 @@ def lost_processes(evidence: RunEvidence) -> Iterator[Reason]:
 
 @rule("client_clocks")
 def client_clocks(evidence: RunEvidence) -> Iterator[Reason]:
-    """Machines send in the schedule's order only as far as their clocks are known."""
+    """If the clocks of client machines are uncertain, the machines may not send in the schedule's order."""
     uncertainty_ms, limit_ms = evidence.facts["clock_uncertainty_ms"], evidence.limits.clock_ms
     if uncertainty_ms is not None and uncertainty_ms > limit_ms:
-        text = f"the clock of a client machine is known only to within {uncertainty_ms:.2f} ms (limit {limit_ms:g} ms)"
-        yield suspect("client_clocks", f"{text}: machines may send out of step")
+        text = f"the clock of a client machine is uncertain by {uncertainty_ms:.2f} ms (limit {limit_ms:g} ms)"
+        yield suspect("client_clocks", f"{text}: machines may send out of order")
 
 
 @rule("calibrated")
 def calibrated(evidence: RunEvidence) -> Iterator[Reason]:
-    """Beyond the rate that ``benchhydra calibrate`` measured, the client's own error is unknown."""
+    """Above the rate that ``benchhydra calibrate`` found exact, the client's TTFT error is unknown."""
     offered_rps, calibrated_rps = evidence.facts["offered_rps"], evidence.facts["calibrated_rps"]
     if offered_rps is not None and calibrated_rps is not None and offered_rps > calibrated_rps:
         text = (
@@ -119,6 +120,6 @@ def calibrated(evidence: RunEvidence) -> Iterator[Reason]:
 
 
 def median_latency_ms(window: Window) -> float | None:
-    """Median TTFT of completed requests, or E2E latency where no first token is known; None where neither is."""
+    """Return the median TTFT of completed requests, or else their median E2E latency; None if there is neither."""
     statistics = window.statistics("ttft_ms") or window.statistics("e2el_ms")
     return None if statistics is None else statistics["median"]

@@ -1,11 +1,11 @@
-"""Rules on what surrounded the run: the server's caches and restarts, and other users of the machine."""
+"""Rules on the environment of the run: the server's caches and restarts, and other processes on the machine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from benchhydra.result import Reason
-from benchhydra.validity import RunEvidence, percent, rule, suspect
+from benchhydra.validity import RunEvidence, as_percent, rule, suspect
 
 
 @rule("prefix_cache")
@@ -16,46 +16,47 @@ def prefix_cache(evidence: RunEvidence) -> Iterator[Reason]:
     if facts["prefix_cache_intended"] or not queries or hits is None:
         return
     if hits / queries > limit:
-        text = f"{percent(hits / queries, 1)} of prompt tokens were found in the server's prefix cache"
-        yield suspect("prefix_cache", f"{text} (limit {percent(limit, 1)}), and the dataset intends none")
+        text = f"{as_percent(hits / queries, 1)} of prompt tokens were found in the server's prefix cache"
+        yield suspect("prefix_cache", f"{text} (limit {as_percent(limit, 1)}), and the dataset intends none")
 
 
 @rule("cache_reset")
 def cache_reset(evidence: RunEvidence) -> Iterator[Reason]:
-    """A server that is used again must start with empty caches."""
+    """A reused server must start with empty caches."""
     if evidence.facts["cache_reset"] is False:
-        yield suspect("cache_reset", "the server was used before, and emptying its caches is not proven")
+        yield suspect("cache_reset", "the server was used before, and it did not confirm that its caches are empty")
 
 
 @rule("preemptions")
 def preemptions(evidence: RunEvidence) -> Iterator[Reason]:
-    """A server that preempts computes tokens again: its cache is too small for the load."""
+    """A server that preempts requests computes tokens again: its KV cache is too small for the load."""
     count, requests, limit = evidence.facts["preemptions"], len(evidence.every), evidence.limits.preempted_fraction
     if count is not None and requests and count / requests > limit:
-        text = f"the server preempted requests {count:g} times in {requests} requests"
-        yield suspect("preemptions", f"{text} ({percent(count / requests, 1)}, limit {percent(limit, 1)})")
+        text = f"the server preempted requests {count:g} times ({requests} requests)"
+        yield suspect("preemptions", f"{text} ({as_percent(count / requests, 1)}, limit {as_percent(limit, 1)})")
 
 
 @rule("server_restarted")
 def server_restarted(evidence: RunEvidence) -> Iterator[Reason]:
-    """A server that had to be started anew is no longer warm."""
+    """A server that was restarted is no longer warm."""
     if evidence.facts["server_restarted"]:
-        yield suspect("server_restarted", "the server of this point had died or hung, and was started again")
+        yield suspect("server_restarted", "the server had died or its caches could not be reset: it was restarted")
 
 
 @rule("other_cpu")
 def other_cpu(evidence: RunEvidence) -> Iterator[Reason]:
-    """Other processes on our cores take time from the server, the client, or both."""
+    """Other processes on the cores of this run slow down the server, the client, or both."""
     used, limit = evidence.facts["other_cpu_fraction"], evidence.limits.other_cpu_fraction
     if used is not None and used > limit:
         yield suspect(
-            "other_cpu", f"other processes used {percent(used)} of the cores of this run (limit {percent(limit)})"
+            "other_cpu",
+            f"other processes used {as_percent(used)} of the cores of this run (limit {as_percent(limit)})",
         )
 
 
 @rule("other_gpu")
 def other_gpu(evidence: RunEvidence) -> Iterator[Reason]:
-    """Other processes on our GPUs take time and memory from the server."""
+    """Other processes on the GPUs of this run take time and memory from the server."""
     pids = evidence.facts["other_gpu_pids"]
     if pids:
         yield suspect("other_gpu", f"other processes use the GPUs of this run: {', '.join(map(str, pids))}")

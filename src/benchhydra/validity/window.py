@@ -1,9 +1,9 @@
-"""Rules on the window: was one state of the server measured, without its start and without a growing queue?
+"""Rules on the window: was the server in a steady state, without warm-up and without a growing queue?
 
-A queue that grows makes every latency later than the one before: latency rises by (offered / served - 1) for each
-second of sending. So a steady rise is looked for in the latencies themselves, in the means of ten batches in order of
-sending: a line's slope over them is tested with Student's t (batch means are nearly independent and nearly normal),
-and only a rise that is large, and still goes on in the second half, counts.
+While a queue grows, latency rises by (offered / served - 1) seconds per second of sending. To detect this, the
+latencies in order of sending are averaged in ten batches, and the slope of a line through the means is tested with
+Student's t (batch means are nearly independent and nearly normal). A rise counts only if it is large and continues in
+the second half.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.result import Reason
-from benchhydra.validity import RunEvidence, invalid, percent, rule, suspect
+from benchhydra.validity import RunEvidence, as_percent, invalid, rule, suspect
 from benchhydra.window import Window
 
 BATCHES = 10
 LEAST_ROWS = 40
-#: Student's t with 8 degrees of freedom, one-sided, at 0.0005: one in a thousand windows for the two latencies tested.
+#: Student's t with 8 degrees of freedom, one-sided, at 0.0005: with two latencies, 1 false alarm in 1000 windows.
 CRITICAL_T = 5.04
 FIRST = 3
 
@@ -30,8 +30,8 @@ Floats = npt.NDArray[np.floating[Any]]
 class Rise(NamedTuple):
     """How latencies change over a window; each of shape (...,) for values of shape (..., n).
 
-    slope: ms per second of sending; fraction: rise over the window relative to its median; t: of the slope; goes_on:
-    whether the second half rises by at least half of its part.
+    slope: ms per second of sending; fraction: rise over the window / median; t: Student's t of the slope; goes_on:
+    whether the slope of the second half is more than half of the whole slope.
     """
 
     slope: Floats
@@ -40,12 +40,12 @@ class Rise(NamedTuple):
     goes_on: npt.NDArray[np.bool_]
 
     def significant(self, least_fraction: float) -> npt.NDArray[np.bool_]:
-        """Whether it is a steady, large rise."""
+        """Return whether the rise is significant, larger than ``least_fraction`` and continues, shape (...,)."""
         return np.asarray((self.t > CRITICAL_T) & (self.fraction > least_fraction) & self.goes_on)
 
 
 def rise(at_s: Floats, values_ms: Floats) -> Rise:
-    """The rise of latencies over their times of sending, in order; both of shape (..., n) with n >= 20."""
+    """Return the rise of latencies over their times of sending (sorted); both of shape (..., n) with n >= 20."""
     x, y = _batch_means(at_s), _batch_means(values_ms)
     slope, t = _line(x, y)
     second_half_slope, _ = _line(x[..., BATCHES // 2 :], y[..., BATCHES // 2 :])
@@ -57,30 +57,30 @@ def rise(at_s: Floats, values_ms: Floats) -> Rise:
 
 @rule("stationary")
 def stationary(evidence: RunEvidence) -> Iterator[Reason]:
-    """While a queue grows, latencies measure the length of the window, not the server."""
+    """While a queue grows, latencies depend on the length of the window, not only on the server."""
     window, facts, limits = evidence.window, evidence.facts, evidence.limits
     order = _sending_order(window)
     if not facts["stationary"] or len(order) < LEAST_ROWS or np.ptp(window.sent_ns[order]) == 0:
         return
     at_s = (window.sent_ns[order] - window.sent_ns[order[0]]) / 1e9
     for name, values_ms in _latencies(window, order).items():
-        seen = rise(at_s, values_ms)
-        if not seen.significant(limits.rise_fraction):
+        trend = rise(at_s, values_ms)
+        if not trend.significant(limits.rise_fraction):
             continue
-        served = 1 / (1 + float(seen.slope) / 1e3)
-        growth = f"{seen.slope:.3g} ms per second of sending ({percent(float(seen.fraction))} of its median"
+        served = 1 / (1 + float(trend.slope) / 1e3)
+        growth = f"{trend.slope:.3g} ms per second of sending ({as_percent(float(trend.fraction))} of its median"
         if facts["offered_rps"] is not None and served < limits.reached_fraction:
-            kept_up = f"about {percent(served)} of the rate (limit {percent(limits.reached_fraction)})"
+            kept_up = f"about {as_percent(served)} of the rate (limit {as_percent(limits.reached_fraction)})"
             yield invalid("stationary", f"{name} kept rising, by {growth}): the server kept up with {kept_up}")
         else:
-            text = f"{name} kept rising, by {growth}, limit {percent(limits.rise_fraction)})"
+            text = f"{name} kept rising, by {growth}, limit {as_percent(limits.rise_fraction)})"
             yield suspect("stationary", f"{text}: the window is not steady")
         return
 
 
 @rule("warmup")
 def warmup(evidence: RunEvidence) -> Iterator[Reason]:
-    """First requests that are far slower than all others met a server that was not warm."""
+    """If the first requests are far slower than all others, the server was not warm."""
     window, limit = evidence.window, evidence.limits.slow_start_ratio
     order = _sending_order(window)
     if not evidence.facts["stationary"] or len(order) < LEAST_ROWS:
@@ -94,10 +94,11 @@ def warmup(evidence: RunEvidence) -> Iterator[Reason]:
 
 
 def slow_start(values_ms: Floats, ratio: float) -> npt.NDArray[np.bool_]:
-    """Whether the first values are far above the rest; shape (...,) for values of shape (..., n).
+    """Return whether the first values are far above the rest; shape (...,) for values of shape (..., n).
 
-    Either the first three are (their least beyond twice that of any other three in a row: queues come and go, too), or
-    the very first alone is beyond twice the maximum of the rest.
+    Either the minimum of the first three is more than twice that of any later three in a row (which excludes queues
+    that come and go), or the first value is more than twice the maximum of the rest. In both cases, the median of the
+    first three, or the first value, must also exceed ``ratio`` times the median of the rest.
     """
     first, rest = values_ms[..., :FIRST], values_ms[..., FIRST:]
     median = np.median(rest, axis=-1)
@@ -108,26 +109,26 @@ def slow_start(values_ms: Floats, ratio: float) -> npt.NDArray[np.bool_]:
 
 
 def _sending_order(window: Window) -> npt.NDArray[np.intp]:
-    """Indices of the completed rows by the time at which they were sent."""
+    """Return the indices of the completed rows, sorted by send time."""
     rows = np.flatnonzero(window.completed & (window.sent_ns >= 0))
     return np.asarray(rows[np.argsort(window.sent_ns[rows], kind="stable")])
 
 
 def _latencies(window: Window, rows: npt.NDArray[np.intp]) -> Mapping[str, Floats]:
-    """Latencies of rows in ms by name: TTFT where every row has one, and E2E latency."""
+    """Return the latencies of rows in ms by name: E2E latency, and TTFT if every row has one."""
     ttft_ms, e2el_ms = window.ttft_ms[rows], window.e2el_ms[rows]
     return {"E2E latency": e2el_ms} if np.isnan(ttft_ms).any() else {"TTFT": ttft_ms, "E2E latency": e2el_ms}
 
 
 def _batch_means(values: Floats) -> Floats:
-    """Means of ``BATCHES`` parts of equal size, the remainder cut off at the start; shape (..., BATCHES)."""
+    """Return the means of ``BATCHES`` parts of equal size, shape (..., BATCHES); drops the remainder at the start."""
     size = values.shape[-1] // BATCHES
     whole = values[..., values.shape[-1] - size * BATCHES :]
     return np.asarray(whole.reshape(*values.shape[:-1], BATCHES, size).mean(axis=-1))
 
 
 def _line(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Slope of the line through points, and Student's t of it; shape (...,) for points of shape (..., k)."""
+    """Return slope and Student's t of a least-squares line; shape (...,) for points of shape (..., k)."""
     dx, dy = x - x.mean(axis=-1, keepdims=True), y - y.mean(axis=-1, keepdims=True)
     sxx = (dx**2).sum(axis=-1)
     slope = (dx * dy).sum(axis=-1) / sxx
