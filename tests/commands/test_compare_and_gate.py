@@ -155,7 +155,7 @@ def test_files_left_out_are_named(write: Write, capsys: pytest.CaptureFixture[st
     base = write("base", 5)
     Path("base/3/result.json").write_text("{")
     assert program.run(["compare", base, write("b", 5)]) == 0
-    assert "base: 1 files left out, the first: base/3/result.json" in capsys.readouterr().err
+    assert "base: skipped 1 file, the first: base/3/result.json" in capsys.readouterr().err
 
 
 def test_thresholds_are_read(write: Write) -> None:

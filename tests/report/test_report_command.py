@@ -53,7 +53,7 @@ class TestReport:
         [
             (["a", "--compare"], "--compare takes two sources, not 1"),
             (["a", "--requests", "-1"], "--requests -1"),
-            (["a", "--repository", "nothing"], "--repository nothing is not an address"),
+            (["a", "--repository", "nothing"], "--repository nothing is not a URL"),
             (["gone"], "no such file or directory: gone"),
         ],
     )

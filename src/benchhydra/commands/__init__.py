@@ -1,7 +1,7 @@
-"""Subcommands: one file each. ``benchhydra gate ...`` runs ``gate.py``; ``import_config.py`` is ``import-config``.
+"""Subcommands, one file each: ``benchhydra gate ...`` runs ``gate.py``, ``import-config`` is ``import_config.py``.
 
 A command module has a docstring whose first line is its help, ``add_arguments(parser)`` and ``run(args) -> exit code``.
-It imports at its top only what is light; heavy libraries go inside functions.
+It imports slow libraries inside functions, because ``--help`` imports all commands.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 
 
 class Command(Protocol):
-    """What a command module offers."""
+    """The interface of a command module."""
 
     __doc__: str | None
 
@@ -22,7 +22,7 @@ class Command(Protocol):
 
 
 def command_names() -> list[str]:
-    """The subcommands, as they are typed."""
+    """The names of the subcommands, as typed."""
     return [info.name.replace("_", "-") for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")]
 
 

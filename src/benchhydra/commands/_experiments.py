@@ -1,6 +1,6 @@
-"""Experiments one after another, each a sweep in a process of its own, with one summary and one exit code.
+"""Run experiments one after another, with one summary and one exit code.
 
-A process each, so that nothing that goes wrong in one of them reaches the next.
+Each experiment is a sweep in a process of its own, so that a crash does not affect the next one.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from benchhydra.render.suite_report import ExperimentOutcome, SuiteReport
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteExperiment:
-    """The name of an experiment's directory, and the words that ``benchhydra`` gets."""
+    """The name of an experiment's directory, and the arguments of its ``benchhydra`` process."""
 
     name: str
     words: tuple[str, ...]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that commands which run experiments have in common."""
+    """The common arguments of commands that run experiments."""
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides, for every experiment")
     parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a directory with more options and experiments")
     parser.add_argument("--plan", action="store_true", help="print what would run, and start nothing")
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_experiments(experiments: Sequence[SuiteExperiment], args: argparse.Namespace, output: Path) -> int:
-    """Run them into ``output``, write the summary there and print it; 0 where every one of them succeeded."""
+    """Run the experiments into ``output``, write the summary there and print it. Returns 0 if all of them succeeded."""
     args.overrides, notes = rename(args.overrides)
     sys.stderr.write("".join(f"{note}\n" for note in notes))
     if args.plan:
@@ -56,7 +56,7 @@ def run_experiments(experiments: Sequence[SuiteExperiment], args: argparse.Names
 
 
 def experiment_slug(text: str) -> str:
-    """A text as a directory's name."""
+    """The text as a directory name: lower case, other characters replaced by "-"."""
     return re.sub(r"[^A-Za-z0-9_.=-]+", "-", text).strip("-.").lower()
 
 
@@ -92,16 +92,16 @@ def _start(command: Sequence[str], name: str) -> int:
 
 
 def _counts(directory: Path) -> dict[str, int]:
-    """Results by verdict; failed ones apart."""
+    """The number of results of each verdict; failed results are counted as "failed"."""
     try:
         results = find_results(directory)
-    except ResultError:  # it ended before its first point did
+    except ResultError:  # the experiment ended before its first point
         return {}
     return Counter(result.status if result.status == "failed" else result.verdict.value for _, result in results)
 
 
 def _with_distinct_names(experiments: Sequence[SuiteExperiment]) -> list[SuiteExperiment]:
-    """The experiments, numbered where several have one name: each gets a directory of its own."""
+    """The experiments, with a number appended to repeated names, so that each has a directory of its own."""
     counts: Counter[str] = Counter()
     distinct = []
     for experiment in experiments:
@@ -115,4 +115,6 @@ def _make_directory(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"cannot write to {output}: {error.strerror}", hint="-o DIR names another place") from error
+        raise ConfigError(
+            f"cannot write to {output}: {error.strerror}", hint="-o DIR selects another directory"
+        ) from error

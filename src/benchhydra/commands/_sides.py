@@ -1,4 +1,4 @@
-"""The two sides of an A/B test: from files or words to overrides, checked before anything is started."""
+"""The two sides of an A/B test: read overrides from files and words, and check them before anything is started."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, kw_only=True)
 class AbSide:
-    """One side: its overrides, shared ones first, and what identifies its point."""
+    """One side of a test: its overrides, shared ones first, and the key of its point."""
 
     overrides: tuple[str, ...]
     point_key: str
 
 
 def split_words(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """The words as files of sides, and as overrides that both sides share."""
+    """(YAML files of sides, overrides that both sides share)."""
     files = [word for word in words if word.endswith(SUFFIXES) and "=" not in word]
     return [Path(file) for file in files], [word for word in words if word not in files]
 
 
 def read_side(path: Path) -> list[str]:
-    """The overrides in a file: a list of texts ``KEY=VALUE``, or keys and values. Raises ConfigError."""
+    """The overrides in a YAML file, which is a list of ``KEY=VALUE`` or a mapping. Raises ConfigError."""
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -54,7 +54,7 @@ def _flat(body: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _value(value: Any, path: Path) -> str:
-    """A YAML value in Hydra's grammar."""
+    """A YAML value in Hydra's grammar. Raises ConfigError for values other than scalars and lists."""
     match value:
         case None:
             return "null"
@@ -70,21 +70,21 @@ def _value(value: Any, path: Path) -> str:
 
 
 def compose_side(overrides: Sequence[str], config_dir: Path | None) -> AbSide:
-    """A side whose overrides compose to one point. Raises ConfigError, as a run would, before anything is started."""
-    from benchhydra.overrides.explain import explain  # start-up time: Hydra's composing, not for --help
+    """The side of these overrides. Raises BenchhydraError if they do not compose to a point that can be run."""
+    from benchhydra.overrides.explain import explain  # start-up time: composing with Hydra, not for --help
 
     try:
         key = _point_key(overrides, config_dir)
     except BenchhydraError:
         raise
-    except Exception as error:  # Hydra and OmegaConf raise many kinds: each becomes one line here
+    except Exception as error:  # Hydra and OmegaConf raise many types: all become one line here
         message, hint = explain(error, overrides)
         raise ConfigError(message, hint=hint) from error
     return AbSide(overrides=tuple(overrides), point_key=key)
 
 
 def _point_key(overrides: Sequence[str], config_dir: Path | None) -> str:
-    from hydra import compose, initialize_config_dir  # composing takes all options: not for --help
+    from hydra import compose, initialize_config_dir  # start-up time: composing imports all options, not for --help
     from omegaconf import OmegaConf
 
     from benchhydra import config, registry  # start-up time, as above

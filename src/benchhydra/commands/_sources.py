@@ -1,4 +1,4 @@
-"""What commands on results share on the command line: sources of runs, output formats, and where output goes."""
+"""Shared by commands on results: read sources of runs, choose the output format, write the output."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from benchhydra import render
 from benchhydra.analysis.read_runs import from_tree, read_runs
 from benchhydra.analysis.runs import Runs
 from benchhydra.errors import ResultError
+from benchhydra.render.figures import count
 
 HISTORY = "outputs"
 
 
 def runs_of(source: str) -> Runs:
-    """The runs of a source: a path, or ``mlflow:EXPERIMENT?filter``. Raises ResultError."""
+    """The runs of a source, which is a path or ``mlflow:EXPERIMENT?filter``. Raises ResultError."""
     runs = read_runs(source, _from_mlflow)
     if runs.faults:
-        sys.stderr.write(f"{source}: {len(runs.faults)} files left out, the first: {runs.faults[0]}\n")
+        skipped = count(len(runs.faults), "file")
+        sys.stderr.write(f"{source}: skipped {skipped}, the first: {runs.faults[0]}\n")
     return runs
 
 
 def history_of(source: str | None) -> Runs:
-    """The runs of a history; by default those under outputs/, if there are any."""
+    """The runs of a history. None stands for ``outputs/``, which may be missing. Raises ResultError."""
     if source is not None:
         return runs_of(source)
     return from_tree(Path(HISTORY)) if Path(HISTORY).is_dir() else Runs([], {})
 
 
 def add_format_argument(parser: argparse.ArgumentParser, kind: str, default: str) -> None:
-    """Offer every format that a kind of document can be rendered in, plugins' among them."""
+    """Add ``--format`` with every format of this kind of document, including those of plugins."""
     parser.add_argument(
         "--format", choices=render.formats(kind), default=default, help="output format (default: %(default)s)"
     )
 
 
 def write_document(kind: str, format: str, document: Any, output: Path | None) -> None:
-    """Render a document to a file, or to stdout. Raises ResultError where the file cannot be written.
+    """Render a document to a file, or to stdout if ``output`` is None. Raises ResultError if it cannot be written.
 
-    The file may be a pipe or a device that the user names, so it is written in place.
+    The file is written in place, not replaced, because the user may name a pipe or a device.
     """
     if output is None:
         render.render(kind, format, document, sys.stdout)
@@ -50,7 +52,7 @@ def write_document(kind: str, format: str, document: Any, output: Path | None) -
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ResultError(f"cannot write {output}: {error.strerror}", hint="-o FILE names another place") from error
+        raise ResultError(f"cannot write {output}: {error.strerror}", hint="-o FILE selects another file") from error
 
 
 def _from_mlflow(query: str) -> Runs:

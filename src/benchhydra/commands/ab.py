@@ -1,10 +1,10 @@
-"""Test which of two configurations is faster: both alternate, in random order, until the evidence is enough.
+"""Test which of two configurations is faster: run both alternately, in random order, until the evidence suffices.
 
-benchhydra ab A.yaml B.yaml model=tiny qps=8                   two files of overrides, and what both sides share
+benchhydra ab A.yaml B.yaml model=tiny qps=8                   two files of overrides, and overrides of both sides
 benchhydra ab --a engine.python=/old/bin/python --b engine.python=/new/bin/python model=llama2 qps=5
 
 A file holds keys and values (engine.args.max_num_seqs: 64) or a list of overrides. The test stops when a main metric of
-B is worse, when all are decided, or when the budget is spent. The intervals allow for checking after every pair.
+B is worse, when all are decided, or when the budget is spent. The intervals are valid after every pair.
 Exit code 0: no main metric is worse; 3: B is worse; 4: nothing comparable; 5: a side has no usable run.
 """
 
@@ -35,22 +35,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--a", action="append", default=[], metavar="KEY=VALUE", help="an override of side A")
     parser.add_argument("--b", action="append", default=[], metavar="KEY=VALUE", help="an override of side B")
     parser.add_argument("--metric", action="append", default=[], metavar="M", help="a main metric, or a pattern")
-    parser.add_argument("--all", action="store_true", help="go on until every main metric is decided")
+    parser.add_argument("--all", action="store_true", help="continue until every main metric is decided")
     parser.add_argument("--budget-s", type=float, default=3600.0, metavar="S", help="stop after this time (3600)")
-    parser.add_argument("--max-pairs", type=int, default=40, metavar="N", help="stop after so many pairs (40)")
+    parser.add_argument("--max-pairs", type=int, default=40, metavar="N", help="stop after N pairs (40)")
     parser.add_argument(
-        "--runs-per-start", type=int, default=1, metavar="N", help="runs on one server start; together one observation"
+        "--runs-per-start",
+        type=int,
+        default=1,
+        metavar="N",
+        help="runs on a server start; their mean is one observation",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order within pairs, and of the load")
-    parser.add_argument("--history", metavar="SOURCE", help="runs to learn the noise from (default: outputs)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the order within pairs, and of the load"
+    )
+    parser.add_argument("--history", metavar="SOURCE", help="runs to estimate the noise from (default: outputs)")
     parser.add_argument("--thresholds", default="default", metavar="FILE", help="a YAML file, or a name in conf/gate")
     parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a directory with more options")
     _sources.add_format_argument(parser, "ab", default="table")
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="gets all results (default: outputs/ab/...)")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="directory of all results (default: outputs/ab/...)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Test, print, and return the outcome as exit code."""
+    """Run the test and print it. Returns the outcome as exit code."""
     from benchhydra.analysis import thresholds  # start-up time: the statistics, not for --help
 
     if args.max_pairs < 1 or args.runs_per_start < 1 or args.budget_s <= 0:
@@ -58,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     sides, limits = _read_sides(args), thresholds.read_thresholds(args.thresholds)
     output = args.output or Path("outputs/ab") / time.strftime("%Y-%m-%d/%H-%M-%S")
     if output.exists() and any(output.iterdir()):
-        raise ConfigError(f"{output} is not empty", hint="-o DIR names another place")
+        raise ConfigError(f"{output} is not empty", hint="-o DIR selects another directory")
     test = _test(args, sides, limits, output)
     _announce(args, sides, test)
     try:
@@ -69,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read_sides(args: argparse.Namespace) -> dict[str, AbSide]:
-    """Both sides, each composed and checked."""
+    """Side ("a", "b") -> its overrides, composed and checked. Raises BenchhydraError."""
     files, shared = _sides.split_words(args.words)
     if files and len(files) != 2:
         raise ConfigError(f"ab takes two files or none, not {len(files)}", hint="benchhydra ab A.yaml B.yaml")
@@ -91,7 +99,7 @@ def _test(args: argparse.Namespace, sides: dict[str, AbSide], limits: Thresholds
     more = ["--config-dir", str(args.config_dir.absolute())] if args.config_dir else []
 
     def visit(side: str, number: int) -> Runs:
-        """Runs of one server start; both sides of a pair get the same load, each pair another."""
+        """The runs of one server start. Both sides of a pair get the same seed, each pair a different one."""
         words = [*more, *sides[side].overrides, f"seed={args.seed * 1000 + number}"]
         return rerun.measure_again(words, output / side / f"{number:03d}", args.runs_per_start)
 
@@ -107,22 +115,22 @@ def _test(args: argparse.Namespace, sides: dict[str, AbSide], limits: Thresholds
 
 
 def _announce(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest) -> None:
-    """Print what will be run and, where history knows the noise, how long it takes to detect which change."""
+    """Print both sides, the budget and, if history tells the noise, the time that it takes to detect a change."""
     for name, side in sides.items():
         _say(f"{name.upper()}: {' '.join(side.overrides)}")
     starts = f"at most {test.budget.max_pairs} pairs, {2 * test.budget.max_pairs} server starts, {args.budget_s:g} s"
     _say(f"{starts}; the first verdict is possible after 5 to 9 pairs")
     lines = _plan_from_history(args, sides, test)
     if lines:
-        _say("by the noise in history, detecting a change takes about:")
+        _say("with the noise of history, detecting a change takes about:")
     else:
-        _say("no history of these points: a plan follows after 3 pairs")
+        _say("no history of these points: the time to detect a change is estimated after 3 pairs")
     for line in lines:
         _say(f"  {line}")
 
 
 def _plan_from_history(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest) -> list[str]:
-    """The plan by the noise and the times that these points had before on this class of machines."""
+    """The lines of the plan, from the noise and the wall times of these points on this class of machines."""
     from benchhydra.analysis import ab_plan  # start-up time: the statistics, not for --help
     from benchhydra.environment import this_machine_class
 
@@ -132,7 +140,7 @@ def _plan_from_history(args: argparse.Namespace, sides: dict[str, AbSide], test:
 
 
 def _conclude(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest, output: Path) -> None:
-    """Print the outcome, also after an interruption, and write it beside the results."""
+    """Print the outcome, also after an interrupt, and write it to the directory of the results."""
     from benchhydra.render.ab_report import AbReport  # start-up time: the statistics, not for --help
 
     starts = sum(len(runs) // args.runs_per_start for runs in test.seen.values())
@@ -143,7 +151,7 @@ def _conclude(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest, 
         _sources.write_document("ab", "json", report, output / AB_JSON_FILE)
     _sources.write_document("ab", args.format, report, None)
     if all(test.seen.values()):
-        _say(f"again: benchhydra compare {shlex.quote(str(output / 'a'))} {shlex.quote(str(output / 'b'))}")
+        _say(f"to compare again: benchhydra compare {shlex.quote(str(output / 'a'))} {shlex.quote(str(output / 'b'))}")
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Measure this machine's own error: the rate up to which TTFT is exact to 1 ms.
+"""Measure the error of this machine as a client: the highest rate at which TTFT is exact to 1 ms.
 
 Sends requests at rising rates to a built-in server that records when it sent each token, and saves the highest rate at
 which the 99th percentile of the error stays under 1 ms. The verdict calls a run at a higher rate SUSPECT.
@@ -23,12 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print each step, save the highest exact rate; exit code 1 where no rate was exact."""
+    """Measure, print each step, save the highest exact rate. Returns 1 if no rate was exact."""
     rates = [rate for rate in calibration.RATES_RPS if rate <= args.max_rate]
     if not rates or args.seconds <= 0:
         raise BenchhydraError(
-            f"--max-rate {args.max_rate:g} --seconds {args.seconds:g} leave nothing to measure",
-            hint=f"--max-rate is at least {calibration.RATES_RPS[0]:g}",
+            f"--max-rate {args.max_rate:g} --seconds {args.seconds:g}: nothing to measure",
+            hint=f"--max-rate must be at least {calibration.RATES_RPS[0]:g}, --seconds above 0",
         )
     sys.stdout.write(HEAD)
     steps = []

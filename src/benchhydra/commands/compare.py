@@ -1,7 +1,7 @@
 """Compare two sets of results, metric by metric, with intervals and verdicts.
 
 BASE and CANDIDATE: a result.json, a point, a sweep, a tree of them, or mlflow:EXPERIMENT?filter.
-Points are paired by what identifies them; a single point is paired with a single point whatever it is.
+Points are paired by their point key; if both sides have a single point, these two are paired in any case.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare and print. The exit code is 0 whatever the verdicts are: ``gate`` decides."""
+    """Compare and print. Returns 0 for all verdicts: the command ``gate`` decides."""
     from benchhydra.analysis import thresholds  # start-up time: the statistics, not for --help
     from benchhydra.analysis.compare import compare
 

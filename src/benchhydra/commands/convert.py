@@ -19,16 +19,23 @@ from benchhydra.result import Result
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``benchhydra convert``."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="another tool's result file")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="gets a directory for each run")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="directory of the results, one subdirectory a run",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a ``result.json`` for each run, and print its path and its verdict."""
+    """Write a ``result.json`` for each run, and print its path and verdict. Raises ResultError."""
     results = [(file, result) for file in args.files for result in formats.read_foreign_results(file)]
     for file, result in results:
         directory = args.output / _name(file, result)
         if (directory / RESULT_FILE).exists():
-            raise ResultError(f"{directory} already has a result", hint="-o DIR names another place")
+            raise ResultError(f"{directory} already has a result", hint="-o DIR selects another directory")
         result.write(directory)
         sys.stdout.write(f"{directory / RESULT_FILE}  {result.verdict}  {len(result.metrics)} metrics\n")
         sys.stdout.write("".join(f"  {reason.text}\n" for reason in result.reasons))

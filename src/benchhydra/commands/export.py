@@ -23,14 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the files, and print their paths."""
+    """Write the files and print their paths. Raises ResultError."""
     results = [result for _, result in formats.find_results(args.source)]
     try:
         args.output.mkdir(parents=True, exist_ok=True)
         written = formats.exporters()[args.format](results, args.output)
     except OSError as error:
         raise ResultError(
-            f"cannot write to {args.output}: {error.strerror}", hint="-o DIR names another place"
+            f"cannot write to {args.output}: {error.strerror}", hint="-o DIR selects another directory"
         ) from error
     sys.stdout.write("".join(f"{path}\n" for path in written))
     return 0

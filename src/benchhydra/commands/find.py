@@ -1,6 +1,6 @@
 """List the results in an archive.
 
-Filters take * for anything: benchhydra find --root DIR --branch main --date '2026-11-*'
+Filters may contain *: benchhydra find --root DIR --branch main --date '2026-11-*'
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List what matches; exit code 1 where nothing does."""
+    """List the matching results. Returns 1 if there are none."""
     levels = {level: getattr(args, level) for level in archive.LEVELS}
     archived = archive.find_archived(args.root, levels)
     rows = [ArchiveRow(place=place, path=path, result=Result.read(path)) for place, path in archived]

@@ -1,7 +1,8 @@
-"""Decide whether a build may pass: exit 0 fine, 3 regression, 4 nothing comparable, 5 invalid.
+"""Decide whether a build passes: exit code 0 no regression, 3 regression, 4 nothing comparable, 5 invalid.
 
 benchhydra gate BASELINE CANDIDATE, or benchhydra gate CANDIDATE --against history.
-What looks worse is measured again before it is reported, where the candidate records how to run it (--no-confirm: not).
+Points that look worse are measured again before they are reported, if the candidate records how to run it;
+--no-confirm turns that off.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from benchhydra import render
 from benchhydra.commands import _sources
 from benchhydra.errors import ConfigError
+from benchhydra.render.figures import count
 
 if TYPE_CHECKING:
     from benchhydra.analysis.gate import Decision, Gate
@@ -26,23 +28,25 @@ JOB_PAGE = "GITHUB_STEP_SUMMARY"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``benchhydra gate``."""
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="BASELINE CANDIDATE; or CANDIDATE alone")
-    parser.add_argument("--against", choices=("history",), help="compare with the stable end of history")
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="BASELINE CANDIDATE; or only CANDIDATE")
+    parser.add_argument("--against", choices=("history",), help="compare with the newest stable segment of history")
     parser.add_argument("--history", metavar="SOURCE", help="runs of the past (default: outputs)")
     parser.add_argument("--thresholds", default="default", metavar="FILE", help="a YAML file, or a name in conf/gate")
     parser.add_argument(
-        "--confirm", action=argparse.BooleanOptionalAction, default=None, help="measure again what looks worse"
+        "--confirm", action=argparse.BooleanOptionalAction, default=None, help="measure points that look worse again"
     )
     parser.add_argument(
         "--confirm-dir", type=Path, default=Path("outputs/confirm"), metavar="DIR", help="where re-runs go"
     )
     _sources.add_format_argument(parser, "gate", default="markdown")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file")
-    parser.add_argument("--comment", type=Path, metavar="FILE", help="write the body of a comment in Markdown too")
+    parser.add_argument(
+        "--comment", type=Path, metavar="FILE", help="also write the decision in Markdown, as the body of a comment"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Decide, print, and return the outcome as exit code."""
+    """Decide and print. Returns the outcome as exit code."""
     decision = _gate(args).decide()
     _sources.write_document("gate", args.format, decision, args.output)
     _publish(args, decision)
@@ -55,10 +59,10 @@ def _gate(args: argparse.Namespace) -> Gate:
     from benchhydra.analysis.history_gate import HistoryGate
     from benchhydra.analysis.runs import Runs
 
-    wanted = 1 if args.against else 2
-    if len(args.sources) != wanted:
+    expected = 1 if args.against else 2
+    if len(args.sources) != expected:
         hint = "benchhydra gate BASELINE CANDIDATE, or benchhydra gate CANDIDATE --against history"
-        raise ConfigError(f"gate takes {wanted} sources, not {len(args.sources)}", hint=hint)
+        raise ConfigError(f"gate takes {count(expected, 'source')}, not {len(args.sources)}", hint=hint)
     candidate = _sources.runs_of(args.sources[-1])
     history = _sources.history_of(args.history)
     base = Runs([], history.kinds) if args.against else _sources.runs_of(args.sources[0])
@@ -69,7 +73,10 @@ def _gate(args: argparse.Namespace) -> Gate:
 
 
 def _set_rerun(gate: Gate, args: argparse.Namespace, candidate: Runs) -> None:
-    """Set how points are measured again: as asked, or where every point of the candidate records its overrides."""
+    """Let the gate measure again; by default if every run of the candidate records its overrides.
+
+    Raises ConfigError if ``--confirm`` is given and a run does not record them.
+    """
     from time import strftime
 
     from benchhydra.analysis import rerun  # start-up time, as above
@@ -84,7 +91,7 @@ def _set_rerun(gate: Gate, args: argparse.Namespace, candidate: Runs) -> None:
 
 
 def _publish(args: argparse.Namespace, decision: Decision) -> None:
-    """Write the comment's body, and append to the page of a CI job."""
+    """Write the body of the comment, and append the decision to the page of the CI job."""
     if args.comment is not None:
         _sources.write_document("gate", "markdown", decision, args.comment)
     job_page = os.environ.get(JOB_PAGE)

@@ -1,6 +1,6 @@
 """Show the history of each point and metric: values over time, noise, and where the level changed.
 
-SOURCE: a tree of results (default: outputs). INVALID runs take no part; classes of machines are kept apart.
+SOURCE: a tree of results (default: outputs). INVALID runs are left out; each class of machines has its own history.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the histories."""
+    """Print the histories. Raises ResultError if there are none."""
     from benchhydra.analysis.history import metric_histories  # start-up time: the statistics, not for --help
 
     runs = _sources.runs_of(args.source)
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _nothing_to_show(args: argparse.Namespace, runs: Runs) -> ResultError:
-    """Why no history came of the runs of a source."""
+    """The error that says why the runs of a source have no history."""
     unusable = [run for run in runs.runs if not run.usable]
     if len(unusable) == len(runs.runs):
         reasons = dict.fromkeys(text for run in unusable for text in run.reasons)

@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``benchhydra import-config``."""
     parser.add_argument("file", type=Path, help="an nm-vllm JSON config, or a .txt list of them")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--preset", metavar="NAME", help="write NAME.yaml (NAME_1.yaml, ... where it takes several)")
+    form.add_argument(
+        "--preset", metavar="NAME", help="write NAME.yaml (NAME_1.yaml, ... if the file has several experiments)"
+    )
     form.add_argument("--command", action="store_true", help="print command lines (the default)")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="directory of the presets (default: conf/experiment)"
@@ -23,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the commands, or write the presets and print their paths."""
+    """Print the commands, or write the presets and print their paths. Raises ConfigError."""
     experiments = nm_vllm_config.read_nm_vllm_config(args.file)
     if args.preset is None:
         lines = (shlex.join(["benchhydra", *experiment.command()]) for experiment in experiments)
@@ -43,5 +45,5 @@ def _write(path: Path, experiment: nm_vllm_config.NmVllmExperiment) -> Path:
     except FileExistsError as error:
         raise ConfigError(f"{path} already exists", hint="--preset OTHER_NAME") from error
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="-o DIR names another place") from error
+        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="-o DIR selects another directory") from error
     return path

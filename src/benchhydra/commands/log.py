@@ -1,6 +1,6 @@
 """Log results to MLflow that are not logged yet: a point, a sweep or a whole tree.
 
-A result that is already logged is left as it is, so the command can be repeated.
+Results that are already logged are skipped, so the command can be repeated.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--uri", help="tracking URI (default: MLFLOW_TRACKING_URI, else sqlite under outputs/)")
     parser.add_argument("--experiment", default="benchhydra", help="name of the experiment (default: %(default)s)")
     parser.add_argument("--again", action="store_true", help="replace what is already logged")
-    parser.add_argument("--no-artifacts", action="store_true", help="log no files")
+    parser.add_argument("--no-artifacts", action="store_true", help="do not copy the points' files to MLflow")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Log every result, and print its link."""
+    """Log every result and print its link. Raises BenchhydraError."""
     files = sorted({file for directory in args.directories for file in directory.rglob(RESULT_FILE)})
     if not files:
         where = ", ".join(map(str, args.directories))
@@ -44,7 +44,7 @@ def _log(tracking: Mlflow, file: Path, *, again: bool) -> bool:
         logged = tracking.record(Result.read(file), file.parent, again=again)
     except store.failures() as error:
         raise BenchhydraError(
-            f"cannot log {file.parent}: {store.one_line(error)}", hint="MLFLOW_TRACKING_URI or --uri names the store"
+            f"cannot log {file.parent}: {store.one_line(error)}", hint="MLFLOW_TRACKING_URI or --uri selects the store"
         ) from error
     sys.stdout.write(f"{'logged' if logged.new else 'already logged'}  {file.parent}  {logged.link}\n")
     return logged.new

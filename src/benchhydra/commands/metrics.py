@@ -1,6 +1,6 @@
 """Print every metric: name, unit, direction, formula.
 
-``--format markdown`` is how docs/metrics.md is written.
+docs/metrics.md is the output of ``--format markdown``.
 """
 
 from __future__ import annotations

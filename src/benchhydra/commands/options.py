@@ -2,7 +2,7 @@
 
 benchhydra options                      all groups and the root keys
 benchhydra options load                 every option of a group
-benchhydra options load=poisson         one option's keys, as they are typed
+benchhydra options load=poisson         the keys of one option, as typed
 benchhydra options qps sweep.order      single keys
 """
 
@@ -23,7 +23,7 @@ from benchhydra.renamed_keys import new_name
 
 @dataclasses.dataclass(frozen=True)
 class ConfigKey:
-    """A key as it is typed, with its type, default, unit and meaning."""
+    """A key as typed, with its type, default, unit and meaning."""
 
     name: str
     kind: str
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the tables of the names that were given, or of everything."""
+    """Print a table for each given name, or for all keys. Raises ConfigError for an unknown name."""
     registry.discover()
     names = args.names or [*registry.GROUPS, *_nodes(), *_plain_root()]
     sections = [section for name in names for section in _sections(name)]
@@ -47,13 +47,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _nodes() -> list[str]:
-    """Root keys that hold an object of one class each."""
+    """Root keys whose value is a dataclass and not a config group."""
     types = _types(_root())
     return [name for name, kind in types.items() if dataclasses.is_dataclass(kind) and name not in registry.GROUPS]
 
 
 def _sections(name: str) -> Iterator[tuple[str, list[ConfigKey]]]:
-    """(title, keys) of every table that a name stands for. Raises ConfigError."""
+    """(title, keys) of each table for a name. Raises ConfigError."""
     group, _, option = name.partition("=")
     if group in registry.GROUPS:
         for each in [option] if option else registry.options(group):
@@ -80,7 +80,7 @@ def _option(group: str, option: str) -> tuple[str, list[ConfigKey]]:
 
 
 def _with_yaml(keys: Iterable[ConfigKey], group: str, option: str) -> list[ConfigKey]:
-    """The keys with the values of the option's YAML file, where that has one, as defaults."""
+    """The keys; if the option has a YAML file, its values replace the defaults."""
     import yaml  # only for groups with YAML files
 
     path = registry.CONF_DIR / group / f"{option}.yaml"
@@ -102,7 +102,7 @@ def _refuse_unknown_option(group: str, option: str) -> None:
 
 
 def _single(name: str) -> ConfigKey:
-    """One key, of the root or of anything below it."""
+    """The key of this name, at the root or below it. Raises ConfigError."""
     keys = {key.name: key for key in _all_keys()}
     if name in keys:
         return keys[name]
@@ -126,7 +126,7 @@ def _all_keys() -> Iterator[ConfigKey]:
 
 
 def _plain_root() -> list[str]:
-    """Root keys that hold a value."""
+    """Root keys that hold a plain value."""
     groups = {*registry.GROUPS, *_nodes()}
     return [field.name for field in dataclasses.fields(_root()) if field.name not in groups]
 
@@ -172,7 +172,7 @@ def _text(value: Any) -> str:
 
 
 def _merged(sections: list[tuple[str, list[ConfigKey]]]) -> list[tuple[str, list[ConfigKey]]]:
-    """Sections of the same title as one."""
+    """The sections, with those of the same title merged into one."""
     merged: dict[str, list[ConfigKey]] = {}
     for title, keys in sections:
         merged.setdefault(title, []).extend(keys)

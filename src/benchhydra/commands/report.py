@@ -1,10 +1,10 @@
-"""Write results as a web page: history, sweeps, and what changed between two sources.
+"""Write results as a web page: history, sweeps, and the changes between two sources.
 
 SOURCE: a result.json, a point, a sweep, an archive, a tree of them, or mlflow:EXPERIMENT?filter.
 
-benchhydra report outputs -o site                    history and sweeps; site/index.html opens from the disk
+benchhydra report outputs -o site                    history and sweeps; open site/index.html in a browser
 benchhydra report outputs -o report.html             the same in one file
-benchhydra report BASE CANDIDATE --compare -o site   and what changed from BASE to CANDIDATE
+benchhydra report BASE CANDIDATE --compare -o site   and the changes from BASE to CANDIDATE
 
 For a SOURCE that is a sweep the page is also logged to the MLflow runs of its points.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from benchhydra.analysis.runs import Runs
     from benchhydra.report.site import Site
 
-#: Every run of a sweep gets a copy of the page, so it holds the requests of fewer runs: some 45 kB each.
+#: Every MLflow run of a sweep gets a copy of the page, so it shows the requests of fewer runs: each takes 45 kB.
 LOGGED_REQUESTS = 40
 
 
@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the site, or FILE.html for one file"
     )
     parser.add_argument("--title", default="Benchmarks", help="title of the page (default: %(default)s)")
-    parser.add_argument("--compare", action="store_true", help="two sources, base and candidate: add what changed")
-    parser.add_argument("--history", metavar="SOURCE", help="with --compare: runs to learn the noise floor from")
+    parser.add_argument("--compare", action="store_true", help="two sources, base and candidate: add the changes")
+    parser.add_argument("--history", metavar="SOURCE", help="with --compare: runs to estimate the noise floor from")
     parser.add_argument(
         "--thresholds", default="default", metavar="FILE", help="with --compare: smallest effects (YAML, or a name)"
     )
@@ -54,14 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the requests of the N newest runs that have records (default: %(default)s)",
     )
     parser.add_argument(
-        "--repository", metavar="URL", help="where commits are linked to (default: origin of the working directory)"
+        "--repository", metavar="URL", help="repository that commits link to (default: origin of the working directory)"
     )
     parser.add_argument("--no-mlflow", action="store_true", help="do not log the page of a sweep to MLflow")
     parser.add_argument("--uri", help="MLflow tracking URI (default: MLFLOW_TRACKING_URI, else sqlite under outputs/)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page, print its path, and log the pages of sweeps."""
+    """Write the page, print its path, and log the pages of sweeps. Raises ConfigError."""
     from benchhydra.analysis.runs import Runs  # start-up time, as above
 
     _check(args)
@@ -87,7 +87,7 @@ def _check(args: argparse.Namespace) -> None:
             hint="benchhydra report BASE CANDIDATE --compare -o DIR",
         )
     if args.requests < 0:
-        raise ConfigError(f"--requests {args.requests}: a number of runs, 0 or more", hint="--requests 0 shows none")
+        raise ConfigError(f"--requests {args.requests} must be at least 0", hint="--requests 0 shows no requests")
 
 
 def _site(args: argparse.Namespace, runs: Runs, comparison: dict[str, Any]) -> Site:
@@ -96,7 +96,7 @@ def _site(args: argparse.Namespace, runs: Runs, comparison: dict[str, Any]) -> S
 
     address = repository.origin() if args.repository is None else repository.web_address(args.repository)
     if args.repository and not address:
-        raise ConfigError(f"--repository {args.repository} is not an address", hint="https://HOST/OWNER/NAME")
+        raise ConfigError(f"--repository {args.repository} is not a URL", hint="https://HOST/OWNER/NAME")
     return Site(
         results=runs,
         title=args.title,
@@ -130,7 +130,7 @@ def _write(site: Site, output: Path) -> Path:
 
 
 def _log_sweep(args: argparse.Namespace, source: str, runs: Runs) -> None:
-    """Log the page of a sweep to its runs. Where the tracker fails a line says so, and nothing is lost."""
+    """Log the page of a sweep to its MLflow runs. If the tracker fails, print how to log it later."""
     from benchhydra.report import pages  # start-up time, as above
     from benchhydra.tracking import page, store
 
@@ -145,7 +145,7 @@ def _log_sweep(args: argparse.Namespace, source: str, runs: Runs) -> None:
             count = page.attach_report(file, directories, args.uri)
         except store.failures() as error:
             again = f"benchhydra report {shlex.quote(source)} -o {shlex.quote(str(args.output))}"
-            sys.stderr.write(f"not logged to MLflow ({store.one_line(error)}); later: {again}\n")
+            sys.stderr.write(f"not logged to MLflow ({store.one_line(error)}); to log it later: {again}\n")
             return
     if count:
         sys.stdout.write(f"mlflow: {page.FOLDER}/{REPORT_FILE} in {count} runs of {source}\n")

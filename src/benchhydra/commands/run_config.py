@@ -18,12 +18,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="an nm-vllm JSON config, or a .txt list of them")
     _experiments.add_arguments(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="gets a directory for each experiment"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="directory of the results, one subdirectory an experiment",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 where every experiment succeeded, else 1."""
+    """Run the experiments. Returns 0 if all of them succeeded, else 1."""
     experiments = [
         SuiteExperiment(name=f"{number:02d}-{_name(experiment)}", words=tuple(experiment.command()))
         for number, experiment in enumerate(nm_vllm_config.read_nm_vllm_config(args.file), start=1)

@@ -1,6 +1,6 @@
 """Run the experiments of a suite one after another, with one summary and one exit code.
 
-benchhydra suite nightly engine.python=/opt/vllm/bin/python    overrides are for every experiment
+benchhydra suite nightly engine.python=/opt/vllm/bin/python    overrides apply to every experiment
 benchhydra suite --list                                        lists all suites
 """
 
@@ -30,19 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help="gets a directory for each experiment (default: outputs/suites/...)",
+        help="directory of the results, one subdirectory an experiment (default: outputs/suites/...)",
     )
     parser.add_argument("--list", action="store_true", help="list all suites")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 where every experiment succeeded, else 1."""
+    """Run the suite. Returns 0 if every experiment succeeded, else 1."""
     directories = [directory for directory in (args.config_dir, CONF_DIR) if directory]
     if args.list:
         sys.stdout.write("".join(f"{line}\n" for line in _listing(directories)))
         return 0
     if args.suite is None:
-        raise ConfigError("no suite is named", hint="benchhydra suite --list")
+        raise ConfigError("the name of a suite is missing", hint="benchhydra suite --list")
     path = _find(args.suite, directories)
     experiments = read_suite(path, directories)
     default = Path("outputs/suites") / time.strftime("%Y-%m-%d") / f"{time.strftime('%H-%M-%S')}-{path.stem}"
@@ -50,14 +50,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_suite(path: Path, directories: list[Path]) -> list[SuiteExperiment]:
-    """The experiments of a suite's file. Raises ConfigError for one that is not in ``directories``."""
+    """The experiments in a suite's file. Raises ConfigError if one of them is not in ``directories``."""
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     entries = body.get("experiments") if isinstance(body, dict) else None
     if not isinstance(entries, list) or not entries or body.keys() != {"experiments"}:
-        raise ConfigError(f"{path} is not a suite", hint="it has one key, experiments: a list of names")
+        raise ConfigError(f"{path} is not a suite", hint="it must have one key, experiments: a list of names")
     return [_experiment(entry, path, directories) for entry in entries]
 
 
@@ -73,8 +73,8 @@ def _experiment(entry: Any, path: Path, directories: list[Path]) -> SuiteExperim
         raise ConfigError(f"{path}: {name}: overrides must be texts", hint=f"{name}: [KEY=VALUE, ...]")
     names = _names(directories, "experiment")
     if name not in names:
-        near = get_close_matches(str(name), names, n=3) or names
-        raise ConfigError(f"{path}: no such experiment: {name}", hint=f"there are: {', '.join(near)}")
+        suggestions = get_close_matches(str(name), names, n=3) or names
+        raise ConfigError(f"{path}: no such experiment: {name}", hint=f"one of: {', '.join(suggestions)}")
     return SuiteExperiment(name=_experiments.experiment_slug(name), words=("-m", f"+experiment={name}", *overrides))
 
 
@@ -83,7 +83,7 @@ def _find(suite: str, directories: list[Path]) -> Path:
         if path.suffix in (".yaml", ".yml") and path.is_file():
             return path
     names = _names(directories, "suite")
-    raise ConfigError(f"no such suite: {suite}", hint=f"there are: {', '.join(names)}; or name a YAML file")
+    raise ConfigError(f"no such suite: {suite}", hint=f"one of: {', '.join(names)}; or a YAML file")
 
 
 def _names(directories: list[Path], group: str) -> list[str]:

@@ -1,6 +1,6 @@
-"""Serve MLflow's web pages on loopback, from the store of this directory, and print the links to the results.
+"""Serve MLflow's web pages on loopback for the store of this directory, and print links to the results.
 
-Ctrl-C ends it.
+Ctrl-C stops the server.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchhydra.tracking import store, view
 
 READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 10.0
-#: Runs the server, and kills its process group when the pipe from us closes: also where we ended by SIGKILL.
+#: Runs the server, and kills its process group when the pipe from us closes, which also happens if we get SIGKILL.
 GUARD = """
 import os, signal, subprocess, sys, threading
 server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
@@ -45,13 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until interrupted; of a store on a server print the links alone."""
+    """Serve until interrupted. If the store is on a tracking server, only print its links. Raises BenchhydraError."""
     uri = store.tracking_uri(args.uri)
     try:
         with store.impatient(), store.quiet():
             opened = store.open_store(uri, args.experiment)
     except store.failures() as error:
-        raise BenchhydraError(f"cannot open the store: {store.one_line(error)}", hint="--uri names another") from error
+        raise BenchhydraError(
+            f"cannot open the store: {store.one_line(error)}", hint="--uri selects another"
+        ) from error
     if uri.startswith(("http://", "https://")):
         _print_links(store.base_url(uri), opened)
         return 0
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     with _server(uri, args.port) as (process, log):
         _wait_ready(process, base, log)
         _print_links(base, opened)
-        sys.stdout.write("Ctrl-C ends it.\n")
+        sys.stdout.write("Ctrl-C stops the server.\n")
         sys.stdout.flush()
         with contextlib.suppress(KeyboardInterrupt):
             process.wait()
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def ui_command(uri: str, port: int) -> list[str]:
-    """The program that serves a store on loopback."""
+    """The command that serves a store on loopback."""
     options = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     location = store.artifact_location(uri)
     return [sys.executable, "-m", "mlflow", "server", *options] + (
@@ -102,7 +104,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server and its workers, which are a process group of their own."""
+    """Stop the server and its workers, which are a process group: SIGTERM, then SIGKILL after ``STOP_TIMEOUT_S``."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -113,7 +115,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def log_file(uri: str, port: int) -> Path:
-    """Where the server's own output goes: beside an SQLite store, else among the temporary files."""
+    """The file of the server's output: next to an SQLite store, else in the temporary directory."""
     file = store.sqlite_file(uri)
     return (file.parent if file else Path(tempfile.gettempdir())) / f"mlflow-ui-{port}.log"
 
@@ -125,7 +127,7 @@ def _check_free(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise BenchhydraError(f"cannot listen on port {port}: {reason}", hint="--port N takes another") from error
+            raise BenchhydraError(f"cannot listen on port {port}: {reason}", hint="--port N selects another") from error
 
 
 def _wait_ready(process: subprocess.Popen[bytes], base: str, log: Path) -> None:
