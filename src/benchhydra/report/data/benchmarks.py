@@ -172,7 +172,7 @@ def details_data(group: Benchmark, details: Mapping[str, RunDetails], with_reque
 def _own_details(run: Run, details: RunDetails, common: Mapping[str, Any], requests: bool) -> dict[str, Any]:
     data = {
         "facts": {key: value for key, value in details.facts.items() if key not in common},
-        "known": bool(details.facts),
+        "has_facts": bool(details.facts),
         "warnings": list(details.warnings),
         "failures": details.failures,
         "repeat": details.repeat,

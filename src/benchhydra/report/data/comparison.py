@@ -51,5 +51,5 @@ def _metric(metric: MetricChange) -> dict[str, Any]:
         "low": rounded(metric.low),
         "high": rounded(metric.high),
         "change": metric.change.value,
-        "said": change_words(metric),
+        "verdict_text": change_words(metric),
     }

@@ -209,7 +209,7 @@ function intervalTooltip(row) {
     row.metric,
     `${formatPercent(row.ratio)}, 95 %: ${formatPercent(row.low)} to ${formatPercent(row.high)}`,
     `${formatNumber(row.base)} → ${formatFigure(row.candidate, row.unit)}`,
-    row.said,
+    row.verdict_text,
   ];
 }
 
@@ -233,7 +233,11 @@ function changeTable(metrics) {
       numeric: true,
       cell: ({ low, high }) => (low === null ? "–" : `${formatPercent(low)} to ${formatPercent(high)}`),
     },
-    { name: "Verdict", sort: (row) => row.change, cell: (row) => element("span", { class: row.change }, row.said) },
+    {
+      name: "Verdict",
+      sort: (row) => row.change,
+      cell: (row) => element("span", { class: row.change }, row.verdict_text),
+    },
   ];
   return dataTable("Metrics side by side", columns, metrics);
 }

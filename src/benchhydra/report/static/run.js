@@ -9,7 +9,7 @@ async function runPage({ path }) {
   const run = history.runs.file.indexOf(file);
   if (run < 0) throw new Error("no such run in this report");
   const own = details.runs[run];
-  const facts = { ...(own.known ? details.common : {}), ...own.facts };
+  const facts = { ...(own.has_facts ? details.common : {}), ...own.facts };
   const requests = own.requests ? await loadPiece(`requests/${file}`) : null;
   return [
     element(
@@ -29,13 +29,13 @@ async function runPage({ path }) {
     requests ? requestCharts(requests) : mutedParagraph(whyNoRequests(own)),
     requests?.series.length ? seriesSection(requests.series) : null,
     element("h2", {}, "Configuration"),
-    own.known ? factTables(facts) : mutedParagraph("This source holds the run's figures alone."),
+    own.has_facts ? factTables(facts) : mutedParagraph("This source holds the run's figures alone."),
   ];
 }
 
 /** @param {RunDetails} own */
 function whyNoRequests(own) {
-  return own.known
+  return own.has_facts
     ? "This run has no records.parquet, or its requests were left out: a report holds only those of the newest runs (--requests N)."
     : "This source holds no requests.";
 }
@@ -47,7 +47,7 @@ function whyNoRequests(own) {
  */
 function runFacts(runs, own, run) {
   const sweep = reportIndex.sweeps.find(({ id }) => id === runs.sweep[run]);
-  const notLogged = own.known ? "not logged" : "";
+  const notLogged = own.has_facts ? "not logged" : "";
   return factList([
     ["Verdict", verdictBadge(runVerdict(runs, run))],
     ["Commit", commitLabel(runs.commit[run])],

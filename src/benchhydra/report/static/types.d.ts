@@ -164,7 +164,7 @@ interface BenchmarkDetails {
 interface RunDetails {
   facts?: Record<string, Fact>;
   /** Whether the source had more than figures. */
-  known?: boolean;
+  has_facts?: boolean;
   warnings?: string[];
   /** Number of failed requests by kind. */
   failures?: Record<string, number>;
@@ -333,7 +333,7 @@ interface MetricChange {
   high: number | null;
   change: string;
   /** The verdict in words. */
-  said: string;
+  verdict_text: string;
 }
 
 // ---- Shapes of the scripts
