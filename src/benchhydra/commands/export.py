@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``benchhydra export``."""
     parser.add_argument("source", type=Path, help="directory with results, or a result.json")
     parser.add_argument("--format", required=True, choices=sorted(formats.exporters()), help="what to write")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where to write it")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="directory of the files")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,10 +27,10 @@ def run(args: argparse.Namespace) -> int:
     results = [result for _, result in formats.find_results(args.source)]
     try:
         args.output.mkdir(parents=True, exist_ok=True)
-        written = formats.exporters()[args.format](results, args.output)
+        paths = formats.exporters()[args.format](results, args.output)
     except OSError as error:
         raise ResultError(
             f"cannot write to {args.output}: {error.strerror}", hint="-o DIR selects another directory"
         ) from error
-    sys.stdout.write("".join(f"{path}\n" for path in written))
+    sys.stdout.write("".join(f"{path}\n" for path in paths))
     return 0

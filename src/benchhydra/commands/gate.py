@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--confirm", action=argparse.BooleanOptionalAction, default=None, help="measure points that look worse again"
     )
     parser.add_argument(
-        "--confirm-dir", type=Path, default=Path("outputs/confirm"), metavar="DIR", help="where re-runs go"
+        "--confirm-dir", type=Path, default=Path("outputs/confirm"), metavar="DIR", help="directory of the re-runs"
     )
     _sources.add_format_argument(parser, "gate", default="markdown")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file")

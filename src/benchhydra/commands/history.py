@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> int:
     histories = list(metric_histories(runs, args.metric))
     if not histories:
         raise _nothing_to_show(args, runs)
-    shown = [history for history in histories if history.changes or not args.changes]
-    _sources.write_document("history", args.format, shown, args.output)
+    selected = [history for history in histories if history.changes or not args.changes]
+    _sources.write_document("history", args.format, selected, args.output)
     return 0
 
 

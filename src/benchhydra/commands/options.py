@@ -66,8 +66,8 @@ def _sections(name: str) -> Iterator[tuple[str, list[ConfigKey]]]:
     elif group in group_names() and group not in _plain_root():
         _refuse_unknown_option(group, option)
         lines = group_options(group)
-        shown = {option: lines[option]} if option else lines
-        yield group, [ConfigKey(f"{group}={each}", "", "", "", line) for each, line in shown.items()]
+        selected = {option: lines[option]} if option else lines
+        yield group, [ConfigKey(f"{group}={each}", "", "", "", line) for each, line in selected.items()]
     else:
         yield "root", [_single(name)]
 
@@ -95,9 +95,9 @@ def _refuse_unknown_option(group: str, option: str) -> None:
     if not option or option in options:
         return
     near = difflib.get_close_matches(option, options, n=1, cutoff=0.5)
-    listed = f"{group} is one of {', '.join(options)}"
+    choices = f"{group} is one of {', '.join(options)}"
     raise ConfigError(
-        f"no such option: {group}={option}", hint=f"did you mean {group}={near[0]}? {listed}" if near else listed
+        f"no such option: {group}={option}", hint=f"did you mean {group}={near[0]}? {choices}" if near else choices
     )
 
 

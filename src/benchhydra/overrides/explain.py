@@ -67,10 +67,10 @@ def _unknown_option(match: re.Match[str], words: Sequence[str]) -> tuple[str, st
     near = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     if not options:
         return f"no such option: {group}={name}", "benchhydra --help lists all groups"
-    listed = f"{group} is one of {', '.join(dict.fromkeys(options))}"
+    choices = f"{group} is one of {', '.join(dict.fromkeys(options))}"
     if group == "hydra/launcher":
-        listed = f"the launcher's package is not installed: pip install 'benchhydra[{_extra(name)}]'"
-    return f"no such option: {group}={name}", f"did you mean {group}={near[0]}? {listed}" if near else listed
+        choices = f"the launcher's package is not installed: pip install 'benchhydra[{_extra(name)}]'"
+    return f"no such option: {group}={name}", f"did you mean {group}={near[0]}? {choices}" if near else choices
 
 
 def _extra(launcher: str) -> str:

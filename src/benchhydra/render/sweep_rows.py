@@ -114,8 +114,8 @@ def table_metrics(rows: Sequence[PointRow]) -> list[str]:
     """The metrics that a table of the rows shows: key metrics that a row has; without these, the first metrics."""
     results = [row.result for row in rows if row.result]
     measured = dict.fromkeys(name for result in results for name in result.metrics)
-    named = dict.fromkeys(name for result in results for name in result.key_metrics)
-    return [name for name in named if name in measured] or list(measured)[:MOST_COLUMNS]
+    key_metrics = dict.fromkeys(name for result in results for name in result.key_metrics)
+    return [name for name in key_metrics if name in measured] or list(measured)[:MOST_COLUMNS]
 
 
 def unit_and_arrow(rows: Sequence[PointRow], metric: str) -> str:

@@ -15,7 +15,7 @@ from benchhydra.search.intervals import mean_interval, narrow_enough
 
 @option("search", "repeats")
 class Repeats(Search):
-    """Repeat each point until the 95 % confidence interval of a metric's mean is narrow."""
+    """Repeat each point until the 95 % confidence interval of a metric's mean is narrow enough."""
 
     ci: str | None = knob(
         None, "metric, and the half-width of its interval relative to its mean: p99_ttft_ms:2%; mandatory"

@@ -68,7 +68,7 @@ def begin_line(plan: SweepPlan) -> str:
 
 
 def _server_starts(plan: SweepPlan) -> str:
-    """How often servers start: once a group, never where one is attached; and which points start engines themselves."""
+    """The number of server starts: one a group unless the server is attached; and which points start engines."""
     starts = sum(group.spec is not None and group.spec.kind != "attached" for group in plan.groups)
     own_engines = _own_engines(plan)
     if not own_engines:

@@ -124,8 +124,8 @@ def _interrupted(sweep_file: SweepFile, jobs: Sequence[GroupJob], ends: Sequence
     running = cancel_jobs(sweep_file.directory, CANCEL_TIMEOUT_S)
     if running:
         say(f"these jobs did not end within {CANCEL_TIMEOUT_S:g} s: {', '.join(running)}")
-    ended = {end.job.number for end in ends}
-    for end in (interrupted_group_end(job) for job in jobs if job.number not in ended):
+    ended_jobs = {end.job.number for end in ends}
+    for end in (interrupted_group_end(job) for job in jobs if job.number not in ended_jobs):
         sweep_file.add(end.outcomes, end.studies, end.server_starts)
     sweep_file.stopped = "interrupted"
     sweep_file.write()

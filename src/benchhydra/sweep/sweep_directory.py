@@ -47,9 +47,9 @@ def open_sweep(directory: Path, points: Sequence[PlannedPoint]) -> SweepFile:
     Raises BenchhydraError if a job does not end or the directory cannot be written.
     """
     if read_earlier_sweep(directory) is not None:
-        ended = end_earlier_jobs(directory, CANCEL_TIMEOUT_S)
-        if ended:
-            say(f"ended {count(ended, 'job')} of the earlier run first")
+        ended_jobs = end_earlier_jobs(directory, CANCEL_TIMEOUT_S)
+        if ended_jobs:
+            say(f"ended {count(ended_jobs, 'job')} of the earlier run first")
     earlier = read_earlier_sweep(directory)  # again: the jobs that ended have added server starts
     directory.mkdir(parents=True, exist_ok=True)
     (directory / JOURNALS_DIR / FAILURES_FILE).unlink(missing_ok=True)

@@ -188,8 +188,8 @@ def _runs(opened: store.MlflowStore, result: Result) -> list[Any]:
 
 def _complete_run(opened: store.MlflowStore, result: Result) -> str | None:
     """The id of a run that holds the whole result, which is one that was terminated; None if there is none."""
-    ended = [run.info.run_id for run in _runs(opened, result) if run.info.status != "RUNNING"]
-    return ended[0] if ended else None
+    terminated = [run.info.run_id for run in _runs(opened, result) if run.info.status != "RUNNING"]
+    return terminated[0] if terminated else None
 
 
 def _delete_runs(opened: store.MlflowStore, result: Result) -> None:

@@ -22,7 +22,7 @@ Written by `make docs` from the metric table; a test checks that it is up to dat
 - Token counts are the server's own `usage`. A metric that is unknown is absent; none is ever 0 or NaN for "unknown".
 - Latencies count from the moment a request was *sent*; the `scheduled` ones from the moment the load wanted it sent, so
   that a queue in front of the client is not left out (coordinated omission).
-- A metric is computed where a measurement has everything that it "needs": request rows, streams of tokens, token
+- A metric is computed if a measurement has everything that it "needs": request rows, streams of tokens, token
   counts, a schedule, limits of latencies (`slo`).
 
 """

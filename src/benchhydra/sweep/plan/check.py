@@ -89,8 +89,8 @@ def _repeats(
 
 def _varied_overrides(overrides: Sequence[str], search: Search, resolved: Mapping[str, Any]) -> Iterator[str]:
     """Overrides for the numeric keys that a search varies and the point does not set, so that tables can show them."""
-    named = {override_key(override) for override in overrides}
+    own_keys = {override_key(override) for override in overrides}
     flat = flatten(resolved)
     for key in search.varies:
-        if key != "repeat" and key not in named and isinstance(flat.get(key), int | float):
+        if key != "repeat" and key not in own_keys and isinstance(flat.get(key), int | float):
             yield f"{key}={flat[key]}"

@@ -25,8 +25,8 @@ def directory_name(overrides: Sequence[str], swept: Sequence[str] = ()) -> str:
 def point_label(overrides: Sequence[str], swept: Iterable[str]) -> str:
     """The label of a point: its overrides of swept keys, or all its overrides if none of its keys is swept."""
     swept = tuple(swept)
-    shown = [override for override in overrides if _varies(override, swept)] or overrides
-    return " ".join(override.lstrip("+") for override in shown) or "(defaults)"
+    label_overrides = [override for override in overrides if _varies(override, swept)] or overrides
+    return " ".join(override.lstrip("+") for override in label_overrides) or "(defaults)"
 
 
 def _varies(override: str, swept: Sequence[str]) -> bool:
