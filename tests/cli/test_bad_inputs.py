@@ -80,7 +80,11 @@ BAD: dict[str, tuple[tuple[str, ...], str, str]] = {
     "output-of-a-sweep": ((*FAKE, "-m", "qps=1,2", "num_prompts=2", "hydra.sweep.dir=/proc/x"), "/proc/x", ""),
     "url": ((*ATTACH, "engine.base_url=nonsense"), "'nonsense' is not a server's URL", "http://HOST:PORT"),
     "dead-url": ((*ATTACH, "engine.base_url=http://127.0.0.1:9"), "no server answers at http://127.0.0.1:9", ""),
-    "key-variable": ((*ATTACH, "engine.api_key_env=NO_SUCH"), "this environment variable is not set", "export NO_SUCH="),
+    "key-variable": (
+        (*ATTACH, "engine.api_key_env=NO_SUCH"),
+        "this environment variable is not set",
+        "export NO_SUCH=",
+    ),
     "interpreter": ((*VLLM, "model.id=a/b", "engine.python=/no/python"), "/no/python is not a program", "VENV"),
     "gpus": ((*VLLM, "model.id=a/b", "gpus=tp4"), "4 GPUs requested", ""),
 }
@@ -139,7 +143,7 @@ class TestModels:
         vllm._check_hub.cache_clear()
 
     def test_directory_without_a_model(self, program: Program) -> None:
-        assert_one_line(program(*VLLM, "model.id=/no/such"), "/no/such: no model there", "model.id=")
+        assert_one_line(program(*VLLM, "model.id=/no/such"), "/no/such contains no config.json", "model.id=")
 
     def test_model_id_that_is_neither_a_directory_nor_a_hub_id(self, program: Program) -> None:
         assert_one_line(program(*VLLM, "model.id='a b'"), "neither a directory nor a hub id", "OWNER/NAME")

@@ -72,10 +72,10 @@ def test_sharegpt_is_drawn_by_the_seed_without_repeats(sharegpt: dict[str, Any],
 
 
 def test_too_few_are_an_error_that_says_what_to_type(sharegpt: dict[str, Any], words: Tokenizer) -> None:
-    with pytest.raises(DatasetError, match="holds 8 prompts that fit, 9 are asked for") as refused:
+    with pytest.raises(DatasetError, match="has only 8 prompts that fit, but 9 are needed") as refused:
         sampled(ShareGPT(**sharegpt), 9, words)
     assert refused.value.hint == "num_prompts=8, or dataset.allow_repeat=true"
-    with pytest.raises(DatasetError, match="holds 0 prompts"):
+    with pytest.raises(DatasetError, match="has only 0 prompts"):
         sampled(ShareGPT(**sharegpt, allow_repeat=True), 1, words, most=3)
 
 
@@ -92,7 +92,7 @@ def test_output_tokens_fixes_the_length_before_the_filters(sharegpt: dict[str, A
 
 def test_the_models_length_limits_prompts_too(sharegpt: dict[str, Any], words: Tokenizer) -> None:
     assert len(sampled(ShareGPT(**sharegpt), 3, words, most=19)) == 3
-    with pytest.raises(DatasetError, match="holds 3 prompts"):
+    with pytest.raises(DatasetError, match="has only 3 prompts"):
         sampled(ShareGPT(**sharegpt), 4, words, most=19)
 
 
@@ -183,7 +183,7 @@ def test_times_are_relative_to_the_first_line(tmp_path: Path, words: Tokenizer, 
         ("[1]", "is not a JSON object"),
         ({"text": "a"}, 'neither a text "prompt" nor "messages"'),
         ({"prompt": 7}, 'neither a text "prompt" nor "messages"'),
-        ({"messages": []}, "no list of messages"),
+        ({"messages": []}, "not a list of messages"),
         ({"messages": [{"role": "user"}]}, 'without a text "role"'),
         ({"messages": ["hello"]}, 'without a text "role"'),
         ({"prompt": "a", "output_tokens": 0}, "no output_tokens"),
@@ -261,7 +261,7 @@ def test_a_model_without_template_says_so(tmp_path: Path, tiny_dir: Path) -> Non
     (tmp_path / "refusing.jinja").write_text("{{ raise_exception('roles must alternate') }}")
     expected = {
         None: "has no chat template",
-        "refusing.jinja": "refuses a conversation: roles must alternate",
+        "refusing.jinja": "rejects a conversation: roles must alternate",
         "missing.jinja": "cannot be read",
     }
     for name, words_ in expected.items():

@@ -214,8 +214,8 @@ def test_a_local_model_never_asks_the_hub(tmp_path: Path) -> None:
     ("args", "words"),
     [
         ({"max_num_seq": 8}, "did you mean engine.args.max_num_seqs"),
-        ({"port": 8000}, "engine.args.port is chosen by benchhydra"),
-        ({"--host": "0.0.0.0"}, "engine.args.host is chosen by benchhydra"),
+        ({"port": 8000}, "engine.args.port is set by benchhydra itself"),
+        ({"--host": "0.0.0.0"}, "engine.args.host is set by benchhydra itself"),
     ],
 )
 def test_certainly_wrong_flags_are_refused(tmp_path: Path, args: dict[str, Any], words: str) -> None:
@@ -248,7 +248,7 @@ def test_a_program_that_is_not_python_is_an_error(tmp_path: Path, monkeypatch: p
     broken = tmp_path / "broken"
     broken.write_text("#!/bin/sh\nexit 3\n")
     broken.chmod(0o755)
-    with pytest.raises(ConfigError, match="cannot say which packages it has"):
+    with pytest.raises(ConfigError, match="cannot determine the packages of"):
         Vllm(python=str(broken)).check(local(tmp_path))
 
 

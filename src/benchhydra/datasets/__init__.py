@@ -1,4 +1,4 @@
-"""Datasets: where prompts come from. An option is one file; ``sample`` is its one job."""
+"""Datasets: sources of prompts. Each option is one file with a class whose ``sample`` returns prompts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from benchhydra.registry import knob
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One request's input. ``text`` for completions; ``messages`` (role and content) where the data is a conversation.
+    """One request's input: ``text`` for completions; also ``messages`` (role and content) if it is a conversation.
 
-    prompt_tokens: of ``text`` under the model's tokenizer, with special tokens, as the server counts them.
-    output_tokens: how many to ask for.
+    prompt_tokens: of ``text`` with the model's tokenizer, including special tokens, as the server counts them.
+    output_tokens: how many tokens to request.
     """
 
     text: str
@@ -29,9 +29,9 @@ class Prompt:
 
 
 class Tokenizer(Protocol):
-    """What datasets need of a tokenizer.
+    """A tokenizer as datasets use it.
 
-    ``encode``, ``encode_batch`` and ``count_batch`` add no special tokens; a server adds ``overhead`` of them.
+    ``encode``, ``encode_batch`` and ``count_batch`` add no special tokens; ``overhead`` is how many a server adds.
     """
 
     vocab_size: int
@@ -42,35 +42,38 @@ class Tokenizer(Protocol):
     def decode(self, ids: list[int]) -> str: ...
     def decode_batch(self, batch: list[list[int]]) -> list[str]: ...
     def count_batch(self, texts: list[str]) -> list[int]:
-        """How many tokens each text has."""
+        """Return the number of tokens of each text."""
 
     def token(self, token_id: int) -> str:
-        """A token as the vocabulary writes it; empty where there is no token of this id."""
+        """Return a token in the vocabulary's notation; "" if there is no token with this id."""
 
     def tokens_are_additive(self) -> bool:
-        """Whether no token spans an ASCII word and the space after it: then a word has as many tokens in every text."""
+        """Return whether a word has the same number of tokens in every text.
+
+        That is so if no token spans the end of an ASCII word and the space after it.
+        """
 
     def chat(self, messages: list[dict[str, str]]) -> str:
-        """The conversation as the model's chat template writes it, ending with the generation prompt."""
+        """Return the conversation in the model's chat template, ending with the generation prompt."""
 
 
 @dataclass(kw_only=True)
 class Dataset:
     """Base of the ``dataset`` group."""
 
-    output_tokens: int | None = knob(None, "asked output length of every request; null: the data's own", unit="tokens")
+    output_tokens: int | None = knob(None, "output length of every request; null: the data's own", unit="tokens")
     prefix_cache_intended: bool = dataclasses.field(
         default=False, metadata={"doc": "prompts share prefixes on purpose"}
     )
 
     def prepare(self, progress: Progress) -> None:
-        """Fetch what must be fetched, and report it. ``sample`` fetches without a report where this was not called."""
+        """Download files if needed, with progress. ``sample`` downloads them silently if this was not called."""
 
     def sample(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterable[Prompt]:
-        """``count`` prompts, drawn with ``rng`` alone; prompt and output together at most ``max_total_tokens``.
+        """Return ``count`` prompts; prompt and output sum to at most ``max_total_tokens`` tokens (None: no limit).
 
-        Raises DatasetError where the data cannot be read or holds fewer fitting prompts.
+        ``rng`` is the only source of randomness. Raises DatasetError if the data is unreadable or too few prompts fit.
         """
         raise NotImplementedError

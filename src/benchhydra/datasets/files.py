@@ -25,13 +25,15 @@ Rows = Iterator[dict[str, Any]]
 
 
 def local(path: str, progress: Progress) -> Path:
-    """The file of a path, or of an https URL, which is downloaded once. Raises DatasetError."""
+    """Return the local file of a path or of an https URL, which is downloaded once. Raises DatasetError."""
     if "://" not in path:
         if not Path(path).is_file():
-            raise DatasetError(f"no such file: {path}", hint="dataset.path=FILE, absolute or from where you started")
+            raise DatasetError(
+                f"no such file: {path}", hint="dataset.path=FILE, absolute or relative to the working directory"
+            )
         return Path(path)
     if not path.startswith("https://"):
-        raise DatasetError(f"dataset.path={path} is not https", hint="download it yourself, and dataset.path=FILE")
+        raise DatasetError(f"dataset.path={path} is not https", hint="download it and set dataset.path=FILE")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "benchhydra" / "datasets"
     cached = cache / f"{hashlib.sha256(path.encode()).hexdigest()[:16]}-{Path(urlsplit(path).path).name}"
     try:
@@ -47,12 +49,12 @@ def local(path: str, progress: Progress) -> Path:
 
 
 class HttpsOnly(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to https only: a download that was asked for over TLS must not arrive without it."""
+    """Follows redirects only to https, so that a download never continues without TLS."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        """The next request. Raises URLError for any other scheme."""
+        """Return the request to the new URL. Raises URLError if that is not https."""
         if not newurl.startswith("https://"):
             raise urllib.error.URLError(f"redirected to {newurl}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -75,12 +77,12 @@ def _download(url: str, cached: Path, progress: Progress) -> None:
 
 
 def rows(path: Path) -> Rows:
-    """The objects of a .jsonl, .json (one list) or .parquet file. Raises DatasetError."""
+    """Return the objects of a .jsonl, .json (one list) or .parquet file. Raises DatasetError."""
     return (row for _, row in numbered(path))
 
 
 def numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects as ``rows`` gives them, each with its number from 1: of its line in a .jsonl file, else of itself."""
+    """Yield the objects of ``rows`` with their numbers from 1: of the line in a .jsonl file, else of the object."""
     try:
         if path.suffix == ".jsonl":
             yield from _lines(path)
@@ -120,7 +122,7 @@ def _parquet(path: Path) -> Rows:
 
 
 def hub(repo: str, split: str, progress: Progress) -> list[Path]:
-    """The files of a split of a dataset on the hub, from the hub's cache where it has them. Raises DatasetError."""
+    """Return the files of a split of a dataset on the hub, downloaded unless cached. Raises DatasetError."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

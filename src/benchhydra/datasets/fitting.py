@@ -1,4 +1,4 @@
-"""From raw texts to prompts that fit: count tokens in batches, and drop what is too short or too long."""
+"""From raw texts to prompts: count tokens in batches, and drop prompts that are too short or too long."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A prompt before its tokens are counted. Without ``output_tokens``, the output is as long as ``answer``."""
+    """A prompt before its tokens are counted. Without ``output_tokens``, the output length is that of ``answer``."""
 
     text: str
     answer: str = ""
@@ -25,14 +25,14 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Bounds of lengths in tokens. None: no bound."""
+    """Bounds of lengths in tokens; None: no bound."""
 
     min_tokens: int = 1
     max_prompt: int | None = None
     max_total: int | None = None
 
     def fit(self, prompt: Prompt) -> bool:
-        """Whether the prompt and its output are within the bounds."""
+        """Return whether the prompt and its output are within the bounds."""
         total = prompt.prompt_tokens + prompt.output_tokens
         return (
             min(prompt.prompt_tokens, prompt.output_tokens) >= self.min_tokens
@@ -42,9 +42,9 @@ class Bounds:
 
 
 def take_prompts(prompts: Iterator[Prompt], count: int, source: str, *, allow_repeat: bool = False) -> Iterator[Prompt]:
-    """The first ``count`` prompts. Where there are fewer, they are used again if ``allow_repeat``.
+    """Yield the first ``count`` prompts; if there are fewer and ``allow_repeat``, yield them repeatedly.
 
-    Raises DatasetError where they are not, or where there is none.
+    Raises DatasetError if there are fewer without ``allow_repeat``, or none.
     """
     repeatable: list[Prompt] = []
     taken = 0
@@ -59,27 +59,27 @@ def take_prompts(prompts: Iterator[Prompt], count: int, source: str, *, allow_re
         hint = (
             f"num_prompts={taken}, or dataset.allow_repeat=true" if taken else "looser bounds, or another dataset.path"
         )
-        raise DatasetError(f"{source} holds {taken} prompts that fit, {count} are asked for", hint=hint)
+        raise DatasetError(f"{source} has only {taken} prompts that fit, but {count} are needed", hint=hint)
     yield from itertools.islice(itertools.cycle(repeatable), count - taken)
 
 
 def fitting(
     candidates: Iterable[Candidate], tokenizer: Tokenizer, bounds: Bounds, output_tokens: int | None
 ) -> Iterator[Prompt]:
-    """The candidates that fit, in order, as prompts. ``output_tokens`` takes precedence over their own."""
+    """Yield the candidates that fit, in order, as prompts. ``output_tokens`` takes precedence over the candidate's."""
     source = iter(candidates)
     while batch := list(itertools.islice(source, BATCH)):
         prompt_tokens = tokenizer.count_batch([candidate.text for candidate in batch])
         answer_tokens = tokenizer.count_batch([candidate.answer for candidate in batch])
-        for candidate, own_tokens, answer in zip(batch, prompt_tokens, answer_tokens, strict=True):
-            wanted = output_tokens or candidate.output_tokens or answer
-            length = own_tokens + tokenizer.overhead
-            prompt = Prompt(candidate.text, length, wanted, candidate.messages, candidate.send_at_s)
+        for candidate, text_tokens, answer_length in zip(batch, prompt_tokens, answer_tokens, strict=True):
+            output_length = output_tokens or candidate.output_tokens or answer_length
+            prompt_length = text_tokens + tokenizer.overhead
+            prompt = Prompt(candidate.text, prompt_length, output_length, candidate.messages, candidate.send_at_s)
             if bounds.fit(prompt):
                 yield prompt
 
 
 def smaller(*bounds: int | None) -> int | None:
-    """The smallest of the bounds that are given; None where none is."""
-    given = [bound for bound in bounds if bound is not None]
-    return min(given) if given else None
+    """Return the smallest bound that is not None; None if there is none."""
+    values = [bound for bound in bounds if bound is not None]
+    return min(values) if values else None

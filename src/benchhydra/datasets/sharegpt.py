@@ -1,4 +1,4 @@
-"""ShareGPT's conversations: first question and first answer, filtered and sampled as vLLM's serving benchmark does."""
+"""``dataset=sharegpt``: the first question and answer of each conversation, filtered as in vLLM's serving benchmark."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from benchhydra.registry import knob, option
 
 @option("dataset", "sharegpt")
 class ShareGPT(Dataset):
-    """ShareGPT's JSON: the first human turn is the prompt, the length of the first answer that of the output."""
+    """ShareGPT's JSON: the first human turn is the prompt; the first answer sets the output length."""
 
     path: str = knob("???", "file or https URL of the JSON")
-    min_tokens: int = knob(4, "shortest prompt and shortest output", unit="tokens")
-    max_prompt_tokens: int = knob(1024, "longest prompt", unit="tokens")
-    max_total_tokens: int = knob(2048, "longest prompt and output together", unit="tokens")
-    allow_repeat: bool = knob(False, "use prompts again where there are too few")
+    min_tokens: int = knob(4, "minimum length of prompt and of output", unit="tokens")
+    max_prompt_tokens: int = knob(1024, "maximum length of a prompt", unit="tokens")
+    max_total_tokens: int = knob(2048, "maximum length of prompt and output together", unit="tokens")
+    allow_repeat: bool = knob(False, "repeat prompts if there are too few")
 
     def prepare(self, progress: Progress) -> None:
         """Download a URL once."""
@@ -30,7 +30,7 @@ class ShareGPT(Dataset):
     def sample(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
-        """Shuffled by ``rng``, then the first that fit."""
+        """Return the first prompts that fit, after shuffling with ``rng``."""
         pairs = list(self._pairs())
         order = (pairs[i] for i in rng.permutation(len(pairs)).tolist())
         max_total = smaller(self.max_total_tokens, max_total_tokens)

@@ -1,4 +1,4 @@
-"""Random prompts of exact lengths, with nothing to download."""
+"""``dataset=synthetic``: random prompts of exact lengths, without a download."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from benchhydra.registry import check_choices, knob, option
 
 SHAPES = ("fixed", "uniform", "normal", "lognormal")
 Ints = npt.NDArray[np.int64]
-#: Words to draw from: so many that two prompts rarely begin alike, so few that they are found in milliseconds.
+#: Number of words to draw from: large enough that two prompts rarely start alike, and collected in milliseconds.
 POOL_WORDS = 2048
 BATCH_PROMPTS = 512
 REPAIR_ROUNDS = 20
-#: Where the tokens of words are additive, one text in so many is still encoded, as a check.
+#: If tokens are additive, only one text in this many is encoded, as a check.
 SPOT_CHECK = 64
-#: A token that is a whole ASCII word, with the mark of a word's start (byte-level, SentencePiece) or without.
+#: A token that is a whole ASCII word, with or without the prefix for a word's start (byte-level, SentencePiece).
 WORD_TOKEN = re.compile(r"[Ġ▁]?([A-Za-z][A-Za-z0-9]+)")
 
 
 @option("dataset", "synthetic")
 class Synthetic(Dataset):
-    """Random words: exact prompt and output lengths under the model's own tokenizer."""
+    """Random words: exact prompt and output lengths with the model's own tokenizer."""
 
-    output_tokens: int | None = knob(64, "asked output length, or the mean of its distribution", unit="tokens")
+    output_tokens: int | None = knob(64, "output length, or the mean of its distribution", unit="tokens")
     prompt_tokens: int = knob(
-        128, "prompt length, special tokens included, or the mean of its distribution", unit="tokens"
+        128, "prompt length including special tokens, or the mean of its distribution", unit="tokens"
     )
     prompt_shape: str = knob("fixed", "distribution of prompt lengths", choices=SHAPES)
-    prompt_std: float | None = knob(None, "spread of prompt lengths; null: a quarter of the mean", unit="tokens")
-    prompt_min: int | None = knob(None, "shortest prompt; null: what the tokenizer allows", unit="tokens")
-    prompt_max: int | None = knob(None, "longest prompt; null: no bound of its own", unit="tokens")
+    prompt_std: float | None = knob(None, "standard deviation of prompt lengths; null: mean / 4", unit="tokens")
+    prompt_min: int | None = knob(None, "minimum prompt length; null: what the tokenizer allows", unit="tokens")
+    prompt_max: int | None = knob(None, "maximum prompt length; null: only max_model_len", unit="tokens")
     output_shape: str = knob("fixed", "distribution of output lengths", choices=SHAPES)
-    output_std: float | None = knob(None, "spread of output lengths; null: a quarter of the mean", unit="tokens")
-    output_min: int | None = knob(None, "shortest output; null: 1", unit="tokens")
-    output_max: int | None = knob(None, "longest output; null: no bound of its own", unit="tokens")
-    prefix_tokens: int = knob(0, "words that all prompts begin with, inside prompt_tokens", unit="tokens")
+    output_std: float | None = knob(None, "standard deviation of output lengths; null: mean / 4", unit="tokens")
+    output_min: int | None = knob(None, "minimum output length; null: 1", unit="tokens")
+    output_max: int | None = knob(None, "maximum output length; null: only max_model_len", unit="tokens")
+    prefix_tokens: int = knob(0, "length of the prefix that all prompts share, part of prompt_tokens", unit="tokens")
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -73,7 +73,7 @@ class Synthetic(Dataset):
     def sample(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
-        """Prompts of exact lengths, written as they are asked for. Texts are encoded unless their length is certain."""
+        """Return prompts of exact lengths, generated lazily. Texts are encoded unless their length is certain."""
         prompts, outputs = self._lengths(count, rng, tokenizer.overhead + 1, max_total_tokens)
         writer = Writer(tokenizer, rng)
         prefix = writer.words(self.prefix_tokens) if self.prefix_tokens else []
@@ -81,13 +81,14 @@ class Synthetic(Dataset):
 
     def _prompts(self, writer: Writer, prefix: list[str], prompts: Ints, outputs: Ints) -> Iterator[Prompt]:
         for start in range(0, len(prompts), BATCH_PROMPTS):
-            lengths = prompts[start : start + BATCH_PROMPTS].tolist()
-            wanted = outputs[start : start + BATCH_PROMPTS].tolist()
-            for text, length, output in zip(writer.texts(lengths, prefix), lengths, wanted, strict=True):
+            prompt_lengths = prompts[start : start + BATCH_PROMPTS].tolist()
+            output_lengths = outputs[start : start + BATCH_PROMPTS].tolist()
+            texts = writer.texts(prompt_lengths, prefix)
+            for text, length, output in zip(texts, prompt_lengths, output_lengths, strict=True):
                 yield Prompt(text, length, output)
 
     def _lengths(self, count: int, rng: np.random.Generator, shortest: int, longest: int | None) -> tuple[Ints, Ints]:
-        """Prompt and output lengths, shape (count,) each: prompts of at least ``shortest``, both within ``longest``."""
+        """Return prompt and output lengths, shape (count,) each: prompt >= ``shortest``, sum <= ``longest``."""
         assert self.output_tokens is not None
         shortest += self.prefix_tokens
         self._check_fixed_lengths(shortest, longest)
@@ -103,7 +104,7 @@ class Synthetic(Dataset):
         return prompts, np.minimum(outputs, longest - prompts)
 
     def _check_fixed_lengths(self, shortest: int, longest: int | None) -> None:
-        """Raise DatasetError where a fixed length cannot be had: cutting it would measure something else."""
+        """Raise DatasetError if a fixed length is impossible: truncating it would measure something else."""
         assert self.output_tokens is not None
         fixed = self.prompt_shape == self.output_shape == "fixed"
         if fixed and longest and self.prompt_tokens + self.output_tokens > longest:
@@ -131,57 +132,60 @@ class Synthetic(Dataset):
 
 
 class Writer:
-    """Writes texts of exact token counts out of words that are one token each."""
+    """Writes texts of exact token counts, made of words that are one token each."""
 
     def __init__(self, tokenizer: Tokenizer, rng: np.random.Generator) -> None:
         self._tokenizer, self._rng = tokenizer, rng
         self._pool = _one_token_words(tokenizer, rng)
         starts = [word for word, n in zip(self._pool, tokenizer.count_batch(self._pool), strict=True) if n == 1]
         self._starts = starts or self._pool
-        self._first = True  # batch of texts
-        self._exact = True  # so far: every text that was encoded had one token per word
+        self._is_first_batch = True
+        self._exact = True  # whether every text that was encoded so far had one token per word
 
     def words(self, count: int) -> list[str]:
-        """Random words; the first is one token at the start of a text, too."""
+        """Return ``count`` random words; the first one is a single token also at the start of a text."""
         first = self._starts[int(self._rng.integers(len(self._starts)))]
         rest = self._rng.integers(len(self._pool), size=count - 1)
         return [first, *[self._pool[i] for i in rest.tolist()]]
 
     def texts(self, lengths: list[int], prefix: list[str]) -> list[str]:
-        """One text for each length (special tokens included), all beginning with ``prefix``. Raises DatasetError."""
-        wanted = [length - self._tokenizer.overhead for length in lengths]
-        written = [[*prefix, *self.words(n - len(prefix))] for n in wanted]
-        texts = [" ".join(words) for words in written]
-        wrong: Sequence[int] = self._doubtful(texts, wanted)
+        """Return one text for each length (including special tokens), all with this prefix. Raises DatasetError."""
+        targets = [length - self._tokenizer.overhead for length in lengths]
+        words_of = [[*prefix, *self.words(n - len(prefix))] for n in targets]
+        texts = [" ".join(words) for words in words_of]
+        unchecked: Sequence[int] = self._texts_to_check(texts, targets)
         for _ in range(REPAIR_ROUNDS):
-            if not wrong:
+            if not unchecked:
                 return texts
-            counts = self._tokenizer.count_batch([texts[i] for i in wrong])
-            off = [(i, n - wanted[i]) for i, n in zip(wrong, counts, strict=True) if n != wanted[i]]
-            self._exact = self._exact and not off
-            for i, excess in off:
-                written[i] = self._repair(written[i], excess)
-                texts[i] = " ".join(written[i])
-            wrong = [i for i, _ in off]
-        raise DatasetError(f"no text of exactly {lengths[wrong[0]]} tokens was found under the model's tokenizer")
+            counts = self._tokenizer.count_batch([texts[i] for i in unchecked])
+            wrong = [(i, n - targets[i]) for i, n in zip(unchecked, counts, strict=True) if n != targets[i]]
+            self._exact = self._exact and not wrong
+            for i, excess in wrong:
+                words_of[i] = self._repair(words_of[i], excess)
+                texts[i] = " ".join(words_of[i])
+            unchecked = [i for i, _ in wrong]
+        raise DatasetError(f"no text of exactly {lengths[unchecked[0]]} tokens was found with the model's tokenizer")
 
-    def _doubtful(self, texts: list[str], wanted: list[int]) -> range:
-        """Which texts to encode: all, unless the first batch was exact, tokens are additive, and a sample is exact."""
-        if self._first:
-            self._first = False
+    def _texts_to_check(self, texts: list[str], targets: list[int]) -> range:
+        """Return the indices of the texts whose tokens must be counted: all or none.
+
+        None if the first batch was exact, tokens are additive, and a sample of these texts is exact.
+        """
+        if self._is_first_batch:
+            self._is_first_batch = False
             return range(len(texts))
-        self._exact = self._exact and self._tokens_are_additive and self._sample_is_exact(texts, wanted)
+        self._exact = self._exact and self._tokens_are_additive and self._sample_is_exact(texts, targets)
         return range(0 if self._exact else len(texts))
 
-    def _sample_is_exact(self, texts: list[str], wanted: list[int]) -> bool:
-        return self._tokenizer.count_batch(texts[::SPOT_CHECK]) == wanted[::SPOT_CHECK]
+    def _sample_is_exact(self, texts: list[str], targets: list[int]) -> bool:
+        return self._tokenizer.count_batch(texts[::SPOT_CHECK]) == targets[::SPOT_CHECK]
 
     @cached_property
     def _tokens_are_additive(self) -> bool:
         return self._tokenizer.tokens_are_additive()
 
     def _repair(self, words: list[str], excess: int) -> list[str]:
-        """Words cut off or added by the excess; all anew where none would be left."""
+        """Remove ``excess`` words, or add words if it is negative; replace all words if none would remain."""
         if excess >= len(words):
             return self.words(len(words))
         if excess > 0:
@@ -190,7 +194,7 @@ class Writer:
 
 
 def _one_token_words(tokenizer: Tokenizer, rng: np.random.Generator) -> list[str]:
-    """Random words of the vocabulary that are one token after a space. Raises DatasetError where there are none."""
+    """Return random words of the vocabulary that are one token after a space. Raises DatasetError if there are none."""
     ids = (
         rng.permutation(tokenizer.vocab_size) if tokenizer.vocab_size < 1 << 18 else rng.integers(1 << 18, size=1 << 16)
     )
@@ -201,9 +205,9 @@ def _one_token_words(tokenizer: Tokenizer, rng: np.random.Generator) -> list[str
             words[match[1]] = None
         if len(words) == POOL_WORDS:
             break
-    (alone,) = tokenizer.count_batch(["a"])
+    (tokens_of_a,) = tokenizer.count_batch(["a"])
     counts = tokenizer.count_batch([f"a {word}" for word in words])
-    pool = [word for word, n in zip(words, counts, strict=True) if n == alone + 1]
+    pool = [word for word, n in zip(words, counts, strict=True) if n == tokens_of_a + 1]
     if not pool:
         raise DatasetError("the model's tokenizer has no words of one token", hint="dataset=jsonl or dataset=sharegpt")
     return pool

@@ -1,7 +1,7 @@
-"""Tokenizers that count tokens: one token per word, a ``tokenizer.json``, or transformers' own.
+"""Tokenizers that count tokens: one token per word, a ``tokenizer.json``, or one of transformers.
 
-A ``tokenizer.json`` on this machine is read by the ``tokenizers`` library in some 20 ms. transformers takes seconds to
-import: it is used only where there is no such file, and to apply chat templates.
+The library ``tokenizers`` reads a local ``tokenizer.json`` in about 20 ms. transformers takes seconds to import, so it
+is used only if there is no such file, and to apply chat templates.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from benchhydra.errors import ConfigError
 from benchhydra.target import WORD_TOKENIZER, Target, model_file
 
 PROBE = "a"
-#: In a vocabulary, the end of a word and a space, as byte-level and SentencePiece models and added tokens write it.
+#: The end of a word and a space, in the notation of byte-level models, SentencePiece models and added tokens.
 WORD_END = re.compile(r"[A-Za-z0-9][Ġ▁ ]")
 
 
 def load_tokenizer(target: Target) -> Tokenizer:
-    """The target's tokenizer, loaded once per process. Raises ConfigError where there is none."""
+    """Return the target's tokenizer, loaded once per process. Raises ConfigError if there is none."""
     return _load(target.tokenizer, target.revision, target.chat_template)
 
 
@@ -36,17 +36,17 @@ def _load(name: str, revision: str | None, chat_template: str | None) -> Tokeniz
 
 
 def tokens_are_additive(vocabulary: Iterable[object]) -> bool:
-    """Whether no token spans the end of an ASCII word and the space after it.
+    """Return whether no token spans the end of an ASCII word and the space after it.
 
-    Then every text is split at its spaces, by any model (BPE, Unigram, WordPiece): how one word is split does not
-    depend on its neighbours.
+    Then any model (BPE, Unigram, WordPiece) splits every text at its spaces, and the tokens of a word do not depend on
+    its neighbours.
     """
     tokens = list(vocabulary)
     return all(isinstance(token, str) for token in tokens) and not WORD_END.search("\n".join(map(str, tokens)))
 
 
 class WordTokenizer:
-    """One token per word, as the fake engine counts. Words get their ids as they are seen."""
+    """One token per word, like the fake engine. A new word gets the next id."""
 
     overhead = 0
     vocab_size = 4096
@@ -77,7 +77,7 @@ class WordTokenizer:
         return True
 
     def chat(self, messages: list[dict[str, str]]) -> str:
-        """The contents without roles, for which the fake server counts no words."""
+        """Return the contents without roles, because the fake server does not count roles."""
         return " ".join(message["content"] for message in messages)
 
     def _id(self, word: str) -> int:
@@ -89,14 +89,14 @@ class WordTokenizer:
 
 
 class ChatTemplate:
-    """A model's chat template, applied by transformers, which is imported at the first use."""
+    """A model's chat template. It is applied by transformers, which is imported at the first use."""
 
     def __init__(self, name: str, revision: str | None, template: str | None) -> None:
         self.name, self.revision, self._template = name, revision, template
         self._tokenizer: Any = None
 
     def tokenizer(self) -> Any:
-        """transformers' tokenizer. Raises ConfigError where it cannot be loaded."""
+        """Return transformers' tokenizer. Raises ConfigError if it cannot be loaded."""
         if self._tokenizer is None:
             from transformers import AutoTokenizer
 
@@ -112,7 +112,10 @@ class ChatTemplate:
         return self._tokenizer
 
     def render(self, messages: list[dict[str, str]], *, without_bos: bool) -> str:
-        """The conversation with the generation prompt, without its leading BOS where the server adds one."""
+        """Return the conversation with the generation prompt. Raises ConfigError.
+
+        without_bos: remove the leading BOS token, because the server adds one.
+        """
         from jinja2 import TemplateError
 
         tokenizer = self.tokenizer()
@@ -124,7 +127,7 @@ class ChatTemplate:
                 messages, chat_template=template, tokenize=False, add_generation_prompt=True
             )
         except TemplateError as error:
-            raise ConfigError(f"the chat template of {self.name} refuses a conversation: {error}") from error
+            raise ConfigError(f"the chat template of {self.name} rejects a conversation: {error}") from error
         bos = tokenizer.bos_token
         return str(text).removeprefix(bos) if without_bos and bos else str(text)
 
@@ -136,7 +139,7 @@ class ChatTemplate:
 
 
 class FastTokenizer:
-    """A ``tokenizer.json``."""
+    """The tokenizer of a ``tokenizer.json``, read by the library ``tokenizers``."""
 
     def __init__(self, path: Path, template: ChatTemplate) -> None:
         import tokenizers
@@ -171,12 +174,12 @@ class FastTokenizer:
         return tokens_are_additive(self._tokenizer.get_vocab(with_added_tokens=True))
 
     def chat(self, messages: list[dict[str, str]]) -> str:
-        """The conversation as the model's chat template writes it, ending with the generation prompt."""
+        """Return the conversation in the model's chat template, ending with the generation prompt."""
         return self._template.render(messages, without_bos=self.overhead > 0)
 
 
 class SlowTokenizer:
-    """transformers' tokenizer of a hub id, or of a directory without ``tokenizer.json``."""
+    """transformers' tokenizer for a hub id, or for a directory without ``tokenizer.json``."""
 
     def __init__(self, template: ChatTemplate) -> None:
         self._template = template
@@ -206,5 +209,5 @@ class SlowTokenizer:
         return tokens_are_additive(self._tokenizer.get_vocab())
 
     def chat(self, messages: list[dict[str, str]]) -> str:
-        """The conversation as the model's chat template writes it, ending with the generation prompt."""
+        """Return the conversation in the model's chat template, ending with the generation prompt."""
         return self._template.render(messages, without_bos=self.overhead > 0)

@@ -1,4 +1,4 @@
-"""UltraChat's conversations: each user turn, together with the turns before it, is a prompt."""
+"""``dataset=ultrachat``: each user turn of a conversation, with all turns before it, is one prompt."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from benchhydra.registry import knob, option
 
 @option("dataset", "ultrachat")
 class UltraChat(Dataset):
-    """Conversations turn by turn, written with the model's chat template."""
+    """Conversations turn by turn, in the model's chat template."""
 
     prefix_cache_intended: bool = dataclasses.field(default=True, metadata={"doc": "turns share their history"})
     path: str = knob("HuggingFaceH4/ultrachat_200k", "hub id, or a local .json, .jsonl or .parquet")
     split: str = knob("test_sft", "split on the hub")
-    max_total_tokens: int | None = knob(None, "longest prompt and output together; null: the model's", unit="tokens")
-    allow_repeat: bool = knob(False, "use prompts again where there are too few")
+    max_total_tokens: int | None = knob(None, "maximum of prompt and output; null: the model's limit", unit="tokens")
+    allow_repeat: bool = knob(False, "repeat prompts if there are too few")
 
     def prepare(self, progress: Progress) -> None:
-        """Fetch the split once."""
+        """Download the split once."""
         self._files(progress)
 
     def sample(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
-        """Conversations shuffled by ``rng``, their turns in order."""
+        """Return the turns of shuffled conversations, those of one conversation in order."""
         files = self._files(Progress())
         conversations = [row["messages"] for file in files for row in rows(file) if row.get("messages")]
         order = (conversations[i] for i in rng.permutation(len(conversations)).tolist())

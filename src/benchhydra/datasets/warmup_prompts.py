@@ -1,7 +1,7 @@
-"""Prompts that warm an engine up: of the lengths of the measured ones, but random, so that they share no prefix.
+"""Prompts for a warm-up: random words with the lengths of the measured prompts, so that they share no prefix with them.
 
-The dataset cannot give them: a file that is read in order would give the measured prompts again, and these would be
-found in the prefix cache.
+They do not come from the dataset: a file that is read in order would yield the measured prompts, which would then be in
+the prefix cache.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def warmup_prompts(
     tokenizer: Tokenizer,
     rng: np.random.Generator,
 ) -> list[Prompt]:
-    """``count`` prompts of random words, with the given lengths in turn. Raises DatasetError."""
+    """Return ``count`` prompts of random words, which cycle through the given lengths. Raises DatasetError."""
     pairs = itertools.islice(itertools.cycle(zip(prompt_tokens, output_tokens, strict=True)), count)
     lengths = [(max(prompt, tokenizer.overhead + 1), output) for prompt, output in pairs]
     texts = Writer(tokenizer, rng).texts([prompt for prompt, _ in lengths], [])

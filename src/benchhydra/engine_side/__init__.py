@@ -1,1 +1,1 @@
-"""Programs that run in the engine's interpreter, started by path. Nothing of benchhydra imports them."""
+"""Programs that run in the engine's interpreter, started by path. No other module imports them."""

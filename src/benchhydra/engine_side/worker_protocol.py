@@ -1,6 +1,6 @@
-"""The offline engines' side of the protocol: one JSON object a line in, one out, on streams that nobody else prints to.
+"""The worker's side of the offline engines' protocol: requests and answers are lines of JSON on standard streams.
 
-Standard library only, any Python from 3.9. An engine has ``versions``, ``generate`` and ``reset``.
+It needs only the standard library of any Python from 3.9. An engine has ``versions``, ``generate`` and ``reset``.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Any, Protocol
 
 
 class OfflineEngine(Protocol):
-    """What answers requests."""
+    """An engine that answers requests."""
 
     def versions(self) -> dict[str, str]:
-        """Versions for the ready message."""
+        """Return the versions for the ready message."""
 
     def generate(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Generate for all prompts at once.
+        """Generate for all prompts as one batch.
 
         Returns ``start_ns`` and ``end_ns`` of the batch, and lists by prompt: ``prompt_tokens``, ``output_tokens``,
-        ``texts`` where ``keep_text`` is set, and ``first_ns``, the time of the first token, where the engine knows it.
-        All times are of the monotonic clock.
+        ``texts`` if ``keep_text`` is set, and ``first_ns``, the time of the first token, if the engine reports it. All
+        times are of the monotonic clock.
         """
 
     def reset(self) -> bool | None:
-        """Empty the caches: whether it is proven; None where there are none."""
+        """Empty the caches. Returns True if that is proven, False if not, None if there are no caches."""
 
 
 def serve(make: Callable[[], OfflineEngine]) -> int:
-    """Make the engine, say that it is ready, answer until ``stop`` or the end of the input. Returns an exit code."""
+    """Create the engine, report ready, answer until ``stop`` or the end of the input. Returns the exit code."""
     requests, answers = _private_streams()
 
     def answer(data: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ def serve(make: Callable[[], OfflineEngine]) -> int:
 
 
 def _answer_to(request: dict[str, Any], engine: OfflineEngine) -> dict[str, Any]:
-    """What the engine returns; its errors become ``{"error": ...}``, so that it can go on."""
+    """Return the engine's answer; an exception becomes ``{"error": ...}``, so that the engine keeps serving."""
     try:
         if request["op"] == "generate":
             return engine.generate(request)
@@ -65,14 +65,14 @@ def _answer_to(request: dict[str, Any], engine: OfflineEngine) -> dict[str, Any]
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, dict[str, int]]:
-    """The call's result, and its start and end on the monotonic clock (one clock for all processes of a machine)."""
+    """Return the call's result, and its start and end on the monotonic clock, which all processes share."""
     start_ns = time.monotonic_ns()
     result = call()
     return result, {"start_ns": start_ns, "end_ns": time.monotonic_ns()}
 
 
 def _private_streams() -> tuple[Any, Any]:
-    """Keep the real standard streams to ourselves: whatever the engine prints goes to the log."""
+    """Return copies of the standard streams for the protocol; redirect what the engine prints to the log (stderr)."""
     requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     devnull = os.open(os.devnull, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Engines: how to start what is measured. An option is one file."""
+"""Engines: how to start or reach the server or offline engine that is measured. Each option is one file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSpec:
-    """What distinguishes one server (or offline engine process) from another. **Its equality is the reuse key.**
+    """How to start or reach a server or offline engine. **Points with equal specs share one process.**
 
-    kind "http": argv gets ``--host 127.0.0.1 --port N``; "worker": an offline engine that speaks JSON lines over its
-    standard streams; "attached": somebody else's server at base_url, which we neither start nor stop.
+    kind "http": started with ``argv`` and ``--host 127.0.0.1 --port N``; "worker": an offline engine that exchanges
+    JSON lines over its standard streams; "attached": a server at base_url that benchhydra neither starts nor stops.
     """
 
     kind: str
@@ -35,47 +35,47 @@ class Engine:
 
     args: dict[str, Any] = knob({}, "flags of the engine: engine.args.max_num_seqs=64")
     env: dict[str, str] = knob({}, "environment variables of the engine's process")
-    ready_timeout_s: float = knob(900.0, "longest wait for the engine to be ready", unit="s")
-    stop_timeout_s: float = knob(20.0, "wait after SIGTERM before SIGKILL", unit="s")
+    ready_timeout_s: float = knob(900.0, "maximum time from the engine's start to ready", unit="s")
+    stop_timeout_s: float = knob(20.0, "time between SIGTERM and SIGKILL", unit="s")
 
     def target(self, model: Model, sparsity: Sparsity, gpus: Gpus) -> Target:
-        """The model as this engine loads it. Raises ConfigError or GpuUnavailable."""
+        """Return the model as this engine loads it. Raises ConfigError or GpuUnavailable."""
         return resolve_target(model, sparsity, gpus, self.args)
 
     def server(self, target: Target) -> ServerSpec:
-        """The HTTP server to measure. Raises ConfigError where the engine has none."""
-        raise ConfigError(f"{type(self).__name__} serves nothing over HTTP", hint="engine=vllm")
+        """Return the spec of the HTTP server. Raises ConfigError if the engine has none."""
+        raise ConfigError(f"{type(self).__name__} has no HTTP server", hint="engine=vllm")
 
     def offline(self, target: Target, *, first_token_times: bool = False) -> ServerSpec:
-        """The offline engine's process. Raises ConfigError where the engine has none.
+        """Return the spec of the offline engine. Raises ConfigError if the engine has none.
 
-        first_token_times: its answers say when each prompt had its first token, where the engine can tell.
+        first_token_times: make it report the time of each prompt's first token, if it can.
         """
         raise ConfigError(f"{type(self).__name__} has no offline engine", hint="script=serving, or engine=vllm")
 
     def check(self, target: Target) -> None:
-        """Raise where the engine cannot start: called for every point of a sweep before the first server starts."""
+        """Raise ConfigError if the engine cannot start. Called for all points of a sweep before the first start."""
 
     def interpreter(self) -> str:
-        """The Python that has the engine's packages."""
+        """Return the Python interpreter that has the engine's packages."""
         return sys.executable
 
     def version(self, base_url: str) -> str | None:
-        """The engine's version, or None where it does not say."""
+        """Return the engine's version; None if it is unknown."""
         return None
 
     def model_name(self, target: Target, base_url: str) -> str:
-        """The model name that requests carry."""
+        """Return the model name for requests."""
         return target.served_name
 
     def headers(self) -> dict[str, str]:
-        """Headers of every request, with secrets read from the environment now; they are never stored."""
+        """Return the headers of every request. Secrets are read from the environment at each call and never stored."""
         return {}
 
     def start_caches(self, target: Target) -> StartCaches | None:
-        """What makes a start faster than the first one on a machine; None where that is not known."""
+        """Return what makes a start faster than the first one on a machine; None if unknown."""
         return None
 
     def start_phases(self, log: str, started_s: float, ready_s: float) -> StartPhases:
-        """What the log of a start says about its phases. Times are of the wall clock, in seconds since the epoch."""
+        """Return the phases of a start from its log. started_s, ready_s: wall clock, seconds since the epoch."""
         return StartPhases()

@@ -1,4 +1,4 @@
-"""The fake engine: a server of our own whose times and errors are known, to test the whole path without a model."""
+"""``engine=fake``: a built-in server with configurable times and errors, to test the whole path without a model."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Fake(Engine):
 
     ttft_ms: float = knob(50.0, "time to first token", unit="ms")
     itl_ms: float = knob(10.0, "time between chunks", unit="ms")
-    ttft_sigma: float = knob(0.0, "lognormal spread of the time to first token; 0: exact")
-    itl_sigma: float = knob(0.0, "lognormal spread of the times between chunks; 0: exact")
-    tokens_per_chunk: int = knob(1, "tokens a chunk carries", unit="tokens")
+    ttft_sigma: float = knob(0.0, "lognormal sigma of the time to first token; 0: constant")
+    itl_sigma: float = knob(0.0, "lognormal sigma of the times between chunks; 0: constant")
+    tokens_per_chunk: int = knob(1, "tokens in each chunk", unit="tokens")
     max_concurrency: int | None = knob(None, "requests served at once; more wait in a queue", unit="requests")
     start_s: float = knob(0.0, "time from start to ready", unit="s")
-    fake_seed: int = knob(0, "of faults and spreads")
+    fake_seed: int = knob(0, "random seed of faults and times")
     reset_fraction: float = knob(0.0, "fraction of requests whose connection is reset")
     timeout_fraction: float = knob(0.0, "fraction of requests that are never answered")
     http_4xx_fraction: float = knob(0.0, "fraction of requests answered 400")
@@ -40,8 +40,8 @@ class Fake(Engine):
     malformed_fraction: float = knob(0.0, "fraction of answers with a broken event")
     error_event_fraction: float = knob(0.0, "fraction of answers with an error event")
     early_end_fraction: float = knob(0.0, "fraction of answers that end without [DONE], or in the middle of a body")
-    short_fraction: float = knob(0.0, "fraction of answers with fewer tokens than asked")
-    crash_after_requests: int | None = knob(None, "the server dies when this many requests have come", unit="requests")
+    short_fraction: float = knob(0.0, "fraction of answers with fewer tokens than requested")
+    crash_after_requests: int | None = knob(None, "the server crashes at this request, counted from 1", unit="requests")
     fail_start: bool = knob(False, "the server prints an error and exits at once")
     reset_fails: bool = knob(False, "cache resets answer success: false")
 
@@ -58,7 +58,7 @@ class Fake(Engine):
                 raise ConfigError(f"engine.{name}={value} must be at least 1")
 
     def target(self, model: Model, sparsity: Sparsity, gpus: Gpus) -> Target:
-        """Any model, by name alone: no file, no GPU, a word a token."""
+        """Return any model by its name: no files, no GPU, one token per word."""
         name = sparse_variant(model, sparsity)
         return Target(
             model=name,
@@ -66,29 +66,31 @@ class Fake(Engine):
             max_model_len=model.max_model_len,
             sparsity=sparsity.name,
             served_name=name,
-            warnings=("the fake engine has no flags: engine.args only tell its servers apart",) if self.args else (),
+            warnings=("the fake engine ignores engine.args; they only make it start another server",)
+            if self.args
+            else (),
         )
 
     def server(self, target: Target) -> ServerSpec:
-        """Our own server, in a process of its own."""
+        """Return the spec of the fake server."""
         argv = [sys.executable, "-P", "-m", "benchhydra.fakeserver", "--model", target.served_name, *self._flags()]
         for key, value in sorted(self.args.items()):
             argv += ["--engine-arg", f"{key}={value}"]
         return ServerSpec(kind="http", argv=tuple(argv), env=tuple(sorted(self.env.items())))
 
     def offline(self, target: Target, *, first_token_times: bool = False) -> ServerSpec:
-        """A worker that sleeps for as long as generating would take."""
+        """Return the spec of a worker that sleeps for as long as generating would take."""
         argv = (sys.executable, str(WORKER), "--ttft-ms", str(self.ttft_ms), "--itl-ms", str(self.itl_ms))
         return ServerSpec(kind="worker", argv=argv, env=tuple(sorted(self.env.items())))
 
     def version(self, base_url: str) -> str | None:
-        """The fake's version is benchhydra's own."""
+        """Return ``fake-`` and benchhydra's version."""
         from importlib.metadata import version
 
         return f"fake-{version('benchhydra')}"
 
     def start_caches(self, target: Target) -> StartCaches:
-        """It has none: every start is like the first."""
+        """Return no caches: every start takes as long as the first."""
         return StartCaches()
 
     def _flags(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What an engine can say about its own start: what it caches between starts, and how long its phases took."""
+"""Types for an engine's start: what it caches between starts, and how long its phases took."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 class StartCaches:
     """What makes a start faster than the first one on a machine.
 
-    variables: environment variables that name the directories of compile caches. files: the model's files, which the
-    kernel keeps in its page cache after they were read once; None where they are not on this machine.
+    variables: environment variables that set the directories of compile caches. files: the model's files, which stay in
+    the kernel's page cache after they were read; None if they are not on this machine.
     """
 
     variables: tuple[str, ...] = ()
@@ -20,10 +20,10 @@ class StartCaches:
 
 @dataclass(frozen=True, kw_only=True)
 class StartPhases:
-    """What the log of one start says; None: nothing. Of several workers the slowest counts.
+    """Times and sizes from the log of one start; None: not in the log. The value is that of the slowest worker.
 
-    The phases follow one another: setup, model load, engine initialisation, and what is left until the server answers.
-    The others lie inside them.
+    The phases in order: setup, model load, engine initialisation, and the rest until the server answers. The other
+    times are parts of these.
     """
 
     imports_s: float | None = None  # start of the process to its first log line

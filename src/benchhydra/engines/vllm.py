@@ -1,4 +1,4 @@
-"""``engine=vllm``: vLLM from any interpreter, as an HTTP server or as an offline engine. It is never imported here."""
+"""``engine=vllm``: vLLM from any interpreter, as an HTTP server or an offline engine. This process never imports it."""
 
 from __future__ import annotations
 
@@ -24,50 +24,50 @@ ENGINE_SIDE = Path(__file__).resolve().parents[1] / "engine_side"
 FACTS_TIMEOUT_S = 30.0
 #: Flags that benchhydra sets itself.
 RESERVED_FLAGS = ("host", "port", "uds")
-#: Flags whose list is one JSON word; of the others, each item is a word (seen with vLLM 0.32's parser).
+#: Flags that take a list as one JSON word; for all others, each item is a word (as in vLLM 0.32's parser).
 JSON_LISTS = ("allowed_origins", "allowed_methods", "allowed_headers")
-#: Flags that are given once for each item.
+#: Flags that are repeated for each item of a list.
 REPEATED = ("middleware",)
 #: Variables that move the compile caches of vLLM, Inductor, Triton and the CUDA driver.
 COMPILE_CACHES = ("VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 HUB_TIMEOUT_S = 5.0
 NO_HUB = "model=smollm2 and model=tiny need no hub; model.id=DIRECTORY takes a local model"
-#: Variables that make vLLM fetch models through a proxy or from ModelScope: whether a model exists is left to vLLM.
+#: With these variables vLLM fetches models through a proxy or from ModelScope, so the hub is not checked here.
 OTHER_SOURCES = re.compile(r"(https|all)_proxy$|VLLM_USE_MODELSCOPE$", re.IGNORECASE)
 
 
 @option("engine", "vllm")
 class Vllm(Engine):
-    """vLLM, started and stopped here; any version, from any interpreter."""
+    """vLLM, started and stopped by benchhydra; any version, from any interpreter."""
 
-    python: str | None = knob(None, "interpreter that has vLLM; null: our own")
-    cpu_kv_cache_gib: int = knob(1, "KV cache on CPU", unit="GiB")
-    enforce_eager: bool | None = knob(None, "no compilation at start; null: on CPU only, where compiling takes minutes")
+    python: str | None = knob(None, "Python interpreter with vLLM; null: the one that runs benchhydra")
+    cpu_kv_cache_gib: int = knob(1, "size of the KV cache on CPU", unit="GiB")
+    enforce_eager: bool | None = knob(None, "no compilation at start; null: only on CPU, where compiling takes minutes")
 
     def __post_init__(self) -> None:
         if isinstance(self.cpu_kv_cache_gib, int) and self.cpu_kv_cache_gib < 1:
             raise ConfigError(f"engine.cpu_kv_cache_gib={self.cpu_kv_cache_gib} must be at least 1")
 
     def target(self, model: Model, sparsity: Sparsity, gpus: Gpus) -> Target:
-        """The model as vLLM loads it. Raises ConfigError or GpuUnavailable."""
+        """Return the model as vLLM loads it. Raises ConfigError or GpuUnavailable."""
         return resolve_target(model, sparsity, gpus, self.args, has_sparsity_flag=lambda: self.has_flag("sparsity"))
 
     def server(self, target: Target) -> ServerSpec:
-        """vLLM's OpenAI-compatible server."""
+        """Return the spec of vLLM's OpenAI-compatible server."""
         flags = {"served_model_name": target.served_name or target.model} | self._arguments(target)
         argv = [self.interpreter(), "-m", "vllm.entrypoints.openai.api_server", *command_line(flags)]
         return ServerSpec(kind="http", argv=tuple(argv), env=self._environment(target), gpus=target.gpus)
 
     def offline(self, target: Target, *, first_token_times: bool = False) -> ServerSpec:
-        """A worker that holds vLLM's LLM, with the same arguments as the server."""
+        """Return the spec of a worker with vLLM's ``LLM``, with the same arguments as the server."""
         recorded = {"disable_log_stats": False} if first_token_times else {}  # LLM's own default: True
         arguments = recorded | self._arguments(target)
         argv = (self.interpreter(), str(ENGINE_SIDE / "offline_worker.py"), json.dumps(arguments, sort_keys=True))
         return ServerSpec(kind="worker", argv=argv, env=self._environment(target), gpus=target.gpus)
 
     def check(self, target: Target) -> None:
-        """Raise ConfigError where vLLM cannot start: no interpreter, no vLLM, no such flag, no such model."""
+        """Raise ConfigError if vLLM cannot start: no interpreter, no vLLM, no such flag, no such model."""
         facts = self.facts()
         if "vllm" not in facts:
             raise ConfigError(
@@ -84,7 +84,7 @@ class Vllm(Engine):
             _check_hub(target.model, target.revision)
 
     def interpreter(self) -> str:
-        """The Python that has vLLM. Raises ConfigError where there is no such program."""
+        """Return the absolute path of the interpreter with vLLM. Raises ConfigError if it does not exist."""
         if self.python is None:
             return sys.executable
         program = shutil.which(str(Path(self.python).expanduser()))
@@ -93,27 +93,27 @@ class Vllm(Engine):
         return str(Path(program).absolute())
 
     def version(self, base_url: str) -> str | None:
-        """The version of that interpreter's vLLM."""
+        """Return the version of the interpreter's vLLM."""
         return self.facts().get("vllm")
 
     def has_flag(self, name: str) -> bool:
-        """Whether that interpreter's vLLM declares a flag."""
+        """Return whether the interpreter's vLLM declares a flag."""
         return name.replace("-", "_") in self.facts().get("flags", ())
 
     def facts(self) -> dict[str, Any]:
-        """Versions (python, vllm, torch, cuda) and flags of that interpreter, without importing vLLM."""
+        """Return versions (python, vllm, torch, cuda) and flags of the interpreter's vLLM, without importing it."""
         return _facts(self.interpreter())
 
     def start_caches(self, target: Target) -> StartCaches:
-        """The caches of compiled code, and the model's files where they are on this machine."""
+        """Return the variables of the compile caches, and the model's files if they are on this machine."""
         return StartCaches(variables=COMPILE_CACHES, files=model_files(target.model, target.revision) or None)
 
     def start_phases(self, log: str, started_s: float, ready_s: float) -> StartPhases:
-        """The phases of a start, from vLLM's log."""
+        """Return the phases of a start, from vLLM's log."""
         return vllm_log.start_phases(log, started_s, ready_s)
 
     def _arguments(self, target: Target) -> dict[str, Any]:
-        """model < sparsity < gpus < engine.args: what is named later wins; null takes a flag away."""
+        """Return vLLM's arguments. model < sparsity < gpus < engine.args: the later wins; null removes a flag."""
         eager = target.device == "cpu" if self.enforce_eager is None else self.enforce_eager
         computed = {
             "model": target.model,
@@ -127,12 +127,12 @@ class Vllm(Engine):
             "tensor_parallel_size": target.gpus if target.gpus > 1 else None,
             "enforce_eager": True if eager else None,
         }
-        named = {_key(key): value for key, value in self.args.items()}
-        lowered = {"max_model_len": target.max_model_len} if named.get("max_model_len") is not None else {}
-        return {key: value for key, value in (computed | named | lowered).items() if value is not None}
+        user_flags = {_key(key): value for key, value in self.args.items()}
+        lowered = {"max_model_len": target.max_model_len} if user_flags.get("max_model_len") is not None else {}
+        return {key: value for key, value in (computed | user_flags | lowered).items() if value is not None}
 
     def _environment(self, target: Target) -> tuple[tuple[str, str], ...]:
-        env = {"VLLM_NO_USAGE_STATS": "1", "VLLM_SERVER_DEV_MODE": "1"}  # dev mode has the cache resets
+        env = {"VLLM_NO_USAGE_STATS": "1", "VLLM_SERVER_DEV_MODE": "1"}  # dev mode adds the cache resets
         if target.device == "cpu":
             env["VLLM_CPU_KVCACHE_SPACE"] = str(self.cpu_kv_cache_gib)
         if _is_path(target.model):
@@ -140,12 +140,12 @@ class Vllm(Engine):
         return tuple(sorted((env | {key: str(value) for key, value in self.env.items()}).items()))
 
     def _check_flags(self, facts: dict[str, Any]) -> None:
-        """Refuse what is surely wrong: our own flags, and near misses of real ones (vLLM judges the rest)."""
+        """Raise ConfigError for reserved flags and for near misses of vLLM's flags; vLLM checks all others itself."""
         flags = facts.get("flags", [])
         for name in map(_key, self.args):
             if name in RESERVED_FLAGS:
                 raise ConfigError(
-                    f"engine.args.{name} is chosen by benchhydra", hint="engine=attach for your own server"
+                    f"engine.args.{name} is set by benchhydra itself", hint="engine=attach for your own server"
                 )
             if name in flags or name.removeprefix("no_") in flags:
                 continue
@@ -156,12 +156,12 @@ class Vllm(Engine):
 
 
 def command_line(flags: dict[str, Any]) -> list[str]:
-    """``{"max_num_seqs": 64, "enforce_eager": True}`` -> ``["--max-num-seqs", "64", "--enforce-eager"]``."""
+    """Return flags as words: ``{"max_num_seqs": 64, "enforce_eager": True}`` -> --max-num-seqs 64 --enforce-eager."""
     return [word for key, value in flags.items() for word in _flag_words(key, value)]
 
 
 def _flag_words(key: str, value: Any) -> list[str]:
-    """One flag as vLLM's parser takes it: a list's items are words (not JSON, which it refuses), a dict is JSON."""
+    """Return one flag as vLLM's parser expects it: each item of a list is a word (JSON is refused), a dict is JSON."""
     flag = f"--{key.replace('_', '-')}"
     if value is None:
         return []
@@ -192,14 +192,14 @@ def _check_model(target: Target) -> None:
         return
     if _is_path(target.model):
         if not (Path(target.model).expanduser() / "config.json").is_file():
-            raise ConfigError(f"model.id={target.model}: no model there (no config.json)", hint="model.id=DIRECTORY")
+            raise ConfigError(f"model.id={target.model} contains no config.json", hint="model.id=DIRECTORY")
     elif not HUB_ID.fullmatch(target.model):
         raise ConfigError(f"model.id={target.model!r} is neither a directory nor a hub id", hint="model.id=OWNER/NAME")
 
 
 @lru_cache(maxsize=256)
 def _check_hub(model: str, revision: str | None) -> None:
-    """Raise ConfigError where a hub's model is not cached and cannot be fetched; vLLM would take minutes to say so."""
+    """Raise ConfigError if a model is neither cached nor on the hub; vLLM would need minutes to report this."""
     if model_file(model, "config.json", revision) is not None:
         return
     missing = f"model.id={model} is not in the hub's cache"
@@ -212,7 +212,7 @@ def _check_hub(model: str, revision: str | None) -> None:
         raise ConfigError(f"{missing}, and {hub} cannot be reached ({type(error).__name__})", hint=NO_HUB) from error
     if answer.status == 404 or (answer.status == 401 and "HF_TOKEN" not in os.environ):
         raise ConfigError(
-            f"{missing}, and {hub} has no such model, or hides it from you", hint="check the id, or export HF_TOKEN=..."
+            f"{missing}, and {hub} has no such model or denies access", hint="check the id, or export HF_TOKEN=..."
         )
 
 
@@ -223,6 +223,6 @@ def _facts(interpreter: str) -> dict[str, Any]:
         process = subprocess.run(command, capture_output=True, timeout=FACTS_TIMEOUT_S, check=True)
         facts: dict[str, Any] = json.loads(process.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        text = f"{interpreter} cannot say which packages it has: {type(error).__name__}"
+        text = f"cannot determine the packages of {interpreter}: {type(error).__name__}"
         raise ConfigError(text, hint="engine.python=VENV/bin/python") from error
     return facts

@@ -1,4 +1,4 @@
-"""What vLLM's log says about a start. The wording is that of versions 0.6 to 0.32, V0 and V1, on GPU and CPU."""
+"""Reads times and sizes of a start from vLLM's log, in the wording of versions 0.6 to 0.32, V0 and V1, GPU and CPU."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ FIGURES = {
     "graph_memory_gib": (rf"\bGraph capturing finished in \d+ secs, took {NUMBER} GiB",),
     "kv_cache_tokens": (rf"KV cache size: {NUMBER} tokens",),
 }
-#: ``(EngineCore pid=13856) INFO 11-26 06:50:07 [core.py:133] ...``; the time is local, and cut to whole seconds.
+#: ``(EngineCore pid=13856) INFO 11-26 06:50:07 [core.py:133] ...``; local time, truncated to whole seconds.
 STAMP = re.compile(r"\b(?:DEBUG|INFO|WARNING|ERROR) (\d\d-\d\d \d\d:\d\d:\d\d)")
 CUT_S = 0.5
 LOADING = re.compile(r"Starting to load model")
 
 
 def start_phases(log: str, started_s: float, ready_s: float) -> StartPhases:
-    """The phases of one start: figures as the log states them, imports and setup from its time stamps (to 1 s).
+    """Return the phases of one start: figures from the log's text, imports and setup from its time stamps (to 1 s).
 
     started_s, ready_s: when the process was started and when it was ready, in seconds since the epoch.
     """
@@ -45,7 +45,7 @@ def start_phases(log: str, started_s: float, ready_s: float) -> StartPhases:
 
 
 def _largest(wordings: tuple[str, ...], log: str) -> float | None:
-    """The largest value of the first wording that occurs: each worker writes a line, and the slowest one counts."""
+    """Return the largest value of the first wording that occurs: each worker logs a line, the slowest counts."""
     for wording in wordings:
         values = [float(text.replace(",", "")) for text in re.findall(wording, log)]
         if values:
@@ -54,11 +54,11 @@ def _largest(wordings: tuple[str, ...], log: str) -> float | None:
 
 
 def _since_start(log: str, started_s: float, ready_s: float) -> tuple[float | None, float | None]:
-    """Seconds from the start to the first line with a time, and to the start of loading; None where there is none."""
+    """Return seconds from the start to the first line with a time, and to the start of loading; None if not logged."""
     first_s = loading_s = None
     for line, age_s in _ages(log, started_s):
         if not 0 <= age_s <= ready_s - started_s + 1:
-            continue  # the engine's time zone is not ours
+            continue  # the engine logs in another time zone
         if first_s is None:
             first_s = age_s
         if loading_s is None and LOADING.search(line):
@@ -67,7 +67,7 @@ def _since_start(log: str, started_s: float, ready_s: float) -> tuple[float | No
 
 
 def _ages(log: str, started_s: float) -> Iterator[tuple[str, float]]:
-    """Lines with a time, and how many seconds after the start they were written (the middle of the stamp's second)."""
+    """Yield each line with a time stamp, and its age in s after the start (the middle of the stamped second)."""
     year = time.localtime(started_s).tm_year
     for line in log.splitlines():
         stamp = STAMP.search(line)
