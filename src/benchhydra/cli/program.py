@@ -99,16 +99,17 @@ def _run_hydra(words: Sequence[str]) -> None:
     from benchhydra.sweep.task_function import task_function
 
     with (
-        _replaced(sys, "argv", [*(sys.argv or ["benchhydra"])[:1], *words]),
-        _replaced(utils, "run_and_report", _raise_error),  # Hydra would print a traceback and exit; we print one line
+        _replace_attribute(sys, "argv", [*(sys.argv or ["benchhydra"])[:1], *words]),
+        # Hydra would print a traceback and exit; we print one line
+        _replace_attribute(utils, "run_and_report", _raise_error),
         # Hydra would compose everything again (0.1 s) to look for a mode in the config
-        _replaced(Hydra, "get_mode", _no_mode_in_config if grammar.decides_mode(words) else Hydra.get_mode),
+        _replace_attribute(Hydra, "get_mode", _no_mode_in_config if grammar.decides_mode(words) else Hydra.get_mode),
     ):
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(task_function)()
 
 
 @contextmanager
-def _replaced(owner: object, name: str, value: object) -> Iterator[None]:
+def _replace_attribute(owner: object, name: str, value: object) -> Iterator[None]:
     """Set an attribute during the block, and restore it afterwards."""
     original = getattr(owner, name)
     setattr(owner, name, value)

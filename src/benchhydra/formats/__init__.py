@@ -42,7 +42,7 @@ class ImportedRun:
     """One run of another tool's file, with our names and units; None is unknown.
 
     intent: the config that identifies the point. interrupted: why the run is incomplete; empty if it is complete.
-    metrics: by our names, in our units; NaN and infinity stand for "not measured". Times are seconds since the epoch.
+    metrics: by our names, in our units; NaN and infinity stand for "not measured". epoch_time: in seconds.
     """
 
     tool: str

@@ -42,7 +42,7 @@ def export(results: Sequence[Result], directory: Path) -> list[Path]:
             hint="each result.json has the reasons",
         )
     paths = []
-    for machine, group in _by(usable, machine_class).items():
+    for machine, group in _group_by(usable, machine_class).items():
         for better, rows in _entries(group).items():
             path = directory / machine / FILES[better]
             write_atomic(path, json.dumps(rows, indent=1, allow_nan=False) + "\n")
@@ -68,17 +68,17 @@ def point_name(result: Result) -> str:
 
 def _load(result: Result) -> str:
     config = result.config
-    rate, in_flight = request_rate(result), _at(config, "load.max_in_flight")
+    rate, in_flight = request_rate(result), _config_value(config, "load.max_in_flight")
     parts = {
         "qps": None if rate == "inf" and in_flight is not None else rate,
         "c": in_flight,
         "n": config.get("num_prompts") or result.metadata.get("num_prompts"),
-        "in": _at(config, "dataset.prompt_tokens"),
-        "out": _at(config, "dataset.output_tokens"),
-        "burst": _at(config, "load.size"),
-        "from": _at(config, "load.start_qps"),
+        "in": _config_value(config, "dataset.prompt_tokens"),
+        "out": _config_value(config, "dataset.output_tokens"),
+        "burst": _config_value(config, "load.size"),
+        "from": _config_value(config, "load.start_qps"),
         "tp": result.tensor_parallel_size if result.tensor_parallel_size > 1 else None,
-        "sparsity": _at(config, "sparsity.name"),
+        "sparsity": _config_value(config, "sparsity.name"),
     }
     values = [f"{key}={_number(value)}" for key, value in parts.items() if value is not None]
     return ",".join([result.script or "run", *values])
@@ -99,8 +99,8 @@ def _entries(results: Sequence[Result]) -> dict[Better, list[dict[str, Any]]]:
 def _points(results: Sequence[Result]) -> dict[str, list[Result]]:
     """Name -> repeats. Names that several points share get a part of the point key appended."""
     named: dict[str, list[Result]] = {}
-    for name, namesakes in _by(results, point_name).items():
-        by_key = _by(namesakes, lambda result: result.point_key)
+    for name, namesakes in _group_by(results, point_name).items():
+        by_key = _group_by(namesakes, lambda result: result.point_key)
         named |= {name if len(by_key) == 1 else f"{name},{key[:8]}": repeats for key, repeats in by_key.items()}
     return named
 
@@ -119,14 +119,14 @@ def _extra(repeats: Sequence[Result]) -> str:
     return "\n".join(f"{key}: {value}" for key, value in facts.items() if value is not None)
 
 
-def _by(results: Iterable[Result], key: Any) -> dict[str, list[Result]]:
+def _group_by(results: Iterable[Result], key: Any) -> dict[str, list[Result]]:
     groups: dict[str, list[Result]] = defaultdict(list)
     for result in results:
         groups[key(result)].append(result)
     return dict(groups)
 
 
-def _at(config: Mapping[str, Any], path: str) -> Any:
+def _config_value(config: Mapping[str, Any], path: str) -> Any:
     value: Any = config
     for part in path.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None

@@ -92,8 +92,8 @@ def _as_vllm(result: Result) -> dict[str, Any]:
         "num_prompts": metadata.get("num_prompts"),
         "verdict": result.verdict.value,
         "request_rate": request_rate(result),
-        "burstiness": _part(result, "load").get("burstiness", 1.0),
-        "max_concurrency": _part(result, "load").get("max_in_flight"),
+        "burstiness": _config_group(result, "load").get("burstiness", 1.0),
+        "max_concurrency": _config_group(result, "load").get("max_in_flight"),
         "duration": metadata.get("duration"),
         "completed": metadata.get("completed"),
         "failed": _count(result.value("failed")),
@@ -107,11 +107,11 @@ def _as_vllm(result: Result) -> dict[str, Any]:
 
 def _api(result: Result) -> Any:
     """The name of the API, or None. Up to schema 1.0.0 it was a key of the script; imported results may lack it."""
-    names = (_part(result, "api").get("name"), _part(result, "script").get("api"))
+    names = (_config_group(result, "api").get("name"), _config_group(result, "script").get("api"))
     return next((name for name in names if name), None)
 
 
-def _part(result: Result, name: str) -> Mapping[str, Any]:
+def _config_group(result: Result, name: str) -> Mapping[str, Any]:
     part = result.config.get(name)
     return part if isinstance(part, Mapping) else {}
 

@@ -44,10 +44,10 @@ def launch_batches(batches: Sequence[LaunchBatch]) -> Iterator[GroupEnd]:
             yield from _launch_together(batch.launch, batch.jobs)
     cluster_batches = [batch for batch in batches if batch.kind not in ("BasicLauncher", "JoblibLauncher")]
     with connected([batch.ray_request for batch in cluster_batches if batch.ray_request is not None]) as threads:
-        yield from _launch_in_parallel([_counted(threads, batch) for batch in cluster_batches])
+        yield from _launch_in_parallel([_with_counted_threads(threads, batch) for batch in cluster_batches])
 
 
-def _counted(threads: RayThreads, batch: LaunchBatch) -> LaunchBatch:
+def _with_counted_threads(threads: RayThreads, batch: LaunchBatch) -> LaunchBatch:
     """The batch with its threads counted while they use Ray, so that Ray is not shut down before they are done."""
     if batch.ray_request is None:
         return batch

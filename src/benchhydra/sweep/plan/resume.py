@@ -74,13 +74,13 @@ def split_measured(
     return missing_points, kept_results
 
 
-def find_newest_sweep(root: Path, wanted: set[Identity]) -> Path | None:
-    """The directory of the newest sweep below ``root`` that planned exactly these points; None if there is none."""
+def find_newest_sweep(root: Path, identities: set[Identity]) -> Path | None:
+    """The directory of the newest sweep below ``root`` that planned exactly these; None if there is none."""
     files = sorted(root.glob(f"**/{SWEEP_FILE}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in files:
         data = read_json_or_none(path) or {}
         planned = {_entry_identity(entry) for entry in data.get("points", []) if not entry.get("extra")}
-        if planned == wanted:
+        if planned == identities:
             return path.parent
     return None
 
