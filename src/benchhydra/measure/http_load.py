@@ -69,6 +69,10 @@ class HttpLoadOptions:
         if point.load.executor == "ray":
             cluster.require_ray("load.executor=ray")
 
+    def load_label(self, point: Point) -> str:
+        """The load in a few words: ``qps=5``."""
+        return load_label(point.load)
+
     def request_options(self) -> RequestOptions:
         """Return the options that all requests of the load share."""
         return RequestOptions(

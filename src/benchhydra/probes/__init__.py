@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
+from benchhydra.errors import ConfigError
+
 
 class Sample(NamedTuple):
     """One value of one series. ``labels`` tell several series of one name apart: ``{"gpu": "0"}``.
@@ -92,7 +94,5 @@ def probes() -> dict[str, type[Probe]]:
 def _register(cls: type[Probe]) -> None:
     other = _probes.setdefault(cls.name, cls)
     if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-        from benchhydra.errors import ConfigError  # start-up time: 0.15 s, in the helper process
-
         raise ConfigError(f"two probes are called {cls.name}: {other.__module__} and {cls.__module__}")
     _probes[cls.name] = cls

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchhydra.engines import Engine, ServerSpec
-from benchhydra.measure.http_load import HttpLoad, HttpLoadOptions, load_label
+from benchhydra.measure.http_load import HttpLoad, HttpLoadOptions
 from benchhydra.registry import option
 from benchhydra.scripts import Measurement, Point, Script
 from benchhydra.servers import Lease
@@ -27,9 +27,6 @@ class Serving(HttpLoadOptions, Script):
         ("output_throughput", "mean_tpot_ms"),
         ("achieved_rps", "mean_e2el_ms"),
     )
-
-    def load_label(self, point: Point) -> str:
-        return load_label(point.load)
 
     def spec(self, engine: Engine, target: Target) -> ServerSpec:
         return engine.server(target)
