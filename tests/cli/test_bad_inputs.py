@@ -167,7 +167,7 @@ class TestModels:
         assert_one_line(ran, "has no such flag", "engine.args.max_num_seqs")
 
     def test_flag_that_benchhydra_sets(self, program: Program) -> None:
-        assert_one_line(program(*VLLM, "model.id=a/b", "engine.args.port=8"), "engine.args.port is chosen", "attach")
+        assert_one_line(program(*VLLM, "model.id=a/b", "engine.args.port=8"), "engine.args.port is set by benchhydra", "attach")
 
 
 def test_server_that_does_not_start_shows_the_end_of_its_log(process: Program) -> None:
