@@ -167,13 +167,15 @@ class TestModels:
         assert_one_line(ran, "has no such flag", "engine.args.max_num_seqs")
 
     def test_flag_that_benchhydra_sets(self, program: Program) -> None:
-        assert_one_line(program(*VLLM, "model.id=a/b", "engine.args.port=8"), "engine.args.port is set by benchhydra", "attach")
+        assert_one_line(
+            program(*VLLM, "model.id=a/b", "engine.args.port=8"), "engine.args.port is set by benchhydra", "attach"
+        )
 
 
 def test_server_that_does_not_start_shows_the_end_of_its_log(process: Program) -> None:
     ran = process(*FAKE, "engine.fail_start=true", "num_prompts=2")
     assert_one_line(ran, "the server exited with code 1", "")
-    assert "fake server: RuntimeError: failing to start, as told" in ran.err.splitlines()[-1]
+    assert "fake server: RuntimeError: failing to start, as requested" in ran.err.splitlines()[-1]
     assert ".log:" in ran.err
 
 

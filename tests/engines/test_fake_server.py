@@ -224,7 +224,7 @@ def test_a_start_can_be_made_to_fail() -> None:
     argv = [*spec_of(fail_start=True).argv, "--port", "1"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
-    assert "RuntimeError: failing to start, as told" in done.stderr
+    assert "RuntimeError: failing to start, as requested" in done.stderr
 
 
 def test_a_crash_fails_requests_in_flight_and_later_ones(start: Start) -> None:

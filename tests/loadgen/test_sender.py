@@ -91,7 +91,7 @@ def test_a_pacing_that_asks_for_a_time_that_has_passed_ends_the_load(port: int) 
 
 @pytest.mark.parametrize("first", [[0, 0], [7], [-1]], ids=["twice", "beyond the last", "none"])
 def test_a_row_that_cannot_be_sent_ends_the_load(port: int, first: list[int]) -> None:
-    with pytest.raises(EngineError, match=rf"released row {first[-1]}, which does not exist or was sent"):
+    with pytest.raises(EngineError, match=rf"released row {first[-1]}, which does not exist or was already sent"):
         send(port, 2, Scripted(2, first))
 
 

@@ -118,7 +118,7 @@ def test_the_command_in_the_list_runs_a_failed_point_alone(sweeps: Sweeps) -> No
 def test_a_server_that_does_not_start_does_not_stop_the_others(sweeps: Sweeps) -> None:
     assert sweeps.run("engine.fail_start=false,true", "qps=100,200", "num_prompts=3") == 1
     assert Counter(point["status"] for point in sweeps.summary()["points"]) == {"ok": 2, "failed": 2}
-    assert "failing to start, as told" in sweeps.log.read_text()
+    assert "failing to start, as requested" in sweeps.log.read_text()
 
 
 def test_a_server_that_failed_to_start_twice_is_not_tried_again(sweeps: Sweeps) -> None:

@@ -1,7 +1,7 @@
-"""The HTTP client: request bytes out, answers in, a time stamp for each packet.
+"""The HTTP client: sends request bytes, parses answers, and time-stamps each packet.
 
-``apis`` says what requests hold and answers mean; ``ResponseParser`` puts HTTP framing, event splitting and the chunk
-template together; ``Connection`` is one asyncio.Protocol that reads the clock; ``ConnectionPool`` keeps them open.
+``apis`` encode requests and interpret answers; ``ResponseParser`` combines HTTP framing, event splitting and the chunk
+template; ``Connection`` is an asyncio.Protocol that reads the clock; ``ConnectionPool`` keeps connections open.
 """
 
 from benchhydra.client.endpoint import Endpoint

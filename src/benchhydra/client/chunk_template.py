@@ -1,7 +1,7 @@
 """The template of a stream's content events: the bytes around the text, learnt from the first event of the stream.
 
-This is what makes most packets cheap: a content event that matches the template is counted without being parsed. What
-is done for every token happens in few calls, and inside C.
+A content event that matches the template is counted without parsing its JSON, which makes most packets cheap: the work
+per token is a few calls of functions implemented in C.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from benchhydra.client.sse import FIELD, is_event
 _QUOTE = 34
 _MAX_TAILS = 16
 _MAX_REMEMBERED = 65536
-#: How much of a chunk's end a packet is split at: bytes.split() is twice as quick as for all of it.
+#: Packets are split at the last bytes of a chunk, this many: bytes.split() is twice as fast as with the whole tail.
 _SEPARATOR_BYTES = 16
 _ID_VALUE = re.compile(rb'"id"\s*:\s*"([\w-]+)"')
-#: Texts of tokens that were found to be JSON strings: the vocabulary, or its most frequent part.
+#: Token texts that were checked to be valid JSON strings: the vocabulary, or its most frequent part.
 _valid_texts: set[bytes] = set()
 _MAX_TEXTS = 16384
-_MAX_TEXT_BYTES = 64  # shorter than what is around a text
-#: What HTTP chunks begin with, by their length; and what events end with: one of each, for all streams.
+_MAX_TEXT_BYTES = 64  # shorter than the bytes around a text
+#: Size lines of HTTP chunks by chunk length, and tails by the end of the event; shared by all streams.
 _size_lines: dict[int, bytes] = {}
 _tails: dict[bytes, _Tail] = {}
 
 
 class _Tail:
-    """What follows the text: in the event (``event``), in its HTTP chunk, and in that up to the ``separator``.
+    """The bytes after the text: in the event (``event``), in its HTTP chunk (``chunk``), and up to the ``separator``
+    (``rest``).
 
-    ``ends``: texts that were found to be JSON strings, each followed by ``rest``; ``chunk_ends``: by ``chunk``.
+    ``ends``: valid texts, each followed by ``rest``; ``chunk_ends``: valid texts, each followed by ``chunk``.
     """
 
     __slots__ = ("chunk", "chunk_ends", "ends", "event", "rest", "separator")
@@ -46,7 +47,7 @@ class _Tail:
 
     @classmethod
     def of(cls, event: bytes) -> _Tail:
-        """The one for all streams whose events end with these bytes."""
+        """Return the tail that is shared by all streams whose events end with these bytes."""
         tail = _tails.get(event)
         if tail is None:
             tail = cls(event)
@@ -56,7 +57,7 @@ class _Tail:
 
 
 class _Heads(dict[int, bytes]):
-    """What precedes the text in an HTTP chunk, by the chunk's length up to the separator."""
+    """The bytes before the text in an HTTP chunk, by the chunk's length up to the separator."""
 
     def __init__(self, prefix: bytes, separator: bytes) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ class _Heads(dict[int, bytes]):
 
 
 class ChunkTemplate:
-    """``prefix`` is what a body begins with, up to the opening quote of its text; ``tail`` what follows the text."""
+    """``prefix``: the start of a body, up to the opening quote of its text; ``tail``: the bytes after the text."""
 
     __slots__ = ("_heads", "_skip", "_tail", "prefix")
 
@@ -81,14 +82,14 @@ class ChunkTemplate:
         self._heads = _Heads(prefix, self._tail.separator)
 
     def is_chunk(self, data: bytes) -> bool:
-        """Whether it is one whole HTTP chunk of the right size that differs only in its text."""
+        """Return whether ``data`` is one complete HTTP chunk that matches the template."""
         head = (_size_lines.get(len(data)) or _size_line(len(data))) + self.prefix
         return self._continues(data, head, self._tail.chunk, self._tail.chunk_ends)
 
     def _continues(self, data: bytes, head: bytes, tail: bytes, ends: set[bytes]) -> bool:
-        """Whether it is a head, a text and a tail. ``ends``: texts seen before, each followed by the tail."""
+        """Return whether ``data`` is head, valid text, tail. ``ends``: texts seen before, each with the tail."""
         end = data.removeprefix(head)
-        if end is data:  # another head
+        if end is data:  # it starts differently
             return False
         if end in ends:
             return True
@@ -100,7 +101,7 @@ class ChunkTemplate:
         return True
 
     def leading_chunks(self, data: bytes) -> tuple[int, int]:
-        """How many such chunks the bytes begin with, and how long those are."""
+        """Return the number of matching chunks at the start of ``data``, and their total length in bytes."""
         parts = data.split(self._tail.separator)
         incomplete = parts.pop()
         count = self._count_seen(parts)
@@ -111,33 +112,33 @@ class ChunkTemplate:
         return count, len(data) - len(incomplete) - sum(map(len, others)) - len(others) * len(self._tail.separator)
 
     def _count_seen(self, parts: list[bytes]) -> int:
-        """How many of the first chunks, up to the separator, differ only in texts that were seen before.
+        """Return how many of the first chunks, each up to the separator, match with a text that was seen before.
 
-        (A part without any head would count too; but it would have no size line, and so it would not be HTTP.)
+        (A part without a head would also count, but without a size line it would not be valid HTTP.)
         """
         ends = map(bytes.removeprefix, parts, map(self._heads.__getitem__, map(len, parts)))
         return len(list(takewhile(self._tail.ends.__contains__, ends)))
 
     def _is_part(self, part: bytes) -> bool:
-        """Whether a chunk, up to the separator, differs only in its text."""
+        """Return whether a chunk, up to the separator, matches the template."""
         return self._continues(part, self._heads[len(part)], self._tail.rest, self._tail.ends)
 
     def is_body(self, body: bytes) -> bool:
-        """Whether a body that begins with the prefix is the same event with another text that is a JSON string."""
+        """Return whether a body that starts with the prefix continues with a valid text and the tail."""
         tail = self._tail.event
         text = body[self._skip : -len(tail)]
         return body.endswith(tail) and (text in _valid_texts or _is_text(text))
 
     def is_like(self, body: bytes) -> bool:
-        """Whether a body that begins with the prefix is exactly one event with a text. The rest is not looked at.
+        """Return whether a body that starts with the prefix is exactly one event with a non-empty text.
 
-        Its only line feeds are the two that end it, right after a brace.
+        The bytes after the start of the text are not checked, except that a brace and two line feeds end the event.
         """
         return body.endswith(b"}\n\n") and body[self._skip] != _QUOTE and is_event(body)  # it is longer than the prefix
 
 
 class _FirstEvent:
-    """The last first event of a stream: those of other streams are often the same but for their ids and texts."""
+    """The first event of an earlier stream: those of other streams often differ from it only in id and text."""
 
     def __init__(self, data: bytes, text: tuple[int, int]) -> None:
         identity = _ID_VALUE.search(data, 0, text[0])
@@ -145,7 +146,7 @@ class _FirstEvent:
         self._begin, self._middle, self._end = data[:begin], data[end : text[0]], data[text[1] :]
 
     def template_for(self, data: bytes) -> ChunkTemplate | None:
-        """The template of an event that is the same but for its id and its text; None for any other."""
+        """Return the template of an event that differs only in id and text; None for any other."""
         begin = len(self._begin)
         end = data.find(b'"', begin)
         text = end + len(self._middle)
@@ -162,7 +163,7 @@ class _FirstEvent:
 
 
 class TemplateLearner:
-    """Finds the templates of one API's streams: one learner serves all connections, whose streams are alike."""
+    """Finds the templates of one API's streams. All connections share one learner, because their streams are alike."""
 
     def __init__(self, api: Api) -> None:
         keys = b"|".join(re.escape(key.encode()) for key in api.text_keys)
@@ -171,11 +172,14 @@ class TemplateLearner:
         self._first_event: _FirstEvent | None = None
 
     def recall(self, data: bytes) -> ChunkTemplate | None:
-        """The template of a content event without usage that is like another stream's, without a look into its JSON."""
+        """Return the template of a content event that is like an earlier stream's, without parsing JSON; or None."""
         return None if self._first_event is None else self._first_event.template_for(data)
 
     def learn(self, data: bytes) -> ChunkTemplate | None:
-        """The template of a content event (its JSON), proven by putting a mark into the text and finding it there."""
+        """Return the template of a content event (its JSON), or None.
+
+        To verify it, a mark is inserted into the text: the API must then return a text that starts with the mark.
+        """
         text = None if self._text_value is None else self._text_value.search(data)
         if text is None or b"\n" in data:
             return None
@@ -183,13 +187,13 @@ class TemplateLearner:
         marked = self._api.read(decode(head + b"\\u0001" + data[text.start(1) :]))
         if not any(generated.startswith("\x01") for generated in marked.texts):
             return None
-        _is_text(text[1])  # remembers it: first events and ends are made of texts that were seen before
+        _is_text(text[1])  # stores the text as valid, which _FirstEvent and _Tail.ends require
         self._first_event = _FirstEvent(data, text.span(1)) if marked.usage is None else None
         return ChunkTemplate(FIELD + head, data[text.end(1) :] + b"\n\n")
 
 
 def _is_text(text: bytes) -> bool:
-    """Whether the bytes between two quotes are the inside of a JSON string, and not empty."""
+    """Return whether the bytes are the inside of a non-empty JSON string; store them as valid."""
     try:
         decode(b'"%b"' % text)
     except BROKEN_JSON:
@@ -200,14 +204,14 @@ def _is_text(text: bytes) -> bool:
 
 
 def _size_line(chunk_bytes: int) -> bytes:
-    """The size line of an HTTP chunk of a length that includes the size line and the line end after the body."""
+    """Return the size line of an HTTP chunk whose total length (size line, body, line end) is ``chunk_bytes``."""
     for digits in range(1, 8):
         body_bytes = chunk_bytes - digits - 4
         if body_bytes > 0 and len(f"{body_bytes:x}") == digits:
             line = b"%x\r\n" % body_bytes
             break
     else:
-        line = b"\0" * chunk_bytes  # no chunk has this length: a prefix that no data of this length can have
+        line = b"\0" * chunk_bytes  # no chunk has this length, so return a prefix that never matches
     if chunk_bytes <= _MAX_REMEMBERED:
         _size_lines[chunk_bytes] = line
     return line

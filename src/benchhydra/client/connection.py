@@ -1,7 +1,7 @@
-"""One connection: the asyncio.Protocol that stamps what comes in. One clock reading a packet, no object a token.
+"""One connection: an asyncio.Protocol that time-stamps packets. One clock reading per packet, no object per token.
 
-A request's bytes go straight to the socket (over TLS through the transport), so that ``sent_ns`` is the moment before
-the system call, not the moment before a queue.
+A request's bytes are written directly to the socket (with TLS, to the transport), so that ``sent_ns`` is the time just
+before the system call, without a queue in between.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _ZERO = array("f", [0.0])
 
 
 class ConnectionOwner(Protocol):
-    """Is told what becomes of connections."""
+    """Receives the events of connections."""
 
-    worked: bool  # set with every packet
+    worked: bool  # set to True at every packet
 
     def finished(self, connection: Connection, now_ns: int) -> None:
-        """The connection's request has ended, well or not."""
+        """Called when the connection's request has ended, successfully or not."""
 
     def closed(self, connection: Connection) -> None:
-        """The server has closed an idle connection."""
+        """Called when the server has closed an idle connection."""
 
     def crashed(self, error: BaseException) -> None:
-        """This program has a bug: the load must end."""
+        """Called with an exception that is a bug of this program: the load must end."""
 
 
 class Connection(asyncio.Protocol):
-    """A keep-alive connection that carries one request at a time: ``row`` of it, or -1."""
+    """A keep-alive connection that carries one request at a time; ``row``: its row, -1 if idle."""
 
     def __init__(self, owner: ConnectionOwner, sock: socket.socket, parser: ResponseParser, *, tls: bool) -> None:
         self.response = parser.response
@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
         self.open = True
 
     def usable(self) -> bool:
-        """Whether an idle connection is still open and silent: asked of the kernel, which knows before the loop."""
+        """Return whether an idle connection is open and has no data. Peeks at the socket: the loop may lag behind."""
         if not self.open:
             return False
         try:
@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         return False
 
     def send(self, row: int, request: bytes) -> None:
-        """Send a request. The owner is told once how it ended."""
+        """Send a request. ``owner.finished`` is called once when it has ended."""
         self.row = row
         self._parser.begin()
         self.first_byte_ns = self.first_ns = self.last_ns = NEVER
@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._owner.worked = True
         try:
             if self.row < 0:
-                self.close()  # no request was sent
+                self.close()  # data without a request
                 return
             parser = self._parser
             if parser.take_chunk(data):
@@ -112,11 +112,11 @@ class Connection(asyncio.Protocol):
                 else:
                     self.first_ns = now_ns
                 self.last_ns = now_ns
-                if chunks > 1:  # they came at the same moment
+                if chunks > 1:  # chunks of one packet arrived at the same time
                     self.gaps_ns.extend(_ZERO * (chunks - 1))
             if self.response.complete:
                 self._finish(now_ns)
-        except BaseException as error:  # noqa: BLE001 - uvloop may never close a loop whose protocol has raised
+        except BaseException as error:  # noqa: BLE001 - uvloop may hang in closing a loop whose protocol has raised
             self._owner.crashed(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -134,13 +134,13 @@ class Connection(asyncio.Protocol):
         self._finish(monotonic_ns())
 
     def give_up(self, status: Status, text: str) -> None:
-        """End the request that is under way: timed out or cancelled."""
+        """End the current request with a status: TIMEOUT or CANCELLED."""
         self.response.status, self.response.error = status, text
         self.response.close()
         self._finish(monotonic_ns())
 
     def close(self) -> None:
-        """Close now. The owner is not told of it."""
+        """Close immediately, without calling the owner."""
         self.open = False
         if self._transport is not None:
             self._transport.abort()
@@ -152,8 +152,8 @@ class Connection(asyncio.Protocol):
 
 
 def describe_os_error(error: BaseException) -> str:
-    """A system error as its name and text."""
-    if isinstance(error, ssl.SSLError):  # its number is OpenSSL's own
+    """Return an error as text; a system error as name and message: "ECONNREFUSED (Connection refused)"."""
+    if isinstance(error, ssl.SSLError):  # its errno is a code of OpenSSL
         return error.strerror or str(error)
     if isinstance(error, OSError) and error.errno is not None:
         name = errno.errorcode.get(error.errno, "")

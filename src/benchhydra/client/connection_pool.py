@@ -1,7 +1,7 @@
 """The connections to one endpoint: opened ahead, reused, checked before use.
 
-Connections are opened before the window, and one more whenever the reserve runs low, so that in steady state no request
-waits for a handshake. Where one has to wait all the same, it is sent late and its row says so.
+Connections are opened before the window, and one more whenever few are idle, so that in steady state no request waits
+for a handshake. A request that does wait is sent late, which its row shows.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from benchhydra.client.connection import Connection, ConnectionOwner
 from benchhydra.client.endpoint import Endpoint
 from benchhydra.client.response_parser import ResponseParser
 
-#: Idle connections older than this are not used: uvicorn closes them after 5 s, and a request must not race with that.
+#: Connections idle for longer are not used: uvicorn closes them after 5 s, which must not coincide with a request.
 MAX_IDLE_NS = 4_000_000_000
-#: A connection that has been idle for this long is used first: a reserve that is never used would grow too old.
+#: A connection idle for longer is used first, so that connections that are rarely needed do not exceed MAX_IDLE_NS.
 REFRESH_NS = 2_000_000_000
-#: How many connections are dialled at once before the window.
+#: How many connections are opened concurrently before the window.
 _DIALLED_AT_ONCE = 32
 
 
 class ConnectionPool:
-    """Connections to one endpoint. ``idle`` ones, oldest on the left, are used last in, first out: warm ones first."""
+    """Connections to one endpoint. ``idle``: oldest on the left; the one used last is reused first."""
 
     def __init__(
         self, endpoint: Endpoint, owner: ConnectionOwner, *, stream: bool = True, keep_text: bool = False
@@ -47,7 +47,7 @@ class ConnectionPool:
         self.opening = 0
 
     async def open(self, count: int) -> None:
-        """Find out which address of the host answers, and open connections. Failures show when requests meet them."""
+        """Resolve the host, and open connections. Network errors are ignored: the requests meet and record them."""
         self._address = await self._first_address()
         while count > 0:
             dials = [self._loop.create_task(self.dial()) for _ in range(min(count, _DIALLED_AT_ONCE))]
@@ -58,12 +58,12 @@ class ConnectionPool:
             for outcome in outcomes:
                 if isinstance(outcome, BaseException) and not isinstance(outcome, OSError):
                     self.close()
-                    await asyncio.sleep(0)  # aborted transports close their sockets in the next turn of the loop
+                    await asyncio.sleep(0)  # aborted transports close their sockets in the next loop iteration
                     raise outcome
             count = count - len(dials) if len(connections) == len(dials) else 0
 
     async def _first_address(self) -> tuple[socket.AddressFamily, tuple[str, int]] | None:
-        """The first address that accepts a connection, else the first one of all; None where the name is unknown."""
+        """Return the first address that accepts a connection, else the first address; None if the name is unknown."""
         try:
             resolved = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except OSError:
@@ -88,7 +88,7 @@ class ConnectionPool:
         return sock
 
     async def dial(self) -> Connection:
-        """A new connection. Raises OSError (ssl.SSLError is one) where the server accepts none."""
+        """Open and return a new connection. Raises OSError (including ssl.SSLError) if that fails."""
         if self._address is None:
             raise OSError(f"{self._host}: no such host")
         sock = await self._connect(*self._address)
@@ -103,25 +103,25 @@ class ConnectionPool:
         return connection
 
     def dial_in_background(self) -> None:
-        """Open one more connection for the reserve."""
+        """Open one more idle connection in the background."""
         self.opening += 1
         self._loop.create_task(self.dial()).add_done_callback(self._dialled)
 
     def _dialled(self, task: asyncio.Task[Connection]) -> None:
         self.opening -= 1
         if task.cancelled() or isinstance(task.exception(), OSError):
-            return  # the request that needs a connection will dial, and its row says why it failed
+            return  # the request that needs a connection will dial again, and its row records the error
         self.put_back(task.result(), monotonic_ns())
 
     def put_back(self, connection: Connection, now_ns: int) -> None:
-        """Keep a connection for the next request, where it is open."""
+        """Add a connection to the idle ones if it is open."""
         connection.row = -1
         if connection.open:
             connection.idle_since_ns = now_ns
             self.idle.append(connection)
 
     def take(self, now_ns: int) -> Connection | None:
-        """An idle connection that is open, or None.
+        """Return an idle connection that is open, or None.
 
         Closes at most one that is too old: closing many at once stalls the loop.
         """
@@ -138,7 +138,7 @@ class ConnectionPool:
         return None
 
     def forget(self, connection: Connection) -> None:
-        """An idle connection was closed by the server."""
+        """Remove an idle connection that the server has closed."""
         if connection in self.idle:
             self.idle.remove(connection)
 

@@ -1,4 +1,4 @@
-"""Where requests go."""
+"""The server's endpoint: URL, API, model and credentials."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchhydra.client.apis import Api
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """A server's endpoint. ``headers`` may hold a secret: it is never shown, logged or stored."""
+    """A server's endpoint. ``headers`` may contain the API key: never show, log or store them."""
 
     base_url: str
     api: Api

@@ -1,9 +1,9 @@
-"""The body of a streamed answer: its content events are counted, by the template of the first one where they match.
+"""The body of a streamed answer: counts its content events, mostly with the template of the first one.
 
-The first content event of a stream is parsed as JSON (unless it is that of another stream, but for id and text), and
-its template is remembered. A later body that matches it is one more content chunk, and so is a body that only begins in
-the same way, has a text, and is exactly one event: its JSON is not looked at after the beginning of the text, so broken
-JSON there is not noticed. All others are split into events and read.
+The first content event of a stream is parsed as JSON (unless it differs from another stream's only in id and text), and
+gives the template. A later body that matches it counts as a content chunk. So does a body that only starts like the
+template, has a text, and is exactly one event: its JSON is not checked after the start of the text, so broken JSON
+there is not detected. All other bodies are split into events and parsed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from benchhydra.client.response import Response, ResponseReader
 from benchhydra.client.sse import FIELD, EventSplitter, is_event
 from benchhydra.records import Status
 
-MAX_BODY_BYTES = 64 << 20  # of what is kept until it is whole: no completion server sends more
+MAX_BODY_BYTES = 64 << 20  # limit for buffered data; no completion server sends more
 
 
 class EventStream:
-    """Takes the bodies of one stream after another (``begin``).
+    """Processes the bodies of one stream after another (``begin``).
 
-    ``template``: of the content events, once known. ``between``: whether all that came so far were whole events.
+    ``template``: of the content events, once learnt. ``between``: whether only complete events were received so far.
     """
 
     def __init__(self, response: Response, reader: ResponseReader, learner: TemplateLearner, end_mark: bytes) -> None:
@@ -32,10 +32,10 @@ class EventStream:
         self._splitter = EventSplitter()
         self.between = True
         self._ended = self._was_split = False
-        self._unread = b""  # the last content event that was not parsed: usage may be in it
+        self._unread = b""  # the last content event that was not parsed, which may contain usage
 
     def begin(self) -> None:
-        """A new stream."""
+        """Start a new stream."""
         self.template = None
         self._unread = b""
         self._ended = False
@@ -45,7 +45,7 @@ class EventStream:
             self._splitter.begin()
 
     def take(self, body: bytes) -> None:
-        """A part of the stream, as HTTP framed it."""
+        """Process a part of the stream: the body of one HTTP chunk."""
         if not self.between or self._ended:
             self._split(body)
             return
@@ -66,7 +66,7 @@ class EventStream:
             self._split(body)
 
     def finish(self) -> None:
-        """The body is over. A last event without its empty line is dropped, as SSE says, but the end mark counts."""
+        """End the stream. A last event without its empty line is dropped (SSE specification), except the end mark."""
         response, splitter = self._response, self._splitter
         self.template = None
         if self._unread:
@@ -109,6 +109,6 @@ class EventStream:
             self._end()
 
     def _end(self) -> None:
-        """Nothing that follows counts."""
+        """Ignore all later events."""
         self._ended = True
         self.template = None

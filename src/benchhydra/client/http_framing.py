@@ -1,4 +1,4 @@
-"""HTTP/1.1 answers framed by httptools: status, bodies, end of the message, and whether the connection can go on."""
+"""HTTP/1.1 framing with httptools: status, bodies, end of the message, and whether the connection can be reused."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _LENGTH_HEADERS = (b"content-length", b"transfer-encoding")
 
 
 class Body(Protocol):
-    """Takes the bodies of a message as HTTP frames them."""
+    """Receives the parts of a message's body."""
 
     def take(self, body: bytes) -> None: ...
 
 
 class BodyReader(Protocol):
-    """Chooses who takes the body of a message."""
+    """Chooses the receiver of a message's body."""
 
     def body_for(self, http_status: int) -> Body:
-        """Who takes the body of a message with this status."""
+        """Return the receiver of the body of a message with this status."""
 
     def finish(self, http_status: int) -> None:
-        """The message is over."""
+        """Called at the end of the message."""
 
 
 class HttpFraming:
@@ -38,13 +38,13 @@ class HttpFraming:
         self.begin()
 
     def begin(self) -> None:
-        """The next answer comes."""
+        """Prepare for the next answer."""
         self._http_status = 0
         self._started = self._has_length = False
         self._body: Body | None = None
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the socket."""
+        """Process bytes from the socket."""
         self._started = True
         try:
             self._http.feed_data(data)
@@ -55,11 +55,11 @@ class HttpFraming:
             self._response.close()
 
     def end(self, error: str) -> None:
-        """The connection is gone. ``error`` is the system's name for it; empty: the server closed it in order."""
+        """Process the end of the connection. error: the system error as text; "": the server closed it normally."""
         if self._response.complete:
             return
         if self._http_status and not self._has_length and not error:
-            self.on_message_complete()  # a body without length ends with its connection
+            self.on_message_complete()  # a body without a length ends with the connection
         else:
             where = "in the middle of the answer" if self._started else "before any answer"
             self._response.fail(Status.RESET, f"connection {error or 'closed'} {where}")

@@ -1,6 +1,6 @@
-"""Requests as bytes: built before the window, so that sending one costs one system call.
+"""Encodes requests as bytes before the window, so that sending one takes one system call.
 
-Everything that requests share comes first in the body and the prompt last: ``Requests`` keeps the shared part once.
+In the body, everything that requests share comes first and the prompt last: ``Requests`` stores the shared part once.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from benchhydra.client.endpoint import Endpoint
 
 
 def request_path(endpoint: Endpoint) -> str:
-    """The request path: the API's, below whatever path the base URL has (its own trailing /v1 counts once)."""
+    """Return the request path: the path of the base URL, without a trailing /v1, plus that of the API."""
     base = urlsplit(endpoint.base_url).path.rstrip("/")
     return base.removesuffix("/v1") + endpoint.api.path
 
 
 def encode_request(endpoint: Endpoint, prompt: PromptContent, output_tokens: int, options: RequestOptions) -> bytes:
-    """One whole HTTP/1.1 request. ``options.body`` replaces fields of the API's, except the prompt.
+    """Return one complete HTTP/1.1 request. ``options.body`` overrides the API's fields, except the prompt.
 
-    Raises ValueError where a header or the URL would break out of its line.
+    Raises ValueError if a header or the URL contains a control character.
     """
     api = endpoint.api
     own = api.own_body(prompt, output_tokens)
@@ -37,12 +37,12 @@ def encode_request(endpoint: Endpoint, prompt: PromptContent, output_tokens: int
     return b"%b%d\r\n\r\n%b" % (head, len(payload), payload)
 
 
-@lru_cache(maxsize=4)  # all requests of a run have the same
+@lru_cache(maxsize=4)  # all requests of a run have the same head
 def _head(base_url: str, path: str, stream: bool, more: tuple[tuple[str, str], ...]) -> bytes:
     host = urlsplit(base_url).netloc.rpartition("@")[2]
     headers = {"Host": host, "Accept": "text/event-stream" if stream else "application/json"}
     headers |= {"Content-Type": "application/json", **dict(more)}
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if any(ord(character) < 32 for line in lines for character in line):
-        raise ValueError("a header or the base URL holds a control character")
+        raise ValueError("a header or the base URL contains a control character")
     return "\r\n".join([*lines, "Content-Length: "]).encode("latin-1")

@@ -1,4 +1,4 @@
-"""Requests as bytes, prepared before the measured window and compact: up to millions wait in memory to be sent."""
+"""A compact store of encoded requests: up to millions are prepared before the window and wait in memory."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from array import array
 from dataclasses import dataclass, field
 
 _LENGTH = b"\r\nContent-Length: "
-#: Beyond this many different beginnings, sharing them saves nothing: requests are kept whole.
+#: With more distinct beginnings, sharing them saves nothing: further requests are stored whole.
 _MAX_BEGINNINGS = 4096
-#: Requests of a block: large enough that the system takes its memory back when the block is given up.
+#: Requests per block: large enough that its memory is returned to the system when the block is released.
 BLOCK_ROWS = 256
 
 
 @dataclass(kw_only=True)
 class Requests:
-    """Whole requests, prepared before the window. ``take(i)`` is what goes onto the wire, once.
+    """Encoded requests. ``take(i)`` returns the bytes of request i, once.
 
-    What all requests begin with (head, sampling parameters: all before the JSON key ``prompt_key``) is kept once:
-    ``beginnings[beginning[i]]`` is the bytes before and after the value of Content-Length. The rests lie one after
-    another in blocks of ``BLOCK_ROWS`` requests, each from ``starts[i]`` of its block on: a block's memory is released
-    when all its requests are taken.
+    The common beginning of requests (everything before the JSON key ``prompt_key``) is stored once:
+    ``beginnings[beginning[i]]`` are the bytes before and after the value of Content-Length; -1: request i is stored
+    whole. The remaining bytes are concatenated in blocks of ``BLOCK_ROWS`` requests, each starting at ``starts[i]`` in
+    its block. A block's memory is released when all its requests are taken.
     """
 
     prompt_key: str = "prompt"
@@ -36,7 +36,7 @@ class Requests:
         return len(self.starts)
 
     def add(self, request: bytes, prompt_tokens: int, output_tokens: int) -> None:
-        """Append one whole request (head and body)."""
+        """Append one complete request (head and body)."""
         before, after, rest = _split(request, b'"%b":' % self.prompt_key.encode())
         index = self._index.get((before, after), -1)
         if index < 0 and before and len(self.beginnings) < _MAX_BEGINNINGS:
@@ -58,7 +58,7 @@ class Requests:
         return self.blocks[i // BLOCK_ROWS][self.starts[i] : end]
 
     def take(self, i: int) -> bytes:
-        """Request i as it goes onto the wire. Each can be taken once."""
+        """Return the bytes of request i. Call it once per request."""
         block = i // BLOCK_ROWS
         rest, index = self._rest(i), self.beginning[i]
         taken = self._taken[block] = self._taken.get(block, 0) + 1
@@ -71,7 +71,7 @@ class Requests:
         return b"%b%d%b%b" % (before, len(after) - 4 + len(rest), after, bytes(rest))
 
     def every_nth(self, first: int, step: int) -> Requests:
-        """Every ``step``-th request from ``first`` on."""
+        """Return a store of the requests first, first + step, first + 2 * step, ..."""
         part = Requests(prompt_key=self.prompt_key, beginnings=self.beginnings, _index=self._index)
         for i in range(first, len(self), step):
             part._append(self.beginning[i], self._rest(i), self.prompt_tokens[i], self.output_tokens[i])
@@ -79,9 +79,10 @@ class Requests:
 
 
 def _split(request: bytes, prompt_key: bytes) -> tuple[bytes, bytes, bytes]:
-    """(before the length's value, from there to the prompt, the prompt and what follows); ("", "", all) if not.
+    """Split a request before and after the value of Content-Length and before the prompt.
 
-    A quoted key cannot occur inside a JSON string (its quotes would be escaped), and any cut would be right anyway.
+    Returns (bytes before the value, bytes from it to the prompt, prompt and rest), or (b"", b"", request) if the
+    request has another form. A quoted key cannot occur inside a JSON string, because its quotes would be escaped.
     """
     body = request.find(b"\r\n\r\n")
     length = request.rfind(_LENGTH, 0, body)

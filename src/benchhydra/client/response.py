@@ -1,4 +1,4 @@
-"""What was received in answer to one request, and how JSON documents add to it, as the API reads them."""
+"""The answer to one request, and the reader that adds JSON documents to it with the help of the API."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import msgspec
 from benchhydra.client.apis import UNKNOWN_TOKENS, Api, ApiEvent
 from benchhydra.records import Status
 
-#: What decoding may raise on bytes from outside.
+#: Exceptions that decoding of received bytes may raise.
 BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-MAX_ERROR = 500  # characters of an error's text that are kept
+MAX_ERROR = 500  # maximum length of an error's text
 
 decode = msgspec.json.Decoder().decode
 
 
 class Response:
-    """The answer to one request, so far.
+    """The part of an answer that was received so far.
 
-    ``chunks``: chunks with text (role-only chunks and empty texts are none). ``complete``: the answer ended, well or
-    not. ``status`` is None until something is wrong with what was received; ``error`` says what. ``prompt_tokens`` and
-    ``output_tokens`` are the server's usage (-1: not reported). ``texts``: kept on request only.
+    ``chunks``: number of chunks with text (without role-only chunks and empty texts). ``complete``: the answer ended,
+    successfully or not. ``status``: None, or the class of its failure, with its text in ``error``. ``prompt_tokens``
+    and ``output_tokens`` are the server's usage (-1: not reported). ``texts``: only with keep_text.
     """
 
     __slots__ = ("chunks", "complete", "error", "keep_alive", "output_tokens", "prompt_tokens", "status", "texts")
@@ -29,7 +29,7 @@ class Response:
         self.begin()
 
     def begin(self) -> None:
-        """Forget the last answer."""
+        """Reset all fields for the next answer."""
         self.chunks = 0
         self.complete = self.keep_alive = False
         self.status: Status | None = None
@@ -39,17 +39,17 @@ class Response:
             self.texts = []
 
     def fail(self, status: Status, text: str) -> None:
-        """Note what is wrong. The first failure is the class of the request."""
+        """Record a failure. Only the first one counts."""
         if self.status is None:
             self.status, self.error = status, text[:MAX_ERROR]
 
     def close(self) -> None:
-        """Nothing more comes on this connection."""
+        """Mark the answer as complete and the connection as not reusable."""
         self.complete, self.keep_alive = True, False
 
 
 class ResponseReader:
-    """Adds what documents and events say to an answer."""
+    """Adds the content of documents and events to a ``Response``."""
 
     def __init__(self, api: Api, response: Response, *, keep_text: bool) -> None:
         self.keep_text = keep_text
@@ -57,7 +57,7 @@ class ResponseReader:
         self._response = response
 
     def read(self, data: bytes, event_name: bytes = b"") -> ApiEvent | None:
-        """Read the JSON of a document or event; None where it is an error, or no JSON object."""
+        """Read the JSON of a document or event. Returns None if it is an error or not a JSON object (a failure)."""
         response = self._response
         document = self._decode(data)
         if document is None:
@@ -85,7 +85,7 @@ class ResponseReader:
             self._response.prompt_tokens, self._response.output_tokens = usage
 
     def read_refusal(self, http_status: int, body: bytes) -> None:
-        """Note an answer with another status than 200: its JSON message, or the beginning of its body."""
+        """Record an answer with a status other than 200: its JSON message, or the beginning of its body."""
         try:
             message = self._api.error_message(decode(body))
         except BROKEN_JSON:

@@ -1,7 +1,7 @@
-"""One HTTP answer as it comes in: bytes in, a ``Response`` out. Pure: no socket, no clock, any split gives the same.
+"""Parses HTTP answers incrementally: bytes in, a ``Response`` out. Pure: no socket, no clock, independent of packets.
 
-Most packets take a fast path: a packet that is one whole HTTP chunk matching the stream's template is one more content
-chunk, and httptools does not see it; other packets begin with several of those. Everything else is framed as HTTP.
+Most packets take a fast path: HTTP chunks that match the stream's template, one or several at the start of a packet,
+are counted without httptools. Everything else is parsed as HTTP.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from benchhydra.client.http_framing import Body, HttpFraming
 from benchhydra.client.response import Response, ResponseReader
 from benchhydra.records import Status
 
-_CHUNK_END = b"\n\n\r\n"  # of an HTTP chunk that ends with an event
-_EVENTS_BEFORE_CONTENT = 2  # that a stream begins with: the role of a chat, and the first content
+_CHUNK_END = b"\n\n\r\n"  # the end of an HTTP chunk that ends with an event
+_EVENTS_BEFORE_CONTENT = 2  # events until a template is known: the role of a chat, and the first content
 
 
 class ResponseParser:
@@ -26,10 +26,10 @@ class ResponseParser:
         self._stream = EventStream(self.response, reader, learner, api.end_mark) if stream else None
         self._document = _Document(self.response, reader)
         self._framing = HttpFraming(self.response, self)
-        self._next: ChunkTemplate | None = None  # the template, where the next byte begins an HTTP chunk and an event
+        self._next: ChunkTemplate | None = None  # the template if the next byte starts an HTTP chunk and an event
 
     def begin(self) -> None:
-        """Forget the last answer; the next one comes on the same connection."""
+        """Prepare for the next answer on the same connection."""
         self._next = None
         self.response.begin()
         self._framing.begin()
@@ -37,11 +37,11 @@ class ResponseParser:
             self._stream.begin()
 
     def feed(self, data: bytes) -> int:
-        """Take what came from the socket. Returns the number of chunks with text in it."""
+        """Process received bytes. Returns the number of chunks with text in them."""
         return 1 if self.take_chunk(data) else self.take(data)
 
     def take_chunk(self, data: bytes) -> bool:
-        """Take a packet that is one chunk matching the template and nothing else: most are. Others are for ``take``."""
+        """Process a packet that is exactly one chunk matching the template, as most are; else return False."""
         template = self._next
         if template is None or not template.is_chunk(data):
             return False
@@ -49,7 +49,7 @@ class ResponseParser:
         return True
 
     def take(self, data: bytes) -> int:
-        """Take any other packet. Returns the number of chunks with text in it."""
+        """Process any packet for which ``take_chunk`` returned False. Returns the number of chunks with text in it."""
         response = self.response
         before = response.chunks
         if not before and self._stream is not None:
@@ -64,25 +64,25 @@ class ResponseParser:
         return response.chunks - before
 
     def end(self, error: str = "") -> None:
-        """The connection is gone. ``error`` is the system's name for it; empty: the server closed it in order."""
+        """Process the end of the connection. error: the system error as text; "": the server closed it normally."""
         self._framing.end(error)
 
     def body_for(self, http_status: int) -> Body:
-        """Where the body of an answer goes: to the stream of events, or to a document that is kept whole."""
+        """Return the receiver of an answer's body: the stream of events, or a buffered document."""
         if self._stream is not None and http_status == 200:
             return self._stream
         self._document.begin()
         return self._document
 
     def finish(self, http_status: int) -> None:
-        """The answer is over."""
+        """Finish the answer."""
         if self._stream is not None and http_status == 200:
             self._stream.finish()
         else:
             self._document.finish(http_status)
 
     def _take_beginning(self, data: bytes) -> bytes:
-        """Take the events up to the first one with content, of a packet that may hold many. Returns the rest."""
+        """Process the events of a packet up to the first one with content. Returns the remaining bytes."""
         for _ in range(_EVENTS_BEFORE_CONTENT):
             if self.response.chunks:
                 break
@@ -101,7 +101,7 @@ class ResponseParser:
 
 
 class _Document:
-    """A body that is kept until it is whole: an answer that is one JSON document, or a refusal."""
+    """A body that is buffered until it is complete: one JSON document, or the body of an error status."""
 
     def __init__(self, response: Response, reader: ResponseReader) -> None:
         self._response = response
@@ -109,18 +109,18 @@ class _Document:
         self._data = bytearray()
 
     def begin(self) -> None:
-        """A new body."""
+        """Start a new body."""
         self._data = bytearray()
 
     def take(self, body: bytes) -> None:
-        """A part of the body."""
+        """Append a part of the body."""
         if len(self._data) + len(body) <= MAX_BODY_BYTES:
             self._data += body
         else:
             self._response.fail(Status.MALFORMED, f"an answer of more than {MAX_BODY_BYTES >> 20} MiB")
 
     def finish(self, http_status: int) -> None:
-        """The body is whole."""
+        """Read the complete body."""
         data, self._data = bytes(self._data), bytearray()
         if http_status != 200:
             self._reader.read_refusal(http_status, data)

@@ -1,4 +1,4 @@
-"""Server-sent events: lines and events cut out of the bodies of a stream, wherever those are split.
+"""Server-sent events: splits the bodies of a stream into lines and events, wherever the bodies are cut.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
@@ -18,14 +18,14 @@ class ServerEvent(NamedTuple):
 
 
 def is_event(body: bytes) -> bool:
-    """Whether a body is one whole event of one line of data: most are."""
+    """Return whether a body is exactly one event with one line of data, as most are."""
     return body.startswith(FIELD) and body.endswith(b"\n\n") and body.find(b"\n") == len(body) - 2 and b"\r" not in body
 
 
 class EventSplitter:
-    """Cuts bodies into events. ``between``: whether all that came so far were whole events.
+    """Splits bodies into events. ``between``: whether only complete events were received so far.
 
-    ``line`` is the beginning of a line whose end has not come; ``junk`` the first line that belongs to no event.
+    ``line``: the start of an incomplete line; ``junk``: the first line that belongs to no event.
     """
 
     __slots__ = ("_after_cr", "_data", "_name", "between", "junk", "line")
@@ -34,7 +34,7 @@ class EventSplitter:
         self.begin()
 
     def begin(self) -> None:
-        """A new stream."""
+        """Start a new stream."""
         self.between = True
         self.line = self.junk = b""
         self._name = b""
@@ -42,7 +42,7 @@ class EventSplitter:
         self._after_cr = False
 
     def split(self, body: bytes) -> list[ServerEvent]:
-        """The events that end in this body. Lines end with CR LF, LF or CR, over any border of bodies."""
+        """Return the events that end in this body. Lines end with CR LF, LF or CR, also across bodies."""
         if self._after_cr:
             body = body.removeprefix(b"\n")
         self._after_cr = body.endswith(b"\r")
@@ -53,12 +53,12 @@ class EventSplitter:
         return events
 
     def drop_line(self) -> None:
-        """Forget the beginning of a line that has become too long."""
+        """Drop the start of a line that has become too long."""
         self.line = b""
         self.between = not (self._data or self._name or self._after_cr)
 
     def finish(self) -> bytes:
-        """The stream is over: the data of a last event that no empty line has ended. Such an event does not count."""
+        """End the stream. Returns the data of a last event without its empty line, which is not a valid event."""
         data = self.line.partition(b":")[2] or b"".join(self._data)
         if self.line and not self._data:
             self._take_line(self.line)  # it may be junk

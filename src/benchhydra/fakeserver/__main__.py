@@ -16,14 +16,14 @@ from benchhydra.fakeserver.app import FakeServer
 from benchhydra.fakeserver.plan import FAULTS
 
 TIMES = ("ttft-ms", "itl-ms", "ttft-sigma", "itl-sigma", "start-s")
-COUNTS = ("max-concurrency", "crash-after-requests", "fake-seed")  # 0: no limit, no crash, the first seed
+COUNTS = ("max-concurrency", "crash-after-requests", "fake-seed")  # default 0: no limit, no crash, seed 0
 
 
 def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT."""
     args = _parser().parse_args(argv)
     if args.fail_start:
-        raise SystemExit("fake server: RuntimeError: failing to start, as told")
+        raise SystemExit("fake server: RuntimeError: failing to start, as requested by --fail-start")
     time.sleep(args.start_s)
     uvloop.run(_serve(args))
 

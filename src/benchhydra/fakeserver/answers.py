@@ -1,4 +1,4 @@
-"""Parsing of OpenAI requests, and building of answers in OpenAI's JSON formats. A word counts as a token."""
+"""Parses OpenAI requests, and builds answers in OpenAI's JSON formats. One word counts as one token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to a request, decided when it arrives: its fault, tokens and times. And the simulated prefix cache."""
+"""The plan of an answer, made when its request arrives (fault, tokens, times), and the simulated prefix cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PrefixCache:
         self.queries = self.hits = 0
 
     def look_up(self, words: list[Any]) -> None:
-        """Count a prompt's hits, and remember its blocks. The last token is always computed, and never a hit."""
+        """Count a prompt's hits, and store its blocks. The last token is always computed, so it is never a hit."""
         self.queries += len(words)
         if len(self._blocks) > MAX_BLOCKS:
             self.clear()
@@ -39,7 +39,7 @@ class PrefixCache:
 
 
 class AnswerPlan:
-    """What happens to one request: its fault, its number of tokens, and when each chunk is due."""
+    """The plan of one answer: its fault, its number of tokens, and when each chunk is due."""
 
     def __init__(self, args: argparse.Namespace, index: int, requested_tokens: int) -> None:
         rng = random.Random((args.fake_seed << 40) + index)
@@ -51,14 +51,14 @@ class AnswerPlan:
         self._rng, self._args = rng, args
 
     def due_ns(self) -> Iterator[int]:
-        """When each chunk is due, in ns after the start of the request."""
+        """Yield when each chunk is due, in ns after the start of the request."""
         at_ms = _spread(self._rng, self._args.ttft_ms, self._args.ttft_sigma)
         for _ in range(self.chunks):
             yield int(at_ms * 1e6)
             at_ms += _spread(self._rng, self._args.itl_ms, self._args.itl_sigma)
 
     def sizes(self) -> Iterator[int]:
-        """Number of tokens in each chunk."""
+        """Yield the number of tokens of each chunk."""
         size = self._args.tokens_per_chunk
         for i in range(self.chunks):
             yield min(size, self.tokens - i * size)
@@ -74,5 +74,5 @@ def _draw_fault(args: argparse.Namespace, rng: random.Random, requested_tokens: 
 
 
 def _spread(rng: random.Random, mean_ms: float, sigma: float) -> float:
-    """A lognormal draw with this mean; the mean itself if sigma is 0."""
+    """Return a lognormal draw with this mean; the mean itself if sigma is 0."""
     return mean_ms if sigma == 0 else mean_ms * math.exp(sigma * rng.gauss(0, 1) - sigma * sigma / 2)

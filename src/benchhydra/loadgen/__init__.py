@@ -1,4 +1,4 @@
-"""The load generator: sends a plan's requests at their times and returns a row for each."""
+"""The load generator: sends the requests of a plan at their scheduled times, and returns a row for each."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["LoadPlan", "LoadResult", "run_load"]
 
 
 def run_load(plan: LoadPlan, progress: Progress) -> LoadResult:
-    """Send a plan and wait for all answers. Failed requests are rows; a signal ends it with what there is so far.
+    """Send a plan and wait for all answers. Failed requests are rows; a signal stops sending and returns partial rows.
 
-    Raises EngineError where no client process brought rows or the pacing stops early, ConfigError where ``processes``
-    is neither "auto" nor a number that fits the pacing, or Ray is missing.
+    Raises EngineError if no client process returned rows or the pacing stops early. Raises ConfigError if ``processes``
+    is neither "auto" nor a number that the pacing allows, or if Ray is needed and not installed.
     """
     from benchhydra.loadgen import driver  # start-up time: asyncio, uvloop and httptools
 

@@ -1,4 +1,4 @@
-"""What the load generator knows of itself: declared here, found out by each client process, merged once."""
+"""Facts about the load generator itself: declared here, measured in each client process, merged for the load."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from benchhydra.facts import fact
 from benchhydra.loadgen.ray.clock_sync import NodeClock
 from benchhydra.loadgen.shards import ShardResult
 
-# Each client process finds these out; of several the highest value, that of the worst process, is kept.
+# Measured by each client process; the fact is the maximum, that is, the value of the worst process.
 CPU_FRACTION = fact(
     "client_cpu_fraction",
     unit="fraction",
-    doc="CPU seconds per second of the busiest client process, without idle turns of its event loop",
+    doc="CPU seconds per second of the busiest client process, without idle iterations of its event loop",
     in_metadata=True,
 )
 BUSY_POLL_S = fact(
     "client_busy_poll_s",
     unit="s",
-    doc="how long the event loop polled instead of sleeping, in the process in which that was longest",
+    doc="time in which the event loop polled instead of sleeping; maximum over client processes",
     in_metadata=True,
 )
 
-# These are found out from what all processes measured together.
+# Computed from the measurements of all processes together.
 INTERRUPTED = fact("interrupted", unit="bool", doc="a signal ended the load before its end")
 LOOP_STALL_P99_MS = fact(
     "client_loop_stall_p99_ms", unit="ms", doc="p99 lateness of a 20 ms timer in the event loops", in_metadata=True
@@ -41,20 +41,20 @@ LAG_P99_MS = fact(
 )
 PROCESSES = fact("client_processes", unit="processes", doc="client processes that sent the load", in_metadata=True)
 LOST_PROCESSES = fact(
-    "lost_client_processes", unit="text", doc="a sentence for each client process that ended without bringing rows"
+    "lost_client_processes", unit="text", doc="a sentence for each client process that ended without returning rows"
 )
 CLOCKS = fact(
-    "client_clocks", unit="mapping", doc="clocks of other machines that sent, compared with ours", in_metadata=True
+    "client_clocks", unit="mapping", doc="clocks of other client machines relative to this one", in_metadata=True
 )
 CLOCK_UNCERTAINTY_MS = fact(
-    "clock_uncertainty_ms", unit="ms", doc="how exactly the clocks of other machines that sent are known"
+    "clock_uncertainty_ms", unit="ms", doc="largest uncertainty of the clock offsets of other client machines"
 )
 
 
 def merge_facts(
     results: Collection[ShardResult], processes: int, lost_processes: Sequence[str], clocks: Sequence[NodeClock]
 ) -> dict[str, Any]:
-    """The facts of a load from those of its shards. What is unknown is absent."""
+    """Return the facts of a load from those of its shards. Unknown values are absent."""
     stalls_ns, lags_ns = array("f"), array("f")
     for result in results:
         stalls_ns += result.stalls_ns

@@ -1,4 +1,4 @@
-"""A plan in, rows out: decides how many processes send it and where, and puts their results together."""
+"""Runs a load plan: decides how many processes send it and where, and merges their results."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from benchhydra.loadgen.shards import ShardResult, split_into_shards
 from benchhydra.progress import Progress
 from benchhydra.records import Records
 
-#: Chunks a second that one process takes without being late: less than half of what it can take when it may be late.
+#: Chunks per second that one process reads without delay; its maximum throughput is over twice that.
 CHUNKS_PER_PROCESS = 60_000
-#: Chunks a second that each stream is assumed to send where the schedule says nothing about the rate.
+#: Assumed chunks per second of each stream if the schedule has no rate.
 _ASSUMED_CHUNKS_PER_STREAM = 100
 
 
@@ -44,23 +44,23 @@ def _run_on_ray(plan: LoadPlan, progress: Progress) -> LoadResult:
         kind = type(pacing).__name__
         raise ConfigError(f"{kind} paces a load in one client process, not on Ray", hint="load.executor=local")
     cluster.require_ray("load.executor=ray")
-    wanted = min(processes_for(plan, sys.maxsize), max(1, len(plan.requests)))
+    processes = min(processes_for(plan, sys.maxsize), max(1, len(plan.requests)))
     progress.status("connecting to Ray")
-    cluster.connect(max(wanted, len(os.sched_getaffinity(0))))
-    free = cluster.free_cpus(wanted)
-    if free < (1 if plan.processes == "auto" else wanted):
+    cluster.connect(max(processes, len(os.sched_getaffinity(0))))
+    free = cluster.free_cpus(processes)
+    if free < (1 if plan.processes == "auto" else processes):
         raise ConfigError(
-            f"the Ray cluster has {free} free CPUs for {wanted} client processes", hint="load.processes=1"
+            f"the Ray cluster has {free} free CPUs for {processes} client processes", hint="load.processes=1"
         )
-    shards = split_into_shards(plan, min(wanted, free))
+    shards = split_into_shards(plan, min(processes, free))
     cluster_result = send_on_ray(shards, _reporter(plan, progress, len(shards)))
     return merge_results(plan, cluster_result.results, len(shards), cluster_result.lost, cluster_result.clocks)
 
 
 def processes_for(plan: LoadPlan, most: int | None = None) -> int:
-    """How many client processes; where the rate decides, at most ``most``, by default all cores but one.
+    """Return the number of client processes: ``plan.processes``, or by the expected chunk rate if that is "auto".
 
-    Raises ConfigError where ``processes`` is neither "auto" nor a number of at least 1.
+    most: maximum for "auto", by default the number of cores - 1. Raises ConfigError if ``processes`` is invalid.
     """
     if plan.processes != "auto":
         if not plan.processes.isdigit() or int(plan.processes) < 1:
@@ -90,7 +90,7 @@ def merge_results(
     lost_processes: Sequence[str] = (),
     clocks: Sequence[NodeClock] = (),
 ) -> LoadResult:
-    """One result of what all processes did: ``results`` by the number of the shard, of ``parts``."""
+    """Merge the results of all shards. results: by shard number; parts: the number of shards."""
     records = [result.records for result in results.values()]
     return LoadResult(
         records=records[0] if len(records) == 1 else Records.concat(records),
@@ -100,7 +100,7 @@ def merge_results(
 
 
 def _texts(plan: LoadPlan, results: dict[int, ShardResult], parts: int) -> tuple[str, ...]:
-    """In the order of the requests: part p sent every parts-th one from p on."""
+    """Return the texts in the order of the requests: shard p sent the requests p, p + parts, p + 2 * parts, ..."""
     texts = [""] * len(plan.requests)
     for part, result in results.items():
         texts[part::parts] = result.texts

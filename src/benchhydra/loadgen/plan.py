@@ -1,4 +1,4 @@
-"""What to send, and what came of it: the two types between the load generator and those who use it."""
+"""The load generator's input (``LoadPlan``) and output (``LoadResult``)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from benchhydra.records import Records
 
 @dataclass(frozen=True, kw_only=True)
 class LoadPlan:
-    """What to send and when. send_times_s: seconds from the start, shape (n,), not decreasing.
+    """The requests and their send times. send_times_s: seconds from the start, shape (n,), not decreasing.
 
-    pacing: decides which request is sent next. Where it is None and all send times are equal and ``max_in_flight`` is
-    given, the load is a closed loop; in all other cases each request is scheduled at its send time, and waiting for
-    room counts as waiting.
+    pacing: decides which request is sent next; None: ``default_pacing``, which is a closed loop if all send times are
+    equal and ``max_in_flight`` is set, and otherwise the schedule ``send_times_s``.
     """
 
     endpoint: Endpoint
@@ -27,8 +26,8 @@ class LoadPlan:
     send_times_s: Seconds
     pacing: Pacing | None = None
     max_in_flight: int | None = None
-    options: RequestOptions = field(default_factory=RequestOptions)  # what the requests were encoded with
-    timeout_s: float = 600.0  # of one request, from its sending
+    options: RequestOptions = field(default_factory=RequestOptions)  # the options that the requests were encoded with
+    timeout_s: float = 600.0  # for each request, from its send time
     processes: str = "auto"
     executor: str = "local"  # "ray": processes on the nodes of a Ray cluster
     keep_text: bool = False
@@ -39,16 +38,16 @@ class LoadPlan:
         return self.endpoint.api.streamed(self.options)
 
     def make_pacing(self) -> Pacing:
-        """The plan's own pacing, or a new one of the default kind."""
+        """Return the plan's pacing, or a new default one."""
         return self.pacing or default_pacing(self.send_times_s, self.max_in_flight)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadResult:
-    """What came of a plan.
+    """The outcome of a plan.
 
-    facts: what the load generator knows of itself, see ``client_facts``. texts: generated texts with ``keep_text``, by
-    request of the plan ("" where none came), else None.
+    facts: about the load generator itself, see ``client_facts``. texts: the generated text of each request of the plan
+    ("" if none was received); None without ``keep_text``.
     """
 
     records: Records

@@ -1,4 +1,4 @@
-"""Adds up how far the client processes are, for the progress line."""
+"""Adds up the progress of the client processes for the progress line."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _REPORT_NS = 200_000_000
 
 
 class ProgressReporter:
-    """Is called by each part with its progress, and reports the sum a few times a second.
+    """Receives the progress of each shard, and reports the sum at most 5 times per second.
 
-    last_send_s: when the last request is planned to be sent, where that does not depend on answers.
+    last_send_s: scheduled time of the last request; None if that depends on answers.
     """
 
     def __init__(self, total: int, last_send_s: float | None, progress: Progress, parts: int) -> None:

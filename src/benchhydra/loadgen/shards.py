@@ -1,4 +1,4 @@
-"""What one client process is given to send, and what it gives back."""
+"""A shard: the part of a load that one client process sends, its progress and its result."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from benchhydra.records import Phase, Recorder, Records, Status
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """What one process sends."""
+    """The part of a load that one process sends."""
 
     endpoint: Endpoint
     requests: Requests
     pacing: Pacing
     stream: bool  # answers come as streams of events
-    full_length: bool  # an answer with fewer tokens than asked for is SHORT
+    full_length: bool  # an answer with fewer tokens than requested is SHORT
     timeout_s: float
     keep_text: bool
 
 
 @dataclass(kw_only=True)
 class ShardProgress:
-    """How far a shard is."""
+    """The progress of a shard: requests done and failed, and TTFTs since the last report."""
 
     done: int = 0
     failed: int = 0
@@ -40,10 +40,10 @@ class ShardProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardResult:
-    """What came of a shard.
+    """The outcome of a shard.
 
-    facts: what the process knows of itself. stalls_ns: lateness of the event loop's timer; lags_ns: of the client in
-    sending, by request; both in the order in which they were measured. texts: by request of the shard, with keep_text.
+    facts: measured by the process about itself. stalls_ns: lateness of the event loop's timer, by beat; lags_ns: the
+    client's own lateness, by request in order of sending. texts: by request of the shard; () without keep_text.
     """
 
     records: Records
@@ -58,7 +58,7 @@ ReportProgress = Callable[[ShardProgress], None]
 
 
 def split_into_shards(plan: LoadPlan, parts: int) -> list[Shard]:
-    """The plan in at most so many shards: every n-th request to each. Raises ConfigError where it cannot be split."""
+    """Split a plan into at most ``parts`` shards, request by request in turn. Raises ConfigError if not possible."""
     pacings = plan.make_pacing().split(parts)
     return [
         Shard(
@@ -75,7 +75,7 @@ def split_into_shards(plan: LoadPlan, parts: int) -> list[Shard]:
 
 
 def lost_shard(shard: Shard, start_ns: int, why: str) -> ShardResult:
-    """A row for each request of a shard whose process is gone: recorded as CANCELLED, with only the scheduled time."""
+    """Return the result of a shard whose process died: every request CANCELLED, with only its scheduled time."""
     count = len(shard.requests)
     recorder = Recorder(count)
     recorder.counts["asked_prompt_tokens"] = shard.requests.prompt_tokens
@@ -96,5 +96,5 @@ def lost_shard(shard: Shard, start_ns: int, why: str) -> ShardResult:
 
 
 def mark_interrupted(results: dict[int, ShardResult], signals: Sequence[int]) -> dict[int, ShardResult]:
-    """The results, as interrupted where a signal came: it may have come after the last answer."""
+    """Return the results, marked as interrupted if there was a signal; it may have arrived after the last answer."""
     return {part: replace(result, interrupted=True) for part, result in results.items()} if signals else results

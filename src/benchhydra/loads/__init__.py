@@ -1,9 +1,9 @@
-"""Load shapes: pure functions from a config and a random stream to send times. Nothing here waits.
+"""Load shapes: pure functions from a config and a random generator to send times. Nothing here waits.
 
-A schedule is absolute: seconds from the start of the load, fixed before the first request is sent, so that a late
-answer or a late client moves no later send. ``offered_rps`` is the rate of the schedule that was drawn, which for a
-random shape differs from ``qps`` by chance (a Poisson schedule of n requests by about 100 / sqrt(n) percent). A shape
-in which answers decide what is sent next overrides ``pacing`` as well.
+A schedule is absolute: seconds from the start of the load, fixed before the first request, so that late answers or a
+late client do not delay later requests. ``offered_rps`` is the rate of the drawn schedule, which differs randomly from
+``qps`` for a random shape (by about 100 / sqrt(n) percent for a Poisson schedule of n requests). A shape in which
+answers decide what is sent next also overrides ``pacing``.
 """
 
 from __future__ import annotations
@@ -23,27 +23,29 @@ from benchhydra.registry import check_choices, knob
 
 @dataclass(kw_only=True)
 class LoadShape:
-    """Base of the ``load`` group: what every load shape can be told."""
+    """Base of the ``load`` group, with the options that all load shapes have."""
 
-    qps: float = knob(II("qps"), "mean offered rate; the root key qps", unit="requests/s")
-    duration_s: float = knob(60.0, "length of the load where num_prompts is null", unit="s")
+    qps: float = knob(II("qps"), "mean offered rate; by default the root key qps", unit="requests/s")
+    duration_s: float = knob(60.0, "length of the load if num_prompts is null", unit="s")
     max_in_flight: int | None = knob(
-        None, "most requests under way; later ones wait, and their wait shows", unit="requests"
+        None,
+        "maximum number of requests in flight; further ones wait (scheduled latencies include it)",
+        unit="requests",
     )
-    warmup_s: float = knob(0.0, "the first seconds of the load that are sent and not measured", unit="s")
-    cooldown_s: float = knob(0.0, "the last seconds of the load that are sent and not measured", unit="s")
+    warmup_s: float = knob(0.0, "first seconds of the load that are not measured", unit="s")
+    cooldown_s: float = knob(0.0, "last seconds of the load that are not measured", unit="s")
     steady: str = knob(
         "fixed",
-        "the measured window: warmup_s and cooldown_s as they are, or auto: the steady part of what they leave",
+        "the measured window: fixed: cut only warmup_s and cooldown_s; auto: also cut the remaining warm-up (MSER-5)",
         choices=("fixed", "auto"),
     )
-    processes: str = knob("auto", "client processes: auto or a number")
+    processes: str = knob("auto", "number of client processes, or auto")
     executor: str = knob(
-        "local", "where they run: on this machine, or on the nodes of a Ray cluster", choices=("local", "ray")
+        "local", "where client processes run: on this machine, or on a Ray cluster", choices=("local", "ray")
     )
 
-    open_loop = True  # a class fact: send times do not depend on answers
-    stationary = True  # a class fact: the rate is meant to stay the same from begin to end
+    open_loop = True  # class constant: send times do not depend on answers
+    stationary = True  # class constant: the rate is constant over the load
 
     def __post_init__(self) -> None:
         check_number(
@@ -60,7 +62,7 @@ class LoadShape:
         self._check_one_process()
 
     def count(self, num_prompts: int | None) -> int:
-        """How many requests: ``num_prompts``, or what the duration holds. Raises ConfigError where neither says."""
+        """Return the number of requests: ``num_prompts``, or rate * duration. Raises ConfigError if neither is set."""
         count = self._default_count() if num_prompts is None else num_prompts
         length_s = self._length_s(count)
         if length_s is not None and self.warmup_s + self.cooldown_s >= length_s:
@@ -71,20 +73,21 @@ class LoadShape:
         return count
 
     def send_times_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
-        """Send times in seconds from the start of the load, shape (count,), not decreasing, the first at least 0.
+        """Return send times in seconds from the start of the load, shape (count,), not decreasing, all at least 0.
 
-        recorded_s: send times that came with the prompts, shape (count,); only a shape that replays them uses them.
+        recorded_s: send times from the dataset, shape (count,), for a shape that replays them.
         """
         raise NotImplementedError
 
     def pacing(self, send_times_s: Seconds) -> Pacing:
-        """What decides which request is sent next: a schedule, or a closed loop where a limit holds back requests
-        that may all be sent at once. A pacing of a shape's own runs in one client process.
+        """Return the pacing, which decides which request is sent next; by default a schedule or a closed loop.
+
+        If a subclass overrides this, the load runs in one client process.
         """
         return default_pacing(send_times_s, self.max_in_flight)
 
     def offered_rps(self, send_times_s: Seconds) -> float | None:
-        """The rate that the schedule asks for, or None where it asks for none (closed loop, all at once)."""
+        """Return the rate of the schedule in requests/s; None if it has none (closed loop, all at once)."""
         if not self.open_loop or len(send_times_s) < 2 or send_times_s[-1] <= send_times_s[0]:
             return None
         return float((len(send_times_s) - 1) / (send_times_s[-1] - send_times_s[0]))
@@ -95,11 +98,11 @@ class LoadShape:
         return max(1, round(self.duration_s * self.qps))
 
     def _length_s(self, count: int) -> float | None:
-        """About how long sending takes; None where that depends on the server."""
+        """Return about how long sending takes; None if that depends on the server."""
         return None if math.isinf(self.qps) else count / self.qps
 
     def _check_one_process(self) -> None:
-        """Raise ConfigError where a pacing of the shape's own would have to run in several client processes."""
+        """Raise ConfigError if a shape with its own pacing is to run in several client processes."""
         if type(self).pacing is LoadShape.pacing:
             return
         if self.executor == "ray" or str(self.processes) not in ("auto", "1"):
@@ -111,12 +114,12 @@ class LoadShape:
 
 
 def check_number(config: Any, name: str, holds: Any, rule: str, *, hint: str = "") -> None:
-    """Raise ConfigError where a number breaks its rule. None, and texts that are still to be resolved, pass."""
+    """Raise ConfigError if a number breaks its rule. None and unresolved interpolations (texts) pass."""
     value = getattr(config, name)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and not holds(value):
         raise ConfigError(f"load.{name}={value:g} {rule}", hint=hint)
 
 
 def from_gaps(gaps_s: Seconds) -> Seconds:
-    """Send times from the gaps between them, the first at 0: shape (n - 1,) -> (n,)."""
+    """Return send times from the gaps between them, the first at 0: shape (n - 1,) -> (n,)."""
     return np.concatenate(([0.0], np.cumsum(gaps_s)))

@@ -1,4 +1,4 @@
-"""Groups of requests at the same instant: batch jobs, retries after an outage, a page that asks five things."""
+"""``load=burst``: groups of requests sent at once, like batch jobs or retries after an outage."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A closed loop: a fixed number of requests under way, each answer followed at once by the next request.
+"""``load=concurrency``: a closed loop with a fixed number of requests in flight.
 
-A slow server slows this load down, which hides how long users would have waited: it measures capacity, not latency
-under a rate. For a rate with a limit of requests under way, take an open shape with ``load.max_in_flight``.
+A slow server slows this load down, which hides how long users would have waited: it measures capacity, not latency at
+a given rate. For a rate with a limit of requests in flight, use an open-loop shape with ``load.max_in_flight``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from benchhydra.registry import knob, option
 
 @option("load", "concurrency")
 class Concurrency(LoadShape):
-    """Closed loop: load.max_in_flight requests under way at all times.
+    """Closed loop: load.max_in_flight requests in flight at all times.
 
-    Where num_prompts is null, 10 requests for each one under way are sent, and at least 100.
+    If num_prompts is null, it sends 10 * max_in_flight requests, and at least 100.
     """
 
-    qps: float = knob(math.inf, "a closed loop has no rate: leave this alone", unit="requests/s")
-    max_in_flight: int | None = knob(None, "requests under way; mandatory", unit="requests")
+    qps: float = knob(math.inf, "do not set: a closed loop has no rate", unit="requests/s")
+    max_in_flight: int | None = knob(None, "number of requests in flight; mandatory", unit="requests")
 
     open_loop = False
 
@@ -33,8 +33,8 @@ class Concurrency(LoadShape):
         if self.max_in_flight is None:
             raise ConfigError("load=concurrency needs load.max_in_flight", hint="load=concurrency load.max_in_flight=8")
         if isinstance(self.qps, (int, float)) and not math.isinf(self.qps):
-            limit = f"load=poisson qps={self.qps:g} load.max_in_flight={self.max_in_flight}"
-            raise ConfigError(f"load.qps={self.qps:g} means nothing to load=concurrency, a closed loop", hint=limit)
+            hint = f"load=poisson qps={self.qps:g} load.max_in_flight={self.max_in_flight}"
+            raise ConfigError(f"load.qps={self.qps:g} has no effect on load=concurrency, a closed loop", hint=hint)
 
     def send_times_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
         return np.zeros(count)

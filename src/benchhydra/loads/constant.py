@@ -1,4 +1,4 @@
-"""Evenly spaced arrivals: the least variance a load can have."""
+"""``load=constant``: evenly spaced arrivals, the load with the least variance."""
 
 from __future__ import annotations
 

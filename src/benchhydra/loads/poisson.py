@@ -1,4 +1,4 @@
-"""Random arrivals at a mean rate: what independent users look like."""
+"""``load=poisson``: random arrivals at a mean rate, like requests of independent users."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from benchhydra.registry import knob, option
 class Poisson(LoadShape):
     """Random arrivals: gaps of a gamma distribution with mean 1 / qps; burstiness 1 is a Poisson process.
 
-    ``burstiness`` is the gamma's shape k, as in vLLM's benchmark: the gaps' coefficient of variation is 1 / sqrt(k),
-    so below 1 requests come in clusters, and far above 1 they come evenly.
+    ``burstiness`` is the gamma's shape k, as in vLLM's benchmark: the gaps' coefficient of variation is 1 / sqrt(k), so
+    below 1 arrivals are clustered, and far above 1 they are nearly even.
     """
 
     burstiness: float = knob(1.0, "shape of the gamma distribution of gaps: 1 Poisson, below 1 clustered, above 1 even")

@@ -1,4 +1,4 @@
-"""A rate that rises (or falls): where does a server begin to fail, found in one run."""
+"""``load=ramp``: a rising (or falling) rate, to find the rate at which a server begins to fail in one run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchhydra.registry import knob, option
 
 @option("load", "ramp")
 class Ramp(LoadShape):
-    """A rate that goes from load.start_qps to qps, by a straight line or by equal factors in equal times.
+    """A rate that changes from load.start_qps to qps, linearly or exponentially.
 
-    Where num_prompts is null the ramp takes load.duration_s; otherwise as long as that many requests take. Arrivals
-    are those of an inhomogeneous Poisson process with exactly that many arrivals (sorted uniform draws of the rate's
-    integral, which is then inverted), or evenly spaced in that integral.
+    If num_prompts is null the ramp takes load.duration_s; otherwise as long as that many requests take. Arrivals are an
+    inhomogeneous Poisson process conditioned on their number (sorted uniform draws, transformed by the inverse of the
+    rate's integral), or evenly spaced in that integral.
     """
 
     start_qps: float = knob(1.0, "rate at the start; qps is the rate at the end", unit="requests/s")
@@ -38,7 +38,7 @@ class Ramp(LoadShape):
         return self._inverse(fraction) * count / self._mean_qps()
 
     def _inverse(self, fraction: Seconds) -> Seconds:
-        """The fraction of the duration after which a fraction of all requests is sent."""
+        """Return the fraction of the duration after which this fraction of all requests is sent."""
         ratio = self.qps / self.start_qps
         if math.isclose(ratio, 1.0, rel_tol=1e-9):
             return fraction

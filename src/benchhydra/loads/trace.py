@@ -1,4 +1,4 @@
-"""Recorded arrivals: the send times of real traffic, which no formula has."""
+"""``load=trace``: replays recorded send times of real traffic."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from benchhydra.registry import knob, option
 
 @option("load", "trace")
 class Trace(LoadShape):
-    """Recorded arrivals: the send times that the dataset carries, from the first one on.
+    """Recorded arrivals: the send times in the dataset, relative to the first one.
 
-    num_prompts says how many; qps and duration_s mean nothing here.
+    num_prompts sets the number of requests; qps and duration_s have no effect.
     """
 
-    qps: float = knob(math.inf, "a recording has its own rate: leave this alone, see load.speedup", unit="requests/s")
+    qps: float = knob(math.inf, "do not set: the recording has its own rate, see load.speedup", unit="requests/s")
     speedup: float = knob(1.0, "replay this many times as fast as recorded")
 
     stationary = False
@@ -28,13 +28,13 @@ class Trace(LoadShape):
         super().__post_init__()
         check_number(self, "speedup", lambda value: 0 < value < math.inf, "must be above 0 and finite")
         if isinstance(self.qps, (int, float)) and not math.isinf(self.qps):
-            raise ConfigError(f"load.qps={self.qps:g} means nothing to load=trace", hint="load.speedup=2")
+            raise ConfigError(f"load.qps={self.qps:g} has no effect on load=trace", hint="load.speedup=2")
 
     def send_times_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
         if recorded_s is None or len(recorded_s) != count or not np.isfinite(recorded_s).all():
             raise ConfigError("load=trace needs a dataset with a send time for each prompt", hint="dataset=jsonl")
         if np.any(np.diff(recorded_s) < 0):
-            raise ConfigError("load=trace: the dataset's send times go back in time", hint="sort the dataset by time")
+            raise ConfigError("load=trace: the dataset's send times decrease", hint="sort the dataset by time")
         return np.asarray((recorded_s - recorded_s[0]) / self.speedup, dtype=np.float64)
 
     def _default_count(self) -> int:

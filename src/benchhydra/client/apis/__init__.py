@@ -1,8 +1,8 @@
-"""The endpoints that a load can go to: one file each says what a request holds and what an answer means.
+"""The APIs (endpoints) of a load: each is one file that builds request bodies and interprets answers.
 
-An API is an option of the config group ``api``. The parser knows HTTP and server-sent events only, and asks the API for
-the meaning of each JSON document. A new endpoint is one file with a subclass of ``Api``: ``path`` and ``own_body`` are
-enough for one that neither streams nor generates text.
+An API is an option of the config group ``api``. The parser handles only HTTP and server-sent events, and passes each
+JSON document to the API. A new endpoint is one file with a subclass of ``Api``; ``path`` and ``own_body`` are enough
+for one that neither streams nor generates text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ UNKNOWN_TOKENS = -1
 
 
 class PromptContent(Protocol):
-    """What an API reads of a prompt: its text, and its messages (role and content) where it is a conversation."""
+    """A prompt as APIs read it: its text, and its messages (role and content) if it is a conversation."""
 
     @property
     def text(self) -> str: ...
@@ -25,10 +25,10 @@ class PromptContent(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RequestOptions:
-    """What a user chooses about all requests of a load.
+    """The user's options for all requests of a load.
 
-    stream: ask for a stream of events, where the API has one; ignore_eos: ask for exactly the requested number of
-    output tokens; body: further fields of the JSON body, which replace the API's own.
+    stream: request a stream of events, if the API has one; ignore_eos: generate exactly the requested number of output
+    tokens; body: further fields of the JSON body, which take precedence over the API's.
     """
 
     stream: bool = True
@@ -38,17 +38,17 @@ class RequestOptions:
 
 
 class Usage(NamedTuple):
-    """The server's token counts; -1 for one that it does not report."""
+    """The server's token counts; -1 for a count that it does not report."""
 
     prompt_tokens: int
     output_tokens: int
 
 
 class ApiEvent(NamedTuple):
-    """What one event of a stream, or a whole document, says.
+    """The content of one event of a stream, or of a whole document.
 
-    texts: generated text, by choice, where there is some; usage: None where it reports none; error: the server's
-    message ("" if it gives none) where this is an error instead of an answer; end: the stream ends with this event.
+    texts: generated texts of its choices, without empty ones; usage: None if not reported; error: None, or for an error
+    object the server's message ("" if it has none); end: whether the stream ends with this event.
     """
 
     texts: Sequence[str] = ()
@@ -61,49 +61,49 @@ class ApiEvent(NamedTuple):
 class Api:
     """Base of the ``api`` group."""
 
-    #: Of the endpoint, below the server's base URL.
+    #: Path of the endpoint, relative to the server's base URL.
     path: ClassVar[str]
-    #: The body's last key: what precedes it is kept once for all requests.
+    #: The last key of the body: everything before it is stored once for all requests.
     prompt_key: ClassVar[str] = "prompt"
-    #: It answers with server-sent events where the user wants a stream.
+    #: Whether the endpoint can stream answers as server-sent events.
     streams: ClassVar[bool] = True
-    #: It generates text: answers have output tokens, and may be shorter than asked.
+    #: Whether the endpoint generates text: answers have output tokens, and may be shorter than requested.
     generates: ClassVar[bool] = True
-    #: JSON keys of generated text in an event, for ``chunk_template``; without any each event is parsed.
+    #: JSON keys of generated text in an event, for ``chunk_template``; if empty, every event is parsed as JSON.
     text_keys: ClassVar[tuple[str, ...]] = ()
     #: The data of the event that ends a stream.
     end_mark: ClassVar[bytes] = b"[DONE]"
 
     def shared_body(self, model: str, options: RequestOptions) -> dict[str, Any]:
-        """The part of the body that all requests share: the model, sampling, stream options."""
+        """Return the part of the body that all requests share: model, sampling, stream options."""
         return {"model": model}
 
     def own_body(self, prompt: PromptContent, output_tokens: int) -> dict[str, Any]:
-        """The part of the body that is this request's own; the prompt is the last key."""
+        """Return the part of the body that is specific to one request; ``prompt_key`` is the last key."""
         raise NotImplementedError
 
     def read(self, document: dict[str, Any]) -> ApiEvent:
-        """What a document, or the data of an event, means. Called for whole answers with status 200 and for events."""
+        """Interpret a document: a whole answer with status 200, or the data of an event."""
         if is_error(document):
             return ApiEvent(error=self.error_message(document))
         return ApiEvent(usage=usage_of(document))
 
     def error_message(self, document: Any) -> str:
-        """The message in the body of a refusal, or in an error object; "" if there is none."""
+        """Return the message in the body of an error status or in an error object; "" if there is none."""
         return error_message(document)
 
     def streamed(self, options: RequestOptions) -> bool:
-        """Whether answers come as streams of events."""
+        """Return whether answers are streams of events."""
         return self.streams and options.stream
 
 
 def is_error(document: Mapping[str, Any]) -> bool:
-    """Whether a document is an error object: {"error": ...}, or vLLM's older {"object": "error", ...}."""
+    """Return whether a document is an error object: {"error": ...}, or vLLM's older {"object": "error", ...}."""
     return bool(document.get("error")) or document.get("object") == "error"
 
 
 def error_message(document: Any) -> str:
-    """The message of an error object in any of the forms that servers use; "" if it has none."""
+    """Return the message of an error object, in any of the forms that servers use; "" if it has none."""
     if not isinstance(document, dict):
         return ""
     error = document.get("error")
@@ -114,7 +114,7 @@ def error_message(document: Any) -> str:
 
 
 def usage_of(document: Mapping[str, Any]) -> Usage | None:
-    """The token counts under ``usage``, or None where there is no such object."""
+    """Return the token counts under ``usage``; None if there is no such object."""
     usage = document.get("usage")
     if not isinstance(usage, dict):
         return None

@@ -1,1 +1,1 @@
-"""What keeps the event loop exact: timers, busy polling, and a monitor of its own lag."""
+"""Precise timing in the event loop: timers, busy polling, and a monitor of the loop's lag."""

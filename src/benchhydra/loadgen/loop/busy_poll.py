@@ -1,4 +1,4 @@
-"""Busy polling under load: a wake-up of the event loop costs more than handling a packet, so it does not sleep."""
+"""Busy polling under load: the event loop does not sleep, because a wake-up costs more than handling a packet."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Protocol
 
 from benchhydra.records import NEVER
 
-#: Fractions of a core in use between which the loop polls: below, wake-ups are rare; above, it hardly sleeps anyway.
+#: Poll while CPU use is between these fractions of a core: below, wake-ups are rare; above, the loop rarely sleeps.
 START_ABOVE, STOP_ABOVE = 0.4, 0.9
-#: Polling makes the same work cheaper: it stops only well below where it started.
+#: Hysteresis: polling lowers the CPU use of the same work, so stop only well below the start threshold.
 STOP_BELOW = 0.15
 #: Back off (doubling) when another process waited for this core for more than this fraction of a beat.
 MAX_WAIT_FRACTION = 0.1
@@ -21,13 +21,13 @@ BACK_OFF_NS = 1_000_000_000
 
 
 class LoopWorker(Protocol):
-    """What runs in the loop."""
+    """The code that runs in the loop."""
 
-    worked: bool  # set with all that it does
+    worked: bool  # set whenever it has done something
 
 
 class CoreUsage:
-    """What this thread has used of its core, and how long it waited for it."""
+    """CPU time of this thread, and how long it waited for a core."""
 
     def __init__(self) -> None:
         try:
@@ -37,27 +37,27 @@ class CoreUsage:
             self._schedstat = NEVER
 
     def spent_ns(self) -> int:
-        """CPU time."""
+        """Return the thread's CPU time in ns."""
         return time.thread_time_ns()
 
     def waited_ns(self) -> int:
-        """How long it was runnable while another one ran; 0 where the kernel does not say."""
+        """Return the time in ns that the thread was runnable but not running; 0 without /proc/.../schedstat."""
         return 0 if self._schedstat == NEVER else int(os.pread(self._schedstat, 100, 0).split()[1])
 
     def close(self) -> None:
-        """Nothing is read after this."""
+        """Close the file; call no other method afterwards."""
         if self._schedstat != NEVER:
             os.close(self._schedstat)
             self._schedstat = NEVER
 
 
 class BusyPoller:
-    """Decides at every beat. Turns of the loop in which nothing was done are idle time, not part of what is in use."""
+    """Switches polling on or off at every beat. Loop iterations without work count as idle, not as CPU use."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, worker: LoopWorker, usage: CoreUsage | None = None) -> None:
         self.on = False
-        self.idle_ns = 0  # of all idle turns
-        self.on_ns = 0  # how long it was on
+        self.idle_ns = 0  # total time of idle iterations
+        self.on_ns = 0  # total time with polling on
         self._loop = loop
         self._worker = worker
         self._usage = usage or CoreUsage()
@@ -69,7 +69,7 @@ class BusyPoller:
         self._beat_ns, self._spent_ns, self._waited_ns = now_ns, self._spent(), self._usage.waited_ns()
 
     def beat(self, now_ns: int) -> None:
-        """Look at what was used since the last beat, and switch polling on or off."""
+        """Switch polling on or off, by the CPU use since the last beat."""
         took_ns, spent_ns, waited_ns = now_ns - self._beat_ns, self._spent(), self._usage.waited_ns()
         if took_ns <= 0:
             return
@@ -84,7 +84,7 @@ class BusyPoller:
         self._beat_ns, self._spent_ns, self._waited_ns = now_ns, spent_ns, waited_ns
 
     def stop(self) -> None:
-        """Let the loop sleep, for good."""
+        """Switch polling off permanently."""
         self.on = False
         self._usage.close()
 
@@ -98,7 +98,7 @@ class BusyPoller:
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        """One turn of the loop: as another one is requested, it looks for packets without waiting for them."""
+        """Run once per loop iteration. Because it schedules itself again, the loop polls sockets without sleeping."""
         if not self.on:
             return
         self._loop.call_soon(self._turn)

@@ -1,4 +1,4 @@
-"""How late the client's event loop is, and how busy its process."""
+"""Measures how late the client's event loop is, and how much CPU time its process uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PERIOD_NS = 20_000_000
 
 
 class LoopLagMonitor:
-    """A timer that should fire every 20 ms. Each beat that was missed counts with its own lateness."""
+    """A timer that should fire every 20 ms. Records the lateness of each beat in ns, also of missed beats."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, beat: Callable[[int], None]) -> None:
         self.late_ns = array("f")
@@ -24,7 +24,7 @@ class LoopLagMonitor:
         self._timer = Timer(loop, self._fired)
 
     def start(self, start_ns: int) -> None:
-        """Beat from the start of the window on."""
+        """Start beating at ``start_ns``."""
         self._start_ns = start_ns
         self._next_ns = start_ns + PERIOD_NS
         self._cpu_s = time.process_time()
@@ -38,9 +38,9 @@ class LoopLagMonitor:
         self._beat(now_ns)
 
     def stop(self, idle_ns: int = 0) -> float | None:
-        """Stop beating. Returns CPU seconds per second since the start; None where it was never started.
+        """Stop beating. Returns CPU seconds per second since the start, without ``idle_ns``; None if never started.
 
-        ``idle_ns``: CPU time in which nothing was done.
+        ``idle_ns``: CPU time of idle iterations (busy polling).
         """
         self._timer.close()
         wall_s = (monotonic_ns() - self._start_ns) / 1e9

@@ -1,4 +1,4 @@
-"""Timers with the kernel's precision: the event loop rounds its own to a millisecond."""
+"""Precise timers with timerfd: the event loop rounds its own timers to 1 ms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _settime.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_
 
 
 class Timer:
-    """A timerfd on CLOCK_MONOTONIC that calls back in the loop, at absolute times."""
+    """A timerfd on CLOCK_MONOTONIC that calls ``callback`` in the loop, at absolute times."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
         self._fd = _checked(_libc.timerfd_create(_CLOCK_MONOTONIC, _FLAGS))
@@ -31,14 +31,14 @@ class Timer:
         loop.add_reader(self._fd, self._fired)
 
     def at(self, when_ns: int, every_ns: int = 0) -> None:
-        """Fire at a time (at once if it has passed), and then periodically where ``every_ns`` is given."""
+        """Fire at ``when_ns`` (at once if that has passed), and then every ``every_ns`` if that is not 0."""
         when_ns = max(1, when_ns)
         spec = (every_ns // _S, every_ns % _S, when_ns // _S, when_ns % _S)
         _ITIMERSPEC.pack_into(self._spec, 0, *spec)
         _checked(_settime(self._fd, _ABSOLUTE, self._spec, None))
 
     def close(self) -> None:
-        """Stop and free it."""
+        """Stop the timer and close its file descriptor."""
         if self._fd != NEVER:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
@@ -48,7 +48,7 @@ class Timer:
         try:
             os.read(self._fd, 8)
         except BlockingIOError:
-            return  # it was set again after it had fired
+            return  # the timer was set again after it had fired
         self._callback()
 
 

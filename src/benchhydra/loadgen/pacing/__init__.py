@@ -1,8 +1,8 @@
-"""Pacing: the only thing that decides which request is sent next, and when.
+"""Pacing: decides which request is sent next, and when.
 
-A pacing is pure: it never waits and never reads a clock. The sender does the waiting, and asks it. Rows are the
-requests of a load, numbered from 0. A load shape of a user's own may bring a pacing of its own
-(``LoadShape.pacing``), for example one in which a request waits for another one's answer.
+A pacing is pure: it never waits and never reads a clock; the sender waits and calls it. Rows are the requests of a
+load, numbered from 0. A user's load shape may return its own pacing (``LoadShape.pacing``), for example one in which a
+request waits for the answer of another.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Seconds = npt.NDArray[np.float64]
 class Pacing:
     """Base of all pacings. The sender calls ``start`` once, and then ``next``:
 
-    - when the time ``wake_ns`` has come (NEVER: only the end of a request can release another one);
-    - each time a request has ended, well or not.
+    - at the time ``wake_ns`` (NEVER: only the end of a request can release another one);
+    - whenever a request has ended, successfully or not.
 
-    Of each row that ``next`` returns it asks ``scheduled_ns`` and ``ready_ns`` at once, before it calls ``next`` again.
-    send_times_s: when requests are planned to be sent at the earliest, seconds from the start, shape (n,).
-    max_in_flight: the most requests that are under way at once, or None.
+    For each row that ``next`` returns, it calls ``scheduled_ns`` and ``ready_ns`` before it calls ``next`` again.
+    send_times_s: earliest send times, seconds from the start, shape (n,). max_in_flight: maximum number of requests in
+    flight, or None.
     """
 
     #: Send times do not depend on answers.
@@ -41,28 +41,28 @@ class Pacing:
         self.wake_ns = NEVER
 
     def start(self, start_ns: int) -> None:
-        """The load begins at this time of CLOCK_MONOTONIC. Sets ``wake_ns`` to the first time to be asked."""
+        """Start the load at ``start_ns`` (CLOCK_MONOTONIC): set ``wake_ns`` to when ``next`` is called first."""
         raise NotImplementedError
 
     def next(self, now_ns: int, finished: int = NEVER) -> Sequence[int]:
-        """The rows to send now, in order, and a new ``wake_ns``. finished: the row that has ended, if one has."""
+        """Return the rows to send now, in order, and update ``wake_ns``. finished: the row that has ended, or NEVER."""
         raise NotImplementedError
 
     def scheduled_ns(self, row: int) -> int:
-        """When the load wanted a row to be sent: latency with the schedule, and the rows' lateness, count from here."""
+        """Return the scheduled send time of a row: latencies "from the scheduled time" and lateness count from here."""
         raise NotImplementedError
 
     def ready_ns(self, row: int) -> int:
-        """When a row could have been sent: later than scheduled where it had to wait for room.
+        """Return when a row could be sent: later than scheduled if it had to wait for ``max_in_flight``.
 
         The client's own lateness counts from here.
         """
         return self.scheduled_ns(row)
 
     def split(self, parts: int) -> list[Pacing]:
-        """Pacings of this load's every ``parts``-th requests from 0, 1, ... on; fewer where it allows fewer.
+        """Return at most ``parts`` pacings; the p-th of n paces the rows p, p + n, p + 2n, ...
 
-        Raises ConfigError where it cannot be split.
+        Raises ConfigError if the load cannot be split.
         """
         if parts > 1:
             raise ConfigError(
@@ -72,7 +72,7 @@ class Pacing:
 
 
 def split_limit(max_in_flight: int | None, parts: int) -> list[int | None]:
-    """The limits of the parts of a load, as even as possible; fewer parts where there are fewer requests allowed."""
+    """Split ``max_in_flight`` evenly into at most ``parts`` limits of at least 1."""
     if max_in_flight is None:
         return [None] * parts
     parts = min(parts, max_in_flight)

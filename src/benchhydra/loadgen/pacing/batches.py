@@ -1,4 +1,4 @@
-"""Batches: a number of requests at once, and the next ones when all of these have ended."""
+"""Batches: send a number of requests at once, and the next batch when all of these have ended."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from benchhydra.records import NEVER
 
 @final
 class Batches(Pacing):
-    """``count`` requests in batches of ``size``, the last one smaller where they do not divide.
+    """``count`` requests in batches of ``size``; the last batch may be smaller.
 
-    The rows of a batch are scheduled at one time: when the batch before it ended.
+    All rows of a batch are scheduled for the same time, the end of the previous batch.
     """
 
     def __init__(self, count: int, size: int) -> None:

@@ -1,4 +1,4 @@
-"""The closed loop: a fixed number of requests under way, each answer followed at once by the next request."""
+"""The closed loop: a fixed number of requests in flight; each answer immediately releases the next request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchhydra.records import NEVER
 
 @final
 class ClosedLoop(Pacing):
-    """``max_in_flight`` requests under way at all times. A request is scheduled when one before it makes room."""
+    """``max_in_flight`` requests in flight at all times. A request is scheduled at the end of the one it replaces."""
 
     divisible = True
 
@@ -19,7 +19,7 @@ class ClosedLoop(Pacing):
         self._count = len(send_times_s)
         self._limit = max_in_flight
         self._next = 0
-        self._room_ns = 0  # when there was room for the rows released last
+        self._room_ns = 0  # when the rows released last could be sent
 
     def start(self, start_ns: int) -> None:
         self._room_ns = start_ns + int(self.send_times_s[0] * 1e9) if self._count else start_ns
@@ -29,7 +29,7 @@ class ClosedLoop(Pacing):
         first = self._next
         if finished == NEVER:
             self.wake_ns = NEVER
-            self._next = max(first, min(self._count, self._limit))  # the first rows; nothing when woken again
+            self._next = max(first, min(self._count, self._limit))  # the first rows; none at later wake-ups
         else:
             self._room_ns = now_ns
             self._next = min(self._count, first + 1)

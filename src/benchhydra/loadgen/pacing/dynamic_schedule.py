@@ -1,4 +1,4 @@
-"""A schedule that is planned while the load runs: answers decide what is sent next, and when."""
+"""A schedule that is planned while the load runs, from the ends of requests."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from benchhydra.records import NEVER
 
 
 class DynamicSchedule(Pacing):
-    """Base of pacings in which a request waits for another one's answer. Runs in one client process.
+    """Base of pacings in which a request waits for another one's answer. It runs in one client process.
 
-    A subclass plans the rows that wait for nothing in ``plan_first``, and in ``plan_after`` those that waited for the
-    row that has ended; each row once. With ``max_in_flight``, rows whose time has come wait until there is room.
+    A subclass plans independent rows in ``plan_first``, and in ``plan_after`` those that depend on the row that has
+    ended; each row once. With ``max_in_flight``, rows that are due wait until fewer requests are in flight.
     """
 
     def __init__(self, send_times_s: Seconds, max_in_flight: int | None = None) -> None:
         super().__init__(send_times_s, max_in_flight)
         self._limit = len(send_times_s) if max_in_flight is None else max_in_flight
         self._planned: list[tuple[int, int]] = []  # (time, row), a heap
-        self._scheduled_ns: dict[int, int] = {}  # of rows that are planned, or were released last
+        self._scheduled_ns: dict[int, int] = {}  # by planned or released row
         self._in_flight = 0
-        self._room_ns = 0  # when there was room for the rows released last, where they had to wait for it
+        self._room_ns = 0  # when the rows released last could be sent, if they had to wait for max_in_flight
 
     def plan_first(self, start_ns: int) -> None:
-        """Plan the rows that wait for no answer."""
+        """Plan the rows that do not depend on an answer."""
         raise NotImplementedError
 
     def plan_after(self, row: int, ended_ns: int) -> None:
-        """Plan the rows that waited for the end of this one, which may have failed."""
+        """Plan the rows that depend on ``row``, which has ended, and may have failed."""
         raise NotImplementedError
 
     def plan(self, row: int, at_ns: int) -> None:
-        """Send a row at this time, or as soon as there is room."""
+        """Send a row at ``at_ns``, or later if ``max_in_flight`` requests are in flight then."""
         self._scheduled_ns[row] = at_ns
         heapq.heappush(self._planned, (at_ns, row))
 

@@ -1,4 +1,4 @@
-"""The open loop: each request is sent at its own time, whatever the server does."""
+"""The open loop: each request is sent at its scheduled time, independent of the server's answers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from benchhydra.records import NEVER
 
 @final
 class Schedule(Pacing):
-    """Absolute send times: being late once moves nothing that comes after.
+    """Absolute send times: one late request does not delay later ones.
 
-    With ``max_in_flight`` a request that is due waits until there is room. It stays scheduled at its time, so that its
-    waiting shows in the result, but the client is not late as long as it waits.
+    With ``max_in_flight``, a request that is due waits until fewer are in flight. Its scheduled time stays the same, so
+    the latencies from the scheduled time include the wait, but the wait does not count as the client's own lateness.
     """
 
     open_loop = True
@@ -28,7 +28,7 @@ class Schedule(Pacing):
         self._limit = len(send_times_s) if max_in_flight is None else max_in_flight
         self._due = self._next = 0  # rows before _due are due, those before _next have been released
         self._in_flight = 0
-        self._room_ns = 0  # when there was room for the rows released last
+        self._room_ns = 0  # when the rows released last could be sent, if they had to wait for max_in_flight
 
     def start(self, start_ns: int) -> None:
         self._scheduled_ns = array("q", ((self.send_times_s * 1e9).astype(np.int64) + start_ns).tobytes())
@@ -37,8 +37,8 @@ class Schedule(Pacing):
     def next(self, now_ns: int, finished: int = NEVER) -> range:
         if finished == NEVER:
             self._room_ns = 0
-            self._look_at_the_clock(now_ns)
-        else:  # rows that have become due since are left to the timer: their lateness is the client's own
+            self._update_due(now_ns)
+        else:  # rows that became due meanwhile are sent by the timer, so that their lateness counts as the client's
             self._in_flight -= 1
             self._room_ns = now_ns
         first = self._next
@@ -57,7 +57,7 @@ class Schedule(Pacing):
         limits = split_limit(self.max_in_flight, parts)
         return [Schedule(self.send_times_s[part :: len(limits)], limit) for part, limit in enumerate(limits)]
 
-    def _look_at_the_clock(self, now_ns: int) -> None:
+    def _update_due(self, now_ns: int) -> None:
         scheduled_ns, count = self._scheduled_ns, len(self._scheduled_ns)
         due = self._due
         while due < count and scheduled_ns[due] <= now_ns:

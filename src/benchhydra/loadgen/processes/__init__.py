@@ -1,1 +1,1 @@
-"""Client processes on this machine: the program that runs in them, what starts them, and the bytes between the two."""
+"""Client processes on this machine: their program, the parent that starts them, and the protocol between the two."""

@@ -1,6 +1,6 @@
-"""A client process: a shard on standard input, READY and then its result on standard output.
+"""A client process: reads a shard from standard input, writes READY and then the result to standard output.
 
-The end of standard input means that the parent is gone, and ends this process too.
+It exits at the end of standard input, which means that the parent has ended.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _read() -> tuple[bytes, bytes]:
 
 
 def _read_exactly(count: int) -> bytes:
-    """Bytes from the pipe, fewer at its end. Unbuffered: a STOP after a GO must stay in the pipe for the loop."""
+    """Return ``count`` bytes, or fewer at the end. Unbuffered, because a STOP after GO is read later by the loop."""
     data = bytearray()
     while len(data) < count and (part := os.read(0, min(count - len(data), 1 << 20))):
         data += part
@@ -57,7 +57,7 @@ async def _run(shard_bytes: bytes) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        os.read(0, 64)  # STOP, or the end of the parent
+        os.read(0, 64)  # STOP, or end of file because the parent has ended
         loop.remove_reader(0)
         sender.stop()
 
@@ -69,7 +69,7 @@ async def _run(shard_bytes: bytes) -> None:
 
 def main() -> None:
     """Send one shard."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and says so through the pipe
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles signals, and sends STOP through the pipe
     kind, shard_bytes = _read()
     if kind == SHARD:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

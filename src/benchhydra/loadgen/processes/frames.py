@@ -20,17 +20,17 @@ HEAD_BYTES = 9
 
 
 def frame(kind: bytes, body: bytes = b"") -> bytes:
-    """A frame as it goes through the pipe."""
+    """Return a frame as bytes."""
     return kind + len(body).to_bytes(8, "little") + body
 
 
 def body_bytes(head: bytes | bytearray) -> int:
-    """The length of a frame's body, by its first ``HEAD_BYTES``."""
+    """Return the length of a frame's body from its first ``HEAD_BYTES``."""
     return int.from_bytes(head[1:HEAD_BYTES], "little")
 
 
 def take_frames(received: bytearray) -> Iterator[tuple[bytes, bytes]]:
-    """Take the whole frames off the beginning of what was received: their kinds and bodies."""
+    """Remove all complete frames from the start of ``received``, and yield their kinds and bodies."""
     while len(received) >= HEAD_BYTES:
         end = HEAD_BYTES + body_bytes(received)
         if len(received) < end:
@@ -40,12 +40,12 @@ def take_frames(received: bytearray) -> Iterator[tuple[bytes, bytes]]:
 
 
 def progress_frame(progress: ShardProgress) -> bytes:
-    """A PROGRESS frame."""
+    """Return a PROGRESS frame."""
     return frame(PROGRESS, msgspec.msgpack.encode(progress))
 
 
 class ShardOwner(Protocol):
-    """Keeps what its client process reports."""
+    """Stores what its client process reports."""
 
     ready: bool
     result: ShardResult | None
@@ -54,7 +54,7 @@ class ShardOwner(Protocol):
 def apply_frame(
     owner: ShardOwner, part: int, kind: bytes, body: bytes, report: Callable[[int, ShardProgress], None]
 ) -> None:
-    """Keep what a frame of a client process reports: its readiness or result; ``report`` its progress."""
+    """Store readiness or result of a client process in ``owner``, or pass its progress to ``report``."""
     if kind == READY:
         owner.ready = True
     elif kind == PROGRESS:

@@ -1,4 +1,4 @@
-"""Several client processes on this machine: started, given one common start, listened to, ended."""
+"""Several client processes on this machine: starts them, gives them a common start time, reads results, ends them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from benchhydra.loadgen.processes.frames import GO, SHARD, STOP, apply_frame, fr
 from benchhydra.loadgen.processes.serialization import pack_shard
 from benchhydra.loadgen.shards import Shard, ShardProgress, ShardResult, lost_shard, mark_interrupted
 
-#: Time from sending GO to the first scheduled moment.
+#: Time from sending GO to the start of the schedule.
 _LEAD_NS = 20_000_000
 _EXIT_TIMEOUT_S = 10.0
 
 
 class ClientProcess:
-    """One client process and what it has reported so far. ``over``: it has closed its output."""
+    """One client process and what it has reported so far. ``output_closed``: it has closed its standard output."""
 
     def __init__(self, shard: bytes) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchhydra.loadgen.processes.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C in the terminal is for the parent alone
+            start_new_session=True,  # Ctrl-C in the terminal must only reach the parent
         )
         self.result: ShardResult | None = None
-        self.ready = self.over = False
+        self.ready = self.output_closed = False
         self._received = bytearray()
         self.write(frame(SHARD, shard))
 
@@ -42,7 +42,7 @@ class ClientProcess:
         return self.process.stdout
 
     def write(self, data: bytes) -> None:
-        """Send it a frame. A process that is gone is noticed where its output is read."""
+        """Send it a frame. A broken pipe is ignored: ``read_frames`` detects that the process has ended."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(data)
@@ -51,14 +51,14 @@ class ClientProcess:
             return
 
     def read_frames(self) -> Iterator[tuple[bytes, bytes]]:
-        """Wait for output. Gives the frames that are whole: their kinds and bodies."""
+        """Wait for output, and return the complete frames: their kinds and bodies."""
         data = os.read(self.output.fileno(), 1 << 20)
-        self.over = not data
+        self.output_closed = not data
         self._received += data
         return take_frames(self._received)
 
     def end(self) -> int:
-        """Close its input, which ends it, and wait. Returns its exit code."""
+        """Close its input, which makes it exit, wait (or kill it), and return its exit code."""
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 try:
@@ -77,10 +77,8 @@ def send_in_processes(
 ) -> tuple[dict[int, ShardResult], tuple[str, ...]]:
     """Send each shard in a process of its own.
 
-    Returns the results by the number of the shard, and a sentence for each process that brought none: each of its
-    requests is recorded as CANCELLED, with only its scheduled time.
-
-    Raises EngineError where no process brought a result.
+    Returns the results by shard number, and a sentence for each process that returned none; all requests of such a
+    process are recorded as CANCELLED, with only their scheduled time. Raises EngineError if no process returned one.
     """
     children = [ClientProcess(pack_shard(shard)) for shard in shards]
     exit_codes: list[int] = []
@@ -90,7 +88,7 @@ def send_in_processes(
     finally:
         exit_codes = [child.end() for child in children]
     lost = {
-        part: f"client process {part} ended with exit code {code} and brought no rows"
+        part: f"client process {part} ended with exit code {code} and returned no rows"
         for part, (child, code) in enumerate(zip(children, exit_codes, strict=True))
         if child.result is None
     }
@@ -104,7 +102,7 @@ def send_in_processes(
 
 
 def _send(children: list[ClientProcess], report: Callable[[int, ShardProgress], None]) -> int:
-    """The whole load, until each process has brought its result or is gone. Returns its start."""
+    """Send the load; wait until each process has returned its result or ended. Returns the start of the load in ns."""
     with selectors.DefaultSelector() as selector:
         for part, child in enumerate(children):
             selector.register(child.output, selectors.EVENT_READ, part)
@@ -119,15 +117,15 @@ def _read_until(
     children: list[ClientProcess],
     selector: selectors.BaseSelector,
     report: Callable[[int, ShardProgress], None],
-    enough: Callable[[ClientProcess], bool],
+    reached: Callable[[ClientProcess], bool],
 ) -> None:
-    """Read what the processes write until each has written enough, or is gone."""
-    while not all(child.over or enough(child) for child in children):
+    """Read the processes' output until each has reached a state, or has closed its output."""
+    while not all(child.output_closed or reached(child) for child in children):
         for key, _ in selector.select():
             child = children[key.data]
             for kind, body in child.read_frames():
                 apply_frame(child, key.data, kind, body, report)
-            if child.over:
+            if child.output_closed:
                 selector.unregister(child.output)
 
 

@@ -1,4 +1,4 @@
-"""Shards and their results as bytes: columns go between processes as they lie in memory, unpickled."""
+"""Serialization of shards and their results: columns are sent as raw memory, without pickle."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PACINGS: dict[str, type[Schedule] | type[ClosedLoop]] = {"schedule": Schedule, 
 
 
 def pack_shard(shard: Shard) -> bytes:
-    """A shard as bytes. It holds the endpoint's headers: it goes through pipes, never into files."""
+    """Return a shard as bytes. They contain the endpoint's headers with the API key: never write them to a file."""
     packed = {name: getattr(shard, name) for name in _SHARD_SETTINGS} | {
         "endpoint": _pack_endpoint(shard.endpoint),
         "pacing": _pack_pacing(shard.pacing),
@@ -37,7 +37,7 @@ def pack_shard(shard: Shard) -> bytes:
 
 
 def unpack_shard(data: bytes) -> Shard:
-    """What ``pack_shard`` packed."""
+    """Return the shard in the bytes of ``pack_shard``. Raises ConfigError if an API's module cannot be imported."""
     packed: dict[str, Any] = msgspec.msgpack.decode(data)
     return Shard(
         endpoint=_unpack_endpoint(packed["endpoint"]),
@@ -48,7 +48,7 @@ def unpack_shard(data: bytes) -> Shard:
 
 
 def pack_result(result: ShardResult) -> bytes:
-    """Rows and what goes with them, as bytes."""
+    """Return a result as bytes."""
     records = result.records
     packed = {
         "columns": {name: getattr(records, name).astype(kind).tobytes() for name, kind in _COLUMNS.items()},
@@ -64,7 +64,7 @@ def pack_result(result: ShardResult) -> bytes:
 
 
 def unpack_result(data: bytes) -> ShardResult:
-    """What ``pack_result`` packed."""
+    """Return the result in the bytes of ``pack_result``."""
     packed: dict[str, Any] = msgspec.msgpack.decode(data)
     columns: dict[str, Any] = {name: np.frombuffer(packed["columns"][name], kind) for name, kind in _COLUMNS.items()}
     gaps = np.frombuffer(packed["gaps_ns"], np.float32)
@@ -88,13 +88,13 @@ def _unpack_endpoint(fields: dict[str, Any]) -> Endpoint:
 
 
 def _pack_api(api: Api) -> dict[str, Any]:
-    """An API by the name of its class and its settings: the class may be a user's, whose module the child imports."""
+    """Return module, class name and settings of an API. The child imports the module, which may be a user's plugin."""
     kind = type(api)
     return {"module": kind.__module__, "name": kind.__qualname__, "settings": dataclasses.asdict(api)}
 
 
 def _unpack_api(module: str, name: str, settings: dict[str, Any]) -> Api:
-    """The API of ``_pack_api``. Raises ConfigError where this process cannot import its module."""
+    """Return the API of ``_pack_api``. Raises ConfigError if this process cannot import its module."""
     try:
         imported = importlib.import_module(module)
     except ImportError as error:

@@ -1,8 +1,8 @@
-"""Offsets of other machines' clocks, with their uncertainty, and times translated into our clock. Pure functions.
+"""Clock offsets of other machines with their uncertainty, and translation of times into this machine's clock.
 
-CLOCK_MONOTONIC counts from each machine's own start. A round trip asks a node for its time, which was read between
-sending the question and receiving the answer: half the trip bounds the error, however long each way took (RFC 5905,
-section 8).
+CLOCK_MONOTONIC starts at each machine's boot. A round trip asks a node for its time, which the node reads between our
+sending and receiving: so the error is at most half the round trip, however long each way took (RFC 5905, section 8).
+All functions are pure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchhydra.records import NEVER, TIMES, Int64, Records
 
 
 class RoundTrip(NamedTuple):
-    """A question for the time: sent and received on our clock, answered with the remote clock's time, all in ns."""
+    """A request for a node's time: sent_ns and received_ns are on our clock, remote_ns on the node's."""
 
     sent_ns: int
     remote_ns: int
@@ -25,7 +25,7 @@ class RoundTrip(NamedTuple):
 
 
 class OffsetEstimate(NamedTuple):
-    """Our clock minus the remote one, at a time of the remote one; the truth is within the uncertainty on each side."""
+    """Our clock minus the remote one, +- uncertainty_ns, at the time at_ns of the remote clock."""
 
     offset_ns: int
     uncertainty_ns: int
@@ -33,7 +33,7 @@ class OffsetEstimate(NamedTuple):
 
 
 def estimate_offset(trips: Sequence[RoundTrip]) -> OffsetEstimate:
-    """The estimate of the shortest trip, which is the most certain. Raises ValueError without any."""
+    """Return the estimate of the shortest trip, which has the smallest uncertainty. Raises ValueError without trips."""
     best = min(trips, key=lambda trip: trip.received_ns - trip.sent_ns)
     middle_ns = (best.sent_ns + best.received_ns) // 2
     half_ns = (best.received_ns - best.sent_ns + 1) // 2
@@ -42,7 +42,7 @@ def estimate_offset(trips: Sequence[RoundTrip]) -> OffsetEstimate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NodeClock:
-    """A node's clock around a load. ``after`` is None where the node was gone by then: its drift is unknown."""
+    """A node's clock offset before and after a load. ``after`` is None if the node was lost: its drift is unknown."""
 
     host: str
     before: OffsetEstimate
@@ -50,23 +50,23 @@ class NodeClock:
 
     @property
     def uncertainty_ms(self) -> float:
-        """Of the worse of the two estimates."""
+        """The larger uncertainty of the two estimates."""
         return max(self.before.uncertainty_ns, self.after.uncertainty_ns if self.after else 0) / 1e6
 
     @property
     def drift_ppm(self) -> float | None:
-        """How much slower the remote clock is than ours, in parts per million; None where it is unknown."""
+        """How much slower the remote clock runs than ours, in parts per million; None if unknown."""
         if self.after is None or self.after.at_ns <= self.before.at_ns:
             return None
         return (self.after.offset_ns - self.before.offset_ns) / (self.after.at_ns - self.before.at_ns) * 1e6
 
     def offsets_ns(self, times_ns: Int64) -> Int64:
-        """Our clock minus the remote one at remote times, shape (n,): linear between the two estimates."""
+        """Return our clock minus the remote one at remote times, shape (n,), by linear interpolation."""
         drifted = (times_ns - self.before.at_ns) * ((self.drift_ppm or 0.0) / 1e6)
         return np.asarray(np.rint(drifted).astype(np.int64) + self.before.offset_ns)
 
     def facts(self) -> dict[str, Any]:
-        """What the result keeps of it: drift in parts per million, null where it is unknown."""
+        """Return the clock's entry in the result's metadata."""
         return {
             "host": self.host,
             "offset_ms": self.before.offset_ns / 1e6,
@@ -75,7 +75,7 @@ class NodeClock:
         }
 
     def translated(self, records: Records) -> Records:
-        """Rows with remote times, in our clock: one offset a row, so that latencies stay as they were measured."""
+        """Return rows with their times translated to our clock; one offset per row keeps its latencies unchanged."""
         offsets_ns = self.offsets_ns(records.scheduled_ns)
         columns: dict[str, Any] = {}
         for name in TIMES:

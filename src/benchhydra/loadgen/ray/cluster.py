@@ -1,6 +1,6 @@
-"""The connection to Ray: a running cluster (RAY_ADDRESS), or a new one on this machine that listens on loopback alone.
+"""The connection to Ray: a running cluster (RAY_ADDRESS), or a new one on this machine that listens only on loopback.
 
-A process connects once and stays connected until it disconnects or ends, because starting a cluster takes seconds.
+A process connects once and stays connected until it disconnects or exits, because starting a cluster takes seconds.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from benchhydra.errors import ConfigError, EngineError
 ADDRESS = "RAY_ADDRESS"
 _FREEING_S = 10.0
 _POLL_S = 0.1
-#: No usage reports; and the future value of a default, of which Ray warns.
+#: No usage reports. The second is the future default of a setting; without it Ray prints a warning.
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-#: Ray's own switch for machines that are no cluster: every port is on loopback. Token authentication without a notice.
+#: The first makes Ray listen only on loopback (its switch for single machines); the second sets token authentication.
 _LOCAL_ENVIRONMENT = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 _QUIET = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
 
 
 def require_ray(what: str) -> None:
-    """Raise ConfigError where Ray is not installed."""
+    """Raise ConfigError if Ray is not installed. what: the setting that needs it."""
     if importlib.util.find_spec("ray") is None:
         raise ConfigError(f"{what} needs Ray, which is not installed", hint="pip install 'benchhydra[ray]'")
 
@@ -35,8 +35,8 @@ def require_ray(what: str) -> None:
 def connect(cpus: int, options: Mapping[str, Any] | None = None) -> bool:
     """Connect this process, unless it is connected: to RAY_ADDRESS, or to a new cluster on this machine with ``cpus``.
 
-    options: arguments of ``ray.init`` that the user has chosen. Returns whether the cluster is this machine alone.
-    Raises EngineError where the connection fails.
+    options: the user's arguments for ``ray.init``. Returns whether the cluster is local to this machine. Raises
+    EngineError if the connection fails.
     """
     chosen = {key: value for key, value in (options or {}).items() if value is not None}
     address = chosen.get("address") or os.environ.get(ADDRESS) or "local"
@@ -54,26 +54,26 @@ def connect(cpus: int, options: Mapping[str, Any] | None = None) -> bool:
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())[:300]
         hint = "" if local else f"{ADDRESS}=HOST:6379 of a running cluster, or unset it"
-        raise EngineError(f"no connection to Ray at {address}: {text}", hint=hint) from error
+        raise EngineError(f"cannot connect to Ray at {address}: {text}", hint=hint) from error
     return local
 
 
 def nodes() -> list[dict[str, float]]:
-    """The resources of each live node: CPU, GPU and others."""
+    """Return the resources of each live node: CPU, GPU and others."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def disconnect() -> None:
-    """Disconnect; a cluster that ``connect`` started ends."""
+    """Disconnect; this also stops a cluster that ``connect`` started."""
     import ray
 
     ray.shutdown()
 
 
 def free_cpus(wanted: int) -> int:
-    """Unclaimed CPUs of the cluster. Waits up to 10 s for ``wanted`` of them: actors that ended release theirs late."""
+    """Return the free CPUs of the cluster. Waits up to 10 s for ``wanted``, as ended actors release theirs late."""
     import ray
 
     deadline_s = time.monotonic() + _FREEING_S
@@ -84,9 +84,9 @@ def free_cpus(wanted: int) -> int:
 
 @contextmanager
 def _signals_deferred() -> Iterator[None]:
-    """Signals are deferred until ``ray.init`` returns: raised inside, they were seen to leave locks taken for ever.
+    """Defer signals until the block (``ray.init``) ends: an exception inside was seen to leave locks held forever.
 
-    Ray would handle SIGTERM itself, and exit.
+    Also keeps Ray from installing its SIGTERM handler, which exits the process.
     """
     from ray._private import utils
 
@@ -98,5 +98,5 @@ def _signals_deferred() -> Iterator[None]:
     finally:
         utils.set_sigterm_handler = set_sigterm_handler
         if signals:
-            signal.alarm(0)  # Ray's native handler, where it came first, has set one that aborts
+            signal.alarm(0)  # Ray's native handler, if it ran first, has set an alarm that aborts the process
             interruption.unwind(signals[0])

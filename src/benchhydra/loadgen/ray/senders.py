@@ -1,7 +1,7 @@
 """Client processes on the nodes of a Ray cluster, each sending its shard on its own machine's clock.
 
-The schedule is translated into the clock of each node before the load, and the rows back into ours after it, with
-offsets that are estimated before and after (``clock_sync``). The latencies of a row depend on one clock alone.
+Before the load, the schedule is translated to the clock of each node; after it, the rows are translated back to ours,
+with offsets estimated before and after (``clock_sync``). The latencies of a row depend on one clock only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchhydra.loadgen.ray.clock_sync import NodeClock, OffsetEstimate, RoundTr
 from benchhydra.loadgen.ray.relay import PIECE_BYTES, Relay
 from benchhydra.loadgen.shards import Shard, ShardProgress, ShardResult, lost_shard, mark_interrupted
 
-#: From calling ``go`` to the first scheduled moment: calls to many nodes take a while.
+#: Time from calling ``go`` to the start of the schedule: long, because calls to many nodes take a while.
 LEAD_NS = 200_000_000
 ROUND_TRIPS = 50
 START_TIMEOUT_S = 120.0
@@ -44,11 +44,11 @@ class RemoteSender:
         self.after: OffsetEstimate | None = None
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         return self.lost is not None or self.result is not None
 
     def open(self) -> None:
-        """Bring the shard to the node and start the client process there."""
+        """Send the shard to the node and start the client process there."""
         import ray
 
         self.host = ray.get(self.actor.host.remote(), timeout=START_TIMEOUT_S)
@@ -58,12 +58,12 @@ class RemoteSender:
         ray.get(self.actor.open.remote())
 
     def go(self, start_ns: int) -> None:
-        """Let it send, beginning at this time of our clock."""
+        """Start sending at ``start_ns`` of our clock."""
         assert self.before is not None
         self.actor.go.remote(start_ns - self.before.offset_ns)
 
     def measure_offset(self) -> OffsetEstimate:
-        """The node's clock against ours."""
+        """Return an estimate of the offset between our clock and the node's."""
         import ray
 
         trips = []
@@ -74,24 +74,24 @@ class RemoteSender:
         return estimate_offset(trips)
 
     def apply_output(self, output: Any, report: ReportPart) -> None:
-        """Keep what the client process has reported."""
+        """Store what the client process has reported."""
         frames, exit_code = output
         for kind, body in frames:
             apply_frame(self, self.part, kind, body, report)
         if exit_code is not None and self.result is None:
             code = f"exit code {exit_code}"
-            self.lost = f"client process {self.part} on {self.host} ended with {code} and brought no rows"
+            self.lost = f"client process {self.part} on {self.host} ended with {code} and returned no rows"
 
     def lose(self, error: Exception) -> None:
-        """The actor is gone."""
+        """Mark the sender as lost, because its actor has died."""
         if self.result is None:
             kind = type(error).__name__
-            self.lost = f"client actor {self.part} on {self.host} is gone ({kind}) and brought no rows"
+            self.lost = f"client actor {self.part} on {self.host} died ({kind}) and returned no rows"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterResult:
-    """What came of all shards: results by number (of lost ones too), sentences on lost ones, and the nodes' clocks."""
+    """The outcome of all shards: results by shard number (also of lost ones), a sentence per lost one, clocks."""
 
     results: dict[int, ShardResult]
     lost: tuple[str, ...]
@@ -101,8 +101,8 @@ class ClusterResult:
 def send_on_ray(shards: list[Shard], report: ReportPart, relay: Callable[[], Relay] = Relay) -> ClusterResult:
     """Send each shard from an actor of the cluster that this process is connected to, spread over its nodes.
 
-    relay: the class of the actors. The first SIGINT or SIGTERM ends it with what there is.
-    Raises EngineError where no actor brought a result. Each row of an actor that died is CANCELLED.
+    relay: the class of the actors. The first SIGINT or SIGTERM stops sending; the result then has partial rows. Each
+    row of an actor that died is CANCELLED. Raises EngineError if no actor returned a result.
     """
     import ray
 
@@ -118,7 +118,7 @@ def send_on_ray(shards: list[Shard], report: ReportPart, relay: Callable[[], Rel
 
 
 def _send(senders: list[RemoteSender], report: ReportPart, signals: Sequence[int]) -> int:
-    """The whole load, until a signal comes. Returns its start on our clock."""
+    """Send the load, or stop it at a signal. Returns its start on our clock, in ns."""
     _call_each(senders, RemoteSender.open)
     _read_until(senders, report, [], lambda sender: sender.ready)
     _call_each(senders, _measure_before)
@@ -140,7 +140,7 @@ def _measure_after(sender: RemoteSender) -> None:
 
 
 def _call_each(senders: list[RemoteSender], call: Callable[[RemoteSender], None]) -> None:
-    """Call something with each sender that is not lost; one whose actor dies of it is lost."""
+    """Call ``call`` with each sender that is not lost; a Ray error marks the sender as lost."""
     from ray.exceptions import RayError
 
     for sender in senders:
@@ -155,9 +155,9 @@ def _read_until(
     senders: list[RemoteSender],
     report: ReportPart,
     signals: Sequence[int],
-    enough: Callable[[RemoteSender], bool],
+    reached: Callable[[RemoteSender], bool],
 ) -> None:
-    """Read until each sender has reported enough, or is gone; stop them, once, when a signal has come."""
+    """Read output until each sender has reached a state or is lost. After a signal, tell all of them to stop, once."""
     import ray
     from ray.exceptions import RayError
 
@@ -165,13 +165,13 @@ def _read_until(
     pending: dict[Any, RemoteSender] = {}
     while True:
         for sender in senders:
-            if not sender.over and not enough(sender) and sender not in pending.values():
+            if not sender.ended and not reached(sender) and sender not in pending.values():
                 pending[sender.actor.read.remote()] = sender
         if not pending:
             return
         if signals and not stopping:
             stopping = True
-            _call_each([sender for sender in senders if not sender.over], lambda sender: sender.actor.stop.remote())
+            _call_each([sender for sender in senders if not sender.ended], lambda sender: sender.actor.stop.remote())
         for reference in ray.wait(list(pending), num_returns=1, timeout=_WAIT_S)[0]:
             sender = pending.pop(reference)
             try:

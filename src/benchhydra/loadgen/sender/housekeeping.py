@@ -1,4 +1,4 @@
-"""What a client process does every 20 ms beside sending: busy polling, timeouts, progress, and watching itself."""
+"""Periodic tasks of a client process, every 20 ms: busy polling, timeouts, progress reports, lag monitoring."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REPORT_NS = 250_000_000
 
 
 class Housekeeping:
-    """The beats of one sender."""
+    """Runs the periodic tasks of one sender."""
 
     def __init__(self, in_flight: InFlight, timeout_s: float, progress: ShardProgress, report: ReportProgress) -> None:
         loop = asyncio.get_running_loop()
@@ -32,16 +32,16 @@ class Housekeeping:
 
     @property
     def stalls_ns(self) -> array[float]:
-        """The event loop's lateness, beat by beat."""
+        """The event loop's lateness at each beat."""
         return self._lag_monitor.late_ns
 
     def start(self, start_ns: int) -> None:
-        """Beat from the start of the window on."""
+        """Start the periodic tasks at ``start_ns``."""
         self._lag_monitor.start(start_ns)
         self._busy_poller.start(monotonic_ns())
 
     def stop(self) -> dict[str, Any]:
-        """Beat no more. Returns the facts that this process knows of itself."""
+        """Stop the periodic tasks. Returns the facts that this process has measured about itself."""
         self._busy_poller.stop()
         cpu_fraction = self._lag_monitor.stop(self._busy_poller.idle_ns)
         facts: dict[str, Any] = {BUSY_POLL_S: self._busy_poller.on_ns / 1e9}

@@ -1,4 +1,4 @@
-"""The requests under way: each on a connection of its own, or waiting for one that is being dialled."""
+"""The requests in flight: each has a connection of its own, or waits for one that is being opened."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from benchhydra.loadgen.sender.rows import RowWriter
 from benchhydra.loadgen.shards import Shard
 from benchhydra.records import Status
 
-#: Idle connections kept ready where nobody knows how many requests will be under way.
+#: Idle connections kept open if the number of requests in flight is not fixed.
 RESERVE = 64
-#: Connections opened before the window: for all requests of its first second, at most so many. One that is opened
-#: inside the window costs as much time as 100 chunks.
+#: Connections opened before the window: for all requests of its first second (AHEAD_S), at most MAX_AHEAD. Opening one
+#: inside the window costs as much time as reading 100 chunks.
 AHEAD_S = 1.0
 MAX_AHEAD = 2048
 _SETTLING_S = 1.0
 
 
 class Dial(NamedTuple):
-    """A row that waits for a connection: when it began to, and when it was ready to be sent."""
+    """A row that waits for a connection: when the wait began, and when the row was ready to be sent."""
 
     began_ns: int
     ready_ns: int
 
 
 class InFlight:
-    """Sends requests, and tells ``on_end`` (row, time) of each that has ended; ``on_crash`` of bugs of this program.
+    """Sends requests. Calls ``on_end(row, time_ns)`` for each that has ended, ``on_crash`` for bugs of this program.
 
     ``worked``: set whenever something was done in a turn of the event loop; see ``BusyPoller``.
     """
@@ -64,18 +64,18 @@ class InFlight:
         """Open connections before the window: as many as the load will need in its first second."""
         soon = int(np.searchsorted(self._send_times_s, AHEAD_S, side="right"))
         ahead = self._limit if self._always_full else min(self._limit, max(RESERVE, soon))
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # half of what may be open stays for all else
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # leave half of the file descriptors for other uses
         await self._pool.open(min(ahead, MAX_AHEAD, files // 2))
 
     def send(self, row: int, ready_ns: int) -> None:
-        """Send a request that was ready to be sent at ``ready_ns``, at once or when a connection is made."""
+        """Send a request that was ready at ``ready_ns``: at once, or when a connection has been opened."""
         self._unsent -= 1
         pool = self._pool
         now_ns = monotonic_ns()
         connection = pool.take(now_ns)
         if connection is None:
             self._dials[row] = Dial(now_ns, ready_ns)
-            # a bug in it reaches the loop's exception handler
+            # result() re-raises an exception of the task in the loop's exception handler
             self._loop.create_task(self._dial(row)).add_done_callback(asyncio.Task.result)
             return
         self._send_on(connection, row, ready_ns)
@@ -102,13 +102,13 @@ class InFlight:
             self._send_on(connection, row, dial.ready_ns)
 
     def _abandon(self, row: int, status: Status, text: str) -> None:
-        """A row that never got a connection."""
+        """End a row that never got a connection."""
         if self._dials.pop(row, None) is not None:
             self._rows.never_sent(row, status, text)
             self._on_end(row, monotonic_ns())
 
     def finished(self, connection: Connection, now_ns: int) -> None:
-        """A connection's request has ended: write down the row, and keep the connection for another one."""
+        """Record the row of a connection's request that has ended, and return the connection to the pool."""
         row = connection.row
         self._active.discard(connection)
         self._rows.answered(connection, now_ns)
@@ -116,28 +116,28 @@ class InFlight:
         self._on_end(row, now_ns)
 
     def closed(self, connection: Connection) -> None:
-        """The server has closed an idle connection."""
+        """Drop an idle connection that the server has closed."""
         self._pool.forget(connection)
 
     def cancel(self, text: str) -> None:
-        """End all requests that are under way."""
+        """End all requests in flight as CANCELLED."""
         for connection in tuple(self._active):
             connection.give_up(Status.CANCELLED, text)
         for row in tuple(self._dials):
             self._abandon(row, Status.CANCELLED, text)
 
     def give_up_after(self, timeout_s: float, now_ns: int) -> None:
-        """End all requests that have taken longer than the timeout: one look at all of them, not a timer each."""
+        """End all requests that exceed the timeout as TIMEOUT. One scan of all is cheaper than a timer for each."""
         oldest_ns = now_ns - int(timeout_s * 1e9)
         for connection in [active for active in self._active if active.sent_ns < oldest_ns]:
-            connection.give_up(Status.TIMEOUT, f"no whole answer within {timeout_s:g} s")
+            connection.give_up(Status.TIMEOUT, f"no complete answer within {timeout_s:g} s")
         for row in [row for row, dial in self._dials.items() if dial.began_ns < oldest_ns]:
             self._abandon(row, Status.TIMEOUT, f"no connection within {timeout_s:g} s")
 
     async def close(self) -> None:
         """Close the idle connections.
 
-        Waits for those that are being made: uvloop may never close a loop in which one of them was cancelled.
+        Waits for those that are being opened, because uvloop may hang in closing a loop in which one was cancelled.
         """
         others = asyncio.all_tasks() - {asyncio.current_task()}
         if others:
@@ -146,7 +146,7 @@ class InFlight:
         self._pool.close()
 
     async def abort(self) -> None:
-        """Close the connections of requests that are under way, without a row."""
+        """Close the connections of requests in flight, without recording rows."""
         for connection in self._active:
             connection.close()
-        await asyncio.sleep(0)  # aborted transports close their sockets in the next turn of the loop
+        await asyncio.sleep(0)  # aborted transports close their sockets in the next iteration of the loop

@@ -1,4 +1,4 @@
-"""Writes down what became of each request: a row, its text on request, and how late the client itself was."""
+"""Records the outcome of each request: its row, its text if requested, and the client's own lateness."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from benchhydra.client.response import Response
 from benchhydra.loadgen.shards import Shard, ShardProgress
 from benchhydra.records import Phase, Recorder, Records, Status
 
-_OK, _SHORT = int(Status.OK), int(Status.SHORT)  # reading an enum's members takes longer than writing a column
+_OK, _SHORT = int(Status.OK), int(Status.SHORT)  # constants, because reading an enum member is slow
 
 
 class RowWriter:
     """The rows of one shard.
 
-    ``progress`` counts them. The sender fills ``scheduled_ns`` (by row) and ``lags_ns`` (the client's own lateness, by
-    request sent).
+    ``progress`` counts them. The sender fills ``scheduled_ns`` (by row) and ``lags_ns`` (the client's own lateness of
+    each request, in order of sending).
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -27,7 +27,7 @@ class RowWriter:
         self._recorder = recorder = Recorder(count)
         self.scheduled_ns = recorder.times["scheduled_ns"]
         recorder.counts["asked_prompt_tokens"] = shard.requests.prompt_tokens
-        recorder.counts["asked_output_tokens"] = self._asked_tokens = shard.requests.output_tokens
+        recorder.counts["asked_output_tokens"] = self._requested_tokens = shard.requests.output_tokens
         recorder.counts["phase"] = array("i", [Phase.MEASURED]) * count
         self._stream = shard.stream
         self._generates = shard.endpoint.api.generates
@@ -36,7 +36,7 @@ class RowWriter:
         self._secrets = sorted(secrets_in(shard.endpoint.headers), key=len, reverse=True)
 
     def answered(self, connection: Connection, now_ns: int) -> None:
-        """A request that was sent has ended, well or not."""
+        """Record a request that was sent and has ended, successfully or not."""
         times, counts = self._recorder.times, self._recorder.counts
         row, response = connection.row, connection.response
         times["sent_ns"][row] = connection.sent_ns
@@ -63,16 +63,16 @@ class RowWriter:
             progress.ttft_count += 1
 
     def never_sent(self, row: int, status: Status, text: str) -> None:
-        """A request that never got a connection."""
+        """Record a request that never got a connection."""
         self._recorder.times["done_ns"][row] = monotonic_ns()
         self._failed(row, status, text)
 
     def records(self) -> Records:
-        """The rows that were sent or failed, by scheduled time."""
+        """Return the rows that were sent or failed, by scheduled time."""
         return self._recorder.records()
 
     def texts(self) -> tuple[str, ...]:
-        """The generated texts by row, with ``keep_text``."""
+        """Return the generated texts by row; () without ``keep_text``."""
         return tuple(self._texts)
 
     def _failed(self, row: int, status: Status, error: str) -> None:
@@ -81,19 +81,19 @@ class RowWriter:
         self._recorder.error(row, status, self._without_secrets(error))
 
     def _is_short(self, response: Response, row: int) -> bool:
-        """Fewer tokens than asked for. Without usage only an answer without any text is known to be short."""
-        asked = self._asked_tokens[row]
+        """Return whether an answer has fewer tokens than requested; without usage, whether it has no text at all."""
+        requested = self._requested_tokens[row]
         tokens = response.output_tokens
-        return (tokens if tokens >= 0 else asked * bool(response.chunks)) < asked
+        return (tokens if tokens >= 0 else requested * bool(response.chunks)) < requested
 
     def _without_secrets(self, text: str) -> str:
-        """Servers repeat keys in their error messages."""
+        """Replace secrets by ``***``, because servers repeat API keys in error messages."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
 
 
 def secrets_in(headers: dict[str, str]) -> set[str]:
-    """The values of headers, and their last words (a key after "Bearer"), that are long enough to be a secret."""
+    """Return header values, and their last words (the key after "Bearer"), of more than 3 characters."""
     words = {word for value in headers.values() for word in (value, value.rpartition(" ")[2])}
     return {word for word in words if len(word) > 3}

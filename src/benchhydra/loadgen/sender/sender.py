@@ -1,4 +1,4 @@
-"""Sends one shard of a load from the running event loop: asks the pacing what is next, and waits for it."""
+"""Sends one shard of a load in the running event loop, at the times that the pacing decides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchhydra.loadgen.sender.rows import RowWriter
 from benchhydra.loadgen.shards import ReportProgress, Shard, ShardResult
 from benchhydra.records import NEVER
 
-#: So many times in a row a pacing may ask to be woken at a time that has passed, and then release nothing.
+#: How often in a row a pacing may set ``wake_ns`` to a past time and then release nothing, before the load fails.
 _MAX_IDLE_WAKES = 1000
 
 
@@ -34,7 +34,7 @@ class Sender:
         self._unsent = count
         self._under_way = 0
         self._released = bytearray(count)  # 1 for each row that the pacing has released
-        self._finished: deque[tuple[int, int]] = deque()  # rows that ended while others were being sent, and when
+        self._finished: deque[tuple[int, int]] = deque()  # (row, time) of rows that ended during ``_send``
         self._sending = False
         self._stopped = False
         self._crash: BaseException | None = None
@@ -44,19 +44,19 @@ class Sender:
         self._in_flight = InFlight(shard, self._rows, self._on_end, self._on_crash)
         self._housekeeping = Housekeeping(self._in_flight, shard.timeout_s, self._rows.progress, report)
         self._timer = Timer(self._loop, self._wake)
-        self._wake_ns = NEVER  # what the timer is set to
+        self._wake_ns = NEVER  # the time that the timer is set to
         self._idle_wakes = 0
 
     async def open(self) -> None:
-        """What takes time and can be done before the window: connections, and collecting garbage (tens of ms)."""
+        """Open connections and collect garbage (tens of ms) before the window."""
         await self._in_flight.open()
         gc.collect()
 
     async def send(self, start_ns: int) -> ShardResult:
         """Send everything, beginning at ``start_ns``, and wait for the last answer.
 
-        Raises what was raised inside the loop and is no failure of a request (a bug of this program, or of a pacing),
-        and EngineError where the pacing stops before it has released all rows.
+        Re-raises exceptions in the loop that are bugs of this program or of a pacing (failed requests are rows). Raises
+        EngineError if the pacing stops before it has released all rows.
         """
         self._pacing.start(start_ns)
         if self._unsent and not self.interrupted:
@@ -80,7 +80,7 @@ class Sender:
         )
 
     def stop(self) -> None:
-        """Send no more; what is under way is cancelled."""
+        """Stop sending, and cancel the requests in flight."""
         if self.interrupted:
             return
         self.interrupted = self._stopped = True
@@ -88,7 +88,7 @@ class Sender:
         self._all_ended.set()
 
     def _wake(self) -> None:
-        """The time has come that the pacing asked for."""
+        """Send the rows that the pacing releases at its ``wake_ns``."""
         self._in_flight.worked = True
         if self._stopped:
             return
@@ -99,11 +99,11 @@ class Sender:
         self._idle_wakes = self._idle_wakes + 1 if idle else 0
         while rows:
             self._send(rows)
-            rows = self._pacing.next(monotonic_ns())  # more may have become due
+            rows = self._pacing.next(monotonic_ns())  # more rows may have become due meanwhile
         self._schedule_wake()
 
     def _on_end(self, row: int, now_ns: int) -> None:
-        """A request has ended: another one may be sent."""
+        """Send the rows that the end of a request releases."""
         self._under_way -= 1
         if self._stopped:
             return
@@ -118,7 +118,7 @@ class Sender:
             self._schedule_wake()
 
     def _send(self, rows: Sequence[int]) -> None:
-        """Send rows, and those that are released by rows which fail at once: one after another, not nested."""
+        """Send rows, then in a loop, not by recursion, the rows released by requests that failed immediately."""
         self._sending = True
         while True:
             for row in rows:
@@ -132,7 +132,7 @@ class Sender:
     def _release(self, row: int) -> None:
         pacing, released = self._pacing, self._released
         if not 0 <= row < len(released) or released[row]:
-            raise EngineError(f"{type(pacing).__name__} released row {row}, which does not exist or was sent")
+            raise EngineError(f"{type(pacing).__name__} released row {row}, which does not exist or was already sent")
         released[row] = 1
         self._unsent -= 1
         self._under_way += 1
@@ -140,7 +140,7 @@ class Sender:
         self._in_flight.send(row, pacing.ready_ns(row))
 
     def _schedule_wake(self) -> None:
-        """Set the timer to what the pacing asks for; end the load where nothing is left, or nothing more can come."""
+        """Set the timer to the pacing's ``wake_ns``; end the load if all rows have ended or none can be released."""
         wake_ns = self._pacing.wake_ns
         if wake_ns != self._wake_ns:
             self._wake_ns = wake_ns
@@ -151,18 +151,18 @@ class Sender:
                 self._all_ended.set()
             elif wake_ns == NEVER or self._idle_wakes > _MAX_IDLE_WAKES:
                 kind = type(self._pacing).__name__
-                text = f"{kind} stopped with {self._unsent} requests unsent and none under way"
+                text = f"{kind} stopped with {self._unsent} requests unsent and none in flight"
                 self._on_crash(EngineError(text))
 
     def _on_unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something raised where nobody awaits it. Without its row being written, waiting would never end."""
+        """End the load at an exception in a callback: without the row of its request, ``send`` would wait forever."""
         error = context.get("exception")
         if isinstance(error, OSError) and "transport" in context:
-            return  # the network's; connection_lost says the same
+            return  # a network error, which connection_lost reports as well
         self._on_crash(error or RuntimeError(context["message"]))
 
     def _on_crash(self, error: BaseException) -> None:
-        """End the run with what went wrong in this program."""
+        """End the load with an exception that is a bug of this program."""
         self._crash = self._crash or error
         self._stopped = True
         self._all_ended.set()
@@ -170,7 +170,7 @@ class Sender:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """The garbage collector stays out of the window."""
+    """Disable the garbage collector in the block, because a collection stalls the loop for tens of ms."""
     enabled = gc.isenabled()
     gc.disable()
     try:
