@@ -52,9 +52,11 @@ async def _serve(args: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = web.AppRunner(FakeServer(args).app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
+    server = FakeServer(args)
+    runner = web.AppRunner(server.app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
     await runner.setup()
-    await web.TCPSite(runner, args.host, args.port, ssl_context=_tls(args), backlog=4096).start()
+    server.site = web.TCPSite(runner, args.host, args.port, ssl_context=_tls(args), backlog=4096)
+    await server.site.start()
     sys.stdout.write(f"fake server: {args.model} on {args.host}:{args.port}\n")
     sys.stdout.flush()
     await stop.wait()

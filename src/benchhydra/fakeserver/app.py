@@ -34,6 +34,7 @@ class FakeServer:
         self.slots = asyncio.Semaphore(args.max_concurrency or 1 << 30)
         self.index = itertools.count(1)
         self.classes: Counter[str] = Counter()
+        self.site: web.BaseSite | None = None  # where it listens; a crash closes it first
         self.requests = self.running = self.most_running = self.waiting = self.resets = 0
 
     def app(self) -> web.Application:
@@ -91,6 +92,8 @@ class FakeServer:
         if self.args.crash_after_requests and index >= self.args.crash_after_requests:
             sys.stderr.write("fake server: crashing, as requested by --crash-after-requests\n")
             sys.stderr.flush()
+            if self.site is not None:  # or the kernel may accept a connection after it has reset this one
+                await self.site.stop()
             os._exit(17)
         if self.args.api_key and request.headers.get("Authorization") != f"Bearer {self.args.api_key}":
             return self._refuse(401, "Unauthorized")
