@@ -1,15 +1,14 @@
 """A small HTTP GET for the helper process.
 
-All other code uses ``benchhydra.fetch``. Its ``http.client`` takes 25 ms to import, which would delay the first load if
-client and helper share a single core.
+All other code uses ``benchhydra.fetch``. Its ``http.client`` and ``urllib`` take 30 ms to import, which would delay the
+first load if client and helper share a single core.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 import httptools
 
@@ -21,18 +20,42 @@ def http_get(
     url: str, headers: Mapping[str, str], *, timeout_s: float, verify_tls: bool = True, ca_file: str | None = None
 ) -> tuple[int, bytes]:
     """Return status and body. Raises OSError: refused, timed out, TLS error, not HTTP, truncated or too long."""
-    parts = urlsplit(url)
-    tls = parts.scheme == "https"
-    host, port = parts.hostname or "", parts.port or (443 if tls else 80)
-    fields = {"Host": parts.netloc, "Accept": "*/*", "Connection": "close", **headers}
+    server = _split(url)
+    fields = {"Host": server.authority, "Accept": "*/*", "Connection": "close", **headers}
     if any("\r" in value or "\n" in value for value in fields.values()):
         raise ConnectionError("a header value contains a line break")
-    lines = [f"GET {parts.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-    with socket.create_connection((host, port), timeout_s) as connection:
-        if tls:
-            with _tls(connection, host, verify_tls, ca_file) as encrypted:
+    lines = [f"GET {server.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    with socket.create_connection((server.host, server.port), timeout_s) as connection:
+        if server.tls:
+            with _tls(connection, server.host, verify_tls, ca_file) as encrypted:
                 return _exchange(encrypted, "\r\n".join(lines).encode())
         return _exchange(connection, "\r\n".join(lines).encode())
+
+
+class _Url(NamedTuple):
+    """The parts of a URL. ``authority``: the value of the header Host."""
+
+    tls: bool
+    host: str
+    port: int
+    authority: str
+    path: str
+
+
+def _split(url: str) -> _Url:
+    try:
+        parts = httptools.parse_url(url.encode())
+    except httptools.HttpParserInvalidURLError as error:
+        raise ConnectionError("not a valid URL") from error
+    tls, host = parts.schema == b"https", (parts.host or b"").decode()
+    authority = f"[{host}]" if ":" in host else host
+    return _Url(
+        tls=tls,
+        host=host,
+        port=parts.port or (443 if tls else 80),
+        authority=f"{authority}:{parts.port}" if parts.port else authority,
+        path=(parts.path or b"/").decode() + (f"?{parts.query.decode()}" if parts.query else ""),
+    )
 
 
 class _Response:

@@ -1,13 +1,21 @@
-"""Process trees and their CPU time, read from /proc: psutil would take 30 ms to import in the helper process."""
+"""Process trees and their CPU time, read from /proc.
+
+psutil would take 30 ms to import in the helper process, and ``pathlib`` 8 ms.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 _PARENT, _CPU = 1, slice(11, 15)  # fields of /proc/PID/stat after the name: utime, stime, cutime, cstime
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def read_text(path: str) -> str:
+    """Return the text of a file of /proc. Raises OSError."""
+    with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        return file.read()
 
 
 def process_tree(roots: Iterable[int]) -> set[int]:
@@ -40,7 +48,7 @@ def busy_s(cores: Iterable[int]) -> float:
     """Return CPU seconds used on these cores by all processes (10 ms resolution). Raises OSError without /proc/stat."""
     names = {f"cpu{core}" for core in cores}
     ticks = 0
-    for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
+    for line in read_text("/proc/stat").splitlines():
         name, *values = line.split()
         if name in names:
             user, nice, system, _idle, _iowait, *interrupts_and_steal = map(int, values[:8])  # guests are in user

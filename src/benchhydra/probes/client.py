@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from benchhydra.facts import fact
 from benchhydra.probes import Probe, ProbeTarget, Sample
+from benchhydra.probes._processes import read_text
 
 WAIT_FRACTION = fact(
     "client_wait_fraction",
@@ -33,7 +34,7 @@ class ClientProbe(Probe):
     single_client_only: ClassVar[bool] = True
 
     def applies(self, target: ProbeTarget) -> bool:
-        return target.client_thread is not None and _schedstat(target).exists()
+        return target.client_thread is not None and os.access(_schedstat(target), os.R_OK)
 
     def start(self, target: ProbeTarget) -> None:
         self._path = _schedstat(target)
@@ -55,12 +56,12 @@ class ClientProbe(Probe):
         return {WAIT_FRACTION: _wait_fraction(self._first, self._last)} if self._first is not None else {}
 
     def _read(self) -> _ThreadTimes:
-        ran_ns, waited_ns, _ = self._path.read_text(encoding="ascii").split()
+        ran_ns, waited_ns, _ = read_text(self._path).split()
         return _ThreadTimes(time.monotonic_ns(), int(ran_ns), int(waited_ns))
 
 
-def _schedstat(target: ProbeTarget) -> Path:
-    return Path(f"/proc/{target.client_pid}/task/{target.client_thread}/schedstat")
+def _schedstat(target: ProbeTarget) -> str:
+    return f"/proc/{target.client_pid}/task/{target.client_thread}/schedstat"
 
 
 def _wait_fraction(before: _ThreadTimes, after: _ThreadTimes) -> float | None:

@@ -23,10 +23,10 @@ import threading
 import time
 from array import array
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any
 
 from benchhydra.probes import Probe, ProbeTarget, Sample
+from benchhydra.probes._processes import read_text
 
 #: How long ``begin`` and ``end`` wait for the probes; a probe that takes longer is abandoned.
 PATIENCE_S = 1.5
@@ -217,7 +217,7 @@ def _findings(runner: ProbeRunner) -> dict[str, Any]:
 
 
 def _core_of(pid: int, thread: int) -> int:
-    text = Path(f"/proc/{pid}/task/{thread}/stat").read_text(encoding="utf-8", errors="replace")
+    text = read_text(f"/proc/{pid}/task/{thread}/stat")
     return int(text[text.rindex(")") + 2 :].split()[_CORE])
 
 

@@ -13,7 +13,6 @@ warning gives the reason.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import sys
 import threading
@@ -103,7 +102,7 @@ class Watch:
                     "do": "start",
                     "path": sys.path,
                     "probes": [_description(probe) for probe in enabled],
-                    "target": dataclasses.asdict(target),
+                    "target": target._asdict(),
                     "interval_s": settings.interval_s,
                 }
             )
