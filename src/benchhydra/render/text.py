@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f]")
 #: The characters that Markdown interprets. An underscore between letters is plain text.
 MARKUP = re.compile(r"[\\`*|\[\]#~]|(?<!\w)_|_(?!\w)")
-NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # the negation takes 5 ms to compile
 #: First characters with which a spreadsheet treats a cell as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
