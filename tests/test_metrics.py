@@ -53,6 +53,7 @@ def rows(
         status=np.array(status or [Status.OK] * n, np.int32),
         error=np.full(n, NEVER, np.int32),
         phase=np.full(n, Phase.MEASURED, np.int32),
+        anomalies=np.zeros(n, np.int32),
         gaps_ns=np.repeat(np.array(tpot_ms) * MS, steps).astype(np.float32),
         gap_offsets=np.concatenate(([0], np.cumsum(steps))).astype(np.int64),
     )

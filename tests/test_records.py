@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchhydra.records import COUNTS, NEVER, TIMES, Phase, Recorder, Records, Status
+from benchhydra.records import COUNTS, NEVER, TIMES, Anomaly, Phase, Recorder, Records, Status
 from benchhydra.series import read_series
 
 
@@ -118,3 +118,30 @@ sys.exit("pandas" in sys.modules)
     assert subprocess.run([sys.executable, "-c", program], cwd=tmp_path).returncode == 0
     assert len(Records.read(tmp_path / "records.parquet")) == 2
     assert {one.name for one in read_series(tmp_path / "series.parquet")} >= {"client.sent_rps", "client.in_flight"}
+
+
+def test_a_file_of_a_version_without_anomalies_has_none(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    file = tmp_path / "records.parquet"
+    recorded([(5, 3, ""), (6, 1, "late")]).write(file)
+    pq.write_table(pq.read_table(file).drop_columns(["anomalies"]), file)
+    assert Records.read(file).anomalies.tolist() == [0, 0]
+
+
+def test_every_failure_class_fails_and_cancelled_does_not() -> None:
+    recorder = Recorder(len(Status))
+    for row, status in enumerate(Status):
+        recorder.counts["status"][row] = status
+    rows = recorder.records()
+    assert rows.completed.tolist() == [status in (Status.OK, Status.SHORT) for status in Status]
+    assert rows.failed.tolist() == [status > Status.SHORT and status != Status.CANCELLED for status in Status]
+
+
+def test_anomalies_are_bits_of_a_row() -> None:
+    recorder = Recorder(2)
+    recorder.counts["status"][0] = recorder.counts["status"][1] = Status.OK
+    recorder.counts["anomalies"][1] = Anomaly.TOTAL_DIFFERS | Anomaly.REPEATED
+    rows = recorder.records()
+    assert rows.has(Anomaly.REPEATED).tolist() == rows.has(Anomaly.TOTAL_DIFFERS).tolist() == [False, True]
+    assert not rows.has(Anomaly.SEVERAL_CHOICES).any()

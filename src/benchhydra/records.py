@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from array import array
 from collections.abc import Sequence
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,21 @@ class Status(IntEnum):
     HTTP_5XX = 6
     MALFORMED = 7  # the answer is not valid HTTP, SSE or JSON
     ERROR_EVENT = 8  # 200, then an error object in the stream
-    EARLY_END = 9  # the answer ended without [DONE]
+    EARLY_END = 9  # the stream ended without finish_reason and without [DONE]
     CANCELLED = 10  # the run was interrupted during the request, or its client process was lost
+    EMPTY = 11  # 200 and a complete answer without any text
+    ABORTED = 12  # the finish_reason is abort, error or anything else that is not a normal end
+    OTHER_MODEL = 13  # the answer names another model than the one that was asked for
+    CLIENT_LIMIT = 14  # a limit of this machine: file descriptors, ports, buffers, memory
+
+
+class Anomaly(IntFlag):
+    """What is odd about a complete answer; bits of the column ``anomalies``."""
+
+    SEVERAL_CHOICES = 1  # the answer has more than one choice, so the times of its chunks are mixed
+    TOTAL_DIFFERS = 2  # the counts of ``usage`` contradict each other: total_tokens is not prompt + completion
+    IMPOSSIBLE_USAGE = 4  # ``usage`` has counts that are negative, not whole or above 2**31 - 1
+    REPEATED = 8  # text came again after the answer's end
 
 
 class Phase(IntEnum):
@@ -54,7 +67,12 @@ class Phase(IntEnum):
 
 
 TIMES = ("scheduled_ns", "sent_ns", "first_byte_ns", "first_ns", "last_ns", "done_ns")
-COUNTS = ("asked_prompt_tokens", "asked_output_tokens", "prompt_tokens", "output_tokens", "status", "error", "phase")
+COUNTS = (
+    *("asked_prompt_tokens", "asked_output_tokens", "prompt_tokens", "output_tokens"),
+    *("status", "error", "phase", "anomalies"),
+)
+#: The value of a count in a row that does not say otherwise, and in files written before the column existed.
+_DEFAULTS = {"anomalies": 0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +83,7 @@ class Records:
     first_byte_ns: first byte of the answer; first_ns / last_ns: first and last chunk with text; done_ns: end of the
     answer or of the attempt. ``gaps_ns[gap_offsets[i]:gap_offsets[i + 1]]`` are the gaps between successive chunks of
     row i. ``error`` indexes ``errors`` (-1: none). prompt_tokens and output_tokens are the server's ``usage`` (-1: not
-    reported).
+    reported). ``anomalies``: bits of ``Anomaly``.
     """
 
     scheduled_ns: Int64
@@ -81,6 +99,7 @@ class Records:
     status: Int32
     error: Int32
     phase: Int32
+    anomalies: Int32
     gaps_ns: Float32
     gap_offsets: Int64
     errors: tuple[str, ...] = ()
@@ -97,6 +116,15 @@ class Records:
     def failed(self) -> Mask:
         """Mask of the rows that failed, shape (n,). Cancelled requests did not fail."""
         return np.asarray((self.status > Status.SHORT) & (self.status != Status.CANCELLED))
+
+    @property
+    def chunks(self) -> Int64:
+        """Number of chunks with text of each row, shape (n,); 0 for answers that were not streamed."""
+        return np.where(self.first_ns >= 0, np.diff(self.gap_offsets) + 1, 0)
+
+    def has(self, anomaly: Anomaly) -> Mask:
+        """Return the mask of the rows with an anomaly, shape (n,)."""
+        return np.asarray((self.anomalies & anomaly) != 0)
 
     @property
     def decode_steps(self) -> Float64:
@@ -154,6 +182,7 @@ class Records:
             status=np.full(n, Status.OK, dtype=np.int32),
             error=none,
             phase=np.full(n, Phase.MEASURED, dtype=np.int32),
+            anomalies=np.zeros(n, dtype=np.int32),
             gaps_ns=np.zeros(0, dtype=np.float32),
             gap_offsets=np.zeros(n + 1, dtype=np.int64),
         )
@@ -182,11 +211,14 @@ class Records:
 
     @classmethod
     def read(cls, path: Path) -> Records:
-        """Read a file that ``write`` wrote."""
+        """Read a file that ``write`` wrote, also one of a version that lacked a column of ``_DEFAULTS``."""
         import pyarrow.parquet as pq
 
         table = pq.read_table(path)
-        columns = {name: table[name].to_numpy().copy() for name in TIMES + COUNTS if name != "error"}
+        present = [name for name in TIMES + COUNTS if name != "error" and name in table.column_names]
+        columns = {name: table[name].to_numpy().copy() for name in present}
+        absent = {name: value for name, value in _DEFAULTS.items() if name not in columns}
+        columns |= {name: np.full(len(table), value, dtype=np.int32) for name, value in absent.items()}
         texts = table["error"].to_pylist()
         errors = tuple(dict.fromkeys(text for text in texts if text is not None))
         index = {text: i for i, text in enumerate(errors)}
@@ -278,7 +310,7 @@ class Recorder:
 
     def __init__(self, count: int) -> None:
         self.times = {name: array("q", [NEVER]) * count for name in TIMES}
-        self.counts = {name: array("i", [NEVER]) * count for name in COUNTS}
+        self.counts = {name: array("i", [_DEFAULTS.get(name, NEVER)]) * count for name in COUNTS}
         self.gap_start = array("q", [0]) * count
         self.gap_count = array("i", [0]) * count
         self.gaps_ns = array("f")
