@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import importlib.metadata
 import itertools
 import os
 import platform
@@ -218,6 +217,8 @@ def _container() -> str | None:
 
 @functools.cache
 def _packages() -> dict[str, str]:
+    import importlib.metadata  # start-up time: 12 ms, only needed at the end of a run
+
     versions = {"python": platform.python_version()}
     for name in PACKAGES:  # the backport importlib_metadata raises FileNotFoundError
         with contextlib.suppress(importlib.metadata.PackageNotFoundError, FileNotFoundError):

@@ -25,7 +25,8 @@ def http_get(
     if any("\r" in value or "\n" in value for value in fields.values()):
         raise ConnectionError("a header value contains a line break")
     lines = [f"GET {server.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-    with socket.create_connection((server.host, server.port), timeout_s) as connection:
+    address: Any = (server.host.encode(), server.port)  # for a str, Python imports its IDNA codec, which takes 6 ms
+    with socket.create_connection(address, timeout_s) as connection:
         if server.tls:
             with _tls(connection, server.host, verify_tls, ca_file) as encrypted:
                 return _exchange(encrypted, "\r\n".join(lines).encode())
