@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 
 from benchhydra.errors import ResultError
+from benchhydra.escaping import csv_cell, escape_markdown
 from benchhydra.render.figures import latency_name, number
 from benchhydra.render.point_report import PointReport
 from benchhydra.render.sweep_rows import read_sweep
 from benchhydra.render.sweep_summary import print_summary, write_summary
 from benchhydra.render.terminal import point_table, sweep_table
 from benchhydra.render.terminal.point_table import latencies
-from benchhydra.render.text import csv_cell, escape_markdown
 from benchhydra.result import Better, MetricValue, Reason, Result, Verdict
 
 

@@ -10,8 +10,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from benchhydra.escaping import escape_markdown
 from benchhydra.render.figures import number
-from benchhydra.render.text import escape_markdown, markdown_table
+from benchhydra.render.text import markdown_table
 from benchhydra.result import HIDDEN, Result, flatten, redact
 
 #: Limits of MLflow 3: parameters in a batch; characters in a key, a parameter and a tag.

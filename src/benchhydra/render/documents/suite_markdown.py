@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from benchhydra.escaping import escape_markdown, markdown_code
 from benchhydra.render import renderer
 from benchhydra.render.figures import count, duration
 from benchhydra.render.suite_report import ExperimentOutcome, SuiteReport
-from benchhydra.render.text import escape_markdown, markdown_code, markdown_table
+from benchhydra.render.text import markdown_table
 from benchhydra.result import Verdict
 
 COUNTS = (*(verdict.value for verdict in Verdict), "failed")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 from typing import TextIO
 
+from benchhydra.escaping import csv_cell
 from benchhydra.render import renderer
 from benchhydra.render.sweep_rows import SweepRows
-from benchhydra.render.text import csv_cell
 
 
 @renderer("sweep", "csv")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
+from benchhydra.escaping import escape_markdown
 from benchhydra.render import answer_rows, renderer
 from benchhydra.render.repeat_rows import TITLE, repeat_table
 from benchhydra.render.sweep_rows import PointRow, SweepRows, table_metrics, unit_and_arrow, varying_overrides
-from benchhydra.render.text import escape_markdown, markdown_table
+from benchhydra.render.text import markdown_table
 
 
 @renderer("sweep", "markdown")

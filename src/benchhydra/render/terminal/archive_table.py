@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
+from benchhydra.escaping import printable
 from benchhydra.render import renderer
 from benchhydra.render.archive_rows import ArchiveRow
 from benchhydra.render.figures import count
-from benchhydra.render.text import printable
 
 COLUMNS = ("date", "event", "label", "branch", "commit", "script", "model", "dataset", "verdict", "run_id")
 #: Columns that are truncated to this number of characters.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TextIO
 
 from benchhydra.analysis.history import LevelChange, MetricHistory
 from benchhydra.analysis.runs import Run
+from benchhydra.escaping import printable
 from benchhydra.render import renderer
 from benchhydra.render.figures import percent, quantity
 from benchhydra.render.terminal._console import console
-from benchhydra.render.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
