@@ -9,8 +9,7 @@ import pytest
 
 from benchhydra.analysis import ab_plan
 from benchhydra.analysis.ab import AbBudget, AbTest
-from benchhydra.analysis.comparison import ChangeVerdict
-from benchhydra.analysis.gate import GateOutcome
+from benchhydra.analysis.comparison import ChangeVerdict, GateOutcome
 from benchhydra.analysis.runs import Runs
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.result import Verdict

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchhydra.analysis.compare import compare
-from benchhydra.analysis.comparison import ChangeVerdict, Comparison
-from benchhydra.analysis.gate import Gate, GateOutcome
+from benchhydra.analysis.comparison import ChangeVerdict, Comparison, GateOutcome
+from benchhydra.analysis.gate import Gate
 from benchhydra.analysis.history_gate import HistoryGate
 from benchhydra.analysis.runs import Run, Runs
 from benchhydra.analysis.stats import robust

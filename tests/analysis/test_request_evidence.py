@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from benchhydra.analysis.compare import compare
-from benchhydra.analysis.comparison import Basis, ChangeVerdict
-from benchhydra.analysis.gate import Gate, GateOutcome
+from benchhydra.analysis.comparison import Basis, ChangeVerdict, GateOutcome
+from benchhydra.analysis.gate import Gate
 from benchhydra.analysis.request_evidence import latency_errors, take_rows
 from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.analysis.thresholds import Thresholds

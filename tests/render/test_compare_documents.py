@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchhydra.analysis.comparison import Basis, ChangeVerdict, Comparison, MetricChange, PointChange
-from benchhydra.analysis.gate import Decision, GateOutcome
+from benchhydra.analysis.comparison import Basis, ChangeVerdict, Comparison, GateOutcome, MetricChange, PointChange
+from benchhydra.analysis.gate import Decision
 from benchhydra.analysis.runs import Run
 from benchhydra.render import rendered
 from benchhydra.result import Better, Verdict

@@ -10,14 +10,22 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchhydra.analysis.ab_plan import plan_lines
-from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
+from benchhydra.analysis.comparison import (
+    FORBID_JUDGEMENT,
+    ChangeVerdict,
+    Comparison,
+    GateOutcome,
+    MetricChange,
+    PointChange,
+)
 from benchhydra.analysis.config_diff import config_differences
-from benchhydra.analysis.gate import GateOutcome
+from benchhydra.analysis.noise_model import NoiseModel
 from benchhydra.analysis.paired_runs import SIDES, PairedRuns
 from benchhydra.analysis.pairing import usable_runs
+from benchhydra.analysis.problems import MetricRoles, point_problems
 from benchhydra.analysis.runs import Run, Runs
 from benchhydra.analysis.thresholds import Thresholds
 
@@ -104,6 +112,10 @@ class AbTest:
         """Why to stop now; empty: go on."""
         if self.lost >= MOST_LOST:
             return f"{MOST_LOST} pairs in a row had no usable run on a side"
+        if self.pairs >= PAIRS_BEFORE_PLAN:
+            for problem in self.comparison().problems:
+                if problem.outcome in (*FORBID_JUDGEMENT, GateOutcome.METRIC_MISSING):
+                    return problem.text
         changes = [metric.change for metric in self.main()]
         if self.pairs and not changes:
             return "no main metric is measured by both sides"
@@ -137,15 +149,20 @@ class AbTest:
             differences=config_differences(base[-1], candidate[-1]),
             invalid="candidate" if not usable_runs(candidate) else "base" if not usable_runs(base) else "",
         )
+        roles = MetricRoles(self._paired.kinds, self.thresholds, patterns=self.main_patterns or self.thresholds.main)
+        point = replace(point, problems=point_problems(point, roles, NoiseModel([])))
         return Comparison(points=(point,), thresholds=self.thresholds)
 
     def outcome(self) -> GateOutcome:
         """The exit code: as of a gate, by the main metrics."""
         changes = [metric.change for metric in self.main()]
-        if ChangeVerdict.WORSE in changes:
+        comparison = self.comparison()
+        if ChangeVerdict.WORSE in changes and all(point.comparable for point in comparison.points):
             return GateOutcome.REGRESSION
         if self.lost >= MOST_LOST or any(self.seen[side] and not usable_runs(self.seen[side]) for side in SIDES):
             return GateOutcome.INVALID
+        if comparison.problems:
+            return comparison.outcome
         return GateOutcome.FINE if changes else GateOutcome.NOTHING_COMPARABLE
 
 

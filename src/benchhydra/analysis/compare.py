@@ -2,13 +2,13 @@
 
 A verdict needs an effect above the metric's minimum and evidence that it is no noise. Evidence is kept apart for each
 direction, and corrected by Holm over every metric of every point, so that "false_alarm_percent" holds for the whole
-comparison. INVALID runs take no part.
+comparison. INVALID runs take no part. Points whose figures cannot be compared (problems.py) are shown, but not judged.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from benchhydra.analysis.comparison import Basis, ChangeVerdict, Comparison, MetricChange, PointChange
@@ -16,11 +16,14 @@ from benchhydra.analysis.config_diff import config_differences
 from benchhydra.analysis.noise_model import NoiseModel
 from benchhydra.analysis.outlier_runs import exclusion_note, without_outliers
 from benchhydra.analysis.pairing import paired_points, runs_by_point, usable_runs
+from benchhydra.analysis.problems import MetricRoles, point_problems, same_runs, unpaired_points
 from benchhydra.analysis.request_evidence import with_request_evidence
 from benchhydra.analysis.run_evidence import ZERO_NOTE, metric_change
-from benchhydra.analysis.runs import MetricKind, Run, Runs
+from benchhydra.analysis.runs import Run, Runs
 from benchhydra.analysis.stats.multiple_testing import holm
 from benchhydra.analysis.thresholds import Thresholds
+
+NOT_JUDGED = "not judged: the sides are not comparable"
 
 
 def compare(base: Runs, candidate: Runs, *, thresholds: Thresholds, history: Iterable[Run] = ()) -> Comparison:
@@ -28,27 +31,29 @@ def compare(base: Runs, candidate: Runs, *, thresholds: Thresholds, history: Ite
     compared_ids = frozenset(run.run_id for run in (*base.runs, *candidate.runs))
     noise_model = NoiseModel(list(history), compared_ids)
     left, right = runs_by_point(base.runs), runs_by_point(candidate.runs)
-    kinds = base.kinds | candidate.kinds
+    roles = MetricRoles.of_sides(base, candidate, thresholds)
     pairs = paired_points(left, right)
     paired_left, paired_right = {a for a, _ in pairs}, {b for _, b in pairs}
+    only_base = tuple(runs[0].label for key, runs in left.items() if key not in paired_left)
+    only_candidate = tuple(runs[0].label for key, runs in right.items() if key not in paired_right)
     return judged(
         Comparison(
-            points=tuple(compare_point(left[a], right[b], kinds, thresholds, noise_model) for a, b in pairs),
-            only_base=tuple(runs[0].label for key, runs in left.items() if key not in paired_left),
-            only_candidate=tuple(runs[0].label for key, runs in right.items() if key not in paired_right),
+            points=tuple(compare_point(left[a], right[b], roles, noise_model, len(pairs)) for a, b in pairs),
+            only_base=only_base,
+            only_candidate=only_candidate,
             thresholds=thresholds,
+            side_problems=(
+                *same_runs(base, candidate),
+                *unpaired_points(only_base, only_candidate, len(pairs)),
+            ),
         )
     )
 
 
 def compare_point(
-    base: Sequence[Run],
-    candidate: Sequence[Run],
-    kinds: Mapping[str, MetricKind],
-    thresholds: Thresholds,
-    noise_model: NoiseModel,
+    base: Sequence[Run], candidate: Sequence[Run], roles: MetricRoles, noise_model: NoiseModel, points: int = 1
 ) -> PointChange:
-    """One point with the evidence of its metrics, not yet judged: ``judged`` needs the metrics of all points."""
+    """One of ``points`` points with the evidence of its metrics: ``judged`` needs those of all points."""
     left, right = usable_runs(base), usable_runs(candidate)
     change = PointChange(
         point_key=candidate[-1].point_key,
@@ -58,15 +63,16 @@ def compare_point(
         differences=config_differences(base[-1], candidate[-1]),
         invalid="candidate" if not right else "base" if not left else "",
     )
+    change = replace(change, problems=point_problems(change, roles, noise_model, points))
     if change.invalid:
         return change
     base_metrics = dict.fromkeys(key for run in left for key in run.metrics)
-    compared = [key for key in base_metrics if thresholds.judges(key, kinds[key].better)]
+    compared = [key for key in base_metrics if roles.judges(key) and _is_finite(key, (*left, *right))]
     groups = {key: noise_model.groups(right[-1].machine, left[-1].point_key, key) for key in compared}
     clean_left, clean_right = without_outliers([left, right], compared, groups)
     candidate_metrics = {key for run in clean_right for key in run.metrics}
     metrics = tuple(
-        metric_change(key, clean_left, clean_right, kinds[key], thresholds, noise_model)
+        metric_change(key, clean_left, clean_right, roles.kinds[key], roles.thresholds, noise_model)
         for key in compared
         if key in candidate_metrics
     )
@@ -78,6 +84,10 @@ def compare_point(
     )
 
 
+def _is_finite(metric: str, runs: Iterable[Run]) -> bool:
+    return all(math.isfinite(run.metrics.get(metric, 0.0)) for run in runs)
+
+
 def _with_request_evidence(metrics: tuple[MetricChange, ...], base: Run, candidate: Run) -> tuple[MetricChange, ...]:
     """Where single runs have no evidence of their noise: evidence from their requests."""
     without_evidence = [m.metric for m in metrics if m.basis is Basis.NONE and m.note != ZERO_NOTE]
@@ -85,16 +95,19 @@ def _with_request_evidence(metrics: tuple[MetricChange, ...], base: Run, candida
 
 
 def judged(comparison: Comparison) -> Comparison:
-    """The comparison with every metric judged: Holm over all of them, in each direction."""
+    """The comparison with every metric of comparable points judged: Holm over all of them, in each direction."""
     alpha = comparison.thresholds.alpha
-    tested = [metric for _, metric in comparison.metrics if metric.p_worse is not None]
+    tested = [metric for _, metric in comparison.judged_metrics if metric.p_worse is not None]
     worse = holm([m.p_worse for m in tested if m.p_worse is not None])
     better = holm([m.p_better for m in tested if m.p_better is not None])
     significant = {id(m): (w < alpha, b < alpha) for m, w, b in zip(tested, worse, better, strict=True)}
-    points = (
-        replace(p, metrics=tuple(_judged(m, *significant.get(id(m), (False, False))) for m in p.metrics))
-        for p in comparison.points
-    )
+
+    def verdict(point: PointChange, metric: MetricChange) -> MetricChange:
+        if not point.comparable:
+            return replace(metric, change=ChangeVerdict.INCONCLUSIVE, detectable=None, note=NOT_JUDGED)
+        return _judged(metric, *significant.get(id(metric), (False, False)))
+
+    points = (replace(p, metrics=tuple(verdict(p, m) for m in p.metrics)) for p in comparison.points)
     return replace(comparison, points=tuple(points))
 
 

@@ -1,10 +1,11 @@
-"""What a comparison says: the change of each metric of each point, with its evidence and its verdict."""
+"""What a comparison says: the change of each metric of each point, and the problems that forbid a verdict."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from benchhydra.analysis.runs import Run
 from benchhydra.analysis.thresholds import Thresholds
@@ -18,6 +19,57 @@ class ChangeVerdict(StrEnum):
     WORSE = "worse"
     SAME = "same"
     INCONCLUSIVE = "inconclusive"
+
+
+class GateOutcome(IntEnum):
+    """How a comparison, a gate or an A/B test ends. The value is the exit code (``exit_codes``)."""
+
+    FINE = 0
+    REGRESSION = 3
+    NOTHING_COMPARABLE = 4
+    INVALID = 5
+    INCOMPLETE = 6
+    METRIC_MISSING = 7
+    DIFFERENT_WORK = 8
+    SAME_RUNS = 9
+    IMPOSSIBLE = 10
+    FAILURES = 11
+    SUSPECT = 12
+
+
+#: The outcomes of problems, the gravest first: the first one that a comparison has is its outcome.
+GRAVEST_FIRST = (
+    GateOutcome.SAME_RUNS,
+    GateOutcome.IMPOSSIBLE,
+    GateOutcome.INVALID,
+    GateOutcome.FAILURES,
+    GateOutcome.DIFFERENT_WORK,
+    GateOutcome.METRIC_MISSING,
+    GateOutcome.SUSPECT,
+    GateOutcome.INCOMPLETE,
+    GateOutcome.NOTHING_COMPARABLE,
+)
+#: Problems with which the figures of a point say nothing about the build: it is not judged.
+FORBID_JUDGEMENT = {GateOutcome.IMPOSSIBLE, GateOutcome.DIFFERENT_WORK}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Why the sides cannot be judged against each other. point: its label, "" if it concerns both sides as a whole."""
+
+    outcome: GateOutcome
+    text: str
+    point: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The text with its point."""
+        return f"{self.point}: {self.text}" if self.point else self.text
+
+
+def by_gravity(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """The problems, the gravest first."""
+    return tuple(sorted(problems, key=lambda problem: GRAVEST_FIRST.index(problem.outcome)))
 
 
 class Basis(StrEnum):
@@ -73,7 +125,7 @@ class PointChange:
     """One point on both sides.
 
     invalid: the side ("base", "candidate") that has runs and none that may be used, or "". missing: metrics that only
-    the base has. notes: which runs were left out.
+    the base has. notes: which runs were left out. problems: why its figures cannot be judged, or not all of them.
     """
 
     point_key: str
@@ -85,6 +137,12 @@ class PointChange:
     differences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     invalid: str = ""
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def comparable(self) -> bool:
+        """Whether its figures may be judged."""
+        return not self.invalid and not any(problem.outcome in FORBID_JUDGEMENT for problem in self.problems)
 
     @property
     def suspect(self) -> bool:
@@ -94,17 +152,36 @@ class PointChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All points of two sides. only_base, only_candidate: labels of points that the other side lacks."""
+    """All points of two sides. only_base, only_candidate: labels of points that the other side lacks.
+
+    side_problems: what concerns no single point.
+    """
 
     points: tuple[PointChange, ...]
     only_base: tuple[str, ...] = ()
     only_candidate: tuple[str, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
+    side_problems: tuple[Problem, ...] = ()
 
     @property
     def metrics(self) -> list[tuple[PointChange, MetricChange]]:
         """Every metric of every point."""
         return [(point, metric) for point in self.points for metric in point.metrics]
+
+    @property
+    def judged_metrics(self) -> list[tuple[PointChange, MetricChange]]:
+        """Every metric of the points that may be judged."""
+        return [(point, metric) for point, metric in self.metrics if point.comparable]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All problems, the gravest first."""
+        return by_gravity((*self.side_problems, *(problem for point in self.points for problem in point.problems)))
+
+    @property
+    def outcome(self) -> GateOutcome:
+        """That of its gravest problem, whatever changed; FINE without one."""
+        return self.problems[0].outcome if self.problems else GateOutcome.FINE
 
     def count(self, change: ChangeVerdict) -> int:
         """How many metrics have this verdict."""

@@ -9,17 +9,26 @@ divided by the number of metrics that were tested at the start. docs/statistics.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from typing import ClassVar
 
 from benchhydra.analysis.compare import compare, compare_point, judged
-from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
+from benchhydra.analysis.comparison import (
+    GRAVEST_FIRST,
+    ChangeVerdict,
+    Comparison,
+    GateOutcome,
+    MetricChange,
+    PointChange,
+    Problem,
+    by_gravity,
+)
 from benchhydra.analysis.noise_model import NoiseModel
 from benchhydra.analysis.pairing import usable_runs
+from benchhydra.analysis.problems import MetricRoles, listed, unread_files
 from benchhydra.analysis.rerun import Rerun
-from benchhydra.analysis.runs import MetricKind, Run, Runs
+from benchhydra.analysis.runs import Run, Runs
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.errors import ResultError
 
@@ -35,20 +44,12 @@ SPENDING = (0.1, 0.2, 1.0)
 Suspects = Mapping[str, set[str]]
 
 
-class GateOutcome(IntEnum):
-    """The exit codes."""
-
-    FINE = 0
-    REGRESSION = 3
-    NOTHING_COMPARABLE = 4
-    INVALID = 5
-
-
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     """What the gate decided and why. regressions: the (point, metric) pairs that are reported.
 
-    reran: a line for each re-run point. confirmed: whether the regressions were confirmed by re-runs.
+    problems: why a side, or a point, cannot be judged, without those that the user accepts. notes: sentences, those of
+    the problems first. reran: a line for each re-run point. confirmed: whether re-runs confirmed the regressions.
     """
 
     outcome: GateOutcome
@@ -57,11 +58,15 @@ class Decision:
     reran: tuple[str, ...] = ()
     confirmed: bool = False
     notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass
 class Gate:
-    """One gate: the two sides, the history of the machine's noise, and how points are measured again (None: not)."""
+    """One gate: the two sides, the history of the machine's noise, and how points are measured again (None: not).
+
+    accept: outcomes of problems that the user expects, and that do not fail the gate.
+    """
 
     base: Runs
     candidate: Runs
@@ -70,24 +75,26 @@ class Gate:
     rerun: Rerun | None = None
     reran: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    accept: Collection[GateOutcome] = ()
     spending: ClassVar[tuple[float, ...]] = SPENDING
 
     def decide(self) -> Decision:
         """Compare, measure again what looks worse, and decide."""
         self.history = list(self.history)
         comparison = compare(self.base, self.candidate, thresholds=self.thresholds, history=self.history)
-        return self.conclude(_on_same_machine(comparison, self.notes))
+        problems = (*comparison.side_problems, *unread_files(self.base, self.candidate))
+        return self.conclude(judged(_on_same_machine(replace(comparison, side_problems=problems))))
 
     def conclude(self, comparison: Comparison) -> Decision:
         """The decision on a comparison, after re-runs where there are suspects and they can be measured again."""
         suspects = screen(comparison)
         if self.rerun is None or not suspects:
-            return self._decision(comparison, judged(comparison), confirmed=False)
-        return self._decision(comparison, self._confirm(comparison, suspects, self.rerun), confirmed=True)
+            return self._decision(comparison, confirmed=False)
+        return self._decision(self._confirm(comparison, suspects, self.rerun), confirmed=True)
 
     def _confirm(self, comparison: Comparison, suspects: Suspects, rerun: Rerun) -> Comparison:
         """The comparison after re-runs: WORSE is what the re-runs have confirmed."""
-        tests = sum(metric.has_run_evidence for _, metric in comparison.metrics) or 1
+        tests = sum(metric.has_run_evidence for _, metric in comparison.judged_metrics) or 1
         confirmed: dict[str, set[str]] = {}
         for fraction in self.spending:
             points = (self._remeasured(p, rerun) if p.point_key in suspects else p for p in comparison.points)
@@ -111,32 +118,42 @@ class Gate:
         """A point with more runs of the candidate."""
         compared_ids = frozenset(run.run_id for run in (*old.base, *candidate))
         noise_model = NoiseModel(list(self.history), compared_ids)
-        return compare_point(old.base, candidate, self.kinds, self.thresholds, noise_model)
+        return compare_point(old.base, candidate, self.roles, noise_model, self.points)
 
-    def _decision(self, first: Comparison, final: Comparison, *, confirmed: bool) -> Decision:
-        worse = [(point, metric) for point, metric in final.metrics if metric.change is ChangeVerdict.WORSE]
+    def _decision(self, comparison: Comparison, *, confirmed: bool) -> Decision:
+        worse = [(point, metric) for point, metric in comparison.judged_metrics if metric.change is ChangeVerdict.WORSE]
         regressions = tuple((point, metric) for point, metric in worse if metric.has_run_evidence)
         if weak := len(worse) - len(regressions):
             self.notes.append(f"{weak} metrics look worse within one run a side; that is no proof: repeats=5 gives it")
+        problems = by_gravity((*comparison.problems, *unjudged_points(comparison)))
+        accepted = [problem for problem in problems if problem.outcome in self.accept]
+        self.notes += [f"accepted: {problem.sentence}" for problem in accepted]
+        problems = tuple(problem for problem in problems if problem not in accepted)
         return Decision(
-            outcome=_outcome(first, bool(regressions)),
-            comparison=final,
+            outcome=_outcome(comparison, problems, bool(regressions)),
+            comparison=comparison,
             regressions=regressions,
             reran=tuple(self.reran),
             confirmed=confirmed,
-            notes=tuple(self.notes),
+            notes=(*(problem.sentence for problem in problems), *self.notes),
+            problems=problems,
         )
 
     @property
-    def kinds(self) -> dict[str, MetricKind]:
-        """The kinds of both sides' metrics."""
-        return self.base.kinds | self.candidate.kinds
+    def roles(self) -> MetricRoles:
+        """What the metrics of both sides are."""
+        return MetricRoles.of_sides(self.base, self.candidate, self.thresholds)
+
+    @property
+    def points(self) -> int:
+        """Points of the candidate."""
+        return len({run.point_key for run in self.candidate.runs})
 
 
 def screen(comparison: Comparison) -> dict[str, set[str]]:
     """What looks worse, by point_key: metrics beyond their smallest effect with a p below ``SCREEN``."""
     suspects: dict[str, set[str]] = {}
-    for point, metric in comparison.metrics:
+    for point, metric in comparison.judged_metrics:
         if _looks_worse(metric, SCREEN):
             suspects.setdefault(point.point_key, set()).add(metric.metric)
     return suspects
@@ -150,7 +167,7 @@ def _sift(comparison: Comparison, suspects: Suspects, limit: float) -> tuple[Sus
     """Suspects that stay unsure, and those that are sure at ``limit``."""
     unsure: dict[str, set[str]] = {}
     sure: dict[str, set[str]] = {}
-    for point, metric in comparison.metrics:
+    for point, metric in comparison.judged_metrics:
         if metric.metric not in suspects.get(point.point_key, ()):
             continue
         if metric.has_run_evidence and _looks_worse(metric, limit):
@@ -175,24 +192,45 @@ def _with_confirmed(comparison: Comparison, confirmed: Suspects) -> Comparison:
     return replace(comparison, points=tuple(points))
 
 
-def _on_same_machine(comparison: Comparison, notes: list[str]) -> Comparison:
-    """The comparison without points that were measured on different kinds of machines, judged again."""
-    points = []
+def _on_same_machine(comparison: Comparison) -> Comparison:
+    """The comparison without points that were measured on different kinds of machines, or of different models."""
+    points, problems = [], []
     for point in comparison.points:
-        machines = {run.machine for run in usable_runs((*point.base, *point.candidate))}
+        runs = usable_runs((*point.base, *point.candidate))
+        machines, models = sorted({run.machine for run in runs}), sorted({run.model for run in runs})
         if len(machines) > 1:
-            notes.append(f"{point.label}: not compared, machines differ: {', '.join(sorted(machines))}")
+            text = f"not compared, machines differ: {', '.join(machines)}"
+            problems.append(Problem(outcome=GateOutcome.INCOMPLETE, text=text, point=point.label))
+        elif len(models) > 1:
+            text = f"the models differ: {', '.join(models)}"
+            problem = Problem(outcome=GateOutcome.DIFFERENT_WORK, text=text, point=point.label)
+            points.append(replace(point, problems=(*point.problems, problem)))
         else:
             points.append(point)
-    return judged(replace(comparison, points=tuple(points)))
+    side_problems = (*comparison.side_problems, *problems)
+    return replace(comparison, points=tuple(points), side_problems=side_problems)
 
 
-def _outcome(comparison: Comparison, regression: bool) -> GateOutcome:
-    """Regressions first, then a candidate that produced nothing, then nothing to compare."""
-    if regression:
+def unjudged_points(comparison: Comparison) -> Iterator[Problem]:
+    """Points whose runs are no evidence, of a comparison in which others are."""
+    unjudged = [point for point in comparison.points if point.comparable and not _is_judged(point)]
+    if len(unjudged) < sum(point.comparable for point in comparison.points):
+        for point in unjudged:
+            notes = dict.fromkeys(metric.note for metric in point.metrics if metric.note)
+            text = f"not judged: {listed([*notes]) or 'no metric is on both sides'}"
+            yield Problem(outcome=GateOutcome.INCOMPLETE, text=text, point=point.label)
+
+
+def _is_judged(point: PointChange) -> bool:
+    return any(metric.has_run_evidence for metric in point.metrics)
+
+
+def _outcome(comparison: Comparison, problems: Sequence[Problem], regression: bool) -> GateOutcome:
+    """Regressions of comparable points first, then the gravest problem, then nothing to compare."""
+    gravest = min((problem.outcome for problem in problems), key=GRAVEST_FIRST.index, default=GateOutcome.FINE)
+    if regression and gravest is not GateOutcome.SAME_RUNS:
         return GateOutcome.REGRESSION
-    if any(point.invalid == "candidate" for point in comparison.points):
-        return GateOutcome.INVALID
-    if not any(metric.has_run_evidence for _, metric in comparison.metrics):
+    anything_judged = any(point.comparable and _is_judged(point) for point in comparison.points)
+    if gravest in (GateOutcome.FINE, GateOutcome.INCOMPLETE) and not anything_judged:
         return GateOutcome.NOTHING_COMPARABLE
-    return GateOutcome.FINE
+    return gravest

@@ -9,13 +9,14 @@ from typing import ClassVar
 import numpy as np
 
 from benchhydra.analysis.compare import compare_point, judged
-from benchhydra.analysis.comparison import Basis, Comparison, MetricChange, PointChange
+from benchhydra.analysis.comparison import Basis, Comparison, GateOutcome, MetricChange, PointChange, Problem
 from benchhydra.analysis.gate import Decision, Gate
 from benchhydra.analysis.noise_model import NoiseModel, positive_values
 from benchhydra.analysis.outlier_runs import exclusion_note, without_outliers
 from benchhydra.analysis.pairing import runs_by_point, usable_runs
+from benchhydra.analysis.problems import point_problems, unread_files
 from benchhydra.analysis.run_evidence import ZERO_NOTE, with_run_evidence
-from benchhydra.analysis.runs import Run
+from benchhydra.analysis.runs import Run, Runs
 from benchhydra.analysis.stats import Floats
 
 #: As ``gate.SPENDING``: with 20 runs of history and more the base is sure, and less is enough.
@@ -33,7 +34,10 @@ class HistoryGate(Gate):
         """Compare each point with its own history, then as any gate."""
         self.history = list(self.history)
         points = [self.point(_point_without_base(runs), runs) for runs in runs_by_point(self.candidate.runs).values()]
-        return self.conclude(judged(Comparison(points=tuple(points), thresholds=self.thresholds)))
+        problems = tuple(unread_files(Runs([], {}), self.candidate))
+        return self.conclude(
+            judged(Comparison(points=tuple(points), thresholds=self.thresholds, side_problems=problems))
+        )
 
     def point(self, old: PointChange, candidate: Sequence[Run]) -> PointChange:
         """A point against its history."""
@@ -41,12 +45,14 @@ class HistoryGate(Gate):
         noise_model = NoiseModel(list(self.history), frozenset(run.run_id for run in candidate))
         base = noise_model.of_point(machine, point_key)
         usable = usable_runs(candidate)
+        if usable and len(base) < SHORTEST_HISTORY:
+            text = f"{len(base)} runs of history on {machine}, {SHORTEST_HISTORY} needed"
+            problem = Problem(outcome=GateOutcome.INCOMPLETE, text=text, point=old.label)
+            return replace(old, candidate=tuple(candidate), invalid="base", problems=(problem,))
         if not usable:
-            return replace(old, candidate=tuple(candidate), base=tuple(base), invalid="candidate")
-        if len(base) < SHORTEST_HISTORY:
-            self.notes.append(f"{old.label}: {len(base)} runs of history on {machine}, {SHORTEST_HISTORY} needed")
-            return replace(old, invalid="base")
-        change = compare_point(base, candidate, self.kinds, self.thresholds, NoiseModel([]))
+            point = replace(old, candidate=tuple(candidate), base=tuple(base), invalid="candidate")
+            return replace(point, problems=point_problems(point, self.roles, noise_model, self.points))
+        change = compare_point(base, candidate, self.roles, NoiseModel([]), self.points)
         segments = {m.metric: noise_model.segments(machine, point_key, m.metric) for m in change.metrics}
         (clean,) = without_outliers([usable], list(segments), segments)
         metrics = tuple(_against_segments(m, segments[m.metric], clean) for m in change.metrics)

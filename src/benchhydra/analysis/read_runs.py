@@ -35,7 +35,7 @@ from benchhydra.result import (
     Verdict,
 )
 
-INDEX_VERSION = 3
+INDEX_VERSION = 4
 MLFLOW = "mlflow:"
 #: A tree with fewer results than this is read without an index file.
 INDEX_FROM = 50
@@ -62,6 +62,8 @@ class _Config(msgspec.Struct):
 
 class _Reason(msgspec.Struct):
     text: str = ""
+    check: str = ""
+    severity: Verdict = Verdict.SUSPECT
 
 
 class _File(msgspec.Struct):
@@ -175,6 +177,8 @@ def _run(result: _File, metrics: dict[str, float], source: str) -> Run:
         commit=result.environment.git.commit,
         source=source,
         reasons=tuple(reason.text for reason in result.reasons),
+        checks=tuple(reason.check for reason in result.reasons),
+        invalid_checks=tuple(reason.check for reason in result.reasons if reason.severity is Verdict.INVALID),
         metrics=metrics,
     )
 

@@ -37,7 +37,10 @@ class ScriptHighlights(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One ``result.json``, without its config and texts. ``source`` is its file, or where it was downloaded from."""
+    """One ``result.json``, without its config and texts. ``source`` is its file, or where it was downloaded from.
+
+    checks: the rule of each reason; invalid_checks: the rules of those that make it INVALID.
+    """
 
     run_id: str
     point_key: str
@@ -56,6 +59,8 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     commit: str = ""
     source: str = ""
     reasons: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    invalid_checks: tuple[str, ...] = ()
     metrics: dict[str, float] = {}
 
     @property
@@ -142,6 +147,8 @@ def run_of_result(result: Result, source: str = "") -> Run:
         commit=str((environment.get("git") or {}).get("commit", "")),
         source=source,
         reasons=tuple(reason.text for reason in result.reasons),
+        checks=tuple(reason.check for reason in result.reasons),
+        invalid_checks=tuple(reason.check for reason in result.reasons if reason.severity is Verdict.INVALID),
         metrics={key: m.value for key, m in result.metrics.items()},
     )
 

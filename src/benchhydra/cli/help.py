@@ -1,10 +1,11 @@
-"""``benchhydra --help``: every group with its options, every subcommand, one line each."""
+"""``benchhydra --help``: every group with its options, every subcommand, every exit code, one line each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from benchhydra import commands
+from benchhydra.exit_codes import EXIT_CODES
 from benchhydra.overrides import groups
 
 USAGE = """\
@@ -32,7 +33,10 @@ HYDRA_FULL_ERROR=1 prints tracebacks. --hydra-help lists Hydra's own options (--
 
 def help_text() -> str:
     """The whole text. ``registry.discover`` must have been called."""
-    return "\n".join([USAGE, *_groups(), "subcommands:", *_subcommands(), "", EXAMPLES])
+    codes = _table({f"{code:>3}": meaning for code, meaning in EXIT_CODES.items()})
+    return "\n".join(
+        [USAGE, *_groups(), "subcommands:", *_subcommands(), "", "exit codes (docs/ci.md):", *codes, "", EXAMPLES]
+    )
 
 
 def _groups() -> Iterator[str]:

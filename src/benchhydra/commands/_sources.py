@@ -11,6 +11,7 @@ from benchhydra import render
 from benchhydra.analysis.read_runs import from_tree, read_runs
 from benchhydra.analysis.runs import Runs
 from benchhydra.errors import ResultError
+from benchhydra.escaping import printable
 from benchhydra.render.figures import count
 
 HISTORY = "outputs"
@@ -37,6 +38,12 @@ def add_format_argument(parser: argparse.ArgumentParser, kind: str, default: str
     parser.add_argument(
         "--format", choices=render.formats(kind), default=default, help="output format (default: %(default)s)"
     )
+
+
+def print_headline(command: str, headline: str, exit_code: int) -> None:
+    """Print the reason for an exit code other than 0 as the first line on stderr."""
+    if exit_code:
+        sys.stderr.write(f"{command}: {printable(headline)}\n")
 
 
 def write_document(kind: str, format: str, document: Any, output: Path | None) -> None:

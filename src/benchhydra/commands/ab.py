@@ -5,7 +5,8 @@ benchhydra ab --a engine.python=/old/bin/python --b engine.python=/new/bin/pytho
 
 A file holds keys and values (engine.args.max_num_seqs: 64) or a list of overrides. The test stops when a main metric of
 B is worse, when all are decided, or when the budget is spent. The intervals are valid after every pair.
-Exit code 0: no main metric is worse; 3: B is worse; 4: nothing comparable; 5: a side has no usable run.
+Exit code 0: no main metric is worse; 3: B is worse; 4: nothing comparable; 5: a side has no usable run; 7 to 12: the
+sides cannot be judged against each other, as in gate.
 """
 
 from __future__ import annotations

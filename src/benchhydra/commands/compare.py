@@ -2,6 +2,9 @@
 
 BASE and CANDIDATE: a result.json, a point, a sweep, a tree of them, or mlflow:EXPERIMENT?filter.
 Points are paired by their point key; if both sides have a single point, these two are paired in any case.
+Exit code 0 whatever changed; 4 to 12 if the sides cannot be judged against each other: 4 nothing comparable, 5 invalid,
+6 incomplete, 7 metric missing, 8 different work, 9 same runs, 10 impossible values, 11 failed requests, 12 suspect
+(docs/ci.md). The reason is the first line on stderr.
 """
 
 from __future__ import annotations
@@ -25,12 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare and print. Returns 0 for all verdicts: the command ``gate`` decides."""
+    """Compare and print. Returns 0 for all changes (the command ``gate`` decides), and the outcome of problems."""
     from benchhydra.analysis import thresholds  # start-up time: the statistics, not for --help
     from benchhydra.analysis.compare import compare
+    from benchhydra.render.verdict_words import comparison_headline
 
     base, candidate = _sources.runs_of(args.base), _sources.runs_of(args.candidate)
     limits, history = thresholds.read_thresholds(args.thresholds), _sources.history_of(args.history)
     comparison = compare(base, candidate, thresholds=limits, history=history.runs)
+    _sources.print_headline("compare", comparison_headline(comparison), comparison.outcome)
     _sources.write_document("comparison", args.format, comparison, args.output)
-    return 0
+    return int(comparison.outcome)

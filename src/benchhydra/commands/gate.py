@@ -1,8 +1,12 @@
-"""Decide whether a build passes: exit code 0 no regression, 3 regression, 4 nothing comparable, 5 invalid.
+"""Decide whether a build passes: exit code 0 no regression, 3 regression, 4 to 12 it cannot be judged.
 
 benchhydra gate BASELINE CANDIDATE, or benchhydra gate CANDIDATE --against history.
 Points that look worse are measured again before they are reported, if the candidate records how to run it;
 --no-confirm turns that off.
+The first line on stderr is the reason for an exit code other than 0. --accept NAME passes in spite of a problem that
+you expect: --accept incomplete for a point that was removed, --accept suspect, ...
+Exit codes: 4 nothing comparable, 5 invalid, 6 incomplete, 7 metric missing, 8 different work, 9 same runs,
+10 impossible values, 11 failed requests, 12 suspect (docs/ci.md).
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 #: The environment variable in which GitHub names the file of a job's page.
 JOB_PAGE = "GITHUB_STEP_SUMMARY"
+#: Names of the outcomes that --accept takes.
+ACCEPTABLE = ("invalid", "incomplete", "metric_missing", "different_work", "failures", "suspect")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confirm-dir", type=Path, default=Path("outputs/confirm"), metavar="DIR", help="directory of the re-runs"
     )
+    parser.add_argument(
+        "--accept",
+        action="append",
+        default=[],
+        choices=ACCEPTABLE,
+        metavar="NAME",
+        help=f"one of {', '.join(ACCEPTABLE)}",
+    )
     _sources.add_format_argument(parser, "gate", default="markdown")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file")
     parser.add_argument(
@@ -47,7 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decide and print. Returns the outcome as exit code."""
+    from benchhydra.render.verdict_words import gate_headline  # start-up time: the statistics, not for --help
+
     decision = _gate(args).decide()
+    _sources.print_headline("gate", gate_headline(decision), decision.outcome)
     _sources.write_document("gate", args.format, decision, args.output)
     _publish(args, decision)
     return int(decision.outcome)
@@ -55,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _gate(args: argparse.Namespace) -> Gate:
     from benchhydra.analysis import thresholds  # start-up time: the statistics, not for --help
+    from benchhydra.analysis.comparison import GateOutcome
     from benchhydra.analysis.gate import Gate
     from benchhydra.analysis.history_gate import HistoryGate
     from benchhydra.analysis.runs import Runs
@@ -68,6 +86,7 @@ def _gate(args: argparse.Namespace) -> Gate:
     base = Runs([], history.kinds) if args.against else _sources.runs_of(args.sources[0])
     make = HistoryGate if args.against else Gate
     gate = make(base, candidate, thresholds.read_thresholds(args.thresholds), history.runs)
+    gate.accept = {GateOutcome[name.upper()] for name in args.accept}
     _set_rerun(gate, args, candidate)
     return gate
 

@@ -61,13 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page, print its path, and log the pages of sweeps. Raises ConfigError."""
+    """Write the page, print its path, and log the pages of sweeps. Returns the exit code of ``compare``."""
     from benchhydra.analysis.runs import Runs  # start-up time, as above
 
     _check(args)
     start_s = time.monotonic()
     parts = [_sources.runs_of(source) for source in args.sources]
-    site = _site(args, Runs.joined(parts), _comparison(args, parts))
+    comparison = _comparison(args, parts)
+    site = _site(args, Runs.joined(parts), comparison)
     page_file = _write(site, args.output)
     took_s = time.monotonic() - start_s
     sys.stdout.write(
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_mlflow:
         for source, runs in zip(args.sources, parts, strict=True):
             _log_sweep(args, source, runs)
-    return 0
+    return int(comparison.get("exit_code", 0))
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -112,10 +113,12 @@ def _comparison(args: argparse.Namespace, parts: list[Runs]) -> dict[str, Any]:
         return {}
     from benchhydra.analysis import thresholds  # start-up time: only for --compare
     from benchhydra.analysis.compare import compare
+    from benchhydra.render.verdict_words import comparison_headline
     from benchhydra.report.data.comparison import comparison_data
 
     limits, history = thresholds.read_thresholds(args.thresholds), _sources.history_of(args.history)
     comparison = compare(*parts, thresholds=limits, history=history.runs)
+    _sources.print_headline("report", comparison_headline(comparison), comparison.outcome)
     return comparison_data(comparison, *args.sources)
 
 

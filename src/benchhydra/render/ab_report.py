@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchhydra.analysis.ab import AbTest
 from benchhydra.render.figures import count, duration
-from benchhydra.render.verdict_words import AB_WORDS
+from benchhydra.render.verdict_words import ab_headline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class AbReport:
         level = 100 * (1 - test.thresholds.alpha)
         cost = f"{count(test.pairs, 'pair')}, {count(self.server_starts, 'server start')}, {duration(test.wall_s)}"
         return [
-            f"A/B: {AB_WORDS[test.outcome()]}",
+            f"A/B: {ab_headline(test.comparison(), test.outcome())}",
             f"stopped: {test.stopped}",
             f"{cost}; base is A, candidate is B",
             f"main metrics: {names}",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchhydra.analysis.comparison import Comparison, MetricChange, PointChange
 from benchhydra.render.figures import interval, percent, quantity
-from benchhydra.render.verdict_words import change_words
+from benchhydra.render.verdict_words import GATE_WORDS, change_words
 
 COLUMNS = ("metric", "base", "candidate", "change", "95 % interval", "verdict")
 #: Indices of the columns that hold figures.
@@ -33,12 +33,13 @@ def heading(point: PointChange) -> str:
 
 
 def remarks(point: PointChange) -> Iterator[str]:
-    """The sentences below a point's figures: config differences, notes, missing metrics, a side without usable runs."""
+    """The sentences below a point's figures: problems, config differences, notes, missing metrics, unusable runs."""
+    yield from (f"{GATE_WORDS[problem.outcome]}: {problem.text}" for problem in point.problems)
     yield from point.differences
     yield from point.notes
     if point.missing:
         yield f"Not measured by the candidate: {', '.join(point.missing)}"
-    if point.invalid:
+    if point.invalid and not point.problems:
         yield f"{unusable(point)}: {'; '.join(_reasons(point))}"
 
 
@@ -48,7 +49,8 @@ def unusable(point: PointChange) -> str:
 
 
 def unpaired(comparison: Comparison) -> Iterator[str]:
-    """One sentence for each point that only one side has."""
+    """One sentence for each problem of the sides as a whole, and for each point that only one side has."""
+    yield from (f"{GATE_WORDS[problem.outcome]}: {problem.sentence}" for problem in comparison.side_problems)
     yield from (f"Only in the base: {label}" for label in comparison.only_base)
     yield from (f"Only in the candidate: {label}" for label in comparison.only_candidate)
 

@@ -7,6 +7,7 @@ from typing import TextIO
 
 from benchhydra.analysis.comparison import Comparison, MetricChange, PointChange
 from benchhydra.render import comparison_rows, renderer
+from benchhydra.render.verdict_words import comparison_headline
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -21,8 +22,10 @@ td,th{{padding:.2rem .6rem;text-align:right}}td:first-child,th:first-child,td:la
 
 @renderer("comparison", "html")
 def write_comparison(comparison: Comparison, stream: TextIO) -> None:
-    """The whole page: a table for each point, then the points that only one side has."""
-    body = "".join(map(_point, comparison.points))
+    """The whole page: the gravest problem, a table for each point, then the points that only one side has."""
+    headline = comparison_headline(comparison)
+    body = f'<p class="worse">{escape(headline)}</p>\n' if headline else ""
+    body += "".join(map(_point, comparison.points))
     body += "".join(f"<p>{escape(text)}</p>\n" for text in comparison_rows.unpaired(comparison))
     stream.write(PAGE.format(body=body or f"<p>{comparison_rows.NOTHING}</p>\n"))
 

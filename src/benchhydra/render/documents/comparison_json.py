@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from benchhydra.analysis.comparison import Comparison, PointChange
+from benchhydra.analysis.comparison import Comparison, PointChange, Problem
 from benchhydra.analysis.gate import Decision
 from benchhydra.render import renderer
 from benchhydra.render.ab_report import AbReport
 
-#: 1.1.0: the verdict "unclear" is called "inconclusive".
-VERSION = "1.1.0"
+#: 1.1.0: the verdict "unclear" is called "inconclusive". 1.2.0: "problems", and more outcomes.
+VERSION = "1.2.0"
 
 
 @renderer("comparison", "json")
 def write_comparison(comparison: Comparison, stream: TextIO) -> None:
-    """One JSON object: the points with their metrics, and the points that only one side has."""
-    _write(_comparison(comparison), stream)
+    """One JSON object: the problems, the points with their metrics, and the points that only one side has."""
+    facts = {"outcome": comparison.outcome.name.lower(), "exit_code": int(comparison.outcome)}
+    _write(facts | _comparison(comparison), stream)
 
 
 @renderer("gate", "json")
@@ -34,7 +36,7 @@ def write_gate(decision: Decision, stream: TextIO) -> None:
         "reran": list(decision.reran),
         "notes": list(decision.notes),
     }
-    _write(facts | _comparison(decision.comparison), stream)
+    _write(_comparison(decision.comparison) | facts | {"problems": _problems(decision.problems)}, stream)
 
 
 @renderer("ab", "json")
@@ -61,10 +63,17 @@ def _write(data: dict[str, Any], stream: TextIO) -> None:
 def _comparison(comparison: Comparison) -> dict[str, Any]:
     return {
         "json_schema_version": VERSION,
+        "problems": _problems(comparison.problems),
         "points": [_point(point) for point in comparison.points],
         "only_base": list(comparison.only_base),
         "only_candidate": list(comparison.only_candidate),
     }
+
+
+def _problems(problems: Sequence[Problem]) -> list[dict[str, str]]:
+    return [
+        {"outcome": problem.outcome.name.lower(), "point": problem.point, "text": problem.text} for problem in problems
+    ]
 
 
 def _point(point: PointChange) -> dict[str, Any]:

@@ -1,30 +1,47 @@
-"""A comparison as JUnit XML: one suite a point, one case a metric. Worse metrics fail; INVALID points are errors."""
+"""A comparison as JUnit XML: one suite a point, one case a metric. Worse metrics fail; problems are errors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TextIO
 from xml.etree import ElementTree
 
-from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
+from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange, Problem
 from benchhydra.analysis.gate import Decision
+from benchhydra.escaping import xml_text
 from benchhydra.render import comparison_rows, renderer
-from benchhydra.render.text import xml_text
 
 
 @renderer("comparison", "junit")
 def write_comparison(comparison: Comparison, stream: TextIO) -> None:
     """The XML document."""
-    root = ElementTree.Element("testsuites", name="benchhydra")
-    for point in comparison.points:
-        _suite(root, point)
-    ElementTree.indent(root)
-    stream.write(ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n")
+    _write(comparison, comparison.problems, stream)
 
 
 @renderer("gate", "junit")
 def write_gate(decision: Decision, stream: TextIO) -> None:
     """The comparison of the decision, in which confirmed regressions are marked worse."""
-    write_comparison(decision.comparison, stream)
+    _write(decision.comparison, decision.problems, stream)
+
+
+def _write(comparison: Comparison, problems: Sequence[Problem], stream: TextIO) -> None:
+    root = ElementTree.Element("testsuites", name="benchhydra")
+    for point in comparison.points:
+        _suite(root, point)
+    if problems:
+        _problem_suite(root, problems)
+    ElementTree.indent(root)
+    stream.write(ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n")
+
+
+def _problem_suite(root: ElementTree.Element, problems: Sequence[Problem]) -> None:
+    number = str(len(problems))
+    counts = {"tests": number, "failures": "0", "errors": number}
+    suite = ElementTree.SubElement(root, "testsuite", {"name": "comparability of the sides", **counts})
+    for problem in problems:
+        name = problem.outcome.name.lower()
+        case = ElementTree.SubElement(suite, "testcase", name=name, classname=xml_text(problem.point or "sides"))
+        ElementTree.SubElement(case, "error", message=xml_text(problem.sentence))
 
 
 def _suite(root: ElementTree.Element, point: PointChange) -> None:

@@ -6,17 +6,24 @@ from typing import TextIO
 
 from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
 from benchhydra.analysis.gate import Decision
+from benchhydra.escaping import escape_markdown, markdown_code
 from benchhydra.render import comparison_rows, renderer
 from benchhydra.render.ab_report import AbReport
 from benchhydra.render.figures import interval, percent
-from benchhydra.render.text import escape_markdown, markdown_code, markdown_table
-from benchhydra.render.verdict_words import GATE_WORDS
+from benchhydra.render.text import markdown_table
+from benchhydra.render.verdict_words import comparison_headline, gate_headline
 
 
 @renderer("comparison", "markdown")
 def write_comparison(comparison: Comparison, stream: TextIO) -> None:
-    """A table for each point, then the points that only one side has."""
-    parts = [_point(point) for point in comparison.points]
+    """The gravest problem, a table for each point, then the points that only one side has."""
+    headline = comparison_headline(comparison)
+    _write_figures(comparison, stream, f"**{escape_markdown(headline)}**\n" if headline else "")
+
+
+def _write_figures(comparison: Comparison, stream: TextIO, headline: str = "") -> None:
+    parts = [headline] if headline else []
+    parts += [_point(point) for point in comparison.points]
     parts += [f"{escape_markdown(text)}\n" for text in comparison_rows.unpaired(comparison)]
     stream.write("\n".join(parts) or f"{comparison_rows.NOTHING}\n")
 
@@ -24,14 +31,14 @@ def write_comparison(comparison: Comparison, stream: TextIO) -> None:
 @renderer("gate", "markdown")
 def write_gate(decision: Decision, stream: TextIO) -> None:
     """The outcome, the regressions, the points that were measured again, and all figures in a collapsed section."""
-    lines = [f"## Benchmark gate: {GATE_WORDS[decision.outcome]}\n"]
+    lines = [f"## Benchmark gate: {escape_markdown(gate_headline(decision))}\n"]
     for point, metric in decision.regressions:
         change = f"{percent(metric.ratio)} ({interval(metric.low, metric.high)})"
         lines.append(f"- {escape_markdown(point.label)}: **{escape_markdown(metric.metric)}** {change}")
     lines += [f"- measured again: {escape_markdown(text)}" for text in decision.reran]
     lines += [f"- {escape_markdown(note)}" for note in decision.notes]
     stream.write("\n".join(lines) + "\n\n<details><summary>All figures</summary>\n\n")
-    write_comparison(decision.comparison, stream)
+    _write_figures(decision.comparison, stream)
     stream.write("\n</details>\n")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TextIO
 
 from benchhydra.analysis.comparison import ChangeVerdict, Comparison, PointChange
+from benchhydra.escaping import printable
 from benchhydra.render import comparison_rows, renderer
 from benchhydra.render.ab_report import AbReport
 from benchhydra.render.terminal._console import console
-from benchhydra.render.text import printable
+from benchhydra.render.verdict_words import comparison_headline
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,8 +25,11 @@ COLOURS = {
 
 @renderer("comparison", "table")
 def print_comparison(comparison: Comparison, stream: TextIO) -> None:
-    """A table and remarks for each point, then the points that only one side has."""
+    """The gravest problem, a table and remarks for each point, then the points that only one side has."""
     terminal = console(stream, WIDTH)
+    headline = comparison_headline(comparison)
+    if headline:
+        terminal.print(printable(headline), style="bold red", markup=False, highlight=False)
     for point in comparison.points:
         terminal.print(_table(point))
         for text in comparison_rows.remarks(point):

@@ -27,6 +27,7 @@ async function comparisonPage({ query }) {
   announce(`${points.length} points`);
   return [
     pageHeading("What changed"),
+    comparison.problems.map((problem) => element("p", { class: "worse" }, problem)),
     factList([
       ["Base", comparison.base],
       ["Candidate", comparison.candidate],

@@ -294,6 +294,8 @@ interface SweepPoint {
 interface ComparisonData {
   base: string;
   candidate: string;
+  exit_code: number;
+  problems: string[];
   /** Number of metrics by verdict. */
   counts: Record<string, number>;
   points: PointChange[];
