@@ -3,7 +3,8 @@
 VALID: no rule gave a reason. SUSPECT: the figures were measured, but may be disturbed. INVALID: do not use them.
 
 A rule is a function of ``RunEvidence`` declared with ``@rule`` in a module of this package (``answers``: complete
-answers with the requested tokens, ``client``: sending and reading in time, ``window``: a steady state of the server,
+answers with the requested tokens, ``streams``: chunks that arrive when they are generated, ``client``: sending and
+reading in time, ``overload`` and ``window``: a steady state of the server, ``clocks``: figures that can be,
 ``environment_checks``: caches, restarts, other processes) or in ``benchhydra_plugins``. It gives no reason if a fact
 that it needs is unknown (None).
 """
@@ -31,6 +32,9 @@ class ValidityLimits:
     short_fraction: float = knob(0.01, "SUSPECT above this fraction of answers shorter than requested", unit="fraction")
     one_piece_fraction: float = knob(
         0.5, "SUSPECT above this fraction of streams whose tokens arrived all at once", unit="fraction"
+    )
+    burst_fraction: float = knob(
+        0.5, "SUSPECT above this fraction of streams whose chunks arrived in bursts", unit="fraction"
     )
     prompt_difference: float = knob(
         0.05, "SUSPECT if prompt tokens counted by server and dataset differ by more than this", unit="fraction"

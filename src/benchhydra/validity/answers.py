@@ -10,10 +10,6 @@ from benchhydra.records import Records, Status
 from benchhydra.result import Reason
 from benchhydra.validity import RunEvidence, as_percent, invalid, rule, suspect
 
-#: Streams of fewer tokens are not checked: speculative decoding may generate them in one step.
-LONG_TOKENS = 8
-#: A lower TPOT (over 100,000 tokens/s for one request) means that the tokens were buffered.
-IMPOSSIBLE_TPOT_MS = 0.01
 #: With fewer requests, p99 is an interpolation between the slowest two ...
 FEW_REQUESTS = 100
 #: ... with this many, ten requests are above it.
@@ -79,21 +75,6 @@ def short(evidence: RunEvidence) -> Iterator[Reason]:
     if count / answers > limit:
         fraction = f"{as_percent(count / answers, 1)}, limit {as_percent(limit, 1)}"
         yield suspect("short", f"{count} of {answers} answers are shorter than requested ({fraction})")
-
-
-@rule("one_piece")
-def one_piece(evidence: RunEvidence) -> Iterator[Reason]:
-    """Tokens must arrive as they are generated: if a proxy buffers them, TTFT is the time of the whole answer."""
-    window, limit = evidence.window, evidence.limits.one_piece_fraction
-    streamed = window.completed & (window.first_ns >= 0) & (window.output_tokens >= LONG_TOKENS)
-    spans_ms, output_tokens = window.decode_ms[streamed], window.output_tokens[streamed]
-    count = int((spans_ms < IMPOSSIBLE_TPOT_MS * output_tokens).sum())
-    if len(spans_ms) and count / len(spans_ms) > limit:
-        text = f"{count} of {len(spans_ms)} streams arrived in one piece"
-        fraction = f"{as_percent(count / len(spans_ms))}, limit {as_percent(limit)}"
-        yield suspect(
-            "one_piece", f"{text} ({fraction}): TTFT is the time of the whole answer; look for a buffering proxy"
-        )
 
 
 @rule("prompt_tokens")
