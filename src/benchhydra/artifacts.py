@@ -28,6 +28,8 @@ SUMMARY_MARKDOWN_FILE = "summary.md"
 SUMMARY_CSV_FILE = "summary.csv"
 JOURNALS_DIR = ".groups"
 FAILURES_FILE = "failures"
+SWEEP_LOCK_FILE = "sweep.lock"
+JOBS_LOCK_FILE = "jobs.lock"
 SERVER_LOGS_DIR = "servers"
 
 # The root of a tree of results.

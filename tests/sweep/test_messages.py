@@ -86,6 +86,7 @@ def test_options_that_find_configs_are_part_of_a_points_command() -> None:
 def plan_of(*groups: ServerGroup) -> SweepPlan:
     return SweepPlan(
         directory=Path(),
+        resumed=False,
         settings=Sweep(),
         search=Grid(),
         swept=("qps",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ from benchhydra.sweep.plan.estimate import read_history_s
 from benchhydra.sweep.plan.sweep_plan import SweepPlan, make_plan
 from benchhydra.sweep.plan.versions import engine_label
 from benchhydra.sweep.shared_context import SharedContext, share_with_jobs
-from benchhydra.sweep.sweep_directory import CANCEL_TIMEOUT_S, choose_directory, open_sweep, set_directory
+from benchhydra.sweep.sweep_directory import CANCEL_TIMEOUT_S, new_directory, open_sweep, set_directory
 from benchhydra.sweep.sweep_file import SweepFile
 from benchhydra.tracking.outbox import Outbox
 
@@ -57,17 +58,17 @@ class Session:
         Raises ConfigError before anything is started, and SweepFailed if a point or a search failed.
         """
         zips: Any = OmegaConf.to_container(self.master.sweep.zip, resolve=True)
-        plan = make_plan(axes, zips, self.composer, spec_of, choose_directory(self.master))
+        plan = make_plan(axes, zips, self.composer, spec_of, new_directory(self.master))
         if plan.settings.plan:
             _print_plan(plan)
             return []
-        sweep_file = open_sweep(plan.directory, plan.points)
-        set_directory(self.master, plan.directory)
-        self._reuse_results(plan, sweep_file)
-        jobs = self._jobs(plan, sweep_file.sweep_id)
-        say(begin_line(plan))
-        ends = self._launch(plan, sweep_file, jobs)
-        conclude_sweep(sweep_file, plan.swept)
+        with open_sweep(plan.directory, plan.points, resumed=plan.resumed) as sweep_file:
+            set_directory(self.master, plan.directory)
+            self._reuse_results(plan, sweep_file)
+            jobs = self._jobs(plan, sweep_file.sweep_id)
+            say(begin_line(plan))
+            ends = self._launch(plan, sweep_file, jobs)
+            conclude_sweep(sweep_file, plan.swept)
         return ends
 
     def _reuse_results(self, plan: SweepPlan, sweep_file: SweepFile) -> None:
@@ -85,6 +86,7 @@ class Session:
         return [
             GroupJob(
                 sweep_id=sweep_id,
+                sweep_pid=os.getpid(),
                 sweep_dir=str(plan.directory),
                 number=number,
                 points=group.points,

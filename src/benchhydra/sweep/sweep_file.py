@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from benchhydra import __version__
-from benchhydra.artifacts import JOURNALS_DIR, SWEEP_FILE, read_json_or_none, write_json
+from benchhydra.artifacts import JOURNALS_DIR, SWEEP_FILE, read_json, write_json
+from benchhydra.errors import ResultError
 from benchhydra.points import Identity, Outcome, PlannedPoint
 from benchhydra.sweep.group.journal import read_journal
 from benchhydra.sweep.repeats import summarize_repeats
@@ -24,17 +27,25 @@ class EarlierSweep(NamedTuple):
     wall_s: float
 
 
+class _Counts(msgspec.Struct):
+    """The fields of a ``sweep.json`` that go on counting when the sweep is resumed."""
+
+    sweep_id: str
+    earlier_starts: int = 0
+    wall_s: float = 0.0
+
+
 def read_earlier_sweep(directory: Path) -> EarlierSweep | None:
-    """The sweep in a directory; None if it holds none.
+    """The sweep in a directory; None if it holds none, or only a damaged ``sweep.json``.
 
     The server starts of its last run come from the groups' journals: a killed sweep has not written them to its file.
     """
-    data = read_json_or_none(directory / SWEEP_FILE)
-    if data is None or "sweep_id" not in data:
+    try:
+        counts = msgspec.convert(read_json(directory / SWEEP_FILE), _Counts)
+    except (ResultError, msgspec.ValidationError):
         return None
     last_starts = sum(read_journal(path).server_starts for path in (directory / JOURNALS_DIR).glob("*.json"))
-    starts = int(data.get("earlier_starts", 0)) + last_starts
-    return EarlierSweep(data["sweep_id"], starts, float(data.get("wall_s", 0.0)))
+    return EarlierSweep(counts.sweep_id, counts.earlier_starts + last_starts, counts.wall_s)
 
 
 @dataclass(kw_only=True)
@@ -65,7 +76,7 @@ class SweepFile:
 
     def write(self, *, finished: bool = False) -> None:
         """Write the file with the outcomes so far. Raises ResultError."""
-        write_json(self.directory / SWEEP_FILE, self._json(finished))
+        write_json(self.directory / SWEEP_FILE, self._json(finished), durable=True)
 
     def ordered_outcomes(self) -> list[Outcome]:
         """All outcomes: those of planned points in their order, then those of points that a search added."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
-from contextlib import AbstractContextManager, nullcontext
+import time
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -17,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from benchhydra import config as schema
-from benchhydra import interruption
+from benchhydra import interruption, redaction
 from benchhydra.artifacts import SERVER_LOGS_DIR
 from benchhydra.errors import ConfigError
 from benchhydra.points import Outcome
@@ -30,14 +32,20 @@ from benchhydra.sweep.group.group_run import GroupRun
 from benchhydra.sweep.group.job import GroupJob, decode_job
 from benchhydra.sweep.group.point_runner import PointRunner
 from benchhydra.sweep.plan.compose import Composer
+from benchhydra.sweep.run_directory import run_directory
 from benchhydra.sweep.shared_context import shared_context
+from benchhydra.sweep.sweep_directory import job_lock
 from benchhydra.tracking.links import read_links
 from benchhydra.tracking.outbox import Outbox
+
+#: The jobs' lock is taken exclusively only for a moment, by a run that resumes the sweep.
+LOCK_TIMEOUT_S = 10.0
 
 
 def task_function(config: DictConfig) -> list[Outcome] | Exception | None:
     """Run a group of a sweep and return its outcomes, or a single point and return None or the error that ended it."""
-    schema.register()  # a worker of joblib, submitit or ray begins with an empty registry
+    schema.register()  # a worker of joblib, submitit or ray begins with an empty registry ...
+    redaction.guard_output()  # ... and has its own output
     if config.sweep.job is not None:
         return _run_group(decode_job(str(config.sweep.job)))
     try:
@@ -49,6 +57,13 @@ def task_function(config: DictConfig) -> list[Outcome] | Exception | None:
 
 def _run_group(job: GroupJob) -> list[Outcome]:
     _unwind_on_sigterm()
+    _end_with_sweep(job)
+    with job_lock(Path(job.sweep_dir)) as lock:
+        lock.acquire(shared=True, timeout_s=LOCK_TIMEOUT_S)
+        return _run_points(job)
+
+
+def _run_points(job: GroupJob) -> list[Outcome]:
     shared = shared_context()
     pool = ServerPool(Path(job.sweep_dir) / SERVER_LOGS_DIR, pending_shutdown=shared.shutdown if shared else None)
     outbox_context = nullcontext(shared.outbox) if shared else Outbox()
@@ -71,6 +86,25 @@ def _composer(job: GroupJob) -> Composer:
     return Composer(loader, job.config_name, job.hydra_overrides)
 
 
+def _end_with_sweep(job: GroupJob) -> None:
+    """Make a worker of joblib end with the process of the sweep, also after SIGKILL: it would measure all its points.
+
+    Other launchers end their jobs themselves, or the sweep ends them when it is resumed.
+    """
+    if shared_context() is None and os.getppid() == job.sweep_pid:
+        threading.Thread(target=_terminate_after, args=(job.sweep_pid,), daemon=True, name="end-with-sweep").start()
+
+
+def _terminate_after(pid: int) -> None:
+    with suppress(OSError):  # a kernel without pidfd
+        poll = select.poll()
+        poll.register(os.pidfd_open(pid), select.POLLIN)
+        poll.poll()
+    while os.getppid() == pid:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _unwind_on_sigterm() -> None:
     """Make SIGTERM, which cancels submitit's jobs and which they ignore by default, raise an exception as elsewhere."""
     if "SUBMITIT_EXECUTOR" in os.environ and threading.current_thread() is threading.main_thread():
@@ -87,7 +121,11 @@ def _run_single(composed: DictConfig) -> None:
     if config.repeats > 1 or config.search.adds_points or config.sweep.resume or config.sweep.plan:
         raise ConfigError("repeats, search, sweep.resume and sweep.plan need a sweep", hint="add -m")
     spec_of(config)
-    directory = Path(HydraConfig.get().runtime.output_dir)
+    with run_directory(HydraConfig.get()) as directory:
+        _run_in_directory(config, directory)
+
+
+def _run_in_directory(config: Any, directory: Path) -> None:
     pool = ServerPool(directory / SERVER_LOGS_DIR)
     with _progress(directory.name) as progress:
         try:

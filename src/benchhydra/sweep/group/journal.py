@@ -33,11 +33,14 @@ class Journal:
 
 
 def read_journal(path: Path) -> Journal:
-    """Read a group's journal; an empty one if the file does not exist."""
+    """Read a group's journal; an empty one if the file does not exist or is damaged: results hold the outcomes too."""
     data = read_json_or_none(path) or {}
-    return Journal(
-        outcomes=tuple(Outcome.from_json(outcome) for outcome in data.get("outcomes", ())),
-        studies=tuple(StudyResult.from_json(study) for study in data.get("studies", ())),
-        server_starts=int(data.get("server_starts", 0)),
-        finished=bool(data.get("finished")),
-    )
+    try:
+        return Journal(
+            outcomes=tuple(Outcome.from_json(outcome) for outcome in data.get("outcomes", ())),
+            studies=tuple(StudyResult.from_json(study) for study in data.get("studies", ())),
+            server_starts=int(data.get("server_starts", 0)),
+            finished=bool(data.get("finished")),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):  # a file that this program has not written
+        return Journal()

@@ -46,7 +46,7 @@ class HydraJobs:
             return self.master
         config = self.composer.full_config(job.points[0].overrides)
         with read_write(config.hydra), open_dict(config.hydra):
-            config.hydra.sweep.dir = str(job.sweep_dir)
+            config.hydra.sweep.dir, config.hydra.sweep.subdir = str(job.sweep_dir), "."
             config.hydra.overrides.hydra = list(self.master.hydra.overrides.hydra)
         return config
 

@@ -1,23 +1,28 @@
-"""From overrides to planned points: compose and check every point before anything is started."""
+"""From overrides to checked points: compose and check every point before anything is started or written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchhydra.config import BenchConfig, Sweep
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import BenchhydraError, ConfigError
-from benchhydra.points import Identity, PlannedPoint, override_key, point_identity
+from benchhydra.points import Identity, override_key, point_identity
 from benchhydra.result import flatten
 from benchhydra.search import Search
-from benchhydra.sweep.plan.point_names import directory_name
 
 #: Composes a point: its config object, and the same as plain data.
 Compose = Callable[[Sequence[str]], tuple[BenchConfig, dict[str, Any]]]
 SpecOf = Callable[[BenchConfig], ServerSpec | None]
+
+
+class CheckedPoint(NamedTuple):
+    """A point that may run. It has no directory yet: that depends on whether an earlier sweep is resumed."""
+
+    overrides: tuple[str, ...]
+    identity: Identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +32,7 @@ class CheckedPoints:
     sweep, search and seed are those of the first point.
     """
 
-    points: tuple[PlannedPoint, ...]
+    points: tuple[CheckedPoint, ...]
     configs: Mapping[Identity, BenchConfig]
     specs: Mapping[Identity, ServerSpec | None]
     sweep: Sweep
@@ -35,14 +40,9 @@ class CheckedPoints:
     seed: int
 
 
-def check_points(
-    points: Iterable[Sequence[str]], compose: Compose, spec_of: SpecOf, directory: Path, swept: Sequence[str] = ()
-) -> CheckedPoints:
-    """Compose and check every point, repeats included. ``swept``: the keys that come first in a directory's name.
-
-    Raises BenchhydraError, naming the first bad point.
-    """
-    planned: dict[Identity, PlannedPoint] = {}
+def check_points(points: Iterable[Sequence[str]], compose: Compose, spec_of: SpecOf) -> CheckedPoints:
+    """Compose and check every point, repeats included. Raises BenchhydraError, naming the first bad point."""
+    checked: dict[Identity, CheckedPoint] = {}
     configs: dict[Identity, BenchConfig] = {}
     specs: dict[Identity, ServerSpec | None] = {}
     first: BenchConfig | None = None
@@ -51,14 +51,13 @@ def check_points(
         spec = _checked_spec(config, overrides, spec_of)
         first = first or config
         for all_overrides, identity in _repeats(overrides, config, resolved):
-            own = str(directory / directory_name(all_overrides, swept))
-            planned.setdefault(identity, PlannedPoint(overrides=all_overrides, directory=own, identity=identity))
+            checked.setdefault(identity, CheckedPoint(all_overrides, identity))
             configs.setdefault(identity, config)
             specs.setdefault(identity, spec)
     if first is None:
         raise ConfigError("the sweep has no points")
     return CheckedPoints(
-        points=tuple(planned.values()),
+        points=tuple(checked.values()),
         configs=configs,
         specs=specs,
         sweep=first.sweep,

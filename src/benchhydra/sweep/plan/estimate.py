@@ -8,21 +8,21 @@ from pathlib import Path
 from benchhydra.artifacts import RESULT_FILE, read_json_or_none
 from benchhydra.points import Identity
 from benchhydra.render.figures import duration
-from benchhydra.sweep.plan.resume import result_identity
+from benchhydra.sweep.plan.resume import modified_s, result_identity
 
 #: Only the newest results are read: a tree of outputs may hold years of them.
 HISTORY_FILES = 2000
 
 
 def read_history_s(root: Path) -> dict[Identity, float]:
-    """Wall times in seconds of the newest ok results anywhere below ``root``."""
-    files = sorted(root.glob(f"**/{RESULT_FILE}"), key=lambda path: path.stat().st_mtime)[-HISTORY_FILES:]
-    results = (read_json_or_none(path) or {} for path in files)
-    return {
-        result_identity(result): float(result["wall_s"])
-        for result in results
-        if result.get("status") == "ok" and "wall_s" in result
-    }
+    """Wall times in seconds of the newest ok results anywhere below ``root``; results that cannot be read count not."""
+    files = sorted(root.glob(f"**/{RESULT_FILE}"), key=modified_s)[-HISTORY_FILES:]
+    history: dict[Identity, float] = {}
+    for result in (read_json_or_none(path) or {} for path in files):
+        identity, wall_s = result_identity(result), result.get("wall_s")
+        if identity is not None and result.get("status") == "ok" and isinstance(wall_s, int | float):
+            history[identity] = float(wall_s)
+    return history
 
 
 def estimate_line(identities: Sequence[Identity], history: Mapping[Identity, float]) -> str:
