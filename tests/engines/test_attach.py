@@ -64,7 +64,8 @@ def serving(*models: str, key: str | None = None, context: ssl.SSLContext | None
 def attach(engine: Attach, tmp_path: Path) -> str:
     """Lease it, as a point does."""
     limits = {"ready_timeout_s": 5.0, "stop_timeout_s": 5.0}
-    with ServerPool(tmp_path).lease(engine.server(TARGET), Progress(), headers=engine.headers(), **limits) as lease:
+    headers = engine.request_headers()
+    with ServerPool(tmp_path).lease(engine.server(TARGET), Progress(), headers=headers, **limits) as lease:
         return lease.base_url
 
 

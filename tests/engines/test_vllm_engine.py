@@ -22,19 +22,74 @@ from benchhydra.target import Gpus, Model, Sparsity, Target
 CPU = Gpus(device="cpu", count=0)
 MODEL = Model(id="org/model", dtype="bfloat16", max_model_len=1024, sparse={"sparse_w16a16": "org/pruned"})
 SPARSE = Sparsity(name="sparse_w16a16")
-#: Prints what vLLM's own parser makes of its words.
+#: Gives each of vLLM's flags a value of its kind, and prints those that its own parser reads otherwise than meant.
 PARSE = """
-import json, sys
+import dataclasses, json, sys
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
 from vllm.utils.argparse_utils import FlexibleArgumentParser
-parsed = make_arg_parser(FlexibleArgumentParser()).parse_args(sys.argv[1:])
-print(json.dumps({
+from benchhydra.engines.vllm import Vllm, command_line
+
+parser = make_arg_parser(FlexibleArgumentParser())
+switches = Vllm().facts()["switches"]
+checked, wrong = {}, {}
+
+
+def reads(type_, word):
+    try:
+        return type_(word)
+    except Exception:
+        return None
+
+
+def kind_and_values(action):
+    name, kind = action.dest, type(action).__name__
+    if name == "lora_modules":
+        return "", []
+    if kind in ("_StoreTrueAction", "BooleanOptionalAction"):
+        return kind, [True, False]
+    if kind == "_AppendAction":
+        return "repeated", [["a", "b c"]]
+    if action.nargs in ("+", "*"):
+        items = [*action.choices][:2] if action.choices else [1, 2] if reads(action.type, "1") == 1 else ["a", "b c"]
+        return "list", [items, items[:1], []]
+    type_ = action.type or str
+    if reads(type_, '{"a": [1, {"b": null}]}') == {"a": [1, {"b": None}]}:
+        if isinstance(action.default, list):
+            return "JSON list", [["a", "b c"], []]
+        return "dict", [{"a": [1, {"b": None}], "c d": "e f"}, {}]
+    if reads(type_, "3,x") == [3, "x"]:
+        return "comma list", [[3, "x"]]
+    if dataclasses.is_dataclass(reads(type_, "{}")):
+        return "config", [{}]
+    if reads(type_, "7") == 7:
+        return "number", [action.choices[0] if action.choices else 7]
+    return "", []
+
+
+for action in parser._actions:
+    kind, values = kind_and_values(action)
+    for value in values:
+        words = command_line({action.dest: value}, switches)
+        try:
+            parsed = getattr(parser.parse_args(words), action.dest)
+        except SystemExit:
+            parsed = "refused"
+        meant = action.default if value == [] and not words else value
+        checked[kind] = checked.get(kind, 0) + 1
+        meant = parsed if kind == "config" and type(parsed) is type(action.type("{}")) else meant
+        if (sorted(parsed) if isinstance(parsed, set) else parsed) != meant and parsed is not meant:
+            wrong[f"{action.dest}={value}"] = str(parsed)
+
+parsed = parser.parse_args(command_line(json.loads(sys.argv[1]), switches))
+values = {
     "cudagraph_capture_sizes": parsed.cudagraph_capture_sizes,
     "lora_modules": [module.name for module in parsed.lora_modules],
     "allowed_origins": parsed.allowed_origins,
     "middleware": parsed.middleware,
+    "device_ids": parsed.device_ids,
     "compilation_config": int(parsed.compilation_config.mode),
-}))
+}
+print(json.dumps({"checked": checked, "wrong": wrong, "values": values}))
 """
 PARSING: dict[str, Any] = {"capture_output": True, "check": True, "text": True, "timeout": 100}
 FLAGS = [
@@ -277,19 +332,27 @@ def test_no_room_for_the_kv_cache() -> None:
 
 @pytest.mark.vllm
 @pytest.mark.timeout(120)
-def test_vllms_own_parser_takes_lists_and_dicts() -> None:
+def test_vllms_own_parser_reads_every_flag_as_it_is_meant() -> None:
     flags = {
         "cudagraph_capture_sizes": [1, 2],
         "lora_modules": [{"name": "a", "path": "b"}, "c=d"],
         "allowed_origins": ["x", "y"],
         "middleware": ["p", "q"],
+        "device_ids": [2, 3],
         "compilation_config": {"mode": 3},
     }
-    parsed = json.loads(subprocess.run([sys.executable, "-c", PARSE, *command_line(flags)], **PARSING).stdout)
-    assert parsed == {
+    answer = json.loads(subprocess.run([sys.executable, "-c", PARSE, json.dumps(flags)], **PARSING).stdout)
+    assert answer["wrong"] == {}
+    fewest = {"BooleanOptionalAction": 100, "list": 20, "dict": 10, "JSON list": 4, "config": 3, "comma list": 1}
+    assert {
+        kind: answer["checked"].get(kind, 0) for kind in fewest if answer["checked"].get(kind, 0) < fewest[kind]
+    } == {}
+    assert answer["checked"]["_StoreTrueAction"] > 4 and answer["checked"]["repeated"] == 1
+    assert answer["values"] == {
         "cudagraph_capture_sizes": [1, 2],
         "lora_modules": ["a", "c"],
         "allowed_origins": ["x", "y"],
         "middleware": ["p", "q"],
+        "device_ids": [2, 3],
         "compilation_config": 3,
     }

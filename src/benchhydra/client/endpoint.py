@@ -9,11 +9,17 @@ from benchhydra.client.apis import Api
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """A server's endpoint. ``headers`` may contain the API key: never show, log or store them."""
+    """A server's endpoint. ``headers`` may contain the API key: never show, log or store them.
+
+    api_path: the path below ``base_url`` of the server's API, which replaces the ``/v1`` of ``api.path``.
+    answer_model: the model's name that answers must have; "": any.
+    """
 
     base_url: str
     api: Api
+    api_path: str = "/v1"
     model: str = ""
+    answer_model: str = ""
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     verify_tls: bool = True
     ca_file: str | None = None

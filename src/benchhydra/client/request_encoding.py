@@ -13,16 +13,18 @@ import msgspec
 
 from benchhydra.client.apis import PromptContent, RequestOptions
 from benchhydra.client.endpoint import Endpoint
+from benchhydra.fetch import below_api_path
 
 
 def request_path(endpoint: Endpoint) -> str:
-    """Return the request path: the path of the base URL, without a trailing /v1, plus that of the API."""
-    base = urlsplit(endpoint.base_url).path.rstrip("/")
-    return base.removesuffix("/v1") + endpoint.api.path
+    """Return the request path: the path of the base URL, then ``api_path`` unless that ends in it, then the API's."""
+    base = urlsplit(endpoint.base_url).path.rstrip("/").removesuffix(endpoint.api_path.partition("?")[0])
+    path = endpoint.api.path
+    return base + (below_api_path(endpoint.api_path, path[3:]) if path.startswith("/v1/") else path)
 
 
 def encode_request(endpoint: Endpoint, prompt: PromptContent, output_tokens: int, options: RequestOptions) -> bytes:
-    """Return one complete HTTP/1.1 request. ``options.body`` overrides the API's fields, except the prompt.
+    """Return one complete HTTP/1.1 request. ``options.body`` overrides the API's fields (None leaves one out).
 
     Raises ValueError if a header or the URL contains a control character.
     """
@@ -30,7 +32,7 @@ def encode_request(endpoint: Endpoint, prompt: PromptContent, output_tokens: int
     own = api.own_body(prompt, output_tokens)
     content = own.pop(api.prompt_key)
     body: dict[str, Any] = {**api.shared_body(endpoint.model, options), **own, **options.body}
-    body.pop(api.prompt_key, None)
+    body = {key: value for key, value in body.items() if value is not None and key != api.prompt_key}
     body[api.prompt_key] = content
     payload = msgspec.json.encode(body)
     head = _head(endpoint.base_url, request_path(endpoint), api.streamed(options), tuple(endpoint.headers.items()))

@@ -1,6 +1,7 @@
 """Prints versions, CUDA and flags of an interpreter's vLLM without importing it, which would take ten seconds.
 
-The output is one JSON object: ``{"python": ..., "vllm": ... or absent, "torch": ..., "cuda": ..., "flags": [...]}``.
+The output is one JSON object: ``{"python": ..., "vllm": ... or absent, "torch": ..., "cuda": ..., "flags": [...],
+"switches": [...]}``; switches are the flags without a value that have no ``--no-`` form.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def engine_facts() -> dict[str, Any]:
         facts["torch"] = version("torch")
         facts["cuda"] = cuda(Path(torch.origin).parent / "version.py")
     facts["flags"] = sorted(flags(Path(vllm.origin).parent))
+    facts["switches"] = sorted(switches(Path(vllm.origin).parent))
     return {key: value for key, value in facts.items() if value is not None}
 
 
@@ -57,18 +59,36 @@ def cuda(file: Path) -> str | None:
 def flags(package: Path) -> set[str]:
     """Return the names of all flags, with underscores: fields of the argument classes, and literal ``--flags``."""
     names: set[str] = set()
-    for source in SOURCES:
-        if (package / source).is_file():
-            text = (package / source).read_text(encoding="utf-8")
-            names |= {flag.replace("-", "_") for flag in re.findall(r'"--([a-z0-9][a-z0-9-]+)"', text)}
-            for node in ast.parse(text).body:
-                if isinstance(node, ast.ClassDef) and node.name.endswith("Args"):
-                    names |= {
-                        item.target.id
-                        for item in node.body
-                        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
-                    }
+    for text in sources(package):
+        names |= {flag.replace("-", "_") for flag in re.findall(r'"--([a-z0-9][a-z0-9-]+)"', text)}
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Args"):
+                names |= {
+                    item.target.id
+                    for item in node.body
+                    if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+                }
     return names
+
+
+def switches(package: Path) -> set[str]:
+    """Return the names, with underscores, of the flags that are declared with ``action="store_true"``."""
+    names: set[str] = set()
+    for text in sources(package):
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
+                words = [word.value for word in node.args if isinstance(word, ast.Constant)]
+                actions = [
+                    k.value.value for k in node.keywords if k.arg == "action" and isinstance(k.value, ast.Constant)
+                ]
+                if actions == ["store_true"]:
+                    names |= {str(word)[2:].replace("-", "_") for word in words if str(word).startswith("--")}
+    return names
+
+
+def sources(package: Path) -> list[str]:
+    """Return the texts of the files that declare vLLM's flags."""
+    return [(package / file).read_text(encoding="utf-8") for file in SOURCES if (package / file).is_file()]
 
 
 if __name__ == "__main__":

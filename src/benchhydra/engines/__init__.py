@@ -18,6 +18,7 @@ class ServerSpec:
 
     kind "http": started with ``argv`` and ``--host 127.0.0.1 --port N``; "worker": an offline engine that exchanges
     JSON lines over its standard streams; "attached": a server at base_url that benchhydra neither starts nor stops.
+    ``api_path``: the path below the server's URL of its OpenAI-compatible API.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class ServerSpec:
     env: tuple[tuple[str, str], ...] = ()
     gpus: int = 0
     base_url: str = ""
+    api_path: str = "/v1"
     verify_tls: bool = True
     ca_file: str | None = None
 
@@ -68,7 +70,7 @@ class Engine:
         """Return the model name for requests."""
         return target.served_name
 
-    def headers(self) -> dict[str, str]:
+    def request_headers(self) -> dict[str, str]:
         """Return the headers of every request. Secrets are read from the environment at each call and never stored."""
         return {}
 

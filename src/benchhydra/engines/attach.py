@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from benchhydra.engines import Engine, ServerSpec
+from benchhydra.engines.request_headers import headers_from_environment, variable_value
 from benchhydra.errors import ConfigError, EngineError
-from benchhydra.fetch import check_base_url, fetch
+from benchhydra.fetch import below_api_path, check_base_url, fetch, split_api_path
 from benchhydra.registry import knob, option
 from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target
+
+#: What users paste with the URL, and the API adds to it.
+ENDPOINTS = ("/chat/completions", "/completions")
 
 
 @option("engine", "attach")
@@ -18,13 +21,25 @@ class Attach(Engine):
     """A running OpenAI-compatible server, which benchhydra neither starts nor stops."""
 
     base_url: str = knob("http://127.0.0.1:8000", "URL of the server")
+    path: str | None = knob(
+        None,
+        "path of the API below base_url: /v1, /api/v3, /v1beta/openai, '' for none; null: the version at the end of "
+        "base_url, else /v1",
+    )
     api_key_env: str | None = knob(None, "name of the environment variable with the API key")
+    headers: dict[str, str] = knob(
+        {},
+        "headers of every request, by name; the values are names of environment variables: engine.headers.api-key=KEY",
+    )
     served_model: str | None = knob(None, "model name in requests; null: model.id, or the only one served")
     verify_tls: bool = knob(True, "check the server's certificate")
     ca_file: str | None = knob(None, "file with CA certificates to trust instead of the system's")
+    ready_timeout_s: float = knob(
+        10.0, "maximum time to wait for a server that refuses connections, or answers 502 or 503", unit="s"
+    )
 
     def __post_init__(self) -> None:
-        check_base_url("engine.base_url", self.base_url)
+        self._split_url()
         if self.args or self.env:
             text = "engine=attach starts nothing: engine.args and engine.env have no effect"
             raise ConfigError(text, hint="leave them out, or engine=vllm")
@@ -35,24 +50,25 @@ class Attach(Engine):
 
     def server(self, target: Target) -> ServerSpec:
         """Return the spec of the server at base_url. Raises ConfigError for an invalid URL."""
-        base_url = check_base_url("engine.base_url", self.base_url)
-        return ServerSpec(kind="attached", base_url=base_url, verify_tls=self.verify_tls, ca_file=self.ca_file)
+        base_url, api_path = self._split_url()
+        return ServerSpec(
+            kind="attached", base_url=base_url, api_path=api_path, verify_tls=self.verify_tls, ca_file=self.ca_file
+        )
 
     def check(self, target: Target) -> None:
-        """Raise ConfigError if the API key or the file of certificates is missing."""
-        self.headers()
+        """Raise ConfigError if the API key, the value of a header or the file of certificates is missing."""
+        self.request_headers()
         if self.ca_file is not None and not Path(self.ca_file).is_file():
             raise ConfigError(f"engine.ca_file={self.ca_file}: no such file")
 
-    def headers(self) -> dict[str, str]:
-        """Return the API key as a header. Raises ConfigError if the environment variable is not set."""
+    def request_headers(self) -> dict[str, str]:
+        """Return the headers from the environment, and the API key as one. Raises ConfigError if one is missing."""
+        headers = headers_from_environment(self.headers)
         if self.api_key_env is None:
-            return {}
-        key = os.environ.get(self.api_key_env)
-        if not key:
-            text = f"engine.api_key_env={self.api_key_env}: this environment variable is not set"
-            raise ConfigError(text, hint=f"export {self.api_key_env}=KEY")
-        return {"Authorization": f"Bearer {key}"}
+            return headers
+        if "Authorization" in headers:
+            raise ConfigError("engine.api_key_env and engine.headers.Authorization exclude each other")
+        return {"Authorization": f"Bearer {variable_value('engine.api_key_env', self.api_key_env)}", **headers}
 
     def version(self, base_url: str) -> str | None:
         """Return the version from ``/version``; None if the server does not report one."""
@@ -75,15 +91,30 @@ class Attach(Engine):
         raise EngineError(text, hint="engine.served_model=NAME")
 
     def _served_models(self, base_url: str) -> list[str]:
-        answer = self._get(base_url, "/v1/models")
+        answer = self._get(base_url, below_api_path(self._split_url()[1], "/models"))
         models = answer.get("data") if isinstance(answer, dict) else None
         return [m["id"] for m in models or [] if isinstance(m, dict) and isinstance(m.get("id"), str)]
+
+    def _split_url(self) -> tuple[str, str]:
+        """Return the server's URL, and the path below it of the API. Raises ConfigError."""
+        for key, value in (("base_url", self.base_url), ("path", self.path or "")):
+            end = next((end for end in ENDPOINTS if value.partition("?")[0].rstrip("/").endswith(end)), "")
+            if end:
+                raise ConfigError(
+                    f"engine.{key}={value}: {end} is added by the API",
+                    hint=f"leave {end} out, and choose api=chat or another",
+                )
+        return split_api_path(check_base_url("engine.base_url", self.base_url), self.path)
 
     def _get(self, base_url: str, path: str) -> Any:
         """Return the JSON of a response; None if there is no response, an error status, or no JSON."""
         try:
             answer = fetch(
-                base_url + path, headers=self.headers(), timeout_s=5.0, verify_tls=self.verify_tls, ca_file=self.ca_file
+                base_url + path,
+                headers=self.request_headers(),
+                timeout_s=5.0,
+                verify_tls=self.verify_tls,
+                ca_file=self.ca_file,
             )
         except OSError:
             return None

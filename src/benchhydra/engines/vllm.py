@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ FACTS_TIMEOUT_S = 30.0
 RESERVED_FLAGS = ("host", "port", "uds")
 #: Flags that take a list as one JSON word; for all others, each item is a word (as in vLLM 0.32's parser).
 JSON_LISTS = ("allowed_origins", "allowed_methods", "allowed_headers")
+#: Flags that take a list as one word with commas.
+COMMA_LISTS = ("device_ids", "disable_access_log_for_endpoints")
 #: Flags that are repeated for each item of a list.
 REPEATED = ("middleware",)
 #: Variables that move the compile caches of vLLM, Inductor, Triton and the CUDA driver.
@@ -56,7 +59,12 @@ class Vllm(Engine):
     def server(self, target: Target) -> ServerSpec:
         """Return the spec of vLLM's OpenAI-compatible server."""
         flags = {"served_model_name": target.served_name or target.model} | self._arguments(target)
-        argv = [self.interpreter(), "-m", "vllm.entrypoints.openai.api_server", *command_line(flags)]
+        argv = [
+            self.interpreter(),
+            "-m",
+            "vllm.entrypoints.openai.api_server",
+            *command_line(flags, self.facts().get("switches", ())),
+        ]
         return ServerSpec(kind="http", argv=tuple(argv), env=self._environment(target), gpus=target.gpus)
 
     def offline(self, target: Target, *, first_token_times: bool = False) -> ServerSpec:
@@ -155,24 +163,27 @@ class Vllm(Engine):
                 raise ConfigError(text, hint=f"did you mean engine.args.{near[0]}?")
 
 
-def command_line(flags: dict[str, Any]) -> list[str]:
-    """Return flags as words: ``{"max_num_seqs": 64, "enforce_eager": True}`` -> --max-num-seqs 64 --enforce-eager."""
-    return [word for key, value in flags.items() for word in _flag_words(key, value)]
+def command_line(flags: Mapping[str, Any], switches: Collection[str] = ()) -> list[str]:
+    """Return flags as words: ``{"max_num_seqs": 64, "enforce_eager": True}`` -> --max-num-seqs 64 --enforce-eager.
+
+    switches: the flags without a ``--no-`` form, which are left out if they are False.
+    """
+    return [word for key, value in flags.items() if value or key not in switches for word in _flag_words(key, value)]
 
 
 def _flag_words(key: str, value: Any) -> list[str]:
     """Return one flag as vLLM's parser expects it: each item of a list is a word (JSON is refused), a dict is JSON."""
     flag = f"--{key.replace('_', '-')}"
-    if value is None:
+    if value is None or (isinstance(value, (list, tuple)) and not value and key not in JSON_LISTS):
         return []
-    if value is True or value is False:
+    if isinstance(value, bool):
         return [flag if value else flag.replace("--", "--no-", 1)]
-    if isinstance(value, (list, tuple)) and key not in JSON_LISTS:
-        items = [_word(item) for item in value]
-        if key in REPEATED:
-            return [word for item in items for word in (flag, item)]
-        return [flag, *items] if items else []
-    return [flag, _word(value)]
+    if not isinstance(value, (list, tuple)) or key in JSON_LISTS:
+        return [flag, _word(value)]
+    items = [_word(item) for item in value]
+    if key in COMMA_LISTS:
+        return [flag, ",".join(items)]
+    return [word for item in items for word in (flag, item)] if key in REPEATED else [flag, *items]
 
 
 def _word(value: Any) -> str:

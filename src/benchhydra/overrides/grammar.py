@@ -10,9 +10,13 @@ from dataclasses import fields
 
 from benchhydra import registry
 from benchhydra.errors import ConfigError
+from benchhydra.target import Model
 
-#: Dictionaries that accept any key: plain Hydra requires a ``+`` in front of a new one.
-OPEN = ("engine.args.", "engine.env.", "script.body.", "model.sparse.")
+#: A URL, or host and port, with an IPv6 address: Hydra would read a list. ``http://[::1]:8000``
+IPV6_ADDRESS = re.compile(
+    r"(?:[a-z][\w+.-]*://(?:[^\s@/\[\]]*@)?(?=\[)|(?=\[[^\]]*\]:\d))"
+    r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?\][^\s,'\"{}()\[\]]*"
+)
 #: A group that is not in the defaults list: plain Hydra requires a ``+`` there.
 PRESETS = "experiment="
 PAIR_KEY = "nr_qps_pair"
@@ -107,9 +111,35 @@ def _refuse_unknown_option(word: str) -> None:
 def _override(word: str) -> list[str]:
     if word.startswith(f"{PAIR_KEY}="):
         return _pairs(word.partition("=")[2])
-    if word.startswith(OPEN) and "=" in word:
-        return [f"++{word}"]
+    key, separator, value = word.partition("=")
+    if separator and "[" in value:
+        value = ",".join(f"'{part}'" if IPV6_ADDRESS.fullmatch(part) else part for part in value.split(","))
+        word = f"{key}={value}"
+    if separator and _sets_open_key(key, value):
+        return [f"++{word.lstrip('+') if value.startswith('{') else word}"]
     return [f"+{word}" if word.startswith(PRESETS) else word]
+
+
+def _sets_open_key(key: str, value: str) -> bool:
+    """Whether an override sets keys of a dictionary that accepts any: plain Hydra requires a ``+`` for a new one."""
+    open_keys = _open_keys()
+    if value.startswith("{") and key.lstrip("+") in open_keys:
+        return True
+    return any(key.startswith(f"{open_key}.") for open_key in open_keys)
+
+
+def _open_keys() -> set[str]:
+    """The keys that hold a dictionary of any keys, as ``engine.args`` and ``script.body`` do."""
+    classes = [
+        ("model", Model),
+        *((group, cls) for group in registry.GROUPS for cls in registry.options(group).values()),
+    ]
+    return {
+        f"{group}.{field.name}"
+        for group, cls in classes
+        for field in fields(cls)
+        if str(field.type).startswith("dict[")
+    }
 
 
 def _pairs(text: str) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from benchhydra.errors import EngineError
 from benchhydra.facts import fact
+from benchhydra.redaction import copy_redacted
 
 SERVER_STARTED = fact("server_started", unit="bool", doc="the server was started for this point", in_metadata=True)
 SERVER_START_S = fact("server_start_s", unit="s", doc="time from the server's start to its readiness", in_metadata=True)
@@ -32,6 +32,7 @@ class LeasedServer(Protocol):
 class Lease:
     """A server (or offline engine) for one point.
 
+    ``api_path``: the path of its API below ``base_url``.
     ``fresh``: started for this lease. ``cache_reset``: whether the caches were proven empty before this point; None if
     there was nothing to reset (a fresh server, an engine without caches). ``restarted``: the previous server of this
     spec had died or its caches could not be reset. ``log``: the server's log file (None: attached); this point's part
@@ -43,6 +44,7 @@ class Lease:
 
     server: LeasedServer | None = None
     base_url: str = ""
+    api_path: str = "/v1"
     fresh: bool = True
     cache_reset: bool | None = None
     restarted: bool = False
@@ -77,9 +79,7 @@ class Lease:
         """Write this point's part of the server's log; it includes the start-up if the server was started for it."""
         if self.log is None or not self.log.exists():
             return
-        with self.log.open("rb") as source, path.open("wb") as target:
-            source.seek(self.log_offset)
-            shutil.copyfileobj(source, target)
+        copy_redacted(self.log, path, offset=self.log_offset)
 
     def _leased(self) -> LeasedServer:
         if self.server is None:

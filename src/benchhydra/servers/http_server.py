@@ -77,7 +77,7 @@ class HttpServer:
 
     def reset(self) -> bool:
         """Empty its caches. Returns True only if that is proven: without a reset endpoint it returns False."""
-        return reset_caches(self.control) is True
+        return reset_caches(self.control, self.log) is True
 
     def terminate(self) -> None:
         """Send SIGTERM, and do not wait."""

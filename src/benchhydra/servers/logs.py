@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from benchhydra.redaction import redact
+
 TAIL_BYTES = 64 * 1024
 #: ``ValueError: text`` or argparse's ``error: text``, after any log prefix.
 CAUSE = re.compile(r"(?:^|\s)((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit)|error): (\S.*)$")
@@ -13,14 +15,34 @@ NOISE = re.compile(r"\bWARNING\b|Engine core initialization failed|EngineDeadErr
 
 
 def tail(log: Path, lines: int = 20) -> list[str]:
-    """Return the last non-empty lines of a log; [] if it cannot be read."""
+    """Return the last non-empty lines of a log, without secrets; [] if it cannot be read."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-            text = file.read().decode(errors="replace")
+            start = max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES)
+            file.seek(start)
+            data = file.read()
     except OSError:
         return []
+    text = redact((data.partition(b"\n")[2] if start else data).decode(errors="replace"))
     return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+
+
+def size(log: Path) -> int:
+    """Return the size of a log in bytes; 0 if there is none."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
+
+
+def text_since(log: Path, offset: int) -> str:
+    """Return what a log contains from byte ``offset`` on, at most the last ``TAIL_BYTES``; "" if it cannot be read."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(offset, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def cause(log: Path) -> str | None:

@@ -82,6 +82,7 @@ class ServerPool:
         self._pending_shutdown = pending_shutdown or PendingShutdown()
         self._close_waits = pending_shutdown is None
         self._servers: dict[ServerSpec, _PooledServer] = {}
+        self._unready: set[ServerSpec] = set()  # attached servers that were not ready at the last point
         self._owner = os.getpid()
         atexit.register(self.close)
 
@@ -100,7 +101,7 @@ class ServerPool:
         Raises EngineError (GpuUnavailable if too few GPUs are free).
         """
         if spec.kind == "attached":
-            yield _attach(spec, headers)
+            yield self._attach(spec, headers, progress, ready_timeout_s)
             return
         reused = self._reuse(spec, progress)
         if reused is not None:
@@ -204,6 +205,28 @@ class ServerPool:
         progress.say(f"{_noun(spec)} ready after {server.start_s:.1f} s")
         return pooled
 
+    def _attach(
+        self, spec: ServerSpec, headers: Mapping[str, str], progress: Progress, ready_timeout_s: float
+    ) -> Lease:
+        """Return a lease on a server that benchhydra did not start. Raises EngineError if it does not answer.
+
+        A server that did not become ready for a point is not waited for again: the points after it fail at once.
+        """
+        timeout_s = 0.0 if spec in self._unready else ready_timeout_s
+        self._unready.add(spec)
+        server = AttachedServer(spec, headers, progress, ready_timeout_s=timeout_s)
+        if server.ready:
+            self._unready.discard(spec)
+        return Lease(
+            server=server,
+            base_url=server.base_url,
+            api_path=server.api_path,
+            fresh=False,
+            cache_reset=server.reset(),
+            verify_tls=spec.verify_tls,
+            ca_file=spec.ca_file,
+        )
+
     def _new_log(self) -> Path:
         """Create a new, empty log file and return its path. Raises EngineError."""
         number = self.starts
@@ -219,19 +242,6 @@ class ServerPool:
                 return path
         except OSError as error:
             raise EngineError(f"cannot write a server log to {self.log_dir}: {error.strerror}") from error
-
-
-def _attach(spec: ServerSpec, headers: Mapping[str, str]) -> Lease:
-    """Return a lease on a server that benchhydra did not start. Raises EngineError if it does not answer."""
-    server = AttachedServer(spec, headers)
-    return Lease(
-        server=server,
-        base_url=server.base_url,
-        fresh=False,
-        cache_reset=server.reset(),
-        verify_tls=spec.verify_tls,
-        ca_file=spec.ca_file,
-    )
 
 
 def _visible_gpus(claimed: tuple[int, ...]) -> dict[str, str]:

@@ -13,7 +13,9 @@ from typing import Any
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
-from benchhydra.servers.logs import last_line, with_log_tail
+from benchhydra.redaction import excerpt
+from benchhydra.servers.caches import log_proof
+from benchhydra.servers.logs import last_line, size, with_log_tail
 from benchhydra.servers.process import EngineProcess, describe_exit
 
 POLL_S = 0.25
@@ -63,8 +65,9 @@ class OfflineWorker:
 
     def reset(self) -> bool | None:
         """Empty its caches. Returns True if that is proven, False if not, None if it has none."""
+        offset = size(self.log)
         proven: bool | None = self.call({"op": "reset"}, 60.0).get("success")
-        return proven
+        return log_proof(self.log, offset) is True if proven is False else proven
 
     def terminate(self) -> None:
         """Send SIGTERM, and do not wait."""
@@ -118,7 +121,7 @@ class OfflineWorker:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise EngineError(with_log_tail(f"the offline engine wrote {line[:80]!r} instead of an answer", self.log))
+            raise EngineError(with_log_tail(f"the offline engine wrote {excerpt(line, 80)!r} instead of an answer", self.log))
         return answer
 
     def _died(self) -> EngineError:
