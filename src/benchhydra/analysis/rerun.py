@@ -12,6 +12,7 @@ from benchhydra.analysis.runs import Run, Runs
 from benchhydra.artifacts import RESULT_FILE, SWEEP_FILE, read_json_or_none
 from benchhydra.errors import ResultError
 from benchhydra.interruption import run_program
+from benchhydra.output_directory import claim_directory
 
 STDERR = 2
 #: Keys that belong to the sweep that a point was part of, or that a re-run sets itself.
@@ -76,17 +77,21 @@ def measure_again(overrides: Sequence[str], directory: Path, repeats: int) -> Ru
 
 
 def into_directory(directory: Path, more: Sequence[str] = ()) -> Rerun:
-    """A ``Rerun`` that puts its points below ``directory``, with more overrides at the end."""
-    count = 0
+    """A ``Rerun`` that puts its points below ``directory``, with more overrides at the end.
+
+    If the directory exists at the first re-run, it gets a number: another program may have the same.
+    """
+    count, claimed = 0, directory
 
     def rerun(run: Run, repeats: int) -> list[Run]:
-        nonlocal count
+        nonlocal count, claimed
+        claimed = claimed if count else claim_directory(directory)
         count += 1
         overrides = overrides_of(run)
         if overrides is None:
             raise ResultError(
                 f"{run.source} does not record how to run it again", hint="--no-confirm decides without re-runs"
             )
-        return measure_again([*overrides, *more], directory / f"{count:02d}-{run.point_key}", repeats).runs
+        return measure_again([*overrides, *more], claimed / f"{count:02d}-{run.point_key}", repeats).runs
 
     return rerun

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from benchhydra.artifacts import AB_JSON_FILE, AB_MARKDOWN_FILE
 from benchhydra.commands import _sides, _sources
 from benchhydra.errors import ConfigError
+from benchhydra.output_directory import claim_directory
 from benchhydra.renamed_keys import rename
 
 if TYPE_CHECKING:
@@ -65,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     if args.max_pairs < 1 or args.runs_per_start < 1 or args.budget_s <= 0:
         raise ConfigError("--max-pairs, --runs-per-start and --budget-s must be above 0")
     sides, limits = _read_sides(args), thresholds.read_thresholds(args.thresholds)
-    output = args.output or Path("outputs/ab") / time.strftime("%Y-%m-%d/%H-%M-%S")
-    if output.exists() and any(output.iterdir()):
-        raise ConfigError(f"{output} is not empty", hint="-o DIR selects another directory")
+    if args.output and args.output.exists() and any(args.output.iterdir()):
+        raise ConfigError(f"{args.output} is not empty", hint="-o DIR selects another directory")
+    output = args.output or claim_directory(Path("outputs/ab") / time.strftime("%Y-%m-%d/%H-%M-%S"), hint="-o DIR")
     test = _test(args, sides, limits, output)
     _announce(args, sides, test)
     try:

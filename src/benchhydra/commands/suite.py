@@ -18,6 +18,7 @@ import yaml
 from benchhydra.commands import _experiments
 from benchhydra.commands._experiments import SuiteExperiment
 from benchhydra.errors import ConfigError
+from benchhydra.output_directory import claim_directory
 from benchhydra.registry import CONF_DIR
 
 
@@ -45,8 +46,11 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("the name of a suite is missing", hint="benchhydra suite --list")
     path = _find(args.suite, directories)
     experiments = read_suite(path, directories)
-    default = Path("outputs/suites") / time.strftime("%Y-%m-%d") / f"{time.strftime('%H-%M-%S')}-{path.stem}"
-    return _experiments.run_experiments(experiments, args, args.output or default)
+    output = args.output
+    if output is None:
+        output = Path("outputs/suites") / time.strftime("%Y-%m-%d") / f"{time.strftime('%H-%M-%S')}-{path.stem}"
+        output = output if args.plan else claim_directory(output, hint="-o DIR selects another directory")
+    return _experiments.run_experiments(experiments, args, output)
 
 
 def read_suite(path: Path, directories: list[Path]) -> list[SuiteExperiment]:
