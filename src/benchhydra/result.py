@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from benchhydra.artifacts import RESULT_FILE, read_json, write_json
 from benchhydra.errors import ResultError
+from benchhydra.redaction import excerpt, redact, redact_config, redact_value
 
 SCHEMA_VERSION = "1.1.0"
 SCHEMA_FILE = Path(__file__).parent / "schema" / f"result-{SCHEMA_VERSION}.json"
@@ -35,10 +35,13 @@ NOT_IDENTITY = (
     "validity",
     "script.fail_on",
     "script.keep_text",
+    "script.answer_model",
     "load.processes",
     "load.executor",
     "engine.python",
     "engine.base_url",
+    "engine.path",
+    "engine.headers",
     "engine.ready_timeout_s",
     "engine.stop_timeout_s",
     "engine.api_key_env",
@@ -51,6 +54,13 @@ DEFAULT_API = "completions"
 RENAMED_KEYS = {
     f"engine.{fault}_fraction": f"engine.{fault}_share"
     for fault in ("reset", "timeout", "http_4xx", "http_5xx", "malformed", "error_event", "early_end", "short")
+}
+#: Keys that were added since version 1 -> their default, which is not hashed: points of older results keep their keys.
+ADDED_KEYS: dict[str, Any] = {
+    "api.token_limit": "max_tokens",
+    "dataset.columns": {},
+    "dataset.lengths": "prompt",
+    "dataset.time_unit": "auto",
 }
 
 #: Key metrics of results of schema 1.0.0, which did not contain them, by script.
@@ -84,7 +94,7 @@ HIDDEN = "***"
 #: A key that contains one of these words holds a secret ...
 SECRET_WORDS = {"key", "apikey", "token", "secret", "password", "passwd", "credentials", "authorization"}
 #: ... except these, which hold the name of a variable.
-NOT_SECRET = {"api_key_env"}
+NOT_SECRET = {"api_key_env", "token_limit"}
 
 
 class Better(StrEnum):
@@ -162,9 +172,18 @@ class Result:
         value = self.metrics.get(metric)
         return None if value is None else value.value
 
+    def redact(self) -> None:
+        """Hide the secrets in its texts, which are printed and logged as well as written."""
+        self.config, self.metadata = redact_config(self.config), redact_value(self.metadata)
+        self.reasons = tuple(replace(reason, text=redact(reason.text)) for reason in self.reasons)
+        self.warnings = tuple(map(redact, self.warnings))
+        for name in ("description", "model", "tokenizer", "load_label", "engine_version", "error", "log_tail"):
+            text = getattr(self, name)
+            setattr(self, name, text and redact(text))
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of ``result.json``, with secrets redacted."""
-        document = asdict(self)
+        document, config = asdict(self), redact_config(self.config)
         versions = self.environment.get("packages", {})
         gpus = self.environment.get("gpus", [])
         document |= {
@@ -176,7 +195,7 @@ class Result:
             "metrics": {key: _metric_json(m) for key, m in self.metrics.items()},
             "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.epoch_time)),
             "script_name": self.script,
-            "script_args": {k: self.config.get(k) for k in ("script", "load", "dataset", "qps", "num_prompts", "seed")},
+            "script_args": {k: config.get(k) for k in ("script", "load", "dataset", "qps", "num_prompts", "seed")},
             "vllm_version": self.engine_version,
             "gpu_description": f"{gpus[0]['name']} x {len(gpus)}" if gpus else None,
             "benchmarking_context": {
@@ -188,9 +207,9 @@ class Result:
                 "cuda_device_names": [gpu["name"] for gpu in gpus],
             },
         }
-        document["config"] = redact(self.config)
+        document["config"] = config
         document["dataset"] = self.dataset or "synthetic"
-        cleaned: dict[str, Any] = _without_none(document)
+        cleaned: dict[str, Any] = redact_value(_without_none(document))
         return cleaned
 
     @classmethod
@@ -249,29 +268,6 @@ def point_key(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def redact(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of a config in which texts under secret keys (``engine.env.HF_TOKEN``) are ``***``."""
-    return {key: _redacted(str(key), value) for key, value in config.items()}
-
-
-def secrets(config: Mapping[str, Any]) -> list[str]:
-    """Return the dotted keys of a config that hold a secret as text."""
-    return [key for key, value in flatten(config).items() if value != _redacted(key.rsplit(".", 1)[-1], value)]
-
-
-def _redacted(key: str, value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return redact(value)
-    if isinstance(value, (list, tuple)):
-        return [_redacted(key, item) for item in value]
-    return HIDDEN if isinstance(value, str) and value and _is_secret(key) else value
-
-
-def _is_secret(key: str) -> bool:
-    words = set(re.split(r"[^a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", key).lower()))
-    return bool(words & SECRET_WORDS) and key not in NOT_SECRET
-
-
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return dotted keys: ``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; lists and empty objects stay values."""
     flat: dict[str, Any] = {}
@@ -288,6 +284,7 @@ def _under_first_names(flat: Mapping[str, Any]) -> dict[str, Any]:
 
     For all other scripts, ``api`` and ``slo`` are included only if they differ from their defaults.
     """
+    flat = {key: value for key, value in flat.items() if key not in ADDED_KEYS or value != ADDED_KEYS[key]}
     api = {f"script.{key}": value for key, value in flat.items() if key.startswith("api.")}
     limits = {f"script.{key}": value for key, value in flat.items() if key.startswith("slo.") and value is not None}
     first = {RENAMED_KEYS.get(key, key): value for key, value in flat.items() if key.partition(".")[0] not in MOVED}
@@ -341,4 +338,4 @@ def _validate(data: Mapping[str, Any]) -> None:
     problem = next(iter(_validator().iter_errors(data)), None)
     if problem is not None:
         where = ".".join(str(part) for part in problem.absolute_path) or "the top level"
-        raise ResultError(f"not a benchhydra result: {where}: {problem.message[:200]}")
+        raise ResultError(f"not a benchhydra result: {where}: {excerpt(problem.message, 200)}")

@@ -181,19 +181,20 @@ def test_times_are_relative_to_the_first_line(tmp_path: Path, words: Tokenizer, 
     [
         ("{", "is not JSON"),
         ("[1]", "is not a JSON object"),
-        ({"text": "a"}, 'neither a text "prompt" nor "messages"'),
-        ({"prompt": 7}, 'neither a text "prompt" nor "messages"'),
-        ({"messages": []}, "not a list of messages"),
-        ({"messages": [{"role": "user"}]}, 'without a text "role"'),
-        ({"messages": ["hello"]}, 'without a text "role"'),
-        ({"prompt": "a", "output_tokens": 0}, "no output_tokens"),
-        ({"prompt": "a", "output_tokens": "9"}, "no output_tokens"),
+        ({"text": "a"}, 'neither a "prompt" nor "messages": the columns are text'),
+        ({"prompt": 7}, "prompt: 7 is not a text"),
+        ({"messages": []}, "messages: a list without entries is not a list of messages"),
+        ({"messages": [{"role": "user"}]}, r"messages\[0\]\.content: None is not a text"),
+        ({"messages": ["hello"]}, r"messages\[0\]: 'hello' is not a message with a role and a content"),
+        ({"prompt": "a", "output_tokens": 0}, "output_tokens: 0 is not a whole number above 0"),
+        ({"prompt": "a"}, "output_tokens: it is missing"),
+        ({"prompt": "a", "output_tokens": "9"}, "output_tokens: '9' is not a whole number above 0"),
         ({"prompt": "a", "output_tokens": 1, "timestamp": "noon"}, "send time 'noon'"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, words: Tokenizer, row: dict[str, Any] | str, words_: str) -> None:
     path = lines(tmp_path, {"prompt": "a", "output_tokens": 1}, "", row)
-    with pytest.raises(DatasetError, match=rf"own\.jsonl:3 .*{words_}"):
+    with pytest.raises(DatasetError, match=rf"own\.jsonl:3\b.*{words_}"):
         sampled(Jsonl(path=path), 2, words)
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from benchhydra.datasets import Tokenizer
 from benchhydra.datasets.files import hub, local
-from benchhydra.datasets.tokenization import ChatTemplate, SlowTokenizer, tokens_are_additive
+from benchhydra.datasets.chat_template import ChatTemplate
+from benchhydra.datasets.tokenization import SlowTokenizer, tokens_are_additive
 from benchhydra.errors import DatasetError
 from benchhydra.progress import Progress
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from benchhydra.errors import ConfigError
 from benchhydra.progress import Progress
-from benchhydra.registry import knob
+from benchhydra.registry import check_choices, knob
+
+#: One message of a conversation: OpenAI's keys; the content is a text, a list of parts of text, or None.
+Message = dict[str, Any]
+#: The largest number of tokens that can be asked for: counts are stored as int32.
+MAX_TOKENS = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +24,14 @@ class Prompt:
     """One request's input: ``text`` for completions; also ``messages`` (role and content) if it is a conversation.
 
     prompt_tokens: of ``text`` with the model's tokenizer, including special tokens, as the server counts them.
-    output_tokens: how many tokens to request.
+    output_tokens: how many tokens to request. The text of a conversation is rendered in the model's chat template,
+    except for a single message of the user, whose content it is.
     """
 
     text: str
     prompt_tokens: int
     output_tokens: int
-    messages: tuple[dict[str, str], ...] | None = None
+    messages: tuple[Message, ...] | None = None
     send_at_s: float | None = None  # recorded send time, for load=trace
 
 
@@ -53,8 +60,11 @@ class Tokenizer(Protocol):
         That is so if no token spans the end of an ASCII word and the space after it.
         """
 
-    def chat(self, messages: list[dict[str, str]]) -> str:
-        """Return the conversation in the model's chat template, ending with the generation prompt."""
+    def chat(self, messages: Sequence[Message], *, keep_bos: bool = False) -> str:
+        """Return the conversation in the model's chat template, ending with the generation prompt.
+
+        A BOS token that a server adds to every text is left out, unless ``keep_bos``.
+        """
 
 
 @dataclass(kw_only=True)
@@ -62,9 +72,36 @@ class Dataset:
     """Base of the ``dataset`` group."""
 
     output_tokens: int | None = knob(None, "output length of every request; null: the data's own", unit="tokens")
+    lengths: str = knob(
+        "prompt",
+        "what prompt lengths mean with api=chat: prompt: the text's own; templated: with the chat template's tokens",
+        choices=("prompt", "templated"),
+    )
     prefix_cache_intended: bool = dataclasses.field(
         default=False, metadata={"doc": "prompts share prefixes on purpose"}
     )
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if self.output_tokens is not None and not 1 <= self.output_tokens <= MAX_TOKENS:
+            raise ConfigError(f"dataset.output_tokens={self.output_tokens} must be from 1 to {MAX_TOKENS}")
+
+    def check(self, count: int) -> None:
+        """Raise DatasetError for whatever is wrong with the data, as far as that needs neither network nor tokenizer.
+
+        Called for every point before the first server starts. count: how many prompts the point needs.
+        """
+
+    def recorded_s(self, count: int) -> Sequence[float] | None:
+        """Return the recorded send times of the first ``count`` prompts in seconds from the first; None without any.
+
+        Raises DatasetError if they are missing for some, or decrease.
+        """
+        return None
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return sentences for the result: which records were left out, and why."""
+        return ()
 
     def prepare(self, progress: Progress) -> None:
         """Download files if needed, with progress. ``sample`` downloads them silently if this was not called."""

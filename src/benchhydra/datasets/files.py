@@ -1,43 +1,53 @@
-"""Reading datasets from files, from https URLs (downloaded once, into a cache) and from the hub."""
+"""Where a dataset's files are: on this machine, behind an https URL (downloaded once, into a cache), on the hub."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchhydra.datasets.data_file import check_regular_file
 from benchhydra.errors import DatasetError
 from benchhydra.progress import Progress
 
 TIMEOUT_S = 60.0
-Rows = Iterator[dict[str, Any]]
+
+
+def is_url(path: str) -> bool:
+    """Return whether a path is a URL."""
+    return "://" in path
+
+
+def require_https(url: str) -> None:
+    """Raise DatasetError if a URL is not https."""
+    if not url.startswith("https://"):
+        raise DatasetError(f"dataset.path={url} is not https", hint="download it and set dataset.path=FILE")
+
+
+def cached_download(url: str) -> Path:
+    """Return where the file of a URL is kept once it was downloaded."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "benchhydra" / "datasets"
+    return cache / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{Path(urlsplit(url).path).name}"
 
 
 def local(path: str, progress: Progress) -> Path:
     """Return the local file of a path or of an https URL, which is downloaded once. Raises DatasetError."""
-    if "://" not in path:
-        if not Path(path).is_file():
-            raise DatasetError(
-                f"no such file: {path}", hint="dataset.path=FILE, absolute or relative to the working directory"
-            )
+    if not is_url(path):
+        check_regular_file(Path(path))
         return Path(path)
-    if not path.startswith("https://"):
-        raise DatasetError(f"dataset.path={path} is not https", hint="download it and set dataset.path=FILE")
-    import filelock  # start-up time: 7 ms, only for a URL
+    import filelock  # start-up time
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "benchhydra" / "datasets"
-    cached = cache / f"{hashlib.sha256(path.encode()).hexdigest()[:16]}-{Path(urlsplit(path).path).name}"
+    require_https(path)
+    cached = cached_download(path)
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        cached.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{cached}.lock"):
             if not cached.exists():
                 _download(path, cached, progress)
@@ -74,51 +84,6 @@ def _download(url: str, cached: Path, progress: Progress) -> None:
     Path(part.name).replace(cached)
     with cached.open("rb") as file:
         progress.say(f"{cached}: sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}")
-
-
-def rows(path: Path) -> Rows:
-    """Return the objects of a .jsonl, .json (one list) or .parquet file. Raises DatasetError."""
-    return (row for _, row in numbered(path))
-
-
-def numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of ``rows`` with their numbers from 1: of the line in a .jsonl file, else of the object."""
-    try:
-        if path.suffix == ".jsonl":
-            yield from _lines(path)
-        elif path.suffix == ".parquet":
-            yield from enumerate(_parquet(path), 1)
-        else:
-            yield from enumerate(_objects(json.loads(path.read_text(encoding="utf-8")), path), 1)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}") from error
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DatasetError(f"{path}:{number} is not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise DatasetError(f"{path}:{number} is not a JSON object")
-            yield number, row
-
-
-def _objects(content: Any, path: Path) -> Rows:
-    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
-        raise DatasetError(f"{path} is not a list of JSON objects")
-    yield from content
-
-
-def _parquet(path: Path) -> Rows:
-    import pyarrow.parquet as pq
-
-    for batch in pq.ParquetFile(path).iter_batches():
-        yield from batch.to_pylist()
 
 
 def hub(repo: str, split: str, progress: Progress) -> list[Path]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from benchhydra.datasets import Prompt, Tokenizer
+from benchhydra.datasets import Message, Prompt, Tokenizer
 from benchhydra.errors import DatasetError
 
 BATCH = 256
@@ -19,7 +20,7 @@ class Candidate:
     text: str
     answer: str = ""
     output_tokens: int | None = None
-    messages: tuple[dict[str, str], ...] | None = None
+    messages: tuple[Message, ...] | None = None
     send_at_s: float | None = None
 
 
@@ -31,20 +32,27 @@ class Bounds:
     max_prompt: int | None = None
     max_total: int | None = None
 
-    def fit(self, prompt: Prompt) -> bool:
-        """Return whether the prompt and its output are within the bounds."""
+    def violation(self, prompt: Prompt) -> str:
+        """Return which bound the prompt or its output breaks, in words; "" if both are within the bounds."""
         total = prompt.prompt_tokens + prompt.output_tokens
-        return (
-            min(prompt.prompt_tokens, prompt.output_tokens) >= self.min_tokens
-            and (self.max_prompt is None or prompt.prompt_tokens <= self.max_prompt)
-            and (self.max_total is None or total <= self.max_total)
-        )
+        if prompt.prompt_tokens < self.min_tokens:
+            return f"have a prompt of fewer than {self.min_tokens} tokens"
+        if prompt.output_tokens < self.min_tokens:
+            return f"have an output of fewer than {self.min_tokens} tokens"
+        if self.max_prompt is not None and prompt.prompt_tokens > self.max_prompt:
+            return f"have a prompt of more than {self.max_prompt} tokens"
+        if self.max_total is not None and total > self.max_total:
+            return f"have more than {self.max_total} tokens of prompt and output"
+        return ""
 
 
-def take_prompts(prompts: Iterator[Prompt], count: int, source: str, *, allow_repeat: bool = False) -> Iterator[Prompt]:
+def take_prompts(
+    prompts: Iterator[Prompt], count: int, source: str, *, dropped: Counter[str], allow_repeat: bool = False
+) -> Iterator[Prompt]:
     """Yield the first ``count`` prompts; if there are fewer and ``allow_repeat``, yield them repeatedly.
 
-    Raises DatasetError if there are fewer without ``allow_repeat``, or none.
+    dropped: how many prompts broke which bound, filled by ``fitting`` while the prompts are drawn. Raises DatasetError
+    if there are fewer without ``allow_repeat``, or none.
     """
     repeatable: list[Prompt] = []
     taken = 0
@@ -59,14 +67,23 @@ def take_prompts(prompts: Iterator[Prompt], count: int, source: str, *, allow_re
         hint = (
             f"num_prompts={taken}, or dataset.allow_repeat=true" if taken else "looser bounds, or another dataset.path"
         )
-        raise DatasetError(f"{source} has only {taken} prompts that fit, but {count} are needed", hint=hint)
+        reasons = "; ".join(f"{number} {bound}" for bound, number in dropped.most_common())
+        text = f"{source} has only {taken} prompts that fit, but {count} are needed"
+        raise DatasetError(f"{text} ({reasons})" if reasons else text, hint=hint)
     yield from itertools.islice(itertools.cycle(repeatable), count - taken)
 
 
 def fitting(
-    candidates: Iterable[Candidate], tokenizer: Tokenizer, bounds: Bounds, output_tokens: int | None
+    candidates: Iterable[Candidate],
+    tokenizer: Tokenizer,
+    bounds: Bounds,
+    output_tokens: int | None,
+    dropped: Counter[str],
 ) -> Iterator[Prompt]:
-    """Yield the candidates that fit, in order, as prompts. ``output_tokens`` takes precedence over the candidate's."""
+    """Yield the candidates that fit, in order, as prompts. ``output_tokens`` takes precedence over the candidate's.
+
+    dropped: counts the others by the bound that they break.
+    """
     source = iter(candidates)
     while batch := list(itertools.islice(source, BATCH)):
         prompt_tokens = tokenizer.count_batch([candidate.text for candidate in batch])
@@ -75,7 +92,10 @@ def fitting(
             output_length = output_tokens or candidate.output_tokens or answer_length
             prompt_length = text_tokens + tokenizer.overhead
             prompt = Prompt(candidate.text, prompt_length, output_length, candidate.messages, candidate.send_at_s)
-            if bounds.fit(prompt):
+            violation = bounds.violation(prompt)
+            if violation:
+                dropped[violation] += 1
+            else:
                 yield prompt
 
 

@@ -1,82 +1,118 @@
-"""``dataset=jsonl``: prompts from a file with one JSON object per line, optionally with send times for load=trace."""
+"""``dataset=jsonl``: your own prompts, a record each, optionally with send times for load=trace."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from benchhydra.datasets import Dataset, Prompt, Tokenizer
-from benchhydra.datasets.files import local, numbered
+from benchhydra.datasets import Message, Prompt, Tokenizer
+from benchhydra.datasets.data_file import DataRecord
+from benchhydra.datasets.file_dataset import FileDataset, read_usable
+from benchhydra.datasets.files import local
 from benchhydra.datasets.fitting import Bounds, Candidate, fitting, take_prompts
+from benchhydra.datasets.record_fields import InvalidRecord, RecordFields
+from benchhydra.datasets.rendering import render
+from benchhydra.datasets.trace_times import TIME_NAMES, TIME_UNITS, TraceTimes
 from benchhydra.errors import DatasetError
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
 
-TIMES = ("send_at_s", "timestamp")
+#: Names of the output length: this program's, and those of OpenAI's requests.
+OUTPUT_TOKENS = ("output_tokens", "max_tokens", "max_completion_tokens")
+#: Keys of OpenAI's requests that change the answer, and are not sent.
+IGNORED_KEYS = ("tools", "tool_choice", "response_format", "temperature", "stop")
 
 
 @option("dataset", "jsonl")
-class Jsonl(Dataset):
-    """Lines of {"prompt": TEXT} or {"messages": [...]}; optional keys: "output_tokens", "send_at_s"."""
+class Jsonl(FileDataset):
+    """Records of {"prompt": TEXT} or {"messages": [...]}; optional keys: "output_tokens", "send_at_s", "timestamp".
 
-    path: str = knob("???", "file or https URL")
+    A record that cannot be used ends the run before it has started.
+    """
+
     shuffle: bool = knob(False, "draw prompts in random order; else in the file's order")
-    allow_repeat: bool = knob(False, "repeat prompts if there are too few")
+    time_unit: str = knob(
+        "auto",
+        "unit of numbers under timestamp; auto: recognized, or refused where it is not clear",
+        choices=TIME_UNITS,
+    )
 
-    def prepare(self, progress: Progress) -> None:
-        """Download a URL once."""
-        local(self.path, progress)
+    field_names = ("prompt", "messages", "output_tokens", "send_at_s")
+
+    def check(self, count: int) -> None:
+        if self.local_files() is None:
+            return
+        records = self._records()
+        for record in records if self.shuffle else records[:count]:
+            self._checked(record)
+        self.require(len(records), count)
+
+    def recorded_s(self, count: int) -> Sequence[float] | None:
+        if self.shuffle:
+            raise DatasetError("load=trace needs the file's order", hint="dataset.shuffle=false")
+        if self.local_files() is None:
+            return None
+        records = self._records()
+        return TraceTimes.of(records, self).increasing_s(records[:count])
+
+    def warnings(self) -> tuple[str, ...]:
+        records = self._records()
+        ignored = Counter(key for record in records for key in IGNORED_KEYS if key in record.values)
+        return tuple(
+            f'{self.path}: {count} of {len(records)} records have "{key}", which is not sent: '
+            f"script.body.{key}=... sends one value with every request"
+            for key, count in ignored.items()
+        )
 
     def sample(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
         """Return prompts in the file's order, or shuffled. Send times are relative to the first one in the file."""
-        lines = list(numbered(local(self.path, Progress())))
-        first_s = next((at for number, row in lines if (at := self._time_s(row, number)) is not None), 0.0)
-        order = rng.permutation(len(lines)).tolist() if self.shuffle else range(len(lines))
-        candidates = (self._candidate(*lines[i], first_s, tokenizer) for i in order)
-        prompts = fitting(candidates, tokenizer, Bounds(max_total=max_total_tokens), self.output_tokens)
-        return take_prompts(prompts, count, self.path, allow_repeat=self.allow_repeat)
+        records = self._records()
+        times = TraceTimes.of(records, self)
+        order = rng.permutation(len(records)).tolist() if self.shuffle else range(len(records))
+        candidates = (self._candidate(records[i], times, tokenizer) for i in order)
+        dropped: Counter[str] = Counter()
+        bounds = Bounds(max_total=max_total_tokens)
+        prompts = fitting(candidates, tokenizer, bounds, self.output_tokens, dropped)
+        return take_prompts(prompts, count, self.path, dropped=dropped, allow_repeat=self.allow_repeat)
 
-    def _candidate(self, number: int, row: dict[str, Any], first_s: float, tokenizer: Tokenizer) -> Candidate:
-        messages = self._messages(row, number)
-        if messages is None and not isinstance(row.get("prompt"), str):
-            raise self._error(number, 'neither a text "prompt" nor "messages"')
-        output_tokens = self.output_tokens or row.get("output_tokens")
-        if type(output_tokens) is not int or output_tokens < 1:
-            raise self._error(
-                number, "no output_tokens that is a whole number above 0", hint="dataset.output_tokens=128"
-            )
-        at_s = self._time_s(row, number)
-        return Candidate(
-            tokenizer.chat(list(messages)) if messages else row["prompt"],
-            output_tokens=output_tokens,
-            messages=messages,
-            send_at_s=None if at_s is None else at_s - first_s,
-        )
+    def _records(self) -> list[DataRecord]:
+        return read_usable(self, [local(self.path, Progress())], lambda record: record).items
 
-    def _messages(self, row: dict[str, Any], number: int) -> tuple[dict[str, str], ...] | None:
-        """Return the role and content of each message; None if the line has no messages. Raises DatasetError."""
-        messages = row.get("messages")
-        if messages is None:
-            return None
-        if not isinstance(messages, list) or not messages:
-            raise self._error(number, '"messages" that are not a list of messages')
-        for message in messages:
-            if not isinstance(message, dict) or not all(isinstance(message.get(k), str) for k in ("role", "content")):
-                raise self._error(number, 'a message without a text "role" and a text "content"')
-        return tuple({"role": message["role"], "content": message["content"]} for message in messages)
+    def _candidate(self, record: DataRecord, times: TraceTimes, tokenizer: Tokenizer) -> Candidate:
+        text, messages, output_tokens = self._checked(record)
+        if messages is not None:
+            text = render(messages, tokenizer, record.place)
+        return Candidate(text, output_tokens=output_tokens, messages=messages, send_at_s=times.relative_s(record))
 
-    def _time_s(self, row: dict[str, Any], number: int) -> float | None:
-        at = next((row[key] for key in TIMES if row.get(key) is not None), None)
-        if at is None:
-            return None
-        if isinstance(at, bool) or not isinstance(at, (int, float)) or not math.isfinite(at):
-            raise self._error(number, f"the send time {at!r}, which is not a number of seconds")
-        return float(at)
+    def _checked(self, record: DataRecord) -> tuple[str, tuple[Message, ...] | None, int]:
+        """Return (text, messages, output tokens) of a record. Raises DatasetError."""
+        try:
+            return self._read(self.fields_of(record))
+        except InvalidRecord as error:
+            raise self.refuse(record, error) from error
 
-    def _error(self, number: int, what: str, *, hint: str = "") -> DatasetError:
-        return DatasetError(f"{self.path}:{number} has {what}", hint=hint)
+    def _read(self, fields: RecordFields) -> tuple[str, tuple[Message, ...] | None, int]:
+        messages = fields.messages("messages")
+        text = "" if messages is not None else fields.text("prompt")
+        if text is None:
+            raise InvalidRecord("prompt", f'neither a "prompt" nor "messages": the columns are {fields.column_names()}')
+        if messages is None and not text:
+            raise InvalidRecord("prompt", "it is empty")
+        output_tokens = self.output_tokens or fields.tokens(*OUTPUT_TOKENS)
+        if output_tokens is None:
+            raise InvalidRecord("output_tokens", "it is missing")
+        fields.time(*TIME_NAMES)
+        return text, messages, output_tokens
+
+    def hint(self, field: str, record: DataRecord) -> str:
+        if field == "prompt" and "prompt" not in record.values:
+            if "input_length" in record.values:
+                return "dataset=token_trace makes prompts of recorded lengths"
+            if "conversations" in record.values:
+                return "dataset=sharegpt, or dataset=ultrachat for whole conversations"
+            return "dataset.columns.prompt=COLUMN"
+        return "dataset.output_tokens=128" if field in OUTPUT_TOKENS else ""

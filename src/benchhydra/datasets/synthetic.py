@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from benchhydra.datasets import Dataset, Prompt, Tokenizer
 from benchhydra.errors import ConfigError, DatasetError
-from benchhydra.registry import check_choices, knob, option
+from benchhydra.registry import knob, option
 
 SHAPES = ("fixed", "uniform", "normal", "lognormal")
 Ints = npt.NDArray[np.int64]
@@ -45,7 +45,7 @@ class Synthetic(Dataset):
     prefix_tokens: int = knob(0, "length of the prefix that all prompts share, part of prompt_tokens", unit="tokens")
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        super().__post_init__()
         if self.output_tokens is None:
             raise ConfigError("dataset.output_tokens=null: synthetic data has no lengths of its own", hint="a number")
         for side, mean in (("prompt", self.prompt_tokens), ("output", self.output_tokens)):
@@ -112,8 +112,11 @@ class Synthetic(Dataset):
             raise DatasetError(
                 f"{lengths} exceed max_model_len={longest}", hint="model.max_model_len=null or smaller lengths"
             )
-        if self.prompt_shape == "fixed" and self.prompt_tokens < shortest:
+        if self.prompt_tokens < shortest:
             text = f"dataset.prompt_tokens={self.prompt_tokens} is too short: at least {shortest} are needed"
+            if self.lengths == "templated":
+                hint = "dataset.lengths=prompt does not count the chat template's tokens"
+                raise DatasetError(f"{text} with the chat template's tokens", hint=hint)
             raise DatasetError(text)
 
     def _draw(self, side: str, mean: int, count: int, rng: np.random.Generator) -> Ints:
@@ -142,16 +145,24 @@ class Writer:
         self._is_first_batch = True
         self._exact = True  # whether every text that was encoded so far had one token per word
 
-    def words(self, count: int) -> list[str]:
-        """Return ``count`` random words; the first one is a single token also at the start of a text."""
-        first = self._starts[int(self._rng.integers(len(self._starts)))]
-        rest = self._rng.integers(len(self._pool), size=count - 1)
+    def words(self, count: int, rng: np.random.Generator | None = None) -> list[str]:
+        """Return ``count`` random words; the first one is a single token also at the start of a text.
+
+        rng: by default the writer's own.
+        """
+        rng = rng or self._rng
+        first = self._starts[int(rng.integers(len(self._starts)))]
+        rest = rng.integers(len(self._pool), size=count - 1)
         return [first, *[self._pool[i] for i in rest.tolist()]]
 
     def texts(self, lengths: list[int], prefix: list[str]) -> list[str]:
         """Return one text for each length (including special tokens), all with this prefix. Raises DatasetError."""
+        return self.texts_with_prefixes(lengths, [prefix] * len(lengths))
+
+    def texts_with_prefixes(self, lengths: list[int], prefixes: Sequence[list[str]]) -> list[str]:
+        """Return one text for each length (including special tokens), each with its own prefix. Raises DatasetError."""
         targets = [length - self._tokenizer.overhead for length in lengths]
-        words_of = [[*prefix, *self.words(n - len(prefix))] for n in targets]
+        words_of = [[*prefix, *self.words(n - len(prefix))] for n, prefix in zip(targets, prefixes, strict=True)]
         texts = [" ".join(words) for words in words_of]
         unchecked: Sequence[int] = self._texts_to_check(texts, targets)
         for _ in range(REPAIR_ROUNDS):

@@ -1,19 +1,18 @@
 """Tokenizers that count tokens: one token per word, a ``tokenizer.json``, or one of transformers.
 
 The library ``tokenizers`` reads a local ``tokenizer.json`` in about 20 ms. transformers takes seconds to import, so it
-is used only if there is no such file, and to apply chat templates.
+is used only if there is no such file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from benchhydra.datasets import Tokenizer
-from benchhydra.errors import ConfigError
+from benchhydra.datasets import Message, Tokenizer
+from benchhydra.datasets.chat_template import ChatTemplate, message_text
 from benchhydra.target import WORD_TOKENIZER, Target, model_file
 
 PROBE = "a"
@@ -76,9 +75,9 @@ class WordTokenizer:
     def tokens_are_additive(self) -> bool:
         return True
 
-    def chat(self, messages: list[dict[str, str]]) -> str:
+    def chat(self, messages: Sequence[Message], *, keep_bos: bool = False) -> str:
         """Return the contents without roles, because the fake server does not count roles."""
-        return " ".join(message["content"] for message in messages)
+        return " ".join(message_text(message) for message in messages)
 
     def _id(self, word: str) -> int:
         token_id = self._ids.get(word)
@@ -86,56 +85,6 @@ class WordTokenizer:
             token_id = self._ids[word] = len(self._words)
             self._words.append(word)
         return token_id
-
-
-class ChatTemplate:
-    """A model's chat template. It is applied by transformers, which is imported at the first use."""
-
-    def __init__(self, name: str, revision: str | None, template: str | None) -> None:
-        self.name, self.revision, self._template = name, revision, template
-        self._tokenizer: Any = None
-
-    def tokenizer(self) -> Any:
-        """Return transformers' tokenizer. Raises ConfigError if it cannot be loaded."""
-        if self._tokenizer is None:
-            from transformers import AutoTokenizer
-
-            try:
-                self._tokenizer = AutoTokenizer.from_pretrained(
-                    self.name, revision=self.revision, trust_remote_code=False
-                )
-            except (OSError, ValueError) as error:
-                raise ConfigError(
-                    f"no tokenizer for {self.name}: {str(error).splitlines()[0]}",
-                    hint="model.tokenizer=HUB_ID_OR_DIRECTORY, or model=tiny, which needs no network",
-                ) from error
-        return self._tokenizer
-
-    def render(self, messages: list[dict[str, str]], *, without_bos: bool) -> str:
-        """Return the conversation with the generation prompt. Raises ConfigError.
-
-        without_bos: remove the leading BOS token, because the server adds one.
-        """
-        from jinja2 import TemplateError
-
-        tokenizer = self.tokenizer()
-        template = self._text() if self._template else None
-        if not (template or tokenizer.chat_template):
-            raise ConfigError(f"{self.name} has no chat template", hint="model.chat_template=FILE")
-        try:
-            text = tokenizer.apply_chat_template(
-                messages, chat_template=template, tokenize=False, add_generation_prompt=True
-            )
-        except TemplateError as error:
-            raise ConfigError(f"the chat template of {self.name} rejects a conversation: {error}") from error
-        bos = tokenizer.bos_token
-        return str(text).removeprefix(bos) if without_bos and bos else str(text)
-
-    def _text(self) -> str:
-        try:
-            return Path(str(self._template)).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"model.chat_template={self._template} cannot be read: {error.strerror}") from error
 
 
 class FastTokenizer:
@@ -173,9 +122,9 @@ class FastTokenizer:
     def tokens_are_additive(self) -> bool:
         return tokens_are_additive(self._tokenizer.get_vocab(with_added_tokens=True))
 
-    def chat(self, messages: list[dict[str, str]]) -> str:
+    def chat(self, messages: Sequence[Message], *, keep_bos: bool = False) -> str:
         """Return the conversation in the model's chat template, ending with the generation prompt."""
-        return self._template.render(messages, without_bos=self.overhead > 0)
+        return self._template.render(messages, without_bos=self.overhead > 0 and not keep_bos)
 
 
 class SlowTokenizer:
@@ -208,6 +157,6 @@ class SlowTokenizer:
     def tokens_are_additive(self) -> bool:
         return tokens_are_additive(self._tokenizer.get_vocab())
 
-    def chat(self, messages: list[dict[str, str]]) -> str:
+    def chat(self, messages: Sequence[Message], *, keep_bos: bool = False) -> str:
         """Return the conversation in the model's chat template, ending with the generation prompt."""
-        return self._template.render(messages, without_bos=self.overhead > 0)
+        return self._template.render(messages, without_bos=self.overhead > 0 and not keep_bos)

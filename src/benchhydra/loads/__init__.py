@@ -1,9 +1,10 @@
 """Load shapes: pure functions from a config and a random generator to send times. Nothing here waits.
 
 A schedule is absolute: seconds from the start of the load, fixed before the first request, so that late answers or a
-late client do not delay later requests. ``offered_rps`` is the rate of the drawn schedule, which differs randomly from
-``qps`` for a random shape (by about 100 / sqrt(n) percent for a Poisson schedule of n requests). A shape in which
-answers decide what is sent next also overrides ``pacing``.
+late client do not delay later requests. A schedule of n requests has exactly the rate that was asked for: the last
+request is sent (n - 1) / qps seconds after the first, also if arrivals are random. Otherwise a Poisson schedule of n
+requests would be faster or slower by about 100 / sqrt(n) percent, which differs with each seed, and the throughput of
+two runs could not be compared. A shape in which answers decide what is sent next also overrides ``pacing``.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class LoadShape:
 
     open_loop = True  # class constant: send times do not depend on answers
     stationary = True  # class constant: the rate is constant over the load
+    replays = False  # class constant: the send times come from the dataset
 
     def __post_init__(self) -> None:
         check_number(
@@ -79,6 +81,13 @@ class LoadShape:
         """
         raise NotImplementedError
 
+    def length_s(self, count: int, recorded_s: Seconds | None = None) -> float | None:
+        """Return about how long sending takes, in seconds; None if that depends on the server.
+
+        recorded_s: send times from the dataset, for a shape that replays them.
+        """
+        return self._length_s(count)
+
     def pacing(self, send_times_s: Seconds) -> Pacing:
         """Return the pacing, which decides which request is sent next; by default a schedule or a closed loop.
 
@@ -86,11 +95,20 @@ class LoadShape:
         """
         return default_pacing(send_times_s, self.max_in_flight)
 
+    def asked_rps(self) -> float | None:
+        """Return the mean rate in requests/s that the config asks for; None if the load has no such rate."""
+        return None if not self.open_loop or math.isinf(self.qps) else self.qps
+
     def offered_rps(self, send_times_s: Seconds) -> float | None:
-        """Return the rate of the schedule in requests/s; None if it has none (closed loop, all at once)."""
-        if not self.open_loop or len(send_times_s) < 2 or send_times_s[-1] <= send_times_s[0]:
+        """Return the rate of the schedule in requests/s; None if it has none (closed loop, all at once).
+
+        It is the number of requests before the last ones / time from the first to the last: of requests that are sent
+        together at the end, none counts, since the time until the next ones is unknown.
+        """
+        if not self.open_loop or not len(send_times_s) or send_times_s[-1] <= send_times_s[0]:
             return None
-        return float((len(send_times_s) - 1) / (send_times_s[-1] - send_times_s[0]))
+        earlier = np.searchsorted(send_times_s, send_times_s[-1], side="left")
+        return float(earlier / (send_times_s[-1] - send_times_s[0]))
 
     def _default_count(self) -> int:
         if math.isinf(self.qps):
@@ -120,6 +138,15 @@ def check_number(config: Any, name: str, holds: Any, rule: str, *, hint: str = "
         raise ConfigError(f"load.{name}={value:g} {rule}", hint=hint)
 
 
-def from_gaps(gaps_s: Seconds) -> Seconds:
-    """Return send times from the gaps between them, the first at 0: shape (n - 1,) -> (n,)."""
-    return np.concatenate(([0.0], np.cumsum(gaps_s)))
+def relative_times(gaps: Seconds) -> Seconds:
+    """Return arrival times as fractions of the whole time, the first 0 and the last 1: shape (..., n - 1) -> (..., n).
+
+    The sum of the gaps must not be 0. If gaps are independent draws from a gamma distribution of shape k, they are, as
+    fractions of their sum, independent of this sum and Dirichlet-distributed with n - 1 parameters k (L. Devroye,
+    Non-Uniform Random Variate Generation, 1986, chapter XI.4). So times that are scaled to a given length are those of
+    the unscaled arrivals that happen to have this length. For a Poisson process (k = 1), the arrivals between the first
+    and the last one are then uniform in time (S. M. Ross, Introduction to Probability Models, "Conditional Distribution
+    of the Arrival Times").
+    """
+    times = np.cumsum(gaps, axis=-1)
+    return np.concatenate((np.zeros_like(gaps[..., :1]), times / times[..., -1:]), axis=-1)

@@ -23,6 +23,7 @@ class Trace(LoadShape):
     speedup: float = knob(1.0, "replay this many times as fast as recorded")
 
     stationary = False
+    replays = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -32,10 +33,18 @@ class Trace(LoadShape):
 
     def send_times_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
         if recorded_s is None or len(recorded_s) != count or not np.isfinite(recorded_s).all():
-            raise ConfigError("load=trace needs a dataset with a send time for each prompt", hint="dataset=jsonl")
+            raise ConfigError(
+                "load=trace needs a dataset with a send time for each prompt",
+                hint="dataset=jsonl with send_at_s in each record, or dataset=token_trace",
+            )
         if np.any(np.diff(recorded_s) < 0):
             raise ConfigError("load=trace: the dataset's send times decrease", hint="sort the dataset by time")
         return np.asarray((recorded_s - recorded_s[0]) / self.speedup, dtype=np.float64)
+
+    def length_s(self, count: int, recorded_s: Seconds | None = None) -> float | None:
+        if recorded_s is None or not len(recorded_s):
+            return None
+        return float(recorded_s[-1] - recorded_s[0]) / self.speedup
 
     def _default_count(self) -> int:
         raise ConfigError("load=trace needs num_prompts", hint="num_prompts=1000 load=trace")

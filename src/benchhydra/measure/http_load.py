@@ -11,13 +11,16 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchhydra import calibration, environment, interruption, window
+from benchhydra.artifacts import SERVER_LOG_FILE
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.apis import RequestOptions
+from benchhydra.client.model_names import ANY
 from benchhydra.client.request_encoding import encode_request
 from benchhydra.datasets import Prompt
 from benchhydra.datasets.tokenization import load_tokenizer
@@ -28,6 +31,8 @@ from benchhydra.loadgen import LoadPlan, client_facts, run_load
 from benchhydra.loadgen.ray import cluster
 from benchhydra.loads import LoadShape
 from benchhydra.measure import Measurement, Point
+from benchhydra.measure.failure_hints import failure_hint
+from benchhydra.measure.prompt_lengths import PromptLengths
 from benchhydra.measure.texts import write_texts
 from benchhydra.measure.warmup import WarmupHistory, check_warmup, warmup_count
 from benchhydra.probes.watch import Watch, target_of
@@ -36,6 +41,7 @@ from benchhydra.records import Records
 from benchhydra.registry import knob, option_name
 from benchhydra.servers import Lease
 
+fact("asked_rps", unit="requests/s", doc="mean rate that the config asks for; none for closed loops and recordings")
 fact("offered_rps", unit="requests/s", doc="rate of the schedule; none for closed loops and loads sent all at once")
 fact("stationary", unit="bool", doc="the load has a schedule of constant rate")
 fact("max_in_flight", unit="requests", doc="maximum number of requests in flight that the load allows")
@@ -57,21 +63,45 @@ class HttpLoadOptions:
         "(0 if the server has already had as many of the same kind and length)",
         unit="requests",
     )
-    body: dict[str, Any] = knob({}, "further fields of each request's JSON body")
+    body: dict[str, Any] = knob({}, "further fields of each request's JSON body; null leaves out one of ours")
     keep_text: bool = knob(False, "write prompts and generated texts to texts.jsonl")
+    answer_model: str | None = knob(
+        None, "model name that answers must have; null: the one that was asked for; any: do not check"
+    )
 
     def check(self, point: Point) -> None:
         """Raise ConfigError if the point cannot be run."""
         check_warmup(self.warmup_requests)
         count = point.load.count(point.num_prompts)
+        point.dataset.check(count)
+        self.load_s(point)
         if point.load.warmup_s + point.load.cooldown_s and point.load.open_loop and count < 2:
             raise ConfigError("load.warmup_s and cooldown_s leave nothing to measure", hint="a larger num_prompts")
         if point.load.executor == "ray":
             cluster.require_ray("load.executor=ray")
 
+    def load_s(self, point: Point) -> float | None:
+        """Return about how long sending takes, in seconds; None if that is not known before.
+
+        Raises DatasetError if the load replays send times that the dataset does not have.
+        """
+        count = point.load.count(point.num_prompts)
+        recorded_s = point.dataset.recorded_s(count) if point.load.replays else None
+        return point.load.length_s(count, None if recorded_s is None else np.asarray(recorded_s))
+
     def load_label(self, point: Point) -> str:
         """The load in a few words: ``qps=5``."""
         return load_label(point.load)
+
+    def expected_model(self, model: str) -> str:
+        """Return the model's name that answers must have, if requests ask for ``model``; "" for any."""
+        asked = self.answer_model or str(self.body.get("model", model) or "")
+        return "" if asked == ANY else asked
+
+    def asked_tokens(self, output_tokens: int) -> int:
+        """Return the number of output tokens that a request asks for: ``output_tokens`` unless ``body`` has another."""
+        limits = (self.body.get(key) for key in ("max_tokens", "max_completion_tokens"))
+        return next((limit for limit in limits if type(limit) is int and limit > 0), output_tokens)
 
     def request_options(self) -> RequestOptions:
         """Return the options that all requests of the load share."""
@@ -107,14 +137,17 @@ class HttpLoad:
         self._options = options
         self._point = point
         self._lease = lease
-        self._tokenizer = load_tokenizer(point.target)
+        self._lengths = PromptLengths.of(load_tokenizer(point.target), point.api, point.dataset)
         self._request_options = options.request_options()
         self._warmup_requests = 0
+        model = point.engine.model_name(point.target, lease.base_url)
         self.endpoint = Endpoint(
             base_url=lease.base_url,
             api=point.api,
-            model=point.engine.model_name(point.target, lease.base_url),
-            headers=point.engine.headers(),
+            api_path=lease.api_path,
+            model=model,
+            answer_model=options.expected_model(model),
+            headers=point.engine.request_headers(),
             verify_tls=lease.verify_tls,
             ca_file=lease.ca_file,
         )
@@ -134,7 +167,8 @@ class HttpLoad:
         requests = self._no_requests()
         prompts: list[Prompt] = []
         recorded_s: list[float] = []
-        for prompt in point.dataset.sample(count, self._tokenizer, point.rng("prompts"), point.target.max_model_len):
+        max_model_len = point.target.max_model_len
+        for prompt in self._lengths.sample(point.dataset, count, point.rng("prompts"), max_model_len):
             self._add(requests, prompt)
             if self._options.keep_text:
                 prompts.append(prompt)
@@ -159,7 +193,7 @@ class HttpLoad:
         self._point.progress.status(f"warming up with {count} requests")
         lengths = plan.requests.prompt_tokens, plan.requests.output_tokens
         requests = self._no_requests()
-        for prompt in warmup_prompts(count, *lengths, self._tokenizer, self._point.rng("warmup")):
+        for prompt in warmup_prompts(count, *lengths, self._lengths.templated, self._point.rng("warmup")):
             self._add(requests, prompt)
         self._send_warmup(plan, requests)
         history.add(kind, count, longest)
@@ -181,7 +215,7 @@ class HttpLoad:
             has=self._capabilities(),
             series=observed.series,
             metadata=self._metadata(records, len(prepared.plan.requests)),
-            warnings=observed.warnings,
+            warnings=(*observed.warnings, *self._lengths.warnings(), *point.dataset.warnings()),
         )
 
     def watch(self) -> Watch:
@@ -193,7 +227,7 @@ class HttpLoad:
 
     def _add(self, requests: Requests, prompt: Prompt) -> None:
         request = encode_request(self.endpoint, prompt, prompt.output_tokens, self._request_options)
-        output_tokens = prompt.output_tokens if self.endpoint.api.generates else 0
+        output_tokens = self._options.asked_tokens(prompt.output_tokens) if self.endpoint.api.limits_length() else 0
         requests.add(request, prompt.prompt_tokens, output_tokens)
 
     def _plan(self, requests: Requests, send_times_s: Any) -> LoadPlan:
@@ -232,16 +266,23 @@ class HttpLoad:
             raise interruption.interrupt_exception()  # the load generator caught the signal; nothing is measured yet
         if not result.records.completed.any():
             error = result.records.errors[0] if result.records.errors else "no answer"
-            raise EngineError(f"all {len(requests)} warm-up requests failed: {error}", hint="see server.log")
+            hint = failure_hint(error, self._log_file())
+            raise EngineError(f"all {len(requests)} warm-up requests failed: {error}", hint=hint)
+
+    def _log_file(self) -> Path | None:
+        """Return the file that will hold this point's part of the server's log; None for an attached server."""
+        return self._point.out_dir / SERVER_LOG_FILE if self._lease.log is not None else None
 
     def _load_facts(self, prepared: PreparedLoad) -> dict[str, Any]:
         load = self._point.load
         return {
+            "asked_rps": load.asked_rps(),
             "offered_rps": prepared.offered_rps,
             "stationary": load.open_loop and load.stationary and prepared.offered_rps is not None,
             "max_in_flight": load.max_in_flight,
-            "ignore_eos": self._options.ignore_eos,
+            "ignore_eos": self._options.ignore_eos and self.endpoint.api.limits_length(),
             "prefix_cache_intended": self._point.dataset.prefix_cache_intended,
+            "template_tokens": self._lengths.template_tokens,
             "calibrated_rps": calibration.load_calibration(environment.this_machine_class()),
             "warmup_requests": self._warmup_requests,
         }

@@ -38,6 +38,7 @@ class OfflineOptions:
     def check(self, point: Point) -> None:
         """Raise ConfigError if the point cannot be run."""
         check_warmup(self.warmup_requests)
+        point.dataset.check(1 if point.num_prompts is None else point.num_prompts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,7 @@ class OfflineLoad:
             has=frozenset({"requests", "tokens", "generated"}),
             series=observed.series,
             metadata={"num_prompts": count, "completed": int(records.completed.sum()), "request_rate": "inf"},
-            warnings=observed.warnings,
+            warnings=(*observed.warnings, *self._point.dataset.warnings()),
         )
 
     def watch(self) -> Watch:

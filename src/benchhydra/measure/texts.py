@@ -12,7 +12,8 @@ from benchhydra.datasets import Prompt
 
 def write_texts(directory: Path, prompts: Iterable[Prompt], texts: Iterable[str]) -> None:
     """Write the file. Raises ValueError if the numbers of prompts and texts differ."""
-    with (directory / TEXTS_FILE).open("w", encoding="utf-8") as file:
+    # A lone surrogate in a server's answer becomes its JSON escape instead of an error after the run.
+    with (directory / TEXTS_FILE).open("w", encoding="utf-8", errors="backslashreplace") as file:
         for prompt, text in zip(prompts, texts, strict=True):
             line = {"prompt": prompt.messages or prompt.text, "generated": text}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -67,6 +67,7 @@ class Latency(Script):
         if point.num_prompts is not None:
             hint = "script.batch_size=8 script.iterations=30"
             raise ConfigError(f"num_prompts={point.num_prompts} has no effect on script=latency", hint=hint)
+        point.dataset.check(self._requests)
 
     def spec(self, engine: Engine, target: Target) -> ServerSpec:
         if self.on == "server":

@@ -22,6 +22,7 @@ from benchhydra.engines.starts import StartCaches, StartPhases
 from benchhydra.errors import ConfigError, EngineError
 from benchhydra.loadgen import client_facts, run_load
 from benchhydra.loads.burst import Burst
+from benchhydra.measure.failure_hints import failure_hint
 from benchhydra.measure.http_load import HttpLoad, HttpLoadOptions
 from benchhydra.measure.offline import OfflineLoad, OfflineOptions
 from benchhydra.measure.page_cache import drop_from_page_cache
@@ -29,6 +30,7 @@ from benchhydra.probes import ProbeTarget
 from benchhydra.probes.watch import Watch
 from benchhydra.progress import Progress
 from benchhydra.records import NEVER, Float64, Phase, Records
+from benchhydra.redaction import redact_bytes
 from benchhydra.registry import knob, option, option_name
 from benchhydra.scripts import Measurement, Point, Script
 from benchhydra.servers import Lease
@@ -100,6 +102,7 @@ class Startup(Script):
         if point.num_prompts is not None:
             text = f"num_prompts={point.num_prompts} has no effect on script=startup"
             raise ConfigError(text, hint="script.starts=3")
+        point.dataset.check(1)
         if self._engine_spec(point).kind == "attached":
             raise ConfigError("script=startup needs an engine that it can start", hint="engine=vllm")
 
@@ -156,7 +159,7 @@ class Startup(Script):
             point.progress,
             ready_timeout_s=engine.ready_timeout_s,
             stop_timeout_s=engine.stop_timeout_s,
-            headers=engine.headers(),
+            headers=engine.request_headers(),
         ) as lease:
             try:
                 return self._measure_first_request(point, lease, planned)
@@ -194,7 +197,8 @@ class Startup(Script):
             raise interruption.interrupt_exception()
         rows = result.records
         if not rows.completed.all():
-            raise EngineError(f"the first request after a start failed: {rows.errors[0]}", hint="see server.log")
+            hint = failure_hint(rows.errors[0], point.out_dir / SERVER_LOG_FILE)
+            raise EngineError(f"the first request after a start failed: {rows.errors[0]}", hint=hint)
         ttft_ns = NEVER if rows.first_ns[0] == NEVER else int(rows.first_ns[0] - rows.sent_ns[0])
         return ttft_ns, int(rows.done_ns[0] - rows.sent_ns[0])
 
@@ -225,7 +229,7 @@ def _append_log(lease: Lease, path: Path, planned: PlannedStart) -> None:
         return
     with path.open("ab") as file:
         file.write(f"=== {planned.cache} start{'' if planned.measured else ', not measured'}\n".encode())
-        file.write(lease.log.read_bytes())
+        file.write(redact_bytes(lease.log.read_bytes()))
 
 
 def _records(starts: Sequence[Start]) -> Records:

@@ -11,16 +11,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from benchhydra.client.apis._errors import error_message, is_error, looks_like_error
+from benchhydra.client.apis._finish_reasons import is_normal_end
+from benchhydra.client.apis._texts import is_blank, joined_text
+from benchhydra.records import Anomaly
+
+__all__ = [
+    "UNKNOWN_TOKENS",
+    "Api",
+    "ApiEvent",
+    "PromptContent",
+    "RequestOptions",
+    "Usage",
+    "error_message",
+    "is_blank",
+    "is_error",
+    "is_normal_end",
+    "joined_text",
+    "looks_like_error",
+    "usage_anomalies",
+    "usage_of",
+]
+
 UNKNOWN_TOKENS = -1
+_MAX_TOKENS = (1 << 31) - 1
+_DIFFERS, _IMPOSSIBLE = int(Anomaly.TOTAL_DIFFERS), int(Anomaly.IMPOSSIBLE_USAGE)  # operations on enums are slow
 
 
 class PromptContent(Protocol):
-    """A prompt as APIs read it: its text, and its messages (role and content) if it is a conversation."""
+    """A prompt as APIs read it: its text, and its messages in OpenAI's form if it is a conversation."""
 
     @property
     def text(self) -> str: ...
     @property
-    def messages(self) -> Sequence[Mapping[str, str]] | None: ...
+    def messages(self) -> Sequence[Mapping[str, Any]] | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +52,7 @@ class RequestOptions:
     """The user's options for all requests of a load.
 
     stream: request a stream of events, if the API has one; ignore_eos: generate exactly the requested number of output
-    tokens; body: further fields of the JSON body, which take precedence over the API's.
+    tokens; body: further fields of the JSON body, which take precedence over the API's; None leaves a field out.
     """
 
     stream: bool = True
@@ -48,13 +72,19 @@ class ApiEvent(NamedTuple):
     """The content of one event of a stream, or of a whole document.
 
     texts: generated texts of its choices, without empty ones; usage: None if not reported; error: None, or for an error
-    object the server's message ("" if it has none); end: whether the stream ends with this event.
+    object the server's message ("" if it has none); end: whether the stream ends with this event; finish: the reason
+    why generation ended ("" if it goes on); model: the model's name ("" if not given); anomalies: bits of ``Anomaly``;
+    whole: the texts are complete answers, not parts of one.
     """
 
     texts: Sequence[str] = ()
     usage: Usage | None = None
     error: str | None = None
     end: bool = False
+    finish: str = ""
+    model: str = ""
+    anomalies: int = 0
+    whole: bool = False
 
 
 @dataclass(kw_only=True)
@@ -69,6 +99,8 @@ class Api:
     streams: ClassVar[bool] = True
     #: Whether the endpoint generates text: answers have output tokens, and may be shorter than requested.
     generates: ClassVar[bool] = True
+    #: Whether the server puts a prompt into the model's chat template, whose tokens it counts too.
+    templated: ClassVar[bool] = False
     #: JSON keys of generated text in an event, for ``chunk_template``; if empty, every event is parsed as JSON.
     text_keys: ClassVar[tuple[str, ...]] = ()
     #: The data of the event that ends a stream.
@@ -92,25 +124,13 @@ class Api:
         """Return the message in the body of an error status or in an error object; "" if there is none."""
         return error_message(document)
 
+    def limits_length(self) -> bool:
+        """Return whether requests ask for a number of output tokens."""
+        return self.generates
+
     def streamed(self, options: RequestOptions) -> bool:
         """Return whether answers are streams of events."""
         return self.streams and options.stream
-
-
-def is_error(document: Mapping[str, Any]) -> bool:
-    """Return whether a document is an error object: {"error": ...}, or vLLM's older {"object": "error", ...}."""
-    return bool(document.get("error")) or document.get("object") == "error"
-
-
-def error_message(document: Any) -> str:
-    """Return the message of an error object, in any of the forms that servers use; "" if it has none."""
-    if not isinstance(document, dict):
-        return ""
-    error = document.get("error")
-    if isinstance(error, dict):
-        error = error.get("message")
-    text = error if isinstance(error, str) else document.get("message") or document.get("detail")
-    return text if isinstance(text, str) else ""
 
 
 def usage_of(document: Mapping[str, Any]) -> Usage | None:
@@ -121,5 +141,28 @@ def usage_of(document: Mapping[str, Any]) -> Usage | None:
     return Usage(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
 
 
+def usage_anomalies(document: Mapping[str, Any]) -> int:
+    """Return what contradicts itself, or is impossible, in the token counts under ``usage``: bits of ``Anomaly``."""
+    usage = document.get("usage")
+    if not isinstance(usage, dict):
+        return 0
+    prompt, output, total = usage.get("prompt_tokens"), usage.get("completion_tokens"), usage.get("total_tokens")
+    details = usage.get("completion_tokens_details")
+    if details is None and type(prompt) is type(output) is type(total) is int and total == prompt + output:
+        return 0 if 0 <= prompt <= _MAX_TOKENS and output >= 0 and total <= _MAX_TOKENS else _IMPOSSIBLE
+    if any(count is not None and _count(count) < 0 for count in (prompt, output, total)):
+        return _IMPOSSIBLE
+    if None not in (prompt, output, total) and _count(total) != _count(prompt) + _count(output):
+        return _DIFFERS
+    reasoning = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    return _DIFFERS if reasoning and output is not None and _count(reasoning) > _count(output) else 0
+
+
 def _count(value: Any) -> int:
-    return value if type(value) is int and 0 <= value < 1 << 31 else UNKNOWN_TOKENS
+    """Return a count of tokens, also one that is written as 8.0 or "8"; -1 if it is none, or impossible."""
+    if type(value) is not int:
+        digits = isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdigit()
+        if not digits and not (isinstance(value, float) and value.is_integer()):
+            return UNKNOWN_TOKENS
+        value = int(value)
+    return value if 0 <= value <= _MAX_TOKENS else UNKNOWN_TOKENS

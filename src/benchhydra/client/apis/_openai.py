@@ -5,29 +5,109 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from benchhydra.client.apis import Api, ApiEvent, RequestOptions, is_error, usage_of
+from benchhydra.client.apis import (
+    Api,
+    ApiEvent,
+    RequestOptions,
+    is_error,
+    is_normal_end,
+    looks_like_error,
+    usage_anomalies,
+    usage_of,
+)
+from benchhydra.errors import ConfigError
+from benchhydra.records import Anomaly
+from benchhydra.registry import knob
+
+_FIRST = (0, None)
+_SEVERAL = int(Anomaly.SEVERAL_CHOICES)  # operations on enums are slow
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "none")
 
 
 @dataclass(kw_only=True)
 class TextApi(Api):
     """An endpoint whose answers hold generated text in ``choices``."""
 
+    token_limit: str | None = knob(
+        "max_tokens",
+        "field of the body with the number of output tokens: max_tokens, max_completion_tokens; none: the server decides "
+        "how long answers are",
+    )
+
+    def __post_init__(self) -> None:
+        if self.token_limit == "none":
+            self.token_limit = None
+        if self.token_limit is not None and self.token_limit not in TOKEN_LIMITS:
+            raise ConfigError(
+                f"api.token_limit={self.token_limit} is not allowed", hint=f"one of {', '.join(TOKEN_LIMITS)}"
+            )
+
+    def limits_length(self) -> bool:
+        return self.token_limit is not None
+
+    def length_limit(self, output_tokens: int) -> dict[str, Any]:
+        """Return the field of the body that limits the answer's length; {} if there is none."""
+        return {self.token_limit: output_tokens} if self.token_limit is not None else {}
+
     def shared_body(self, model: str, options: RequestOptions) -> dict[str, Any]:
         body: dict[str, Any] = {"model": model, "stream": options.stream}
         if options.stream:
             body["stream_options"] = {"include_usage": True}
         body["temperature"] = options.temperature
-        if options.ignore_eos:
+        if options.ignore_eos and self.limits_length():
             body["ignore_eos"] = True
         return body
 
     def read(self, document: dict[str, Any]) -> ApiEvent:
-        if is_error(document):
-            return ApiEvent(error=self.error_message(document))
         choices = document.get("choices")
-        texts = [text for choice in choices if (text := self.text_of(choice))] if isinstance(choices, list) else ()
-        return ApiEvent(texts, usage_of(document))
+        if not choices or not isinstance(choices, list):
+            return self._read_without_choices(document)
+        error = is_error(document)
+        texts: list[str] = []
+        finish, whole, several = "", False, len(choices) > 1
+        for choice in choices:
+            if not isinstance(choice, dict):
+                continue
+            error = error or bool(choice.get("error"))
+            if text := self.text_of(choice):
+                texts.append(text)
+            if reason := choice.get("finish_reason"):
+                finish = _worse(finish, reason)
+            several = several or choice.get("index", 0) not in _FIRST
+            whole = whole or ("message" in choice and _is_whole(choice))
+        if error:
+            return ApiEvent(error=self.error_message(document))
+        usage = usage_of(document)
+        anomalies = (usage_anomalies(document) if usage is not None else 0) | (_SEVERAL if several else 0)
+        return ApiEvent(texts, usage, None, False, finish, _model(document), anomalies, whole)
 
-    def text_of(self, choice: Any) -> str:
+    def _read_without_choices(self, document: dict[str, Any]) -> ApiEvent:
+        usage = usage_of(document)
+        if is_error(document) or (usage is None and looks_like_error(document)):
+            return ApiEvent(error=self.error_message(document))
+        anomalies = usage_anomalies(document) if usage is not None else 0
+        return ApiEvent((), usage, None, False, "", _model(document), anomalies)
+
+    def text_of(self, choice: dict[str, Any]) -> str:
         """The generated text of a choice; "" if it has none."""
         raise NotImplementedError
+
+
+def _model(document: dict[str, Any]) -> str:
+    model = document.get("model")
+    return model if isinstance(model, str) else ""
+
+
+def _worse(finish: str, reason: Any) -> str:
+    """Return the finish reason of several choices: one that is not a normal end, else the later one.
+
+    Some servers write a reason as ``{"type": "length", "length": 8}``.
+    """
+    name = reason.get("type") if isinstance(reason, dict) else reason
+    if not isinstance(name, str) or not name:
+        return finish
+    return finish if finish and not is_normal_end(finish) else name
+
+
+def _is_whole(choice: dict[str, Any]) -> bool:
+    return not choice.get("delta") and isinstance(choice.get("message"), dict)

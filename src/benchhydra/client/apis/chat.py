@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from benchhydra.client.apis import PromptContent
+from benchhydra.client.apis import PromptContent, joined_text
 from benchhydra.client.apis._openai import TextApi
 from benchhydra.registry import option
 
@@ -17,23 +17,21 @@ class Chat(TextApi):
 
     path = "/v1/chat/completions"
     prompt_key = "messages"
+    templated = True
     #: In the order in which servers put generated text under one of them.
-    text_keys = ("content", "reasoning_content", "reasoning")
+    text_keys = ("content", "reasoning_content", "reasoning", "thinking", "reasoning_details", "refusal", "text")
 
     def own_body(self, prompt: PromptContent, output_tokens: int) -> dict[str, Any]:
         messages = prompt.messages or ({"role": "user", "content": prompt.text},)
-        return {"max_tokens": output_tokens, "messages": messages}
+        return {**self.length_limit(output_tokens), "messages": messages}
 
-    def text_of(self, choice: Any) -> str:
-        """The text of a delta or message, reasoning and tool calls included."""
-        if not isinstance(choice, dict):
-            return ""
+    def text_of(self, choice: dict[str, Any]) -> str:
+        """The text of a delta or message, reasoning, refusals and tool calls included."""
         message = choice.get("delta") or choice.get("message")
         if not isinstance(message, dict):
-            return ""
+            return joined_text(choice.get("text"))
         for key in self.text_keys:
-            text = message.get(key)
-            if isinstance(text, str) and text:
+            if text := joined_text(message.get(key)):
                 return text
-        calls = message.get("tool_calls")
+        calls = message.get("tool_calls") or message.get("function_call")
         return msgspec.json.encode(calls).decode() if calls else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchhydra.client.apis import PromptContent
+from benchhydra.client.apis import PromptContent, joined_text
 from benchhydra.client.apis._openai import TextApi
 from benchhydra.registry import option
 
@@ -17,8 +17,8 @@ class Completions(TextApi):
     text_keys = ("text",)
 
     def own_body(self, prompt: PromptContent, output_tokens: int) -> dict[str, Any]:
-        return {"max_tokens": output_tokens, "prompt": prompt.text}
+        return {**self.length_limit(output_tokens), "prompt": prompt.text}
 
-    def text_of(self, choice: Any) -> str:
-        text = choice.get("text") if isinstance(choice, dict) else None
-        return text if isinstance(text, str) else ""
+    def text_of(self, choice: dict[str, Any]) -> str:
+        """The text of a choice; some gateways answer with a chat's delta or message."""
+        return joined_text(choice.get("text")) or joined_text(choice.get("delta") or choice.get("message"))

@@ -1,0 +1,160 @@
+"""``dataset=token_trace``: recorded lengths and send times, with prompts made to fit them.
+
+Traces of real traffic hold no texts: Mooncake's (timestamp, input_length, output_length, hash_ids) name blocks of the
+prompt by number, so that prompts which begin with the same blocks can share a prefix cache; Azure's and BurstGPT's
+hold lengths only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from benchhydra.datasets import Prompt, Tokenizer
+from benchhydra.datasets.data_file import DataRecord
+from benchhydra.datasets.file_dataset import FileDataset, read_usable
+from benchhydra.datasets.files import local
+from benchhydra.datasets.record_fields import InvalidRecord, RecordFields, shown
+from benchhydra.datasets.synthetic import Writer
+from benchhydra.datasets.trace_times import TIME_UNITS, TraceTimes
+from benchhydra.errors import ConfigError, DatasetError
+from benchhydra.progress import Progress
+from benchhydra.registry import knob, option
+
+#: Names of the lengths: Mooncake's, Azure's, BurstGPT's.
+INPUT_NAMES = ("input_length", "ContextTokens", "Request tokens")
+OUTPUT_NAMES = ("output_length", "GeneratedTokens", "Response tokens")
+TIME_NAMES = ("timestamp", "TIMESTAMP", "Timestamp")
+BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """The recorded request of one record. blocks: the numbers of its prompt's blocks; empty if they are unknown."""
+
+    record: DataRecord
+    input_tokens: int
+    output_tokens: int
+    blocks: tuple[int, ...]
+
+
+@option("dataset", "token_trace")
+class TokenTrace(FileDataset):
+    """Random words of recorded lengths; prompts share the blocks that their records share."""
+
+    prefix_cache_intended: bool = field(default=True, metadata={"doc": "prompts share the blocks of their records"})
+    block_tokens: int = knob(512, "length of a block of hash_ids (Mooncake's traces: 512)", unit="tokens")
+    time_unit: str = knob(
+        "auto", "unit of numbers under timestamp; auto: recognized, ms for Mooncake's records", choices=TIME_UNITS
+    )
+
+    field_names = ("input_length", "output_length", "timestamp", "hash_ids")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.block_tokens < 1:
+            raise ConfigError(f"dataset.block_tokens={self.block_tokens} must be at least 1")
+
+    def check(self, count: int) -> None:
+        if self.local_files() is not None:
+            records = self._records()
+            for record in records[:count]:
+                self._request(record)
+            self.require(len(records), count)
+
+    def recorded_s(self, count: int) -> Sequence[float] | None:
+        if self.local_files() is None:
+            return None
+        records = self._records()
+        return self._times(records).increasing_s(records[:count])
+
+    def sample(
+        self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
+    ) -> Iterator[Prompt]:
+        """Return prompts in the file's order. Raises DatasetError if one is too long for the model."""
+        records = self._records()
+        self.require(len(records), count)
+        times = self._times(records)
+        source = itertools.islice(itertools.cycle(records), count)
+        writer = BlockWriter(tokenizer, rng, self.block_tokens)
+        while batch := [self._request(record) for record in itertools.islice(source, BATCH)]:
+            for request in batch:
+                self._check_length(request, tokenizer, max_total_tokens)
+            for request, text in zip(batch, writer.texts(batch), strict=True):
+                send_at_s = times.relative_s(request.record)
+                yield Prompt(text, request.input_tokens, request.output_tokens, send_at_s=send_at_s)
+
+    def _records(self) -> list[DataRecord]:
+        return read_usable(self, [local(self.path, Progress())], lambda record: record).items
+
+    def _times(self, records: Sequence[DataRecord]) -> TraceTimes:
+        is_mooncake = bool(records) and "hash_ids" in records[0].values
+        return TraceTimes.of(records, self, names=TIME_NAMES, unit="ms" if is_mooncake else None)
+
+    def _request(self, record: DataRecord) -> RecordedRequest:
+        try:
+            return self._read(record, self.fields_of(record))
+        except InvalidRecord as error:
+            raise self.refuse(record, error) from error
+
+    def _read(self, record: DataRecord, fields: RecordFields) -> RecordedRequest:
+        input_tokens = fields.tokens(*INPUT_NAMES)
+        output_tokens = self.output_tokens or fields.tokens(*OUTPUT_NAMES)
+        if input_tokens is None or output_tokens is None:
+            name = "input_length" if input_tokens is None else "output_length"
+            raise InvalidRecord(name, f"it is missing: the columns are {fields.column_names()}")
+        return RecordedRequest(record, input_tokens, output_tokens, self._blocks(fields, input_tokens))
+
+    def _blocks(self, fields: RecordFields, input_tokens: int) -> tuple[int, ...]:
+        name, blocks = fields.find("hash_ids")
+        if blocks is None:
+            return ()
+        if not isinstance(blocks, list) or not all(type(block) is int and abs(block) < 2**63 for block in blocks):
+            raise InvalidRecord(name, f"{shown(blocks)} is not a list of whole numbers")
+        needed = -(-input_tokens // self.block_tokens)
+        if len(blocks) != needed:
+            text = f"{len(blocks)} blocks, but {input_tokens} tokens are {needed} blocks of {self.block_tokens}"
+            raise InvalidRecord(name, text)
+        return tuple(blocks)
+
+    def _check_length(self, request: RecordedRequest, tokenizer: Tokenizer, max_total_tokens: int | None) -> None:
+        total = request.input_tokens + request.output_tokens
+        if max_total_tokens is not None and total > max_total_tokens:
+            text = f"{total} tokens of prompt and output exceed max_model_len={max_total_tokens}"
+            raise DatasetError(f"{request.record.place}: {text}", hint="model.max_model_len=null, or a shorter trace")
+        if request.input_tokens <= tokenizer.overhead:
+            text = f"{request.input_tokens} tokens are too short for a prompt: {tokenizer.overhead} are not its own"
+            raise DatasetError(f"{request.record.place}: {text}")
+
+    def hint(self, field: str, record: DataRecord) -> str:
+        if field == "hash_ids":
+            return "dataset.block_tokens=N sets the length of a block"
+        return f"dataset.columns.{field}=COLUMN" if field in self.field_names else ""
+
+
+class BlockWriter:
+    """Writes texts of exact lengths whose blocks of the same number are the same words.
+
+    A block's words are drawn by its number, so that a trace of 100,000 blocks takes no memory.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, rng: np.random.Generator, block_tokens: int) -> None:
+        self._writer = Writer(tokenizer, rng)
+        self._seed = int(rng.integers(2**63))
+        self._overhead, self._block_tokens = tokenizer.overhead, block_tokens
+
+    def texts(self, requests: Sequence[RecordedRequest]) -> list[str]:
+        """Return a text for each request. Raises DatasetError if the tokenizer has no words of one token."""
+        prefixes = [self._prefix(request) for request in requests]
+        return self._writer.texts_with_prefixes([request.input_tokens for request in requests], prefixes)
+
+    def _prefix(self, request: RecordedRequest) -> list[str]:
+        """Return the words of the prompt's blocks but the last word: the writer adds it, and makes the length exact."""
+        words = [word for block in request.blocks for word in self._block(block)]
+        return words[: max(0, request.input_tokens - self._overhead - 1)]
+
+    def _block(self, number: int) -> list[str]:
+        return self._writer.words(self._block_tokens, np.random.default_rng([self._seed, number % 2**64]))
