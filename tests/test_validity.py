@@ -19,6 +19,7 @@ from benchhydra.records import NEVER, Phase, Records, Status
 from benchhydra.result import Reason, Verdict
 from benchhydra.validity import ValidityLimits, judge, rule, rules
 from benchhydra.validity.answers import few_samples
+from benchhydra.validity.overload import backlog, queues_late
 from benchhydra.validity.window import rise, slow_start
 from benchhydra.window import Window
 
@@ -56,6 +57,16 @@ def pieces(which: range, spread_us: int = 0, **columns: Any) -> Records:
     if first[0] >= 0:
         first[which] = made.last_ns[which] - spread_us * 1000
     return dataclasses.replace(made, first_ns=first)
+
+
+def chunked(size: int, step_ms: float, *, first_alone: bool = False, count: int = 200, others: int = 0) -> Records:
+    """A run of streams of 64 chunks, of which ``count`` arrive ``size`` at a time and others one at a time."""
+    made = rows(count + others, ttft_ms=150.0)
+    order = np.arange(64) + (size - 1 if first_alone else 0)
+    bursty = np.diff(np.minimum(order // size * size + size, 64 + size) * step_ms)
+    gaps_ms = np.concatenate((np.tile(bursty, count), np.full(others * 63, step_ms)))
+    offsets = np.arange(count + others + 1, dtype=np.int64) * 63
+    return dataclasses.replace(made, gaps_ns=(gaps_ms * MS).astype(np.float32), gap_offsets=offsets)
 
 
 def facts(**values: Any) -> Facts:
@@ -101,7 +112,17 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
     ("short", Verdict.SUSPECT, rows(status=some(5, Status.SHORT)), {}, ("5 of 200", "2.5 %", "1.0 %")),
     ("one_piece", Verdict.SUSPECT, pieces(range(150)), {}, ("150 of 200", "75 %", "50 %", "buffering")),
     ("one_piece", Verdict.SUSPECT, pieces(range(200), spread_us=200), {}, ("200 of 200",)),
+    (
+        "bursts",
+        Verdict.SUSPECT,
+        chunked(8, 5.0),
+        {},
+        ("200 of 200", "about 8 chunks every 40 ms", "50 %", "TTFT is too"),
+    ),
+    ("bursts", Verdict.SUSPECT, chunked(2, 5.0), {}, ("about 2 chunks every 10 ms",)),
+    ("bursts", Verdict.SUSPECT, chunked(32, 5.0, first_alone=True), {}, ("ITL is not the server's",)),
     ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=140), {}, ("140.0", "128.0", "9.4 %", "5.0 %")),
+    ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=140), {}, ("12 for every request", "chat template")),
     ("rate", Verdict.INVALID, rows(sent_late_ms=np.linspace(0, 500, 200)), {}, ("offered", "95 %", "keep up")),
     ("client_lag", Verdict.INVALID, rows(), {"client_lag_p99_ms": 6.0}, ("6.0 ms", "5.0 ms", "10.0 ms between")),
     ("loop_stall", Verdict.INVALID, rows(), {"client_loop_stall_p99_ms": 12.0}, ("12.0 ms", "limit 5.0 ms")),
@@ -131,6 +152,15 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
     ("other_gpu", Verdict.SUSPECT, rows(), {"other_gpu_pids": (7, 9)}, ("7, 9",)),
     ("stationary", Verdict.INVALID, rows(ttft_ms=np.linspace(50, 1000, 200)), {}, ("TTFT kept rising", "95 %")),
     ("stationary", Verdict.SUSPECT, rows(ttft_ms=np.linspace(50, 110, 200)), {}, ("TTFT kept rising", "50 %")),
+    ("overloaded", Verdict.INVALID, rows(ttft_ms=np.linspace(50, 1000, 200)), {}, ("overloaded", "limit 95 %")),
+    ("overloaded", Verdict.INVALID, rows(20, ttft_ms=np.linspace(50, 400, 20)), {}, ("TTFT rose", "of 100 requests/s")),
+    (
+        "overloaded",
+        Verdict.INVALID,
+        rows(20, ttft_ms=np.where(np.arange(20) < 16, 20, 200)),
+        {},
+        ("TTFT rose from 20",),
+    ),
     ("warmup", Verdict.SUSPECT, rows(ttft_ms=np.where(np.arange(200) < 4, 400, 50)), {}, ("first 3", "TTFT")),
     ("warmup", Verdict.SUSPECT, rows(ttft_ms=np.where(np.arange(200) < 1, 900, 50)), {}, ("first 3", "TTFT")),
 ]
@@ -144,6 +174,11 @@ VALID: list[tuple[Records, dict[str, Any]]] = [
     (pieces(range(90)), {}),
     (pieces(range(200), output_tokens=4), {}),
     (pieces(range(200), first_ns=NEVER), {}),  # not streamed
+    (chunked(1, 5.0), {}),
+    (chunked(4, 5.0, first_alone=True), {}),  # speculative decoding with a chunk a token: the first token comes alone
+    (chunked(8, 0.2), {}),  # shorter than what would change TTFT
+    (chunked(8, 5.0), {"client_loop_stall_p99_ms": 12.0, "offered_rps": 5.0}),  # gathered by the client itself
+    (chunked(8, 5.0, count=90, others=110), {}),
     (rows(prompt_tokens=129), {}),
     (rows(sent_late_ms=np.linspace(0, 50, 200)), {}),
     (rows(sent_late_ms=np.linspace(0, 500, 200)), {"offered_rps": None, "stationary": False}),
@@ -159,6 +194,9 @@ VALID: list[tuple[Records, dict[str, Any]]] = [
     (rows(), {"calibrated_rps": RPS}),
     (rows(ttft_ms=np.linspace(50, 1000, 200)), {"stationary": False}),
     (rows(ttft_ms=np.linspace(50, 65, 200)), {}),
+    (rows(20, ttft_ms=np.linspace(50, 55, 20)), {}),
+    (rows(20, ttft_ms=np.linspace(50, 400, 20)), {"stationary": False}),
+    (rows(20, ttft_ms=30_000.0), {}),  # answers far longer than the time of sending
     (rows(ttft_ms=np.minimum(np.linspace(20, 150, 200), 60)), {}),  # it rises, and then is steady
     (rows(ttft_ms=np.where(np.arange(200) % 50 == 30, 900, 50)), {}),  # slow requests in the middle
 ]
@@ -302,6 +340,22 @@ def one_server(rng: np.random.Generator, trials: int, n: int, load: float = 0.6)
 def test_a_steady_window_is_rarely_called_rising(arrivals: Arrivals, n: int) -> None:
     at_s, latency_ms = arrivals(np.random.default_rng(n), 2000, n)
     assert rise(at_s, latency_ms).significant(ValidityLimits().rise_fraction).mean() < 0.01
+
+
+@pytest.mark.parametrize("n", [10, 20, 40, 400])
+@pytest.mark.parametrize("arrivals", [infinite_servers, one_server])
+def test_a_steady_server_is_rarely_called_overloaded(arrivals: Arrivals, n: int) -> None:
+    at_s, latency_ms = arrivals(np.random.default_rng(n), 2000, n)
+    called = backlog(at_s, latency_ms, 0.95).grows | queues_late(at_s, latency_ms)
+    assert called.mean() < 0.01
+
+
+@pytest.mark.parametrize(("load", "n", "least"), [(5.0, 20, 0.95), (3.0, 20, 0.85), (2.0, 40, 0.85), (1.5, 400, 0.95)])
+def test_an_overloaded_server_is_detected_in_short_runs(load: float, n: int, least: float) -> None:
+    at_s, latency_ms = one_server(np.random.default_rng(n), 1000, n, load)
+    queue = backlog(at_s, latency_ms, 0.95)
+    assert queue.grows.mean() > least
+    assert np.median(queue.finished_fraction) == pytest.approx(1 / load, rel=0.15)
 
 
 @pytest.mark.parametrize("n", [40, 100, 400, 2000])

@@ -23,6 +23,8 @@ from benchhydra.loads.ramp import Ramp
 from benchhydra.loads.trace import Trace
 
 registry.discover()
+#: The first schedule of seed 0 at 10 requests/s.
+SCHEDULE = [0.0, 0.035875076202146, 0.097765469517867, 0.342886181761507, 0.4]
 OPEN = [name for name, cls in registry.options("load").items() if cls.open_loop and name != "trace"]
 
 
@@ -42,9 +44,52 @@ def test_every_open_shape_is_a_schedule(name: str, qps: float, count: int, seed:
 
 
 @pytest.mark.parametrize("name", [name for name in OPEN if name != "ramp"])
-def test_the_mean_rate_is_the_requested_one(name: str) -> None:
-    made = shape(name, qps=50.0)
-    assert made.offered_rps(made.send_times_s(20_000, np.random.default_rng(1))) == pytest.approx(50, rel=0.03)
+@given(qps=st.floats(0.1, 5000), count=st.integers(11, 300), seed=st.integers(0, 2**31))
+def test_the_offered_rate_is_the_requested_one(name: str, qps: float, count: int, seed: int) -> None:
+    made = shape(name, qps=qps)
+    send_times_s = made.send_times_s(count, np.random.default_rng(seed))
+    assert made.asked_rps() == qps
+    assert made.offered_rps(send_times_s) == pytest.approx(qps, rel=1e-9)
+    if name != "burst":  # a burst's last group may be smaller
+        assert send_times_s[-1] - send_times_s[0] == pytest.approx((count - 1) / qps, rel=1e-12)
+
+
+@pytest.mark.parametrize("burstiness", [0.001, 0.25, 1.0, 4.0])
+def test_a_random_schedule_lasts_as_long_as_an_even_one(burstiness: float) -> None:
+    for seed in range(20):
+        made = Poisson(qps=2.2, burstiness=burstiness)
+        times = made.send_times_s(20, np.random.default_rng(seed))
+        assert times[0] == 0 and times[-1] == pytest.approx(19 / 2.2, rel=1e-12)
+        assert made.offered_rps(times) == pytest.approx(2.2, rel=1e-12)
+    assert made.send_times_s(made.count(None), np.random.default_rng(1))[-1] == pytest.approx(131 / 2.2)  # 60 s
+    assert made.send_times_s(1, np.random.default_rng(1)).tolist() == [0.0]
+
+
+def test_poisson_arrivals_are_uniform_between_the_first_and_the_last() -> None:
+    inner = [Poisson(qps=1.0).send_times_s(21, np.random.default_rng(seed))[1:-1] / 20 for seed in range(500)]
+    assert stats.kstest(np.concatenate(inner), "uniform").pvalue > 0.01
+    counts = [(times < 0.5).sum() for times in inner]  # independent uniform times: a binomial number in each half
+    assert np.var(counts) == pytest.approx(19 / 4, rel=0.2)
+
+
+def test_a_schedule_is_the_same_in_every_process_and_version() -> None:
+    times = Poisson(qps=10.0).send_times_s(5, np.random.default_rng([0, 0, *b"arrivals"]))
+    assert times.tolist() == pytest.approx(SCHEDULE, rel=1e-12)
+
+
+@pytest.mark.parametrize("curve", ["linear", "exponential"])
+def test_ramps_of_all_seeds_have_the_same_mean_rate(curve: str) -> None:
+    ramp = Ramp(qps=50.0, start_qps=2.0, curve=curve)
+    ends_s = {float(ramp.send_times_s(200, np.random.default_rng(seed))[-1]) for seed in range(5)}
+    even_s = Ramp(qps=50.0, start_qps=2.0, curve=curve, arrivals="constant").send_times_s(200, np.random.default_rng(0))
+    assert list(ends_s) == pytest.approx([float(even_s[-1])])
+    assert ramp.offered_rps(even_s) == pytest.approx(ramp.asked_rps(), rel=0.01)
+
+
+def test_groups_sent_at_once_have_the_requested_rate() -> None:
+    made = Burst(qps=2.0, size=10)
+    assert made.offered_rps(made.send_times_s(20, np.random.default_rng(0))) == 2.0
+    assert made.offered_rps(made.send_times_s(10, np.random.default_rng(0))) is None
 
 
 @pytest.mark.parametrize("burstiness", [0.25, 1.0, 4.0])

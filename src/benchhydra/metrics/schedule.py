@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchhydra.metrics import metric
-from benchhydra.records import Int64
+from benchhydra.records import Int64, Records
 from benchhydra.result import Better
 from benchhydra.window import Window
 
@@ -21,28 +21,41 @@ def duration_s(window: Window) -> float | None:
 
 
 @metric(
+    "asked_rps",
+    unit="requests/s",
+    better=Better.OBSERVATION,
+    doc="mean rate that the config asks for (qps; of a ramp its mean); closed loops and recordings have none",
+    needs=("schedule",),
+)
+def asked_rps(window: Window) -> float | None:
+    asked: float | None = window.facts["asked_rps"]
+    return asked
+
+
+@metric(
     "offered_rps",
     unit="requests/s",
     better=Better.OBSERVATION,
-    doc="rate of the schedule that was drawn: (requests - 1) / (last scheduled - first); closed loops have none",
+    doc="rate of the schedule: requests before the last scheduled time / (last scheduled - first); not of closed loops",
     needs=("schedule",),
 )
 def offered_rps(window: Window) -> float | None:
     offered: float | None = window.facts["offered_rps"]
     if offered is not None:
         return offered
-    return _mean_rate(window.scheduled_ns) if window.scheduled else None
+    return _scheduled_rate(window, window.scheduled_ns) if window.scheduled else None
 
 
 @metric(
     "achieved_rps",
     unit="requests/s",
     better=Better.OBSERVATION,
-    doc="rate at which requests were sent: (requests - 1) / (last sent - first sent)",
+    doc="rate at which requests were sent: as offered_rps, but by sent times; of closed loops (requests - 1) / time",
     needs=("latency",),
 )
 def achieved_rps(window: Window) -> float | None:
-    return _mean_rate(window.sent_ns[window.sent_ns >= 0])
+    sent = window.where(window.sent_ns >= 0) if (window.sent_ns < 0).any() else window
+    return _scheduled_rate(sent, sent.sent_ns) if window.scheduled else _mean_rate(sent.sent_ns)
 
 
 @metric(
@@ -77,6 +90,13 @@ def mean_concurrency(window: Window) -> float | None:
 )
 def max_concurrency(window: Window) -> float | None:
     return None if window.in_flight is None else float(window.in_flight[1])
+
+
+def _scheduled_rate(rows: Records, times_ns: Int64) -> float | None:
+    """Return the number of rows scheduled before the last / time from first to last; None if that is 0."""
+    spread = int(np.ptp(times_ns)) if len(times_ns) > 1 else 0
+    earlier = int((rows.scheduled_ns < rows.scheduled_ns.max(initial=0)).sum())
+    return earlier * 1e9 / spread if spread and earlier else None
 
 
 def _mean_rate(times_ns: Int64) -> float | None:

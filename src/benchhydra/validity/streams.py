@@ -29,7 +29,10 @@ IMPOSSIBLE_TPOT_MS = 0.01
 NEAR_ZERO = 0.1
 #: In a stream that arrives in bursts, at least this fraction of gaps is near 0 (bursts of two chunks have a half).
 BURST_FRACTION = 0.45
-#: Longer than what engines draft or schedule in a step; then the first burst need not be a burst.
+#: With speculative decoding the first chunk is alone; behind a proxy it is in a burst for more than this fraction of
+#: streams (not for all of them if the proxy passes chunks on at even intervals) ...
+FIRST_FRACTION = 0.2
+#: ... or the bursts are longer than what engines draft or schedule in a step.
 LONG_BURST = 16
 #: Bursts that change TTFT by less than this, plus a fraction of TTFT, are not reported.
 LEAST_PERIOD_MS = 1.0
@@ -41,8 +44,8 @@ STALL_FRACTION = 0.25
 class Bursts(NamedTuple):
     """How the chunks of streams arrive; each of shape (n,).
 
-    near_zero: fraction of gaps near 0; chunks: mean chunks of a burst; period_ms: mean time between bursts, NaN if there
-    is none; first: whether the first chunk is in a burst.
+    near_zero: fraction of gaps near 0; chunks: mean chunks of a burst; period_ms: mean time between bursts, NaN without
+    long gaps; first: whether the first chunk is in a burst.
     """
 
     near_zero: Float64
@@ -50,10 +53,14 @@ class Bursts(NamedTuple):
     period_ms: Float64
     first: npt.NDArray[np.bool_]
 
-    def buffered(self) -> npt.NDArray[np.bool_]:
-        """Return which streams arrive in bursts that speculative decoding does not explain, shape (n,)."""
-        bursts = (self.near_zero >= BURST_FRACTION) & ~np.isnan(self.period_ms)
-        return np.asarray(bursts & (self.first | (self.chunks >= LONG_BURST)))
+    @property
+    def many(self) -> npt.NDArray[np.bool_]:
+        """Mask of the streams that arrive in bursts, shape (n,)."""
+        return np.asarray((self.near_zero >= BURST_FRACTION) & ~np.isnan(self.period_ms))
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Bursts:
+        """Return the streams of a mask, shape (n,)."""
+        return Bursts(*(column[mask] for column in self))
 
 
 @rule("one_piece")
@@ -78,20 +85,20 @@ def bursts(evidence: RunEvidence) -> Iterator[Reason]:
     window, limit = evidence.window, evidence.limits.burst_fraction
     streams = window.where(window.completed & (window.first_ns >= 0) & (chunk_counts(window) >= LONG_TOKENS))
     arrivals = bursts_of(streams)
-    buffered = arrivals.buffered()
-    count = int(buffered.sum())
+    arrivals = arrivals.where(arrivals.many)
+    count = len(arrivals.first)
     if not count or count / len(streams) <= limit:
         return
-    period_ms = float(np.median(arrivals.period_ms[buffered]))
+    period_ms, chunks = float(np.median(arrivals.period_ms)), float(np.median(arrivals.chunks))
+    first_is_late = bool(arrivals.first.mean() > FIRST_FRACTION)
     ttft = window.statistics("ttft_ms")
     least_ms = LEAST_PERIOD_MS + LEAST_PERIOD_FRACTION * (ttft["median"] if ttft else 0.0)
     stall_ms = evidence.facts["client_loop_stall_p99_ms"] or 0.0
-    if period_ms < least_ms or stall_ms > STALL_FRACTION * period_ms:
+    if period_ms < least_ms or stall_ms > STALL_FRACTION * period_ms or not (first_is_late or chunks >= LONG_BURST):
         return
-    chunks = float(np.median(arrivals.chunks[buffered]))
     fraction = f"{as_percent(count / len(streams))}, limit {as_percent(limit)}"
     text = f"{count} of {len(streams)} streams arrived in bursts of about {chunks:.0f} chunks every {period_ms:.3g} ms"
-    effect = "TTFT is too high and TPOT too low" if arrivals.first[buffered].mean() > limit else "ITL is not the server's"
+    effect = "TTFT is too high and TPOT too low" if first_is_late else "ITL is not the server's"
     yield suspect("bursts", f"{text} ({fraction}): {effect}; look for a proxy that gathers events")
 
 

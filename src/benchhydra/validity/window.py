@@ -46,9 +46,9 @@ class Rise(NamedTuple):
 
 def rise(at_s: Floats, values_ms: Floats) -> Rise:
     """Return the rise of latencies over their times of sending (sorted); both of shape (..., n) with n >= 20."""
-    x, y = _batch_means(at_s), _batch_means(values_ms)
-    slope, t = _line(x, y)
-    second_half_slope, _ = _line(x[..., BATCHES // 2 :], y[..., BATCHES // 2 :])
+    x, y = batch_means(at_s, BATCHES), batch_means(values_ms, BATCHES)
+    slope, t = line(x, y)
+    second_half_slope, _ = line(x[..., BATCHES // 2 :], y[..., BATCHES // 2 :])
     span_s = at_s[..., -1] - at_s[..., 0]
     median_ms = np.maximum(np.median(values_ms, axis=-1), 1e-9)
     goes_on = np.asarray(second_half_slope > slope / 2)
@@ -59,11 +59,11 @@ def rise(at_s: Floats, values_ms: Floats) -> Rise:
 def stationary(evidence: RunEvidence) -> Iterator[Reason]:
     """While a queue grows, latencies depend on the length of the window, not only on the server."""
     window, facts, limits = evidence.window, evidence.facts, evidence.limits
-    order = _sending_order(window)
+    order = sending_order(window)
     if not facts["stationary"] or len(order) < LEAST_ROWS or np.ptp(window.sent_ns[order]) == 0:
         return
     at_s = (window.sent_ns[order] - window.sent_ns[order[0]]) / 1e9
-    for name, values_ms in _latencies(window, order).items():
+    for name, values_ms in latencies(window, order).items():
         trend = rise(at_s, values_ms)
         if not trend.significant(limits.rise_fraction):
             continue
@@ -82,10 +82,10 @@ def stationary(evidence: RunEvidence) -> Iterator[Reason]:
 def warmup(evidence: RunEvidence) -> Iterator[Reason]:
     """If the first requests are far slower than all others, the server was not warm."""
     window, limit = evidence.window, evidence.limits.slow_start_ratio
-    order = _sending_order(window)
+    order = sending_order(window)
     if not evidence.facts["stationary"] or len(order) < LEAST_ROWS:
         return
-    for name, values_ms in _latencies(window, order).items():
+    for name, values_ms in latencies(window, order).items():
         if slow_start(values_ms, limit):
             first_ms, rest_ms = values_ms[:FIRST].mean(), np.median(values_ms[FIRST:])
             text = f"the first {FIRST} requests had a mean {name} of {first_ms:.1f} ms, the others {rest_ms:.1f} ms"
@@ -108,29 +108,29 @@ def slow_start(values_ms: Floats, ratio: float) -> npt.NDArray[np.bool_]:
     return np.asarray(several | single)
 
 
-def _sending_order(window: Window) -> npt.NDArray[np.intp]:
+def sending_order(window: Window) -> npt.NDArray[np.intp]:
     """Return the indices of the completed rows, sorted by send time."""
     rows = np.flatnonzero(window.completed & (window.sent_ns >= 0))
     return np.asarray(rows[np.argsort(window.sent_ns[rows], kind="stable")])
 
 
-def _latencies(window: Window, rows: npt.NDArray[np.intp]) -> Mapping[str, Floats]:
+def latencies(window: Window, rows: npt.NDArray[np.intp]) -> Mapping[str, Floats]:
     """Return the latencies of rows in ms by name: E2E latency, and TTFT if every row has one."""
     ttft_ms, e2el_ms = window.ttft_ms[rows], window.e2el_ms[rows]
     return {"E2E latency": e2el_ms} if np.isnan(ttft_ms).any() else {"TTFT": ttft_ms, "E2E latency": e2el_ms}
 
 
-def _batch_means(values: Floats) -> Floats:
-    """Return the means of ``BATCHES`` parts of equal size, shape (..., BATCHES); drops the remainder at the start."""
-    size = values.shape[-1] // BATCHES
-    whole = values[..., values.shape[-1] - size * BATCHES :]
-    return np.asarray(whole.reshape(*values.shape[:-1], BATCHES, size).mean(axis=-1))
+def batch_means(values: Floats, batches: int) -> Floats:
+    """Return the means of parts of equal size, shape (..., batches); drops the remainder at the start."""
+    size = values.shape[-1] // batches
+    whole = values[..., values.shape[-1] - size * batches :]
+    return np.asarray(whole.reshape(*values.shape[:-1], batches, size).mean(axis=-1))
 
 
-def _line(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+def line(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Return slope and Student's t of a least-squares line; shape (...,) for points of shape (..., k)."""
     dx, dy = x - x.mean(axis=-1, keepdims=True), y - y.mean(axis=-1, keepdims=True)
-    sxx = (dx**2).sum(axis=-1)
+    sxx = np.maximum((dx**2).sum(axis=-1), 1e-30)  # 0 if all were sent at once
     slope = (dx * dy).sum(axis=-1) / sxx
     residual = ((dy - slope[..., None] * dx) ** 2).sum(axis=-1) / (x.shape[-1] - 2)
     return np.asarray(slope), np.asarray(slope / np.sqrt(np.maximum(residual / sxx, 1e-30)))
