@@ -41,8 +41,33 @@ def only_known_here() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "name",
-    "api_key apiKey API-KEY apikey engine.env.HF_TOKEN hfToken token GITHUB_PAT secret clientSecret DB_PASSWORD passwd "
-    "credentials Authorization X-Api-Key api_keys access_tokens AWS_SECRET_ACCESS_KEY sig X-Amz-Signature key".split(),
+    [
+        "api_key",
+        "apiKey",
+        "API-KEY",
+        "apikey",
+        "engine.env.HF_TOKEN",
+        "hfToken",
+        "token",
+        "GITHUB_PAT",
+        "secret",
+        "clientSecret",
+        "DB_PASSWORD",
+        "passwd",
+        "credentials",
+        "Authorization",
+        "X-Api-Key",
+        "api_keys",
+        "hftoken",
+        "GITHUBTOKEN",
+        "dbpassword",
+        "MYSECRET",
+        "access_tokens",
+        "AWS_SECRET_ACCESS_KEY",
+        "sig",
+        "X-Amz-Signature",
+        "key",
+    ],
 )
 def test_names_of_secrets(name: str) -> None:
     assert is_secret_name(name)
@@ -50,9 +75,32 @@ def test_names_of_secrets(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "max_tokens tokenizer prompt_tokens output_tokens stop_token_ids eos_token pad_token max_num_batched_tokens "
-    "api_key_env ssl_key_file key_metrics point_key cache_key pattern path patience keyboard skip_special_token monkey "
-    "tokens_per_chunk time_to_first_token token_limit compat_mode".split(),
+    [
+        "max_tokens",
+        "tokenizer",
+        "prompt_tokens",
+        "output_tokens",
+        "stop_token_ids",
+        "eos_token",
+        "pad_token",
+        "max_num_batched_tokens",
+        "api_key_env",
+        "ssl_key_file",
+        "key_metrics",
+        "point_key",
+        "cache_key",
+        "pattern",
+        "path",
+        "patience",
+        "keyboard",
+        "skip_special_token",
+        "monkey",
+        "tokens_per_chunk",
+        "time_to_first_token",
+        "token_limit",
+        "compat_mode",
+        "eostoken",
+    ],
 )
 def test_names_of_other_things(name: str) -> None:
     assert not is_secret_name(name)
@@ -186,6 +234,7 @@ def test_a_config_is_redacted_by_name_and_by_value() -> None:
         *("engine.env.HF_TOKEN", "engine.args.api_key", "engine.args.api_keys", "engine.args.api-key")
     ]
     assert secret_names(redact_config(config)) == []
+    assert secret_names({"engine": {"api_key_env": "KEY", "tokenizer": "t"}, "dataset": {"output_tokens": 5}}) == []
 
 
 def test_the_words_of_a_command_line_are_known() -> None:

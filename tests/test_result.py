@@ -20,8 +20,6 @@ from benchhydra.result import (
     Verdict,
     flatten,
     point_key,
-    redact,
-    secrets,
 )
 
 CONFIG: dict[str, Any] = {
@@ -60,7 +58,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 def test_the_format_is_a_superset_of_nm_vllms(tmp_path: Path) -> None:
     data = json.loads(made().write(tmp_path).read_text())
-    assert data["json_schema_version"] == SCHEMA_VERSION == "1.1.0"
+    assert data["json_schema_version"] == SCHEMA_VERSION == "1.2.0"
     nm_vllms = {"benchmarking_context", "description", "date", "epoch_time", "script_name", "tensor_parallel_size"}
     assert nm_vllms | {"model", "tokenizer", "dataset", "script_args", "metadata", "metrics"} <= set(data)
     assert data["metrics"]["p99_ttft_ms"] == {
@@ -140,17 +138,6 @@ def test_the_point_key_does_not_depend_on_order_or_on_what_is_no_identity() -> N
     assert point_key({**CONFIG, "qps": 5.0}) != key
     assert point_key({**CONFIG, "engine": {**CONFIG["engine"], "args": {"max_num_seqs": 65}}}) != key
     assert "seed" in NOT_IDENTITY
-
-
-def test_secrets_are_hidden_and_named() -> None:
-    config = {
-        "engine": {"env": {"HF_TOKEN": "x", "PATH": "/bin"}, "args": {"api_key": "y", "max_num_batched_tokens": 5}}
-    }
-    hidden = redact(config)["engine"]
-    assert hidden["env"] == {"HF_TOKEN": "***", "PATH": "/bin"}
-    assert hidden["args"] == {"api_key": "***", "max_num_batched_tokens": 5}
-    assert sorted(secrets(config)) == ["engine.args.api_key", "engine.env.HF_TOKEN"]
-    assert secrets({"engine": {"api_key_env": "KEY", "tokenizer": "t"}, "dataset": {"output_tokens": 5}}) == []
 
 
 def test_flatten_keeps_lists_and_empty_objects() -> None:

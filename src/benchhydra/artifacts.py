@@ -1,15 +1,17 @@
-"""The files that runs and sweeps write: their names, atomic writing, and reading of JSON that may be broken."""
+"""The files that runs and sweeps write: their names, atomic writing without secrets, and reading what may be broken."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchhydra.errors import ResultError
+from benchhydra.redaction import redact, redact_value
 
 # One point's directory.
 RESULT_FILE = "result.json"
@@ -35,6 +37,9 @@ SERVER_LOGS_DIR = "servers"
 # The root of a tree of results.
 INDEX_FILE = ".benchhydra-index"
 
+#: The deepest nesting of a JSON file that is read.
+DEEPEST_JSON = 100
+
 # Other documents.
 REPORT_FILE = "report.html"
 AB_MARKDOWN_FILE = "ab.md"
@@ -58,22 +63,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, data: str | bytes, *, durable: bool = False) -> None:
-    """Write a file atomically. ``durable``: also wait until it is on the disk (fsync). Raises OSError."""
+    """Write a file atomically, and a text without secrets. Raises OSError.
+
+    ``durable``: also wait until it is on the disk (fsync).
+    """
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
+        file.write(redact(data).encode(errors="backslashreplace") if isinstance(data, str) else data)
         if durable:
             file.flush()
             os.fsync(file.fileno())
 
 
 def write_json(path: Path, document: Mapping[str, Any], *, durable: bool = False) -> None:
-    """Write a JSON object with ``write_atomic``. Raises ResultError if it contains NaN or cannot be written."""
+    """Write a JSON object atomically, without secrets. Raises ResultError if it has a NaN or cannot be written."""
     try:
-        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        text = json.dumps(redact_value(document), indent=1, allow_nan=False) + "\n"
     except ValueError as error:
         raise ResultError(f"{path.name} must not contain NaN: {error}") from error
     try:
-        write_atomic(path, text, durable=durable)
+        write_atomic(path, text.encode(), durable=durable)
     except OSError as error:
         raise ResultError(
             f"cannot write {path}: {error.strerror}", hint="hydra.run.dir=DIR or hydra.sweep.dir=DIR moves the output"
@@ -81,16 +89,68 @@ def write_json(path: Path, document: Mapping[str, Any], *, durable: bool = False
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file. Raises ResultError if it cannot be read, is not JSON or not an object."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ResultError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, or not JSON
-        raise ResultError(f"{path} is not JSON: {error}") from error
+    """Return the object in a JSON file.
+
+    Raises ResultError, which names the file, if it cannot be read, is not JSON or not an object, is nested too deeply,
+    or holds NaN, infinity, a number of thousands of digits, or half a character (a lone surrogate).
+    """
+    document = parse_json(read_bytes(path), path)
     if not isinstance(document, dict):
         raise ResultError(f"{path} is not a JSON object")
     return document
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file. Raises ResultError, which names the file, if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise ResultError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def parse_json(data: str | bytes, path: Path) -> Any:
+    """Return the value of a JSON text from outside. Raises ResultError, which names the file, as ``read_json`` does."""
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        document = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        _check_depth(document)
+        if re.search(r"\\u[dD][89a-fA-F]", text):
+            json.dumps(document, ensure_ascii=False).encode()  # refuses half a character
+    except UnicodeDecodeError as error:
+        raise ResultError(f"{path} is not JSON: byte {error.start} is not UTF-8") from error
+    except UnicodeEncodeError as error:
+        raise ResultError(f"{path} holds half a character ({ascii(error.object[error.start])})") from error
+    except RecursionError as error:
+        raise ResultError(f"{path} is not JSON that can be read: it is nested too deeply") from error
+    except ValueError as error:
+        raise ResultError(f"{path} is not JSON: {error}") from error
+    return document
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
+
+
+def _check_depth(document: Any) -> None:
+    """Raise RecursionError for a document that the functions that walk through it could not."""
+    level, depth = [document], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST_JSON:
+            raise RecursionError
+        level = [
+            child
+            for value in level
+            if isinstance(value, (dict, list))
+            for child in (value.values() if isinstance(value, dict) else value)
+        ]
 
 
 def read_json_or_none(path: Path) -> dict[str, Any] | None:

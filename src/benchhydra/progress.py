@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
+from benchhydra.escaping import printable_lines
+
 if TYPE_CHECKING:
     from rich.live import Live
 
@@ -63,6 +65,7 @@ class PlainProgress(Progress):
             self._write(text)
 
     def _write(self, text: str) -> None:
+        text = printable_lines(text)
         self._stream.write(f"{self._label}: {text}\n" if self._label else f"{text}\n")
         self._stream.flush()
 
@@ -77,6 +80,7 @@ class LiveProgress(Progress):
     def say(self, text: str) -> None:
         from rich.text import Text
 
+        text = printable_lines(text)
         self._live.console.print(Text(f"{self._label}: {text}" if self._label else text))
 
     def status(self, text: str) -> None:
@@ -91,7 +95,7 @@ class LiveProgress(Progress):
     def _show(self, text: str) -> None:
         from rich.text import Text
 
-        line = Text(f"{self._label}  {' '.join(text.splitlines())}", no_wrap=True, overflow="ellipsis")
+        line = Text(f"{self._label}  {printable_lines(' '.join(text.splitlines()))}", no_wrap=True, overflow="ellipsis")
         self._live.update(line, refresh=True)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.artifacts import atomic_path
+from benchhydra.redaction import redact
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
@@ -200,7 +201,9 @@ class Records:
     def _error_texts(self) -> Any:
         import pyarrow as pa
 
-        texts = [text.encode() for text in self.errors] + [b""]  # index -1 (no error) is the last one
+        texts = [redact(text).encode(errors="replace") for text in self.errors] + [
+            b""
+        ]  # index -1 (no error) is the last one
         sizes = np.array([len(text) for text in texts], dtype=np.int32)[self.error]
         ends = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
         valid_bits = np.packbits(self.error >= 0, bitorder="little")

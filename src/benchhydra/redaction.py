@@ -1,10 +1,10 @@
 """Redaction: the one gate through which every text passes that is stored, logged, shown or printed.
 
-A text is secret if it stands under a secret name (``api_key``, ``GITHUB_PAT``), as the credentials or signature of a URL
-(``http://user:PASSWORD@host``, ``?sig=...``), or is a value that this process knows to be secret: of environment
-variables with secret names, of headers, of the command line and the config. ``redact`` replaces all of these by ``***``,
-values also where they are percent-encoded, in base64 or cut off. A text must be redacted before it is cut, because
-neither a known value nor a URL is recognized by its remains: ``excerpt`` does both in the right order.
+A text is secret if it stands under a secret name (``api_key``, ``GITHUB_PAT``), if it is the credentials or the
+signature of a URL (``http://user:PASSWORD@host``, ``?sig=...``), or if this process knows the value to be secret: from
+environment variables with secret names, from headers, from the command line and the config. ``redact`` replaces all of
+these by ``***``, also values that are percent-encoded, in base64, or cut off. A text must be redacted before it is cut,
+because neither a value nor a URL is reliably recognized by its beginning: ``excerpt`` does both in the right order.
 
 This module imports nothing heavy: client processes, which start with every load of several processes, import it.
 """
@@ -15,28 +15,34 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache, lru_cache
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 from benchhydra.escaping import without_terminal_control
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 HIDDEN = "***"
-#: Words of a name that make it secret, whatever its other words are ...
-SECRET_WORDS = frozenset(
-    "secret secrets password passwords passwd pwd passphrase pat apikey apikeys credential credentials "
-    "authorization signature sig bearer cookie jwt".split()
-)
-#: ... and words that do so unless another word says that it is something else.
-KEY_WORDS = frozenset(("key", "token"))
-NOT_A_SECRET_KEY = frozenset(
-    "bos cache cls column columns count end eos error errors exception first foreign group id ids ignore image limit mask max media metric "
-    "metrics min name num output pad partition per point primary prompt public sep skip sort special start stop time "
-    "type unk".split()
+#: Texts that make a word of a name secret, wherever they stand in it, ...
+SECRET_PARTS = ("apikey", "credential", "passphrase", "passwd", "password", "secret")
+#: ... words that do so, ...
+SECRET_WORDS = frozenset(("authorization", "bearer", "cookie", "jwt", "pat", "pwd", "sig", "signature"))
+#: ... and ends of words that do so unless another word says that it is something else.
+KEY_WORDS = ("key", "token")
+NOT_A_SECRET_KEY = _words(
+    """bos cache cls column columns count end eos error errors exception first foreign group id ids ignore image limit
+    mask max media metric metrics min name num output pad partition per point primary prompt public sep skip sort
+    special start stop time type unk"""
 )
 #: The plurals are mostly counts: ``max_tokens``. They are secret after these words.
-PLURALS = frozenset(("keys", "tokens"))
-OWNERS = frozenset("access api auth bearer hf private secret session signing ssh".split())
+PLURALS = ("keys", "tokens")
+OWNERS = frozenset(("access", "api", "auth", "bearer", "hf", "private", "secret", "session", "signing", "ssh"))
 #: The last word of a name whose value says where a secret is: ``engine.api_key_env``, ``ssl_key_file``.
 WHEREABOUTS = frozenset(("env", "file", "path", "dir"))
 #: Parts of lower-case texts that may contain an assignment to a secret name.
@@ -54,6 +60,8 @@ SHORTEST_OF_ENVIRONMENT = 8
 PREFIX = 8
 #: ``excerpt`` looks at this much of a text, so that it takes no longer for an answer of 10 MB.
 EXCERPT_SOURCE = 64 * 1024
+#: Files are copied in blocks of about this size, which end with a line.
+BLOCK = 1 << 20
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
@@ -71,11 +79,17 @@ def _is_secret_name(name: str) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     if not words or words[-1] in WHEREABOUTS:
         return False
-    if SECRET_WORDS.intersection(words):
+    if SECRET_WORDS.intersection(words) or any(part in word for word in words for part in SECRET_PARTS):
         return True
-    if any(first in OWNERS and second in PLURALS for first, second in zip(words, words[1:], strict=False)):
+    if any(first in OWNERS and second in PLURALS for first, second in pairwise(words)):
         return True
-    return bool(KEY_WORDS.intersection(words)) and not NOT_A_SECRET_KEY.intersection(words)
+    owners = {*words, *(word.removesuffix(end) for word in words for end in KEY_WORDS)}
+    return any(map(_is_key, words)) and not NOT_A_SECRET_KEY.intersection(owners)
+
+
+def _is_key(word: str) -> bool:
+    """``key``, ``token`` and ``hftoken``, but not ``monkey``."""
+    return word in KEY_WORDS or word.endswith(("token", "accesskey", "privatekey", "authkey"))
 
 
 class _KnownSecrets:
@@ -88,7 +102,7 @@ class _KnownSecrets:
 
     def add(self, values: Iterable[str]) -> None:
         """Add values, each with its lines and forms."""
-        parts = {part for value in values for part in (value, value.strip(), *value.split())}
+        parts = {part for value in values for part in (value, value.strip(), *value.splitlines())}
         new = {part for part in parts if len(part) >= SHORTEST} - self.values
         if not new:
             return
@@ -152,9 +166,13 @@ def redact_known(text: str) -> str:
 
 
 def redact_value(value: Any) -> Any:
-    """Return JSON-like data without secrets in its texts. Names of keys are not considered: see ``redact_config``."""
+    """Return JSON-like data without secrets in its texts, which can then be encoded: half a character becomes "?".
+
+    Names of keys are not considered: see ``redact_config``.
+    """
     if isinstance(value, str):
-        return redact(value)
+        text = redact(value)
+        return text if text.isascii() else text.encode(errors="replace").decode()
     if isinstance(value, Mapping):
         return {key: redact_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -173,14 +191,17 @@ def redact_config(value: Any, name: str = "") -> Any:
     return redact(value) if isinstance(value, str) else value
 
 
-def secret_names(config: Any, prefix: str = "") -> list[str]:
-    """Return the dotted names of a config under which a secret stands as it is, not as ``***``."""
+def secret_names(config: Any, prefix: str = "", *, without: Collection[str] = ()) -> list[str]:
+    """Return the dotted names of a config under which a secret stands as it is, not as ``***``.
+
+    without: values that do not count.
+    """
     if isinstance(config, Mapping):
         items = [(f"{prefix}.{key}" if prefix else str(key), item) for key, item in config.items()]
-        return [name for key, item in items for name in secret_names(item, key)]
+        return [name for key, item in items for name in secret_names(item, key, without=without)]
     if isinstance(config, (list, tuple)):
-        return [prefix] if any(secret_names(item, prefix) for item in config) else []
-    return [prefix] if _is_secret_value(prefix, config) else []
+        return [prefix] if any(secret_names(item, prefix, without=without) for item in config) else []
+    return [prefix] if _is_secret_value(prefix, config) and str(config) not in without else []
 
 
 def excerpt(text: str | bytes, limit: int) -> str:
@@ -188,6 +209,30 @@ def excerpt(text: str | bytes, limit: int) -> str:
     source = text[:EXCERPT_SOURCE]
     source = source.decode(errors="replace") if isinstance(source, bytes) else source
     return redact(source)[:limit]
+
+
+def redact_bytes(data: bytes) -> bytes:
+    """Return the bytes of a text without secrets. Bytes that are not UTF-8 stay as they are."""
+    return redact(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")
+
+
+def copy_redacted(source: Path, target: Path, *, offset: int = 0) -> None:
+    """Copy a text file, from byte ``offset`` on, without secrets. Raises OSError."""
+    with source.open("rb") as readable, target.open("wb") as writable:
+        readable.seek(offset)
+        while block := readable.read(BLOCK):
+            writable.write(redact_bytes(block + readable.readline(BLOCK)))
+
+
+def redact_file(path: Path) -> None:
+    """Replace a text file by a copy without secrets, if it holds any. Raises OSError."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        copy_redacted(path, partial)
+        if partial.stat().st_size != path.stat().st_size or partial.read_bytes() != path.read_bytes():
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def url_secrets(text: str) -> set[str]:
@@ -267,13 +312,16 @@ def _config_secrets(value: Any, name: str) -> Iterator[str]:
 
 def _is_secret_value(name: str, value: Any) -> bool:
     """Return whether a value under a dotted name is secret as it stands."""
-    is_scalar = isinstance(value, (str, int, float)) and not isinstance(value, bool)
-    return is_scalar and value not in ("", HIDDEN) and is_secret_name(name) and not _is_variable(name, str(value))
+    if value in ("", HIDDEN) or not is_secret_name(name) or isinstance(value, bool):
+        return False
+    if isinstance(value, (int, float)):  # a password may be a number; ``key17: 5`` is something else
+        return not re.fullmatch(r"(key|token)\W*\d*", name.rpartition(".")[2], re.IGNORECASE)
+    return isinstance(value, str) and not _is_variable(name, value)
 
 
 def _is_variable(name: str, value: str) -> bool:
     """Return whether a value is the name of an environment variable, as those of ``engine.headers`` are."""
-    return ".headers." in name and (value in os.environ or value.replace("_", "A").isalnum() and value.isupper())
+    return ".headers." in name and (value in os.environ or (value.replace("_", "A").isalnum() and value.isupper()))
 
 
 def _forms(value: str) -> Iterator[tuple[str, bool]]:
@@ -373,7 +421,7 @@ def _is_assignment(match: re.Match[str]) -> bool:
         return False
     last = name.rpartition(".")[2]
     is_compound = last != name or len(_WORD.findall(last)) > 1
-    return is_compound or last.lower() not in (KEY_WORDS if ":" in match["sign"] else {"key", "pat", "sig"})
+    return is_compound or last.lower() not in (KEY_WORDS if ":" in match["sign"] else ("key", "pat", "sig"))
 
 
 def _hide_in_url(url: str) -> str:

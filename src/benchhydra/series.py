@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from benchhydra.errors import ResultError
 from benchhydra.records import Float64, Int64, arrow, arrow_texts, write_parquet
+from benchhydra.redaction import redact_value
 
 UNITS_KEY = b"benchhydra.units"
 
@@ -44,7 +45,7 @@ def write_series(series: Sequence[Series], path: Path) -> None:
     import pyarrow as pa  # start-up time: only needed at the end of a run
 
     units = _units(series)
-    labels = [json.dumps(dict(single.labels), sort_keys=True) for single in series]
+    labels = [json.dumps(redact_value(single.labels), sort_keys=True) for single in series]
     lengths = [len(single) for single in series]
     columns = {
         "time_ns": arrow(_joined([single.times_ns for single in series], np.int64)),

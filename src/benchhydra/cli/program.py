@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-from benchhydra import commands, interruption
+from benchhydra import commands, interruption, redaction
 from benchhydra.errors import BenchhydraError
+from benchhydra.escaping import printable_lines
 from benchhydra.overrides import grammar
 from benchhydra.renamed_keys import rename
 
@@ -26,6 +27,7 @@ HELP = ("-h", "--help")
 
 def main() -> NoReturn:
     """Run the program on ``sys.argv``, and exit."""
+    redaction.guard_output()  # also after ``run``: Python prints an unexpected exception at the very end
     code = run(sys.argv[1:])
     # If SIGINT arrives while exec() runs (it creates dataclasses), CPython remembers that and kills the process with
     # SIGINT at exit. Another exec() clears it.
@@ -38,10 +40,18 @@ def main() -> NoReturn:
 def run(words: Sequence[str]) -> int:
     """Run the program on these words, and return its exit code."""
     _handle_signals()
+    redaction.protect_words(words)
+    with redaction.guarded_output():
+        return _run(words)
+
+
+def _run(words: Sequence[str]) -> int:
     work: Callable[[Sequence[str]], int] = _subcommand if words and words[0] in commands.command_names() else _hydra
     try:
         with interruption.reraising_interrupts():
-            return work(words)
+            code = work(words)
+            sys.stdout.flush()
+            return code
     except interruption.Terminated:
         return _end(143, "terminated; results measured so far are saved")
     except KeyboardInterrupt:
@@ -51,7 +61,7 @@ def run(words: Sequence[str]) -> int:
         return 1
     except BenchhydraError as error:
         _print_trace(error)
-        return _end(1, f"error: {error}")
+        return _end(1, f"error: {printable_lines(str(error))}")
 
 
 def _subcommand(words: Sequence[str]) -> int:

@@ -278,9 +278,12 @@ def main() -> None:
 
 
 def _answer(answers: IO[bytes], document: dict[str, Any], samples: list[bytes]) -> None:
-    answers.write(json.dumps(document).encode() + b"\n")
-    answers.writelines(samples)
-    answers.flush()
+    try:
+        answers.write(json.dumps(document).encode() + b"\n")
+        answers.writelines(samples)
+        answers.flush()
+    except BrokenPipeError:  # the parent was killed
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchhydra.escaping import printable
+from benchhydra.redaction import excerpt
+
 #: How long to wait for its exit after closing its input (it exits at once) before killing it.
 CLOSE_S = 1.0
 _READ_BYTES = 1 << 20
@@ -120,7 +123,7 @@ class HelperProcess:
         lines = self._errors.read().decode(errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "")
         reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-        return f"{reason}: {last[:200]}" if last else reason
+        return f"{reason}: {excerpt(printable(last), 200)}" if last else reason
 
 
 #: Helpers that wait for the next point; more than one only if points are measured in several threads.

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from benchhydra.errors import EngineError
+from benchhydra.redaction import redact_file
 
 SUPERVISOR = Path(__file__).with_name("_supervise.py")
 #: Time in addition to the stop timeout for the supervisor to kill and reap the remaining processes.
@@ -102,13 +103,18 @@ class EngineProcess:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Send SIGTERM, wait, send SIGKILL to the remaining processes. Raises EngineError if one still runs."""
+        """Send SIGTERM, wait, send SIGKILL to the remaining processes; then hide secrets in the log.
+
+        Raises EngineError if a process still runs.
+        """
         self.terminate()
         if not self.wait(self.stop_timeout_s + REAP_S):
             self._popen.kill()
             self._popen.wait(REAP_S)
         self._close_pipes()
         self._kill([process for process in self._terminated or () if process.pid != self.pid])
+        with contextlib.suppress(OSError):  # the log was deleted, or the disk is full
+            redact_file(self.log)
 
     def stop_early(self) -> None:
         """``stop`` for an engine that was never ready: kill it after ``STOP_EARLY_TIMEOUT_S``."""

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchhydra.engines import ServerSpec
+from benchhydra.escaping import printable_lines
 from benchhydra.points import Identity, Outcome, override_key
 from benchhydra.registry import option_name
 from benchhydra.render.figures import count, number, quantity
 from benchhydra.result import single_point_overrides
+from benchhydra.run import load_s_of
 from benchhydra.search import Answer
 from benchhydra.sweep.plan.estimate import estimate_line
 from benchhydra.sweep.plan.point_names import point_label
@@ -26,7 +28,7 @@ CONFIG_OPTIONS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path"
 
 def say(line: str) -> None:
     """Write a line to stderr, at once."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{printable_lines(line)}\n")
     sys.stderr.flush()
 
 
@@ -41,11 +43,17 @@ def sweep_plan_lines(plan: SweepPlan, history: Mapping[Identity, float]) -> Iter
         yield f"{count(len(plan.kept_results), 'point')} skipped: already measured, and not INVALID"
     if plan.search.adds_points:
         yield f"search={option_name(plan.search)} adds points while it runs; this plan does not include them"
-    yield estimate_line([point.identity for point in points], history)
+    yield estimate_line([point.identity for point in points], history, _loads_s(plan))
     for group_number, group in enumerate(plan.groups, 1):
         yield f"group {group_number}: {server_line(group.spec)}"
         for point in group.points:
             yield f"  {point_label(point.overrides, plan.swept)}"
+
+
+def _loads_s(plan: SweepPlan) -> dict[Identity, float]:
+    """The lengths of the loads in seconds, where they are known before."""
+    lengths = ((identity, load_s_of(config)) for identity, config in plan.configs.items())
+    return {identity: load_s for identity, load_s in lengths if load_s is not None}
 
 
 def server_line(spec: ServerSpec | None) -> str:

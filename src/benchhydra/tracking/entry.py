@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from benchhydra.escaping import escape_markdown
+from benchhydra.redaction import HIDDEN, redact, redact_config
 from benchhydra.render.figures import number
 from benchhydra.render.text import markdown_table
-from benchhydra.result import HIDDEN, Result, flatten, redact
+from benchhydra.result import Result, flatten
 
 #: Limits of MLflow 3: parameters in a batch; characters in a key, a parameter and a tag.
 PARAMS_BATCH, KEY, PARAM, TAG = 100, 250, 6000, 8000
@@ -29,7 +30,7 @@ def mlflow_key(name: str) -> str:
 
 def run_params(result: Result) -> dict[str, str]:
     """The flattened config as texts, without secrets, null values and hidden values, cut to MLflow's limit."""
-    flat = flatten(redact(result.config))
+    flat = flatten(redact_config(result.config))
     return {mlflow_key(key): _text(value)[:PARAM] for key, value in flat.items() if value not in (None, HIDDEN)}
 
 
@@ -54,6 +55,7 @@ def run_tags(result: Result) -> dict[str, str]:
         "verdict": result.verdict.value,
         "metrics_usable": "false" if result.verdict == "INVALID" else "true",
         "reasons": "; ".join(reason.text for reason in result.reasons),
+        "failures": "; ".join(map(str, result.failure_texts)),
         "engine_version": result.engine_version,
         "error": result.error,
         "mlflow.source.name": "benchhydra",
@@ -62,12 +64,12 @@ def run_tags(result: Result) -> dict[str, str]:
     } | _origin(result)
     for name, value in result.metrics.items():
         tags |= {f"better.{name}": value.better.value, f"unit.{name}": value.unit}
-    return {mlflow_key(key): str(value)[:TAG] for key, value in tags.items() if value not in (None, "")}
+    return {mlflow_key(key): redact(str(value))[:TAG] for key, value in tags.items() if value not in (None, "")}
 
 
 def run_dataset(result: Result) -> dict[str, str]:
     """The fields of MLflow's Dataset: its name, a digest of its config and seed, and these as its source."""
-    config = {"dataset": redact(result.config).get("dataset"), "seed": result.config.get("seed")}
+    config = {"dataset": redact_config(result.config).get("dataset"), "seed": result.config.get("seed")}
     source = json.dumps(config, default=str)
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     name = result.dataset or "prompts"
@@ -94,6 +96,7 @@ def run_note(result: Result, directory: Path) -> str:
     """The Markdown note on the run's page: verdict, reasons, metrics, directory, command."""
     lines = [f"**{result.verdict.value}** ({result.status}) {escape_markdown(result.description)}".rstrip(), ""]
     lines += [f"- {reason.severity.value}: {escape_markdown(reason.text)}" for reason in result.reasons]
+    lines += [f"- failed: {escape_markdown(str(failure))}" for failure in result.failure_texts]
     if result.error:
         lines += ["", f"Error: {escape_markdown(result.error)}"]
     if result.metrics:
@@ -103,7 +106,7 @@ def run_note(result: Result, directory: Path) -> str:
     if isinstance(command, str | list):
         text = command if isinstance(command, str) else shlex.join(map(str, command))
         lines += ["", f"Command: {escape_markdown(text)}"]
-    return "\n".join(lines)[:TAG]
+    return redact("\n".join(lines))[:TAG]
 
 
 def _metric_table(result: Result) -> list[str]:

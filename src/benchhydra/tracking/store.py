@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import sqlite3
 import threading
 import urllib.error
@@ -21,6 +20,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from benchhydra.errors import BenchhydraError
+from benchhydra.escaping import printable
+from benchhydra.redaction import excerpt
 
 UI_PORT = 5000
 LOCK_TIMEOUT_S = 120.0  # creating a store takes 3 to 8 s; other processes wait for it
@@ -197,10 +198,9 @@ def failures() -> tuple[type[BaseException], ...]:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error, at most 300 characters, with credentials in addresses replaced by "***"."""
+    """The first line of an error without secrets, at most 300 characters."""
     message = error.message if isinstance(error, BenchhydraError) else str(error)
-    first = (message.strip().splitlines() or [type(error).__name__])[0][:300]
-    return re.sub(r"://[^/\s@]*@", "://***@", first)
+    return printable(excerpt((message.strip().splitlines() or [type(error).__name__])[0], 300))
 
 
 @contextlib.contextmanager

@@ -43,8 +43,11 @@ def _read_exactly(count: int) -> bytes:
 
 
 def _write(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # the parent was killed
+        os._exit(1)
 
 
 async def _run(shard_bytes: bytes) -> None:

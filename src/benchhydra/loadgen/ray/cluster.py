@@ -15,6 +15,8 @@ from typing import Any
 
 from benchhydra import interruption
 from benchhydra.errors import ConfigError, EngineError
+from benchhydra.escaping import printable
+from benchhydra.redaction import excerpt
 
 ADDRESS = "RAY_ADDRESS"
 _FREEING_S = 10.0
@@ -52,7 +54,7 @@ def connect(cpus: int, options: Mapping[str, Any] | None = None) -> bool:
         with _signals_deferred():
             ray.init(**settings)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        text = " ".join(str(error).split())[:300]
+        text = excerpt(printable(str(error)), 300)
         hint = "" if local else f"{ADDRESS}=HOST:6379 of a running cluster, or unset it"
         raise EngineError(f"cannot connect to Ray at {address}: {text}", hint=hint) from error
     return local

@@ -9,6 +9,7 @@ from benchhydra.client.connection import Connection
 from benchhydra.client.response import Response
 from benchhydra.loadgen.shards import Shard, ShardProgress
 from benchhydra.records import Phase, Recorder, Records, Status
+from benchhydra.redaction import protect, redact
 
 _OK, _SHORT = int(Status.OK), int(Status.SHORT)  # constants, because reading an enum member is slow
 
@@ -33,7 +34,7 @@ class RowWriter:
         self._generates = shard.endpoint.api.generates
         self._full_length = shard.full_length
         self._texts = [""] * count if shard.keep_text else []
-        self._secrets = sorted(secrets_in(shard.endpoint.headers), key=len, reverse=True)
+        protect(secrets_in(shard.endpoint.headers))  # servers repeat API keys in error messages
 
     def answered(self, connection: Connection, now_ns: int) -> None:
         """Record a request that was sent and has ended, successfully or not."""
@@ -50,6 +51,7 @@ class RowWriter:
             times["last_ns"][row] = now_ns
         counts["prompt_tokens"][row] = response.prompt_tokens
         counts["output_tokens"][row] = response.output_tokens
+        counts["anomalies"][row] = response.anomalies
         if self._texts:
             self._texts[row] = "".join(response.texts)
         if response.status is not None:
@@ -78,19 +80,13 @@ class RowWriter:
     def _failed(self, row: int, status: Status, error: str) -> None:
         self.progress.done += 1
         self.progress.failed += 1
-        self._recorder.error(row, status, self._without_secrets(error))
+        self._recorder.error(row, status, redact(error))
 
     def _is_short(self, response: Response, row: int) -> bool:
         """Return whether an answer has fewer tokens than requested; without usage, whether it has no text at all."""
         requested = self._requested_tokens[row]
         tokens = response.output_tokens
         return (tokens if tokens >= 0 else requested * bool(response.chunks)) < requested
-
-    def _without_secrets(self, text: str) -> str:
-        """Replace secrets by ``***``, because servers repeat API keys in error messages."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
 
 
 def secrets_in(headers: dict[str, str]) -> set[str]:

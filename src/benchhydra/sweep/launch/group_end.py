@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from benchhydra.escaping import printable
 from benchhydra.points import Outcome, read_outcome
+from benchhydra.redaction import excerpt
 from benchhydra.sweep.group.job import GroupJob
 from benchhydra.sweep.group.journal import read_journal
 from benchhydra.sweep.study_result import StudyResult
@@ -26,7 +28,7 @@ def group_end(job: GroupJob, error: Exception | None) -> GroupEnd:
         return _group_end(job, status="failed", reason="the group ended without this point")
     reason = "the group's process ended early"
     if error is not None:
-        reason += f": {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        reason += f": {type(error).__name__}: {excerpt(printable(str(error)), 200)}"
     end = _group_end(job, status="failed", reason=reason)
     if job.search is None or len(end.outcomes) > len(read_journal(job.journal).outcomes):
         return end  # a point has the reason as its error

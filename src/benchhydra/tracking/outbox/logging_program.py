@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from benchhydra import registry
+from benchhydra import redaction, registry
 from benchhydra.errors import BenchhydraError
+from benchhydra.escaping import printable_lines
 from benchhydra.result import Result
 from benchhydra.tracking import Tracking
 
@@ -28,12 +29,16 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the outbox decides when to stop
     os.nice(NICENESS)
     answers = _private_stdout()
+    redaction.guard_output()
     registry.discover()
     for line in sys.stdin:
         number, _, order = line.partition(" ")
         carry_out(json.loads(order))
-        answers.write(f"{number}\n")
-        answers.flush()
+        try:
+            answers.write(f"{number}\n")
+            answers.flush()
+        except BrokenPipeError:  # the sweep was killed
+            break
     sys.stderr.flush()
     os._exit(0)  # skips the teardown of MLflow, which takes a second; everything is written
 
@@ -43,12 +48,14 @@ def carry_out(order: Mapping[str, Any]) -> None:
     try:
         ACTIONS[order["do"]](_tracking(order["option"], json.dumps(order["settings"])), order)
     except BenchhydraError as error:
-        sys.stderr.write(f"not logged: {error.message}\n")
+        sys.stderr.write(f"not logged: {printable_lines(error.message)}\n")
 
 
 @cache
 def _tracking(option: str, settings: str) -> Tracking:
-    tracking: Tracking = registry.options("tracking")[option](**json.loads(settings))
+    values = json.loads(settings)
+    redaction.protect_config(values)
+    tracking: Tracking = registry.options("tracking")[option](**values)
     return tracking
 
 
