@@ -24,6 +24,7 @@ MANDATORY = {
     "engine=attach": ["engine.base_url=http://127.0.0.1:8000"],
     "dataset=jsonl": ["dataset.path=prompts.jsonl"],
     "dataset=sharegpt": ["dataset.path=sharegpt.json"],
+    "dataset=token_trace": ["dataset.path=trace.jsonl"],
     "dataset=ultrachat": [],
     "load=concurrency": ["load.max_in_flight=4"],
     "search=repeats": ["search.ci=p99_ttft_ms:2%"],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
-import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,16 @@ from benchhydra.config import BenchConfig
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import BenchhydraError, ConfigError, ResultError, RunInvalid
 from benchhydra.facts import Facts
+from benchhydra.failure_texts import failure_texts
 from benchhydra.measure import Measurement, Point
 from benchhydra.metrics import summarize
 from benchhydra.probes.watch import start_helper
 from benchhydra.progress import Progress
+from benchhydra.redaction import copy_redacted, protect_config, redact_config, secret_names
 from benchhydra.registry import option_name
+from benchhydra.render.figures import duration
 from benchhydra.request_series import per_second_series
-from benchhydra.result import Reason, Result, Verdict, point_key, redact, secrets, single_point_overrides
+from benchhydra.result import Reason, Result, Verdict, point_key, single_point_overrides
 from benchhydra.series import write_series
 from benchhydra.servers import SERVER_STARTED, Lease
 from benchhydra.servers.pool import ServerPool
@@ -36,6 +39,8 @@ from benchhydra.validity.answers import few_samples
 from benchhydra.window import Window
 
 LOG_TAIL_LINES = 30
+#: A longer load is announced before the server starts.
+LONG_LOAD_S = 600.0
 
 
 def spec_of(config: BenchConfig) -> ServerSpec | None:
@@ -45,6 +50,12 @@ def spec_of(config: BenchConfig) -> ServerSpec | None:
     config.engine.check(target)
     config.script.check(point_of(config, target, Path(), Progress()))
     return config.script.spec(config.engine, target)
+
+
+def load_s_of(config: BenchConfig) -> float | None:
+    """Return about how long the load of a point lasts, in seconds; None if that is not known before."""
+    target = config.engine.target(config.model, config.sparsity, config.gpus)
+    return config.script.load_s(point_of(config, target, Path(), Progress()))
 
 
 def run_point(
@@ -66,6 +77,7 @@ def run_point(
     "interrupted" and the metrics of what was measured.
     """
     start_helper(config.probes)
+    protect_config(resolved)
     result = _result_of(config, resolved, sweep_id)
     result.metadata["overrides"] = list(overrides)
     result.metadata["command"] = shlex.join(["benchhydra", *single_point_overrides(overrides)])
@@ -133,6 +145,7 @@ class _PointRun:
         self.result.tensor_parallel_size = max(1, target.gpus)
         point = point_of(self.config, target, self.out_dir, self.progress, self.pool)
         self.result.load_label = script.load_label(point)
+        self._announce_length(script.load_s(point))
         spec = script.spec(engine, target)
         if spec is None or spec.kind != "attached":
             self._prepare(target)
@@ -153,13 +166,14 @@ class _PointRun:
         result.reasons = (Reason(check="measured", severity=Verdict.INVALID, text=text),)
         log = self.out_dir / SERVER_LOG_FILE
         if SERVER_STARTED not in result.metadata and self.pool.log is not None and self.pool.log.exists():
-            shutil.copyfile(self.pool.log, log)  # the server did not start, so no lease has written its log
+            copy_redacted(self.pool.log, log)  # the server did not start, so no lease has written its log
         if log.exists():
             result.log_tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
 
     def leave_result(self) -> None:
         """Write the result and log it."""
         self.result.wall_s = time.time() - self.result.epoch_time
+        self.result.redact()
         self.result.write(self.out_dir)
         if self.outbox is None:
             self.config.tracking.log(self.result, self.out_dir)
@@ -173,7 +187,7 @@ class _PointRun:
             self.progress,
             ready_timeout_s=engine.ready_timeout_s,
             stop_timeout_s=engine.stop_timeout_s,
-            headers=engine.headers(),
+            headers=engine.request_headers(),
         ) as lease:
             if spec.kind == "attached":  # only after the server has answered: building a model may take a minute
                 self._prepare(point.target)
@@ -185,6 +199,13 @@ class _PointRun:
             finally:
                 lease.write_log(self.out_dir / SERVER_LOG_FILE)
         self._conclude(point, measurement, lease_facts)
+
+    def _announce_length(self, load_s: float | None) -> None:
+        """Say before anything is started if the load will last long."""
+        if load_s is not None and load_s > LONG_LOAD_S:
+            replayed = self.config.load.replays
+            hint = " (load.speedup=10 replays it ten times as fast)" if replayed else ""
+            self.progress.say(f"the load lasts {duration(load_s)}{hint}")
 
     def _prepare(self, target: Target) -> None:
         """Build or download what a load needs on this machine: a locally built model, files of the dataset."""
@@ -206,7 +227,7 @@ class _PointRun:
         write_series(series, self.out_dir / SERIES_FILE)
         window = Window.of(records, slo=point.slo, facts=facts, samples=measurement.samples, series=series)
         result.metrics = self._metrics(window, measurement)
-        result.failures = window.failures()
+        result.failures, result.failure_texts = window.failures(), failure_texts(window)
         result.metadata |= {**measurement.metadata, **facts.metadata()}
         if "duration_s" in result.metrics:
             result.metadata["duration"] = result.metrics["duration_s"].value  # nm-vllm's name for it
@@ -229,8 +250,15 @@ class _PointRun:
 
 
 def _refuse_secrets(config: BenchConfig) -> None:
-    """Raise ConfigError if the config holds a secret: overrides are written to results, directory names and logs."""
-    for key in secrets(dataclasses.asdict(config)):
+    """Raise ConfigError if the config holds a secret under its name: engines inherit the environment instead.
+
+    Its values, and those in URLs, are then hidden in everything that is shown and stored. A value that comes from an
+    environment variable (``${oc.env:NAME}``) is allowed, because no override holds it.
+    """
+    plain = dataclasses.asdict(config)
+    protect_config(plain)
+    environment_values = {*os.environ.values()}
+    for key in secret_names(plain, without=environment_values):
         name = key.rsplit(".", 1)[-1]
         raise ConfigError(
             f"{key} holds a secret, and results contain the config",
@@ -249,7 +277,7 @@ def _result_of(config: BenchConfig, resolved: Mapping[str, Any], sweep_id: str |
         repeat=config.repeat,
         script=option_name(config.script),
         description=config.description,
-        config=redact(resolved),
+        config=redact_config(resolved),
         epoch_time=time.time(),
         model=config.model.id,
         tokenizer=config.model.tokenizer or config.model.id,

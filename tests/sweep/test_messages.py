@@ -132,3 +132,11 @@ def test_points_that_start_their_own_engines_are_not_on_a_server(
     plan = plan_of(*groups)
     assert begin_line(plan) == begin
     assert next(sweep_plan_lines(plan, {})) == counts
+
+
+def test_a_point_without_history_takes_at_least_as_long_as_its_load() -> None:
+    wanted = [Identity(key, "", 0) for key in "ab"]
+    loads_s = {wanted[0]: 60_000.0}
+    text = "estimated time: at least 16 h 40 min (the loads of 1 of 2 points; starts of servers come on top)"
+    assert estimate_line(wanted, {}, loads_s) == text
+    assert estimate_line(wanted, {wanted[1]: 60.0}, loads_s).startswith("estimated time: 16 h 41 min (")

@@ -32,6 +32,10 @@ class Script:
         """Return a short label of the load (``qps=5``); "" if the script has no load."""
         return ""
 
+    def load_s(self, point: Point) -> float | None:
+        """Return about how long the load of a point lasts, in seconds; None if that is not known before."""
+        return None
+
     def check(self, point: Point) -> None:
         """Raise ConfigError if the point cannot be run. Called before anything is started."""
 

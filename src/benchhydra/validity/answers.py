@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
+from benchhydra.failure_texts import commonest_failure
 from benchhydra.records import Records, Status
 from benchhydra.result import Reason
 from benchhydra.validity import RunEvidence, as_percent, invalid, rule, suspect
@@ -24,7 +26,8 @@ def completed(evidence: RunEvidence) -> Iterator[Reason]:
     if not len(window):
         yield invalid("completed", "the measured window contains no request")
     elif not count:
-        yield invalid("completed", f"none of {len(window)} requests completed ({_commonest_error(window)})")
+        words = commonest_failure(window) or "no error was recorded"
+        yield invalid("completed", f"none of {len(window)} requests completed ({words})")
     elif count < least and has_own_times(window):
         yield suspect("completed", f"only {count} requests completed: measure at least {least}")
 
@@ -37,7 +40,8 @@ def failed_fraction(evidence: RunEvidence) -> Iterator[Reason]:
     if ended and failed / ended > limit:
         classes = ", ".join(f"{number} {name}" for name, number in window.where(window.failed).failures().items())
         text = f"{failed} of {ended} requests failed ({as_percent(failed / ended, 1)}, limit {as_percent(limit, 1)})"
-        yield invalid("failed_fraction", f"{text}: {classes}")
+        words = commonest_failure(window)
+        yield invalid("failed_fraction", f"{text}: {classes}" + (f"; most often: {words}" if words else ""))
 
 
 @rule("interrupted")
@@ -89,7 +93,18 @@ def prompt_tokens(evidence: RunEvidence) -> Iterator[Reason]:
     if difference > limit:
         text = f"the server counts {server.mean():.1f} tokens per prompt, the dataset {dataset.mean():.1f}"
         fraction = f"{as_percent(difference, 1)} (limit {as_percent(limit, 1)})"
-        yield suspect("prompt_tokens", f"{text}: they differ by {fraction}")
+        words = f"{text}: they differ by {fraction}{_template_words(server - dataset)}"
+        yield suspect("prompt_tokens", words)
+
+
+def _template_words(differences: npt.NDArray[np.int64]) -> str:
+    """Return what to do if every request has the same number of tokens too many: that is a template's doing."""
+    if len(differences) < 2 or np.ptp(differences) or differences[0] <= 0:
+        return ""
+    return (
+        f", {differences[0]} for every request, as by a chat template or system prompt of the server's own: "
+        "model.chat_template=FILE counts it in"
+    )
 
 
 def has_own_times(rows: Records) -> bool:
@@ -103,8 +118,3 @@ def few_samples(rows: Records) -> tuple[str, ...]:
     if not 0 < count < FEW_REQUESTS or not has_own_times(rows):
         return ()
     return (f"only {count} requests: p99 is unreliable, use at least {ENOUGH_REQUESTS:,}",)
-
-
-def _commonest_error(rows: Records) -> str:
-    indices = rows.error[rows.error >= 0]
-    return rows.errors[int(np.bincount(indices).argmax())] if len(indices) else "no error was recorded"

@@ -25,18 +25,26 @@ def read_history_s(root: Path) -> dict[Identity, float]:
     return history
 
 
-def estimate_line(identities: Sequence[Identity], history: Mapping[Identity, float]) -> str:
-    """The estimated time of the points, as a sentence; a point without history counts as the mean of the others.
+def estimate_line(
+    identities: Sequence[Identity], history: Mapping[Identity, float], loads_s: Mapping[Identity, float] | None = None
+) -> str:
+    """The estimated time of the points, as a sentence.
 
-    history: wall times in seconds.
+    A point without history counts as the mean of the others, and at least as its load. history: wall times in seconds;
+    loads_s: lengths of the loads in seconds, where they are known before.
     """
+    loads_s = loads_s or {}
     by_point: dict[str, list[float]] = {}
     for identity, wall_s in history.items():
         by_point.setdefault(identity.point_key, []).append(wall_s)
     estimates_s = [_mean(by_point[i.point_key]) for i in identities if i.point_key in by_point]
-    if not estimates_s:
+    new_loads_s = [loads_s.get(i, 0.0) for i in identities if i.point_key not in by_point]
+    if not estimates_s and not any(new_loads_s):
         return "estimated time: unknown, none of these points has been measured before"
-    total_s = sum(estimates_s) + (len(identities) - len(estimates_s)) * _mean(estimates_s)
+    if not estimates_s:
+        source = f"the loads of {sum(load_s > 0 for load_s in new_loads_s)} of {len(identities)} points"
+        return f"estimated time: at least {duration(sum(new_loads_s))} ({source}; starts of servers come on top)"
+    total_s = sum(estimates_s) + sum(max(load_s, _mean(estimates_s)) for load_s in new_loads_s)
     source = f"from earlier results of {len(estimates_s)} of {len(identities)} points"
     return f"estimated time: {duration(total_s)} ({source})"
 
