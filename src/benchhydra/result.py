@@ -1,6 +1,6 @@
 """``result.json``: the complete result of one point. MLflow, tables, reports and comparisons are derived from it.
 
-It is a superset of nm-vllm's BenchmarkResult. Its JSON Schema is ``schema/result-1.1.0.json`` in this package; every
+It is a superset of nm-vllm's BenchmarkResult. Its JSON Schema is ``schema/result-1.2.0.json`` in this package; every
 file is validated before it is written. Unknown values are absent; there is no NaN and no Infinity.
 """
 
@@ -20,7 +20,7 @@ from benchhydra.artifacts import RESULT_FILE, read_json, write_json
 from benchhydra.errors import ResultError
 from benchhydra.redaction import excerpt, redact, redact_config, redact_value
 
-SCHEMA_VERSION = "1.1.0"
+SCHEMA_VERSION = "1.2.0"
 SCHEMA_FILE = Path(__file__).parent / "schema" / f"result-{SCHEMA_VERSION}.json"
 #: Config keys that are not part of a point's key: the same point may run with different values of these.
 NOT_IDENTITY = (
@@ -132,6 +132,18 @@ class Reason:
     text: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class FailureText:
+    """Why requests failed: the class of failure (a key of ``Result.failures``), the words, the number of requests."""
+
+    status: str
+    text: str
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.count} x {self.status}: {self.text}"
+
+
 @dataclass(kw_only=True)
 class Result:
     """The result of one point.
@@ -160,6 +172,7 @@ class Result:
     environment: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
+    failure_texts: tuple[FailureText, ...] = ()
     metrics: dict[str, MetricValue] = field(default_factory=dict)
     key_metrics: tuple[str, ...] = ()
     charts: tuple[tuple[str, str], ...] = ()
@@ -177,6 +190,7 @@ class Result:
         self.config, self.metadata = redact_config(self.config), redact_value(self.metadata)
         self.reasons = tuple(replace(reason, text=redact(reason.text)) for reason in self.reasons)
         self.warnings = tuple(map(redact, self.warnings))
+        self.failure_texts = tuple(replace(failure, text=redact(failure.text)) for failure in self.failure_texts)
         for name in ("description", "model", "tokenizer", "load_label", "engine_version", "error", "log_tail"):
             text = getattr(self, name)
             setattr(self, name, text and redact(text))
@@ -189,6 +203,7 @@ class Result:
         document |= {
             "json_schema_version": SCHEMA_VERSION,
             "reasons": [asdict(reason) for reason in self.reasons],
+            "failure_texts": [asdict(failure) for failure in self.failure_texts],
             "warnings": list(self.warnings),
             "key_metrics": list(self.key_metrics),
             "charts": [list(pair) for pair in self.charts],
@@ -220,6 +235,7 @@ class Result:
         fields["verdict"] = Verdict(data["verdict"])
         fields["reasons"] = tuple(Reason(**{**r, "severity": Verdict(r["severity"])}) for r in data.get("reasons", ()))
         fields["warnings"] = tuple(data.get("warnings", ()))
+        fields["failure_texts"] = tuple(map(_failure_text, data.get("failure_texts", ())))
         fields["metrics"] = {m.key: m for m in map(_metric_value, data["metrics"].values())}
         script = data["script"]
         fields["key_metrics"] = tuple(data.get("key_metrics", LEGACY_KEY_METRICS.get(script, ())))
@@ -298,6 +314,10 @@ def _under_first_names(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _not_identity(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in NOT_IDENTITY)
+
+
+def _failure_text(entry: Mapping[str, Any]) -> FailureText:
+    return FailureText(status=entry["status"], text=entry["text"], count=entry["count"])
 
 
 def _metric_value(entry: Mapping[str, Any]) -> MetricValue:

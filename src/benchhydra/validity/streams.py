@@ -12,7 +12,7 @@ sends bursts. But its first token comes from the prefill, alone, and its bursts 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,8 @@ LEAST_PERIOD_FRACTION = 0.02
 STALL_FRACTION = 0.25
 
 
-class Bursts(NamedTuple):
+@dataclass(frozen=True)
+class Bursts:
     """How the chunks of streams arrive; each of shape (n,).
 
     near_zero: fraction of gaps near 0; chunks: mean chunks of a burst; period_ms: mean time between bursts, NaN without
@@ -60,7 +61,7 @@ class Bursts(NamedTuple):
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Bursts:
         """Return the streams of a mask, shape (n,)."""
-        return Bursts(*(column[mask] for column in self))
+        return Bursts(self.near_zero[mask], self.chunks[mask], self.period_ms[mask], self.first[mask])
 
 
 @rule("one_piece")

@@ -175,6 +175,7 @@ def _own_details(run: Run, details: RunDetails, common: Mapping[str, Any], reque
         "has_facts": bool(details.facts),
         "warnings": list(details.warnings),
         "failures": details.failures,
+        "failure_texts": list(details.failure_texts),
         "repeat": details.repeat,
         "wall_s": details.wall_s,
         "error": details.error,

@@ -13,7 +13,7 @@ import msgspec
 from benchhydra.analysis.runs import Run
 from benchhydra.artifacts import RECORDS_FILE, RESULT_FILE
 from benchhydra.errors import ResultError
-from benchhydra.result import NOT_IDENTITY, flatten
+from benchhydra.result import NOT_IDENTITY, FailureText, flatten
 from benchhydra.tracking.links import read_links
 
 #: Longer texts (a log's tail, a huge config value) are cut.
@@ -28,6 +28,7 @@ class _ResultFile(msgspec.Struct):
     metadata: dict[str, Any] = {}
     warnings: list[str] = []
     failures: dict[str, int] = {}
+    failure_texts: list[FailureText] = []
     repeat: int = 0
     wall_s: float | None = None
     error: str | None = None
@@ -41,6 +42,7 @@ class RunDetails:
     facts: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     failures: dict[str, int] = field(default_factory=dict)
+    failure_texts: tuple[str, ...] = ()
     repeat: int = 0
     wall_s: float | None = None
     error: str = ""
@@ -77,6 +79,7 @@ def read_details(run: Run) -> RunDetails:
         facts={key: _shown_value(value) for key, value in flatten(parts).items()},
         warnings=tuple(result.warnings),
         failures=result.failures,
+        failure_texts=tuple(map(str, result.failure_texts)),
         repeat=result.repeat,
         wall_s=result.wall_s,
         error=result.error or "",

@@ -70,7 +70,8 @@ function runFacts(runs, own, run) {
  */
 function runReasons(runs, own, run) {
   const failures = Object.entries(own.failures ?? {}).map(([kind, count]) => `${count} requests ended as ${kind}`);
-  const lines = [...runs.reasons[run], ...(own.error ? [own.error] : []), ...failures, ...(own.warnings ?? [])];
+  const texts = own.failure_texts ?? [];
+  const lines = [...runs.reasons[run], ...(own.error ? [own.error] : []), ...failures, ...texts, ...(own.warnings ?? [])];
   if (!lines.length) return null;
   return element(
     "ul",

@@ -168,6 +168,7 @@ interface RunDetails {
   warnings?: string[];
   /** Number of failed requests by kind. */
   failures?: Record<string, number>;
+  failure_texts?: string[];
   repeat?: number;
   wall_s?: number;
   error?: string;
