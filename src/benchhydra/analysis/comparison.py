@@ -181,7 +181,10 @@ class Comparison:
     @property
     def outcome(self) -> GateOutcome:
         """That of its gravest problem, whatever changed; FINE without one."""
-        return self.problems[0].outcome if self.problems else GateOutcome.FINE
+        gravest = self.problems[0].outcome if self.problems else GateOutcome.FINE
+        if gravest is GateOutcome.INCOMPLETE and not self.metrics:
+            return GateOutcome.NOTHING_COMPARABLE
+        return gravest
 
     def count(self, change: ChangeVerdict) -> int:
         """How many metrics have this verdict."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchhydra import formats
 from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
-from benchhydra.result import Result
+from benchhydra.result import Result, Verdict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a ``result.json`` for each run, and print its path and verdict. Raises ResultError."""
-    results = [(file, result) for file in args.files for result in formats.read_foreign_results(file)]
+    """Write a ``result.json`` for each run, and print its path and verdict.
+
+    Raises ResultError, also if a file holds no run, or if every run is INVALID.
+    """
+    results = [(file, result) for file in args.files for result in _results(file)]
     for file, result in results:
         directory = args.output / _name(file, result)
         if (directory / RESULT_FILE).exists():
@@ -39,7 +42,17 @@ def run(args: argparse.Namespace) -> int:
         result.write(directory)
         sys.stdout.write(f"{directory / RESULT_FILE}  {result.verdict}  {len(result.metrics)} metrics\n")
         sys.stdout.write("".join(f"  {reason.text}\n" for reason in result.reasons))
+    if all(result.verdict is Verdict.INVALID for _, result in results):
+        reasons = dict.fromkeys(reason.text for _, result in results for reason in result.reasons)
+        raise ResultError(f"every converted run is INVALID: {'; '.join(reasons)}")
     return 0
+
+
+def _results(file: Path) -> list[Result]:
+    results = formats.read_foreign_results(file)
+    if not results:
+        raise ResultError(f"{file} holds no run")
+    return results
 
 
 def _name(file: Path, result: Result) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchhydra import nm_vllm_config
 from benchhydra.commands import _experiments
 from benchhydra.commands._experiments import SuiteExperiment
+from benchhydra.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the experiments. Returns 0 if all of them succeeded, else 1."""
+    """Run the experiments. Returns 0 if all of them succeeded, else 1. Raises ConfigError if there is none."""
     experiments = [
         SuiteExperiment(name=f"{number:02d}-{_name(experiment)}", words=tuple(experiment.command()))
         for number, experiment in enumerate(nm_vllm_config.read_nm_vllm_config(args.file), start=1)
     ]
+    if not experiments:
+        raise ConfigError(f"{args.file} has no config: nothing would be measured")
     return _experiments.run_experiments(experiments, args, args.output)
 
 

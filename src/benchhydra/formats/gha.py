@@ -33,12 +33,12 @@ UNKNOWN_MACHINE = "unknown-machine"
 def export(results: Sequence[Result], directory: Path) -> list[Path]:
     """Write ``DIR/MACHINE_CLASS/{bigger_is_better,smaller_is_better,observation_metrics}.json``.
 
-    Raises ResultError if no result is ok and not INVALID, and OSError.
+    Raises ResultError if no result is ok, not INVALID and has metrics, and OSError.
     """
-    usable = [result for result in results if believable(result)]
+    usable = [result for result in results if believable(result) and result.metrics]
     if not usable:
         raise ResultError(
-            f"nothing to export: all {len(results)} results failed or are INVALID",
+            f"nothing to export: all {len(results)} results failed or are INVALID, or have no metric",
             hint="each result.json has the reasons",
         )
     paths = []
