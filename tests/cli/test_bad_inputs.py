@@ -79,7 +79,11 @@ BAD: dict[str, tuple[tuple[str, ...], str, str]] = {
     "output": ((*FAKE, "hydra.run.dir=/proc/x", "num_prompts=2"), "/proc/x", "hydra.run.dir=DIR"),
     "output-of-a-sweep": ((*FAKE, "-m", "qps=1,2", "num_prompts=2", "hydra.sweep.dir=/proc/x"), "/proc/x", ""),
     "url": ((*ATTACH, "engine.base_url=nonsense"), "'nonsense' is not a server's URL", "http://HOST:PORT"),
-    "dead-url": ((*ATTACH, "engine.base_url=http://127.0.0.1:9"), "no server answers at http://127.0.0.1:9", ""),
+    "dead-url": (
+        (*ATTACH, "engine.base_url=http://127.0.0.1:9", "engine.ready_timeout_s=0"),
+        "no server answers at http://127.0.0.1:9",
+        "",
+    ),
     "key-variable": (
         (*ATTACH, "engine.api_key_env=NO_SUCH"),
         "this environment variable is not set",

@@ -38,7 +38,9 @@ class Handler(BaseHTTPRequestHandler):
         if flags.reset == "absent" or self.path != "/reset_prefix_cache":
             self.answer(404, {})
         else:
-            self.answer(200, {} if flags.reset == "silent" else {"success": flags.reset == "true"})
+            if flags.reset == "logged":  # as vLLM did until 0.31
+                print("(EngineCore pid=7) INFO [block_pool.py:378] Successfully reset prefix cache", flush=True)
+            self.answer(200, {} if flags.reset in ("silent", "logged") else {"success": flags.reset == "true"})
 
     def answer(self, status, body):
         data = json.dumps(body).encode()

@@ -191,6 +191,15 @@ def test_reuse_needs_a_proven_reset(pool: ServerPool, stand_in: Make) -> None:
     assert pool.starts == 1
 
 
+def test_a_server_whose_log_proves_the_reset_is_reused(pool: ServerPool, stand_in: Make) -> None:
+    with leased(pool, stand_in("--reset", "logged")) as first:
+        pass
+    with leased(pool, stand_in("--reset", "logged")) as second:
+        assert (second.fresh, second.cache_reset, second.pid) == (False, True, first.pid)
+        assert second.reset() is True
+    assert pool.starts == 1
+
+
 @pytest.mark.parametrize("reset", ["false", "silent", "absent"])
 def test_without_a_proof_the_server_is_started_again(pool: ServerPool, stand_in: Make, reset: str) -> None:
     spec = stand_in("--reset", reset)
@@ -304,10 +313,34 @@ def test_an_attached_server_without_a_reset_is_left_as_it_is(pool: ServerPool, s
     assert pool.starts == 0
 
 
-def test_a_dead_attached_server_is_reported_at_once(pool: ServerPool) -> None:
+def test_a_dead_attached_server_is_waited_for_once_and_then_reported_at_once(pool: ServerPool) -> None:
     spec = ServerSpec(kind="attached", base_url=f"http://127.0.0.1:{ports.free_port()}")
-    started_s = time.monotonic()
-    with pytest.raises(EngineError, match="no server answers at"):
-        with leased(pool, spec):
-            pass
-    assert time.monotonic() - started_s < 3
+    for shortest_s, longest_s in ((0.6, 3.0), (0.0, 0.5)):
+        started_s = time.monotonic()
+        with pytest.raises(EngineError, match="no server answers at"):
+            with leased(pool, spec, ready_s=0.6):
+                pass
+        assert shortest_s <= time.monotonic() - started_s < longest_s
+
+
+def test_an_attached_server_that_starts_is_waited_for(pool: ServerPool, stand_in: Make) -> None:
+    port, said = ports.free_port(), []
+
+    class Said(Progress):
+        def say(self, text: str) -> None:
+            said.append(text)
+            if "waiting" in text:
+                argv = [*stand_in().argv, "--host", "127.0.0.1", "--port", str(port)]
+                processes.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL))
+
+    processes: list[subprocess.Popen[bytes]] = []
+    spec = ServerSpec(kind="attached", base_url=f"http://127.0.0.1:{port}")
+    try:
+        with pool.lease(spec, Said(), ready_timeout_s=20, stop_timeout_s=5, headers={}) as lease:
+            assert (lease.base_url, lease.cache_reset) == (spec.base_url, True)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert said[0] == f"waiting up to 20 s for {spec.base_url}: Connection refused"
+    assert said[1].startswith(f"{spec.base_url} ready after ") and len(said) == 2

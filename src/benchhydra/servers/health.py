@@ -87,9 +87,10 @@ def wait_until_ready(control: ControlPlane, progress: Progress, timeout_s: float
     if first is not None and timeout_s > 0:
         progress.say(f"waiting up to {timeout_s:g} s for {control.base_url}: {first.text}")
     while obstacle is not None and (age_s := time.monotonic() - start_s) < timeout_s:
-        progress.status(f"waiting for {control.base_url} ({age_s:.0f} of {timeout_s:g} s): {obstacle.text}")
         time.sleep(min(POLL_S, timeout_s - age_s))
         obstacle = _obstacle(control)
+        if obstacle is not None:
+            progress.status(f"waiting for {control.base_url} ({age_s:.0f} of {timeout_s:g} s): {obstacle.text}")
     if obstacle is not None and not obstacle.listed:
         waited = f" (waited {timeout_s:g} s)" if timeout_s > 0 else ""
         raise EngineError(

@@ -22,6 +22,7 @@ CONTEXT_FRACTION = 8
 ASK_TIMEOUT_S = 30.0
 #: The engine updates its counters after the answer was sent.
 COUNTERS_TIMEOUT_S = 2.0
+POLL_S = 0.02
 #: vLLM's header that selects one of its data-parallel engines.
 RANK_HEADER = "X-data-parallel-rank"
 _COUNTER = re.compile(
@@ -94,14 +95,16 @@ class _Probe:
         if before is None or answer is None or not answer.ok:
             return None
         deadline = time.monotonic() + COUNTERS_TIMEOUT_S
-        while True:
-            after = prefix_counters(self.control).get(engine, PrefixCounters())
-            growth = PrefixCounters(after.queries - before.queries, after.hits - before.hits)
-            if growth.queries > 0 and growth.queries >= at_least:
-                return growth
+        while self._growth(engine, before).queries < max(at_least, 1.0):
             if time.monotonic() > deadline:
                 return None
-            time.sleep(0.02)
+            time.sleep(POLL_S)
+        time.sleep(POLL_S)  # both counters grow at once, but a reading may fall between them
+        return self._growth(engine, before)
+
+    def _growth(self, engine: str, before: PrefixCounters) -> PrefixCounters:
+        after = prefix_counters(self.control).get(engine, before)
+        return PrefixCounters(after.queries - before.queries, after.hits - before.hits)
 
 
 def _request(control: ControlPlane) -> dict[str, Any] | None:
