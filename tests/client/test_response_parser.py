@@ -56,11 +56,11 @@ LEARNERS: dict[type[Api], TemplateLearner] = {
 }  # one for all connections of an endpoint
 
 
-def parser(api: type[Api] = Completions, **options: bool) -> ResponseParser:
+def parser(api: type[Api] = Completions, **options: Any) -> ResponseParser:
     return ResponseParser(api(), LEARNERS[api], **options)
 
 
-def fed(*parts: bytes, api: type[Api] = Completions, end: str | None = None, **options: bool) -> Response:
+def fed(*parts: bytes, api: type[Api] = Completions, end: str | None = None, **options: Any) -> Response:
     response = parser(api, **options)
     counted = sum(response.feed(part) for part in parts)
     if end is not None:

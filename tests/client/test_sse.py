@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 from hypothesis import given
@@ -61,11 +62,44 @@ def test_text_outside_of_events_is_kept_for_error_messages() -> None:
     assert splitter.junk == b"<html>"
 
 
-def test_a_line_that_is_too_long_is_dropped() -> None:
+def test_an_incomplete_event_can_be_dropped() -> None:
     splitter = EventSplitter()
     splitter.split(b"data: " + b"x" * 100)
-    splitter.drop_line()
-    assert splitter.between and splitter.line == b""
+    states = [(splitter.between, splitter.pending_bytes >= 100)]
+    splitter.drop()
+    states.append((splitter.between, splitter.pending_bytes > 0))
+    assert states == [(False, True), (True, False)] and splitter.line == b""
+
+
+@pytest.mark.parametrize("part", [b"data: " + b"x" * 994 + b"\n", b"data: \n", b"x" * 1000, b"x"])
+def test_what_waits_for_the_end_of_its_event_is_counted(part: bytes) -> None:
+    """Lines without an end, and events without an end, of any length."""
+    splitter = EventSplitter()
+    for _ in range(1000):
+        splitter.split(part)
+    assert splitter.pending_bytes >= 1000 * max(40, len(part) - 7)
+    splitter.split(b"\n\n\n")
+    assert splitter.pending_bytes == 0 and splitter.between
+
+
+def test_the_time_to_split_an_event_grows_linearly_with_its_size() -> None:
+    """Joining what came so far with each part would copy 16 GB here."""
+    splitter, part = EventSplitter(), b"x" * 500
+    splitter.split(b"data: ")
+    began_s = time.process_time()
+    for _ in range(8_000):
+        assert splitter.split(part) == []
+    events = splitter.split(b"\n\n")
+    assert len(events[0].data) == 4_000_000
+    assert time.process_time() - began_s < 0.5
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2, 3, 4])
+def test_a_byte_order_mark_before_the_first_event_is_dropped(cut: int) -> None:
+    splitter, data = EventSplitter(), b"\xef\xbb\xbfdata: a\n\ndata: \xef\xbb\xbfb\n\n"
+    events = [*splitter.split(data[:cut]), *splitter.split(data[cut:])]
+    assert events == [ServerEvent(b"a", b""), ServerEvent(b"\xef\xbb\xbfb", b"")]
+    assert not splitter.junk
 
 
 @pytest.mark.parametrize(

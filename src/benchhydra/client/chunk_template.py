@@ -9,18 +9,20 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 
-from benchhydra.client.apis import Api
+from benchhydra.client.apis import Api, is_blank
 from benchhydra.client.response import BROKEN_JSON, decode
 from benchhydra.client.sse import FIELD, is_event
 
 _QUOTE = 34
 _MAX_TAILS = 16
 _MAX_REMEMBERED = 65536
+_MAX_EVENT_BYTES = 65536  # of an event that a template is learnt from
 #: Packets are split at the last bytes of a chunk, this many: bytes.split() is twice as fast as with the whole tail.
 _SEPARATOR_BYTES = 16
 _ID_VALUE = re.compile(rb'"id"\s*:\s*"([\w-]+)"')
 #: Token texts that were checked to be valid JSON strings: the vocabulary, or its most frequent part.
 _valid_texts: set[bytes] = set()
+_blank_texts: set[bytes] = set()  # those of them that are only white space
 _MAX_TEXTS = 16384
 _MAX_TEXT_BYTES = 64  # shorter than the bytes around a text
 #: Size lines of HTTP chunks by chunk length, and tails by the end of the event; shared by all streams.
@@ -156,7 +158,8 @@ class _FirstEvent:
             and data[begin:end].replace(b"-", b"").isalnum()
             and data[end:text] == self._middle
             and data.endswith(self._end)
-            and data[text : len(data) - len(self._end)] in _valid_texts
+            and (value := data[text : len(data) - len(self._end)]) in _valid_texts
+            and value not in _blank_texts
         ):
             return None
         return ChunkTemplate(FIELD + data[:text], self._end + b"\n\n")
@@ -180,25 +183,30 @@ class TemplateLearner:
 
         To verify it, a mark is inserted into the text: the API must then return a text that starts with the mark.
         """
-        text = None if self._text_value is None else self._text_value.search(data)
-        if text is None or b"\n" in data:
+        if self._text_value is None or len(data) > _MAX_EVENT_BYTES or b"\n" in data:
+            return None
+        text = self._text_value.search(data)
+        if text is None:
             return None
         head = data[: text.start(1)]
         marked = self._api.read(decode(head + b"\\u0001" + data[text.start(1) :]))
         if not any(generated.startswith("\x01") for generated in marked.texts):
             return None
         _is_text(text[1])  # stores the text as valid, which _FirstEvent and _Tail.ends require
-        self._first_event = _FirstEvent(data, text.span(1)) if marked.usage is None else None
+        plain = marked.usage is None and not (marked.finish or marked.anomalies or marked.whole)
+        self._first_event = _FirstEvent(data, text.span(1)) if plain else None
         return ChunkTemplate(FIELD + head, data[text.end(1) :] + b"\n\n")
 
 
 def _is_text(text: bytes) -> bool:
     """Return whether the bytes are the inside of a non-empty JSON string; store them as valid."""
     try:
-        decode(b'"%b"' % text)
+        decoded = decode(b'"%b"' % text)
     except BROKEN_JSON:
         return False
     if 0 < len(text) <= _MAX_TEXT_BYTES and len(_valid_texts) < _MAX_TEXTS:
+        if is_blank(decoded):
+            _blank_texts.add(text)
         _valid_texts.add(text)
     return bool(text)
 

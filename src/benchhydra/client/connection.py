@@ -18,6 +18,14 @@ from benchhydra.client.response_parser import ResponseParser
 from benchhydra.records import NEVER, Status
 
 _ZERO = array("f", [0.0])
+#: Errors that are limits of this machine, not of the server, and what to do about them.
+_CLIENT_LIMITS = {
+    errno.EMFILE: "raise ulimit -n",
+    errno.ENFILE: "raise fs.file-max",
+    errno.EADDRNOTAVAIL: "fewer connections, or a wider net.ipv4.ip_local_port_range",
+    errno.ENOBUFS: "fewer connections, or more memory",
+    errno.ENOMEM: "fewer connections, or more memory",
+}
 
 
 class ConnectionOwner(Protocol):
@@ -77,6 +85,7 @@ class Connection(asyncio.Protocol):
         try:
             self._write(request)
         except OSError as error:
+            self.response.fail(*classify_os_error(error, Status.RESET))
             self._parser.end(describe_os_error(error))
             self._finish(monotonic_ns())
 
@@ -149,6 +158,14 @@ class Connection(asyncio.Protocol):
         if not self.response.keep_alive:
             self.close()
         self._owner.finished(self, now_ns)
+
+
+def classify_os_error(error: OSError, status: Status) -> tuple[Status, str]:
+    """Return the class and text of an error: CLIENT_LIMIT if it is a limit of this machine, else ``status``."""
+    advice = None if isinstance(error, ssl.SSLError) else _CLIENT_LIMITS.get(error.errno or 0)
+    if advice is None:
+        return status, describe_os_error(error)
+    return Status.CLIENT_LIMIT, f"{describe_os_error(error)}: a limit of this machine, not of the server ({advice})"
 
 
 def describe_os_error(error: BaseException) -> str:

@@ -92,7 +92,13 @@ class ConnectionPool:
         if self._address is None:
             raise OSError(f"{self._host}: no such host")
         sock = await self._connect(*self._address)
-        parser = ResponseParser(self._endpoint.api, self._learner, stream=self._stream, keep_text=self._keep_text)
+        parser = ResponseParser(
+            self._endpoint.api,
+            self._learner,
+            stream=self._stream,
+            keep_text=self._keep_text,
+            model=self._endpoint.answer_model,
+        )
         connection = Connection(self._owner, sock, parser, tls=self._tls is not None)
         host = self._host if self._tls else None
         try:

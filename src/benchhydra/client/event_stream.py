@@ -2,18 +2,30 @@
 
 The first content event of a stream is parsed as JSON (unless it differs from another stream's only in id and text), and
 gives the template. A later body that matches it counts as a content chunk. So does a body that only starts like the
-template, has a text, and is exactly one event: its JSON is not checked after the start of the text, so broken JSON
-there is not detected. All other bodies are split into events and parsed.
+template, has a text, and is exactly one event without anything remarkable: its JSON is not checked after the start of
+the text, so broken JSON there is not detected. All other bodies are split into events and parsed. Nothing is counted
+with a template before a text that is not blank, so that an answer without any is detected, and after a finish reason.
 """
 
 from __future__ import annotations
+
+import re
 
 from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
 from benchhydra.client.response import Response, ResponseReader
 from benchhydra.client.sse import FIELD, EventSplitter, is_event
 from benchhydra.records import Status
+from benchhydra.redaction import excerpt
 
-MAX_BODY_BYTES = 64 << 20  # limit for buffered data; no completion server sends more
+MAX_EVENT_BYTES = 16 << 20
+#: Data of heartbeats that some gateways send as events, without JSON.
+_HEARTBEAT = re.compile(rb"(?i)\W*(ping|pong|heart[-_ ]?beat|keep[-_ ]?alive|null)?\W*")
+_MAX_HEARTBEAT_BYTES = 32
+#: What an event that is only like the template may have after its text, and must be read for: another choice, an error,
+#: a finish reason. Group 1: a frequent finish reason, for which nothing need be read.
+_REMARKABLE = re.compile(
+    rb'"finish_reason"\s*:\s*(?:"(length|stop)"|"[^"]|\{)|"index"\s*:\s*[1-9]|"error"\s*:\s*[^n\s]'
+)
 
 
 class EventStream:
@@ -54,9 +66,7 @@ class EventStream:
             if template.is_body(body):
                 self._response.chunks += 1
                 return
-            if template.is_like(body):
-                self._response.chunks += 1
-                self._unread = body
+            if template.is_like(body) and self._take_like(body, len(template.prefix)):
                 return
         if body == self._end_event:
             self._end()
@@ -65,28 +75,47 @@ class EventStream:
         else:
             self._split(body)
 
+    def _take_like(self, body: bytes, skip: int) -> bool:
+        """Count an event that is only like the template; return False if it must be read.
+
+        skip: length of the template's prefix, where the text starts.
+        """
+        remarkable = _REMARKABLE.search(body, skip)
+        if remarkable is not None:
+            if not remarkable[1] or _REMARKABLE.search(body, remarkable.end()):
+                return False
+            self._response.finish = remarkable[1].decode()
+            self.template = None
+        self._response.chunks += 1
+        self._unread = body
+        return True
+
     def finish(self) -> None:
         """End the stream. A last event without its empty line is dropped (SSE specification), except the end mark."""
         response, splitter = self._response, self._splitter
         self.template = None
         if self._unread:
-            self._reader.read_usage(self._unread.partition(b":")[2])
-        if self._ended or splitter.finish().strip() == self._end_mark:
-            return
-        if splitter.junk:
-            response.fail(Status.MALFORMED, f"not an event stream: {splitter.junk!r}")
-        mark = self._end_mark.decode(errors="replace")
-        response.fail(Status.EARLY_END, f"the answer ended without {mark} after {response.chunks} chunks")
+            self._reader.read_rest(self._unread.partition(b":")[2])
+        if not (self._ended or splitter.finish().strip() == self._end_mark or response.finish):
+            if splitter.junk:
+                response.fail(Status.MALFORMED, f"not an event stream: {excerpt(splitter.junk, 100).encode()!r}")
+            mark = self._end_mark.decode(errors="replace")
+            text = f"the answer ended without finish_reason and {mark} after {response.chunks} chunks"
+            response.fail(Status.EARLY_END, text)
+        self._reader.check_end()
 
     def _split(self, body: bytes) -> None:
         self._was_split = True
-        for event in self._splitter.split(body):
+        splitter = self._splitter
+        for event in splitter.split(body):
             if not self._ended:
                 self._dispatch(event.data, event.name)
-        if len(self._splitter.line) > MAX_BODY_BYTES:
-            self._response.fail(Status.MALFORMED, f"a line of more than {MAX_BODY_BYTES >> 20} MiB")
-            self._splitter.drop_line()
-        self.between = self._splitter.between
+        if splitter.pending_bytes > MAX_EVENT_BYTES:
+            if not self._response.complete:
+                self._response.fail(Status.MALFORMED, f"an event of more than {MAX_EVENT_BYTES >> 20} MiB")
+                self._response.close()
+            splitter.drop()
+        self.between = splitter.between
 
     def _dispatch(self, data: bytes, name: bytes) -> None:
         response, reader = self._response, self._reader
@@ -97,16 +126,26 @@ class EventStream:
             self.template = self._learner.recall(data)
             if self.template is not None:
                 response.chunks += 1
+                response.has_text = True
                 return
+        if len(data) < _MAX_HEARTBEAT_BYTES and _HEARTBEAT.fullmatch(data):
+            return
         event = reader.read(data, name)
         if event is None:
             return
         if event.usage is not None or event.texts:
             self._unread = b""
-        if event.texts:
-            self.template = None if reader.keep_text else self._learner.learn(data)
+        if event.finish:
+            self.template = None
+        elif event.texts:
+            self.template = self._learner.learn(data) if self._learnable() else None
         if event.end:
             self._end()
+
+    def _learnable(self) -> bool:
+        """Return whether later events like the last one need not be read."""
+        response = self._response
+        return response.has_text and response.status is None and not (response.finish or self._reader.keep_text)
 
     def _end(self) -> None:
         """Ignore all later events."""

@@ -8,8 +8,11 @@ import httptools
 
 from benchhydra.client.response import Response
 from benchhydra.records import Status
+from benchhydra.redaction import excerpt
 
 _LENGTH_HEADERS = (b"content-length", b"transfer-encoding")
+#: Limit of what is read without a body: a head, the extension of a chunk, trailers.
+MAX_HEAD_BYTES = 4 << 20
 
 
 class Body(Protocol):
@@ -29,7 +32,10 @@ class BodyReader(Protocol):
 
 
 class HttpFraming:
-    """Frames one answer after another on a connection (``begin``). Its ``on_...`` methods are httptools' callbacks."""
+    """Frames one answer after another on a connection (``begin``). Its ``on_...`` methods are httptools' callbacks.
+
+    ``location``: the header of a redirect.
+    """
 
     def __init__(self, response: Response, reader: BodyReader) -> None:
         self._response = response
@@ -39,19 +45,24 @@ class HttpFraming:
 
     def begin(self) -> None:
         """Prepare for the next answer."""
-        self._http_status = 0
+        self._http_status = self._head_bytes = 0
         self._started = self._has_length = False
+        self.location = b""
         self._body: Body | None = None
 
     def feed(self, data: bytes) -> None:
         """Process bytes from the socket."""
         self._started = True
+        self._head_bytes += len(data)
         try:
             self._http.feed_data(data)
         except httptools.HttpParserError as error:
             reason = str(error.__context__ or error) or type(error).__name__
             if not self._response.complete:
-                self._response.fail(Status.MALFORMED, f"not HTTP ({reason}): {data[:100]!r}")
+                self._response.fail(Status.MALFORMED, f"not HTTP ({reason}): {excerpt(data, 100).encode()!r}")
+            self._response.close()
+        if self._head_bytes > MAX_HEAD_BYTES and not self._response.complete:
+            self._response.fail(Status.MALFORMED, f"headers or trailers of more than {MAX_HEAD_BYTES >> 20} MiB")
             self._response.close()
 
     def end(self, error: str) -> None:
@@ -66,8 +77,11 @@ class HttpFraming:
         self._response.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() in _LENGTH_HEADERS:
+        name = name.lower()
+        if name in _LENGTH_HEADERS:
             self._has_length = True
+        elif name == b"location":
+            self.location = value
 
     def on_headers_complete(self) -> None:
         if not self._response.complete:
@@ -75,6 +89,7 @@ class HttpFraming:
             self._body = self._reader.body_for(self._http_status)
 
     def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
         if self._body is not None:
             self._body.take(body)
 

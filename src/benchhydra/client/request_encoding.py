@@ -13,7 +13,7 @@ import msgspec
 
 from benchhydra.client.apis import PromptContent, RequestOptions
 from benchhydra.client.endpoint import Endpoint
-from benchhydra.fetch import below_api_path
+from benchhydra.fetch import below_api_path, with_user_agent
 
 
 def request_path(endpoint: Endpoint) -> str:
@@ -43,7 +43,7 @@ def encode_request(endpoint: Endpoint, prompt: PromptContent, output_tokens: int
 def _head(base_url: str, path: str, stream: bool, more: tuple[tuple[str, str], ...]) -> bytes:
     host = urlsplit(base_url).netloc.rpartition("@")[2]
     headers = {"Host": host, "Accept": "text/event-stream" if stream else "application/json"}
-    headers |= {"Content-Type": "application/json", **dict(more)}
+    headers = with_user_agent(headers | {"Content-Type": "application/json"}, dict(more))
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if any(ord(character) < 32 for line in lines for character in line):
         raise ValueError("a header or the base URL contains a control character")

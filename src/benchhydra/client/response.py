@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from benchhydra.client.apis import UNKNOWN_TOKENS, Api, ApiEvent
-from benchhydra.records import Status
+from benchhydra.client.apis import (
+    UNKNOWN_TOKENS,
+    Api,
+    ApiEvent,
+    error_message,
+    is_blank,
+    is_error,
+    is_normal_end,
+)
+from benchhydra.client.model_names import same_model
+from benchhydra.fetch import describe_redirect
+from benchhydra.records import Anomaly, Status
+from benchhydra.redaction import excerpt
 
 #: Exceptions that decoding of received bytes may raise.
 BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 MAX_ERROR = 500  # maximum length of an error's text
+MAX_TEXT_CHARACTERS = 64 << 20  # with keep_text
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+#: Words in the names of events that are errors. Other events with a name are skipped if they have no content.
+_ERROR_NAMES = (b"error", b"exception")
 
 decode = msgspec.json.Decoder().decode
 
@@ -17,12 +34,17 @@ decode = msgspec.json.Decoder().decode
 class Response:
     """The part of an answer that was received so far.
 
-    ``chunks``: number of chunks with text (without role-only chunks and empty texts). ``complete``: the answer ended,
-    successfully or not. ``status``: None, or the class of its failure, with its text in ``error``. ``prompt_tokens``
-    and ``output_tokens`` are the server's usage (-1: not reported). ``texts``: only with keep_text.
+    ``chunks``: number of chunks with text (without role-only chunks and empty texts). ``has_text``: one of them is not
+    blank. ``whole``: the last text was a whole answer, not a part of one. ``complete``: the answer ended, successfully
+    or not. ``status``: None, or the class of its failure, with its text in ``error``. ``prompt_tokens`` and
+    ``output_tokens`` are the server's usage (-1: not reported). ``finish``: the finish reason ("": none yet).
+    ``anomalies``: bits of ``Anomaly``. ``texts``: only with keep_text.
     """
 
-    __slots__ = ("chunks", "complete", "error", "keep_alive", "output_tokens", "prompt_tokens", "status", "texts")
+    __slots__ = (
+        *("anomalies", "chunks", "complete", "error", "finish", "has_text", "keep_alive"),
+        *("output_tokens", "prompt_tokens", "status", "texts", "whole"),
+    )
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -30,8 +52,9 @@ class Response:
 
     def begin(self) -> None:
         """Reset all fields for the next answer."""
-        self.chunks = 0
-        self.complete = self.keep_alive = False
+        self.chunks = self.anomalies = 0
+        self.complete = self.keep_alive = self.has_text = self.whole = False
+        self.finish = ""
         self.status: Status | None = None
         self.error = ""
         self.prompt_tokens = self.output_tokens = UNKNOWN_TOKENS
@@ -41,7 +64,7 @@ class Response:
     def fail(self, status: Status, text: str) -> None:
         """Record a failure. Only the first one counts."""
         if self.status is None:
-            self.status, self.error = status, text[:MAX_ERROR]
+            self.status, self.error = status, excerpt(text, MAX_ERROR)
 
     def close(self) -> None:
         """Mark the answer as complete and the connection as not reusable."""
@@ -51,55 +74,117 @@ class Response:
 class ResponseReader:
     """Adds the content of documents and events to a ``Response``."""
 
-    def __init__(self, api: Api, response: Response, *, keep_text: bool) -> None:
+    def __init__(self, api: Api, response: Response, *, keep_text: bool, model: str = "") -> None:
         self.keep_text = keep_text
+        self._model = model
         self._api = api
         self._response = response
+        self._text_characters = 0
 
     def read(self, data: bytes, event_name: bytes = b"") -> ApiEvent | None:
-        """Read the JSON of a document or event. Returns None if it is an error or not a JSON object (a failure)."""
-        response = self._response
-        document = self._decode(data)
+        """Read the JSON of a document or event. Returns None if it has no content, or is a failure."""
+        foreign = bool(event_name) and event_name != b"message"
+        if foreign and any(name in event_name.lower() for name in _ERROR_NAMES):
+            self._fail_with(data)
+            return None
+        document = self._decode(data, foreign=foreign)
         if document is None:
             return None
         event = self._api.read(document)
-        texts, usage, error, _ = event
-        if error is None and event_name == b"error":
-            error = self._api.error_message(document)
-        if error is not None:
-            response.fail(Status.ERROR_EVENT, error or data[:MAX_ERROR].decode(errors="replace"))
+        if event.error is not None:
+            if not foreign or is_error(document):
+                self._response.fail(Status.ERROR_EVENT, event.error or _beginning(data))
             return None
-        if usage is not None:
-            response.prompt_tokens, response.output_tokens = usage
-        if texts:
-            response.chunks += 1
-            if self.keep_text:
-                response.texts += texts
+        self._add(event)
         return event
 
-    def read_usage(self, data: bytes) -> None:
-        """Read only the usage of an event whose text was counted before."""
+    def read_rest(self, data: bytes) -> None:
+        """Read what an event has apart from its text, which was counted before."""
         document = self._decode(data)
-        usage = None if document is None else self._api.read(document).usage
-        if usage is not None:
-            self._response.prompt_tokens, self._response.output_tokens = usage
+        if document is None:
+            return
+        event = self._api.read(document)
+        if event.error is not None:
+            self._response.fail(Status.ERROR_EVENT, event.error or _beginning(data))
+        self._add(event._replace(texts=()))
 
-    def read_refusal(self, http_status: int, body: bytes) -> None:
+    def check_end(self) -> None:
+        """Check a complete answer with status 200: it must have text."""
+        response = self._response
+        if not self._api.generates or response.has_text or response.status is not None:
+            return
+        tokens = "no usage" if response.output_tokens < 0 else f"usage says {response.output_tokens} tokens"
+        text = f"only white space in {response.chunks} chunks" if response.chunks else "no text"
+        response.fail(Status.EMPTY, f"the answer has {text} ({tokens})")
+
+    def _add(self, event: ApiEvent) -> None:
+        """Add an event to the response."""
+        response = self._response
+        texts, usage, _, _, finish, model, anomalies, whole = event
+        if usage is not None:
+            response.prompt_tokens, response.output_tokens = usage
+        if anomalies:
+            response.anomalies |= anomalies
+        if model and model != self._model and not same_model(self._model, model):
+            text = f"another model answered: {model!r}; {self._model!r} was asked for"
+            response.fail(Status.OTHER_MODEL, f"{text} (script.answer_model={model} if it is the same)")
+        if texts:
+            self._add_texts(texts, finish, whole)
+        if finish:
+            response.finish = finish
+            if not is_normal_end(finish):
+                response.fail(Status.ABORTED, f"finish_reason {finish!r} after {response.chunks} chunks")
+
+    def _add_texts(self, texts: Sequence[str], finish: str, whole: bool) -> None:
+        """Count texts as one chunk; those that only repeat the answer, after its parts or its end, do not count."""
+        response = self._response
+        if (whole and response.chunks and not response.whole) or (response.finish and not finish):
+            response.anomalies |= Anomaly.REPEATED
+            return
+        response.whole = whole
+        response.chunks += 1
+        response.has_text = response.has_text or not all(map(is_blank, texts))
+        if self.keep_text:
+            response.texts += texts
+            self._text_characters = sum(map(len, texts)) + (self._text_characters if response.chunks > 1 else 0)
+            if self._text_characters > MAX_TEXT_CHARACTERS:
+                response.fail(Status.MALFORMED, f"an answer of more than {MAX_TEXT_CHARACTERS >> 20} Mi characters")
+                response.close()
+
+    def read_refusal(self, http_status: int, body: bytes, location: str = "") -> None:
         """Record an answer with a status other than 200: its JSON message, or the beginning of its body."""
         try:
-            message = self._api.error_message(decode(body))
+            message = self._api.error_message(decode(body.removeprefix(_BYTE_ORDER_MARK)))
         except BROKEN_JSON:
             message = ""
+        if location and 300 <= http_status < 400:
+            message = describe_redirect(location, self._api.path)
         kind = {4: Status.HTTP_4XX, 5: Status.HTTP_5XX}.get(http_status // 100, Status.MALFORMED)
-        self._response.fail(kind, f"HTTP {http_status}: {message or body[:MAX_ERROR].decode(errors='replace')}")
+        self._response.fail(kind, f"HTTP {http_status}: {message or _beginning(body)}")
 
-    def _decode(self, data: bytes) -> dict[str, object] | None:
+    def _fail_with(self, data: bytes) -> None:
+        """Record the data of an event that is called an error."""
         try:
             document = decode(data)
+        except BROKEN_JSON:
+            document = None
+        message = self._api.error_message(document) if isinstance(document, dict) else error_message(document)
+        self._response.fail(Status.ERROR_EVENT, message or _beginning(data))
+
+    def _decode(self, data: bytes, *, foreign: bool = False) -> dict[str, object] | None:
+        """Return the JSON object in ``data``; None if there is none, which is a failure unless the event is foreign."""
+        try:
+            document = decode(data.removeprefix(_BYTE_ORDER_MARK))
         except BROKEN_JSON as error:
-            self._response.fail(Status.MALFORMED, f"not JSON ({error}): {data[:100]!r}")
+            if not foreign:
+                self._response.fail(Status.MALFORMED, f"not JSON ({error}): {excerpt(data, 100).encode()!r}")
             return None
         if not isinstance(document, dict):
-            self._response.fail(Status.MALFORMED, f"not an object: {data[:100]!r}")
+            if not foreign:
+                self._response.fail(Status.MALFORMED, f"not an object: {excerpt(data, 100).encode()!r}")
             return None
         return document
+
+
+def _beginning(data: bytes) -> str:
+    return excerpt(data, MAX_ERROR)

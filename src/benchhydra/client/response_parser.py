@@ -8,21 +8,27 @@ from __future__ import annotations
 
 from benchhydra.client.apis import Api
 from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
-from benchhydra.client.event_stream import MAX_BODY_BYTES, EventStream
+from benchhydra.client.event_stream import EventStream
 from benchhydra.client.http_framing import Body, HttpFraming
 from benchhydra.client.response import Response, ResponseReader
 from benchhydra.records import Status
 
 _CHUNK_END = b"\n\n\r\n"  # the end of an HTTP chunk that ends with an event
+MAX_BODY_BYTES = 64 << 20  # of a document; no completion server sends more
 _EVENTS_BEFORE_CONTENT = 2  # events until a template is known: the role of a chat, and the first content
 
 
 class ResponseParser:
-    """The answer to one request, then to the next one on the same connection (after ``begin``)."""
+    """The answer to one request, then to the next one on the same connection (after ``begin``).
 
-    def __init__(self, api: Api, learner: TemplateLearner, *, stream: bool = True, keep_text: bool = False) -> None:
+    model: the name that answers must have; "": any.
+    """
+
+    def __init__(
+        self, api: Api, learner: TemplateLearner, *, stream: bool = True, keep_text: bool = False, model: str = ""
+    ) -> None:
         self.response = Response()
-        reader = ResponseReader(api, self.response, keep_text=keep_text)
+        reader = ResponseReader(api, self.response, keep_text=keep_text, model=model)
         self._stream = EventStream(self.response, reader, learner, api.end_mark) if stream else None
         self._document = _Document(self.response, reader)
         self._framing = HttpFraming(self.response, self)
@@ -79,7 +85,7 @@ class ResponseParser:
         if self._stream is not None and http_status == 200:
             self._stream.finish()
         else:
-            self._document.finish(http_status)
+            self._document.finish(http_status, self._framing.location.decode("latin-1"))
 
     def _take_beginning(self, data: bytes) -> bytes:
         """Process the events of a packet up to the first one with content. Returns the remaining bytes."""
@@ -116,13 +122,15 @@ class _Document:
         """Append a part of the body."""
         if len(self._data) + len(body) <= MAX_BODY_BYTES:
             self._data += body
-        else:
+        elif not self._response.complete:
             self._response.fail(Status.MALFORMED, f"an answer of more than {MAX_BODY_BYTES >> 20} MiB")
+            self._response.close()
 
-    def finish(self, http_status: int) -> None:
+    def finish(self, http_status: int, location: str) -> None:
         """Read the complete body."""
         data, self._data = bytes(self._data), bytearray()
         if http_status != 200:
-            self._reader.read_refusal(http_status, data)
+            self._reader.read_refusal(http_status, data, location)
         elif self._response.status is None:
             self._reader.read(data)
+            self._reader.check_end()

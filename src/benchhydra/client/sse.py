@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from benchhydra.redaction import EXCERPT_SOURCE
+
 FIELD = b"data: "
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINE_BYTES = 40  # memory of a line, or of a part of one, apart from its bytes
 
 
 class ServerEvent(NamedTuple):
@@ -23,60 +27,87 @@ def is_event(body: bytes) -> bool:
 
 
 class EventSplitter:
-    """Splits bodies into events. ``between``: whether only complete events were received so far.
+    """Splits bodies into events, in time that grows linearly with their size, however they are cut.
 
-    ``line``: the start of an incomplete line; ``junk``: the first line that belongs to no event.
+    ``between``: whether only complete events were received so far. ``pending_bytes``: memory of the incomplete event.
+    ``junk``: the first line that belongs to no event.
     """
 
-    __slots__ = ("_after_cr", "_data", "_name", "between", "junk", "line")
+    __slots__ = (
+        *("_after_cr", "_at_start", "_data", "_name", "_part_bytes", "_parts"),
+        *("between", "junk", "pending_bytes"),
+    )
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
         """Start a new stream."""
-        self.between = True
-        self.line = self.junk = b""
-        self._name = b""
+        self.between = self._at_start = True
+        self.junk = self._name = b""
+        self.pending_bytes = 0
+        self._parts: list[bytes] = []  # of the incomplete line
+        self._part_bytes = 0
         self._data: list[bytes] = []
         self._after_cr = False
+
+    @property
+    def line(self) -> bytes:
+        """The start of an incomplete line."""
+        return b"".join(self._parts)
 
     def split(self, body: bytes) -> list[ServerEvent]:
         """Return the events that end in this body. Lines end with CR LF, LF or CR, also across bodies."""
         if self._after_cr:
             body = body.removeprefix(b"\n")
         self._after_cr = body.endswith(b"\r")
-        lines = (self.line + body).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self.line = lines.pop()
-        events = [event for line in lines if (event := self._take_line(line)) is not None]
-        self.between = not (self.line or self._data or self._name or self._after_cr)
+        events: list[ServerEvent] = []
+        if b"\n" in body or b"\r" in body:
+            lines = (self.line + body).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+            self._parts = []
+            self.pending_bytes -= self._part_bytes
+            self._part_bytes = 0
+            body = lines.pop()
+            events = [event for line in lines if (event := self._take_line(line)) is not None]
+        if body:
+            self._parts.append(body)
+            self._part_bytes += len(body) + _LINE_BYTES
+            self.pending_bytes += len(body) + _LINE_BYTES
+        self.between = not (self._parts or self._data or self._name or self._after_cr)
         return events
 
-    def drop_line(self) -> None:
-        """Drop the start of a line that has become too long."""
-        self.line = b""
-        self.between = not (self._data or self._name or self._after_cr)
+    def drop(self) -> None:
+        """Drop the incomplete event."""
+        junk = self.junk
+        self.begin()
+        self.junk, self._at_start = junk, False
 
     def finish(self) -> bytes:
         """End the stream. Returns the data of a last event without its empty line, which is not a valid event."""
-        data = self.line.partition(b":")[2] or b"".join(self._data)
-        if self.line and not self._data:
-            self._take_line(self.line)  # it may be junk
+        line = self.line
+        data = line.partition(b":")[2] or b"".join(self._data)
+        if line and not self._data:
+            self._take_line(line)  # it may be junk
         return data
 
     def _take_line(self, line: bytes) -> ServerEvent | None:
+        if self._at_start:
+            self._at_start = False
+            line = line.removeprefix(_BYTE_ORDER_MARK)
         if not line:
             return self._dispatch()
         field, _, value = line.partition(b":")
         if field == b"data":
             self._data.append(value.removeprefix(b" "))
+            self.pending_bytes += len(value) + _LINE_BYTES
         elif field == b"event":
             self._name = value.removeprefix(b" ")
         elif field not in (b"", b"id", b"retry"):
-            self.junk = self.junk or line[:100]
+            self.junk = self.junk or line[:EXCERPT_SOURCE]
         return None
 
     def _dispatch(self) -> ServerEvent | None:
         data, name = self._data, self._name
         self._data, self._name = [], b""
+        self.pending_bytes = 0
         return ServerEvent(b"\n".join(data), name) if data else None

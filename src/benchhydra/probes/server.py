@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from benchhydra.facts import fact
+from benchhydra.fetch import fetch
 from benchhydra.probes import Probe, ProbeTarget, Sample
-from benchhydra.probes._http import http_get
 
 #: A busy server may take longer than this to answer; that sample is missing then.
 TIMEOUT_S = 1.0
@@ -141,14 +141,14 @@ def read_metrics(target: ProbeTarget) -> dict[str, float]:
 
     Raises OSError if there is no HTTP response within ``TIMEOUT_S``.
     """
-    status, body = http_get(
+    answer = fetch(
         f"{target.base_url}/metrics",
-        target.headers,
+        headers=target.headers,
         timeout_s=TIMEOUT_S,
         verify_tls=target.verify_tls,
         ca_file=target.ca_file,
     )
-    return parse_metrics(body.decode(errors="replace")) if status == 200 else {}
+    return parse_metrics(answer.body.decode(errors="replace")) if answer.status == 200 else {}
 
 
 def parse_metrics(text: str) -> dict[str, float]:

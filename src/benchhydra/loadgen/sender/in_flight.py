@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchhydra.client.connection import Connection, describe_os_error
+from benchhydra.client.connection import Connection, classify_os_error
 from benchhydra.client.connection_pool import ConnectionPool
 from benchhydra.loadgen.sender.rows import RowWriter
 from benchhydra.loadgen.shards import Shard
@@ -23,6 +23,8 @@ RESERVE = 64
 AHEAD_S = 1.0
 MAX_AHEAD = 2048
 _SETTLING_S = 1.0
+#: An answer of more chunks is ended as MALFORMED; the gaps between them take 4 bytes each.
+_MAX_CHUNKS = 1 << 21
 
 
 class Dial(NamedTuple):
@@ -93,7 +95,7 @@ class InFlight:
         try:
             connection = await self._pool.dial()
         except OSError as error:
-            self._abandon(row, Status.REFUSED, describe_os_error(error))
+            self._abandon(row, *classify_os_error(error, Status.REFUSED))
             return
         dial = self._dials.pop(row, None)
         if dial is None:  # given up meanwhile
@@ -127,8 +129,13 @@ class InFlight:
             self._abandon(row, Status.CANCELLED, text)
 
     def give_up_after(self, timeout_s: float, now_ns: int) -> None:
-        """End all requests that exceed the timeout as TIMEOUT. One scan of all is cheaper than a timer for each."""
+        """End all requests that exceed the timeout as TIMEOUT, and answers that do not end as MALFORMED.
+
+        One scan of all is cheaper than a timer for each.
+        """
         oldest_ns = now_ns - int(timeout_s * 1e9)
+        for connection in [active for active in self._active if active.response.chunks > _MAX_CHUNKS]:
+            connection.give_up(Status.MALFORMED, f"an answer of more than {_MAX_CHUNKS} chunks")
         for connection in [active for active in self._active if active.sent_ns < oldest_ns]:
             connection.give_up(Status.TIMEOUT, f"no complete answer within {timeout_s:g} s")
         for row in [row for row, dial in self._dials.items() if dial.began_ns < oldest_ns]:
