@@ -15,7 +15,7 @@ import pytest
 from benchhydra import registry
 from benchhydra.errors import ConfigError
 from benchhydra.facts import Facts, declared_facts
-from benchhydra.records import NEVER, Phase, Records, Status
+from benchhydra.records import NEVER, Anomaly, Phase, Records, Status
 from benchhydra.result import Reason, Verdict
 from benchhydra.validity import ValidityLimits, judge, rule, rules
 from benchhydra.validity.answers import few_samples
@@ -69,6 +69,12 @@ def chunked(size: int, step_ms: float, *, first_alone: bool = False, count: int 
     return dataclasses.replace(made, gaps_ns=(gaps_ms * MS).astype(np.float32), gap_offsets=offsets)
 
 
+def failing(status: Status, text: str) -> Records:
+    """A run in which 30 of 200 requests failed with a text."""
+    made = rows(status=some(30, int(status)), error=some(30, 0, otherwise=NEVER))
+    return dataclasses.replace(made, errors=(text,))
+
+
 def facts(**values: Any) -> Facts:
     healthy: dict[str, Any] = {
         "offered_rps": RPS,
@@ -110,6 +116,46 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
     ("tokens", Verdict.SUSPECT, rows(output_tokens=NEVER), {}, ("200 of 200", "usage", "absent")),
     ("tokens", Verdict.SUSPECT, rows(output_tokens=some(3, NEVER, otherwise=64)), {}, ("3 of 200", "incomplete")),
     ("short", Verdict.SUSPECT, rows(status=some(5, Status.SHORT)), {}, ("5 of 200", "2.5 %", "1.0 %")),
+    ("long", Verdict.SUSPECT, rows(output_tokens=some(5, 80, otherwise=64)), {}, ("5 of 200", "80.0", "64.0", "2.5 %")),
+    (
+        "long",
+        Verdict.SUSPECT,
+        dataclasses.replace(chunked(1, 5.0), asked_output_tokens=np.full(200, 8, np.int32)),
+        {},
+        ("200 of 200", "64.0 tokens instead of 8.0", "api.token_limit"),
+    ),
+    (
+        "chunks",
+        Verdict.SUSPECT,
+        dataclasses.replace(chunked(1, 5.0), output_tokens=some(5, 32, otherwise=64)),
+        {},
+        ("5 of 200", "64.0 chunks, 32.0 tokens", "2.5 %, limit 1.0 %", "reasoning"),
+    ),
+    ("usage", Verdict.SUSPECT, rows(anomalies=some(3, Anomaly.TOTAL_DIFFERS)), {}, ("3 of 200", "1.5 %", "reasoning")),
+    (
+        "several_choices",
+        Verdict.INVALID,
+        rows(anomalies=some(1, Anomaly.SEVERAL_CHOICES)),
+        {},
+        ("1 of 200", "TPOT and ITL are wrong", "script.body.n=1"),
+    ),
+    (
+        "several_choices",
+        Verdict.SUSPECT,
+        rows(anomalies=int(Anomaly.SEVERAL_CHOICES), first_ns=NEVER, output_tokens=256),
+        {},
+        ("200 of 200", "all choices together"),
+    ),
+    ("repeated", Verdict.SUSPECT, rows(anomalies=some(1, Anomaly.REPEATED)), {}, ("1 of 200", "not counted")),
+    (
+        "impossible",
+        Verdict.INVALID,
+        rows(anomalies=some(1, Anomaly.IMPOSSIBLE_USAGE)),
+        {},
+        ("1 of 200", "impossible token counts"),
+    ),
+    ("impossible", Verdict.INVALID, rows(output_tokens=10**9), {}, ("200 of 200", "output tokens", "limit 1e+06")),
+    ("impossible", Verdict.INVALID, rows(prompt_tokens=10**9), {}, ("200 of 200", "prompt tokens", "limit 1e+08")),
     ("one_piece", Verdict.SUSPECT, pieces(range(150)), {}, ("150 of 200", "75 %", "50 %", "buffering")),
     ("one_piece", Verdict.SUSPECT, pieces(range(200), spread_us=200), {}, ("200 of 200",)),
     (
@@ -134,6 +180,27 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
         rows(),
         {"client_wait_fraction": 0.3, "other_cpu_fraction": None},
         ("only 70 %", "limit 80 %", "stop other jobs"),
+    ),
+    (
+        "client_limits",
+        Verdict.INVALID,
+        failing(Status.CLIENT_LIMIT, "EMFILE (Too many open files): a limit of this machine"),
+        {"open_files_limit": 256},
+        ("30 of 200", "not of the server", "file descriptors (ulimit -n is 256)"),
+    ),
+    (
+        "client_limits",
+        Verdict.INVALID,
+        failing(Status.CLIENT_LIMIT, "EADDRNOTAVAIL (Cannot assign requested address)"),
+        {},
+        ("local ports", "ip_local_port_range"),
+    ),
+    (
+        "failed_fraction",
+        Verdict.INVALID,
+        failing(Status.HTTP_5XX, "HTTP 500: CUDA out of memory"),
+        {},
+        ("30 of 200", "30 http_5xx; most often: HTTP 500: CUDA out of memory"),
     ),
     ("client_clocks", Verdict.SUSPECT, rows(), {"clock_uncertainty_ms": 1.25}, ("1.25 ms", "limit 1 ms")),
     (
@@ -170,7 +237,12 @@ VALID: list[tuple[Records, dict[str, Any]]] = [
     (rows(), {}),
     (rows(10), {}),
     (rows(status=some(2, Status.RESET)), {}),
-    (rows(status=some(150, Status.SHORT), output_tokens=some(150, 0, otherwise=64)), {"ignore_eos": False}),
+    (rows(status=some(150, Status.SHORT), output_tokens=some(150, 1, otherwise=64)), {"ignore_eos": False}),
+    (rows(output_tokens=some(2, 80, otherwise=64)), {}),
+    (rows(output_tokens=256, asked_output_tokens=0), {}),
+    (rows(anomalies=some(2, Anomaly.TOTAL_DIFFERS)), {}),
+    (dataclasses.replace(chunked(1, 5.0), output_tokens=some(2, 32, otherwise=64)), {}),
+    (rows(status=some(2, Status.EMPTY), anomalies=some(2, Anomaly.SEVERAL_CHOICES | Anomaly.IMPOSSIBLE_USAGE)), {}),
     (pieces(range(90)), {}),
     (pieces(range(200), output_tokens=4), {}),
     (pieces(range(200), first_ns=NEVER), {}),  # not streamed

@@ -20,7 +20,7 @@ from benchhydra.measure import Measurement, Point
 from benchhydra.measure.texts import write_texts
 from benchhydra.measure.warmup import check_warmup
 from benchhydra.probes.watch import Watch, target_of
-from benchhydra.records import Records, Status
+from benchhydra.records import NEVER, Records, Status
 from benchhydra.registry import knob
 from benchhydra.servers import Lease
 
@@ -135,10 +135,13 @@ class OfflineLoad:
             output_tokens=batch.output_tokens,
         )
         requested_tokens = np.array([prompt.output_tokens for prompt in prompts], dtype=np.int32)
+        empty = (rows.output_tokens == 0) & (requested_tokens > 0)
         short = (rows.output_tokens < requested_tokens) & self._options.ignore_eos
         return dataclasses.replace(
             rows,
             asked_prompt_tokens=np.array([prompt.prompt_tokens for prompt in prompts], dtype=np.int32),
             asked_output_tokens=requested_tokens,
-            status=np.where(short, Status.SHORT, Status.OK).astype(np.int32),
+            status=np.where(empty, Status.EMPTY, np.where(short, Status.SHORT, Status.OK)).astype(np.int32),
+            error=np.where(empty, 0, NEVER).astype(np.int32),
+            errors=("the engine generated no token",) if empty.any() else (),
         )

@@ -30,6 +30,12 @@ class ValidityLimits:
 
     failed_fraction: float = knob(0.01, "INVALID above this fraction of failed requests", unit="fraction")
     short_fraction: float = knob(0.01, "SUSPECT above this fraction of answers shorter than requested", unit="fraction")
+    long_fraction: float = knob(0.01, "SUSPECT above this fraction of answers longer than requested", unit="fraction")
+    usage_fraction: float = knob(
+        0.01,
+        "SUSPECT above this fraction of answers whose token counts contradict each other or the chunks that arrived",
+        unit="fraction",
+    )
     one_piece_fraction: float = knob(
         0.5, "SUSPECT above this fraction of streams whose tokens arrived all at once", unit="fraction"
     )

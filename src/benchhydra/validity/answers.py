@@ -8,10 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.failure_texts import commonest_failure
-from benchhydra.records import Records, Status
+from benchhydra.records import Anomaly, Records, Status
 from benchhydra.result import Reason
 from benchhydra.validity import RunEvidence, as_percent, invalid, rule, suspect
 
+#: No server generates, or reads, more tokens per second for one request.
+MOST_OUTPUT_TPS = 1e6
+MOST_PROMPT_TPS = 1e8
 #: With fewer requests, p99 is an interpolation between the slowest two ...
 FEW_REQUESTS = 100
 #: ... with this many, ten requests are above it.
@@ -79,6 +82,91 @@ def short(evidence: RunEvidence) -> Iterator[Reason]:
     if count / answers > limit:
         fraction = f"{as_percent(count / answers, 1)}, limit {as_percent(limit, 1)}"
         yield suspect("short", f"{count} of {answers} answers are shorter than requested ({fraction})")
+
+
+@rule("long")
+def long(evidence: RunEvidence) -> Iterator[Reason]:
+    """No answer may be longer than requested: without usage, chunks are counted, which have at least a token each."""
+    window, limit = evidence.window, evidence.limits.long_fraction
+    answers = window.completed & (window.asked_output_tokens > 0) & ~window.has(Anomaly.SEVERAL_CHOICES)
+    tokens = np.where(window.output_tokens >= 0, window.output_tokens, window.chunks)
+    too_long = answers & (tokens > window.asked_output_tokens)
+    total, count = int(answers.sum()), int(too_long.sum())
+    if total and count / total > limit:
+        figures = f"{tokens[too_long].mean():.1f} tokens instead of {window.asked_output_tokens[too_long].mean():.1f}"
+        fraction = f"{as_percent(count / total, 1)}, limit {as_percent(limit, 1)}"
+        text = f"{count} of {total} answers are longer than requested ({fraction}): {figures} in the mean"
+        yield suspect("long", f"{text}; the server does not obey the limit on tokens (api.token_limit=)")
+
+
+@rule("chunks")
+def chunks(evidence: RunEvidence) -> Iterator[Reason]:
+    """A chunk has at least a token: with more chunks than tokens, the server's usage leaves tokens out."""
+    window, limit = evidence.window, evidence.limits.usage_fraction
+    streams = window.completed & (window.output_tokens >= 0) & (window.chunks > 0)
+    more = streams & (window.chunks > window.output_tokens)
+    total, count = int(streams.sum()), int(more.sum())
+    if total and count / total > limit:
+        figures = f"{window.chunks[more].mean():.1f} chunks, {window.output_tokens[more].mean():.1f} tokens in the mean"
+        fraction = f"{as_percent(count / total, 1)}, limit {as_percent(limit, 1)}"
+        text = f"{count} of {total} streams have more chunks than tokens ({fraction}): {figures}"
+        yield suspect("chunks", f"{text}; the server's usage leaves tokens out (reasoning), or chunks came twice")
+
+
+@rule("usage")
+def usage(evidence: RunEvidence) -> Iterator[Reason]:
+    """The server's token counts must add up: the total is prompt + completion, with reasoning in the completion."""
+    window, limit = evidence.window, evidence.limits.usage_fraction
+    total, count = int(window.completed.sum()), int((window.completed & window.has(Anomaly.TOTAL_DIFFERS)).sum())
+    if total and count / total > limit:
+        fraction = f"{as_percent(count / total, 1)}, limit {as_percent(limit, 1)}"
+        text = f"in {count} of {total} answers ({fraction}) usage.total_tokens is not prompt_tokens + completion_tokens"
+        yield suspect("usage", f"{text}: tokens are left out (reasoning), or counted twice")
+
+
+@rule("several_choices")
+def several_choices(evidence: RunEvidence) -> Iterator[Reason]:
+    """TPOT and ITL are of one sequence of tokens; the chunks of several choices come in turn."""
+    window = evidence.window
+    several = window.completed & window.has(Anomaly.SEVERAL_CHOICES)
+    count, total = int(several.sum()), int(window.completed.sum())
+    if not count:
+        return
+    text = f"{count} of {total} answers have several choices"
+    if (several & (window.chunks > 0)).any():
+        yield invalid("several_choices", f"{text}, whose times are mixed: TPOT and ITL are wrong (script.body.n=1)")
+    else:
+        yield suspect("several_choices", f"{text}: token counts are of all choices together (script.body.n=1)")
+
+
+@rule("repeated")
+def repeated(evidence: RunEvidence) -> Iterator[Reason]:
+    """An answer ends with its finish reason; text after it, or the whole text again, is not counted."""
+    window = evidence.window
+    doubled = window.completed & window.has(Anomaly.REPEATED) & ~window.has(Anomaly.SEVERAL_CHOICES)
+    if doubled.any():
+        count, total = int(doubled.sum()), int(window.completed.sum())
+        text = f"{count} of {total} answers had text again after their end, which is not counted"
+        yield suspect("repeated", f"{text}; look for a proxy that repeats answers")
+
+
+@rule("impossible")
+def impossible(evidence: RunEvidence) -> Iterator[Reason]:
+    """Token counts must be possible: not negative, and not more than any server generates or reads in the time."""
+    window = evidence.window
+    total, bad = int(window.completed.sum()), int((window.completed & window.has(Anomaly.IMPOSSIBLE_USAGE)).sum())
+    if bad:
+        text = f"{bad} of {total} answers have impossible token counts (negative, fractions or above 2**31)"
+        yield invalid("impossible", f"{text}: look at the server's usage")
+    limits = (("output", MOST_OUTPUT_TPS, window.output_tokens), ("prompt", MOST_PROMPT_TPS, window.prompt_tokens))
+    for name, most_tps, tokens in limits:
+        unseen = (tokens > window.chunks) & (tokens > 0) & window.completed & (window.e2el_ms > 0)
+        rates_tps = tokens[unseen] / window.e2el_ms[unseen] * 1e3
+        count = int((rates_tps > most_tps).sum())
+        if count:
+            rate = f"{rates_tps.max():.2g} tokens/s in one answer, limit {most_tps:.0e}"
+            text = f"{count} of {total} answers have more {name} tokens than any server handles in their time"
+            yield invalid("impossible", f"{text} ({rate}): look at the server's usage")
 
 
 @rule("prompt_tokens")
