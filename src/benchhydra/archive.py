@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchhydra.artifacts import POINT_FILES, RESULT_FILE
 from benchhydra.errors import ConfigError, ResultError
+from benchhydra.redaction import redact_file
 from benchhydra.result import Result
 
 LEVELS = ("date", "event", "label", "python", "branch", "commit", "run_id")
@@ -110,6 +111,8 @@ def _fill(source: Path, partial: Path) -> None:
     for name in POINT_FILES:
         if (source / name).is_file():
             shutil.copy2(source / name, partial / name)
+            if not name.endswith(".parquet"):
+                redact_file(partial / name)  # a result of an earlier version may hold secrets
     descriptor = os.open(partial, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.artifacts import atomic_path
-from benchhydra.redaction import redact
+from benchhydra.errors import ResultError
+from benchhydra.redaction import excerpt, redact
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
@@ -214,10 +215,21 @@ class Records:
 
     @classmethod
     def read(cls, path: Path) -> Records:
-        """Read a file that ``write`` wrote, also one of a version that lacked a column of ``_DEFAULTS``."""
+        """Read a file that ``write`` wrote, also one of a version that lacked a column of ``_DEFAULTS``.
+
+        Raises ResultError, which names the file, if it cannot be read or is damaged.
+        """
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pq.read_table(path)
+        try:
+            return cls._of_table(pq.read_table(path))
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ResultError(f"cannot read {path} as rows of requests: {excerpt(reason, 200)}") from error
+
+    @classmethod
+    def _of_table(cls, table: Any) -> Records:
         present = [name for name in TIMES + COUNTS if name != "error" and name in table.column_names]
         columns = {name: table[name].to_numpy().copy() for name in present}
         absent = {name: value for name, value in _DEFAULTS.items() if name not in columns}
@@ -227,6 +239,8 @@ class Records:
         index = {text: i for i, text in enumerate(errors)}
         gaps = table["gaps_ns"].combine_chunks()
         offsets = gaps.offsets.to_numpy().astype(np.int64)
+        if not set(np.unique(columns["status"]).tolist()) <= {*Status}:
+            raise ValueError("a status is unknown")
         return cls(
             **columns,
             error=np.array([index.get(text, NEVER) for text in texts], dtype=np.int32),

@@ -149,15 +149,22 @@ def protect_words(words: Iterable[str]) -> None:
 
 def redact(text: str) -> str:
     """Return a text without secrets."""
-    text = _known().hide(text)
-    if "://" in text:
-        text = _url().sub(lambda match: _hide_in_url(match[0]), text)
+    text = redact_strings(text)
     if "earer " in text or "asic " in text:
         text = _scheme().sub(rf"\1 {HIDDEN}", text)
     lowered = text.lower()
     if any(hint in lowered for hint in HINTS):
         text = _assignment().sub(_hide_assignment, text)
     return text
+
+
+def redact_strings(text: str) -> str:
+    """Return source text (JSON) whose strings are without known secrets and credentials of URLs.
+
+    Unlike ``redact`` it does not touch what stands under a secret name: that may be no string.
+    """
+    text = _known().hide(text)
+    return _url().sub(lambda match: _hide_in_url(match[0]), text) if "://" in text else text
 
 
 def redact_known(text: str) -> str:
@@ -414,14 +421,16 @@ def _assignments(text: str) -> Iterator[tuple[str, str]]:
 
 def _is_assignment(match: re.Match[str]) -> bool:
     """Return whether a name and a value in a text are an assignment to a secret name, and no sentence."""
-    name, value = match["name"], match["value"]
+    name, sign, value = match["name"], match["sign"], match["value"]
     if not is_secret_name(name) or value in PLACEHOLDERS or value.startswith(("$", HIDDEN)):
         return False
     if not any(character.isalnum() for character in value) or _is_variable(name, value):
         return False
+    if sign[0] in "\\\"'" and sign[-1] not in "\"'":  # a number or a list in JSON must stay one
+        return False
     last = name.rpartition(".")[2]
     is_compound = last != name or len(_WORD.findall(last)) > 1
-    return is_compound or last.lower() not in (KEY_WORDS if ":" in match["sign"] else ("key", "pat", "sig"))
+    return is_compound or last.lower() not in (KEY_WORDS if ":" in sign else ("key", "pat", "sig"))
 
 
 def _hide_in_url(url: str) -> str:

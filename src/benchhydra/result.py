@@ -21,6 +21,8 @@ from benchhydra.errors import ResultError
 from benchhydra.redaction import excerpt, redact, redact_config, redact_value
 
 SCHEMA_VERSION = "1.2.0"
+#: Later times are no times: the year 10000.
+LAST_EPOCH_S = 253_402_300_800
 SCHEMA_FILE = Path(__file__).parent / "schema" / f"result-{SCHEMA_VERSION}.json"
 #: Config keys that are not part of a point's key: the same point may run with different values of these.
 NOT_IDENTITY = (

@@ -72,15 +72,15 @@ def read_series(path: Path) -> list[Series]:
         names, labels = (table[column].to_pylist() for column in ("name", "labels"))
         times_ns = table["time_ns"].to_numpy()
         values = table["value"].to_numpy()
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        rows_of: dict[tuple[str, str], list[int]] = {}
+        for row, key in enumerate(zip(names, labels, strict=True)):
+            rows_of.setdefault(key, []).append(row)
+        return [
+            Series(name=name, unit=units[name], labels=json.loads(text), times_ns=times_ns[rows], values=values[rows])
+            for (name, text), rows in rows_of.items()
+        ]
+    except (OSError, KeyError, ValueError, TypeError, RecursionError, pa.ArrowException) as error:
         raise ResultError(f"{path} is not a file of series: {type(error).__name__}") from error
-    rows_of: dict[tuple[str, str], list[int]] = {}
-    for row, key in enumerate(zip(names, labels, strict=True)):
-        rows_of.setdefault(key, []).append(row)
-    return [
-        Series(name=name, unit=units[name], labels=json.loads(text), times_ns=times_ns[rows], values=values[rows])
-        for (name, text), rows in rows_of.items()
-    ]
 
 
 def _units(series: Iterable[Series]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from benchhydra import formats
 from benchhydra.commands import convert, export
 from benchhydra.errors import ResultError
 from benchhydra.result import Better, MetricValue, Result, Verdict
+from benchhydra.result_files import read_result_files
 
 DATA = Path(__file__).parent / "data"
 METRICS = {
@@ -160,7 +161,7 @@ def test_convert_then_export(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert run(convert, *files, "-o", results) == 0
     printed = capsys.readouterr().out
     assert printed.count("VALID") == 3 and "all 4 requests failed" in printed
-    assert len(formats.find_results(results)) == 3
+    assert len(read_result_files(results).results) == 3
     with pytest.raises(ResultError, match="already has a result"):
         run(convert, files[0], "-o", results)
     assert run(export, results, "--format", "csv", "-o", out) == 0

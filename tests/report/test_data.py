@@ -190,8 +190,9 @@ class TestDetails:
             epoch_time=1,
             source=str(tmp_path / "result.json"),
         )
-        with pytest.raises(ResultError, match="cannot read"):
-            details.read_details(gone)
+        shown = details.read_details(gone)
+        assert shown.fault.startswith(f"{tmp_path / 'result.json'} is not a benchhydra result")
+        assert shown.warnings == (shown.fault,)
 
 
 class TestRequests:

@@ -22,6 +22,7 @@ from benchhydra.analysis.run_evidence import ZERO_NOTE, metric_change
 from benchhydra.analysis.runs import Run, Runs
 from benchhydra.analysis.stats.multiple_testing import holm
 from benchhydra.analysis.thresholds import Thresholds
+from benchhydra.errors import ResultError
 
 NOT_JUDGED = "not judged: the sides are not comparable"
 
@@ -76,11 +77,12 @@ def compare_point(
         for key in compared
         if key in candidate_metrics
     )
+    metrics, note = _with_request_evidence(metrics, clean_left[-1], clean_right[-1])
     return replace(
         change,
-        metrics=_with_request_evidence(metrics, clean_left[-1], clean_right[-1]),
+        metrics=metrics,
         missing=tuple(key for key in base_metrics if key not in candidate_metrics),
-        notes=(*exclusion_note("base", left, clean_left), *exclusion_note("candidate", right, clean_right)),
+        notes=(*exclusion_note("base", left, clean_left), *exclusion_note("candidate", right, clean_right), *note),
     )
 
 
@@ -88,10 +90,16 @@ def _is_finite(metric: str, runs: Iterable[Run]) -> bool:
     return all(math.isfinite(run.metrics.get(metric, 0.0)) for run in runs)
 
 
-def _with_request_evidence(metrics: tuple[MetricChange, ...], base: Run, candidate: Run) -> tuple[MetricChange, ...]:
-    """Where single runs have no evidence of their noise: evidence from their requests."""
-    without_evidence = [m.metric for m in metrics if m.basis is Basis.NONE and m.note != ZERO_NOTE]
-    return with_request_evidence(metrics, base, candidate) if without_evidence else metrics
+def _with_request_evidence(
+    metrics: tuple[MetricChange, ...], base: Run, candidate: Run
+) -> tuple[tuple[MetricChange, ...], tuple[str, ...]]:
+    """Give single runs without evidence of noise that of their requests; with a note if these cannot be read."""
+    if not any(metric.basis is Basis.NONE and metric.note != ZERO_NOTE for metric in metrics):
+        return metrics, ()
+    try:
+        return with_request_evidence(metrics, base, candidate), ()
+    except ResultError as error:
+        return metrics, (f"no evidence from requests: {error.message}",)
 
 
 def judged(comparison: Comparison) -> Comparison:

@@ -6,6 +6,8 @@ from typing import Any
 
 from benchhydra.analysis.runs import Run
 from benchhydra.artifacts import RESULT_FILE, read_json
+from benchhydra.errors import ResultError
+from benchhydra.redaction import excerpt
 from benchhydra.renamed_keys import new_name
 from benchhydra.result import flatten
 
@@ -18,14 +20,17 @@ LONGEST = 60
 def config_differences(base: Run, candidate: Run) -> tuple[str, ...]:
     """What differs, a line each: ``engine version: 0.5 -> 0.6``.
 
-    Configurations are compared where both runs lie in directories, otherwise only their point keys. Raises ResultError
-    where a result cannot be read.
+    Configurations are compared where both runs lie in directories, otherwise only their point keys. Where a result
+    cannot be read, this is the only line.
     """
     pairs = [(name.replace("_", " "), getattr(base, name), getattr(candidate, name)) for name in ATTRIBUTES]
     if base.directory is None or candidate.directory is None:
         pairs.append(("point key", base.point_key, candidate.point_key))
     else:
-        pairs += _setting_pairs(_read_result(base), _read_result(candidate))
+        try:
+            pairs += _setting_pairs(_read_result(base), _read_result(candidate))
+        except ResultError as error:
+            return (f"configurations are not compared: {error.message}",)
     return tuple(f"{name}: {_text(a)} -> {_text(b)}" for name, a, b in pairs if a != b)
 
 
@@ -42,19 +47,22 @@ def _setting_pairs(base: dict[str, Any], candidate: dict[str, Any]) -> list[tupl
     left, right = _config(base), _config(candidate)
     roots = {_root(key) for key in left} & {_root(key) for key in right} - {*NOT_SHOWN}
     keys = [key for key in sorted(left | right) if _root(key) in roots]
-    packages = [result.get("environment", {}).get("packages", {}) for result in (base, candidate)]
+    old, new = (_object(_object(result, "environment"), "packages") for result in (base, candidate))
     pairs = [(key, left.get(key), right.get(key)) for key in keys]
-    return pairs + [
-        (f"package {name}", *(of.get(name) for of in packages)) for name in sorted(packages[0] | packages[1])
-    ]
+    return pairs + [(f"package {name}", old.get(name), new.get(name)) for name in sorted(old | new)]
 
 
 def _config(result: dict[str, Any]) -> dict[str, Any]:
     """The flat config under today's names of its keys, without empty values."""
-    flat = {new_name(key) or key: value for key, value in flatten(result.get("config", {})).items() if value != {}}
+    flat = {new_name(key) or key: value for key, value in flatten(_object(result, "config")).items() if value != {}}
     if "api" in flat:  # a text in version 0.1, an option of a group today
         flat["api.name"] = flat.pop("api")
     return flat
+
+
+def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    value = parent.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _root(key: str) -> str:
@@ -63,4 +71,4 @@ def _root(key: str) -> str:
 
 def _text(value: object) -> str:
     text = "-" if value in (None, "") else str(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return text if len(text) <= LONGEST else f"{excerpt(text, LONGEST - 1)}…"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -23,9 +23,10 @@ from benchhydra.analysis.runs import (
     add_highlights,
     rate_text,
 )
-from benchhydra.artifacts import INDEX_FILE, RESULT_FILE, write_atomic
+from benchhydra.artifacts import INDEX_FILE, decode_json, write_atomic
 from benchhydra.errors import ResultError
 from benchhydra.result import (
+    LAST_EPOCH_S,
     LEGACY_CHARTS,
     LEGACY_KEY_METRICS,
     RENAMED_METRICS,
@@ -34,6 +35,7 @@ from benchhydra.result import (
     Better,
     Verdict,
 )
+from benchhydra.result_files import result_paths
 
 INDEX_VERSION = 4
 MLFLOW = "mlflow:"
@@ -142,14 +144,11 @@ def _from_path(path: Path) -> Runs:
 
 def read_run(path: Path, kinds: dict[str, MetricKind], scripts: dict[str, ScriptHighlights]) -> Run:
     """The run in a ``result.json``; adds to ``kinds`` and ``scripts`` what it says of them. Raises ResultError."""
-    try:
-        result = _decoder.decode(path.read_bytes())
-    except OSError as error:
-        raise ResultError(f"cannot read {path}: {error.strerror}") from error
-    except msgspec.DecodeError as error:
-        raise ResultError(f"{path} is not a benchhydra result: {error}") from error
+    result = decode_json(path, _decoder)
     if result.json_schema_version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         raise ResultError(f"{path} has schema version {result.json_schema_version}, not {SCHEMA_VERSION}")
+    if not 0 < result.epoch_time < LAST_EPOCH_S:
+        raise ResultError(f"{path} is not a benchhydra result: epoch_time {result.epoch_time:g} is no time")
     metrics = {RENAMED_METRICS.get(key, key): metric for key, metric in result.metrics.items()}
     for key, metric in metrics.items():
         if key not in kinds:
@@ -189,7 +188,7 @@ def from_tree(root: Path) -> Runs:
     new = _Index(kinds=dict(old.kinds), scripts=dict(old.scripts))
     runs, faults = [], []
     changed = False
-    for path, stat in _result_files(str(root)):
+    for path, stat in result_paths(str(root)):
         relative = path[len(str(root)) + 1 :]
         entry = old.entries.get(relative)
         if entry is None or (entry.mtime_ns, entry.size) != (stat.st_mtime_ns, stat.st_size):
@@ -214,23 +213,10 @@ def _new_entry(path: str, stat: os.stat_result, index: _Index) -> _Entry:
         return _Entry(stat.st_mtime_ns, stat.st_size, fault=error.message)
 
 
-def _result_files(root: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Every ``result.json`` below a directory, with its stat. A directory that holds one is not searched deeper."""
-    waiting = [root]
-    while waiting:
-        directory = waiting.pop()
-        file = f"{directory}/{RESULT_FILE}"
-        with contextlib.suppress(OSError):
-            yield file, os.stat(file)  # noqa: PTH116 - twice as fast as Path for 20,000 directories
-            continue
-        with contextlib.suppress(PermissionError), os.scandir(directory) as children:
-            waiting += [c.path for c in children if c.is_dir(follow_symlinks=False) and not c.name.startswith(".")]
-
-
 def _read_index(root: Path) -> _Index:
     try:
         index = msgspec.msgpack.decode((root / INDEX_FILE).read_bytes(), type=_Index)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError, RecursionError):
         return _Index()
     return index if index.version == INDEX_VERSION else _Index()
 

@@ -69,8 +69,8 @@ def latency_errors(run: Run, seed: int = 0) -> dict[str, float]:
 def _read_records(file: Path) -> Records:
     try:
         return Records.read(file)
-    except (OSError, ValueError, KeyError) as error:
-        raise ResultError(f"cannot read {file}: {error}", hint="delete it to compare without its requests") from error
+    except ResultError as error:
+        raise ResultError(error.message, hint="delete it to compare without its requests") from error
 
 
 def _latencies(rows: Records, run: Run) -> dict[str, float]:

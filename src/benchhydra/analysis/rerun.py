@@ -13,6 +13,7 @@ from benchhydra.artifacts import RESULT_FILE, SWEEP_FILE, read_json_or_none
 from benchhydra.errors import ResultError
 from benchhydra.interruption import run_program
 from benchhydra.output_directory import claim_directory
+from benchhydra.redaction import HIDDEN
 
 STDERR = 2
 #: Keys that belong to the sweep that a point was part of, or that a re-run sets itself.
@@ -26,11 +27,15 @@ Rerun = Callable[[Run, int], list[Run]]
 
 
 def overrides_of(run: Run) -> list[str] | None:
-    """The overrides that make a run's point, from its result or its sweep; None where neither records them."""
+    """The overrides that make a run's point, from its result or its sweep.
+
+    None where neither records them, or where one of them has a secret, which no file holds.
+    """
     if run.directory is None:
         return None
     overrides = _from_result(run.directory) or _from_sweep(run.directory)
-    return None if overrides is None else [override for override in overrides if _makes_the_point(override)]
+    own = None if overrides is None else [override for override in overrides if _makes_the_point(override)]
+    return None if own is None or any(HIDDEN in override for override in own) else own
 
 
 def _makes_the_point(override: str) -> bool:
@@ -40,8 +45,9 @@ def _makes_the_point(override: str) -> bool:
 
 def _from_result(directory: Path) -> list[str] | None:
     result = read_json_or_none(directory / RESULT_FILE) or {}
-    overrides = result.get("metadata", {}).get("overrides")
-    return overrides if isinstance(overrides, list) else None
+    metadata = result.get("metadata")
+    overrides = metadata.get("overrides") if isinstance(metadata, dict) else None
+    return [str(override) for override in overrides] if isinstance(overrides, list) else None
 
 
 def _from_sweep(directory: Path) -> list[str] | None:

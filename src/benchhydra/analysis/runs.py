@@ -9,6 +9,7 @@ import msgspec
 
 from benchhydra.artifacts import RESULT_FILE
 from benchhydra.result import Better, Result, Verdict
+from benchhydra.result_files import is_tracker_copy
 
 UNKNOWN_MACHINE = "unknown"
 
@@ -101,8 +102,11 @@ class Runs(msgspec.Struct):
 
     @classmethod
     def joined(cls, parts: list[Runs]) -> Runs:
-        """All runs of several sources, each once, oldest first."""
-        runs = {run.run_id: run for part in parts for run in part.runs}
+        """All runs of several sources, each once, oldest first; a run itself rather than the tracker's copy of it."""
+        runs: dict[str, Run] = {}
+        for run in (run for part in parts for run in part.runs):
+            if run.run_id not in runs or not is_tracker_copy(Path(run.source)):
+                runs[run.run_id] = run
         joined = cls(sorted(runs.values(), key=lambda run: run.epoch_time), {})
         for part in parts:
             joined.kinds |= part.kinds

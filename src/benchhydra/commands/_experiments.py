@@ -17,9 +17,9 @@ from pathlib import Path
 from benchhydra import interruption, render
 from benchhydra.artifacts import SUMMARY_MARKDOWN_FILE, SWEEP_FILE, write_atomic
 from benchhydra.errors import ConfigError, ResultError
-from benchhydra.formats import find_results
 from benchhydra.renamed_keys import rename
 from benchhydra.render.suite_report import ExperimentOutcome, SuiteReport
+from benchhydra.result_files import read_result_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def _start(command: Sequence[str], name: str) -> int:
 def _counts(directory: Path) -> dict[str, int]:
     """The number of results of each verdict; failed results are counted as "failed"."""
     try:
-        results = find_results(directory)
+        results = read_result_files(directory).results
     except ResultError:  # the experiment ended before its first point
         return {}
     return Counter(result.status if result.status == "failed" else result.verdict.value for _, result in results)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from benchhydra.analysis.read_runs import from_tree, read_runs
 from benchhydra.analysis.runs import Runs
 from benchhydra.errors import ResultError
 from benchhydra.escaping import printable
+from benchhydra.redaction import redact
 from benchhydra.render.figures import count
 
 HISTORY = "outputs"
@@ -40,6 +42,12 @@ def add_format_argument(parser: argparse.ArgumentParser, kind: str, default: str
     )
 
 
+def print_skipped(faults: Sequence[str]) -> int:
+    """Name on stderr what was left out, a line each. Returns the exit code: 1 if there is anything."""
+    sys.stderr.write("".join(f"skipped: {printable(fault)}\n" for fault in faults))
+    return 1 if faults else 0
+
+
 def print_headline(command: str, headline: str, exit_code: int) -> None:
     """Print the reason for an exit code other than 0 as the first line on stderr."""
     if exit_code:
@@ -57,7 +65,7 @@ def write_document(kind: str, format: str, document: Any, output: Path | None) -
     text = render.rendered(kind, format, document)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding="utf-8")
+        output.write_text(redact(text), encoding="utf-8", errors="replace")
     except OSError as error:
         raise ResultError(f"cannot write {output}: {error.strerror}", hint="-o FILE selects another file") from error
 

@@ -1,6 +1,7 @@
 """Store results permanently, under ROOT/date/event/label/python/branch/commit/run_id.
 
-Nothing is overwritten: if a result is already archived, the others are stored and the command ends with an error.
+Nothing is overwritten: if a result is already archived or cannot be read, the others are stored, and the command ends
+with an error that names it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from benchhydra import archive
 from benchhydra.errors import ResultError
-from benchhydra.formats import find_results
+from benchhydra.result_files import read_result_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,14 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Store every result and print its path. Raises ResultError at the end if some could not be stored."""
+    """Store every result and print its path. Raises ResultError at the end if some could not be read or stored."""
+    source = read_result_files(args.source)
     refused: list[str] = []
-    for directory, result in find_results(args.source):
+    for directory, result in source.results:
         place = archive.place_of(result, event=args.event, label=args.label, branch=args.branch)
         try:
             sys.stdout.write(f"{archive.archive_result(directory, args.root, place)}\n")
         except ResultError as error:
             refused.append(error.message)
-    if refused:
-        raise ResultError("; ".join(refused), hint="an archive is never overwritten")
+    if source.faults or refused:
+        hint = "an archive is never overwritten" if refused else ""
+        raise ResultError("; ".join([*source.faults, *refused]), hint=hint)
     return 0

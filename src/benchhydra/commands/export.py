@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 from benchhydra import formats
+from benchhydra.commands._sources import print_skipped
 from benchhydra.errors import ResultError
+from benchhydra.result_files import read_result_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the files and print their paths. Raises ResultError."""
-    results = [result for _, result in formats.find_results(args.source)]
+    """Write the files and print their paths. Returns 1 if some results could not be read. Raises ResultError."""
+    source = read_result_files(args.source)
+    results = [result for _, result in source.results]
     try:
         args.output.mkdir(parents=True, exist_ok=True)
         paths = formats.exporters()[args.format](results, args.output)
@@ -33,4 +36,4 @@ def run(args: argparse.Namespace) -> int:
             f"cannot write to {args.output}: {error.strerror}", hint="-o DIR selects another directory"
         ) from error
     sys.stdout.write("".join(f"{path}\n" for path in paths))
-    return 0
+    return print_skipped(source.faults)

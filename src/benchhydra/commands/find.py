@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchhydra import archive
 from benchhydra.commands import _sources
+from benchhydra.errors import ResultError
 from benchhydra.render.archive_rows import FIELDS, ArchiveRow
 from benchhydra.render.figures import count
 from benchhydra.result import Result
@@ -26,14 +27,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the matching results. Returns 1 if there are none, and says so."""
+    """List the matching results. Returns 1 if there are none, or if some cannot be read, and says so."""
     levels = {level: getattr(args, level) for level in archive.LEVELS}
     archived = archive.find_archived(args.root, levels)
-    rows = [ArchiveRow(place=place, path=path, result=Result.read(path)) for place, path in archived]
+    rows: list[ArchiveRow] = []
+    faults: list[str] = []
+    for place, path in archived:
+        try:
+            rows.append(ArchiveRow(place=place, path=path, result=Result.read(path)))
+        except ResultError as error:
+            faults.append(error.message)
     matching = [row for row in rows if _matches(row.result, args)]
     _sources.print_headline("error", f"none of {count(len(rows), 'result')} below {args.root} matches", not matching)
     _sources.write_document("archive", args.format, matching, None)
-    return 0 if matching else 1
+    return _sources.print_skipped(faults) or int(not matching)
 
 
 def _matches(result: Result, args: argparse.Namespace) -> bool:

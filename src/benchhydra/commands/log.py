@@ -9,9 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchhydra.artifacts import RESULT_FILE
-from benchhydra.errors import BenchhydraError, ResultError
+from benchhydra.commands._sources import print_skipped
+from benchhydra.errors import BenchhydraError
 from benchhydra.result import Result
+from benchhydra.result_files import read_result_files
 from benchhydra.tracking import store
 from benchhydra.tracking.mlflow import Mlflow
 
@@ -26,25 +27,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Log every result and print its link. Raises BenchhydraError."""
-    files = sorted({file for directory in args.directories for file in directory.rglob(RESULT_FILE)})
-    if not files:
-        where = ", ".join(map(str, args.directories))
-        raise ResultError(f"no {RESULT_FILE} under {where}", hint="name the directory of a point or of a sweep")
+    """Log every result and print its link. Returns 1 if some could not be read. Raises BenchhydraError."""
+    sources = [read_result_files(directory) for directory in args.directories]
+    results = {directory: result for source in sources for directory, result in source.results}
     tracking = Mlflow(uri=args.uri, experiment=args.experiment, artifacts=not args.no_artifacts)
     new = 0
-    for file in files:
-        new += _log(tracking, file, again=args.again)
-    sys.stdout.write(f"{new} of {len(files)} results logged, {len(files) - new} were already logged\n")
-    return 0
+    for directory, result in sorted(results.items()):
+        new += _log(tracking, directory, result, again=args.again)
+    sys.stdout.write(f"{new} of {len(results)} results logged, {len(results) - new} were already logged\n")
+    return print_skipped([fault for source in sources for fault in source.faults])
 
 
-def _log(tracking: Mlflow, file: Path, *, again: bool) -> bool:
+def _log(tracking: Mlflow, directory: Path, result: Result, *, again: bool) -> bool:
     try:
-        logged = tracking.record(Result.read(file), file.parent, again=again)
+        logged = tracking.record(result, directory, again=again)
     except store.failures() as error:
         raise BenchhydraError(
-            f"cannot log {file.parent}: {store.one_line(error)}", hint="MLFLOW_TRACKING_URI or --uri selects the store"
+            f"cannot log {directory}: {store.one_line(error)}", hint="MLFLOW_TRACKING_URI or --uri selects the store"
         ) from error
-    sys.stdout.write(f"{'logged' if logged.new else 'already logged'}  {file.parent}  {logged.link}\n")
+    sys.stdout.write(f"{'logged' if logged.new else 'already logged'}  {directory}  {logged.link}\n")
     return logged.new

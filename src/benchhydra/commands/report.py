@@ -61,7 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page, print its path, and log the pages of sweeps. Returns the exit code of ``compare``."""
+    """Write the page, print its path, and log the pages of sweeps.
+
+    Returns the exit code of ``compare``, else 1 if some files could not be read.
+    """
     from benchhydra.analysis.runs import Runs  # start-up time, as above
 
     _check(args)
@@ -78,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_mlflow:
         for source, runs in zip(args.sources, parts, strict=True):
             _log_sweep(args, source, runs)
-    return int(comparison.get("exit_code", 0))
+    faults = _sources.print_skipped(site.faults()) or int(any(part.faults for part in parts))
+    return int(comparison.get("exit_code", 0)) or faults
 
 
 def _check(args: argparse.Namespace) -> None:

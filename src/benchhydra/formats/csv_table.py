@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchhydra.artifacts import atomic_path
+from benchhydra.escaping import csv_cell
 from benchhydra.formats import exporter
 from benchhydra.metrics import table
+from benchhydra.redaction import redact
 from benchhydra.result import Result
 
 FILE = "results.csv"
@@ -22,10 +24,15 @@ def export(results: Sequence[Result], directory: Path) -> list[Path]:
     rows = [_facts(result) | {key: metric.value for key, metric in result.metrics.items()} for result in results]
     path = directory / FILE
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=_columns(results), restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+        columns = _columns(results)
+        writer = csv.writer(file)
+        writer.writerow(map(csv_cell, columns))
+        writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
     return [path]
+
+
+def _cell(value: Any) -> Any:
+    return csv_cell(redact(value)) if isinstance(value, str) else "" if value is None else value
 
 
 def _columns(results: Sequence[Result]) -> list[str]:

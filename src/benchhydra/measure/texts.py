@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchhydra.artifacts import TEXTS_FILE
 from benchhydra.datasets import Prompt
+from benchhydra.redaction import redact_known
 
 
 def write_texts(directory: Path, prompts: Iterable[Prompt], texts: Iterable[str]) -> None:
@@ -16,4 +17,4 @@ def write_texts(directory: Path, prompts: Iterable[Prompt], texts: Iterable[str]
     with (directory / TEXTS_FILE).open("w", encoding="utf-8", errors="backslashreplace") as file:
         for prompt, text in zip(prompts, texts, strict=True):
             line = {"prompt": prompt.messages or prompt.text, "generated": text}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(redact_known(json.dumps(line, ensure_ascii=False)) + "\n")

@@ -24,6 +24,7 @@ from markupsafe import Markup
 
 from benchhydra.artifacts import write_atomic
 from benchhydra.errors import ResultError
+from benchhydra.redaction import redact_strings
 from benchhydra.report.site import Piece
 
 STATIC, VENDOR = Path(__file__).parent / "static", Path(__file__).parent / "vendor"
@@ -118,10 +119,13 @@ def _replace(folder: Path, new: Path) -> None:
 
 
 def encode_json(data: Any) -> bytes:
-    """JSON that can stand inside a script: no ``<``, and no line separators; NaN and infinity are null."""
-    text = msgspec.json.encode(data)
-    for character, escaped in ((b"<", b"\\u003c"), ("\u2028".encode(), b"\\u2028"), ("\u2029".encode(), b"\\u2029")):
-        text = text.replace(character, escaped)
+    """JSON without secrets that can stand inside a script: without HTML's characters and line separators.
+
+    NaN and infinity are null.
+    """
+    text = redact_strings(msgspec.json.encode(data).decode()).encode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character.encode(), b"\\u%04x" % ord(character))
     return text
 
 
@@ -135,7 +139,7 @@ def write_file(pieces: Iterable[Piece], title: str, file: Path) -> None:
     """Write the report as one file. Raises ResultError."""
     page = single_page(pieces, title)
     try:
-        write_atomic(file, page)
+        write_atomic(file, page.encode())  # its data are redacted; its scripts must stay as they are
     except OSError as error:
         raise ResultError(f"cannot write {file}: {error.strerror}", hint="-o FILE.html names another place") from error
 

@@ -17,11 +17,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from benchhydra import __version__
 from benchhydra.analysis.history import MetricHistory
 from benchhydra.analysis.runs import Run, Runs
+from benchhydra.errors import ResultError
 from benchhydra.metrics import table
 from benchhydra.report import NEWEST_REQUESTS
 from benchhydra.report.data.benchmarks import (
@@ -73,16 +75,30 @@ class Site:
 
     @cached_property
     def with_requests(self) -> list[Run]:
-        """The newest runs that have records, oldest first, as many as are wanted."""
+        """The newest runs that have records, oldest first, as many as are wanted; without those that are damaged."""
+        return [run for run in self._recorded if not isinstance(self._requests[run.run_id], ResultError)]
+
+    def faults(self) -> list[str]:
+        """What of the results could not be read, and why."""
+        details = [details.fault for details in self.details.values() if details.fault]
+        return details + [item.message for item in self._requests.values() if isinstance(item, ResultError)]
+
+    @cached_property
+    def _recorded(self) -> list[Run]:
         recorded = [run for run in self.results.runs if self.details[run.run_id].records is not None]
         return recorded[max(0, len(recorded) - self.newest_requests) :]
+
+    @cached_property
+    def _requests(self) -> dict[str, dict[str, Any] | ResultError]:
+        """The requests of the newest runs, or why they cannot be read, by run_id."""
+        return {run.run_id: _requests_of(self.details[run.run_id].records) for run in self._recorded}
 
     def pieces(self) -> Iterator[Piece]:
         """Every piece of data with its name; the index is the last."""
         histories = histories_of(self.benchmarks, self.results)
         yield from self._benchmark_pieces(histories)
         yield from self._metric_pieces(histories)
-        requests = dict(self._requests())
+        requests = {id: data for id, data in self._requests.items() if not isinstance(data, ResultError)}
         yield from ((f"requests/{file_slug(run_id)}", data) for run_id, data in requests.items())
         yield from self._sweep_pieces({run_id: data["quantiles"] for run_id, data in requests.items()})
         if self.comparison:
@@ -102,12 +118,6 @@ class Site:
             groups = zip(self.benchmarks, by_metric, strict=True)
             rows = [_metric_summary(group, name, of_group.get(name)) for group, of_group in groups]
             yield f"metrics/{file_slug(name)}", {"rows": rows}
-
-    def _requests(self) -> Iterator[Piece]:
-        for run in self.with_requests:
-            file = self.details[run.run_id].records
-            if file is not None:
-                yield run.run_id, run_requests(file)
 
     def _sweep_pieces(self, quantiles: Mapping[str, Any]) -> Iterator[Piece]:
         for sweep_id, runs in runs_by_sweep(self.results.runs).items():
@@ -138,6 +148,14 @@ class Site:
             "sweeps": [_sweep_summary(sweep_id, runs) for sweep_id, runs in runs_by_sweep(self.results.runs).items()],
             "comparison": bool(self.comparison),
         }
+
+
+def _requests_of(records_file: Path | None) -> dict[str, Any] | ResultError:
+    assert records_file is not None
+    try:
+        return run_requests(records_file)
+    except ResultError as error:
+        return error
 
 
 def distinguishing_settings(groups: Sequence[Benchmark], details: Mapping[str, RunDetails]) -> list[str]:

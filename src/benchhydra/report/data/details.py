@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from benchhydra.analysis.runs import Run
-from benchhydra.artifacts import RECORDS_FILE, RESULT_FILE
+from benchhydra.artifacts import RECORDS_FILE, RESULT_FILE, decode_json
 from benchhydra.errors import ResultError
+from benchhydra.redaction import excerpt, redact
 from benchhydra.result import NOT_IDENTITY, FailureText, flatten
 from benchhydra.tracking.links import read_links
 
@@ -49,6 +50,7 @@ class RunDetails:
     log_tail: str = ""
     mlflow: str = ""
     records: Path | None = None
+    fault: str = ""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -66,14 +68,21 @@ def file_slug(text: str) -> str:
 
 
 def read_details(run: Run) -> RunDetails:
-    """The details of a run that lies in a directory; empty for one that does not. Raises ResultError."""
+    """The details of a run that lies in a directory; empty for one that does not.
+
+    Of a result whose details cannot be read, ``fault`` is the reason, which is shown as a warning.
+    """
     if run.directory is None:
         return RunDetails()
-    file, records = run.directory / RESULT_FILE, run.directory / RECORDS_FILE
     try:
-        result = _decoder.decode(file.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        raise ResultError(f"cannot read {file}: {error}") from error
+        return _read_details(run.directory)
+    except ResultError as error:
+        return RunDetails(warnings=(error.message,), fault=error.message)
+
+
+def _read_details(directory: Path) -> RunDetails:
+    file, records = directory / RESULT_FILE, directory / RECORDS_FILE
+    result = decode_json(file, _decoder)
     parts = {"config": result.config, "environment": result.environment, "metadata": result.metadata}
     return RunDetails(
         facts={key: _shown_value(value) for key, value in flatten(parts).items()},
@@ -82,9 +91,9 @@ def read_details(run: Run) -> RunDetails:
         failure_texts=tuple(map(str, result.failure_texts)),
         repeat=result.repeat,
         wall_s=result.wall_s,
-        error=result.error or "",
-        log_tail=(result.log_tail or "")[-LONGEST:],
-        mlflow=web_link(read_links(run.directory).get("link", "")),
+        error=redact(result.error or ""),
+        log_tail=redact(result.log_tail or "")[-LONGEST:],
+        mlflow=web_link(read_links(directory).get("link", "")),
         records=records if records.is_file() else None,
     )
 
@@ -93,7 +102,7 @@ def _shown_value(value: Any) -> Any:
     if isinstance(value, (bool, int, float)) or value is None:
         return value
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= LONGEST else f"{excerpt(text, LONGEST)}…"
 
 
 def web_link(address: str) -> str:

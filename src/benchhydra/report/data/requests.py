@@ -38,8 +38,8 @@ def read_records(file: Path) -> Records:
     """Records of a run. Raises ResultError where they cannot be read."""
     try:
         return Records.read(file)
-    except (OSError, ValueError, KeyError) as error:
-        raise ResultError(f"cannot read {file}: {error}", hint="--requests 0 goes without requests") from error
+    except ResultError as error:
+        raise ResultError(error.message, hint="--requests 0 goes without requests") from error
 
 
 def read_run_series(file: Path) -> list[Series] | None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from benchhydra.points import override_key
+from benchhydra.redaction import redact
 
 SLUG_LENGTH = 80
 
@@ -17,7 +18,8 @@ def directory_name(overrides: Sequence[str], swept: Sequence[str] = ()) -> str:
     Overrides of swept keys come first because the readable part is cut off after ``SLUG_LENGTH`` characters.
     """
     digest = hashlib.sha256("\0".join(overrides).encode()).hexdigest()[:8]
-    parts = [_short(override) for override in sorted(overrides, key=lambda override: not _varies(override, swept))]
+    ordered = sorted(overrides, key=lambda override: not _varies(override, swept))
+    parts = [_short(redact(override)) for override in ordered]
     readable = re.sub(r"[^A-Za-z0-9=,._-]+", "_", ",".join(parts)).strip("._-,")[:SLUG_LENGTH]
     return f"{readable or 'point'}-{digest}"
 
