@@ -1,6 +1,7 @@
 """Convert another tool's result file to result.json.
 
-Reads what nm-vllm, ``vllm bench serve`` (and throughput, and sweep), guidellm and aiperf write.
+Reads what nm-vllm, ``vllm bench serve`` (and throughput, and sweep), guidellm, aiperf, SGLang's ``bench_serving``,
+inference-perf, genai-bench and llm-d's benchmark report write.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         result.write(directory)
         sys.stdout.write(f"{directory / RESULT_FILE}  {result.verdict}  {len(result.metrics)} metrics\n")
         sys.stdout.write("".join(f"  {reason.text}\n" for reason in result.reasons))
+        sys.stdout.write("".join(f"  note: {warning}\n" for warning in result.warnings))
     if all(result.verdict is Verdict.INVALID for _, result in results):
         reasons = dict.fromkeys(reason.text for _, result in results for reason in result.reasons)
         raise ResultError(f"every converted run is INVALID: {'; '.join(reasons)}")

@@ -1,7 +1,8 @@
 """Import of other tools' result files as ``Result``, and export of results to them. A format is one file here.
 
 Only metrics of equal meaning are mapped: a metric that another tool defines differently is left out, and so is a zero
-that it writes if nothing was measured. ``docs/formats.md`` has the table.
+that it writes if nothing was measured. What an importer does not know is named in a warning of the result.
+``docs/formats.md`` has the table.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from benchhydra import registry
-from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
+from benchhydra.formats._documents import read_documents
 from benchhydra.metrics import table
 from benchhydra.result import (
     LEGACY_CHARTS,
@@ -33,6 +34,8 @@ from benchhydra.result import (
 from benchhydra.validity import ValidityLimits
 
 Json = Mapping[str, Any]
+#: How many keys that were not converted are named.
+SHOWN_KEYS = 12
 #: Suffixes of metrics that only a result with timed requests has.
 TIMED = ("_ttft_ms", "_e2el_ms")
 
@@ -42,14 +45,15 @@ class ImportedRun:
     """One run of another tool's file, with our names and units; None is unknown.
 
     intent: the config that identifies the point. interrupted: why the run is incomplete; empty if it is complete.
-    metrics: by our names, in our units; NaN and infinity stand for "not measured". epoch_time: in seconds.
+    metrics: by our names, in our units; NaN and infinity stand for "not measured". epoch_time: in seconds; None if the
+    file has no date. failed: None if the file does not tell.
     """
 
     tool: str
     script: str = "serving"
     tool_version: str | None = None
     engine_version: str | None = None
-    epoch_time: float
+    epoch_time: float | None
     model: str = ""
     tokenizer: str = ""
     dataset: str = ""
@@ -58,7 +62,7 @@ class ImportedRun:
     repeat: int = 0
     intent: dict[str, Any] = field(default_factory=dict)
     completed: int | None = None
-    failed: int = 0
+    failed: int | None = 0
     total_output: int | None = None
     interrupted: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
@@ -123,12 +127,33 @@ def _discover() -> None:
 
 def read_foreign_results(path: Path) -> list[Result]:
     """The results in another tool's file. Raises ResultError if it cannot be read, or no format recognizes it."""
-    return [to_result(run) for document in _documents(path) for run in _runs(document, path)]
+    documents = read_documents(path)
+    modified_s = path.stat().st_mtime
+    return [result for document in documents for result in _results(document, path, modified_s)]
 
 
-def to_result(run: ImportedRun) -> Result:
-    """Convert an imported run to a result. A run without any answered request is INVALID and has no metrics."""
+def unread(data: Json, known: Collection[str], what: str = "keys") -> tuple[str, ...]:
+    """Return a warning that names the keys of a file that are not converted, with short values; () if there is none.
+
+    known: the keys that an importer reads, or leaves out on purpose. A key without a value is no loss.
+    """
+    left_out = {key: value for key, value in data.items() if key not in known and value not in (None, "", [], {})}
+    if not left_out:
+        return ()
+    texts = [f"{key}={value}" if isinstance(value, str | int | float) else str(key) for key, value in left_out.items()]
+    shown = ", ".join(text[:60] for text in texts[:SHOWN_KEYS])
+    more = f" and {len(texts) - SHOWN_KEYS} more" if len(texts) > SHOWN_KEYS else ""
+    return (f"{what} of the file that were not converted: {shown}{more}",)
+
+
+def to_result(run: ImportedRun, modified_s: float) -> Result:
+    """Convert an imported run to a result. A run without any answered request is INVALID and has no metrics.
+
+    modified_s: when the file was written; the date of a run that has none of its own.
+    """
+    _check_numbers(run)
     reasons = _reasons(run)
+    undated = ("the file has no date: the run is dated with the file's modification",) if run.epoch_time is None else ()
     config = {"script": run.script, "model": {"id": run.model}, "dataset": {"name": run.dataset}, **run.intent}
     unanswered = run.completed == 0
     return Result(
@@ -139,7 +164,7 @@ def to_result(run: ImportedRun) -> Result:
         point_key=point_key(config),
         script=run.script,
         config=config,
-        epoch_time=run.epoch_time,
+        epoch_time=modified_s if run.epoch_time is None else run.epoch_time,
         repeat=run.repeat,
         description=run.description,
         model=run.model,
@@ -154,17 +179,9 @@ def to_result(run: ImportedRun) -> Result:
         key_metrics=LEGACY_KEY_METRICS.get(run.script, ()),
         charts=LEGACY_CHARTS.get(run.script, ()),
         load_label=legacy_load_label(run.script, {"qps": run.metadata.get("request_rate"), **run.intent}),
-        warnings=run.warnings,
+        warnings=(*run.warnings, *_not_numbers(run), *undated),
         error=reasons[0].text if unanswered else None,
     )
-
-
-def find_results(source: Path) -> list[tuple[Path, Result]]:
-    """(directory, result) of every result at or below a path, sorted by path. Raises ResultError if there is none."""
-    files = [source] if source.is_file() else sorted(source.rglob(RESULT_FILE))
-    if not files:
-        raise ResultError(f"no {RESULT_FILE} in {source}", hint="name a directory that a run or a sweep has written")
-    return [(file.parent, Result.read(file)) for file in files]
 
 
 def request_rate(result: Result) -> float | str | None:
@@ -179,53 +196,48 @@ def request_rate(result: Result) -> float | str | None:
     return rate
 
 
-def _documents(path: Path) -> list[Any]:
-    """The JSON values of a file: a single one, a list, or one a line (``vllm bench serve --append-result``)."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ResultError(f"cannot read {path}: {error}") from error
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError:
-        return _json_lines(text, path)
-    return document if isinstance(document, list) else [document]
-
-
-def _json_lines(text: str, path: Path) -> list[Any]:
-    try:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except json.JSONDecodeError as error:
-        raise ResultError(f"{path} is neither JSON nor one JSON object a line: {error}") from error
-
-
-def _runs(document: Any, path: Path) -> Sequence[ImportedRun]:
+def _results(document: Any, path: Path, modified_s: float) -> list[Result]:
     matching = [
         importer for importer in importers().values() if isinstance(document, dict) and importer.recognizes(document)
     ]
     if len(matching) != 1:
         raise ResultError(f"{path} is in no known format", hint=f"readable: {', '.join(importers())}")
     try:
-        return matching[0].runs(document)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        reason = f"{type(error).__name__}: {error}"
+        return [to_result(run, modified_s) for run in matching[0].runs(document)]
+    except KeyError as error:
+        raise ResultError(
+            f"{path} looks like {matching[0].name}, but cannot be read: it has no {error.args[0]!r}"
+        ) from error
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise ResultError(f"{path} looks like {matching[0].name}, but cannot be read: {reason}") from error
+
+
+def _check_numbers(run: ImportedRun) -> None:
+    """Raise ValueError if a value of the file that must be a number is something else."""
+    counts = {"completed": run.completed, "failed": run.failed, "total_output": run.total_output}
+    for key, value in {**run.metrics, **{name: count for name, count in counts.items() if count is not None}}.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{key} is {value!r}, not a number")
 
 
 def _reasons(run: ImportedRun) -> tuple[Reason, ...]:
     """Why the run is not VALID. The file has no request rows, so only some checks are possible."""
-    limit = ValidityLimits().failed_fraction
-    total = run.failed + (run.completed or 0)
+    limit, failed = ValidityLimits().failed_fraction, run.failed or 0
+    total = failed + (run.completed or 0)
     if run.completed == 0:
-        text = f"all {run.failed} requests failed" if run.failed else "no request was answered"
+        text = f"all {failed} requests failed" if failed else "no request was answered"
         return _reason("completed", Verdict.INVALID, text)
     if run.total_output == 0:
         return _reason("tokens", Verdict.INVALID, "no token was generated")
     if run.total_output is None and not run.metrics:
         return _reason("tokens", Verdict.INVALID, "the file has no metrics")
-    if run.completed is not None and run.failed > limit * total:
-        text = f"{run.failed} of {total} requests failed ({run.failed / total:.1%}; limit {limit:.1%})"
+    if run.completed is not None and failed > limit * total:
+        text = f"{failed} of {total} requests failed ({failed / total:.1%}; limit {limit:.1%})"
         return _reason("failed_fraction", Verdict.INVALID, text)
+    impossible = [f"{key} is {value:g}" for key, value in run.metrics.items() if value < 0]
+    if impossible:
+        return _reason("impossible", Verdict.INVALID, f"impossible values: {', '.join(impossible[:3])}")
     if run.interrupted:
         return _reason("interrupted", Verdict.SUSPECT, run.interrupted)
     return ()
@@ -246,7 +258,8 @@ def _metrics(run: ImportedRun) -> dict[str, MetricValue]:
     declared = table()
     values = dict(run.metrics)
     if run.completed is not None:
-        values |= {"completed": run.completed, "failed": run.failed}
+        values |= {"completed": run.completed}
+        values |= {} if run.failed is None else {"failed": run.failed}
     metrics = {}
     for key, value in values.items():
         if not math.isfinite(value):
@@ -255,6 +268,12 @@ def _metrics(run: ImportedRun) -> dict[str, MetricValue]:
         unit, better = (metric.unit, metric.better) if metric else ("ms", Better.SMALLER)
         metrics[key] = MetricValue(key=key, unit=unit, value=float(value), better=better)
     return metrics
+
+
+def _not_numbers(run: ImportedRun) -> tuple[str, ...]:
+    """A warning that names the metrics that are NaN or infinite in the file, and so left out."""
+    names = [key for key, value in run.metrics.items() if isinstance(value, float) and not math.isfinite(value)]
+    return (f"no numbers in the file, and left out: {', '.join(names)}",) if names else ()
 
 
 def _run_id(run: ImportedRun) -> str:

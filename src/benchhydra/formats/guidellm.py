@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchhydra.formats import ImportedRun, Json, importer
+from benchhydra.formats import ImportedRun, Json, importer, unread
 
 #: Our latency -> (guidellm's name, factor to milliseconds).
 LATENCIES = {
@@ -26,6 +26,15 @@ RATES = {
 }
 MOMENTS = {"mean": "mean", "median": "median", "std_dev": "std", "max": "max"}
 PERCENTILES = ("p90", "p95", "p99")
+#: Its metrics that are read, or that have no counterpart here.
+KNOWN = {
+    *("request_totals", "request_concurrency", "request_streaming_iterations_count", "time_per_output_token_ms"),
+    *("prompt_token_count", "output_token_count", "total_token_count", "time_to_first_output_token_ms"),
+    *("output_tokens_per_iteration", "iter_tokens_per_iteration", "request_dispatch_delay", "tool_call"),
+    *("request_scheduled_latency", "turn_predecessor_delay", "slo_attainment", "text", "image", "video", "audio"),
+    *(theirs for theirs, _ in LATENCIES.values()),
+    *RATES.values(),
+}
 
 
 def _recognizes(data: Json) -> bool:
@@ -59,7 +68,10 @@ def _run(data: Json, benchmark: Json) -> ImportedRun:
         total_output=_sum(metrics["output_token_count"]),
         metrics={**_rates(metrics), **_latencies(metrics), "duration_s": benchmark["duration"]},
         metadata=_metadata(benchmark, totals),
-        warnings=(f"{incomplete} requests were still running at the end, and are not counted",) if incomplete else (),
+        warnings=(
+            *((f"{incomplete} requests were still running at the end, and are not counted",) if incomplete else ()),
+            *unread(metrics, KNOWN, "metrics"),
+        ),
     )
 
 

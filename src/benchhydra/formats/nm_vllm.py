@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from benchhydra.formats import ImportedRun, Json, importer
+from benchhydra.formats import ImportedRun, Json, importer, unread
 
 NAMES = {
     "request_throughput": "request_throughput",
@@ -62,7 +62,10 @@ def runs(data: Json) -> Sequence[ImportedRun]:
             metrics=metrics,
             metadata=_metadata(metadata),
             environment=_environment(data, context),
-            warnings=(TPOT_NOTE,) if any(key.endswith("tpot_ms") for key in metrics) else (),
+            warnings=(
+                *((TPOT_NOTE,) if any(key.endswith("tpot_ms") for key in metrics) else ()),
+                *unread(data["metrics"], {key for key in data["metrics"] if _name(key)}, "metrics"),
+            ),
         )
     ]
 
@@ -70,11 +73,16 @@ def runs(data: Json) -> Sequence[ImportedRun]:
 def _metrics(stored: Json) -> dict[str, float]:
     metrics = {}
     for key, metric in stored.items():
-        match = LATENCY.fullmatch(key)
-        name = f"{match[1]}_{LATENCIES[match[2]]}" if match else NAMES.get(key)
+        name = _name(key)
         if name is not None and metric["value"] is not None:
             metrics[name] = float(metric["value"])
     return metrics
+
+
+def _name(key: str) -> str | None:
+    """Our name of a metric; None if it has no counterpart."""
+    match = LATENCY.fullmatch(key)
+    return f"{match[1]}_{LATENCIES[match[2]]}" if match else NAMES.get(key)
 
 
 def _metadata(metadata: Json) -> dict[str, Any]:

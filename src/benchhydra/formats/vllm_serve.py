@@ -2,7 +2,8 @@
 
 Its definitions are ours, with two exceptions. With a chat endpoint it counts the role-only first chunk as a token, so
 TTFT may be too low, and ITL has one gap too many: ITL is left out. If nothing was measured it writes 0, which is left
-out too.
+out too. Files of ``benchmark_serving.py``, before vLLM 0.10, have no ``endpoint_type``: their ``backend`` names the
+API; some have the key ``request_goodput:``, with a colon.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from benchhydra.artifacts import write_atomic
 from benchhydra.errors import ResultError
-from benchhydra.formats import ImportedRun, Json, exporter, importer, request_rate
+from benchhydra.formats import ImportedRun, Json, exporter, importer, request_rate, unread
 from benchhydra.result import Result
 
 STATISTIC = re.compile(r"(mean|median|std|p\d+)_(ttft|tpot|itl|e2el)_ms")
@@ -26,16 +27,29 @@ RATES = ("request_throughput", "output_throughput", "total_token_throughput", "r
 DATE = "%Y%m%d-%H%M%S"
 #: A file may have the 50th percentile under both names.
 SAME = {"p50": "median"}
+GOODPUT_WITH_COLON = "request_goodput:"
+#: Keys that are read, or say nothing that is needed: raw lists, and derived values.
+KNOWN = {
+    *("date", "endpoint_type", "backend", "label", "model_id", "tokenizer_id", "num_prompts", "request_rate"),
+    *("burstiness", "max_concurrency", "duration", "completed", "failed", "total_input_tokens", "total_output_tokens"),
+    *("input_throughput", "total_throughput", GOODPUT_WITH_COLON, "run_number", "latencies", "queue_times", "rtfx"),
+    *("input_lens", "output_lens", "ttfts", "itls", "start_times", "generated_texts", "errors", "best_of"),
+    *("max_output_tokens_per_s", "max_concurrent_requests", "use_beam_search", "verdict"),
+    *RATES,
+}
+#: Statistics of delays inside its client, which have no counterpart here.
+OWN_STATISTIC = re.compile(r"(mean|median|std|p[\d.]+)_(client_queue_time|e2el_including_client_queue)_ms")
 
 
 def _recognizes(data: Json) -> bool:
-    return {"model_id", "request_throughput", "total_input_tokens", "endpoint_type"} <= data.keys()
+    api_named = "endpoint_type" in data or "backend" in data
+    return {"model_id", "request_throughput", "total_input_tokens", "date"} <= data.keys() and api_named
 
 
 @importer("vllm bench serve", _recognizes)
 def runs(data: Json) -> Sequence[ImportedRun]:
     """The one run of a result object."""
-    chat = "chat" in str(data["endpoint_type"])
+    chat = _is_chat(data)
     metrics = {**_statistics(data), **_request_latency(data)}
     if chat:
         metrics = {key: value for key, value in metrics.items() if not key.endswith("_itl_ms")}
@@ -58,7 +72,7 @@ def runs(data: Json) -> Sequence[ImportedRun]:
                 "total_input": data["total_input_tokens"],
                 **({"duration": data["duration"]} if data["duration"] > 0 else {}),
             },
-            warnings=(note,) if chat else (),
+            warnings=(*((note,) if chat else ()), *_unread(data)),
         )
     ]
 
@@ -120,8 +134,20 @@ def _count(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
+def _is_chat(data: Json) -> bool:
+    """Whether the file is of the chat API. Before vLLM 0.10 only the backend tells (``openai-chat``)."""
+    return "chat" in str(data.get("endpoint_type", data.get("backend")))
+
+
+def _unread(data: Json) -> tuple[str, ...]:
+    names = {key for key in data if STATISTIC.fullmatch(key) or OWN_STATISTIC.fullmatch(key)}
+    return unread(data, KNOWN | names)
+
+
 def _statistics(data: Json) -> dict[str, float]:
     metrics = {key: data[key] for key in RATES if data.get(key) is not None}
+    if data.get(GOODPUT_WITH_COLON) is not None:
+        metrics["request_goodput"] = data[GOODPUT_WITH_COLON]
     for key, value in data.items():
         match = STATISTIC.fullmatch(key)
         if match and value is not None and _measured(data, match[2]):
@@ -174,5 +200,5 @@ def _intent(data: Json) -> dict[str, Any]:
         "num_prompts": data["num_prompts"],
         "qps": data["request_rate"],
         "load": {"max_in_flight": data.get("max_concurrency"), "burstiness": data.get("burstiness")},
-        "script_args": {"api": "chat" if "chat" in str(data["endpoint_type"]) else "completions"},
+        "script_args": {"api": "chat" if _is_chat(data) else "completions"},
     }

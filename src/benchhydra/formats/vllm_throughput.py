@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
-from benchhydra.formats import ImportedRun, Json, importer
+from benchhydra.formats import ImportedRun, Json, importer, unread
+
+KNOWN = {"model_id", "elapsed_time", "num_requests", "total_num_tokens", "requests_per_second", "tokens_per_second"}
 
 
 def _recognizes(data: Json) -> bool:
@@ -14,12 +15,12 @@ def _recognizes(data: Json) -> bool:
 
 @importer("vllm bench throughput", _recognizes)
 def runs(data: Json) -> Sequence[ImportedRun]:
-    """The one run of a result object. The file has no date, so its time is the time of reading."""
+    """The one run of a result object, which has no date."""
     return [
         ImportedRun(
             tool="vllm bench throughput",
             script="throughput",
-            epoch_time=time.time(),
+            epoch_time=None,
             model=data.get("model_id") or "",
             intent={"num_prompts": data["num_requests"]},
             completed=data["num_requests"],
@@ -29,6 +30,6 @@ def runs(data: Json) -> Sequence[ImportedRun]:
                 "duration_s": data["elapsed_time"],
             },
             metadata={"num_prompts": data["num_requests"], "duration": data["elapsed_time"], "request_rate": "inf"},
-            warnings=("the file has no date: the run is dated with the time when it was imported",),
+            warnings=unread(data, KNOWN),
         )
     ]
