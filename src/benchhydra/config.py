@@ -91,6 +91,20 @@ class BenchConfig:
             raise ConfigError(f"repeats={self.repeats} must be at least 1")
         if isinstance(self.sweep, Sweep):
             check_choices(self.sweep)
+        self._refuse_unknown_keys()
+
+    def _refuse_unknown_keys(self) -> None:
+        """Raise ConfigError for a key that an option does not have: OmegaConf makes ``++engine.x=1`` an attribute."""
+        for group, config in vars(self).items():
+            if not dataclasses.is_dataclass(config):
+                continue
+            unknown = vars(config).keys() - {field.name for field in dataclasses.fields(config)}
+            for name in sorted(name for name in unknown if not name.startswith("_")):
+                owners = [option for option, cls in registry.options(group).items() if name in cls.__dataclass_fields__]
+                hint = (
+                    f"{group}={' or '.join(owners)} has it" if owners else f"benchhydra options {group}=NAME lists keys"
+                )
+                raise ConfigError(f"no such key: {group}.{name}", hint=hint)
 
 
 def plain_config(config: BenchConfig) -> dict[str, Any]:

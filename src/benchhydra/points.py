@@ -13,10 +13,14 @@ from typing import Any, NamedTuple, Self
 
 from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
+from benchhydra.redaction import redact_config
 from benchhydra.result import Result, Verdict, flatten, point_key
 
 #: Keys that are not part of a point's key (so that builds and seeds can be compared), but may be axes of a sweep.
-VARIANT_KEYS = ("seed", "engine.python", "engine.base_url", "load.processes", "load.executor")
+VARIANT_KEYS = (
+    *("seed", "engine.python", "engine.base_url", "load.processes", "load.executor"),
+    *("engine.path", "engine.headers"),
+)
 
 
 class Identity(NamedTuple):
@@ -29,8 +33,9 @@ class Identity(NamedTuple):
 
 def point_identity(resolved: Mapping[str, Any]) -> Identity:
     """Return the identity of a point from its composed config as plain data (or ``config`` of its ``result.json``)."""
-    flat = flatten(resolved)
-    variant = " ".join(f"{key}={flat[key]}" for key in VARIANT_KEYS if flat.get(key) is not None)
+    flat = flatten(redact_config(resolved))  # as in result.json, which an address with a password is redacted in
+    variants = [key for name in VARIANT_KEYS for key in flat if key == name or key.startswith(f"{name}.")]
+    variant = " ".join(f"{key}={flat[key]}" for key in variants if flat[key] not in (None, {}))
     return Identity(point_key(resolved), variant, int(resolved.get("repeat") or 0))
 
 

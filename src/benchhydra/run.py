@@ -259,11 +259,11 @@ def _refuse_secrets(config: BenchConfig) -> None:
     protect_config(plain)
     environment_values = {*os.environ.values()}
     for key in secret_names(plain, without=environment_values):
-        name = key.rsplit(".", 1)[-1]
-        raise ConfigError(
-            f"{key} holds a secret, and results contain the config",
-            hint=f"export {name.upper()}=... instead: engines inherit the environment (engine.api_key_env for attach)",
-        )
+        name = key.rsplit(".", 1)[-1].replace("-", "_").upper()
+        hint = f"export {name}=... instead: engines inherit the environment (engine.api_key_env for attach)"
+        if key.startswith("engine.headers."):
+            hint = f"export {name}=... and {key}={name}"
+        raise ConfigError(f"{key} holds a secret, and results contain the config", hint=hint)
 
 
 def _result_of(config: BenchConfig, resolved: Mapping[str, Any], sweep_id: str | None) -> Result:

@@ -46,6 +46,28 @@ REWRITTEN = {
         ["+script.body.x=5", "+model.sparse.x=a/b"],
         ["+script.body.x=5", "+model.sparse.x=a/b"],
     ),
+    "dictionary-as-a-whole": (
+        ["script.body={n:4}", "engine.args={max_num_seqs:4}", "+engine.headers={api-key:KEY}", "model.sparse={a:b/c}"],
+        [
+            "++script.body={n:4}",
+            "++engine.args={max_num_seqs:4}",
+            "++engine.headers={api-key:KEY}",
+            "++model.sparse={a:b/c}",
+        ],
+    ),
+    "dictionaries-swept": (["-m", "script.body={n:1},{n:2}"], ["-m", "++script.body={n:1},{n:2}"]),
+    "dictionary-of-a-flag": (["engine.args.a={b:{c:1}}"], ["++engine.args.a={b:{c:1}}"]),
+    "dictionary-of-known-keys": (["slo={ttft_ms:200}"], ["slo={ttft_ms:200}"]),
+    "header": (["engine.headers.api-key=KEY"], ["++engine.headers.api-key=KEY"]),
+    "ipv6": (["engine.base_url=http://[::1]:8000/v1"], ["engine.base_url='http://[::1]:8000/v1'"]),
+    "ipv6-zone": (["engine.base_url=https://[fe80::1%eth0]"], ["engine.base_url='https://[fe80::1%eth0]'"]),
+    "ipv6-address": (["engine.env.HOST=[::1]:80"], ["++engine.env.HOST='[::1]:80'"]),
+    "ipv6-swept": (
+        ["-m", "engine.base_url=http://[::1]:80,http://h:80,http://[::2]:80"],
+        ["-m", "engine.base_url='http://[::1]:80',http://h:80,'http://[::2]:80'"],
+    ),
+    "ipv6-quoted": (["engine.base_url='http://[::1]:8000'"], ["engine.base_url='http://[::1]:8000'"]),
+    "list-of-pairs": (["engine.args.x=[a:b,c:d]"], ["++engine.args.x=[a:b,c:d]"]),
     "completion": (["-sc", "install=bash"], ["-sc", "install=bash"]),
     "rate-of-one-load-of-two": (
         ["-m", "load=poisson,concurrency", "qps=5"],

@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from benchhydra.overrides.grammar import open_keys
 from benchhydra.registry import CONF_DIR, GROUPS
 from benchhydra.renamed_keys import new_name
 
@@ -49,9 +50,14 @@ def _text(error: BaseException) -> str:
 
 def _unknown_key(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
     key = match[1]
+    inside = re.search(rf"full_key: ({re.escape(key)}\.\S+)", match.string)
+    if inside:  # KEY={NAME:VALUE}
+        key = inside[1]
     if new_name(key):
         return f"no such key: {key}", f"{key} is now {new_name(key)}"
-    keys = config_keys(words)
+    if any(key.startswith(f"{open_key}.") for open_key in open_keys()):
+        return f"{key} cannot be set within {match[1]}", f"{key}=VALUE, as a word of its own"
+    keys = [other for other in config_keys(words) if not key.startswith(f"{other}.")]
     near = nearest(key, keys)
     if near:
         return f"no such key: {key}", f"did you mean {near}?"
@@ -80,6 +86,10 @@ def _extra(launcher: str) -> str:
 def _wrong_value(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
     override = match[1].strip()
     key, _, value = override.lstrip("+").partition("=")
+    if key in open_keys():
+        return f"{key}={value}: the value must be keys and values", f"{key}.NAME=VALUE, or '{key}={{NAME:VALUE}}'"
+    if "is not Optional" in match.string:
+        return f"{key}={value}: the value must not be null", f"benchhydra options {key}"
     kind = re.search(
         r"could not be converted to (\w+)|is not a valid (\w+)|Incompatible value .*?field of type '([\w |\[\]]+)'",
         match.string,

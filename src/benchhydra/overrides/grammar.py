@@ -122,14 +122,14 @@ def _override(word: str) -> list[str]:
 
 def _sets_open_key(key: str, value: str) -> bool:
     """Whether an override sets keys of a dictionary that accepts any: plain Hydra requires a ``+`` for a new one."""
-    open_keys = _open_keys()
-    if value.startswith("{") and key.lstrip("+") in open_keys:
+    names = open_keys()
+    if value.startswith("{") and key.lstrip("+") in names:
         return True
-    return any(key.startswith(f"{open_key}.") for open_key in open_keys)
+    return any(key.startswith(f"{name}.") for name in names)
 
 
-def _open_keys() -> set[str]:
-    """The keys that hold a dictionary of any keys, as ``engine.args`` and ``script.body`` do."""
+def open_keys() -> set[str]:
+    """The keys that hold a dictionary of any keys: ``engine.args``, ``script.body``. Options must be discovered."""
     classes = [
         ("model", Model),
         *((group, cls) for group in registry.GROUPS for cls in registry.options(group).values()),
