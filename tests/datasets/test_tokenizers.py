@@ -11,8 +11,8 @@ import huggingface_hub
 import pytest
 
 from benchhydra.datasets import Tokenizer
-from benchhydra.datasets.files import hub, local
 from benchhydra.datasets.chat_template import ChatTemplate
+from benchhydra.datasets.files import hub, local
 from benchhydra.datasets.tokenization import SlowTokenizer, tokens_are_additive
 from benchhydra.errors import DatasetError
 from benchhydra.progress import Progress

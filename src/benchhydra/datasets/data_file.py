@@ -144,6 +144,7 @@ def _parquet_records(path: Path) -> Iterator[DataRecord]:
 
 def _csv_records(path: Path, delimiter: str) -> Iterator[DataRecord]:
     with _open(path) as stream:
+        csv.field_size_limit(MAX_LINE_BYTES)
         lines = (text for _, text in _text_lines(stream, path))
         reader = csv.DictReader(lines, delimiter=delimiter, restkey="", strict=True)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,6 +26,16 @@ OUTPUT_TOKENS = ("output_tokens", "max_tokens", "max_completion_tokens")
 IGNORED_KEYS = ("tools", "tool_choice", "response_format", "temperature", "stop")
 
 
+@dataclass(frozen=True, slots=True)
+class OwnRequest:
+    """What one record asks for. messages: None if it is a prompt, whose ``text`` it is."""
+
+    record: DataRecord
+    text: str
+    messages: tuple[Message, ...] | None
+    output_tokens: int
+
+
 @option("dataset", "jsonl")
 class Jsonl(FileDataset):
     """Records of {"prompt": TEXT} or {"messages": [...]}; optional keys: "output_tokens", "send_at_s", "timestamp".
@@ -42,26 +53,22 @@ class Jsonl(FileDataset):
     field_names = ("prompt", "messages", "output_tokens", "send_at_s")
 
     def check(self, count: int) -> None:
-        if self.local_files() is None:
-            return
-        records = self._records()
-        for record in records if self.shuffle else records[:count]:
-            self._checked(record)
-        self.require(len(records), count)
+        if self.local_files() is not None:
+            self.require(len(self._requests()), count)
 
     def recorded_s(self, count: int) -> Sequence[float] | None:
         if self.shuffle:
             raise DatasetError("load=trace needs the file's order", hint="dataset.shuffle=false")
         if self.local_files() is None:
             return None
-        records = self._records()
+        records = [request.record for request in self._requests()]
         return TraceTimes.of(records, self).increasing_s(records[:count])
 
     def warnings(self) -> tuple[str, ...]:
-        records = self._records()
-        ignored = Counter(key for record in records for key in IGNORED_KEYS if key in record.values)
+        requests = self._requests()
+        ignored = Counter(key for request in requests for key in IGNORED_KEYS if key in request.record.values)
         return tuple(
-            f'{self.path}: {count} of {len(records)} records have "{key}", which is not sent: '
+            f'{self.path}: {count} of {len(requests)} records have "{key}", which is not sent: '
             f"script.body.{key}=... sends one value with every request"
             for key, count in ignored.items()
         )
@@ -70,32 +77,35 @@ class Jsonl(FileDataset):
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
         """Return prompts in the file's order, or shuffled. Send times are relative to the first one in the file."""
-        records = self._records()
-        times = TraceTimes.of(records, self)
-        order = rng.permutation(len(records)).tolist() if self.shuffle else range(len(records))
-        candidates = (self._candidate(records[i], times, tokenizer) for i in order)
+        requests = self._requests()
+        times = TraceTimes.of([request.record for request in requests], self)
+        order = rng.permutation(len(requests)).tolist() if self.shuffle else range(len(requests))
+        candidates = (self._candidate(requests[i], times, tokenizer) for i in order)
         dropped: Counter[str] = Counter()
         bounds = Bounds(max_total=max_total_tokens)
         prompts = fitting(candidates, tokenizer, bounds, self.output_tokens, dropped)
         return take_prompts(prompts, count, self.path, dropped=dropped, allow_repeat=self.allow_repeat)
 
-    def _records(self) -> list[DataRecord]:
-        return read_usable(self, [local(self.path, Progress())], lambda record: record).items
+    def _requests(self) -> list[OwnRequest]:
+        """Return the requests of all records. Raises DatasetError for the first record that cannot be used."""
+        return read_usable(self, [local(self.path, Progress())], self._request).items
 
-    def _candidate(self, record: DataRecord, times: TraceTimes, tokenizer: Tokenizer) -> Candidate:
-        text, messages, output_tokens = self._checked(record)
-        if messages is not None:
-            text = render(messages, tokenizer, record.place)
-        return Candidate(text, output_tokens=output_tokens, messages=messages, send_at_s=times.relative_s(record))
+    def _candidate(self, request: OwnRequest, times: TraceTimes, tokenizer: Tokenizer) -> Candidate:
+        record, messages = request.record, request.messages
+        return Candidate(
+            request.text if messages is None else render(messages, tokenizer, record.place),
+            output_tokens=request.output_tokens,
+            messages=messages,
+            send_at_s=times.relative_s(record),
+        )
 
-    def _checked(self, record: DataRecord) -> tuple[str, tuple[Message, ...] | None, int]:
-        """Return (text, messages, output tokens) of a record. Raises DatasetError."""
+    def _request(self, record: DataRecord) -> OwnRequest:
         try:
-            return self._read(self.fields_of(record))
+            return self._read(record, self.fields_of(record))
         except InvalidRecord as error:
             raise self.refuse(record, error) from error
 
-    def _read(self, fields: RecordFields) -> tuple[str, tuple[Message, ...] | None, int]:
+    def _read(self, record: DataRecord, fields: RecordFields) -> OwnRequest:
         messages = fields.messages("messages")
         text = "" if messages is not None else fields.text("prompt")
         if text is None:
@@ -106,7 +116,7 @@ class Jsonl(FileDataset):
         if output_tokens is None:
             raise InvalidRecord("output_tokens", "it is missing")
         fields.time(*TIME_NAMES)
-        return text, messages, output_tokens
+        return OwnRequest(record, text, messages, output_tokens)
 
     def hint(self, field: str, record: DataRecord) -> str:
         if field == "prompt" and "prompt" not in record.values:

@@ -60,38 +60,36 @@ class TokenTrace(FileDataset):
 
     def check(self, count: int) -> None:
         if self.local_files() is not None:
-            records = self._records()
-            for record in records[:count]:
-                self._request(record)
-            self.require(len(records), count)
+            self.require(len(self._requests()), count)
 
     def recorded_s(self, count: int) -> Sequence[float] | None:
         if self.local_files() is None:
             return None
-        records = self._records()
+        records = [request.record for request in self._requests()]
         return self._times(records).increasing_s(records[:count])
 
     def sample(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
         """Return prompts in the file's order. Raises DatasetError if one is too long for the model."""
-        records = self._records()
-        self.require(len(records), count)
-        times = self._times(records)
-        source = itertools.islice(itertools.cycle(records), count)
+        requests = self._requests()
+        self.require(len(requests), count)
+        times = self._times([request.record for request in requests])
+        source = itertools.islice(itertools.cycle(requests), count)
         writer = BlockWriter(tokenizer, rng, self.block_tokens)
-        while batch := [self._request(record) for record in itertools.islice(source, BATCH)]:
+        while batch := list(itertools.islice(source, BATCH)):
             for request in batch:
                 self._check_length(request, tokenizer, max_total_tokens)
             for request, text in zip(batch, writer.texts(batch), strict=True):
                 send_at_s = times.relative_s(request.record)
                 yield Prompt(text, request.input_tokens, request.output_tokens, send_at_s=send_at_s)
 
-    def _records(self) -> list[DataRecord]:
-        return read_usable(self, [local(self.path, Progress())], lambda record: record).items
+    def _requests(self) -> list[RecordedRequest]:
+        """Return the requests of all records. Raises DatasetError for the first record that cannot be used."""
+        return read_usable(self, [local(self.path, Progress())], self._request).items
 
     def _times(self, records: Sequence[DataRecord]) -> TraceTimes:
-        is_mooncake = bool(records) and "hash_ids" in records[0].values
+        is_mooncake = "hash_ids" in records[0].values
         return TraceTimes.of(records, self, names=TIME_NAMES, unit="ms" if is_mooncake else None)
 
     def _request(self, record: DataRecord) -> RecordedRequest:

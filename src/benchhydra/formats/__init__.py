@@ -34,6 +34,8 @@ from benchhydra.result import (
 from benchhydra.validity import ValidityLimits
 
 Json = Mapping[str, Any]
+#: The end of the year 9999 in seconds since 1970.
+LATEST_S = 253_402_300_800
 #: How many keys that were not converted are named.
 SHOWN_KEYS = 12
 #: Suffixes of metrics that only a result with timed requests has.
@@ -219,6 +221,9 @@ def _check_numbers(run: ImportedRun) -> None:
     for key, value in {**run.metrics, **{name: count for name, count in counts.items() if count is not None}}.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{key} is {value!r}, not a number")
+    epoch_time = run.epoch_time
+    if epoch_time is not None and (isinstance(epoch_time, bool) or not 0 <= float(epoch_time) < LATEST_S):
+        raise ValueError(f"the date {epoch_time!r} is no time between 1970 and 9999")
 
 
 def _reasons(run: ImportedRun) -> tuple[Reason, ...]:
