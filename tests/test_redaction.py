@@ -137,6 +137,7 @@ def test_no_declared_key_has_a_secret_name_except_those_that_name_a_variable() -
         ('{"api_key": "abc", "n": 1}', '{"api_key": "***", "n": 1}'),
         ("{'api_key': 'abc'}", "{'api_key': '***'}"),
         ("--api-key=abc", "--api-key=***"),
+        ("engine.env.MY_TOKEN=[abc: cannot be read", "engine.env.MY_TOKEN=*** cannot be read"),
         ("Authorization: Bearer abc-123-def", "Authorization: *** ***"),
         ("Bearer abc-123-def is wrong", "Bearer *** is wrong"),
         ("Basic understanding of tokens: 5", "Basic understanding of tokens: 5"),

@@ -143,8 +143,18 @@ def protect_config(config: Any, name: str = "") -> None:
 def protect_words(words: Iterable[str]) -> None:
     """Add the values of secret names in the words of a command line, and the credentials of its URLs."""
     for word in words:
-        protect(value for _, value in _assignments(word))
+        name, _, value = word.partition("=")
+        values = [match["value"] for match in _assignment().finditer(word.replace("{", " ")) if _is_assignment(match)]
+        if is_secret_name(name):
+            values.append(value)
+        protect(part for value in values for part in _parts(value))
         protect(url_secrets(word))
+
+
+def _parts(value: str) -> Iterator[str]:
+    """Yield the values of a text in Hydra's grammar: of a list, or of a sweep over several values."""
+    parts = (value, value.strip("'\""), *re.split(r"[\s,:\[\]{}()'\"]+", value))
+    return (part for part in parts if part not in PLACEHOLDERS and not part.startswith(("$", HIDDEN)))
 
 
 def redact(text: str) -> str:
@@ -397,7 +407,7 @@ def _assignment() -> re.Pattern[str]:
     """NAME=VALUE, ``NAME: VALUE`` and ``"NAME": "VALUE"``. Every name is tried from its beginning only."""
     return re.compile(
         r"(?<![\w.\-])(?P<name>[-+~]*[A-Za-z_][\w.\-]*)(?P<sign>\\?[\"']?(?:=| ?: ?)\\?[\"']?)"
-        r"(?P<value>\[[^\]\s\"\\]*\]|[^\s\"',;&(){}\[\]<>|\\]+)"
+        r"(?P<value>\[[^\]\s\"\\]*\]|[\[{(]*[^\s\"',;&(){}\[\]<>|\\]+)"
     )
 
 
@@ -407,16 +417,8 @@ def _scheme() -> re.Pattern[str]:
 
 
 def _hide_assignment(match: re.Match[str]) -> str:
-    return f"{match['name']}{match['sign']}{HIDDEN}" if _is_assignment(match) else match[0]
-
-
-def _assignments(text: str) -> Iterator[tuple[str, str]]:
-    """Yield (name, value) of the assignments to secret names in a word of a command line."""
-    for match in _assignment().finditer(text):
-        if _is_assignment(match):
-            yield from ((match["name"], value) for value in re.split(r"[\[\],]", match["value"]) if value)
-            if text.startswith(",", match.end()):  # a sweep over several values
-                yield from ((match["name"], value) for value in re.split(r"[\[\],]", text[match.end() :]) if value)
+    value = HIDDEN if _is_assignment(match) else _assignment().sub(_hide_assignment, match["value"])
+    return f"{match['name']}{match['sign']}{value}"
 
 
 def _is_assignment(match: re.Match[str]) -> bool:

@@ -34,7 +34,7 @@ def test_tree_is_logged_once(uri: str, tmp_path: Path, point: Make, capsys: pyte
 
 
 def test_nothing_to_log(tmp_path: Path) -> None:
-    with pytest.raises(ResultError, match=r"no result\.json under"):
+    with pytest.raises(ResultError, match=r"no result\.json in"):
         run(str(tmp_path))
 
 
