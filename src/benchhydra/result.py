@@ -92,12 +92,6 @@ RENAMED_METRICS = {
 #: Units renamed since schema 1.0.0: old -> new.
 RENAMED_UNITS = {"prompts/s": "requests/s"}
 
-HIDDEN = "***"
-#: A key that contains one of these words holds a secret ...
-SECRET_WORDS = {"key", "apikey", "token", "secret", "password", "passwd", "credentials", "authorization"}
-#: ... except these, which hold the name of a variable.
-NOT_SECRET = {"api_key_env", "token_limit"}
-
 
 class Better(StrEnum):
     """In which direction a metric improves (nm-vllm's three tags)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,8 @@ from benchhydra.client.apis.chat import Chat
 from benchhydra.client.apis.completions import Completions
 from benchhydra.client.request_encoding import encode_request
 from benchhydra.datasets import Prompt
+from benchhydra.errors import ConfigError
+from benchhydra.fetch import check_base_url, split_api_path
 
 OPTIONS = RequestOptions()
 
@@ -81,10 +84,73 @@ def test_a_conversation_goes_to_chat_as_it_is() -> None:
 
 
 def test_the_users_fields_replace_the_apis_but_not_the_prompt() -> None:
-    fields = {"max_tokens": None, "temperature": 0.7, "top_p": 0.9, "prompt": "another"}
+    fields = {"max_tokens": 9, "temperature": 0.7, "top_p": 0.9, "prompt": "another", "stop": {"a": None}}
     _, body = parts(encoded(completions(), "hi", 7, options=RequestOptions(body=fields)))
-    assert (body["max_tokens"], body["temperature"], body["top_p"], body["prompt"]) == (None, 0.7, 0.9, "hi")
+    assert (body["max_tokens"], body["temperature"], body["top_p"], body["prompt"]) == (9, 0.7, 0.9, "hi")
+    assert body["stop"] == {"a": None}
     assert list(body)[-1] == "prompt"
+
+
+def test_null_leaves_a_field_out() -> None:
+    """Servers that forbid a field forbid it with null too."""
+    fields = {"max_tokens": None, "temperature": None, "stream_options": None, "prompt": None}
+    _, body = parts(encoded(completions(model="m"), "hi", 7, options=RequestOptions(body=fields)))
+    assert body == {"model": "m", "stream": True, "ignore_eos": True, "prompt": "hi"}
+
+
+@pytest.mark.parametrize("api", [Completions, Chat])
+def test_the_limit_of_tokens_has_the_name_that_the_server_knows(api: type[Completions | Chat]) -> None:
+    def body_of(limit: str | None) -> dict[str, Any]:
+        return parts(encoded(Endpoint(base_url="http://h", api=api(token_limit=limit)), "hi", 7))[1]
+
+    assert body_of("max_completion_tokens")["max_completion_tokens"] == 7
+    assert "max_tokens" not in body_of("max_completion_tokens")
+    for none in ("none", None):
+        assert not {"max_tokens", "max_completion_tokens", "ignore_eos"} & body_of(none).keys()
+    with pytest.raises(ConfigError, match=r"api\.token_limit=tokens is not allowed"):
+        api(token_limit="tokens")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "path", "requested"),
+    [
+        ("http://h", None, "/v1/completions"),
+        ("http://h/", None, "/v1/completions"),
+        ("http://v1", None, "/v1/completions"),
+        ("http://h/v1/", None, "/v1/completions"),
+        ("http://h/team/v1", None, "/team/v1/completions"),
+        ("http://h/team", None, "/team/v1/completions"),
+        ("http://h/api/v3", None, "/api/v3/completions"),
+        ("http://h/v1beta/openai/", None, "/v1beta/openai/completions"),
+        ("http://h", "/api/v3", "/api/v3/completions"),
+        ("http://h", "api/v3/", "/api/v3/completions"),
+        ("http://h/api", "/v3", "/api/v3/completions"),
+        ("http://h/api/v3", "/v3", "/api/v3/completions"),
+        ("http://h/api/v3", "/api/v3", "/api/v3/completions"),
+        ("http://h/v2", "/v1", "/v2/v1/completions"),
+        ("http://h/v1", "", "/v1/completions"),
+        ("http://h", "", "/completions"),
+        ("http://h/models", "/", "/models/completions"),
+        ("http://h", "/openai/d?api-version=1", "/openai/d/completions?api-version=1"),
+        ("http://[::1]:8000", None, "/v1/completions"),
+    ],
+)
+def test_where_the_api_is(base_url: str, path: str | None, requested: str) -> None:
+    root, api_path = split_api_path(check_base_url("engine.base_url", base_url), path)
+    head, _ = parts(encoded(completions(root, api_path=api_path), "hi"))
+    assert head[0].decode() == f"POST {requested} HTTP/1.1"
+    assert f"Host: {urlsplit(base_url).netloc}".encode() in head
+
+
+def test_an_endpoint_apart_from_the_openai_api_keeps_its_path() -> None:
+    class Rerank(Api):
+        path = "/rerank"
+
+        def own_body(self, prompt: Any, output_tokens: int) -> dict[str, Any]:
+            return {"prompt": prompt.text}
+
+    head, _ = parts(encoded(Endpoint(base_url="http://h/a", api=Rerank(), api_path="/v3"), "hi"))
+    assert head[0] == b"POST /a/rerank HTTP/1.1"
 
 
 def test_an_answer_may_end_where_the_model_ends_it() -> None:

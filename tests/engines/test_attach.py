@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tests.certificates import server_context, written_to
@@ -17,6 +19,7 @@ from tests.certificates import server_context, written_to
 from benchhydra.engines.attach import Attach
 from benchhydra.errors import ConfigError, EngineError
 from benchhydra.progress import Progress
+from benchhydra.redaction import redact
 from benchhydra.servers import ports
 from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Gpus, Model, Sparsity, Target
@@ -48,7 +51,13 @@ def serving(*models: str, key: str | None = None, context: ssl.SSLContext | None
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with served(Handler, context) as url:
+        yield url
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None = None) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -63,7 +72,7 @@ def serving(*models: str, key: str | None = None, context: ssl.SSLContext | None
 
 def attach(engine: Attach, tmp_path: Path) -> str:
     """Lease it, as a point does."""
-    limits = {"ready_timeout_s": 5.0, "stop_timeout_s": 5.0}
+    limits = {"ready_timeout_s": engine.ready_timeout_s, "stop_timeout_s": 5.0}
     headers = engine.request_headers()
     with ServerPool(tmp_path).lease(engine.server(TARGET), Progress(), headers=headers, **limits) as lease:
         return lease.base_url
@@ -129,11 +138,136 @@ def test_an_unset_key_variable_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
         Attach(api_key_env="NO_KEY").check(TARGET)
 
 
+@pytest.mark.parametrize("name", ["api-key", "Api-Key", "Authorization"])
+def test_headers_come_from_the_environment_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    seen: list[tuple[str, str | None]] = []
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path, self.headers[name]))
+            body = b'{"data": [{"id": "m"}]}' if self.headers[name] == KEY else b'{"error": "no key"}'
+            self.send_response(200 if self.headers[name] == KEY else 401)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with served(Gateway) as url:
+        engine = Attach(base_url=url, path="/api/v3", headers={name: "MY_KEY"})
+        assert attach(engine, tmp_path) == url
+        assert engine.model_name(TARGET, url) == "m" and engine.version(url) is None
+        assert {path for path, value in seen if value == KEY} >= {"/api/v3/models", "/health", "/version"}
+        assert all(value == KEY for _, value in seen)
+        assert KEY not in repr(engine) + repr(engine.server(TARGET))
+        assert redact(f"the gateway says {KEY}") == "the gateway says ***"
+        with pytest.raises(EngineError, match=r"refuses the API key or a header \(401\): no key") as refused:
+            attach(Attach(base_url=url), tmp_path)
+    assert "engine.api_key_env" in refused.value.hint and "engine.headers.NAME" in refused.value.hint
+
+
+@pytest.mark.parametrize("value", ["", "key\r\nX: y", "k\u00e9y", " key", "key\n"])
+def test_a_value_that_no_header_can_have_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("MY_KEY", value)
+    for engine in (Attach(headers={"X-Key": "MY_KEY"}), Attach(api_key_env="MY_KEY")):
+        with pytest.raises(ConfigError, match="MY_KEY: ") as refused:
+            engine.check(TARGET)
+        assert not value or value not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "a b", "a:", ""])
+def test_headers_that_frame_requests_are_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    with pytest.raises(ConfigError, match="this header cannot be set"):
+        Attach(headers={name: "MY_KEY"}).check(TARGET)
+
+
+def test_a_key_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    with pytest.raises(ConfigError, match="exclude each other"):
+        Attach(headers={"authorization": "MY_KEY"}, api_key_env="MY_KEY").check(TARGET)
+
+
+class Starting(BaseHTTPRequestHandler):
+    """Answers each path with its statuses one after another; the last one stays."""
+
+    statuses: ClassVar[dict[str, list[int]]] = {}
+
+    def do_GET(self) -> None:
+        statuses = self.statuses.get(self.path, [404])
+        status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
+        body = b'{"data": [{"id": "m"}]}' if status == 200 else b'{"error": {"message": "Loading model"}}'
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("models", "health", "ready_timeout_s", "error"),
+    [
+        ([503, 502, 200], [404], 10.0, ""),
+        ([200], [503, 503, 200], 10.0, ""),
+        ([200], [503], 0.2, ""),
+        ([503], [503], 0.2, "no server answers at .*: /v1/models answers 503: Loading model \\(waited 0.2 s\\)"),
+        ([503], [503], 0.0, "/v1/models answers 503: Loading model$"),
+        ([401], [200], 10.0, "refuses the API key"),
+        ([403], [200], 10.0, "refuses the API key"),
+        ([500], [200], 10.0, "answers 500 to /v1/models"),
+        ([404], [404], 10.0, ""),
+        ([200], [401], 10.0, ""),
+    ],
+)
+def test_only_a_server_that_starts_is_waited_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    models: list[int],
+    health: list[int],
+    ready_timeout_s: float,
+    error: str,
+) -> None:
+    monkeypatch.setattr("benchhydra.servers.health.POLL_S", 0.01)
+    monkeypatch.setattr(Starting, "statuses", {"/v1/models": models, "/health": health})
+    started_s = time.monotonic()
+    with served(Starting) as url:
+        engine = Attach(base_url=url, ready_timeout_s=ready_timeout_s)
+        if error:
+            with pytest.raises(EngineError) as refused:
+                attach(engine, tmp_path)
+            assert re.search(error, refused.value.message)
+        else:
+            assert attach(engine, tmp_path) == url
+    assert time.monotonic() - started_s < 4
+
+
+def test_an_unknown_host_is_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"no server answers at http://no\.such\.invalid"):
+        attach(Attach(base_url="http://no.such.invalid", ready_timeout_s=60.0), tmp_path)
+
+
+def test_waiting_ends_with_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchhydra.servers.health.time.sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        attach(Attach(base_url=f"http://127.0.0.1:{ports.free_port()}"), tmp_path)
+
+
 def test_no_server_at_the_url_is_one_line(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{ports.free_port()}"
     with pytest.raises(EngineError, match=f"no server answers at {url}: Connection refused") as refused:
-        attach(Attach(base_url=url), tmp_path)
-    assert "engine.base_url" in refused.value.hint
+        attach(Attach(base_url=url, ready_timeout_s=0.0), tmp_path)
+    assert "engine.base_url" in refused.value.hint and "engine.ready_timeout_s" in refused.value.hint
     assert len(str(refused.value).splitlines()) <= 2
 
 

@@ -66,7 +66,7 @@ class Attach(Engine):
         headers = headers_from_environment(self.headers)
         if self.api_key_env is None:
             return headers
-        if "Authorization" in headers:
+        if "authorization" in map(str.lower, headers):
             raise ConfigError("engine.api_key_env and engine.headers.Authorization exclude each other")
         return {"Authorization": f"Bearer {variable_value('engine.api_key_env', self.api_key_env)}", **headers}
 

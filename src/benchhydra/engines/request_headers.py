@@ -17,8 +17,6 @@ HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 #: The client sends these itself, as the body of each request needs them.
 FRAMING = ("connection", "content-length", "transfer-encoding")
-#: Headers that the client has a value for, which another spelling must replace and not repeat.
-OWN_SPELLINGS = {name.lower(): name for name in ("Accept", "Authorization", "Content-Type", "Host", "User-Agent")}
 
 
 def headers_from_environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -27,7 +25,7 @@ def headers_from_environment(variables: Mapping[str, str]) -> dict[str, str]:
     for name, variable in variables.items():
         if not HEADER_NAME.fullmatch(name) or name.lower() in FRAMING:
             raise ConfigError(f"engine.headers.{name}: this header cannot be set", hint="engine.headers.NAME=VARIABLE")
-        headers[OWN_SPELLINGS.get(name.lower(), name)] = variable_value(f"engine.headers.{name}", variable)
+        headers[name] = variable_value(f"engine.headers.{name}", variable)
     return headers
 
 
