@@ -13,8 +13,8 @@ HINTS = (
         r"\bstream_options\b|\binclude_usage\b",
         "script.body.stream_options=null leaves stream_options out; the server then reports no token counts",
     ),
-    (r"\bmax_completion_tokens\b|\bmax_tokens\b", "api.token_limit=max_completion_tokens, max_tokens or none"),
     (r"context length|context window|max_model_len", "fewer dataset.prompt_tokens or dataset.output_tokens"),
+    (r"\bmax_completion_tokens\b|\bmax_tokens\b", "api.token_limit=max_completion_tokens, max_tokens or none"),
     (r"\bHTTP 40[13]\b", "engine.api_key_env=VARIABLE, or engine.headers.NAME=VARIABLE for a header of a gateway"),
     (r"model\b.*\b(?:not found|does not exist|not exist)", "engine.served_model=NAME"),
     (
