@@ -19,6 +19,7 @@ import httptools
 
 from benchhydra import __version__
 from benchhydra.errors import ConfigError
+from benchhydra.redaction import excerpt
 
 #: Of all requests, those of the load too; a header of the user replaces it. Gateways refuse requests without any.
 USER_AGENT = f"benchhydra/{__version__}"
@@ -95,7 +96,7 @@ def describe_redirect(location: str, endpoint: str) -> str:
     root = plain if parts.netloc else f"http://HOST:PORT{plain}"
     for path in (endpoint, endpoint.removeprefix(DEFAULT_API_PATH)):
         root = root.removesuffix("/").removesuffix(path)
-    return f"redirects to {plain[:200]}, which is not followed: engine.base_url={root[:200]}"
+    return f"redirects to {excerpt(plain, 200)}, which is not followed: engine.base_url={excerpt(root, 200)}"
 
 
 def check_base_url(field: str, url: str) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from benchhydra.errors import BenchhydraError
+from benchhydra.redaction import redact_file
 from benchhydra.tracking import store, view
 
 READY_TIMEOUT_S = 120.0
@@ -97,6 +98,8 @@ def _server(uri: str, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Path
     finally:
         signal.signal(signal.SIGTERM, before)
         _stop(process)
+        with contextlib.suppress(OSError):
+            redact_file(path)  # MLflow may print the address of its store
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

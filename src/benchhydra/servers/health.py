@@ -12,8 +12,10 @@ from typing import Any
 
 from benchhydra.client.apis import error_message
 from benchhydra.errors import EngineError
+from benchhydra.escaping import printable
 from benchhydra.fetch import HttpResponse, below_api_path, fetch
 from benchhydra.progress import Progress
+from benchhydra.redaction import excerpt
 
 #: What a proxy or a server answers while the server behind it, or its model, is still starting.
 STARTING = (502, 503)
@@ -137,5 +139,5 @@ def _refused(control: ControlPlane, error: OSError) -> str:
 
 def _words_of(answer: HttpResponse) -> str:
     """Return the server's own words in an error answer, after a colon; "" if there are none."""
-    text = " ".join(error_message(answer.json()).split())[:WORDS]
+    text = excerpt(printable(error_message(answer.json())), WORDS)
     return f": {text}" if text else ""
