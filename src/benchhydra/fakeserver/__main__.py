@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 import signal
 import ssl
 import sys
@@ -25,6 +26,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.fail_start:
         raise SystemExit("fake server: RuntimeError: failing to start, as requested by --fail-start")
     time.sleep(args.start_s)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # as vLLM does: every connection takes a file descriptor
     uvloop.run(_serve(args))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from benchhydra.errors import ConfigError
 from benchhydra.loadgen.client_facts import merge_facts
+from benchhydra.loadgen.client_limits import most_connections
 from benchhydra.loadgen.local import send_here
 from benchhydra.loadgen.plan import LoadPlan, LoadResult
 from benchhydra.loadgen.processes.parent import send_in_processes
@@ -58,7 +59,7 @@ def _run_on_ray(plan: LoadPlan, progress: Progress) -> LoadResult:
 
 
 def processes_for(plan: LoadPlan, most: int | None = None) -> int:
-    """Return the number of client processes: ``plan.processes``, or by the expected chunk rate if that is "auto".
+    """Return the number of client processes: ``plan.processes``, or if that is "auto", by chunk rate and open files.
 
     most: maximum for "auto", by default the number of cores - 1. Raises ConfigError if ``processes`` is invalid.
     """
@@ -70,7 +71,14 @@ def processes_for(plan: LoadPlan, most: int | None = None) -> int:
         return 1
     if most is None:
         most = len(os.sched_getaffinity(0)) - 1
-    return max(1, min(math.ceil(_expected_chunks_per_s(plan) / CHUNKS_PER_PROCESS), most))
+    for_chunks = math.ceil(_expected_chunks_per_s(plan) / CHUNKS_PER_PROCESS)
+    return max(1, min(max(for_chunks, math.ceil(_certain_connections(plan) / most_connections())), most))
+
+
+def _certain_connections(plan: LoadPlan) -> int:
+    """Return how many requests are in flight together whatever the server does."""
+    at_once = len(plan.requests) and plan.send_times_s[0] == plan.send_times_s[-1]
+    return min(plan.max_in_flight or len(plan.requests), len(plan.requests)) if at_once else 0
 
 
 def _expected_chunks_per_s(plan: LoadPlan) -> float:

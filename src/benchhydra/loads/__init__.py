@@ -110,6 +110,14 @@ class LoadShape:
         earlier = np.searchsorted(send_times_s, send_times_s[-1], side="left")
         return float(earlier / (send_times_s[-1] - send_times_s[0]))
 
+    def at_once(self, count: int) -> int:
+        """Return how many of ``count`` requests are certainly in flight together; 1 if that depends on the server."""
+        together = count if math.isinf(self.qps) and not self.replays and self._has_default_pacing() else 1
+        return min(together, self.max_in_flight or count)
+
+    def _has_default_pacing(self) -> bool:
+        return type(self).pacing is LoadShape.pacing
+
     def _default_count(self) -> int:
         if math.isinf(self.qps):
             raise ConfigError("qps=inf needs num_prompts", hint="num_prompts=100 qps=inf")
@@ -121,7 +129,7 @@ class LoadShape:
 
     def _check_one_process(self) -> None:
         """Raise ConfigError if a shape with its own pacing is to run in several client processes."""
-        if type(self).pacing is LoadShape.pacing:
+        if self._has_default_pacing():
             return
         if self.executor == "ray" or str(self.processes) not in ("auto", "1"):
             setting = "executor=ray" if self.executor == "ray" else f"processes={self.processes}"

@@ -25,3 +25,7 @@ class Burst(LoadShape):
         if math.isinf(self.qps):
             return np.zeros(count)
         return np.asarray(np.arange(count) // self.size * (self.size / self.qps), dtype=np.float64)
+
+    def at_once(self, count: int) -> int:
+        together = count if math.isinf(self.qps) else min(count, self.size)
+        return min(together, self.max_in_flight or count)

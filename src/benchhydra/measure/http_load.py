@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from benchhydra.datasets.warmup_prompts import warmup_prompts
 from benchhydra.errors import ConfigError, EngineError
 from benchhydra.facts import fact
 from benchhydra.loadgen import LoadPlan, client_facts, run_load
+from benchhydra.loadgen.client_limits import check_connections
 from benchhydra.loadgen.ray import cluster
 from benchhydra.loads import LoadShape
 from benchhydra.measure import Measurement, Point
@@ -79,6 +81,17 @@ class HttpLoadOptions:
             raise ConfigError("load.warmup_s and cooldown_s leave nothing to measure", hint="a larger num_prompts")
         if point.load.executor == "ray":
             cluster.require_ray("load.executor=ray")
+        else:
+            self._check_connections(point.load, count)
+
+    def _check_connections(self, load: LoadShape, count: int) -> None:
+        """Raise ConfigError if the load or its warm-up certainly needs more connections than this machine can open."""
+        together = load.at_once(count)
+        cause = f"load.max_in_flight={load.max_in_flight}" if load.max_in_flight else f"a load of {together:,} requests"
+        processes = max(1, len(os.sched_getaffinity(0)) - 1) if load.processes == "auto" else int(load.processes)
+        check_connections(together, processes, cause)
+        warmup = warmup_count(self.warmup_requests, count, load.max_in_flight)
+        check_connections(warmup, 1, f"a warm-up of script.warmup_requests={warmup}")
 
     def load_s(self, point: Point) -> float | None:
         """Return about how long sending takes, in seconds; None if that is not known before.

@@ -10,9 +10,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from benchhydra.failure_texts import commonest_failure
+from benchhydra.records import Status
 from benchhydra.result import Reason
 from benchhydra.validity import RunEvidence, as_percent, invalid, rule, suspect
 from benchhydra.window import Window
+
+#: Names of errors at limits of this machine -> what the limit is, and what to do.
+_LIMITS = {
+    "EMFILE": "the client ran out of file descriptors (ulimit -n is {files}): raise the hard limit as root, or lower "
+    "qps or load.max_in_flight",
+    "ENFILE": "the machine ran out of file descriptors (sysctl fs.file-max)",
+    "EADDRNOTAVAIL": "the client ran out of local ports (sysctl net.ipv4.ip_local_port_range); a server that closes "
+    "each connection keeps its port for a minute",
+    "ENOBUFS": "no memory for sockets (sysctl net.core.wmem_max, net.ipv4.tcp_mem)",
+    "ENOMEM": "no memory for sockets (sysctl net.core.wmem_max, net.ipv4.tcp_mem)",
+}
 
 
 @rule("rate")
@@ -89,6 +102,20 @@ def client_wait(evidence: RunEvidence) -> Iterator[Reason]:
     text = f"the load generator got the CPU only {as_percent(1 - waited)} of the time it needed it"
     remedy = "its server uses the same core: pin them apart" if only_server else "pin it, or stop other jobs"
     yield invalid("client_wait", f"{text} (limit {as_percent(1 - limit)}): {remedy}")
+
+
+@rule("client_limits")
+def client_limits(evidence: RunEvidence) -> Iterator[Reason]:
+    """Requests that fail at a limit of the client's machine say nothing about the server."""
+    window = evidence.window
+    limited = window.where(window.status == Status.CLIENT_LIMIT)
+    if not len(limited):
+        return
+    words = commonest_failure(limited)
+    name = words.partition(" ")[0]
+    what = _LIMITS.get(name, f"({words})").format(files=evidence.facts["open_files_limit"] or "too low")
+    counts = f"{len(limited)} of {len(window)} requests failed at a limit of this machine, not of the server"
+    yield invalid("client_limits", f"{counts}: {what}")
 
 
 @rule("lost_processes")

@@ -8,6 +8,7 @@ from time import monotonic_ns
 from typing import Any
 
 from benchhydra.loadgen.client_facts import BUSY_POLL_S, CPU_FRACTION
+from benchhydra.loadgen.client_limits import OPEN_FILES_LIMIT
 from benchhydra.loadgen.loop.busy_poll import BusyPoller
 from benchhydra.loadgen.loop.loop_lag import LoopLagMonitor
 from benchhydra.loadgen.sender.in_flight import InFlight
@@ -45,6 +46,7 @@ class Housekeeping:
         self._busy_poller.stop()
         cpu_fraction = self._lag_monitor.stop(self._busy_poller.idle_ns)
         facts: dict[str, Any] = {BUSY_POLL_S: self._busy_poller.on_ns / 1e9}
+        facts[OPEN_FILES_LIMIT] = self._in_flight.open_files_limit
         return facts if cpu_fraction is None else facts | {CPU_FRACTION: cpu_fraction}
 
     def _beat(self, now_ns: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 
 from benchhydra.client.connection import Connection, classify_os_error
 from benchhydra.client.connection_pool import ConnectionPool
+from benchhydra.loadgen.client_limits import OTHER_FILES, raise_open_files
 from benchhydra.loadgen.sender.rows import RowWriter
 from benchhydra.loadgen.shards import Shard
 from benchhydra.records import Status
@@ -49,6 +49,7 @@ class InFlight:
     ) -> None:
         count, pacing = len(shard.requests), shard.pacing
         self.worked = False
+        self.open_files_limit = 0  # of this process, known when ``open`` has ended
         self.crashed = on_crash
         self._loop = asyncio.get_running_loop()
         self._requests = shard.requests
@@ -66,8 +67,8 @@ class InFlight:
         """Open connections before the window: as many as the load will need in its first second."""
         soon = int(np.searchsorted(self._send_times_s, AHEAD_S, side="right"))
         ahead = self._limit if self._always_full else min(self._limit, max(RESERVE, soon))
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # leave half of the file descriptors for other uses
-        await self._pool.open(min(ahead, MAX_AHEAD, files // 2))
+        self.open_files_limit = raise_open_files(self._limit)
+        await self._pool.open(min(ahead, MAX_AHEAD, max(1, self.open_files_limit - OTHER_FILES)))
 
     def send(self, row: int, ready_ns: int) -> None:
         """Send a request that was ready at ``ready_ns``: at once, or when a connection has been opened."""
