@@ -6,16 +6,20 @@ import http.client
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from benchhydra.engines import ServerSpec
 from benchhydra.engines.vllm import Vllm
+from benchhydra.fetch import HttpResponse
 from benchhydra.probes import ProbeTarget
 from benchhydra.probes.server import read_metrics
 from benchhydra.progress import Progress
-from benchhydra.servers import Lease, ports
+from benchhydra.servers import Lease, ports, prefix_probe
+from benchhydra.servers.caches import PREFIX_RESET, reset_caches
+from benchhydra.servers.health import ControlPlane
 from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
 
@@ -60,6 +64,24 @@ def hits_of_one(lease: Lease, model: str) -> float:
     return counters(lease)["prefix_cache_hits"] - before["prefix_cache_hits"]
 
 
+class OldVllm(ControlPlane):
+    """vLLM as it was until 0.31: it answers a reset with an empty 200."""
+
+    def fetch(self, path: str, method: str = "GET", **request: Any) -> HttpResponse:
+        answer = super().fetch(path, method, **request)
+        return HttpResponse(status=answer.status, body=b"") if path == PREFIX_RESET else answer
+
+
+def empty_caches_without_the_answers_body(lease: Lease, model: str) -> None:
+    """The log and the counters of a real vLLM prove a reset, each without the other; without a reset they do not."""
+    control = OldVllm(base_url=lease.base_url)
+    for log in (lease.log, None):
+        assert hits_of_one(lease, model) > 100  # the prompt has been sent before
+        assert reset_caches(control, log) is True
+        assert hits_of_one(lease, model) == 0
+    assert prefix_probe.proves_empty(control, lambda: True) is False
+
+
 def lease_of(pool: ServerPool, spec: ServerSpec) -> Iterator[Lease]:
     with pool.lease(spec, Progress(), ready_timeout_s=180, stop_timeout_s=20, headers={}) as lease:
         yield lease
@@ -73,6 +95,7 @@ def test_a_server_is_reused_with_an_empty_cache_and_stopped_whole(pool: ServerPo
         assert hits_of_one(first, tiny.served_name) > 100
         assert first.reset() is True
         assert hits_of_one(first, tiny.served_name) == 0
+        empty_caches_without_the_answers_body(first, tiny.served_name)
         before = counters(first)
         usage = complete(first, tiny.served_name, 7)
         after = counters(first)
