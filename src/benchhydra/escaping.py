@@ -70,7 +70,7 @@ def escape_html(text: str) -> str:
 
 def xml_text(text: str) -> str:
     """The text, with characters that XML 1.0 does not allow, and deceptive ones, replaced by "?"."""
-    return _NOT_XML.sub("?", re.sub(f"[{_DECEPTIVE}\x7f-\x9f]", "?", text))
+    return _NOT_XML.sub("?", re.sub(f"[\r\x7f-\x9f{_DECEPTIVE}]", "?", text))
 
 
 def csv_cell(text: str) -> str:

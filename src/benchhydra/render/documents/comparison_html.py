@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TextIO
 
 from benchhydra.analysis.comparison import Comparison, MetricChange, PointChange
+from benchhydra.escaping import escape_html
 from benchhydra.render import comparison_rows, renderer
 from benchhydra.render.verdict_words import comparison_headline
 
@@ -24,20 +24,20 @@ td,th{{padding:.2rem .6rem;text-align:right}}td:first-child,th:first-child,td:la
 def write_comparison(comparison: Comparison, stream: TextIO) -> None:
     """The whole page: the gravest problem, a table for each point, then the points that only one side has."""
     headline = comparison_headline(comparison)
-    body = f'<p class="worse">{escape(headline)}</p>\n' if headline else ""
+    body = f'<p class="worse">{escape_html(headline)}</p>\n' if headline else ""
     body += "".join(map(_point, comparison.points))
-    body += "".join(f"<p>{escape(text)}</p>\n" for text in comparison_rows.unpaired(comparison))
+    body += "".join(f"<p>{escape_html(text)}</p>\n" for text in comparison_rows.unpaired(comparison))
     stream.write(PAGE.format(body=body or f"<p>{comparison_rows.NOTHING}</p>\n"))
 
 
 def _point(point: PointChange) -> str:
-    remarks = "".join(f"<li>{escape(text)}</li>" for text in comparison_rows.remarks(point))
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in comparison_rows.COLUMNS)
+    remarks = "".join(f"<li>{escape_html(text)}</li>" for text in comparison_rows.remarks(point))
+    head = "".join(f'<th scope="col">{escape_html(name)}</th>' for name in comparison_rows.COLUMNS)
     rows = "".join(_row(metric) for metric in point.metrics)
     table = f"<div><table><thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>"
-    return f"<h2>{escape(comparison_rows.heading(point))}</h2>\n<ul>{remarks}</ul>\n{table}\n"
+    return f"<h2>{escape_html(comparison_rows.heading(point))}</h2>\n<ul>{remarks}</ul>\n{table}\n"
 
 
 def _row(metric: MetricChange) -> str:
-    cells = "".join(f"<td>{escape(cell)}</td>" for cell in comparison_rows.cells(metric))
-    return f'<tr class="{escape(metric.change)}">{cells}</tr>\n'
+    cells = "".join(f"<td>{escape_html(cell)}</td>" for cell in comparison_rows.cells(metric))
+    return f'<tr class="{escape_html(metric.change)}">{cells}</tr>\n'

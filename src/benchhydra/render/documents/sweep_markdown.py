@@ -35,11 +35,12 @@ def _answers(sweep: SweepRows) -> list[str]:
 def _table(rows: Sequence[PointRow]) -> list[str]:
     metrics, varying = table_metrics(rows), varying_overrides(rows)
     heads = [*map(escape_markdown, varying), *(_head(rows, name) for name in metrics), "verdict"]
-    cells = (
-        [*(escape_markdown(row.overrides.get(key, "")) for key in varying), *row.values(metrics), row.verdict_words]
-        for row in rows
-    )
+    cells = ([*_overrides(row, varying), *row.values(metrics), escape_markdown(row.verdict_words)] for row in rows)
     return markdown_table(heads, cells, right=range(len(varying), len(varying) + len(metrics)))
+
+
+def _overrides(row: PointRow, keys: Sequence[str]) -> list[str]:
+    return [escape_markdown(row.overrides.get(key, "")) for key in keys]
 
 
 def _repeats(sweep: SweepRows) -> list[str]:
@@ -59,4 +60,4 @@ def _reasons(sweep: SweepRows) -> Iterator[str]:
 
 
 def _head(rows: Sequence[PointRow], metric: str) -> str:
-    return f"{metric}, {unit_and_arrow(rows, metric)}"
+    return escape_markdown(f"{metric}, {unit_and_arrow(rows, metric)}")
