@@ -48,7 +48,11 @@ def set_verdict(verdict: Verdict, check: str, runs: int) -> Change:
 
 
 def set_field(name: str, value: object, runs: int = 5) -> Change:
-    return lambda candidate: [setattr(run, name, value) for run in candidate[:runs]]
+    def change(candidate: list[Run]) -> None:
+        for run in candidate[:runs]:
+            setattr(run, name, value)
+
+    return change
 
 
 CASES: dict[str, tuple[Change, GateOutcome, str]] = {
@@ -69,7 +73,7 @@ CASES: dict[str, tuple[Change, GateOutcome, str]] = {
     "crashed run": (set_field("status", "failed", 1), GateOutcome.INVALID, "1 of 5 runs of the candidate"),
     "invalid run": (set_verdict(Verdict.INVALID, "tokens", 1), GateOutcome.INVALID, "because of tokens"),
     "all interrupted": (set_field("status", "interrupted"), GateOutcome.INVALID, "run interrupted"),
-    "no metrics": (lambda runs: [run.metrics.clear() for run in runs], GateOutcome.INVALID, "without metrics"),
+    "no metrics": (set_field("metrics", {}), GateOutcome.INVALID, "without metrics"),
     "suspect": (set_verdict(Verdict.SUSPECT, "short", 3), GateOutcome.SUSPECT, "3 of 5 runs of the candidate"),
     "other machine": (set_field("machine", "h100"), GateOutcome.NOTHING_COMPARABLE, "machines differ"),
 }

@@ -57,4 +57,5 @@ def conclude_sweep(sweep_file: SweepFile, swept: Iterable[str]) -> None:
     problem = failure_summary(outcomes, studies)
     if problem:
         reason = f"{sweep_file.stopped}: " if sweep_file.stopped else ""
-        raise SweepFailed(f"{reason}{problem}", hint=f"to resume: {resume_command(sweep_file.directory)}")
+        first = next((f": {o.error_summary}" for o in outcomes if o.status not in ("ok", "skipped") and o.error), "")
+        raise SweepFailed(f"{reason}{problem}{first}", hint=f"to resume: {resume_command(sweep_file.directory)}")
