@@ -145,6 +145,15 @@ def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(
         list(read_data_file(tmp_path / "a.jsonl"))
 
 
+def test_an_array_may_be_longer_than_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_file, "MAX_LINE_BYTES", 100)
+    (tmp_path / "a.json").write_text(json.dumps([{"prompt": "a" * 50}] * 10))
+    assert len(list(read_data_file(tmp_path / "a.json"))) == 10
+    monkeypatch.setattr(data_file, "MAX_ARRAY_BYTES", 200)
+    with pytest.raises(DatasetError, match=r"a\.json is a JSON array of more than"):
+        list(read_data_file(tmp_path / "a.json"))
+
+
 def test_what_is_no_file_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path, message in (

@@ -25,6 +25,8 @@ from benchhydra.errors import DatasetError
 MAX_LINE_BYTES = 64 << 20
 #: A larger JSON array is refused; JSON lines are read line by line and have no such limit.
 MAX_ARRAY_BYTES = 4 << 30
+#: The first character behind blanks tells an array from lines.
+BEGINNING_BYTES = 4096
 CSV_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 BOM = "\ufeff".encode()
 PARQUET_MAGIC = b"PAR1"
@@ -157,36 +159,28 @@ def _csv_records(path: Path, delimiter: str) -> Iterator[DataRecord]:
 
 def _json_records(path: Path) -> Iterator[DataRecord]:
     with _open(path) as stream:
-        lines = ((line, text) for line, text in _text_lines(stream, path) if text.strip())
-        first_line, first = next(lines, (0, ""))
-        if not first:
-            raise DatasetError(f"{path} holds nothing but blank lines")
-        if not first.lstrip().startswith("[") and not _is_split_object(first):
-            yield from _line_records(first_line, first, lines, path)
-            return
-    text = _whole_text(path)
-    if first.lstrip().startswith("["):
-        yield from _array_records(text, path)
+        beginning = stream.read(BEGINNING_BYTES).removeprefix(BOM).lstrip()
+    if beginning.startswith(b"["):
+        yield from _array_records(_whole_text(path), path)
+    elif beginning.partition(b"\n")[0].strip() == b"{":  # an object that goes on in the next line
+        _refuse_object(_whole_text(path), path)
     else:
-        _refuse_object(text, path)
+        yield from _line_records(path)
 
 
-def _is_split_object(line: str) -> bool:
-    """Return whether the first line is the beginning of a JSON object that goes on in the next line."""
-    return line.strip() == "{"
-
-
-def _line_records(number: int, text: str, more: Iterator[tuple[int, str]], path: Path) -> Iterator[DataRecord]:
+def _line_records(path: Path) -> Iterator[DataRecord]:
     record = 0
-    while True:
-        record += 1
-        values = _parse(text, f"{path}:{number}")
-        if not isinstance(values, dict):
-            raise DatasetError(f"{path}:{number} is not a JSON object but {_kind(values)}")
-        yield DataRecord(values, path, record, number)
-        number, text = next(more, (0, ""))
-        if not text:
-            return
+    with _open(path) as stream:
+        for line, text in _text_lines(stream, path):
+            if not text.strip():
+                continue
+            record += 1
+            values = _parse(text, f"{path}:{line}")
+            if not isinstance(values, dict):
+                raise DatasetError(f"{path}:{line} is not a JSON object but {_kind(values)}")
+            yield DataRecord(values, path, record, line)
+    if not record:
+        raise DatasetError(f"{path} holds nothing but blank lines")
 
 
 def _array_records(text: str, path: Path) -> Iterator[DataRecord]:
