@@ -24,7 +24,7 @@ def runs_of(source: str) -> Runs:
     runs = read_runs(source, _from_mlflow)
     if runs.faults:
         skipped = count(len(runs.faults), "file")
-        sys.stderr.write(f"{source}: skipped {skipped}, the first: {runs.faults[0]}\n")
+        sys.stderr.write(f"{source}: skipped {skipped}, the first: {printable(runs.faults[0])}\n")
     return runs
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from benchhydra.artifacts import AB_JSON_FILE, AB_MARKDOWN_FILE
 from benchhydra.commands import _sides, _sources
 from benchhydra.errors import ConfigError
+from benchhydra.escaping import printable_lines
 from benchhydra.output_directory import claim_directory
 from benchhydra.renamed_keys import rename
 
@@ -157,5 +158,5 @@ def _conclude(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest, 
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{printable_lines(text)}\n")
     sys.stderr.flush()

@@ -14,6 +14,7 @@ from pathlib import Path
 from benchhydra import formats
 from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import ResultError
+from benchhydra.escaping import printable
 from benchhydra.result import Result, Verdict
 
 
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
             raise ResultError(f"{directory} already has a result", hint="-o DIR selects another directory")
         result.write(directory)
         sys.stdout.write(f"{directory / RESULT_FILE}  {result.verdict}  {len(result.metrics)} metrics\n")
-        sys.stdout.write("".join(f"  {reason.text}\n" for reason in result.reasons))
+        sys.stdout.write("".join(f"  {printable(reason.text)}\n" for reason in result.reasons))
         sys.stdout.write("".join(f"  note: {warning}\n" for warning in result.warnings))
     if all(result.verdict is Verdict.INVALID for _, result in results):
         reasons = dict.fromkeys(reason.text for _, result in results for reason in result.reasons)

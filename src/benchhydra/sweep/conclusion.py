@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchhydra.config import BenchConfig
 from benchhydra.errors import BenchhydraError
+from benchhydra.escaping import printable
 from benchhydra.points import Identity
 from benchhydra.render.sweep_summary import print_summary, write_summary
 from benchhydra.sweep.messages import (
@@ -46,7 +47,7 @@ def conclude_sweep(sweep_file: SweepFile, swept: Iterable[str]) -> None:
     write_summary(sweep_file.directory)
     print_summary(sweep_file.directory)
     for line in answer_lines(studies, swept):
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{printable(line)}\n")
     link = sweep_link(sweep_file.sweep_id, [Path(point.directory) for point in sweep_file.points])
     if link:
         sys.stdout.write(f"mlflow: {link}  (benchhydra ui serves it)\n")
