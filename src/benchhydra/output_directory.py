@@ -55,10 +55,11 @@ def claim_run_directory(directory: Path) -> Path:
 
 
 class PathLock:
-    """A lock on a directory or a file; a missing file is created, with its directory. ``close`` releases the lock."""
+    """A lock on a directory or a file. ``create``: create the file, with its directory. ``close`` releases the lock."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, create: bool = False) -> None:
         self._path = path
+        self._create = create
         self._fd: int | None = None
 
     def acquire(self, *, shared: bool = False, timeout_s: float = 0.0) -> bool:
@@ -85,12 +86,12 @@ class PathLock:
         self.close()
 
     def _open(self) -> int:
-        if self._path.is_dir():
-            return os.open(self._path, os.O_RDONLY)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._create:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)  # network mounts lock only writable files
-        except OSError:
+            return os.open(self._path, os.O_RDWR)  # network mounts lock only writable files
+        except OSError:  # a directory, or a read-only file
             return os.open(self._path, os.O_RDONLY)
 
 

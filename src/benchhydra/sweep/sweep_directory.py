@@ -59,7 +59,7 @@ def open_sweep(directory: Path, points: Sequence[PlannedPoint], *, resumed: bool
     journals: results alone tell which points are measured. Raises BenchhydraError if another process runs the sweep, a
     job does not end or the directory cannot be written.
     """
-    with PathLock(directory / JOURNALS_DIR / SWEEP_LOCK_FILE) as lock:
+    with PathLock(directory / JOURNALS_DIR / SWEEP_LOCK_FILE, create=True) as lock:
         if not _granted(lock):
             raise BenchhydraError(f"another process runs the sweep in {directory}", hint="wait until it has ended")
         if resumed:
@@ -81,7 +81,7 @@ def open_sweep(directory: Path, points: Sequence[PlannedPoint], *, resumed: bool
 
 def job_lock(sweep_dir: Path) -> PathLock:
     """The lock that each job of a sweep shares while it runs: a run that resumes the sweep waits for it."""
-    return PathLock(sweep_dir / JOURNALS_DIR / JOBS_LOCK_FILE)
+    return PathLock(sweep_dir / JOURNALS_DIR / JOBS_LOCK_FILE, create=True)
 
 
 def _granted(lock: PathLock) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchhydra.escaping import escape_markdown
+from benchhydra.points import point_identity
 from benchhydra.redaction import HIDDEN, redact, redact_config
 from benchhydra.render.figures import number
 from benchhydra.render.text import markdown_table
@@ -46,6 +47,7 @@ def run_tags(result: Result) -> dict[str, str]:
         "sweep_id": result.sweep_id,
         "point_key": result.point_key,
         "repeat": result.repeat,
+        "variant": point_identity(result.config).variant,
         "script": result.script,
         "model": model_name(result),
         "dataset": result.dataset,

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchhydra.artifacts import MLFLOW_FILE, POINT_FILES, RECORDS_FILE, SERIES_FILE
+from benchhydra.artifacts import MLFLOW_FILE, POINT_FILES, RECORDS_FILE, RESULT_FILE, SERIES_FILE
 from benchhydra.errors import ResultError
+from benchhydra.output_directory import PathLock
 from benchhydra.records import Records
 from benchhydra.registry import knob, option
 from benchhydra.result import Result
 from benchhydra.series import Series, read_series
-from benchhydra.tracking import Tracking, entry, logged_series, repeats, store, view
+from benchhydra.tracking import Tracking, entry, logged_series, repeats, store, superseded, view
 from benchhydra.tracking.links import read_links, read_run_ids, write_links
 from benchhydra.tracking.plot import load_plotting, write_plot
 
 PLOT_FILE = "latency.png"
 #: The most metric values that MLflow accepts in one batch.
 METRICS_BATCH = 1000
+#: How long to wait for another process that logs the same result.
+LOCK_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +81,19 @@ class Mlflow(Tracking):
             sys.stderr.write(f"summary of repeats not logged to MLflow ({store.one_line(error)}); sweep.json has it\n")
 
     def record(self, result: Result, directory: Path, *, again: bool = False) -> LoggedRun:
-        """Log a point unless it is already logged. ``again``: replace its run. Raises one of ``store.failures()``."""
+        """Log a point unless it is already logged. ``again``: replace its run. Raises one of ``store.failures()``.
+
+        In a sweep that was resumed, a point that was measured again has one active run: that of its result now.
+        """
         uri = store.tracking_uri(self.uri)
-        with store.impatient(), store.quiet():
+        with store.impatient(), store.quiet(), _only_logger(directory):
             opened = store.open_store(uri, self.experiment)
-            run_id = None if again else _complete_run(opened, result)
+            run_id = None if again else superseded.logged_run(opened, result)
             new = run_id is None
             if run_id is None:
                 _delete_runs(opened, result)
                 run_id = self._write(opened, result, directory)
+            superseded.retire_runs(opened, result, run_id, directory)
             view.publish(opened, result)
         base_url = store.base_url(uri)
         link = view.run_link(base_url, opened.experiment_id, run_id)
@@ -182,16 +190,18 @@ def _write_artifacts(client: Any, run_id: str, directory: Path, records: Records
                 client.log_artifact(run_id, str(plot))
 
 
-def _runs(opened: store.MlflowStore, result: Result) -> list[Any]:
-    return list(opened.client.search_runs([opened.experiment_id], f"tags.run_id = '{result.run_id}'"))
+@contextmanager
+def _only_logger(directory: Path) -> Iterator[None]:
+    """Let no other process log the result in the meantime: that of a killed sweep may still be at it.
 
-
-def _complete_run(opened: store.MlflowStore, result: Result) -> str | None:
-    """The id of a run that holds the whole result, which is one that was terminated; None if there is none."""
-    terminated = [run.info.run_id for run in _runs(opened, result) if run.info.status != "RUNNING"]
-    return terminated[0] if terminated else None
+    Raises TimeoutError.
+    """
+    with PathLock(directory / RESULT_FILE) as lock:
+        if (directory / RESULT_FILE).exists() and not lock.acquire(timeout_s=LOCK_TIMEOUT_S):
+            raise TimeoutError(f"another process has been logging it for {LOCK_TIMEOUT_S:g} s")
+        yield
 
 
 def _delete_runs(opened: store.MlflowStore, result: Result) -> None:
-    for run in _runs(opened, result):
+    for run in opened.client.search_runs([opened.experiment_id], f"tags.run_id = '{result.run_id}'"):
         opened.client.delete_run(run.info.run_id)

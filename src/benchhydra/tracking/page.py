@@ -22,9 +22,7 @@ def attach_report(page: Path, directories: Iterable[Path], uri: str | None = Non
     address = store.tracking_uri(uri)
     with store.impatient(), store.quiet():
         store.reach(address)
-        from mlflow import MlflowClient
-
-        client = MlflowClient(tracking_uri=address)
+        client = store.open_client(address)
         for run_id in run_ids:
             client.log_artifact(run_id, str(page), FOLDER)
     return len(run_ids)

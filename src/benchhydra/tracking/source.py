@@ -33,13 +33,11 @@ def results_from_mlflow(query: str) -> list[Result]:
 
 
 def _results(uri: str, experiment: str, search_filter: str) -> Iterator[Result]:
-    from mlflow import MlflowClient
-
     file = store.sqlite_file(uri)
     if file is not None and not file.exists():
         raise ResultError(f"no MLflow store at {file}", hint="MLFLOW_TRACKING_URI selects another store")
     store.reach(uri)
-    client = MlflowClient(tracking_uri=uri)
+    client = store.open_client(uri)
     mlflow_experiment = client.get_experiment_by_name(experiment)
     if mlflow_experiment is None:
         names = ", ".join(sorted(e.name for e in client.search_experiments(max_results=20)))

@@ -1,7 +1,8 @@
 """The MLflow store: find it, create it once under a lock, open it with short timeouts.
 
-This module prevents two problems: processes that create the same SQLite store at once corrupt it permanently (seen with
-eight), and MLflow retries an unreachable server for minutes.
+This module prevents three problems: processes that create the same SQLite store at once corrupt it permanently (seen
+with eight); MLflow retries an unreachable server, or a file that cannot be opened, for minutes; and a path with ``?``,
+``#`` or ``%`` in a URL names another file.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ QUIET = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",  # MLflow reads it on import; without it, migrations are printed
 }
 DATABASES = ("postgresql", "mysql", "mssql")
+#: SQLite's limit of a file's absolute path, in bytes, with the names of its temporary files.
+LONGEST_PATH = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +53,38 @@ class MlflowStore:
 def tracking_uri(configured: str | None) -> str:
     """The configured URI, else MLFLOW_TRACKING_URI, else the SQLite file under the working directory's outputs/."""
     uri = configured or os.environ.get("MLFLOW_TRACKING_URI")
-    return uri or f"sqlite:///{Path.cwd() / 'outputs' / 'mlflow.db'}"
+    return uri or sqlite_uri(Path.cwd() / "outputs" / "mlflow.db")
+
+
+def sqlite_uri(file: Path) -> str:
+    """The URI of an SQLite file with any characters in its path."""
+    plain = f"sqlite:///{file}"
+    if _is_plain(str(file)):
+        return plain
+    from sqlalchemy import URL
+
+    # with the name of the driver: without it, MLflow would also create a directory of the encoded name
+    return URL.create("sqlite+pysqlite", database=str(file)).render_as_string(hide_password=False)
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a path means the same in a URL."""
+    return not set(path) & set("%?#&=+:@;") and path.isprintable()
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of an SQLite URI; None for every other URI."""
-    return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
+    """The file of an SQLite URI; None for every other URI. Raises BenchhydraError if it names no file."""
+    scheme, separator, rest = uri.partition(":///")
+    if scheme.partition("+")[0] != "sqlite" or not separator:
+        return None
+    if _is_plain(rest):
+        return Path(rest).absolute()
+    from sqlalchemy import make_url
+
+    url = make_url(uri)
+    if not url.database or "?" in uri:  # an option of the connection, or a path that was not encoded
+        raise BenchhydraError(f"not the URI of an SQLite file: {uri!r}", hint="write ? as %3F, # as %23 and % as %25")
+    return Path(url.database).absolute()
 
 
 def artifact_location(uri: str) -> str | None:
@@ -97,14 +126,29 @@ def _create(file: Path, uri: str) -> None:
     new = file.with_name(f"{file.name}.new")
     for suffix in ("", "-journal", "-wal", "-shm"):
         new.with_name(new.name + suffix).unlink(missing_ok=True)
-    SqlAlchemyStore(f"sqlite:///{new}", artifact_location(uri)).engine.dispose()
+    _check_sqlite(new, "rwc")
+    _do_not_retry()
+    SqlAlchemyStore(sqlite_uri(new), artifact_location(uri)).engine.dispose()
     new.replace(file)
 
 
-def _open(uri: str, experiment: str) -> MlflowStore:
+def open_client(uri: str) -> Any:
+    """MLflow's client of a store that ``reach`` has reached; the first one takes seconds, to import MLflow."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri)
+    _do_not_retry()
+    return MlflowClient(tracking_uri=uri)
+
+
+def _do_not_retry() -> None:
+    """Let MLflow try once to open a database: it retries for 100 s a file that cannot be opened."""
+    from mlflow.store.db import utils
+
+    utils.MAX_RETRY_COUNT = 1
+
+
+def _open(uri: str, experiment: str) -> MlflowStore:
+    client = open_client(uri)
     return MlflowStore(uri=uri, client=client, experiment_id=_experiment_id(client, uri, experiment))
 
 
@@ -133,7 +177,8 @@ def reach(uri: str) -> None:
     """
     file = sqlite_file(uri)
     if file is not None:
-        _check_sqlite(file)
+        if file.exists():
+            _check_sqlite(file)
         return
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
@@ -143,13 +188,18 @@ def reach(uri: str) -> None:
         raise BenchhydraError(f"not a tracking URI: {uri!r}", hint="sqlite:////DIR/mlflow.db or http://HOST:PORT")
 
 
-def _check_sqlite(file: Path) -> None:
-    if file.exists():
-        with contextlib.closing(
-            # mode=rw: if a process was killed during a transaction, opening the file rolls it back
-            sqlite3.connect(file.as_uri() + "?mode=rw", uri=True, timeout=CONNECT_TIMEOUT_S)
-        ) as base:
-            base.execute("PRAGMA schema_version").fetchone()
+def _check_sqlite(file: Path, mode: str = "rw") -> None:
+    """Open the file once. If a process was killed during a transaction, this rolls it back.
+
+    Raises sqlite3.Error, or BenchhydraError if the path is too long for SQLite.
+    """
+    size = len(os.fsencode(file))
+    if size > LONGEST_PATH:
+        raise BenchhydraError(f"the path of {file.name} has {size} bytes, and SQLite opens at most {LONGEST_PATH}")
+    with contextlib.closing(
+        sqlite3.connect(f"{file.as_uri()}?mode={mode}", uri=True, timeout=CONNECT_TIMEOUT_S)
+    ) as base:
+        base.execute("PRAGMA schema_version").fetchone()
 
 
 def _answer(uri: str) -> None:
