@@ -63,8 +63,6 @@ EXCERPT_SOURCE = 64 * 1024
 #: Files are copied in blocks of about this size, which end with a line.
 BLOCK = 1 << 20
 
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-
 
 def is_secret_name(name: str) -> bool:
     """Return whether a name (of a key, variable, flag, header or parameter) says that its value is secret.
@@ -76,7 +74,7 @@ def is_secret_name(name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _is_secret_name(name: str) -> bool:
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = [word.lower() for word in _word().findall(name)]
     if not words or words[-1] in WHEREABOUTS:
         return False
     if SECRET_WORDS.intersection(words) or any(part in word for word in words for part in SECRET_PARTS):
@@ -398,6 +396,11 @@ def _is_inside_word(text: str, at: int) -> bool:
 
 
 @cache
+def _word() -> re.Pattern[str]:
+    return re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+
+@cache
 def _url() -> re.Pattern[str]:
     return re.compile(r"""://[^\s"'<>\\^`{|}]+""")
 
@@ -431,7 +434,7 @@ def _is_assignment(match: re.Match[str]) -> bool:
     if sign[0] in "\\\"'" and sign[-1] not in "\"'":  # a number or a list in JSON must stay one
         return False
     last = name.rpartition(".")[2]
-    is_compound = last != name or len(_WORD.findall(last)) > 1
+    is_compound = last != name or len(_word().findall(last)) > 1
     return is_compound or last.lower() not in (KEY_WORDS if ":" in sign else ("key", "pat", "sig"))
 
 
