@@ -82,10 +82,11 @@ class Records:
     """Columns of n requests, in order of their scheduled time.
 
     scheduled_ns: send time according to the load shape; sent_ns: when the bytes were written to the socket;
-    first_byte_ns: first byte of the answer; first_ns / last_ns: first and last chunk with text; done_ns: end of the
-    answer or of the attempt. ``gaps_ns[gap_offsets[i]:gap_offsets[i + 1]]`` are the gaps between successive chunks of
-    row i. ``error`` indexes ``errors`` (-1: none). prompt_tokens and output_tokens are the server's ``usage`` (-1: not
-    reported). ``anomalies``: bits of ``Anomaly``.
+    first_byte_ns: first byte of the answer; first_ns / last_ns: first and last chunk with text (of two chunks or more,
+    last_ns is the finish reason if that comes later); done_ns: end of the answer or of the attempt.
+    ``gaps_ns[gap_offsets[i]:gap_offsets[i + 1]]`` are the gaps between successive chunks of row i. ``error`` indexes
+    ``errors`` (-1: none). prompt_tokens and output_tokens are the server's ``usage`` (-1: not reported).
+    ``anomalies``: bits of ``Anomaly``.
     """
 
     scheduled_ns: Int64

@@ -67,7 +67,7 @@ class Window(Records):
 
     @cached_property
     def e2el_ms(self) -> Float64:
-        """Last chunk with text (or the end of an answer without text) - sent; NaN if not completed."""
+        """Last chunk with text or finish reason (or the end of a whole answer) - sent; NaN if not completed."""
         return self._since(self.sent_ns, self._end_ns)
 
     @cached_property
@@ -77,12 +77,12 @@ class Window(Records):
 
     @cached_property
     def tpot_ms(self) -> Float64:
-        """(last - first chunk) / (output tokens - 1); NaN for answers of fewer than two tokens or one chunk."""
+        """(Last chunk or finish reason - first chunk) / (output tokens - 1); NaN for under two tokens or chunks."""
         return np.asarray(self.decode_ms / self.decode_steps)
 
     @cached_property
     def decode_ms(self) -> Float64:
-        """Last - first chunk with text; NaN if there is none."""
+        """Last chunk with text or finish reason - first chunk with text; NaN if there is none."""
         return self._since(self.first_ns, self.last_ns)
 
     @cached_property

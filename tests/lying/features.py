@@ -163,7 +163,9 @@ def _consistent(case: Case) -> Case:
         changes["usage_in"] = "own"
     blind = usage_is_the_only_witness(case)
     kept = tuple(f for f in behaviour.faults if not (f.name in ("usage_low", "usage_high") and blind))
-    if behaviour.step_tokens > 1:
+    if behaviour.eos and behaviour.finish_reason is None:
+        changes["eos"] = False  # nothing tells when the last token was generated
+    if behaviour.step_tokens > 1 or behaviour.eos:  # the space makes up for what has no chunk
         kept = tuple(f for f in kept if f.name != "early_space")
     if not load.stream:
         kept = tuple(

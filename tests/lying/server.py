@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tests.lying.behaviour import Behaviour
 
-MODEL = "m"
+MODEL = "test-model"
 MS = 1e6
 ABORTS = ("abort", "error", "cancelled", "content_filter")
 #: Events that say that generation has failed.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from tests.lying.behaviour import Case
-from tests.lying.server import LyingServer, TrueAnswer
+from tests.lying.server import MODEL, LyingServer, TrueAnswer
 from tests.lying.virtual import run_virtually
 
 from benchhydra import registry
@@ -81,7 +81,7 @@ def make_plan(case: Case, shape: LoadShape, base_url: str = "http://127.0.0.1:1"
     """Return the requests of a case; the prompt of a request is its number."""
     load, rng = case.load, np.random.default_rng(case.load.seed)
     api: Api = Chat() if load.api == "chat" else Completions()
-    endpoint = Endpoint(base_url=base_url, api=api, model="m")
+    endpoint = Endpoint(base_url=base_url, api=api, model=MODEL, answer_model=MODEL)
     options = RequestOptions(stream=load.stream, ignore_eos=load.ignore_eos)
     requests = Requests(prompt_key=api.prompt_key)
     low, high = load.output_tokens
@@ -150,7 +150,7 @@ def true_figures(case: Case, answers: Mapping[int, TrueAnswer], network_ms: floa
         "failed": float(case.load.count - len(completed)),
     }
     streamed = case.load.stream
-    e2el = [(answer.steps_ns[0][-1] - answer.received_ns) / 1e6 for answer in completed]
+    e2el = [(_true_end_ns(answer, streamed) - answer.received_ns) / 1e6 for answer in completed]
     figures |= _statistics("e2el", e2el)
     first = [(answer.steps_ns[0][0] - answer.received_ns) / 1e6 for answer in completed] if streamed else []
     figures |= _statistics("ttft", first)
@@ -166,6 +166,12 @@ def true_figures(case: Case, answers: Mapping[int, TrueAnswer], network_ms: floa
         figures["output_throughput"] = tokens / span_s
         figures["mean_output_tokens"] = tokens / len(completed)
     return figures
+
+
+def _true_end_ns(answer: TrueAnswer, streamed: bool) -> int:
+    """Return the last step of generation. (Without text it does not count after a single chunk: decision 2.)"""
+    single = streamed and len(answer.steps_ns[0]) == 1
+    return answer.steps_ns[0][-1] if single else answer.generated_ns
 
 
 def _true_tpot_ms(answers: list[TrueAnswer]) -> list[float]:

@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
         self.sent_ns = self.first_byte_ns = self.first_ns = self.last_ns = NEVER
         self.idle_since_ns = 0
         self.open = False
+        self._generated = False  # the finish reason was received
         self._owner = owner
         self._parser = parser
         self._sock = sock
@@ -80,6 +81,7 @@ class Connection(asyncio.Protocol):
         self.row = row
         self._parser.begin()
         self.first_byte_ns = self.first_ns = self.last_ns = NEVER
+        self._generated = False
         del self.gaps_ns[:]
         self.sent_ns = monotonic_ns()
         try:
@@ -123,6 +125,10 @@ class Connection(asyncio.Protocol):
                 self.last_ns = now_ns
                 if chunks > 1:  # chunks of one packet arrived at the same time
                     self.gaps_ns.extend(_ZERO * (chunks - 1))
+            if not self._generated and self.response.finish:
+                self._generated = True
+                if self.last_ns > self.first_ns:
+                    self.last_ns = now_ns  # an end-of-sequence token has no text, but usage counts it
             if self.response.complete:
                 self._finish(now_ns)
         except BaseException as error:  # noqa: BLE001 - uvloop may hang in closing a loop whose protocol has raised

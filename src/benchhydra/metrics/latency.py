@@ -25,14 +25,15 @@ STATISTICS = {
 LATENCIES = {
     "ttft": ("time to first token: first chunk with text - sent", ("latency", "stream")),
     "tpot": (
-        "time per output token: (last chunk - first chunk) / (output tokens - 1), of answers of two chunks or more",
+        "time per output token: (last chunk or finish reason - first chunk) / (output tokens - 1), "
+        "of answers of two chunks or more",
         ("latency", "stream", "tokens"),
     ),
     "itl": (
         "inter-token latency: gaps between successive chunks with text, pooled over requests",
         ("latency", "stream"),
     ),
-    "e2el": ("request latency: last chunk with text - sent", ("latency",)),
+    "e2el": ("request latency: last chunk with text or finish reason - sent", ("latency",)),
 }
 SCHEDULED = {
     "ttft": (
@@ -40,7 +41,8 @@ SCHEDULED = {
         ("latency", "schedule", "stream"),
     ),
     "e2el": (
-        "request latency from the scheduled time: last chunk with text - scheduled (no coordinated omission)",
+        "request latency from the scheduled time: last chunk with text or finish reason - scheduled "
+        "(no coordinated omission)",
         ("latency", "schedule"),
     ),
 }
