@@ -69,6 +69,15 @@ def chunked(size: int, step_ms: float, *, first_alone: bool = False, count: int 
     return dataclasses.replace(made, gaps_ns=(gaps_ms * MS).astype(np.float32), gap_offsets=offsets)
 
 
+def moved(**offsets_ms: int) -> Records:
+    """A run in which one time of one row is wrong."""
+    made = rows()
+    columns = {name: getattr(made, name).copy() for name in offsets_ms}
+    for name, offset_ms in offsets_ms.items():
+        columns[name][7] = made.sent_ns[7] + offset_ms * MS
+    return dataclasses.replace(made, **columns)
+
+
 def failing(status: Status, text: str) -> Records:
     """A run in which 30 of 200 requests failed with a text."""
     made = rows(status=some(30, int(status)), error=some(30, 0, otherwise=NEVER))
@@ -99,6 +108,8 @@ def verdict(records: Records, known: Facts) -> tuple[Verdict, list[str], tuple[R
     return worst, [reason.check for reason in reasons], reasons
 
 
+#: A chat whose template adds 20 tokens to prompts of 108.
+TEXTS_OF_A_CHAT = {"template_tokens": 20, "lengths_of_texts": True}
 #: rule, severity, rows that break it, facts that break it, what its sentence says
 FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
     ("completed", Verdict.INVALID, rows(status=int(Status.REFUSED)), {}, ("none of 200", "completed")),
@@ -169,6 +180,8 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
     ("bursts", Verdict.SUSPECT, chunked(32, 5.0, first_alone=True), {}, ("ITL is not the server's",)),
     ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=140), {}, ("140.0", "128.0", "9.4 %", "5.0 %")),
     ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=140), {}, ("12 for every request", "chat template")),
+    ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=108), {"template_tokens": 20}, ("108.0", "128.0")),
+    ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=90), TEXTS_OF_A_CHAT, ("90.0", "128.0")),
     ("rate", Verdict.INVALID, rows(sent_late_ms=np.linspace(0, 500, 200)), {}, ("offered", "95 %", "keep up")),
     ("client_lag", Verdict.INVALID, rows(), {"client_lag_p99_ms": 6.0}, ("6.0 ms", "5.0 ms", "10.0 ms between")),
     ("loop_stall", Verdict.INVALID, rows(), {"client_loop_stall_p99_ms": 12.0}, ("12.0 ms", "limit 5.0 ms")),
@@ -217,6 +230,9 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
     ("server_restarted", Verdict.SUSPECT, rows(), {"server_restarted": True}, ("was restarted",)),
     ("other_cpu", Verdict.SUSPECT, rows(), {"other_cpu_fraction": 0.3}, ("30 %", "10 %")),
     ("other_gpu", Verdict.SUSPECT, rows(), {"other_gpu_pids": (7, 9)}, ("7, 9",)),
+    ("window_figures", Verdict.INVALID, moved(first_ns=-60), {}, ("1 of 200", "impossible times")),
+    ("window_figures", Verdict.INVALID, moved(done_ns=-60), {}, ("1 of 200",)),
+    ("window_figures", Verdict.INVALID, rows(output_tokens=2_000_000), {}, ("output tokens/s", "limit 1e+08")),
     ("stationary", Verdict.INVALID, rows(ttft_ms=np.linspace(50, 1000, 200)), {}, ("TTFT kept rising", "95 %")),
     ("stationary", Verdict.SUSPECT, rows(ttft_ms=np.linspace(50, 110, 200)), {}, ("TTFT kept rising", "50 %")),
     ("overloaded", Verdict.INVALID, rows(ttft_ms=np.linspace(50, 1000, 200)), {}, ("overloaded", "limit 95 %")),
@@ -252,6 +268,8 @@ VALID: list[tuple[Records, dict[str, Any]]] = [
     (chunked(8, 5.0), {"client_loop_stall_p99_ms": 12.0, "offered_rps": 5.0}),  # gathered by the client itself
     (chunked(8, 5.0, count=90, others=110), {}),
     (rows(prompt_tokens=129), {}),
+    (rows(prompt_tokens=128), TEXTS_OF_A_CHAT),
+    (rows(prompt_tokens=108), TEXTS_OF_A_CHAT),  # the server does not count the template
     (rows(sent_late_ms=np.linspace(0, 50, 200)), {}),
     (rows(sent_late_ms=np.linspace(0, 500, 200)), {"offered_rps": None, "stationary": False}),
     (rows(), {"client_lag_p99_ms": 4.9}),

@@ -1,4 +1,4 @@
-"""Rules on the window: was the server in a steady state, without warm-up and without a growing queue?
+"""Rules on the window: are its figures possible, and was the server in a steady state, without warm-up?
 
 While a queue grows, latency rises by (offered / served - 1) seconds per second of sending. To detect this, the
 latencies in order of sending are averaged in ten batches, and the slope of a line through the means is tested with
@@ -18,6 +18,9 @@ from benchhydra.result import Reason
 from benchhydra.validity import RunEvidence, as_percent, invalid, rule, suspect
 from benchhydra.window import Window
 
+#: No server has generated, or read, as many tokens per second. The largest of 2025 generate some millions.
+MOST_OUTPUT_TPS = 1e8
+MOST_PROMPT_TPS = 1e10
 BATCHES = 10
 LEAST_ROWS = 40
 #: Student's t with 8 degrees of freedom, one-sided, at 0.0005: with two latencies, 1 false alarm in 1000 windows.
@@ -53,6 +56,25 @@ def rise(at_s: Floats, values_ms: Floats) -> Rise:
     median_ms = np.maximum(np.median(values_ms, axis=-1), 1e-9)
     goes_on = np.asarray(second_half_slope > slope / 2)
     return Rise(slope=slope, fraction=slope * span_s / median_ms, t=t, goes_on=goes_on)
+
+
+@rule("window_figures")
+def window_figures(evidence: RunEvidence) -> Iterator[Reason]:
+    """Times must be in order, and the window's rates such that a server can have them."""
+    window = evidence.window
+    count = int(_disordered(window).sum())
+    if count:
+        text = f"{count} of {int(window.completed.sum())} answers have impossible times"
+        yield invalid("window_figures", f"{text}: they end before they begin, or take no time; check the clock")
+    for kind, column, most_tps in (
+        ("output", "output_tokens", MOST_OUTPUT_TPS),
+        ("prompt", "prompt_tokens", MOST_PROMPT_TPS),
+    ):
+        tokens = int(np.maximum(getattr(window.ended, column), 0).sum(dtype=np.int64))
+        rate_tps = tokens / window.duration_s if window.duration_s else 0.0
+        if rate_tps > most_tps:
+            text = f"{rate_tps:.3g} {kind} tokens/s is more than any server can do (limit {most_tps:.0e})"
+            yield invalid("window_figures", f"{text}: the server's usage is wrong")
 
 
 @rule("stationary")
@@ -106,6 +128,18 @@ def slow_start(values_ms: Floats, ratio: float) -> npt.NDArray[np.bool_]:
     several = (first.min(axis=-1) > 2 * slowest_three) & (np.median(first, axis=-1) > ratio * median)
     single = (first[..., 0] > 2 * rest.max(axis=-1)) & (first[..., 0] > ratio * median)
     return np.asarray(several | single)
+
+
+def _disordered(window: Window) -> npt.NDArray[np.bool_]:
+    """Mask of the completed rows whose times are not in order, shape (n,)."""
+    wrong = (window.sent_ns < 0) | (window.done_ns <= window.sent_ns)
+    latest_ns = window.sent_ns
+    for times_ns in (window.first_byte_ns, window.first_ns, window.last_ns, window.done_ns):
+        wrong |= (times_ns >= 0) & (times_ns < latest_ns)
+        latest_ns = np.maximum(latest_ns, times_ns)
+    rows_with_negative_gaps = np.searchsorted(window.gap_offsets, np.flatnonzero(window.gaps_ns < 0), side="right") - 1
+    wrong[rows_with_negative_gaps] = True
+    return np.asarray(wrong & window.completed)
 
 
 def sending_order(window: Window) -> npt.NDArray[np.intp]:
