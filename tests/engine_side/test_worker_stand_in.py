@@ -115,6 +115,18 @@ def test_a_silent_worker_times_out_and_is_replaced(pool: ServerPool, broken: Lea
         assert (again.fresh, again.restarted) == (True, True)
 
 
+def test_a_reset_that_the_engine_only_logs_is_proven(pool: ServerPool) -> None:
+    """vLLM's ``LLM.reset_prefix_cache`` returned nothing until 0.31."""
+    logging = 'print("(EngineCore pid=7) INFO [block_pool.py:378] Successfully reset prefix cache", flush=True)'
+    worker = BROKEN.replace("        return False\n", f"        {logging}\n        return False\n")
+    spec = ServerSpec(kind="worker", argv=(sys.executable, "-S", "-c", worker))
+    for reused in (False, True):
+        with pool.lease(spec, Progress(), ready_timeout_s=15, stop_timeout_s=2, headers={}) as lease:
+            assert (lease.fresh, lease.cache_reset) == (not reused, True if reused else None)
+            assert lease.reset() is True
+    assert pool.starts == 1
+
+
 def test_an_unproven_reset_restarts_the_worker(pool: ServerPool, broken: Lease) -> None:
     assert broken.reset() is False
     spec = ServerSpec(kind="worker", argv=(sys.executable, "-S", "-c", BROKEN))

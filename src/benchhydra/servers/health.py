@@ -116,7 +116,7 @@ def _obstacle(control: ControlPlane) -> _Obstacle | None:
     if answer.status in (401, 403):
         raise EngineError(
             f"{control.base_url} refuses the API key or a header ({answer.status}){_words_of(answer)}",
-            hint="engine.api_key_env=VARIABLE sends Authorization: Bearer; engine.headers.NAME=VARIABLE any header",
+            hint="engine.api_key_env=VARIABLE for an API key, engine.headers.NAME=VARIABLE for any other header",
         )
     if answer.status >= 500:
         raise EngineError(f"{control.base_url} answers {answer.status} to {path}{_words_of(answer)}")
