@@ -69,7 +69,12 @@ def fetch(
     tls = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if tls else 80)
     target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-    own = {"Host": parts.netloc.rpartition("@")[2], "Accept": "*/*", "Connection": "close"}
+    own = {
+        "Host": parts.netloc.rpartition("@")[2],
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+    }
     if body or method != "GET":
         own["Content-Length"] = str(len(body))
     request = _encode(f"{method} {target} HTTP/1.1", with_user_agent(own, headers or {})) + body

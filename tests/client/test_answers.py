@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from collections.abc import Callable
@@ -80,6 +81,7 @@ def outcome(response: Response) -> tuple[Any, ...]:
 OK = (None, 3, Anomaly(0))
 EMPTY, BLANK = (Status.EMPTY, 0, Anomaly(0)), (Status.EMPTY, 3, Anomaly(0))
 ABORTED, OTHER = (Status.ABORTED, 3, Anomaly(0)), (Status.OTHER_MODEL, 3, Anomaly(0))
+FAULTY = (Status.ERROR_EVENT, Status.MALFORMED)
 EARLY, ERROR = (Status.EARLY_END, 3, Anomaly(0)), (Status.ERROR_EVENT, 3, Anomaly(0))
 #: stream -> (status, chunks, anomalies)
 STREAMS: dict[str, tuple[bytes, tuple[Status | None, int, Anomaly]]] = {
@@ -108,6 +110,16 @@ STREAMS: dict[str, tuple[bytes, tuple[Status | None, int, Anomaly]]] = {
     ),
     "named events": (THREE.replace(b"data:", b"event: message\ndata:") + END, OK),
     "events of a name that nobody knows": (THREE.replace(b"data:", b"event: chunk\ndata:") + END, OK),
+    # what strict JSON forbids
+    "not a number": (THREE.replace(b'"logprobs": null', b'"logprobs": [NaN, -Infinity]') + END, OK),
+    "half characters": (
+        text("@").replace(b"@", rb"\ud83d") + text("@").replace(b"@", rb"\ude00") + text(" c") + END,
+        OK,
+    ),
+    "bytes that are not UTF-8": (
+        text("@").replace(b"@", b"\xf0\x9f") + text("@").replace(b"@", b"\x98\x80") * 2 + END,
+        OK,
+    ),
     # a byte order mark
     "a byte order mark": (b"\xef\xbb\xbf" + THREE + END, OK),
     # empty answers
@@ -173,6 +185,9 @@ STREAMS: dict[str, tuple[bytes, tuple[Status | None, int, Anomaly]]] = {
         (None, 3, Anomaly.REPEATED),
     ),
     "the whole stream again": (THREE + text("", "stop") + THREE + END, (None, 3, Anomaly.REPEATED)),
+    "text after the end mark": (THREE + END + text(" d") + DONE, (None, 3, Anomaly.REPEATED)),
+    "two end marks": (THREE + END + DONE, OK),
+    "usage after the end mark": (THREE + text("", "stop") + DONE + usage(5, 3, 8), OK),
     "text after the last text": (
         text(" a") + text(" b") + text(" c", "stop") + text(" d") + DONE,
         (None, 3, Anomaly.REPEATED),
@@ -190,6 +205,7 @@ STREAMS: dict[str, tuple[bytes, tuple[Status | None, int, Anomaly]]] = {
         ERROR,
     ),
     "an error under another name": (event({"error": "boom"}, "log") + DONE, (Status.ERROR_EVENT, 0, Anomaly(0))),
+    "an event called error without data": (THREE + b"event: error\ndata:\n\n" + DONE, ERROR),
     "no JSON": (THREE + b"data: upstream timed out, boom\n\n" + DONE, (Status.MALFORMED, 3, Anomaly(0))),
 }
 
@@ -218,7 +234,7 @@ def test_a_stream_is_read_the_same_after_another_one(name: str, before: str) -> 
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, (_, (status, _, _)) in STREAMS.items() if status in (Status.ERROR_EVENT, Status.MALFORMED)]
+    "name", [name for name, (raw, (status, _, _)) in STREAMS.items() if status in FAULTY and b"boom" in raw]
 )
 def test_an_error_in_a_stream_gives_the_servers_words(name: str) -> None:
     assert "boom" in answer_of(each_event(STREAMS[name][0])).error
@@ -476,6 +492,39 @@ def test_a_large_event_is_read_in_linear_time(packet_bytes: int) -> None:
     response = answer_of(*(raw[at : at + packet_bytes] for at in range(0, len(raw), packet_bytes)))
     assert outcome(response) == (None, 4, Anomaly(0))
     assert time.process_time() - began_s < 1.5
+
+
+NO_STREAMS: dict[str, tuple[bytes, Status, str]] = {
+    "an error": (b'{"error": {"message": "boom"}}', Status.ERROR_EVENT, "boom"),
+    "an error in lines": (json.dumps({"code": 5001, "message": "boom"}, indent=1).encode(), Status.ERROR_EVENT, "boom"),
+    "a whole answer": (
+        json.dumps({"choices": [CHOICE]}).encode(),
+        Status.MALFORMED,
+        "not an event stream: b'{\"choices",
+    ),
+    "a page": (b"<!DOCTYPE html>\n<html>\n</html>", Status.MALFORMED, "not an event stream: b'<!DOCTYPE html>"),
+    "gzip": (gzip.compress(THREE + END), Status.MALFORMED, "compressed with gzip"),
+}
+
+
+@pytest.mark.parametrize("name", NO_STREAMS)
+def test_an_answer_that_is_no_stream_says_what_it_is(name: str) -> None:
+    body, status, words = NO_STREAMS[name]
+    response = answer_of(chunked(body))
+    assert response.status is status and words in response.error
+
+
+def test_half_characters_never_reach_texts() -> None:
+    """They cannot be written as UTF-8."""
+    raw = text("@").replace(b"@", rb"a\ud83d") + text("\U0001f600") + text("@").replace(b"@", rb"\\ud83d") + END
+    texts = answer_of(each_event(raw), keep_text=True).texts
+    assert texts == ["a\ufffd", "\U0001f600", r"\ud83d"]
+    failed = answer_of(each_event(b'data: {"error": "\\ud83d"}\n\n'))
+    assert failed.error.encode() == "\ufffd".encode()
+
+
+def test_a_status_without_a_body_says_so() -> None:
+    assert answer_of(b"HTTP/1.1 204 No Content\r\n\r\n").error == "HTTP 204: no body"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import re
 from itertools import takewhile
 
 from benchhydra.client.apis import Api, is_blank
-from benchhydra.client.response import BROKEN_JSON, decode
+from benchhydra.client.lenient_json import BROKEN_JSON
+from benchhydra.client.lenient_json import decode_strictly as decode
 from benchhydra.client.sse import FIELD, is_event
 
 _QUOTE = 34
@@ -189,7 +190,10 @@ class TemplateLearner:
         if text is None:
             return None
         head = data[: text.start(1)]
-        marked = self._api.read(decode(head + b"\\u0001" + data[text.start(1) :]))
+        try:
+            marked = self._api.read(decode(head + b"\\u0001" + data[text.start(1) :]))
+        except BROKEN_JSON:  # it was read leniently
+            return None
         if not any(generated.startswith("\x01") for generated in marked.texts):
             return None
         _is_text(text[1])  # stores the text as valid, which _FirstEvent and _Tail.ends require

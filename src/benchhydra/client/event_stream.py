@@ -12,10 +12,9 @@ from __future__ import annotations
 import re
 
 from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
-from benchhydra.client.response import Response, ResponseReader
+from benchhydra.client.response import Response, ResponseReader, is_error_name
 from benchhydra.client.sse import FIELD, EventSplitter, is_event
 from benchhydra.records import Status
-from benchhydra.redaction import excerpt
 
 MAX_EVENT_BYTES = 16 << 20
 #: Data of heartbeats that some gateways send as events, without JSON.
@@ -98,7 +97,7 @@ class EventStream:
             self._reader.read_rest(self._unread.partition(b":")[2])
         if not (self._ended or splitter.finish().strip() == self._end_mark or response.finish):
             if splitter.junk:
-                response.fail(Status.MALFORMED, f"not an event stream: {excerpt(splitter.junk, 100).encode()!r}")
+                self._reader.read_no_stream(splitter.junk)
             mark = self._end_mark.decode(errors="replace")
             text = f"the answer ended without finish_reason and {mark} after {response.chunks} chunks"
             response.fail(Status.EARLY_END, text)
@@ -106,14 +105,16 @@ class EventStream:
 
     def _split(self, body: bytes) -> None:
         self._was_split = True
-        splitter = self._splitter
+        response, splitter = self._response, self._splitter
         for event in splitter.split(body):
             if not self._ended:
                 self._dispatch(event.data, event.name)
+            elif not response.anomalies and event.data.strip() != self._end_mark:
+                self._reader.read_after_end(event.data)
         if splitter.pending_bytes > MAX_EVENT_BYTES:
-            if not self._response.complete:
-                self._response.fail(Status.MALFORMED, f"an event of more than {MAX_EVENT_BYTES >> 20} MiB")
-                self._response.close()
+            if not response.complete:
+                response.fail(Status.MALFORMED, f"an event of more than {MAX_EVENT_BYTES >> 20} MiB")
+                response.close()
             splitter.drop()
         self.between = splitter.between
 
@@ -128,7 +129,7 @@ class EventStream:
                 response.chunks += 1
                 response.has_text = True
                 return
-        if len(data) < _MAX_HEARTBEAT_BYTES and _HEARTBEAT.fullmatch(data):
+        if len(data) < _MAX_HEARTBEAT_BYTES and _HEARTBEAT.fullmatch(data) and not is_error_name(name):
             return
         event = reader.read(data, name)
         if event is None:

@@ -42,7 +42,11 @@ def encode_request(endpoint: Endpoint, prompt: PromptContent, output_tokens: int
 @lru_cache(maxsize=4)  # all requests of a run have the same head
 def _head(base_url: str, path: str, stream: bool, more: tuple[tuple[str, str], ...]) -> bytes:
     host = urlsplit(base_url).netloc.rpartition("@")[2]
-    headers = {"Host": host, "Accept": "text/event-stream" if stream else "application/json"}
+    headers = {
+        "Host": host,
+        "Accept": "text/event-stream" if stream else "application/json",
+        "Accept-Encoding": "identity",
+    }
     headers = with_user_agent(headers | {"Content-Type": "application/json"}, dict(more))
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if any(ord(character) < 32 for line in lines for character in line):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from benchhydra.client.apis import (
     UNKNOWN_TOKENS,
     Api,
@@ -15,20 +13,17 @@ from benchhydra.client.apis import (
     is_error,
     is_normal_end,
 )
+from benchhydra.client.lenient_json import BROKEN_JSON, decode
 from benchhydra.client.model_names import same_model
 from benchhydra.fetch import describe_redirect
 from benchhydra.records import Anomaly, Status
 from benchhydra.redaction import excerpt
 
-#: Exceptions that decoding of received bytes may raise.
-BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 MAX_ERROR = 500  # maximum length of an error's text
 MAX_TEXT_CHARACTERS = 64 << 20  # with keep_text
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 #: Words in the names of events that are errors. Other events with a name are skipped if they have no content.
 _ERROR_NAMES = (b"error", b"exception")
-
-decode = msgspec.json.Decoder().decode
+_GZIP = b"\x1f\x8b"
 
 
 class Response:
@@ -84,8 +79,8 @@ class ResponseReader:
     def read(self, data: bytes, event_name: bytes = b"") -> ApiEvent | None:
         """Read the JSON of a document or event. Returns None if it has no content, or is a failure."""
         foreign = bool(event_name) and event_name != b"message"
-        if foreign and any(name in event_name.lower() for name in _ERROR_NAMES):
-            self._fail_with(data)
+        if foreign and is_error_name(event_name):
+            self.read_error(data)
             return None
         document = self._decode(data, foreign=foreign)
         if document is None:
@@ -154,27 +149,48 @@ class ResponseReader:
     def read_refusal(self, http_status: int, body: bytes, location: str = "") -> None:
         """Record an answer with a status other than 200: its JSON message, or the beginning of its body."""
         try:
-            message = self._api.error_message(decode(body.removeprefix(_BYTE_ORDER_MARK)))
+            message = self._api.error_message(decode(body))
         except BROKEN_JSON:
             message = ""
         if location and 300 <= http_status < 400:
             message = describe_redirect(location, self._api.path)
         kind = {4: Status.HTTP_4XX, 5: Status.HTTP_5XX}.get(http_status // 100, Status.MALFORMED)
-        self._response.fail(kind, f"HTTP {http_status}: {message or _beginning(body)}")
+        self._response.fail(kind, f"HTTP {http_status}: {message or _beginning(body) or 'no body'}")
 
-    def _fail_with(self, data: bytes) -> None:
-        """Record the data of an event that is called an error."""
+    def read_after_end(self, data: bytes) -> None:
+        """Read an event after the end of the stream, which must have no text."""
         try:
             document = decode(data)
         except BROKEN_JSON:
+            return
+        if isinstance(document, dict) and self._api.read(document).texts:
+            self._response.anomalies |= Anomaly.REPEATED
+
+    def read_error(self, data: bytes) -> None:
+        """Record the data of an event that is called an error."""
+        try:
+            message = error_message(decode(data))
+        except BROKEN_JSON:
+            message = ""
+        self._response.fail(Status.ERROR_EVENT, message or _beginning(data) or "an error without a message")
+
+    def read_no_stream(self, body: bytes) -> None:
+        """Record an answer with status 200 that is not an event stream; body: its beginning, at least."""
+        try:
+            document = decode(body)
+        except BROKEN_JSON:
             document = None
-        message = self._api.error_message(document) if isinstance(document, dict) else error_message(document)
-        self._response.fail(Status.ERROR_EVENT, message or _beginning(data))
+        if isinstance(document, dict) and self._api.read(document).error is not None:
+            self.read_error(body)
+        elif body.startswith(_GZIP):
+            self._response.fail(Status.MALFORMED, "the answer is compressed with gzip, which was not asked for")
+        else:
+            self._response.fail(Status.MALFORMED, f"not an event stream: {excerpt(body, 100).encode()!r}")
 
     def _decode(self, data: bytes, *, foreign: bool = False) -> dict[str, object] | None:
         """Return the JSON object in ``data``; None if there is none, which is a failure unless the event is foreign."""
         try:
-            document = decode(data.removeprefix(_BYTE_ORDER_MARK))
+            document = decode(data)
         except BROKEN_JSON as error:
             if not foreign:
                 self._response.fail(Status.MALFORMED, f"not JSON ({error}): {excerpt(data, 100).encode()!r}")
@@ -184,6 +200,11 @@ class ResponseReader:
                 self._response.fail(Status.MALFORMED, f"not an object: {excerpt(data, 100).encode()!r}")
             return None
         return document
+
+
+def is_error_name(event_name: bytes) -> bool:
+    """Return whether an event with this name is an error: ``error``, ``upstream_error``."""
+    return any(name in event_name.lower() for name in _ERROR_NAMES)
 
 
 def _beginning(data: bytes) -> str:

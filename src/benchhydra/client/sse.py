@@ -30,7 +30,7 @@ class EventSplitter:
     """Splits bodies into events, in time that grows linearly with their size, however they are cut.
 
     ``between``: whether only complete events were received so far. ``pending_bytes``: memory of the incomplete event.
-    ``junk``: the first line that belongs to no event.
+    ``junk``: the lines that belong to no event, up to a limit.
     """
 
     __slots__ = (
@@ -102,8 +102,8 @@ class EventSplitter:
             self.pending_bytes += len(value) + _LINE_BYTES
         elif field == b"event":
             self._name = value.removeprefix(b" ")
-        elif field not in (b"", b"id", b"retry"):
-            self.junk = self.junk or line[:EXCERPT_SOURCE]
+        elif field not in (b"", b"id", b"retry") and len(self.junk) < EXCERPT_SOURCE:
+            self.junk = (self.junk + b"\n" * bool(self.junk) + line)[:EXCERPT_SOURCE]
         return None
 
     def _dispatch(self) -> ServerEvent | None:

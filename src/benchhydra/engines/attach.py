@@ -93,7 +93,8 @@ class Attach(Engine):
     def _served_models(self, base_url: str) -> list[str]:
         answer = self._get(base_url, below_api_path(self._split_url()[1], "/models"))
         models = answer.get("data") if isinstance(answer, dict) else None
-        return [m["id"] for m in models or [] if isinstance(m, dict) and isinstance(m.get("id"), str)]
+        listed = models if isinstance(models, list) else []
+        return [m["id"] for m in listed if isinstance(m, dict) and isinstance(m.get("id"), str)]
 
     def _split_url(self) -> tuple[str, str]:
         """Return the server's URL, and the path below it of the API. Raises ConfigError."""
