@@ -180,8 +180,6 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
     ("bursts", Verdict.SUSPECT, chunked(32, 5.0, first_alone=True), {}, ("ITL is not the server's",)),
     ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=140), {}, ("140.0", "128.0", "9.4 %", "5.0 %")),
     ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=140), {}, ("12 for every request", "chat template")),
-    ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=108), {"template_tokens": 20}, ("108.0", "128.0")),
-    ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=90), TEXTS_OF_A_CHAT, ("90.0", "128.0")),
     ("rate", Verdict.INVALID, rows(sent_late_ms=np.linspace(0, 500, 200)), {}, ("offered", "95 %", "keep up")),
     ("client_lag", Verdict.INVALID, rows(), {"client_lag_p99_ms": 6.0}, ("6.0 ms", "5.0 ms", "10.0 ms between")),
     ("loop_stall", Verdict.INVALID, rows(), {"client_loop_stall_p99_ms": 12.0}, ("12.0 ms", "limit 5.0 ms")),
@@ -321,6 +319,11 @@ def test_every_fact_that_a_rule_reads_is_declared() -> None:
         read |= set(re.findall(r'facts\["(\w+)"\]', source))
     assert {"client_cpu_fraction", "cache_reset", "prefix_cache_hits"} <= read
     assert read <= set(declared_facts())
+
+
+def test_a_server_may_leave_out_the_template_only_if_lengths_are_those_of_the_texts() -> None:
+    assert verdict(rows(prompt_tokens=108), facts(template_tokens=20))[1] == ["prompt_tokens"]
+    assert verdict(rows(prompt_tokens=90), facts(**TEXTS_OF_A_CHAT))[1] == ["prompt_tokens"]
 
 
 def test_two_rules_of_one_name_are_refused() -> None:

@@ -295,7 +295,7 @@ class HttpLoad:
             "max_in_flight": load.max_in_flight,
             "ignore_eos": self._options.ignore_eos and self.endpoint.api.limits_length(),
             "prefix_cache_intended": self._point.dataset.prefix_cache_intended,
-            "template_tokens": self._lengths.template_tokens,
+            **self._lengths.facts(self._point.dataset),
             "calibrated_rps": calibration.load_calibration(environment.this_machine_class()),
             "warmup_requests": self._warmup_requests,
         }

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ fact(
     doc="tokens that the chat template adds to a prompt of one message",
     in_metadata=True,
 )
+fact("lengths_of_texts", unit="bool", doc="the dataset's lengths do not hold the known tokens of the chat template")
 BATCH = 256
 
 
@@ -47,6 +49,11 @@ class PromptLengths:
                 raise ConfigError(f"dataset.lengths=templated: {error.message}", hint=error.hint) from error
             warning = f"the tokens that the server's chat template adds to prompts are unknown: {error.message}"
             return cls(tokenizer, tokenizer, f"{warning} ({error.hint})" if error.hint else warning)
+
+    def facts(self, dataset: Dataset) -> dict[str, Any]:
+        """Return what the rules need to judge the server's counts."""
+        added = self.template_tokens
+        return {"template_tokens": added, "lengths_of_texts": added is not None and dataset.lengths == "prompt"}
 
     def warnings(self) -> tuple[str, ...]:
         """Return a sentence for the result if the template's tokens are unknown."""
