@@ -312,6 +312,13 @@ def test_every_rule_is_tested() -> None:
     assert {case[0] for case in FIRES} == set(rules())
 
 
+def test_every_rule_and_limit_is_in_the_document() -> None:
+    document = (Path(__file__).parents[1] / "docs" / "validity.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", document, re.MULTILINE)) == set(rules())
+    limits = {field.name for field in dataclasses.fields(ValidityLimits)}
+    assert limits <= set(re.findall(r"`(\w+)`", document))
+
+
 def test_every_fact_that_a_rule_reads_is_declared() -> None:
     read: set[str] = set()
     for module in {declared.__module__ for declared in rules().values()}:
