@@ -62,7 +62,8 @@ class FileDataset(Dataset):
 
     def hint(self, field: str, record: DataRecord) -> str:
         """Return what to type about a field that cannot be used; "" if nothing helps but mending the record."""
-        return ""
+        column = self.columns.get(field, field)
+        return f"dataset.columns.{field}=COLUMN, one of {column_names(record)}" if column not in record.values else ""
 
 
 @dataclass
@@ -72,13 +73,12 @@ class UsableRecords(Generic[T]):
     items: list[T] = field(default_factory=list)
     total: int = 0
     omitted: dict[str, tuple[int, str]] = field(default_factory=dict)
-    first_columns: str = ""
+    first: DataRecord | None = None
 
     def add(self, record: DataRecord, parse: Callable[[DataRecord], T]) -> None:
         """Add what ``parse`` makes of a record, or the reason why it cannot be used."""
         self.total += 1
-        if self.total == 1:
-            self.first_columns = column_names(record)
+        self.first = self.first or record
         try:
             self.items.append(parse(record))
         except InvalidRecord as error:
@@ -113,11 +113,8 @@ def read_usable(dataset: FileDataset, files: Iterable[Path], parse: Callable[[Da
         for record in read_data_file(file):
             usable.add(record, parse)
     if not usable.items:
-        name = dataset.field_names[0]
-        raise DatasetError(
-            f"no record can be used: {usable.sentence(dataset.path)}",
-            hint=f"dataset.columns.{name}=COLUMN, where COLUMN is one of {usable.first_columns}",
-        )
+        hint = dataset.hint(dataset.field_names[0], usable.first) if usable.first is not None else ""
+        raise DatasetError(f"no record can be used: {usable.sentence(dataset.path)}", hint=hint)
     _last_read.clear()
     _last_read[key] = usable
     return usable

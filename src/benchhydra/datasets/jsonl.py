@@ -124,5 +124,5 @@ class Jsonl(FileDataset):
                 return "dataset=token_trace makes prompts of recorded lengths"
             if "conversations" in record.values:
                 return "dataset=sharegpt, or dataset=ultrachat for whole conversations"
-            return "dataset.columns.prompt=COLUMN"
+            return super().hint(field, record)
         return "dataset.output_tokens=128" if field in OUTPUT_TOKENS else ""

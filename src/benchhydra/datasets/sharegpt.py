@@ -52,6 +52,9 @@ class ShareGPT(FileDataset):
         prompts = fitting(order, tokenizer, bounds, self.output_tokens, dropped)
         return take_prompts(prompts, count, self.path, dropped=dropped, allow_repeat=self.allow_repeat)
 
+    def hint(self, field: str, record: DataRecord) -> str:
+        return super().hint(field, record) or "dataset=ultrachat sends whole conversations"
+
     def _usable(self) -> UsableRecords[Candidate]:
         return read_usable(self, [local(self.path, Progress())], self._pair)
 
@@ -62,6 +65,7 @@ class ShareGPT(FileDataset):
         if turns is None:
             raise InvalidRecord(name, "there is no conversation")
         if [turn["role"] for turn in turns[:2]] != ["user", "assistant"]:
-            raise InvalidRecord(name, "it does not begin with a question of the user and an answer")
+            begins = ", ".join(turn["role"] for turn in turns[:2])
+            raise InvalidRecord(name, f"it begins with {begins}, not with user, assistant")
         text, answer = (message_text(turn) for turn in turns[:2])
         return Candidate(text, answer, messages=({"role": "user", "content": text},))

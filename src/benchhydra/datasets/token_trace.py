@@ -130,7 +130,7 @@ class TokenTrace(FileDataset):
     def hint(self, field: str, record: DataRecord) -> str:
         if field == "hash_ids":
             return "dataset.block_tokens=N sets the length of a block"
-        return f"dataset.columns.{field}=COLUMN" if field in self.field_names else ""
+        return super().hint(field, record) if field in self.field_names else ""
 
 
 class BlockWriter:
