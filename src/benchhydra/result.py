@@ -63,6 +63,13 @@ ADDED_KEYS: dict[str, Any] = {
     "dataset.columns": {},
     "dataset.lengths": "prompt",
     "dataset.time_unit": "auto",
+    **{
+        f"engine.{fault}_fraction": 0.0
+        for fault in (
+            *("empty", "blank", "abort", "other_model", "bare_error", "no_done"),
+            *("several_choices", "long", "usage_low", "repeat"),
+        )
+    },
 }
 
 #: Key metrics of results of schema 1.0.0, which did not contain them, by script.
@@ -271,13 +278,18 @@ def legacy_load_label(script: str, config: Mapping[str, Any]) -> str:
 
 
 def point_key(config: Mapping[str, Any]) -> str:
-    """Return the key of a point: a hash of its config without ``NOT_IDENTITY``, 16 hex digits.
+    """Return the key of a point: a hash of its identity, 16 hex digits."""
+    identity = point_settings(config)
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
-    Keys are hashed under their names in version 1, so that a point keeps its history when keys are renamed.
+
+def point_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what identifies a point: its flat config without ``NOT_IDENTITY``.
+
+    Keys have their names in version 1, so that a point keeps its key, and its history, when keys are renamed.
     """
     flat = _under_first_names({str(key): value for key, value in flatten(config).items()})
-    identity = {key: value for key, value in flat.items() if not _not_identity(key)}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return {key: value for key, value in flat.items() if not _not_identity(key)}
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -28,7 +28,7 @@ from benchhydra.errors import ConfigError
 from benchhydra.fakeserver.plan import FAULTS, PrefixCache
 from benchhydra.loadgen import LoadPlan, run_load
 from benchhydra.progress import Progress
-from benchhydra.records import Records, Status
+from benchhydra.records import Anomaly, Records, Status
 from benchhydra.target import Gpus, Model, Sparsity
 
 APIS = {"completions": Completions, "chat": Chat}
@@ -92,7 +92,7 @@ def _drive(
     base_url: str, *, count: int, in_flight: int, tokens: int = 4, timeout_s: float = 30, **where: Any
 ) -> Records:
     options = RequestOptions(stream=where.get("stream", True))
-    endpoint = Endpoint(base_url=base_url, api=APIS[where.get("api", "completions")](), model="m")
+    endpoint = Endpoint(base_url=base_url, api=APIS[where.get("api", "completions")](), model="m", answer_model="m")
     requests = Requests(prompt_key=endpoint.api.prompt_key)
     for i in range(count):
         prompt = Prompt(f"prompt number {i} of four", 5, tokens)
@@ -109,6 +109,14 @@ def _drive(
     return run_load(plan, Progress()).records
 
 
+#: Fault -> the status of its rows, where that has another name.
+CLASSES = {
+    "abort": "aborted", "blank": "empty", "bare_error": "error_event", "usage_low": "short",
+    **dict.fromkeys(("no_done", "several_choices", "long", "repeat"), "ok"),
+}
+CLASSES_OF_DOCUMENTS = {"early_end": "reset"}  # a document that ends early is a connection that broke
+
+
 @pytest.mark.parametrize("where", [{}, {"api": "chat"}, {"stream": False}, {"api": "chat", "stream": False}])
 def test_no_request_is_lost_and_every_class_matches_exactly(start: Start, where: dict[str, Any]) -> None:
     server = start(**QUICK, **{f"{fault}_fraction": 0.05 for fault in FAULTS})
@@ -117,12 +125,21 @@ def test_no_request_is_lost_and_every_class_matches_exactly(start: Start, where:
     told = Counter(stats["classes"])
     assert stats["requests"] == sum(told.values()) == len(records) == 600
     assert min(told[fault] for fault in FAULTS) >= 10  # 30 are expected of each
-    if not where.get("stream", True):  # without a stream, an answer that ends early is a connection that broke,
-        told["reset"] += told.pop("early_end")
-    assert Counter(Status(s).name.lower() for s in records.status) == told
+    stream = where.get("stream", True)
+    expected = Counter[str]()
+    for name, count in told.items():
+        expected[CLASSES.get(name, name) if stream else CLASSES_OF_DOCUMENTS.get(name, CLASSES.get(name, name))] += (
+            count
+        )
+    assert Counter(Status(s).name.lower() for s in records.status) == expected
     assert (records.prompt_tokens[records.completed] == 5).all()
-    assert (records.output_tokens[records.status == Status.OK] == 4).all()
     assert (records.output_tokens[records.status == Status.SHORT] == 2).all()
+    tokens = Counter(records.output_tokens[records.status == Status.OK].tolist())
+    assert tokens[8] == told["long"] + told["several_choices"] and tokens.total() == tokens[4] + tokens[8]
+    assert records.has(Anomaly.SEVERAL_CHOICES)[records.completed].sum() == told["several_choices"]
+    assert records.has(Anomaly.REPEATED).sum() == (told["repeat"] if stream else 0)
+    lying = records.completed & (records.chunks > records.output_tokens)
+    assert lying.sum() == (told["usage_low"] if stream else 0)
 
 
 def test_an_answer_of_one_token_cannot_be_short(start: Start) -> None:

@@ -31,22 +31,24 @@ class CompletionRequest:
         head = {"id": self.id, "object": kind, "created": int(time.time()), "model": self.model}
         return b"data: " + json.dumps({**head, "choices": choices, **more}).encode() + b"\n\n"
 
-    def chunk(self, text: str, finish: str | None = None) -> bytes:
+    def chunk(self, text: str, finish: str | None = None, *, choices: int = 1) -> bytes:
+        """The events of one text, one for each choice."""
         part: dict[str, Any] = {"delta": {"content": text}} if self.chat else {"text": text}
-        return self.event([{"index": 0, **part, "logprobs": None, "finish_reason": finish}])
+        ends = {"logprobs": None, "finish_reason": finish}
+        return b"".join(self.event([{"index": index, **part, **ends}]) for index in range(choices))
 
     def role(self) -> bytes:
         """The first event of a chat: it has the role, and no token."""
         delta = {"role": "assistant", "content": ""}
         return self.event([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}])
 
-    def whole(self, tokens: int, finish: str) -> dict[str, Any]:
-        text = " w" * tokens
+    def whole(self, text: str, finish: str, tokens: int, *, choices: int = 1) -> dict[str, Any]:
         part: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
         kind = "chat.completion" if self.chat else "text_completion"
-        choice = {"index": 0, **part, "logprobs": None, "finish_reason": finish}
+        ends = {"logprobs": None, "finish_reason": finish}
+        all_choices = [{"index": index, **part, **ends} for index in range(choices)]
         head = {"id": self.id, "object": kind, "created": int(time.time()), "model": self.model}
-        return {**head, "choices": [choice], "usage": self.usage_of(tokens)}
+        return {**head, "choices": all_choices, "usage": self.usage_of(tokens)}
 
 
 def _words(prompt: Any) -> list[Any]:

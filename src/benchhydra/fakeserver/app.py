@@ -21,7 +21,11 @@ from benchhydra.fakeserver.answers import CompletionRequest
 from benchhydra.fakeserver.clock import FakeClock
 from benchhydra.fakeserver.plan import AnswerPlan, PrefixCache
 
+OTHER_MODEL = "another-model"
 ERROR = {"error": {"message": "the fake engine was configured to fail", "type": "fake", "code": 500}}
+
+#: The error objects that come with status 200.
+ERRORS = {"error_event": ERROR, "bare_error": {"code": 50001, "message": "the fake engine was configured to fail"}}
 
 
 class FakeServer:
@@ -114,6 +118,8 @@ class FakeServer:
     ) -> web.StreamResponse:
         if plan.fault:
             self.classes[plan.fault] += 1
+        if plan.fault == "other_model":
+            completion.model = OTHER_MODEL
         if plan.fault in ("http_4xx", "http_5xx"):
             return web.json_response(ERROR, status=400 if plan.fault == "http_4xx" else 500)
         try:
@@ -156,9 +162,11 @@ class FakeServer:
         if plan.fault == "reset":
             await self._reset(request)
         await self.clock.until(begin_ns + last_ns)
-        if plan.fault == "error_event":
-            return web.json_response(ERROR)
-        body = json.dumps(completion.whole(plan.tokens, plan.finish)).encode()
+        if plan.fault in ERRORS:
+            return web.json_response(ERRORS[plan.fault])
+        tokens = plan.reported_tokens * plan.choices
+        text = plan.text(plan.tokens)
+        body = json.dumps(completion.whole(text, plan.finish, tokens, choices=plan.choices)).encode()
         if plan.fault == "early_end":
             await self._cut(request, body)
         if plan.fault == "malformed":
@@ -185,8 +193,9 @@ class FakeServer:
         await answer.prepare(request)
         complete = await self._send_chunks(request, answer, completion, plan, begin_ns)
         if complete and completion.usage:
-            await answer.write(completion.event([], usage=completion.usage_of(plan.tokens)))
-        if plan.fault != "early_end":
+            tokens = plan.reported_tokens * plan.choices
+            await answer.write(completion.event([], usage=completion.usage_of(tokens)))
+        if plan.fault not in ("early_end", "no_done"):
             await answer.write(b"data: [DONE]\n\n")
         await answer.write_eof()
         return answer
@@ -200,21 +209,25 @@ class FakeServer:
         begin_ns: int,
     ) -> bool:
         """Send each chunk when it is due; False if the plan's fault ended the answer early."""
-        bodies = {size: completion.chunk(" w" * size) for size in {*plan.sizes()}}
+        bodies = {size: completion.chunk(plan.text(size), choices=plan.choices) for size in {*plan.sizes()}}
         for i, (due_ns, size) in enumerate(zip(plan.due_ns(), plan.sizes(), strict=True)):
             await self.clock.until(begin_ns + due_ns)
-            body = bodies[size] if i + 1 < plan.chunks else completion.chunk(" w" * size, plan.finish)
+            body = bodies[size]
+            if i + 1 == plan.chunks:
+                body = completion.chunk(plan.text(size), plan.finish, choices=plan.choices)
             if i == 0 and plan.fault == "malformed":
                 body = b'data: {"choices": [{"te\n\n'
             elif i == 0 and completion.chat:
                 body = completion.role() + body
-            if i == plan.fault_chunk and plan.fault in ("reset", "error_event", "early_end"):
+            if i == plan.fault_chunk and plan.fault in ("reset", "early_end", *ERRORS):
                 if plan.fault == "reset":
                     await self._reset(request)
-                if plan.fault == "error_event":
-                    await answer.write(b"data: " + json.dumps(ERROR).encode() + b"\n\n")
+                if plan.fault in ERRORS:
+                    await answer.write(b"data: " + json.dumps(ERRORS[plan.fault]).encode() + b"\n\n")
                 return False
             await answer.write(body)
+        if plan.fault == "repeat":
+            await answer.write(bodies[next(plan.sizes())])
         return True
 
     async def _reset(self, request: web.Request) -> None:

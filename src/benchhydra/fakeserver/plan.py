@@ -9,7 +9,29 @@ from collections.abc import Iterator
 from typing import Any
 
 #: Each fault has a flag for the fraction of requests that it affects (``--reset-fraction 0.05``); /stats counts them.
-FAULTS = ("reset", "timeout", "http_4xx", "http_5xx", "malformed", "error_event", "early_end", "short")
+#: Fault -> what its answers are.
+FAULTS = {
+    "reset": "failed: the connection is reset before or during the answer",
+    "timeout": "failed: no answer comes",
+    "http_4xx": "failed: status 400",
+    "http_5xx": "failed: status 500",
+    "malformed": "failed: the first event, or the document, is broken JSON",
+    "error_event": "failed: an error object, in a stream after some tokens",
+    "early_end": "failed: the stream ends after some tokens without finish_reason and [DONE], or the document is cut",
+    "short": "completed: half of the tokens that were asked for",
+    "empty": "failed: no text, and a usage of 0 tokens",
+    "blank": "failed: only white space, and a usage that says nothing of it",
+    "abort": "failed: half of the tokens, and the finish_reason abort",
+    "other_model": "failed: another model's name",
+    "bare_error": "failed: an error object of a form of its own, in a stream after some tokens",
+    "no_done": "completed: the stream ends without [DONE]",
+    "several_choices": "completed: two choices, in a stream interleaved; usage counts both",
+    "long": "completed: twice the tokens that were asked for",
+    "usage_low": "completed: usage says half of the tokens",
+    "repeat": "completed: after its finish_reason, the stream sends its first text again",
+}
+#: Faults that need two tokens at least; an answer of one is right.
+_NEED_TWO = ("short", "abort", "usage_low")
 BLOCK_TOKENS = 16
 MAX_BLOCKS = 200_000
 
@@ -44,9 +66,14 @@ class AnswerPlan:
     def __init__(self, args: argparse.Namespace, index: int, requested_tokens: int) -> None:
         rng = random.Random((args.fake_seed << 40) + index)
         self.fault = _draw_fault(args, rng, requested_tokens)
-        self.tokens = max(1, requested_tokens // 2) if self.fault == "short" else requested_tokens
+        half = max(1, requested_tokens // 2)
+        self.tokens = {"short": half, "abort": half, "long": 2 * requested_tokens}.get(
+            self.fault or "", requested_tokens
+        )
+        self.reported_tokens = {"empty": 0, "usage_low": half}.get(self.fault or "", self.tokens)
+        self.choices = 2 if self.fault == "several_choices" else 1
         self.chunks = -(-self.tokens // args.tokens_per_chunk)
-        self.finish = "stop" if self.fault == "short" else "length"
+        self.finish = {"short": "stop", "empty": "stop", "abort": "abort"}.get(self.fault or "", "length")
         self.fault_chunk = rng.randrange(self.chunks)
         self._rng, self._args = rng, args
 
@@ -56,6 +83,10 @@ class AnswerPlan:
         for _ in range(self.chunks):
             yield int(at_ms * 1e6)
             at_ms += _spread(self._rng, self._args.itl_ms, self._args.itl_sigma)
+
+    def text(self, tokens: int) -> str:
+        """Return the text of this many tokens: a word for each, unless the fault leaves them out."""
+        return {"empty": "", "blank": " "}.get(self.fault or "", " w") * tokens
 
     def sizes(self) -> Iterator[int]:
         """Yield the number of tokens of each chunk."""
@@ -69,7 +100,7 @@ def _draw_fault(args: argparse.Namespace, rng: random.Random, requested_tokens: 
     for name in FAULTS:
         at -= getattr(args, f"{name}_fraction")
         if at < 0:
-            return None if name == "short" and requested_tokens < 2 else name
+            return None if name in _NEED_TWO and requested_tokens < 2 else name
     return None
 
 
