@@ -270,3 +270,21 @@ def test_60_000_error_texts_take_less_than_two_seconds(monkeypatch: pytest.Monke
     start_s = time.process_time()
     assert [redact(text) for text in texts] == texts
     assert time.process_time() - start_s < 2
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "engine.headers.api-key=GATEWAY_KEY",
+        "++engine.headers.api-key=GATEWAY_KEY",
+        "engine.headers.api-key=GATEWAY_KEY,OTHER_KEY",
+        "engine.headers={api-key:GATEWAY_KEY}",
+    ],
+)
+def test_names_of_variables_are_no_secrets(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_KEY", "sk-1234567890")
+    monkeypatch.setenv("OTHER_KEY", "sk-0987654321")
+    protect_words([word])
+    assert redact(word) == word
+    config = {"engine": {"headers": {"api-key": "GATEWAY_KEY"}}}
+    assert redact_config(config) == config and secret_names(config) == []

@@ -145,7 +145,7 @@ def protect_words(words: Iterable[str]) -> None:
         values = [match["value"] for match in _assignment().finditer(word.replace("{", " ")) if _is_assignment(match)]
         if is_secret_name(name):
             values.append(value)
-        protect(part for value in values for part in _parts(value))
+        protect(part for value in values for part in _parts(value) if not _is_variable(name, part))
         protect(url_secrets(word))
 
 
@@ -335,8 +335,16 @@ def _is_secret_value(name: str, value: Any) -> bool:
 
 
 def _is_variable(name: str, value: str) -> bool:
-    """Return whether a value is the name of an environment variable, as those of ``engine.headers`` are."""
-    return ".headers." in name and (value in os.environ or (value.replace("_", "A").isalnum() and value.isupper()))
+    """Return whether a value is the name of an environment variable, as those of ``engine.headers`` are.
+
+    Several names are separated by commas, in a sweep. Names that no variable has are taken as such only for headers.
+    """
+    is_header = ".headers." in name
+    return all(
+        (part in os.environ and (is_header or part.isupper()))
+        or (is_header and part.replace("_", "A").isalnum() and part.isupper())
+        for part in value.split(",")
+    )
 
 
 def _forms(value: str) -> Iterator[tuple[str, bool]]:
