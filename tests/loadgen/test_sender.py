@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,6 +16,7 @@ from tests.loadgen.loads import endpoint_of, plan_of
 from tests.loadgen.servers import served
 
 from benchhydra.client.connection import Connection
+from benchhydra.client.connection_pool import ConnectionPool
 from benchhydra.datasets import Prompt
 from benchhydra.errors import EngineError
 from benchhydra.loadgen import LoadResult, run_load
@@ -133,3 +137,65 @@ def test_requests_that_fail_at_once_are_not_nested(port: int, monkeypatch: pytes
 
 def test_an_empty_plan_sends_nothing(port: int) -> None:
     assert len(send(port, 0, None).records) == 0
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM])
+def test_a_limit_of_this_machine_is_called_so(number: int, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*_: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(ConnectionPool, "_connect", refused)
+    rows = send(port, 2, None).records
+    assert rows.failures() == {"client_limit": 2}
+    assert "a limit of this machine, not of the server" in rows.errors[0]
+
+
+def test_a_refused_connection_is_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        rows = send(closed.getsockname()[1], 2, None).records
+    assert rows.failures() == {"refused": 2}
+
+
+async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Never stops generating."""
+    event = b'data: {"choices":[{"index":0,"text":" x"}]}\n\n'
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        while True:
+            writer.write(b"%x\r\n%b\r\n" % (len(event), event) * 100)
+            await writer.drain()
+    writer.close()
+
+
+def test_an_answer_that_never_ends_is_ended_at_a_number_of_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchhydra.loadgen.sender.in_flight._MAX_CHUNKS", 1000)
+    with served(endless) as port:
+        rows = send(port, 1, None, timeout_s=20.0).records
+    assert rows.failures() == {"malformed": 1}
+    assert rows.errors == ("an answer of more than 1000 chunks",)
+
+
+async def from_another_model(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
+        body = EVENTS.replace(b'{"choices":[{', b'{"model":"huge-70b","choices":[{')
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+    writer.close()
+
+
+@pytest.mark.parametrize(("answer_model", "failures"), [("tiny", {"other_model": 4}), ("huge-70b", {}), ("", {})])
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_the_name_of_the_model_is_checked_in_every_process(
+    answer_model: str, failures: dict[str, int], processes: str
+) -> None:
+    with served(from_another_model) as port:
+        endpoint = endpoint_of(port, answer_model=answer_model)
+        plan = plan_of(
+            endpoint, [Prompt("hi", 1, 1)] * 4, send_times_s=np.zeros(4), timeout_s=10.0, processes=processes
+        )
+        rows = run_load(plan, Progress()).records
+    assert rows.failures() == failures

@@ -87,7 +87,9 @@ class Connection(asyncio.Protocol):
         try:
             self._write(request)
         except OSError as error:
-            self.response.fail(*classify_os_error(error, Status.RESET))
+            status, text = classify_os_error(error, Status.RESET)
+            if status is Status.CLIENT_LIMIT:
+                self.response.fail(status, text)
             self._parser.end(describe_os_error(error))
             self._finish(monotonic_ns())
 
