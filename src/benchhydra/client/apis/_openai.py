@@ -30,8 +30,8 @@ class TextApi(Api):
 
     token_limit: str | None = knob(
         "max_tokens",
-        "field of the body with the number of output tokens: max_tokens, max_completion_tokens; none: the server decides "
-        "how long answers are",
+        "field of the body with the number of output tokens: max_tokens, max_completion_tokens; none: the server "
+        "decides how long answers are",
     )
 
     def __post_init__(self) -> None:
