@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import omegaconf
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from benchhydra import registry
+from benchhydra import registry, yaml_files
 from benchhydra.client.apis import Api
 from benchhydra.datasets import Dataset
 from benchhydra.engines import Engine
@@ -120,3 +121,10 @@ def register() -> None:
     registry.discover()
     store = ConfigStore.instance()
     store.store(name="schema", node=BenchConfig)
+    _limit_yaml()
+
+
+def _limit_yaml() -> None:
+    """Let OmegaConf, and with it Hydra, refuse a file whose anchors expand too far."""
+    loader = yaml_files.limited(omegaconf._utils.get_yaml_loader())
+    omegaconf._utils.get_yaml_loader = lambda: loader

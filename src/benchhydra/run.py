@@ -24,13 +24,14 @@ from benchhydra.measure import Measurement, Point
 from benchhydra.metrics import summarize
 from benchhydra.probes.watch import start_helper
 from benchhydra.progress import Progress
-from benchhydra.redaction import copy_redacted, protect_config, redact_config, secret_names
+from benchhydra.redaction import protect_config, redact_config, secret_names
 from benchhydra.registry import option_name
 from benchhydra.render.figures import duration
 from benchhydra.request_series import per_second_series
 from benchhydra.result import Reason, Result, Verdict, point_key, single_point_overrides
 from benchhydra.series import write_series
 from benchhydra.servers import SERVER_STARTED, Lease
+from benchhydra.servers.logs import excerpt, tail
 from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
 from benchhydra.tracking.outbox import Outbox
@@ -166,9 +167,8 @@ class _PointRun:
         result.reasons = (Reason(check="measured", severity=Verdict.INVALID, text=text),)
         log = self.out_dir / SERVER_LOG_FILE
         if SERVER_STARTED not in result.metadata and self.pool.log is not None and self.pool.log.exists():
-            copy_redacted(self.pool.log, log)  # the server did not start, so no lease has written its log
-        if log.exists():
-            result.log_tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+            log.write_bytes(excerpt(self.pool.log))  # the server did not start, so no lease has written its log
+        result.log_tail = "\n".join(tail(log, LOG_TAIL_LINES)) or None
 
     def leave_result(self) -> None:
         """Write the result and log it."""

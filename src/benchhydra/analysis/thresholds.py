@@ -12,6 +12,7 @@ import msgspec
 from benchhydra.errors import ConfigError
 from benchhydra.registry import CONF_DIR
 from benchhydra.result import Better
+from benchhydra.yaml_files import load_yaml
 
 #: The metrics that an A/B test decides on where a file names no others.
 MAIN_METRICS = ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms", "request_throughput")
@@ -67,14 +68,12 @@ class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
 def read_thresholds(name: str = "default") -> Thresholds:
     """A threshold file by path, or by name from conf/gate. Raises ConfigError."""
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else CONF_DIR / "gate" / f"{name}.yaml"
-    try:
-        thresholds = msgspec.yaml.decode(path.read_bytes(), type=Thresholds)
-    except OSError as error:
+    if not path.is_file():
         names = ", ".join(sorted(file.stem for file in (CONF_DIR / "gate").glob("*.yaml")))
-        raise ConfigError(
-            f"cannot read thresholds {path}: {error.strerror}", hint=f"a YAML file, or: {names}"
-        ) from error
-    except msgspec.DecodeError as error:
+        raise ConfigError(f"cannot read thresholds {path}: no such file", hint=f"a YAML file, or: {names}")
+    try:
+        thresholds = msgspec.convert(load_yaml(path), Thresholds)
+    except msgspec.ValidationError as error:
         raise ConfigError(f"thresholds {path}: {error}") from error
     own = [m.min_effect_percent for m in thresholds.metrics.values() if m.min_effect_percent is not None]
     if min([thresholds.min_effect_percent, *own]) < 0 or not 0 < thresholds.false_alarm_percent < 50:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchhydra.errors import BenchhydraError, ConfigError
 from benchhydra.nm_vllm_config import quoted
+from benchhydra.yaml_files import load_yaml
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -31,10 +30,7 @@ def split_words(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def read_side(path: Path) -> list[str]:
     """The overrides in a YAML file, which is a list of ``KEY=VALUE`` or a mapping. Raises ConfigError."""
-    try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    body = load_yaml(path)
     if isinstance(body, list) and all(isinstance(word, str) and "=" in word for word in body):
         return body
     if isinstance(body, dict) and "defaults" not in body:

@@ -13,13 +13,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchhydra.commands import _experiments
 from benchhydra.commands._experiments import SuiteExperiment
 from benchhydra.errors import ConfigError
 from benchhydra.output_directory import claim_directory
 from benchhydra.registry import CONF_DIR
+from benchhydra.yaml_files import load_yaml
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,10 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 def read_suite(path: Path, directories: list[Path]) -> list[SuiteExperiment]:
     """The experiments in a suite's file. Raises ConfigError if one of them is not in ``directories``."""
-    try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    body = load_yaml(path)
     entries = body.get("experiments") if isinstance(body, dict) else None
     if not isinstance(entries, list) or not entries or body.keys() != {"experiments"}:
         raise ConfigError(f"{path} is not a suite", hint="it must have one key, experiments: a list of names")

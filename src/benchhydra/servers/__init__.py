@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from benchhydra.errors import EngineError
 from benchhydra.facts import fact
-from benchhydra.redaction import copy_redacted
+from benchhydra.servers.logs import excerpt
 
 SERVER_STARTED = fact("server_started", unit="bool", doc="the server was started for this point", in_metadata=True)
 SERVER_START_S = fact("server_start_s", unit="s", doc="time from the server's start to its readiness", in_metadata=True)
@@ -76,10 +76,13 @@ class Lease:
         return self._leased().reset()
 
     def write_log(self, path: Path) -> None:
-        """Write this point's part of the server's log; it includes the start-up if the server was started for it."""
+        """Write this point's part of the server's log; it includes the start-up if the server was started for it.
+
+        Of a long part only the beginning and the end are written, and how much is missing.
+        """
         if self.log is None or not self.log.exists():
             return
-        copy_redacted(self.log, path, offset=self.log_offset)
+        path.write_bytes(excerpt(self.log, self.log_offset))
 
     def _leased(self) -> LeasedServer:
         if self.server is None:

@@ -3,7 +3,8 @@
 It is run by path, isolated, with only the standard library, so that it starts in milliseconds. It is the leader of the
 engine's session and a child subreaper: every descendant of the engine stays below it, even one that changed its session
 or lost its parent. It forwards SIGTERM to the engine, and kills all remaining processes after a timeout or at a second
-SIGTERM. It does the same if the benchmark's process ends (watched with a pidfd).
+SIGTERM. It does the same if the benchmark's process ends (watched with a pidfd). It also keeps the engine's log, which
+is its own stderr, below a size: beyond it, the middle of the log is cut out.
 
     _supervise.py PARENT_PID STOP_TIMEOUT_S COMMAND...
 """
@@ -15,6 +16,7 @@ import ctypes
 import os
 import select
 import signal
+import stat
 import sys
 import time
 from pathlib import Path
@@ -27,8 +29,10 @@ ORPHAN_TIMEOUT_S = 5.0
 KILL_S = 10.0
 #: How long Python's resource trackers, which exit after all other processes, get to clean up.
 TRACKER_S = 3.0
-#: If the kernel has no pidfd: how often to check whether the parent still runs.
+#: How often to check the size of the log and, if the kernel has no pidfd, whether the parent still runs.
 POLL_MS = 200
+#: The size in bytes from which a log is cut, and what is left of its beginning and of its end.
+LOG_LIMIT, LOG_HEAD, LOG_TAIL = 64 << 20, 8 << 20, 24 << 20
 
 
 def prctl(option: int, value: int) -> None:
@@ -57,8 +61,8 @@ def descendants(root: int) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError, ValueError, IndexError):
-                stat = (entry / "stat").read_bytes()
-                parent = int(stat[stat.rindex(b")") + 2 :].split()[1])
+                line = (entry / "stat").read_bytes()
+                parent = int(line[line.rindex(b")") + 2 :].split()[1])
                 children.setdefault(parent, []).append(int(entry.name))
     pids, pending = [], [root]
     while pending:
@@ -75,6 +79,26 @@ def is_resource_tracker(pid: int) -> bool:
     return False
 
 
+def cut_log(fd: int, limit: int, head: int, tail: int) -> int:
+    """Cut the middle out of a log that is longer than ``limit``; returns the number of bytes that were cut.
+
+    The engine appends to the same file meanwhile; lines that it writes within these milliseconds may be lost.
+    """
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_size <= limit:
+        return 0
+    with Path(f"/proc/self/fd/{fd}").open("rb") as log:
+        log.seek(status.st_size - tail)
+        end = log.read(tail)
+    end = end[end.find(b"\n") + 1 :]
+    cut = status.st_size - head - len(end)
+    os.ftruncate(fd, head)
+    text = memoryview(b"\n[benchhydra: %d bytes of the log were cut here: it is longer than %d]\n" % (cut, limit) + end)
+    while text:
+        text = text[os.write(fd, text) :]
+    return cut
+
+
 class Supervisor:
     """Waits for the engine's end, for SIGTERM, or for the parent's end."""
 
@@ -85,7 +109,6 @@ class Supervisor:
         self.status: int | None = None
         self.engine = 0
         self.poll = select.poll()
-        self.wait_ms: int | None = None
         self._listen()
 
     def run(self, command: list[str]) -> int:
@@ -94,10 +117,12 @@ class Supervisor:
         for fd in (0, 1):  # only the engine may hold these pipes, so that its exit is an end of file for the reader
             os.dup2(os.open(os.devnull, os.O_RDWR), fd)
         while self.status is None and not self.stopping and os.getppid() == self.parent:
-            self._wait(self.wait_ms)
+            self._wait(POLL_MS)
+            self._limit_log()
         if self.status is None:
             self._terminate(self.stop_timeout_s if self.stopping else ORPHAN_TIMEOUT_S)
         self._kill_rest()
+        self._limit_log()
         code = os.waitstatus_to_exitcode(self.status) if self.status is not None else 137
         return code if code >= 0 else 128 - code
 
@@ -109,16 +134,18 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_stop)
         self.poll.register(self.wake, select.POLLIN)
-        try:
+        with contextlib.suppress(OSError):  # a kernel without pidfd
             self.poll.register(os.pidfd_open(self.parent), select.POLLIN)
-        except OSError:
-            self.wait_ms = POLL_MS
 
     def _on_stop(self, *_: object) -> None:
         self.killing = self.stopping  # the second time
         self.stopping = True
 
-    def _wait(self, timeout_ms: int | None) -> None:
+    def _limit_log(self) -> None:
+        with contextlib.suppress(OSError):  # a full disk: the engine goes on
+            cut_log(2, LOG_LIMIT, LOG_HEAD, LOG_TAIL)
+
+    def _wait(self, timeout_ms: int) -> None:
         """Sleep until a signal, the parent's end or the timeout, then reap ended children."""
         self.poll.poll(timeout_ms)
         with contextlib.suppress(BlockingIOError):

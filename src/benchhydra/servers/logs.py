@@ -1,4 +1,7 @@
-"""Reading a server's log: its last lines, and the line with the cause of a failure."""
+"""Reading a server's log: its last lines, the line with the cause of a failure, and the excerpt that a point keeps.
+
+The supervisor keeps a log below a size (``_supervise.LOG_LIMIT``). Nothing here reads a log whole.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ import os
 import re
 from pathlib import Path
 
-from benchhydra.redaction import redact
+from benchhydra.redaction import redact, redact_bytes
 
 TAIL_BYTES = 64 * 1024
+#: The most of a log that a point keeps: of its beginning and of its end.
+EXCERPT_HEAD_BYTES, EXCERPT_TAIL_BYTES = 1 << 20, 3 << 20
 #: ``ValueError: text`` or argparse's ``error: text``, after any log prefix.
 CAUSE = re.compile(r"(?:^|\s)((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit)|error): (\S.*)$")
 NOISE = re.compile(r"\bWARNING\b|Engine core initialization failed|EngineDeadError")
@@ -43,6 +48,27 @@ def text_since(log: Path, offset: int) -> str:
             return file.read().decode(errors="replace")
     except OSError:
         return ""
+
+
+def excerpt(log: Path, offset: int = 0) -> bytes:
+    """Return a log from byte ``offset`` on, without secrets, its middle replaced by a line if it is long.
+
+    From its beginning if it is shorter: the supervisor has cut it in the meantime. Raises OSError.
+    """
+    with log.open("rb") as file:
+        end = os.fstat(file.fileno()).st_size
+        start = offset if offset <= end else 0
+        file.seek(start)
+        head = file.read(min(end - start, EXCERPT_HEAD_BYTES + EXCERPT_TAIL_BYTES))
+        if end - start <= len(head):
+            return redact_bytes(head)
+        head = head[: head.rfind(b"\n", 0, EXCERPT_HEAD_BYTES) + 1]
+        file.seek(end - EXCERPT_TAIL_BYTES)
+        tail_bytes = file.read(EXCERPT_TAIL_BYTES)
+    tail_bytes = tail_bytes[tail_bytes.find(b"\n") + 1 :]
+    missing = end - start - len(head) - len(tail_bytes)
+    mark = f"[benchhydra: {missing} bytes are left out here; the server's own log has more: {log}]\n"
+    return redact_bytes(head) + mark.encode(errors="surrogateescape") + redact_bytes(tail_bytes)
 
 
 def cause(log: Path) -> str | None:

@@ -16,6 +16,7 @@ from benchhydra.progress import Progress
 from benchhydra.servers import Lease, gpus
 from benchhydra.servers.attached import AttachedServer
 from benchhydra.servers.http_server import HttpServer
+from benchhydra.servers.logs import size
 from benchhydra.servers.shutdown import PendingShutdown
 from benchhydra.servers.worker import OfflineWorker
 
@@ -161,7 +162,7 @@ class ServerPool:
         if not pooled.server.alive():
             progress.say(f"the {_noun(spec)} has died since the last point: restarting it")
             return None
-        log_offset = pooled.server.log.stat().st_size
+        log_offset = size(pooled.server.log)
         proven = pooled.server.reset()
         if proven is False:
             progress.say(f"the {_noun(spec)} did not confirm that its caches are empty: restarting it")
