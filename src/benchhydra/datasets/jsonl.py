@@ -14,7 +14,7 @@ from benchhydra.datasets.file_dataset import FileDataset, read_usable
 from benchhydra.datasets.files import local
 from benchhydra.datasets.fitting import Bounds, Candidate, fitting, take_prompts
 from benchhydra.datasets.record_fields import InvalidRecord, RecordFields
-from benchhydra.datasets.rendering import render
+from benchhydra.datasets.rendering import render_conversation
 from benchhydra.datasets.trace_times import TIME_NAMES, TIME_UNITS, TraceTimes
 from benchhydra.errors import DatasetError
 from benchhydra.progress import Progress
@@ -93,7 +93,7 @@ class Jsonl(FileDataset):
     def _candidate(self, request: OwnRequest, times: TraceTimes, tokenizer: Tokenizer) -> Candidate:
         record, messages = request.record, request.messages
         return Candidate(
-            request.text if messages is None else render(messages, tokenizer, record.place),
+            request.text if messages is None else render_conversation(messages, tokenizer, record.place),
             output_tokens=request.output_tokens,
             messages=messages,
             send_at_s=times.relative_s(record),

@@ -83,9 +83,9 @@ class RecordFields:
         if self._record.numbers_are_texts and isinstance(value, str) and value.strip().isdecimal():
             value = int(value.strip()[:20])
         if type(value) is not int or value < 1:
-            raise InvalidRecord(name, f"{shown(value)} is not a whole number above 0")
+            raise InvalidRecord(name, f"{describe_value(value)} is not a whole number above 0")
         if value > MAX_TOKENS:
-            raise InvalidRecord(name, f"{shown(value)} is above {MAX_TOKENS}, the largest number of tokens")
+            raise InvalidRecord(name, f"{describe_value(value)} is above {MAX_TOKENS}, the largest number of tokens")
         return value
 
     def time(self, *names: str) -> tuple[str, float, bool] | None:
@@ -99,25 +99,25 @@ class RecordFields:
         if self._record.numbers_are_texts and isinstance(value, str):
             value = _number_or_text(value)
         if isinstance(value, datetime.datetime):
-            return name, value.timestamp(), False
+            return name, _in_utc(value).timestamp(), False
         if isinstance(value, str):
             return name, _date_s(name, value), False
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InvalidRecord(name, f"the send time {shown(value)} is neither a number nor a date")
+            raise InvalidRecord(name, f"the send time {describe_value(value)} is neither a number nor a date")
         if not math.isfinite(_as_float(value)):
-            raise InvalidRecord(name, f"the send time {shown(value)} is not finite")
+            raise InvalidRecord(name, f"the send time {describe_value(value)} is not finite")
         return name, float(value), True
 
     def messages(self, *names: str) -> tuple[Message, ...] | None:
         """Return the messages of a conversation in OpenAI's form; None if the record has none under these names.
 
-        Turns may be in OpenAI's or in ShareGPT's form. Content parts and tool calls are kept as they are.
+        Turns may be in OpenAI's or in ShareGPT's form. Content parts and tool calls stay as they are.
         """
         name, turns = self.find(*names)
         if turns is None:
             return None
         if not isinstance(turns, list) or not turns:
-            raise InvalidRecord(name, f"{shown(turns)} is not a list of messages")
+            raise InvalidRecord(name, f"{describe_value(turns)} is not a list of messages")
         return tuple(_message(f"{name}[{index}]", turn) for index, turn in enumerate(turns))
 
 
@@ -141,7 +141,7 @@ def check_columns(columns: Mapping[str, str], fields: Sequence[str]) -> None:
 def checked_text(name: str, value: Any) -> str:
     """Return a value that is a text. Raises InvalidRecord for other types, and for text that is not valid Unicode."""
     if not isinstance(value, str):
-        raise InvalidRecord(name, f"{shown(value)} is not a text")
+        raise InvalidRecord(name, f"{describe_value(value)} is not a text")
     try:
         if not value.isascii():
             value.encode("utf-8")
@@ -152,7 +152,7 @@ def checked_text(name: str, value: Any) -> str:
     return value
 
 
-def shown(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """Return a value for a message: escaped, and short. Lists and objects are only named."""
     if isinstance(value, list | dict):
         return ("a list" if isinstance(value, list) else "an object") + ("" if value else " without entries")
@@ -178,39 +178,45 @@ def _number_or_text(value: str) -> float | int | str:
 
 def _date_s(name: str, value: str) -> float:
     try:
-        moment = datetime.datetime.fromisoformat(value.strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+        return _in_utc(datetime.datetime.fromisoformat(value.strip())).timestamp()
     except (ValueError, OverflowError) as error:
-        raise InvalidRecord(name, f"the send time {shown(value)} is neither a number nor a date") from error
+        raise InvalidRecord(name, f"the send time {describe_value(value)} is neither a number nor a date") from error
+
+
+def _in_utc(moment: datetime.datetime) -> datetime.datetime:
+    """Return a moment with its zone; UTC if it has none."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 
 def _message(name: str, turn: Any) -> Message:
     if not isinstance(turn, dict):
-        raise InvalidRecord(name, f"{shown(turn)} is not a message with a role and a content")
+        raise InvalidRecord(name, f"{describe_value(turn)} is not a message with a role and a content")
     role_key, content_key = next((keys for keys in TURN_KEYS if keys[0] in turn), TURN_KEYS[0])
     role = turn.get(role_key)
     if not isinstance(role, str) or role.lower() not in ROLES:
-        raise InvalidRecord(f"{name}.{role_key}", f"{shown(role)} is not a role")
-    kept = {key: _json_value(f"{name}.{key}", turn[key]) for key in MESSAGE_KEYS if turn.get(key) is not None}
+        raise InvalidRecord(f"{name}.{role_key}", f"{describe_value(role)} is not a role")
+    extra_fields = {key: _json_value(f"{name}.{key}", turn[key]) for key in MESSAGE_KEYS if turn.get(key) is not None}
     content = turn.get(content_key)
-    if content is None and ("tool_calls" in kept or "function_call" in kept):
-        return {"role": ROLES[role.lower()], "content": None, **kept}
+    if content is None and ("tool_calls" in extra_fields or "function_call" in extra_fields):
+        return {"role": ROLES[role.lower()], "content": None, **extra_fields}
     if isinstance(content, list):
-        return {"role": ROLES[role.lower()], "content": _parts(f"{name}.{content_key}", content), **kept}
-    return {"role": ROLES[role.lower()], "content": checked_text(f"{name}.{content_key}", content), **kept}
+        return {"role": ROLES[role.lower()], "content": _parts(f"{name}.{content_key}", content), **extra_fields}
+    return {"role": ROLES[role.lower()], "content": checked_text(f"{name}.{content_key}", content), **extra_fields}
 
 
 def _parts(name: str, parts: Sequence[Any]) -> list[dict[str, str]]:
     """Return a content of parts; only parts of text, because the tokens of others cannot be counted here."""
-    checked = []
+    text_parts = []
     for index, part in enumerate(parts):
         if not isinstance(part, dict) or part.get("type") not in ("text", "input_text"):
             kind = part.get("type") if isinstance(part, dict) else part
-            raise InvalidRecord(f"{name}[{index}]", f"{shown(kind)} is not a part of text: its tokens are not known")
-        checked.append({"type": "text", "text": checked_text(f"{name}[{index}].text", part.get("text"))})
-    if not checked:
+            raise InvalidRecord(
+                f"{name}[{index}]", f"{describe_value(kind)} is not a part of text: its tokens are not known"
+            )
+        text_parts.append({"type": "text", "text": checked_text(f"{name}[{index}].text", part.get("text"))})
+    if not text_parts:
         raise InvalidRecord(name, "an empty list of parts")
-    return checked
+    return text_parts
 
 
 def _json_value(name: str, value: Any) -> Any:

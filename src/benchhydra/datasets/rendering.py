@@ -6,7 +6,7 @@ from benchhydra.datasets import Message, Tokenizer
 from benchhydra.errors import ConfigError, DatasetError
 
 
-def render(messages: tuple[Message, ...], tokenizer: Tokenizer, place: str) -> str:
+def render_conversation(messages: tuple[Message, ...], tokenizer: Tokenizer, place: str) -> str:
     """Return a conversation in the model's chat template. Raises DatasetError with its place if that rejects it."""
     try:
         return tokenizer.chat(messages)

@@ -17,7 +17,7 @@ from benchhydra.datasets import Prompt, Tokenizer
 from benchhydra.datasets.data_file import DataRecord
 from benchhydra.datasets.file_dataset import FileDataset, read_usable
 from benchhydra.datasets.files import local
-from benchhydra.datasets.record_fields import InvalidRecord, RecordFields, shown
+from benchhydra.datasets.record_fields import InvalidRecord, RecordFields, describe_value
 from benchhydra.datasets.synthetic import Writer
 from benchhydra.datasets.trace_times import TIME_UNITS, TraceTimes
 from benchhydra.errors import ConfigError, DatasetError
@@ -111,7 +111,7 @@ class TokenTrace(FileDataset):
         if blocks is None:
             return ()
         if not isinstance(blocks, list) or not all(type(block) is int and abs(block) < 2**63 for block in blocks):
-            raise InvalidRecord(name, f"{shown(blocks)} is not a list of whole numbers")
+            raise InvalidRecord(name, f"{describe_value(blocks)} is not a list of whole numbers")
         needed = -(-input_tokens // self.block_tokens)
         if len(blocks) != needed:
             text = f"{len(blocks)} blocks, but {input_tokens} tokens are {needed} blocks of {self.block_tokens}"

@@ -16,7 +16,7 @@ from benchhydra.datasets.file_dataset import FileDataset, UsableRecords, read_us
 from benchhydra.datasets.files import hub, is_url, local
 from benchhydra.datasets.fitting import Bounds, Candidate, fitting, smaller, take_prompts
 from benchhydra.datasets.record_fields import InvalidRecord
-from benchhydra.datasets.rendering import render
+from benchhydra.datasets.rendering import render_conversation
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
 
@@ -95,4 +95,4 @@ def _turns(conversation: Conversation, tokenizer: Tokenizer) -> Iterator[Candida
         if message["role"] == "user":
             history = messages[: i + 1]
             answer = message_text(messages[i + 1]) if i + 1 < len(messages) else ""
-            yield Candidate(render(history, tokenizer, conversation.place), answer, messages=history)
+            yield Candidate(render_conversation(history, tokenizer, conversation.place), answer, messages=history)

@@ -134,18 +134,18 @@ def read_foreign_results(path: Path) -> list[Result]:
     return [result for document in documents for result in _results(document, path, modified_s)]
 
 
-def unread(data: Json, known: Collection[str], what: str = "keys") -> tuple[str, ...]:
+def unread_keys_warning(data: Json, handled: Collection[str], what: str = "keys") -> tuple[str, ...]:
     """Return a warning that names the keys of a file that are not converted, with short values; () if there is none.
 
-    known: the keys that an importer reads, or leaves out on purpose. A key without a value is no loss.
+    handled: the keys that an importer reads, or leaves out on purpose. A key without a value is no loss.
     """
-    left_out = {key: value for key, value in data.items() if key not in known and value not in (None, "", [], {})}
+    left_out = {key: value for key, value in data.items() if key not in handled and value not in (None, "", [], {})}
     if not left_out:
         return ()
     texts = [f"{key}={value}" if isinstance(value, str | int | float) else str(key) for key, value in left_out.items()]
-    shown = ", ".join(text[:60] for text in texts[:SHOWN_KEYS])
+    names = ", ".join(text[:60] for text in texts[:SHOWN_KEYS])
     more = f" and {len(texts) - SHOWN_KEYS} more" if len(texts) > SHOWN_KEYS else ""
-    return (f"{what} of the file that were not converted: {shown}{more}",)
+    return (f"{what} of the file that were not converted: {names}{more}",)
 
 
 def to_result(run: ImportedRun, modified_s: float) -> Result:

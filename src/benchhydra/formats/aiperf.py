@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchhydra.errors import ResultError
-from benchhydra.formats import ImportedRun, Json, importer, unread
+from benchhydra.formats import ImportedRun, Json, importer, unread_keys_warning
 
 LATENCIES = {
     "ttft": "time_to_first_token",
@@ -27,7 +27,7 @@ RATES = {
 }
 STATISTICS = {"avg": "mean", "p50": "median", "std": "std", "p90": "p90", "p95": "p95", "p99": "p99", "max": "max"}
 #: Keys that are read, or say nothing that is needed.
-KNOWN = {
+HANDLED_KEYS = {
     *("schema_version", "aiperf_version", "benchmark_id", "input_config", "run_info", "telemetry_data", "start_time"),
     *("error_summary", "was_cancelled", "is_complete", "incomplete_reason", "end_time", "warmup_metrics"),
     *("request_count", "error_request_count", "benchmark_duration", "total_output_tokens", "total_isl"),
@@ -81,9 +81,9 @@ def runs(data: Json) -> Sequence[ImportedRun]:
 
 
 def _warnings(data: Json) -> tuple[str, ...]:
-    left_out = unread(data, KNOWN | NO_COUNTERPART)
+    unread_keys = unread_keys_warning(data, HANDLED_KEYS | NO_COUNTERPART)
     if data.get("input_config"):
-        return left_out
+        return unread_keys
     return (
         "the file has no input_config: model, dataset and load are unknown, and runs cannot be told apart",
         *left_out,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchhydra.formats import ImportedRun, Json, importer, unread
+from benchhydra.formats import ImportedRun, Json, importer, unread_keys_warning
 
 LATENCIES = {"ttft": "ttft", "tpot": "tpot", "e2e_latency": "e2el"}
 STATISTICS = {
@@ -27,14 +27,14 @@ RATES = {
     "mean_total_tokens_throughput_tokens_per_s": "total_token_throughput",
 }
 #: Keys that are read, or say nothing that is needed.
-KNOWN = {
+HANDLED_KEYS = {
     *("scenario", "num_concurrency", "batch_size", "iteration_type", "run_duration", "requests_per_second", "stats"),
     *("requests_per_minute", "mean_total_chars_per_hour", "error_codes_frequency", "error_rate"),
     *("num_error_requests", "num_completed_requests", "num_requests", "total_arrivals", "arrival_requests_per_second"),
     *RATES,
 }
 #: Statistics of requests that have no counterpart here, or are read as sums.
-KNOWN_STATS = {
+HANDLED_STATISTICS = {
     *("output_latency", "output_inference_speed", "num_input_tokens", "num_output_tokens", "total_tokens"),
     *("input_throughput", "output_throughput"),
     *LATENCIES,
@@ -61,7 +61,11 @@ def runs(data: Json) -> Sequence[ImportedRun]:
             total_output=_sum(run, "num_output_tokens"),
             metrics=_metrics(run),
             metadata=_metadata(run),
-            warnings=(NO_MODEL, *unread(run, KNOWN), *unread(run["stats"], KNOWN_STATS, "statistics")),
+            warnings=(
+                NO_MODEL,
+                *unread_keys_warning(run, HANDLED_KEYS),
+                *unread_keys_warning(run["stats"], HANDLED_STATISTICS, "statistics"),
+            ),
         )
     ]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchhydra.formats import ImportedRun, Json, importer, unread
+from benchhydra.formats import ImportedRun, Json, importer, unread_keys_warning
 
 #: Our latency -> (guidellm's name, factor to milliseconds).
 LATENCIES = {
@@ -27,7 +27,7 @@ RATES = {
 MOMENTS = {"mean": "mean", "median": "median", "std_dev": "std", "max": "max"}
 PERCENTILES = ("p90", "p95", "p99")
 #: Its metrics that are read, or that have no counterpart here.
-KNOWN = {
+HANDLED_KEYS = {
     *("request_totals", "request_concurrency", "request_streaming_iterations_count", "time_per_output_token_ms"),
     *("prompt_token_count", "output_token_count", "total_token_count", "time_to_first_output_token_ms"),
     *("output_tokens_per_iteration", "iter_tokens_per_iteration", "request_dispatch_delay", "tool_call"),
@@ -70,7 +70,7 @@ def _run(data: Json, benchmark: Json) -> ImportedRun:
         metadata=_metadata(benchmark, totals),
         warnings=(
             *((f"{incomplete} requests were still running at the end, and are not counted",) if incomplete else ()),
-            *unread(metrics, KNOWN, "metrics"),
+            *unread_keys_warning(metrics, HANDLED_KEYS, "metrics"),
         ),
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchhydra.formats import ImportedRun, Json, importer, unread
+from benchhydra.formats import ImportedRun, Json, importer, unread_keys_warning
 
 LATENCIES = {
     "time_to_first_token": "ttft",
@@ -34,7 +34,7 @@ RATES = {
     "total_tokens_per_sec": "total_token_throughput",
 }
 #: Keys of "successes" that are read, or say nothing that is needed.
-KNOWN = {
+HANDLED_KEYS = {
     *(
         "count",
         "latency",
@@ -47,8 +47,8 @@ KNOWN = {
     ),
     *("request_size_bytes", "image", "video", "audio", "token_count_mismatches", "client_fallback_requests"),
 }
-KNOWN_LATENCIES = {*LATENCIES, "normalized_time_per_output_token"}
-KNOWN_RATES = {*RATES, "images_per_sec", "videos_per_sec", "audios_per_sec"}
+HANDLED_LATENCIES = {*LATENCIES, "normalized_time_per_output_token"}
+HANDLED_RATES = {*RATES, "images_per_sec", "videos_per_sec", "audios_per_sec"}
 MIXED = "a summary of all stages: requests of several rates are mixed; convert the files of the stages"
 
 
@@ -73,9 +73,9 @@ def runs(data: Json) -> Sequence[ImportedRun]:
             metadata=_metadata(data),
             warnings=(
                 *(() if is_stage else (MIXED,)),
-                *unread(successes, KNOWN),
-                *unread(successes.get("latency") or {}, KNOWN_LATENCIES, "latencies"),
-                *unread(successes.get("throughput") or {}, KNOWN_RATES, "throughputs"),
+                *unread_keys_warning(successes, HANDLED_KEYS),
+                *unread_keys_warning(successes.get("latency") or {}, HANDLED_LATENCIES, "latencies"),
+                *unread_keys_warning(successes.get("throughput") or {}, HANDLED_RATES, "throughputs"),
                 *((f"{data['retries']['attempts']} retries count into the latencies",) if data.get("retries") else ()),
             ),
         )

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchhydra.errors import ResultError
-from benchhydra.formats import ImportedRun, Json, importer, unread
+from benchhydra.formats import ImportedRun, Json, importer, unread_keys_warning
 
 LATENCIES = {"time_to_first_token": "ttft", "request_latency": "e2el"}
 #: Tools -> their names of our TPOT and ITL. guidellm's TPOT includes the first token, and its ITL is our TPOT.
@@ -40,8 +40,8 @@ RATES = {
     "total_token_throughput": ("total_token_rate", "tokens/s", "total_tokens_per_sec"),
 }
 #: Latencies, and throughputs, that are read, or have no counterpart here.
-KNOWN_LATENCIES = {*LATENCIES, "time_per_output_token", "inter_token_latency", "normalized_time_per_output_token"}
-KNOWN_RATES = {name for names in RATES.values() for name in names} | {"image_rate", "audio_rate", "video_rate"}
+HANDLED_LATENCIES = {*LATENCIES, "time_per_output_token", "inter_token_latency", "normalized_time_per_output_token"}
+HANDLED_RATES = {name for names in RATES.values() for name in names} | {"image_rate", "audio_rate", "video_rate"}
 DURATION = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?")
 
 
@@ -81,8 +81,8 @@ def _warnings(figures: Json, tool: str, incomplete: int) -> tuple[str, ...]:
     return (
         *((f"{incomplete} requests were not complete, and are not counted",) if incomplete else ()),
         *((unknown_tool,) if tool not in TOKEN_LATENCIES else ()),
-        *unread(figures["latency"], KNOWN_LATENCIES, "latencies"),
-        *unread(figures.get("throughput") or {}, KNOWN_RATES, "throughputs"),
+        *unread_keys_warning(figures["latency"], HANDLED_LATENCIES, "latencies"),
+        *unread_keys_warning(figures.get("throughput") or {}, HANDLED_RATES, "throughputs"),
     )
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from benchhydra.formats import ImportedRun, Json, importer, unread
+from benchhydra.formats import ImportedRun, Json, importer, unread_keys_warning
 
 NAMES = {
     "request_throughput": "request_throughput",
@@ -64,7 +64,7 @@ def runs(data: Json) -> Sequence[ImportedRun]:
             environment=_environment(data, context),
             warnings=(
                 *((TPOT_NOTE,) if any(key.endswith("tpot_ms") for key in metrics) else ()),
-                *unread(data["metrics"], {key for key in data["metrics"] if _name(key)}, "metrics"),
+                *unread_keys_warning(data["metrics"], {key for key in data["metrics"] if _name(key)}, "metrics"),
             ),
         )
     ]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from benchhydra.formats import ImportedRun, Json, importer, unread
+from benchhydra.formats import ImportedRun, Json, importer, unread_keys_warning
 
 STATISTIC = re.compile(r"(mean|median|std|p\d+|max)_(ttft|tpot|itl|e2e_latency)_ms")
 LATENCIES = {"ttft": "ttft", "tpot": "tpot", "itl": "itl", "e2e_latency": "e2el"}
@@ -31,7 +31,7 @@ ARGUMENTS = (
     "random_range_ratio",
 )
 #: Keys that are read, or say nothing that is needed: raw lists, and derived values.
-KNOWN = {
+HANDLED_KEYS = {
     *("tag", "request_rate", "max_concurrency", "server_info", "duration", "completed", "total_input_tokens"),
     *("total_input_text_tokens", "total_input_vision_tokens", "total_output_tokens", "concurrency", "accept_length"),
     *("total_output_tokens_retokenized", "max_output_tokens_per_s", "max_concurrent_requests"),
@@ -67,7 +67,10 @@ def runs(data: Json) -> Sequence[ImportedRun]:
             total_output=data.get("total_output_tokens"),
             metrics=_metrics(data),
             metadata=_metadata(data, num_prompts),
-            warnings=(*((NO_FAILURES,) if failed is None else ()), *unread(data, KNOWN | statistics)),
+            warnings=(
+                *((NO_FAILURES,) if failed is None else ()),
+                *unread_keys_warning(data, HANDLED_KEYS | statistics),
+            ),
         )
     ]
 

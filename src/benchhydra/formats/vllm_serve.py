@@ -19,7 +19,7 @@ import numpy as np
 
 from benchhydra.artifacts import write_atomic
 from benchhydra.errors import ResultError
-from benchhydra.formats import ImportedRun, Json, exporter, importer, request_rate, unread
+from benchhydra.formats import ImportedRun, Json, exporter, importer, request_rate, unread_keys_warning
 from benchhydra.result import Result
 
 STATISTIC = re.compile(r"(mean|median|std|p\d+)_(ttft|tpot|itl|e2el)_ms")
@@ -29,7 +29,7 @@ DATE = "%Y%m%d-%H%M%S"
 SAME = {"p50": "median"}
 GOODPUT_WITH_COLON = "request_goodput:"
 #: Keys that are read, or say nothing that is needed: raw lists, and derived values.
-KNOWN = {
+HANDLED_KEYS = {
     *("date", "endpoint_type", "backend", "label", "model_id", "tokenizer_id", "num_prompts", "request_rate"),
     *("burstiness", "max_concurrency", "duration", "completed", "failed", "total_input_tokens", "total_output_tokens"),
     *("input_throughput", "total_throughput", GOODPUT_WITH_COLON, "run_number", "latencies", "queue_times", "rtfx"),
@@ -72,7 +72,7 @@ def runs(data: Json) -> Sequence[ImportedRun]:
                 "total_input": data["total_input_tokens"],
                 **({"duration": data["duration"]} if data["duration"] > 0 else {}),
             },
-            warnings=(*((note,) if chat else ()), *_unread(data)),
+            warnings=(*((note,) if chat else ()), *_unread_keys_warning(data)),
         )
     ]
 
@@ -139,9 +139,9 @@ def _is_chat(data: Json) -> bool:
     return "chat" in str(data.get("endpoint_type", data.get("backend")))
 
 
-def _unread(data: Json) -> tuple[str, ...]:
+def _unread_keys_warning(data: Json) -> tuple[str, ...]:
     names = {key for key in data if STATISTIC.fullmatch(key) or OWN_STATISTIC.fullmatch(key)}
-    return unread(data, KNOWN | names)
+    return unread_keys_warning(data, HANDLED_KEYS | names)
 
 
 def _statistics(data: Json) -> dict[str, float]:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchhydra.formats import ImportedRun, Json, importer, unread
+from benchhydra.formats import ImportedRun, Json, importer, unread_keys_warning
 
-KNOWN = {"model_id", "elapsed_time", "num_requests", "total_num_tokens", "requests_per_second", "tokens_per_second"}
+HANDLED_KEYS = {
+    "model_id",
+    "elapsed_time",
+    "num_requests",
+    "total_num_tokens",
+    "requests_per_second",
+    "tokens_per_second",
+}
 
 
 def _recognizes(data: Json) -> bool:
@@ -30,6 +37,6 @@ def runs(data: Json) -> Sequence[ImportedRun]:
                 "duration_s": data["elapsed_time"],
             },
             metadata={"num_prompts": data["num_requests"], "duration": data["elapsed_time"], "request_rate": "inf"},
-            warnings=unread(data, KNOWN),
+            warnings=unread_keys_warning(data, HANDLED_KEYS),
         )
     ]
