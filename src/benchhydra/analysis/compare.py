@@ -15,8 +15,14 @@ from benchhydra.analysis.comparison import Basis, ChangeVerdict, Comparison, Met
 from benchhydra.analysis.config_diff import config_differences
 from benchhydra.analysis.noise_model import NoiseModel
 from benchhydra.analysis.outlier_runs import exclusion_note, without_outliers
-from benchhydra.analysis.pairing import paired_points, runs_by_point, usable_runs
-from benchhydra.analysis.problems import MetricRoles, point_problems, same_runs, unpaired_points
+from benchhydra.analysis.pairing import Pairing, runs_by_point, usable_runs, why_unpaired
+from benchhydra.analysis.problems import (
+    MetricRoles,
+    point_problems,
+    same_runs,
+    unpaired_points,
+    with_workload_problem,
+)
 from benchhydra.analysis.request_evidence import with_request_evidence
 from benchhydra.analysis.run_evidence import ZERO_NOTE, metric_change
 from benchhydra.analysis.runs import Run, Runs
@@ -24,28 +30,34 @@ from benchhydra.analysis.stats.multiple_testing import holm
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.errors import ResultError
 
+BY_WORKLOAD = Pairing()
 NOT_JUDGED = "not judged: the sides are not comparable"
 
 
-def compare(base: Runs, candidate: Runs, *, thresholds: Thresholds, history: Iterable[Run] = ()) -> Comparison:
-    """Compare two sources, paired by point_key, or one point with one point whatever their keys are."""
+def compare(
+    base: Runs, candidate: Runs, *, thresholds: Thresholds, history: Iterable[Run] = (), pairing: Pairing = BY_WORKLOAD
+) -> Comparison:
+    """Compare two sources, point by point as ``pairing`` says. Raises ConfigError if it does not tell points apart."""
     compared_ids = frozenset(run.run_id for run in (*base.runs, *candidate.runs))
     noise_model = NoiseModel(list(history), compared_ids)
     left, right = runs_by_point(base.runs), runs_by_point(candidate.runs)
     roles = MetricRoles.of_sides(base, candidate, thresholds)
-    pairs = paired_points(left, right)
+    pairs = pairing.pairs(left, right)
     paired_left, paired_right = {a for a, _ in pairs}, {b for _, b in pairs}
     only_base = tuple(runs[0].label for key, runs in left.items() if key not in paired_left)
     only_candidate = tuple(runs[0].label for key, runs in right.items() if key not in paired_right)
+    points = tuple(compare_point(left[a], right[b], roles, noise_model, len(pairs)) for a, b in pairs)
+    if not pairing.by:
+        points = tuple(with_workload_problem(point) for point in points)
     return judged(
         Comparison(
-            points=tuple(compare_point(left[a], right[b], roles, noise_model, len(pairs)) for a, b in pairs),
+            points=points,
             only_base=only_base,
             only_candidate=only_candidate,
             thresholds=thresholds,
             side_problems=(
                 *same_runs(base, candidate),
-                *unpaired_points(only_base, only_candidate, len(pairs)),
+                *unpaired_points(only_base, only_candidate, len(pairs), "" if pairs else why_unpaired(left, right)),
             ),
         )
     )

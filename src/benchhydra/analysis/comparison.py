@@ -174,6 +174,14 @@ class Comparison:
         return [(point, metric) for point, metric in self.metrics if point.comparable]
 
     @property
+    def shared_differences(self) -> tuple[str, ...]:
+        """What differs between the sides at every point; empty for a single point, which says it itself."""
+        if len(self.points) < 2:
+            return ()
+        others = [set(point.differences) for point in self.points[1:]]
+        return tuple(line for line in self.points[0].differences if all(line in lines for lines in others))
+
+    @property
     def problems(self) -> tuple[Problem, ...]:
         """All problems, the gravest first."""
         return by_gravity((*self.side_problems, *(problem for point in self.points for problem in point.problems)))

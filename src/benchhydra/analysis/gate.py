@@ -25,7 +25,7 @@ from benchhydra.analysis.comparison import (
     by_gravity,
 )
 from benchhydra.analysis.noise_model import NoiseModel
-from benchhydra.analysis.pairing import usable_runs
+from benchhydra.analysis.pairing import Pairing, usable_runs
 from benchhydra.analysis.problems import MetricRoles, listed, unread_files
 from benchhydra.analysis.rerun import Rerun
 from benchhydra.analysis.runs import Run, Runs
@@ -76,12 +76,15 @@ class Gate:
     reran: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     accept: Collection[GateOutcome] = ()
+    pairing: Pairing = field(default_factory=Pairing)
     spending: ClassVar[tuple[float, ...]] = SPENDING
 
     def decide(self) -> Decision:
         """Compare, measure again what looks worse, and decide."""
         self.history = list(self.history)
-        comparison = compare(self.base, self.candidate, thresholds=self.thresholds, history=self.history)
+        comparison = compare(
+            self.base, self.candidate, thresholds=self.thresholds, history=self.history, pairing=self.pairing
+        )
         problems = (*comparison.side_problems, *unread_files(self.base, self.candidate))
         return self.conclude(judged(_on_same_machine(replace(comparison, side_problems=problems))))
 

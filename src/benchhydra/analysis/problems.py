@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchhydra.analysis.comparison import Basis, GateOutcome, MetricChange, PointChange, Problem
 from benchhydra.analysis.noise_model import NoiseModel
-from benchhydra.analysis.pairing import usable_runs
+from benchhydra.analysis.pairing import differing_workload, usable_runs
 from benchhydra.analysis.run_evidence import metric_change
 from benchhydra.analysis.runs import MetricKind, Run, Runs, ScriptHighlights
 from benchhydra.analysis.stats import fisher
@@ -82,8 +82,12 @@ def same_runs(base: Runs, candidate: Runs) -> Iterator[Problem]:
         )
 
 
-def unpaired_points(only_base: Sequence[str], only_candidate: Sequence[str], paired: int) -> Iterator[Problem]:
-    """Points that one side lacks."""
+def unpaired_points(
+    only_base: Sequence[str], only_candidate: Sequence[str], paired: int, reason: str
+) -> Iterator[Problem]:
+    """Points that one side lacks; reason: why none has a partner."""
+    if not paired and reason:
+        yield Problem(outcome=GateOutcome.NOTHING_COMPARABLE, text=f"no point has a partner: {reason}")
     for labels, side in ((only_base, "base"), (only_candidate, "candidate")):
         if labels:
             outcome = GateOutcome.INCOMPLETE if paired else GateOutcome.NOTHING_COMPARABLE
@@ -97,6 +101,16 @@ def unread_files(base: Runs, candidate: Runs) -> Iterator[Problem]:
         if runs.faults:
             text = f"{_count(len(runs.faults), 'file')} of the {side} cannot be read: {runs.faults[0]}"
             yield Problem(outcome=GateOutcome.INCOMPLETE, text=text)
+
+
+def with_workload_problem(point: PointChange) -> PointChange:
+    """The point, with a problem if its sides have different workloads."""
+    lines = differing_workload(point.base[-1], point.candidate[-1])
+    if point.base[-1].point_key == point.candidate[-1].point_key or not lines:
+        return point
+    text = f"the workloads differ: {listed(lines)}"
+    problem = Problem(outcome=GateOutcome.DIFFERENT_WORK, text=text, point=point.label)
+    return replace(point, problems=(*point.problems, problem))
 
 
 def point_problems(

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from benchhydra.artifacts import RESULT_FILE
-from benchhydra.result import Better, Result, Verdict
+from benchhydra.result import Better, Result, Verdict, point_settings
 from benchhydra.result_files import is_tracker_copy
 
 UNKNOWN_MACHINE = "unknown"
@@ -40,7 +40,8 @@ class ScriptHighlights(msgspec.Struct, frozen=True):
 class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One ``result.json``, without its config and texts. ``source`` is its file, or where it was downloaded from.
 
-    checks: the rule of each reason; invalid_checks: the rules of those that make it INVALID.
+    checks: the rule of each reason; invalid_checks: the rules of those that make it INVALID. settings: what identifies
+    its point, if it was not read from a file (pairing.point_settings_of reads it there).
     """
 
     run_id: str
@@ -63,6 +64,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     checks: tuple[str, ...] = ()
     invalid_checks: tuple[str, ...] = ()
     metrics: dict[str, float] = {}
+    settings: dict[str, Any] = {}
 
     @property
     def usable(self) -> bool:
@@ -154,6 +156,7 @@ def run_of_result(result: Result, source: str = "") -> Run:
         checks=tuple(reason.check for reason in result.reasons),
         invalid_checks=tuple(reason.check for reason in result.reasons if reason.severity is Verdict.INVALID),
         metrics={key: m.value for key, m in result.metrics.items()},
+        settings={} if source.endswith(RESULT_FILE) else point_settings(result.config),
     )
 
 

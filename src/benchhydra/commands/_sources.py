@@ -6,15 +6,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchhydra import render
 from benchhydra.analysis.read_runs import from_tree, read_runs
 from benchhydra.analysis.runs import Runs
-from benchhydra.errors import ResultError
+from benchhydra.errors import ConfigError, ResultError
 from benchhydra.escaping import printable
 from benchhydra.redaction import redact
 from benchhydra.render.figures import count
+
+if TYPE_CHECKING:
+    from benchhydra.analysis.pairing import Pairing
 
 HISTORY = "outputs"
 
@@ -33,6 +36,43 @@ def history_of(source: str | None) -> Runs:
     if source is not None:
         return runs_of(source)
     return from_tree(Path(HISTORY)) if Path(HISTORY).is_dir() else Runs([], {})
+
+
+def add_pairing_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that select runs of the sides, and say how points are paired."""
+    for side in ("base", "candidate"):
+        parser.add_argument(
+            f"--{side}",
+            dest=f"{side}_settings",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help=f"only runs of the {side} with this setting; of one SOURCE both sides select",
+        )
+    parser.add_argument(
+        "--by", type=_keys, default=(), metavar="KEY,KEY", help="pair points by these settings, whatever else differs"
+    )
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    return tuple(key.strip() for key in text.split(",") if key.strip())
+
+
+def sides_of(args: argparse.Namespace, sources: Sequence[str]) -> tuple[Runs, Runs, Pairing]:
+    """(base, candidate, how their points are paired) of two sources, or of one from which both sides select.
+
+    Raises ConfigError if a selection is missing or selects nothing, and ResultError.
+    """
+    from benchhydra.analysis.pairing import Pairing, select, selected_keys  # start-up time: not for --help
+
+    words = args.base_settings, args.candidate_settings
+    if len(sources) == 1 and not all(words):
+        hint = "a second source, or --base KEY=VALUE --candidate KEY=VALUE to compare parts of one"
+        raise ConfigError("only one source, and nothing that selects two sides of it", hint=hint)
+    base = runs_of(sources[0])
+    candidate = runs_of(sources[1]) if len(sources) > 1 else base
+    pairing = Pairing(by=args.by, ignored=(*selected_keys(words[0], base), *selected_keys(words[1], candidate)))
+    return select(base, words[0]), select(candidate, words[1]), pairing
 
 
 def add_format_argument(parser: argparse.ArgumentParser, kind: str, default: str) -> None:

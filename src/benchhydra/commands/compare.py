@@ -1,7 +1,11 @@
 """Compare two sets of results, metric by metric, with intervals and verdicts.
 
-BASE and CANDIDATE: a result.json, a point, a sweep, a tree of them, or mlflow:EXPERIMENT?filter.
-Points are paired by their point key; if both sides have a single point, these two are paired in any case.
+SOURCE: a result.json, a point, a sweep, a tree of them, or mlflow:EXPERIMENT?filter.
+benchhydra compare BASE CANDIDATE
+benchhydra compare SWEEP --base engine.args.max_num_seqs=64 --candidate engine.args.max_num_seqs=128
+
+Points with equal keys are paired; if there is none, points of the same workload (script, API, dataset, load, rate,
+lengths), so that two models, engines or arguments are compared. --by qps,model pairs by these settings.
 Exit code 0 whatever changed; 4 to 12 if the sides cannot be judged against each other: 4 nothing comparable, 5 invalid,
 6 incomplete, 7 metric missing, 8 different work, 9 same runs, 10 impossible values, 11 failed requests, 12 suspect
 (docs/ci.md). The reason is the first line on stderr.
@@ -13,12 +17,15 @@ import argparse
 from pathlib import Path
 
 from benchhydra.commands import _sources
+from benchhydra.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``benchhydra compare``."""
-    parser.add_argument("base", help="results to compare with")
-    parser.add_argument("candidate", help="results to judge")
+    parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE", help="BASE CANDIDATE; or one, with --base and --candidate"
+    )
+    _sources.add_pairing_arguments(parser)
     _sources.add_format_argument(parser, "comparison", default="table")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file")
     parser.add_argument("--history", metavar="SOURCE", help="runs to estimate the noise from (default: outputs)")
@@ -33,9 +40,11 @@ def run(args: argparse.Namespace) -> int:
     from benchhydra.analysis.compare import compare
     from benchhydra.render.verdict_words import comparison_headline
 
-    base, candidate = _sources.runs_of(args.base), _sources.runs_of(args.candidate)
+    if len(args.sources) > 2:
+        raise ConfigError(f"compare takes two sources, not {len(args.sources)}")
+    base, candidate, pairing = _sources.sides_of(args, args.sources)
     limits, history = thresholds.read_thresholds(args.thresholds), _sources.history_of(args.history)
-    comparison = compare(base, candidate, thresholds=limits, history=history.runs)
+    comparison = compare(base, candidate, thresholds=limits, history=history.runs, pairing=pairing)
     _sources.print_headline("compare", comparison_headline(comparison), comparison.outcome)
     _sources.write_document("comparison", args.format, comparison, args.output)
     return int(comparison.outcome)

@@ -1,6 +1,7 @@
 """Decide whether a build passes: exit code 0 no regression, 3 regression, 4 to 12 it cannot be judged.
 
-benchhydra gate BASELINE CANDIDATE, or benchhydra gate CANDIDATE --against history.
+benchhydra gate BASELINE CANDIDATE, or benchhydra gate CANDIDATE --against history, or
+benchhydra gate SWEEP --base KEY=VALUE --candidate KEY=VALUE.
 Points that look worse are measured again before they are reported, if the candidate records how to run it;
 --no-confirm turns that off.
 The first line on stderr is the reason for an exit code other than 0. --accept NAME passes in spite of a problem that
@@ -35,6 +36,7 @@ ACCEPTABLE = ("invalid", "incomplete", "metric_missing", "different_work", "fail
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``benchhydra gate``."""
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="BASELINE CANDIDATE; or only CANDIDATE")
+    _sources.add_pairing_arguments(parser)
     parser.add_argument("--against", choices=("history",), help="compare with the newest stable segment of history")
     parser.add_argument("--history", metavar="SOURCE", help="runs of the past (default: outputs)")
     parser.add_argument("--thresholds", default="default", metavar="FILE", help="a YAML file, or a name in conf/gate")
@@ -78,14 +80,19 @@ def _gate(args: argparse.Namespace) -> Gate:
     from benchhydra.analysis.runs import Runs
 
     expected = 1 if args.against else 2
-    if len(args.sources) != expected:
+    selects = bool(args.base_settings and args.candidate_settings)
+    if len(args.sources) != expected and not (selects and len(args.sources) == 1):
         hint = "benchhydra gate BASELINE CANDIDATE, or benchhydra gate CANDIDATE --against history"
         raise ConfigError(f"gate takes {count(expected, 'source')}, not {len(args.sources)}", hint=hint)
-    candidate = _sources.runs_of(args.sources[-1])
     history = _sources.history_of(args.history)
-    base = Runs([], history.kinds) if args.against else _sources.runs_of(args.sources[0])
-    make = HistoryGate if args.against else Gate
-    gate = make(base, candidate, thresholds.read_thresholds(args.thresholds), history.runs)
+    limits = thresholds.read_thresholds(args.thresholds)
+    gate: Gate
+    if args.against:
+        candidate = _sources.runs_of(args.sources[0])
+        gate = HistoryGate(Runs([], history.kinds), candidate, limits, history.runs)
+    else:
+        base, candidate, pairing = _sources.sides_of(args, args.sources)
+        gate = Gate(base, candidate, limits, history.runs, pairing=pairing)
     gate.accept = {GateOutcome[name.upper()] for name in args.accept}
     _set_rerun(gate, args, candidate)
     return gate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from benchhydra.analysis.comparison import Comparison, MetricChange, PointChange
 from benchhydra.render.figures import interval, percent, quantity
@@ -32,10 +32,19 @@ def heading(point: PointChange) -> str:
     return f"{point.label} ({base} against {candidate} runs{', SUSPECT' if point.suspect else ''})"
 
 
-def remarks(point: PointChange) -> Iterator[str]:
-    """The sentences below a point's figures: problems, config differences, notes, missing metrics, unusable runs."""
+def shared(comparison: Comparison) -> str:
+    """The sentence on what differs between the sides at every point; empty if nothing does."""
+    lines = comparison.shared_differences
+    return f"At every point: {'; '.join(lines)}" if lines else ""
+
+
+def remarks(point: PointChange, said: Collection[str] = ()) -> Iterator[str]:
+    """The sentences below a point's figures: problems, config differences, notes, missing metrics, unusable runs.
+
+    said: differences that are left out, because they stand at the top.
+    """
     yield from (f"{GATE_WORDS[problem.outcome]}: {problem.text}" for problem in point.problems)
-    yield from point.differences
+    yield from (line for line in point.differences if line not in said)
     yield from point.notes
     if point.missing:
         yield f"Not measured by the candidate: {', '.join(point.missing)}"

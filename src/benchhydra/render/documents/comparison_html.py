@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TextIO
 
 from benchhydra.analysis.comparison import Comparison, MetricChange, PointChange
@@ -25,13 +26,14 @@ def write_comparison(comparison: Comparison, stream: TextIO) -> None:
     """The whole page: the gravest problem, a table for each point, then the points that only one side has."""
     headline = comparison_headline(comparison)
     body = f'<p class="worse">{escape_html(headline)}</p>\n' if headline else ""
-    body += "".join(map(_point, comparison.points))
+    body += f"<p>{escape_html(comparison_rows.shared(comparison))}</p>\n" if comparison.shared_differences else ""
+    body += "".join(_point(point, comparison.shared_differences) for point in comparison.points)
     body += "".join(f"<p>{escape_html(text)}</p>\n" for text in comparison_rows.unpaired(comparison))
     stream.write(PAGE.format(body=body or f"<p>{comparison_rows.NOTHING}</p>\n"))
 
 
-def _point(point: PointChange) -> str:
-    remarks = "".join(f"<li>{escape_html(text)}</li>" for text in comparison_rows.remarks(point))
+def _point(point: PointChange, said: Collection[str]) -> str:
+    remarks = "".join(f"<li>{escape_html(text)}</li>" for text in comparison_rows.remarks(point, said))
     head = "".join(f'<th scope="col">{escape_html(name)}</th>' for name in comparison_rows.COLUMNS)
     rows = "".join(_row(metric) for metric in point.metrics)
     table = f"<div><table><thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TextIO
 
 from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
@@ -23,7 +24,9 @@ def write_comparison(comparison: Comparison, stream: TextIO) -> None:
 
 def _write_figures(comparison: Comparison, stream: TextIO, headline: str = "") -> None:
     parts = [headline] if headline else []
-    parts += [_point(point) for point in comparison.points]
+    if comparison.shared_differences:
+        parts.append(f"{escape_markdown(comparison_rows.shared(comparison))}\n")
+    parts += [_point(point, comparison.shared_differences) for point in comparison.points]
     parts += [f"{escape_markdown(text)}\n" for text in comparison_rows.unpaired(comparison)]
     stream.write("\n".join(parts) or f"{comparison_rows.NOTHING}\n")
 
@@ -51,9 +54,9 @@ def write_ab(report: AbReport, stream: TextIO) -> None:
     write_comparison(report.test.comparison(), stream)
 
 
-def _point(point: PointChange) -> str:
+def _point(point: PointChange, said: Collection[str]) -> str:
     lines = [f"### {escape_markdown(comparison_rows.heading(point))}\n"]
-    lines += [f"- {escape_markdown(text)}" for text in comparison_rows.remarks(point)]
+    lines += [f"- {escape_markdown(text)}" for text in comparison_rows.remarks(point, said)]
     if not point.invalid:
         rows = map(_row, point.metrics)
         lines += ["", *markdown_table(comparison_rows.COLUMNS, rows, right=comparison_rows.FIGURES)]

@@ -30,9 +30,11 @@ def print_comparison(comparison: Comparison, stream: TextIO) -> None:
     headline = comparison_headline(comparison)
     if headline:
         terminal.print(printable(headline), style="bold red", markup=False, highlight=False)
+    if comparison.shared_differences:
+        terminal.print(printable(comparison_rows.shared(comparison)), markup=False, highlight=False)
     for point in comparison.points:
         terminal.print(_table(point))
-        for text in comparison_rows.remarks(point):
+        for text in comparison_rows.remarks(point, comparison.shared_differences):
             terminal.print(f"  {printable(text)}", markup=False, highlight=False)
     for text in comparison_rows.unpaired(comparison):
         terminal.print(printable(text), markup=False, highlight=False)
