@@ -124,7 +124,7 @@ class FastTokenizer:
 
     def chat(self, messages: Sequence[Message], *, keep_bos: bool = False) -> str:
         """Return the conversation in the model's chat template, ending with the generation prompt."""
-        return self._template.render_conversation(messages, without_bos=self.overhead > 0 and not keep_bos)
+        return self._template.render(messages, without_bos=self.overhead > 0 and not keep_bos)
 
 
 class SlowTokenizer:
@@ -159,4 +159,4 @@ class SlowTokenizer:
 
     def chat(self, messages: Sequence[Message], *, keep_bos: bool = False) -> str:
         """Return the conversation in the model's chat template, ending with the generation prompt."""
-        return self._template.render_conversation(messages, without_bos=self.overhead > 0 and not keep_bos)
+        return self._template.render(messages, without_bos=self.overhead > 0 and not keep_bos)

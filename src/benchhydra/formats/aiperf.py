@@ -86,7 +86,7 @@ def _warnings(data: Json) -> tuple[str, ...]:
         return unread_keys
     return (
         "the file has no input_config: model, dataset and load are unknown, and runs cannot be told apart",
-        *left_out,
+        *unread_keys,
     )
 
 
