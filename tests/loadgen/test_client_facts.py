@@ -26,11 +26,10 @@ def result(
 
 
 def test_facts_are_those_of_the_worst_process() -> None:
-    first = result({"client_cpu_fraction": 0.5, "client_busy_poll_s": 3.0}, [1.0, 2.0], [0.1] * 99)
-    second = result({"client_cpu_fraction": 0.75, "client_busy_poll_s": 1.0}, [9.0], [50.0], interrupted=True)
+    first = result({"client_cpu_fraction": 0.5}, [1.0, 2.0], [0.1] * 99)
+    second = result({"client_cpu_fraction": 0.75}, [9.0], [50.0], interrupted=True)
     facts = merge_facts([first, second], 2, ["one is gone"], [])
     assert facts["client_cpu_fraction"] == 0.75
-    assert facts["client_busy_poll_s"] == 3.0
     assert facts["client_loop_stall_max_ms"] == 9.0
     assert facts["client_lag_p99_ms"] == pytest.approx(0.1 + 0.01 * 49.9, rel=0.01)  # of all requests together
     assert facts["interrupted"] is True
@@ -38,7 +37,6 @@ def test_facts_are_those_of_the_worst_process() -> None:
     assert facts["lost_client_processes"] == ("one is gone",)
     assert Facts(facts).metadata().keys() == {
         "client_cpu_fraction",
-        "client_busy_poll_s",
         "client_loop_stall_p99_ms",
         "client_loop_stall_max_ms",
         "client_processes",

@@ -1,6 +1,6 @@
 """Virtual time: the real sender, pacing, connections and parser over sockets and a clock that exist only in memory.
 
-``virtual_time`` replaces what the load generator takes from outside (the clock, its timers, the sockets, busy polling);
+``virtual_time`` replaces what the load generator takes from outside (the clock, its timers, the sockets);
 ``run_virtually`` then drives a plan in an event loop that jumps from event to event. A load of a minute takes
 milliseconds, and a machine that is busy with other work changes nothing.
 """
@@ -25,7 +25,7 @@ from benchhydra.loadgen.driver import merge_results
 from benchhydra.loadgen.local import LEAD_NS
 from benchhydra.loadgen.loop import loop_lag
 from benchhydra.loadgen.plan import LoadPlan, LoadResult
-from benchhydra.loadgen.sender import housekeeping, sender
+from benchhydra.loadgen.sender import sender
 from benchhydra.loadgen.shards import split_into_shards
 
 START_NS = 1_000_000_000_000
@@ -182,24 +182,6 @@ class VirtualTimer:
         self._callback()
 
 
-class _NoPolling:
-    """As ``BusyPoller``: there is nothing to poll."""
-
-    on = False
-    idle_ns = on_ns = 0
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def start(self, now_ns: int) -> None:
-        pass
-
-    beat = start
-
-    def stop(self) -> None:
-        pass
-
-
 async def _connect(pool: ConnectionPool, *_: Any) -> VirtualSocket:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop) and loop.server is not None
@@ -214,7 +196,7 @@ def _virtual_now_ns() -> int:
 
 @contextmanager
 def virtual_time() -> Iterator[None]:
-    """Replace the load generator's clock, timers, sockets and busy polling inside the block."""
+    """Replace the load generator's clock, timers and sockets inside the block."""
     with ExitStack() as replaced:
         for name, module in list(sys.modules.items()):
             reads_clock = getattr(module, "monotonic_ns", None) is time.monotonic_ns
@@ -222,7 +204,6 @@ def virtual_time() -> Iterator[None]:
                 replaced.enter_context(mock.patch.object(module, "monotonic_ns", _virtual_now_ns))
         for module in (sender, loop_lag):
             replaced.enter_context(mock.patch.object(module, "Timer", VirtualTimer))
-        replaced.enter_context(mock.patch.object(housekeeping, "BusyPoller", _NoPolling))
         replaced.enter_context(mock.patch.object(ConnectionPool, "_connect", _connect))
         replaced.enter_context(mock.patch.object(gc, "collect", lambda: 0))
         yield

@@ -31,8 +31,6 @@ _CLIENT_LIMITS = {
 class ConnectionOwner(Protocol):
     """Receives the events of connections."""
 
-    worked: bool  # set to True at every packet
-
     def finished(self, connection: Connection, now_ns: int) -> None:
         """Called when the connection's request has ended, successfully or not."""
 
@@ -106,7 +104,6 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now_ns = monotonic_ns()
-        self._owner.worked = True
         try:
             if self.row < 0:
                 self.close()  # data without a request

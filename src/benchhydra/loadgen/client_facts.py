@@ -16,13 +16,7 @@ from benchhydra.loadgen.shards import ShardResult
 CPU_FRACTION = fact(
     "client_cpu_fraction",
     unit="fraction",
-    doc="CPU seconds per second of the busiest client process, without idle iterations of its event loop",
-    in_metadata=True,
-)
-BUSY_POLL_S = fact(
-    "client_busy_poll_s",
-    unit="s",
-    doc="time in which the event loop polled instead of sleeping; maximum over client processes",
+    doc="CPU seconds per second of the busiest client process",
     in_metadata=True,
 )
 

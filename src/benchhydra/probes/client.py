@@ -48,7 +48,7 @@ class ClientProbe(Probe):
         elapsed_ns, ran_ns = now.time_ns - self._previous.time_ns, now.ran_ns - self._previous.ran_ns
         if elapsed_ns < LEAST_NS:
             return
-        yield Sample("cpu_fraction", "fraction", ran_ns / elapsed_ns)  # includes idle busy polling
+        yield Sample("cpu_fraction", "fraction", ran_ns / elapsed_ns)
         yield Sample("wait_fraction", "fraction", _wait_fraction(self._previous, now) or 0.0)
         self._previous = now
 

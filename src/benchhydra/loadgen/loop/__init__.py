@@ -1,1 +1,1 @@
-"""Precise timing in the event loop: timers, busy polling, and a monitor of the loop's lag."""
+"""Precise timing in the event loop: timers, and a monitor of the loop's lag."""

@@ -37,13 +37,10 @@ class LoopLagMonitor:
             self._next_ns += PERIOD_NS
         self._beat(now_ns)
 
-    def stop(self, idle_ns: int = 0) -> float | None:
-        """Stop beating. Returns CPU seconds per second since the start, without ``idle_ns``; None if never started.
-
-        ``idle_ns``: CPU time of idle iterations (busy polling).
-        """
+    def stop(self) -> float | None:
+        """Stop beating. Returns CPU seconds per second since the start; None if never started."""
         self._timer.close()
         wall_s = (monotonic_ns() - self._start_ns) / 1e9
         if not self._start_ns or wall_s <= 0:
             return None
-        return max(0.0, time.process_time() - self._cpu_s - idle_ns / 1e9) / wall_s
+        return (time.process_time() - self._cpu_s) / wall_s

@@ -1,15 +1,13 @@
-"""Periodic tasks of a client process, every 20 ms: busy polling, timeouts, progress reports, lag monitoring."""
+"""Periodic tasks of a client process, every 20 ms: timeouts, progress reports, lag monitoring."""
 
 from __future__ import annotations
 
 import asyncio
 from array import array
-from time import monotonic_ns
 from typing import Any
 
-from benchhydra.loadgen.client_facts import BUSY_POLL_S, CPU_FRACTION
+from benchhydra.loadgen.client_facts import CPU_FRACTION
 from benchhydra.loadgen.client_limits import OPEN_FILES_LIMIT
-from benchhydra.loadgen.loop.busy_poll import BusyPoller
 from benchhydra.loadgen.loop.loop_lag import LoopLagMonitor
 from benchhydra.loadgen.sender.in_flight import InFlight
 from benchhydra.loadgen.shards import ReportProgress, ShardProgress
@@ -29,7 +27,6 @@ class Housekeeping:
         self._report = report
         self._next_report_ns = self._next_timeouts_ns = 0
         self._lag_monitor = LoopLagMonitor(loop, self._beat)
-        self._busy_poller = BusyPoller(loop, in_flight)
 
     @property
     def stalls_ns(self) -> array[float]:
@@ -39,19 +36,14 @@ class Housekeeping:
     def start(self, start_ns: int) -> None:
         """Start the periodic tasks at ``start_ns``."""
         self._lag_monitor.start(start_ns)
-        self._busy_poller.start(monotonic_ns())
 
     def stop(self) -> dict[str, Any]:
         """Stop the periodic tasks. Returns the facts that this process has measured about itself."""
-        self._busy_poller.stop()
-        cpu_fraction = self._lag_monitor.stop(self._busy_poller.idle_ns)
-        facts: dict[str, Any] = {BUSY_POLL_S: self._busy_poller.on_ns / 1e9}
-        facts[OPEN_FILES_LIMIT] = self._in_flight.open_files_limit
+        cpu_fraction = self._lag_monitor.stop()
+        facts: dict[str, Any] = {OPEN_FILES_LIMIT: self._in_flight.open_files_limit}
         return facts if cpu_fraction is None else facts | {CPU_FRACTION: cpu_fraction}
 
     def _beat(self, now_ns: int) -> None:
-        self._in_flight.worked = True
-        self._busy_poller.beat(now_ns)
         if now_ns >= self._next_timeouts_ns:
             self._next_timeouts_ns = now_ns + self._timeouts_every_ns
             self._in_flight.give_up_after(self._timeout_s, now_ns)

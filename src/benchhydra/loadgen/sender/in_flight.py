@@ -35,10 +35,7 @@ class Dial(NamedTuple):
 
 
 class InFlight:
-    """Sends requests. Calls ``on_end(row, time_ns)`` for each that has ended, ``on_crash`` for bugs of this program.
-
-    ``worked``: set whenever something was done in a turn of the event loop; see ``BusyPoller``.
-    """
+    """Sends requests. Calls ``on_end(row, time_ns)`` for each that has ended, ``on_crash`` for bugs of this program."""
 
     def __init__(
         self,
@@ -48,7 +45,6 @@ class InFlight:
         on_crash: Callable[[BaseException], None],
     ) -> None:
         count, pacing = len(shard.requests), shard.pacing
-        self.worked = False
         self.open_files_limit = 0  # of this process, known when ``open`` has ended
         self.crashed = on_crash
         self._loop = asyncio.get_running_loop()

@@ -89,7 +89,6 @@ class Sender:
 
     def _wake(self) -> None:
         """Send the rows that the pacing releases at its ``wake_ns``."""
-        self._in_flight.worked = True
         if self._stopped:
             return
         self._wake_ns = NEVER
