@@ -78,6 +78,27 @@ def moved(**offsets_ms: int) -> Records:
     return dataclasses.replace(made, **columns)
 
 
+def decoding(load: float, count: int = 40, tokens: int = 64) -> Records:
+    """A run at 2 requests/s on an engine that decodes all requests at once, in steps of a time per stream."""
+    sent_s, step_s = np.arange(count) / 2, load / 2 / tokens
+    times_s: list[list[float]] = [[] for _ in range(count)]
+    now_s, following, active = 0.0, 0, [0]
+    while active or following < count:
+        while following < count and sent_s[following] <= now_s:
+            following += 1
+        active = [row for row in range(following) if len(times_s[row]) < tokens]
+        now_s = now_s + step_s * max(1, len(active)) if active else float(sent_s[min(following, count - 1)])
+        for row in active:
+            times_s[row].append(now_s)
+    arrivals_ns = (np.array(times_s) * 1e9).astype(np.int64)
+    made = rows(count, scheduled_ns=(sent_s * 1e9).astype(np.int64), sent_ns=(sent_s * 1e9).astype(np.int64))
+    first, last = arrivals_ns[:, 0], arrivals_ns[:, -1]
+    times: dict[str, Any] = {"first_byte_ns": first, "first_ns": first, "last_ns": last, "done_ns": last}
+    gaps_ns = np.diff(arrivals_ns, axis=1).ravel().astype(np.float32)
+    offsets = np.arange(count + 1, dtype=np.int64) * (tokens - 1)
+    return dataclasses.replace(made, **times, gaps_ns=gaps_ns, gap_offsets=offsets)
+
+
 def failing(status: Status, text: str) -> Records:
     """A run in which 30 of 200 requests failed with a text."""
     made = rows(status=some(30, int(status)), error=some(30, 0, otherwise=NEVER))
@@ -242,6 +263,13 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
         {},
         ("TTFT rose from 20",),
     ),
+    (
+        "overloaded",
+        Verdict.INVALID,
+        decoding(2.0),
+        {"offered_rps": 2.0},
+        ("about 0.98", "of 2 requests/s", "between chunks"),
+    ),
     ("warmup", Verdict.SUSPECT, rows(ttft_ms=np.where(np.arange(200) < 4, 400, 50)), {}, ("first 3", "TTFT")),
     ("warmup", Verdict.SUSPECT, rows(ttft_ms=np.where(np.arange(200) < 1, 900, 50)), {}, ("first 3", "TTFT")),
 ]
@@ -284,6 +312,8 @@ VALID: list[tuple[Records, dict[str, Any]]] = [
     (rows(ttft_ms=np.linspace(50, 65, 200)), {}),
     (rows(20, ttft_ms=np.linspace(50, 55, 20)), {}),
     (rows(20, ttft_ms=np.linspace(50, 400, 20)), {"stationary": False}),
+    (decoding(0.9), {"offered_rps": 2.0}),
+    (decoding(0.1), {"offered_rps": 2.0}),
     (rows(20, ttft_ms=30_000.0), {}),  # answers far longer than the time of sending
     (rows(ttft_ms=np.minimum(np.linspace(20, 150, 200), 60)), {}),  # it rises, and then is steady
     (rows(ttft_ms=np.where(np.arange(200) % 50 == 30, 900, 50)), {}),  # slow requests in the middle

@@ -16,6 +16,8 @@ Three tests keep a steady server from being called overloaded; docs/validity.md 
 A server with many slots has a queue only from the moment when all of them are taken, which may be the end of a short
 run. So TTFT of at least ``LATE_ROWS`` requests is also tested for a queue that begins late: the last fifth of the
 requests waited longer than half the time of sending, and twice as long as each request of the first half.
+
+A server without slots, which decodes all requests at once, is judged by the time between chunks: ``_decode_load``.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ import numpy.typing as npt
 
 from benchhydra.result import Reason
 from benchhydra.validity import RunEvidence, as_percent, invalid, rule
+from benchhydra.validity._decode_load import decode_load
 from benchhydra.validity.window import Floats, batch_means, latencies, line, sending_order
+from benchhydra.window import Window
 
 #: Fewer completed requests have too few orders to tell a queue from chance.
 LEAST_ROWS = 8
@@ -56,6 +60,13 @@ class Backlog(NamedTuple):
     grows: npt.NDArray[np.bool_]
 
 
+class Sign(NamedTuple):
+    """What shows that a server is overloaded: requests finished per request offered, and words."""
+
+    finished_fraction: float
+    text: str
+
+
 @rule("overloaded")
 def overloaded(evidence: RunEvidence) -> Iterator[Reason]:
     """The server must finish requests as fast as they are offered."""
@@ -63,22 +74,35 @@ def overloaded(evidence: RunEvidence) -> Iterator[Reason]:
     offered_rps, order = evidence.facts["offered_rps"], sending_order(evidence.window)
     if not evidence.facts["stationary"] or offered_rps is None or len(order) < LEAST_ROWS:
         return
+    sign = _queue(window, order, limit) or _slow_decoding(window, order, offered_rps, limit)
+    if sign is not None:
+        rates = f"about {sign.finished_fraction * offered_rps:.3g} of {offered_rps:.3g} requests/s offered"
+        fraction = f"{as_percent(sign.finished_fraction)}, limit {as_percent(limit)}"
+        text = f"the server was overloaded: it could finish {rates} ({fraction}), and {sign.text}"
+        yield invalid("overloaded", f"{text} while the load was sent: lower qps, or use load=concurrency")
+
+
+def _queue(window: Window, order: npt.NDArray[np.intp], limit: float) -> Sign | None:
+    """Return the sign of a queue: latencies that rise with the time of sending. order: the rows as they were sent."""
     at_s = (window.sent_ns[order] - window.sent_ns[order[0]]) / 1e9
-    if at_s[-1] <= 0:
-        return
-    for name, values_ms in latencies(window, order).items():
+    for name, values_ms in latencies(window, order).items() if at_s[-1] > 0 else ():
         queue = backlog(at_s, values_ms, limit)
         begins_late = name == "TTFT" and queue.finished_fraction < limit and queues_late(at_s, values_ms)
-        if not queue.grows and not begins_late:
-            continue
-        finished_fraction = float(queue.finished_fraction)
-        early_ms, late_ms = (float(np.median(part)) for part in _first_and_last(values_ms))
-        rates = f"about {finished_fraction * offered_rps:.3g} of {offered_rps:.3g} requests/s"
-        text = f"the server was overloaded: it finished {rates} offered"
-        rise = f"{name} rose from {early_ms:.4g} to {late_ms:.4g} ms while the load was sent"
-        fraction = f"{as_percent(finished_fraction)}, limit {as_percent(limit)}"
-        yield invalid("overloaded", f"{text} ({fraction}), and {rise}: lower qps, or use load=concurrency")
-        return
+        if queue.grows or begins_late:
+            early_ms, late_ms = (float(np.median(part)) for part in _first_and_last(values_ms))
+            text = f"{name} rose from {early_ms:.4g} to {late_ms:.4g} ms"
+            return Sign(finished_fraction=float(queue.finished_fraction), text=text)
+    return None
+
+
+def _slow_decoding(window: Window, order: npt.NDArray[np.intp], offered_rps: float, limit: float) -> Sign | None:
+    """Return the sign of too many streams at once: chunks that come more slowly the more streams are in flight."""
+    sent_ns = window.sent_ns[order]
+    load = decode_load(window.every, int(sent_ns[0]), int(sent_ns[-1]), offered_rps)
+    if load is None or not load.rises or load.finished_fraction >= limit - SPREAD / np.sqrt(len(order)):
+        return None
+    text = f"with more and more streams the time between chunks rose from {load.first_gap_ms:.4g} to"
+    return Sign(finished_fraction=load.finished_fraction, text=f"{text} {load.last_gap_ms:.4g} ms")
 
 
 def backlog(at_s: Floats, values_ms: Floats, limit: float) -> Backlog:
