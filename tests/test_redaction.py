@@ -279,6 +279,7 @@ def test_60_000_error_texts_take_less_than_two_seconds(monkeypatch: pytest.Monke
         "++engine.headers.api-key=GATEWAY_KEY",
         "engine.headers.api-key=GATEWAY_KEY,OTHER_KEY",
         "engine.headers={api-key:GATEWAY_KEY}",
+        "engine.headers.api-key=NO_SUCH: this environment variable is not set",
     ],
 )
 def test_names_of_variables_are_no_secrets(word: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -343,7 +343,7 @@ def _is_variable(name: str, value: str) -> bool:
     return all(
         (part in os.environ and (is_header or part.isupper()))
         or (is_header and part.replace("_", "A").isalnum() and part.isupper())
-        for part in value.split(",")
+        for part in value.rstrip(":.").split(",")
     )
 
 
