@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.certificates import server_context, written_to
 
-from benchhydra import __version__
+from benchhydra import __version__, http_exchange
 from benchhydra import fetch as fetching
 from benchhydra.fetch import describe_redirect, fetch
 
@@ -85,7 +85,7 @@ def test_a_server_that_never_answers_times_out() -> None:
 
 
 def test_an_answer_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "MAX_BODY", 1000)
+    monkeypatch.setattr(http_exchange, "MAX_RESPONSE_BYTES", 1000)
     with (
         answering(b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * 2000) as (address, _),
         pytest.raises(OSError, match="exceeds 1000 bytes"),
@@ -144,7 +144,7 @@ def test_a_server_that_drips_bytes_is_given_up_at_the_deadline(head: bytes) -> N
 
 
 def test_headers_that_never_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "MAX_BODY", 100_000)
+    monkeypatch.setattr(http_exchange, "MAX_RESPONSE_BYTES", 100_000)
     with answering(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000) as (address, _), pytest.raises(OSError, match="exceeds"):
         fetch(f"http://{address}/health", timeout_s=5)
 

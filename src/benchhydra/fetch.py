@@ -1,30 +1,21 @@
 """Single HTTP requests outside the load: health, version, models, cache resets, hub look-ups.
 
-No redirects (a header with a key must not reach another host), no proxies, and a deadline for each whole exchange, also
-for a server that sends a byte a second. ``http.client`` has none, and takes 25 ms to import.
+Each is one ``http_exchange``: a deadline for the whole of it, no redirects, no proxies.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import socket
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import httptools
-
-from benchhydra import __version__
 from benchhydra.errors import ConfigError
+from benchhydra.http_exchange import exchange
 from benchhydra.redaction import excerpt
 
-#: Of all requests, those of the load too; a header of the user replaces it. Gateways refuse requests without any.
-USER_AGENT = f"benchhydra/{__version__}"
-MAX_BODY = 32 * 2**20
-_READ_BYTES = 1 << 18
 DEFAULT_API_PATH = "/v1"
 #: The end of a base URL's path that is the API's own path, as clients of OpenAI take it.
 API_VERSION = re.compile(r"/v\d[\w.-]*(/openai)?$")
@@ -65,33 +56,16 @@ def fetch(
 
     Raises OSError: refused, timed out, reset, TLS error, not HTTP, truncated or too long.
     """
-    parts = urlsplit(url)
-    tls = parts.scheme == "https"
-    host, port = parts.hostname or "", parts.port or (443 if tls else 80)
-    target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-    own = {
-        "Host": parts.netloc.rpartition("@")[2],
-        "Accept": "*/*",
-        "Accept-Encoding": "identity",
-        "Connection": "close",
-    }
-    if body or method != "GET":
-        own["Content-Length"] = str(len(body))
-    request = _encode(f"{method} {target} HTTP/1.1", with_user_agent(own, headers or {})) + body
-    deadline_s = time.monotonic() + timeout_s
-    with socket.create_connection((host, port), timeout_s) as connection:
-        if not tls:
-            return _exchange(connection, request, deadline_s)
-        connection.settimeout(_remaining_s(deadline_s))
-        with _encrypt(connection, host, verify_tls, ca_file) as encrypted:
-            return _exchange(encrypted, request, deadline_s)
-
-
-def with_user_agent(own: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str]:
-    """Return a request's own headers with User-Agent, then ``headers``, which replace them whatever their case."""
-    names = {name.lower() for name in headers}
-    defaults = {**own, "User-Agent": USER_AGENT}
-    return {name: value for name, value in defaults.items() if name.lower() not in names} | dict(headers)
+    answer = exchange(
+        url,
+        method=method,
+        headers=headers,
+        body=body,
+        timeout_s=timeout_s,
+        verify_tls=verify_tls,
+        ca_file=ca_file,
+    )
+    return HttpResponse(status=answer.status, body=answer.body, location=answer.location)
 
 
 def describe_redirect(location: str, endpoint: str) -> str:
@@ -143,75 +117,3 @@ def below_api_path(api_path: str, endpoint: str) -> str:
     """Return the path of an endpoint (``/models``) below an API's path; a query of the API's path stays at the end."""
     path, question_mark, query = api_path.partition("?")
     return path + endpoint + question_mark + query
-
-
-class _Receiver:
-    """Receives the parser's callbacks of one response."""
-
-    def __init__(self) -> None:
-        self.parser: Any = httptools.HttpResponseParser(self)
-        self.status = 0
-        self.body = bytearray()
-        self.complete = False
-        self.location = ""
-        self.ends_with_connection = True  # without a header that gives the body's length, closing ends the body
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name in (b"content-length", b"transfer-encoding"):
-            self.ends_with_connection = False
-        elif name == b"location":
-            self.location = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        self.status = self.parser.get_status_code()
-
-    def on_body(self, data: bytes) -> None:
-        self.body += data
-
-    def on_message_complete(self) -> None:
-        self.complete = self.status >= 200  # not "100 Continue", which comes before the response
-
-
-def _encode(first_line: str, fields: Mapping[str, str]) -> bytes:
-    lines = [first_line, *(f"{name}: {value}" for name, value in fields.items())]
-    if any(ord(character) < 32 for line in lines for character in line) or " " in first_line[:-9].partition(" ")[2]:
-        raise ConnectionError("the URL or a header contains a line break, a control character or a space")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-def _exchange(connection: socket.socket, request: bytes, deadline_s: float) -> HttpResponse:
-    receiver = _Receiver()
-    received_bytes = 0
-    connection.settimeout(_remaining_s(deadline_s))
-    connection.sendall(request)
-    try:
-        while not receiver.complete and (data := connection.recv(_READ_BYTES)):
-            received_bytes += len(data)
-            if received_bytes > MAX_BODY:
-                raise ConnectionError(f"the response exceeds {MAX_BODY} bytes")
-            receiver.parser.feed_data(data)
-            connection.settimeout(_remaining_s(deadline_s))
-    except httptools.HttpParserError as error:
-        raise ConnectionError(f"not a valid HTTP response ({error.__context__ or error})") from error
-    if not receiver.complete and not (receiver.status >= 200 and receiver.ends_with_connection):
-        raise ConnectionError("the connection was closed before the response was complete")
-    return HttpResponse(status=receiver.status, body=bytes(receiver.body), location=receiver.location)
-
-
-def _remaining_s(deadline_s: float) -> float:
-    """Return the time until the deadline. Raises TimeoutError if it has passed."""
-    remaining_s = deadline_s - time.monotonic()
-    if remaining_s <= 0:
-        raise TimeoutError("timed out")
-    return remaining_s
-
-
-def _encrypt(connection: socket.socket, host: str, verify: bool, ca_file: str | None) -> socket.socket:
-    import ssl  # start-up time: 10 ms, only needed for servers behind TLS
-
-    context = ssl.create_default_context(cafile=ca_file)
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context.wrap_socket(connection, server_hostname=host)

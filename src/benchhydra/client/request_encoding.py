@@ -13,7 +13,8 @@ import msgspec
 
 from benchhydra.client.apis import PromptContent, RequestOptions
 from benchhydra.client.endpoint import Endpoint
-from benchhydra.fetch import below_api_path, with_user_agent
+from benchhydra.fetch import below_api_path
+from benchhydra.http_exchange import with_user_agent
 
 
 def request_path(endpoint: Endpoint) -> str:

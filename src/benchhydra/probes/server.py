@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from benchhydra.facts import fact
-from benchhydra.fetch import fetch
+from benchhydra.http_exchange import exchange
 from benchhydra.probes import Probe, ProbeTarget, Sample
 
 #: A busy server may take longer than this to answer; that sample is missing then.
@@ -141,7 +141,7 @@ def read_metrics(target: ProbeTarget) -> dict[str, float]:
 
     Raises OSError if there is no HTTP response within ``TIMEOUT_S``.
     """
-    answer = fetch(
+    answer = exchange(
         f"{target.base_url}/metrics",
         headers=target.headers,
         timeout_s=TIMEOUT_S,
