@@ -137,7 +137,8 @@ def test_no_declared_key_has_a_secret_name_except_those_that_name_a_variable() -
         ('{"api_key": "abc", "n": 1}', '{"api_key": "***", "n": 1}'),
         ("{'api_key': 'abc'}", "{'api_key': '***'}"),
         ("--api-key=abc", "--api-key=***"),
-        ("engine.env.MY_TOKEN=[abc: cannot be read", "engine.env.MY_TOKEN=*** cannot be read"),
+        ("engine.env.MY_TOKEN=[abc: cannot be read", "engine.env.MY_TOKEN=***: cannot be read"),
+        ("engine.headers.api-key=NO_SUCH: this variable", "engine.headers.api-key=NO_SUCH: this variable"),
         ("Authorization: Bearer abc-123-def", "Authorization: *** ***"),
         ("Bearer abc-123-def is wrong", "Bearer *** is wrong"),
         ("Basic understanding of tokens: 5", "Basic understanding of tokens: 5"),
@@ -279,7 +280,6 @@ def test_60_000_error_texts_take_less_than_two_seconds(monkeypatch: pytest.Monke
         "++engine.headers.api-key=GATEWAY_KEY",
         "engine.headers.api-key=GATEWAY_KEY,OTHER_KEY",
         "engine.headers={api-key:GATEWAY_KEY}",
-        "engine.headers.api-key=NO_SUCH: this environment variable is not set",
     ],
 )
 def test_names_of_variables_are_no_secrets(word: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -428,13 +428,19 @@ def _scheme() -> re.Pattern[str]:
 
 
 def _hide_assignment(match: re.Match[str]) -> str:
-    value = HIDDEN if _is_assignment(match) else _assignment().sub(_hide_assignment, match["value"])
+    end = match["value"][len(_value(match)) :]
+    value = HIDDEN + end if _is_assignment(match) else _assignment().sub(_hide_assignment, match["value"])
     return f"{match['name']}{match['sign']}{value}"
+
+
+def _value(match: re.Match[str]) -> str:
+    """Return the value of an assignment, without the punctuation of the sentence that it stands in."""
+    return match["value"].rstrip(":.!?") or match["value"]
 
 
 def _is_assignment(match: re.Match[str]) -> bool:
     """Return whether a name and a value in a text are an assignment to a secret name, and no sentence."""
-    name, sign, value = match["name"], match["sign"], match["value"]
+    name, sign, value = match["name"], match["sign"], _value(match)
     if not is_secret_name(name) or value in PLACEHOLDERS or value.startswith(("$", HIDDEN)):
         return False
     if not any(character.isalnum() for character in value) or _is_variable(name, value):
