@@ -334,6 +334,7 @@ ERRORS: list[dict[str, Any]] = [
     {"fault": {"faultstring": "x", "detail": "boom"}},
     {"choices": None, "base_resp": {"status_code": 1004, "status_msg": "boom"}},
     {"header": {"code": 10013, "message": "boom"}},
+    {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 0}, "code": 500, "message": "boom"},
     {"response": {"status": "failed", "error": {"message": "boom"}}},
 ]
 NO_ERRORS: list[dict[str, Any]] = [
@@ -346,6 +347,7 @@ NO_ERRORS: list[dict[str, Any]] = [
     {"success": True, "message": "queued"},
     {"error": None, "errors": [], "base_resp": {"status_code": 0, "status_msg": ""}},
     {"status": "in_progress"},
+    {"choices": [], "object": "chat.completion.chunk", "usage": {"prompt_tokens": 5}, "code": 0, "message": "success"},
     {"x_groq": {"id": "req_1"}, "timings": {"prompt_ms": 5.0}},
 ]
 

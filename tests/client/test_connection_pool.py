@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from typing import Any, cast
 
 import pytest
 
-from benchhydra.client import Endpoint
+from benchhydra.client import Endpoint, connection_pool
 from benchhydra.client.apis.completions import Completions
 from benchhydra.client.connection import Connection
 from benchhydra.client.connection_pool import MAX_IDLE_NS, REFRESH_NS, ConnectionPool
@@ -62,3 +64,27 @@ def test_the_last_used_connection_or_one_that_is_about_to_expire_is_taken(
     idle: list[Idle], used: int | None, closed: list[int]
 ) -> None:
     assert outcome(idle) == (used, closed)
+
+
+def test_a_server_that_never_shakes_hands_does_not_keep_the_load_from_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It accepts connections, and sends no TLS record."""
+    monkeypatch.setattr(connection_pool, "OPEN_TIMEOUT_S", 0.2)
+
+    async def opened(port: int) -> tuple[float, int, int]:
+        endpoint = Endpoint(base_url=f"https://127.0.0.1:{port}", api=Completions())
+        pool = ConnectionPool(endpoint, cast(Any, None))
+        began_s = time.monotonic()
+        await pool.open(40)
+        took_s, opening = time.monotonic() - began_s, pool.opening
+        silent.close()  # ends the handshakes
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        return took_s, opening, len(pool.idle)
+
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        took_s, opening, idle = asyncio.run(opened(silent.getsockname()[1]))
+    assert took_s < 2 and (opening, idle) == (32, 0)

@@ -110,8 +110,11 @@ def _drive(
 
 
 #: Fault -> the status of its rows, where that has another name.
-CLASSES = {
-    "abort": "aborted", "blank": "empty", "bare_error": "error_event", "usage_low": "short",
+CLASSES: dict[str, str] = {
+    "abort": "aborted",
+    "blank": "empty",
+    "bare_error": "error_event",
+    "usage_low": "short",
     **dict.fromkeys(("no_done", "several_choices", "long", "repeat"), "ok"),
 }
 CLASSES_OF_DOCUMENTS = {"early_end": "reset"}  # a document that ends early is a connection that broke
@@ -126,11 +129,10 @@ def test_no_request_is_lost_and_every_class_matches_exactly(start: Start, where:
     assert stats["requests"] == sum(told.values()) == len(records) == 600
     assert min(told[fault] for fault in FAULTS) >= 10  # 30 are expected of each
     stream = where.get("stream", True)
+    classes = CLASSES if stream else CLASSES | CLASSES_OF_DOCUMENTS
     expected = Counter[str]()
     for name, count in told.items():
-        expected[CLASSES.get(name, name) if stream else CLASSES_OF_DOCUMENTS.get(name, CLASSES.get(name, name))] += (
-            count
-        )
+        expected[classes.get(name, name)] += count
     assert Counter(Status(s).name.lower() for s in records.status) == expected
     assert (records.prompt_tokens[records.completed] == 5).all()
     assert (records.output_tokens[records.status == Status.SHORT] == 2).all()

@@ -22,6 +22,8 @@ from benchhydra.client.response_parser import ResponseParser
 MAX_IDLE_NS = 4_000_000_000
 #: A connection idle for longer is used first, so that connections that are rarely needed do not exceed MAX_IDLE_NS.
 REFRESH_NS = 2_000_000_000
+#: Connections are opened before the window for at most this long; what is missing then is opened by the requests.
+OPEN_TIMEOUT_S = 30.0
 #: How many connections are opened concurrently before the window.
 _DIALLED_AT_ONCE = 32
 
@@ -47,20 +49,28 @@ class ConnectionPool:
         self.opening = 0
 
     async def open(self, count: int) -> None:
-        """Resolve the host, and open connections. Network errors are ignored: the requests meet and record them."""
+        """Resolve the host, and open connections, for at most OPEN_TIMEOUT_S.
+
+        Network errors are ignored: the requests meet and record them.
+        """
+        deadline_s = self._loop.time() + OPEN_TIMEOUT_S
         self._address = await self._first_address()
-        while count > 0:
+        while count > 0 and (remaining_s := deadline_s - self._loop.time()) > 0:
             dials = [self._loop.create_task(self.dial()) for _ in range(min(count, _DIALLED_AT_ONCE))]
-            outcomes = await asyncio.gather(*dials, return_exceptions=True)
-            connections = [outcome for outcome in outcomes if isinstance(outcome, Connection)]
-            for connection in connections:
-                self.put_back(connection, monotonic_ns())
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException) and not isinstance(outcome, OSError):
+            done, slow = await asyncio.wait(dials, timeout=remaining_s)
+            for dial in slow:  # not cancelled: uvloop may hang in closing a loop in which one was
+                self.opening += 1
+                dial.add_done_callback(self._dialled)
+            errors = [error for dial in done if (error := dial.exception()) is not None]
+            for dial in done:
+                if dial.exception() is None:
+                    self.put_back(dial.result(), monotonic_ns())
+            for error in errors:
+                if not isinstance(error, OSError):
                     self.close()
                     await asyncio.sleep(0)  # aborted transports close their sockets in the next loop iteration
-                    raise outcome
-            count = count - len(dials) if len(connections) == len(dials) else 0
+                    raise error
+            count = 0 if errors or slow else count - len(dials)
 
     async def _first_address(self) -> tuple[socket.AddressFamily, tuple[str, int]] | None:
         """Return the first address that accepts a connection, else the first address; None if the name is unknown."""

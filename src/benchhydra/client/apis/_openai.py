@@ -20,6 +20,8 @@ from benchhydra.records import Anomaly
 from benchhydra.registry import knob
 
 _FIRST = (0, None)
+#: Documents without choices that have only these keys are no errors.
+_USUAL_KEYS = {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
 _SEVERAL = int(Anomaly.SEVERAL_CHOICES)  # operations on enums are slow
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "none")
 
@@ -83,7 +85,7 @@ class TextApi(Api):
 
     def _read_without_choices(self, document: dict[str, Any]) -> ApiEvent:
         usage = usage_of(document)
-        if is_error(document) or (usage is None and looks_like_error(document)):
+        if is_error(document) or (not document.keys() <= _USUAL_KEYS and looks_like_error(document)):
             return ApiEvent(error=self.error_message(document))
         anomalies = usage_anomalies(document) if usage is not None else 0
         return ApiEvent((), usage, None, False, "", _model(document), anomalies)
