@@ -74,3 +74,16 @@ def test_other_scripts_are_identified_by_api_and_limits_only_where_they_are_set(
     assert keys == {"367f1fd804461c2d"}
     assert point_key(plain((*offline, "api=chat"))) not in keys
     assert point_key(plain((*offline, "slo.e2el_ms=5"))) not in keys
+
+
+def test_lengths_and_columns_are_part_of_a_key_only_if_they_are_set() -> None:
+    base = ("dataset=jsonl", "dataset.path=prompts.jsonl", "api=chat")
+    variants = [
+        ("dataset.lengths=templated",),
+        ("+dataset.columns.prompt=question",),
+        ("+dataset.columns.prompt=text",),
+        ("dataset.time_unit=ms",),
+    ]
+    keys = [point_key(plain((*base, *more))) for more in ((), *variants)]
+    assert len(set(keys)) == len(keys)
+    assert keys[0] == point_key(plain((*base, "dataset.lengths=prompt", "dataset.time_unit=auto")))
