@@ -289,3 +289,8 @@ def test_names_of_variables_are_no_secrets(word: str, monkeypatch: pytest.Monkey
     assert redact(word) == word
     config = {"engine": {"headers": {"api-key": "GATEWAY_KEY"}}}
     assert redact_config(config) == config and secret_names(config) == []
+
+
+def test_the_name_of_an_unset_variable_is_readable() -> None:
+    error = "engine.headers.api-key=NO_SUCH: this environment variable is not set"
+    assert redact(error) == error
