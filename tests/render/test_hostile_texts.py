@@ -181,6 +181,7 @@ def check_json(text: str) -> None:
 
 CHECKS = {
     "table": check_terminal,
+    "matrix": check_terminal,
     "text": check_terminal,
     "paths": check_terminal,
     "markdown": check_markdown,

@@ -53,7 +53,7 @@ def test_a_renderer_from_outside_is_offered(tmp_path: Path, plugin_path: Path) -
     (row,) = csv.DictReader(io.StringIO(ended.stdout))
     assert (row["metric"], row["verdict"]) == ("mean_ttft_ms", "worse")
     assert float(row["ratio"]) == pytest.approx(0.5, abs=0.01)
-    assert "{csv,html,json,junit,markdown,table}" in run("--help").stdout
+    assert "{csv,html,json,junit,markdown,matrix,table}" in run("--help").stdout
     ended = run("base", "new", "--format", "xml")
     assert (ended.returncode, ended.stdout) == (2, "") and "csv" in ended.stderr
 

@@ -145,7 +145,7 @@ class AbTest:
             label=candidate[-1].label,
             base=tuple(base),
             candidate=tuple(candidate),
-            metrics=(*self.main(), *self._paired.other_changes()),
+            metrics=(*(replace(metric, is_main=True) for metric in self.main()), *self._paired.other_changes()),
             differences=config_differences(base[-1], candidate[-1]),
             invalid="candidate" if not usable_runs(candidate) else "base" if not usable_runs(base) else "",
         )

@@ -85,7 +85,10 @@ def compare_point(
     clean_left, clean_right = without_outliers([left, right], compared, groups)
     candidate_metrics = {key for run in clean_right for key in run.metrics}
     metrics = tuple(
-        metric_change(key, clean_left, clean_right, roles.kinds[key], roles.thresholds, noise_model)
+        replace(
+            metric_change(key, clean_left, clean_right, roles.kinds[key], roles.thresholds, noise_model),
+            is_main=roles.is_main(right[-1].script, key),
+        )
         for key in compared
         if key in candidate_metrics
     )

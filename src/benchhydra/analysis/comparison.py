@@ -87,7 +87,8 @@ class MetricChange:
 
     base, candidate: levels, in ``unit``. low, high: ends of the 95 % interval of the ratio. p_worse, p_better:
     one-sided p-values before Holm's correction. noise: run-to-run standard deviation of the log. smallest: the
-    smallest ratio that matters; detectable: the smallest that this evidence would have shown.
+    smallest ratio that matters; detectable: the smallest that this evidence would have shown. is_main: whether it is
+    in the headline.
     """
 
     metric: str
@@ -108,6 +109,7 @@ class MetricChange:
     basis: Basis = Basis.NONE
     change: ChangeVerdict = ChangeVerdict.INCONCLUSIVE
     note: str = ""
+    is_main: bool = False
 
     @property
     def loss(self) -> float:

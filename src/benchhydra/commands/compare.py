@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources", nargs="+", metavar="SOURCE", help="BASE CANDIDATE; or one, with --base and --candidate"
     )
     _sources.add_pairing_arguments(parser)
-    _sources.add_format_argument(parser, "comparison", default="table")
+    _sources.add_format_argument(parser, "comparison", default="matrix")
+    parser.add_argument("--all", action="store_true", help="every metric of every point (--format table)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file")
     parser.add_argument("--history", metavar="SOURCE", help="runs to estimate the noise from (default: outputs)")
     parser.add_argument(
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare and print. Returns 0 for all changes (the command ``gate`` decides), and the outcome of problems."""
     from benchhydra.analysis import thresholds  # start-up time: the statistics, not for --help
     from benchhydra.analysis.compare import compare
-    from benchhydra.render.verdict_words import comparison_headline
+    from benchhydra.render.headlines import comparison_headline
 
     if len(args.sources) > 2:
         raise ConfigError(f"compare takes two sources, not {len(args.sources)}")
@@ -46,5 +47,6 @@ def run(args: argparse.Namespace) -> int:
     limits, history = thresholds.read_thresholds(args.thresholds), _sources.history_of(args.history)
     comparison = compare(base, candidate, thresholds=limits, history=history.runs, pairing=pairing)
     _sources.print_headline("compare", comparison_headline(comparison), comparison.outcome)
-    _sources.write_document("comparison", args.format, comparison, args.output)
+    full = args.all and args.format == "matrix"
+    _sources.write_document("comparison", "table" if full else args.format, comparison, args.output)
     return int(comparison.outcome)

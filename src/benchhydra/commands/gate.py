@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decide and print. Returns the outcome as exit code."""
-    from benchhydra.render.verdict_words import gate_headline  # start-up time: the statistics, not for --help
+    from benchhydra.render.headlines import gate_headline  # start-up time: the statistics, not for --help
 
     decision = _gate(args).decide()
     _sources.print_headline("gate", gate_headline(decision), decision.outcome)

@@ -117,7 +117,7 @@ def _comparison(args: argparse.Namespace, parts: list[Runs]) -> dict[str, Any]:
         return {}
     from benchhydra.analysis import thresholds  # start-up time: only for --compare
     from benchhydra.analysis.compare import compare
-    from benchhydra.render.verdict_words import comparison_headline
+    from benchhydra.render.headlines import comparison_headline
     from benchhydra.report.data.comparison import comparison_data
 
     limits, history = thresholds.read_thresholds(args.thresholds), _sources.history_of(args.history)

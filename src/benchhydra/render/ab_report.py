@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchhydra.analysis.ab import AbTest
 from benchhydra.render.figures import count, duration
-from benchhydra.render.verdict_words import ab_headline
+from benchhydra.render.headlines import ab_headline
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import TextIO
 from benchhydra.analysis.comparison import Comparison, MetricChange, PointChange
 from benchhydra.escaping import escape_html
 from benchhydra.render import comparison_rows, renderer
-from benchhydra.render.verdict_words import comparison_headline
+from benchhydra.render.headlines import comparison_headline
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -23,9 +23,11 @@ td,th{{padding:.2rem .6rem;text-align:right}}td:first-child,th:first-child,td:la
 
 @renderer("comparison", "html")
 def write_comparison(comparison: Comparison, stream: TextIO) -> None:
-    """The whole page: the gravest problem, a table for each point, then the points that only one side has."""
+    """The whole page: the headline, a table for each point, then the points that only one side has."""
     headline = comparison_headline(comparison)
-    body = f'<p class="worse">{escape_html(headline)}</p>\n' if headline else ""
+    body = (
+        f'<p class="{"worse" if comparison.problems else "headline"}">{escape_html(headline)}</p>\n' if headline else ""
+    )
     body += f"<p>{escape_html(comparison_rows.shared(comparison))}</p>\n" if comparison.shared_differences else ""
     body += "".join(_point(point, comparison.shared_differences) for point in comparison.points)
     body += "".join(f"<p>{escape_html(text)}</p>\n" for text in comparison_rows.unpaired(comparison))

@@ -11,15 +11,21 @@ from benchhydra.analysis.comparison import Comparison, PointChange, Problem
 from benchhydra.analysis.gate import Decision
 from benchhydra.render import renderer
 from benchhydra.render.ab_report import AbReport
+from benchhydra.render.headlines import comparison_headline, gate_headline
 
-#: 1.1.0: the verdict "unclear" is called "inconclusive". 1.2.0: "problems", and more outcomes.
+#: 1.1.0: the verdict "unclear" is called "inconclusive". 1.2.0: "problems", "headline", "is_main", and
+#: more outcomes.
 VERSION = "1.2.0"
 
 
 @renderer("comparison", "json")
 def write_comparison(comparison: Comparison, stream: TextIO) -> None:
     """One JSON object: the problems, the points with their metrics, and the points that only one side has."""
-    facts = {"outcome": comparison.outcome.name.lower(), "exit_code": int(comparison.outcome)}
+    facts: dict[str, Any] = {
+        "headline": comparison_headline(comparison),
+        "outcome": comparison.outcome.name.lower(),
+        "exit_code": int(comparison.outcome),
+    }
     _write(facts | _comparison(comparison), stream)
 
 
@@ -27,6 +33,7 @@ def write_comparison(comparison: Comparison, stream: TextIO) -> None:
 def write_gate(decision: Decision, stream: TextIO) -> None:
     """One JSON object: the decision, and the fields of its comparison."""
     facts = {
+        "headline": gate_headline(decision),
         "outcome": decision.outcome.name.lower(),
         "exit_code": int(decision.outcome),
         "confirmed_by_rerun": decision.confirmed,

@@ -11,13 +11,13 @@ from benchhydra.escaping import escape_markdown, markdown_code
 from benchhydra.render import comparison_rows, renderer
 from benchhydra.render.ab_report import AbReport
 from benchhydra.render.figures import interval, percent
+from benchhydra.render.headlines import comparison_headline, gate_headline
 from benchhydra.render.text import markdown_table
-from benchhydra.render.verdict_words import comparison_headline, gate_headline
 
 
 @renderer("comparison", "markdown")
 def write_comparison(comparison: Comparison, stream: TextIO) -> None:
-    """The gravest problem, a table for each point, then the points that only one side has."""
+    """The headline, a table for each point, then the points that only one side has."""
     headline = comparison_headline(comparison)
     _write_figures(comparison, stream, f"**{escape_markdown(headline)}**\n" if headline else "")
 

@@ -8,8 +8,8 @@ from benchhydra.analysis.comparison import ChangeVerdict, Comparison, PointChang
 from benchhydra.escaping import printable
 from benchhydra.render import comparison_rows, renderer
 from benchhydra.render.ab_report import AbReport
+from benchhydra.render.headlines import comparison_headline
 from benchhydra.render.terminal._console import console
-from benchhydra.render.verdict_words import comparison_headline
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,11 +25,12 @@ COLOURS = {
 
 @renderer("comparison", "table")
 def print_comparison(comparison: Comparison, stream: TextIO) -> None:
-    """The gravest problem, a table and remarks for each point, then the points that only one side has."""
+    """The headline, a table and remarks for each point, then the points that only one side has."""
     terminal = console(stream, WIDTH)
     headline = comparison_headline(comparison)
     if headline:
-        terminal.print(printable(headline), style="bold red", markup=False, highlight=False)
+        style = "bold red" if comparison.problems else "bold"
+        terminal.print(printable(headline), style=style, markup=False, highlight=False)
     if comparison.shared_differences:
         terminal.print(printable(comparison_rows.shared(comparison)), markup=False, highlight=False)
     for point in comparison.points:
