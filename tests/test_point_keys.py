@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from benchhydra import config, registry
+from benchhydra.points import point_identity
 from benchhydra.result import point_key
 
 registry.discover()
@@ -87,3 +88,16 @@ def test_lengths_and_columns_are_part_of_a_key_only_if_they_are_set() -> None:
     keys = [point_key(plain((*base, *more))) for more in ((), *variants)]
     assert len(set(keys)) == len(keys)
     assert keys[0] == point_key(plain((*base, "dataset.lengths=prompt", "dataset.time_unit=auto")))
+
+
+def test_how_a_server_is_reached_is_no_part_of_the_key_but_may_be_swept() -> None:
+    attach = ("engine=attach", "engine.base_url=http://127.0.0.1:8000", "api=chat")
+    ways = [(), ("engine.path=/v3",), ("++engine.headers.x-route=BLUE",), ("++engine.headers.x-route=GREEN",)]
+    identities = {point_identity(plain((*attach, *words))) for words in ways}
+    assert len(identities) == 4
+    assert {identity.point_key for identity in identities} == {"22caec5f8a8fe6f3"}
+
+
+def test_another_limit_of_tokens_is_another_point() -> None:
+    keys = {point_key(plain((f"api.token_limit={name}",))) for name in ("max_tokens", "max_completion_tokens", "none")}
+    assert len(keys) == 3 and "b172789c08ed36a4" in keys
