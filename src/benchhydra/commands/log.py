@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchhydra.commands._sources import print_skipped
-from benchhydra.errors import BenchhydraError
+from benchhydra.errors import BenchhydraError, ResultError
 from benchhydra.result import Result
 from benchhydra.result_files import read_result_files
 from benchhydra.tracking import store
@@ -27,20 +27,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Log every result and print its link. Returns 1 if some could not be read. Raises BenchhydraError."""
+    """Log every result and print its link. Returns 1 if some cannot be read. Raises BenchhydraError."""
     sources = [read_result_files(directory) for directory in args.directories]
     results = {directory: result for source in sources for directory, result in source.results}
     tracking = Mlflow(uri=args.uri, experiment=args.experiment, artifacts=not args.no_artifacts)
     new = 0
+    faults = [fault for source in sources for fault in source.faults]
     for directory, result in sorted(results.items()):
-        new += _log(tracking, directory, result, again=args.again)
+        try:
+            new += _log(tracking, directory, result, again=args.again)
+        except ResultError as error:
+            faults.append(f"{directory} is not logged: {error.message}")
+            del results[directory]
     sys.stdout.write(f"{new} of {len(results)} results logged, {len(results) - new} were already logged\n")
-    return print_skipped([fault for source in sources for fault in source.faults])
+    return print_skipped(faults)
 
 
 def _log(tracking: Mlflow, directory: Path, result: Result, *, again: bool) -> bool:
     try:
         logged = tracking.record(result, directory, again=again)
+    except ResultError:
+        raise
     except store.failures() as error:
         raise BenchhydraError(
             f"cannot log {directory}: {store.one_line(error)}", hint="MLFLOW_TRACKING_URI or --uri selects the store"
