@@ -198,6 +198,13 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
         ("200 of 200", "about 8 chunks every 40 ms", "50 %", "TTFT is too"),
     ),
     ("bursts", Verdict.SUSPECT, chunked(2, 5.0), {}, ("about 2 chunks every 10 ms",)),
+    (
+        "buffering",
+        Verdict.SUSPECT,
+        chunked(8, 5.0, count=90, others=110),
+        {},
+        ("90 of 200 streams began with several chunks", "TTFT has a mean of", "about 13", "proxy"),
+    ),
     ("bursts", Verdict.SUSPECT, chunked(32, 5.0, first_alone=True), {}, ("ITL is not the server's",)),
     ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=140), {}, ("140.0", "128.0", "9.4 %", "5.0 %")),
     ("prompt_tokens", Verdict.SUSPECT, rows(prompt_tokens=140), {}, ("12 for every request", "chat template")),
@@ -261,7 +268,7 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
         Verdict.INVALID,
         rows(20, ttft_ms=np.where(np.arange(20) < 16, 20, 200)),
         {},
-        ("TTFT rose from 20",),
+        ("TTFT rose from",),
     ),
     (
         "overloaded",
@@ -290,9 +297,10 @@ VALID: list[tuple[Records, dict[str, Any]]] = [
     (pieces(range(200), first_ns=NEVER), {}),  # not streamed
     (chunked(1, 5.0), {}),
     (chunked(4, 5.0, first_alone=True), {}),  # speculative decoding with a chunk a token: the first token comes alone
-    (chunked(8, 0.2), {}),  # shorter than what would change TTFT
+    (chunked(8, 0.1), {}),  # shorter than what would change TTFT
     (chunked(8, 5.0), {"client_loop_stall_p99_ms": 12.0, "offered_rps": 5.0}),  # gathered by the client itself
-    (chunked(8, 5.0, count=90, others=110), {}),
+    (chunked(8, 5.0, count=1, others=199), {}),  # too few for p99
+    (chunked(8, 5.0, count=90, others=110), {"client_loop_stall_p99_ms": 12.0, "offered_rps": 5.0}),
     (rows(prompt_tokens=129), {}),
     (rows(prompt_tokens=128), TEXTS_OF_A_CHAT),
     (rows(prompt_tokens=108), TEXTS_OF_A_CHAT),  # the server does not count the template

@@ -90,7 +90,7 @@ HONEST: dict[str, Feature] = {
 OVERLOAD: dict[str, Feature] = {
     "overload": lambda rng: {
         "slots": int(rng.integers(1, 4)),
-        "utilization": float(rng.uniform(1.4, 4)),
+        "utilization": float(rng.uniform(1.6, 4)),
         "shape": str(rng.choice(("constant", "poisson", "burst"))),
         "count": int(rng.integers(20, 100)),
     }
@@ -161,18 +161,7 @@ def _consistent(case: Case) -> Case:
         changes["done"] = True  # the end of a stream must be said somehow
     if behaviour.usage_in == "every" and not load.stream:
         changes["usage_in"] = "own"
-    blind = usage_is_the_only_witness(case)
-    kept = tuple(f for f in behaviour.faults if not (f.name in ("usage_low", "usage_high") and blind))
-    if behaviour.eos and behaviour.finish_reason is None:
-        changes["eos"] = False  # nothing tells when the last token was generated
-    if behaviour.step_tokens > 1 or behaviour.eos:  # the space makes up for what has no chunk
-        kept = tuple(f for f in kept if f.name != "early_space")
-    if not load.stream:
-        kept = tuple(
-            f
-            for f in kept
-            if f.name not in ("repeated_events", "repeated_answer", "early_end", "gathered", "early_space")
-        )
+    kept = tuple(fault for fault in behaviour.faults if not _is_invisible(fault.name, case))
     if kept != behaviour.faults:
         changes["faults"] = kept
         gone = {fault.name for fault in behaviour.faults} - {fault.name for fault in kept}
@@ -181,6 +170,17 @@ def _consistent(case: Case) -> Case:
     return Case(behaviour=behaviour, load=load, features=tuple(name for name in case.features if name in names))
 
 
-def usage_is_the_only_witness(case: Case) -> bool:
-    """Return whether nothing but the usage says how many tokens there were: no length asked for, no chunk a token."""
-    return not case.load.ignore_eos and (case.behaviour.step_tokens > 1 or not case.load.stream)
+def _is_invisible(fault: str, case: Case) -> bool:
+    """Return whether no client can see a fault in this case, or the server cannot have it."""
+    behaviour, load = case.behaviour, case.load
+    chunks_are_tokens = behaviour.step_tokens == 1 and load.stream
+    if fault in ("usage_low", "usage_high"):  # else nothing but usage says how many tokens there are
+        as_asked = load.ignore_eos and not (behaviour.fault("too_many") or behaviour.fault("too_few"))
+        return not (as_asked or chunks_are_tokens)
+    if fault == "early_space":  # else the space makes up for what has no chunk
+        return not chunks_are_tokens or behaviour.eos
+    if fault == "repeated_answer":  # else nothing says that the answer had ended
+        return not (load.stream and (chunks_are_tokens or behaviour.finish_reason))
+    if fault == "repeated_message":  # else it is a fast answer to the next request
+        return not load.stream
+    return fault in ("repeated_events", "early_end", "gathered") and not load.stream

@@ -403,7 +403,11 @@ class _Answer:
             grid_ns = int(behaviour.gather_ms * MS)
             return [(-(-at_ns // grid_ns) * grid_ns, body) for at_ns, body in bodies]
         size = behaviour.gather_events
-        ends = [bodies[min(len(bodies), i // size * size + size) - 1][0] for i in range(len(bodies))]
+        before = sum(at_ns < self._steps_ns[0] for at_ns, _ in bodies)  # passed on: else the first token may be alone
+        ends = [
+            bodies[i if i < before else min(len(bodies), before + ((i - before) // size + 1) * size) - 1][0]
+            for i in range(len(bodies))
+        ]
         return [(at_ns, body) for at_ns, (_, body) in zip(ends, bodies, strict=True)]
 
     def _recut(self, bodies: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
@@ -458,12 +462,9 @@ class _Answer:
         return b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + head if behaviour.early_hints else head
 
     def _repeated(self, packets: list[Packet]) -> list[Packet]:
-        """The same answer again: at once, or as slowly as before."""
-        again = [packet for packet in packets if packet.data is not None]
-        shift_ns = packets[-1].at_ns - packets[0].at_ns + int(MS)
-        if self._faults["repeated_message"] % 2:
-            return [Packet(packet.at_ns + shift_ns, packet.data) for packet in again]
-        return [Packet(packets[-1].at_ns, packet.data) for packet in again]
+        """The same answer again, in one piece: with the end of the first one, or a little later."""
+        late_ns = int(MS) * (self._faults["repeated_message"] % 3)
+        return [Packet(packets[-1].at_ns + late_ns, packet.data) for packet in packets if packet.data is not None]
 
     def _cut(self, packets: list[Packet]) -> list[Packet]:
         """Join what is sent at one time, and cut it anywhere."""

@@ -36,8 +36,9 @@ COUNTS = ("completed", "failed")
 LATENCIES = tuple(f"{statistic}_{name}_ms" for name in ("ttft", "tpot", "itl", "e2el") for statistic in
                   ("mean", "median", "p99"))  # fmt: skip
 RATES = ("request_throughput", "output_throughput", "mean_output_tokens")
-#: Where more than this much of the capacity is offered, latencies depend on how long the load lasts.
-OVERLOADED = 1.2
+#: Where more than this much of the capacity is offered, latencies depend on how long the load lasts. Below, a short
+#: load of random arrivals may not show it.
+OVERLOADED = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)

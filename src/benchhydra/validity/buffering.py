@@ -1,0 +1,141 @@
+"""Estimates what buffering on the way changed: rules with a fraction as their limit miss a few streams in the tail.
+
+A stream that begins with several chunks at once, and goes on like that, was held back: its first token was generated
+some steps before it arrived. How long a step takes is known from the rest of the stream, or from other streams. So the
+figures without buffering can be estimated; they must not differ. An engine that generates several tokens in a step is
+not meant: its first token comes from the prefill, alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchhydra.records import Float64
+from benchhydra.result import Reason
+from benchhydra.validity import RunEvidence, rule, suspect
+from benchhydra.validity.streams import (
+    BURST_FRACTION,
+    IMPOSSIBLE_TPOT_MS,
+    LEAST_PERIOD_FRACTION,
+    LEAST_PERIOD_MS,
+    NEAR_ZERO,
+    STALL_FRACTION,
+    bursts,
+    chunk_counts,
+    one_piece,
+)
+from benchhydra.window import Window
+
+#: Chunks that arrive together have gaps below this: they are read from one packet, or from several in a row.
+TOGETHER_MS = 0.2
+STATISTICS: dict[str, Callable[[Float64], Any]] = {
+    "mean": np.mean,
+    "median": np.median,
+    "p99": lambda values: np.percentile(values, 99),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delays:
+    """How long streams were held back. late_ms: by stream, 0 for most, shape (n,); step_ms: time of a step, shape (n,).
+
+    ``gaps_ms`` are those of all streams, ``stream_of_gap`` the stream of each.
+    """
+
+    late_ms: Float64
+    step_ms: Float64
+    gaps_ms: Float64
+    stream_of_gap: npt.NDArray[np.int64]
+
+    @property
+    def itl_ms(self) -> Float64:
+        """The gaps without buffering."""
+        late = self.late_ms[self.stream_of_gap] > 0
+        return np.where(late, self.step_ms[self.stream_of_gap], self.gaps_ms)
+
+
+@rule("buffering")
+def buffering(evidence: RunEvidence) -> Iterator[Reason]:
+    """If some streams were held back until several chunks were there, the figures must not differ by that."""
+    if any(one_piece(evidence)) or any(bursts(evidence)):
+        return  # they say more
+    window = evidence.window
+    streams = Window.over(window.where(window.completed & (chunk_counts(window) > 1)))
+    if not len(streams):
+        return
+    delays = delays_of(streams, evidence.facts["client_loop_stall_p99_ms"] or 0.0)
+    count = int((delays.late_ms > 0).sum())
+    single_ms = window.ttft_ms[window.completed & (chunk_counts(window) == 1)]
+    pairs = {
+        "TTFT": (streams.ttft_ms, np.maximum(streams.ttft_ms - delays.late_ms, 0.0), single_ms),
+        "TPOT": (streams.tpot_ms, (streams.decode_ms + delays.late_ms) / _steps(streams), np.zeros(0)),
+        "ITL": (delays.gaps_ms, delays.itl_ms, np.zeros(0)),
+    }
+    for name, (measured_ms, estimated_ms, others_ms) in pairs.items() if count else ():
+        difference = _difference(np.concatenate((measured_ms, others_ms)), np.concatenate((estimated_ms, others_ms)))
+        if difference:
+            text = f"{count} of {len(streams)} streams began with several chunks at once: {name} has a {difference}"
+            yield suspect("buffering", f"{text} without that; look for a proxy that gathers events")
+            return
+
+
+def delays_of(streams: Window, stall_ms: float) -> Delays:
+    """Return how long the first chunks of streams of at least two chunks were held back.
+
+    Delays that a stall of the client's own loop may explain are not counted.
+    """
+    counts, starts = np.diff(streams.gap_offsets), streams.gap_offsets[:-1]
+    gaps_ms = streams.gaps_ns.astype(np.float64) / 1e6
+    stream_of_gap = np.repeat(np.arange(len(streams)), counts)
+    sums_ms = np.add.reduceat(gaps_ms, starts)
+    mean_ms = sums_ms / counts
+    together = gaps_ms < np.maximum(np.minimum(NEAR_ZERO * mean_ms, TOGETHER_MS), IMPOSSIBLE_TPOT_MS)[stream_of_gap]
+    leading = _leading(together, counts, starts, stream_of_gap)
+    in_bursts = np.add.reduceat(together.astype(np.int64), starts) >= BURST_FRACTION * counts
+    late = in_bursts & (leading > 0)
+    # after the first burst of k chunks, the other n - k take (n - k) steps
+    later_chunks = counts - leading
+    step_ms = np.where(later_chunks > 0, sums_ms / np.maximum(later_chunks, 1), np.nan)
+    usual_ms = np.nanmedian(step_ms) if not np.isnan(step_ms).all() else np.nan
+    unknown_ms = np.where(np.isnan(usual_ms), streams.ttft_ms / (leading + 1), usual_ms)
+    step_ms = np.where(np.isnan(step_ms), unknown_ms, step_ms)
+    late &= stall_ms <= STALL_FRACTION * (leading + 1) * step_ms
+    return Delays(
+        late_ms=np.where(late, leading * step_ms, 0.0),
+        step_ms=step_ms,
+        gaps_ms=gaps_ms,
+        stream_of_gap=stream_of_gap,
+    )
+
+
+def _leading(
+    together: npt.NDArray[np.bool_],
+    counts: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    stream_of_gap: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """Return how many gaps at the start of each stream are near 0, shape (n,)."""
+    position = np.arange(len(together)) - starts[stream_of_gap]
+    return np.asarray(np.minimum.reduceat(np.where(together, counts[stream_of_gap], position), starts))
+
+
+def _steps(streams: Window) -> Float64:
+    """Return the output tokens after the first, shape (n,); NaN for fewer than two."""
+    return np.where(streams.output_tokens > 1, streams.output_tokens - 1, np.nan)
+
+
+def _difference(measured_ms: Float64, estimated_ms: Float64) -> str:
+    """Return in words the first statistic that differs by more than 1 ms and 2 %; "" if none does."""
+    measured_ms, estimated_ms = (values[~np.isnan(values)] for values in (measured_ms, estimated_ms))
+    if not len(measured_ms) or not len(estimated_ms):
+        return ""
+    for name, statistic in STATISTICS.items():
+        measured, estimated = float(statistic(measured_ms)), float(statistic(estimated_ms))
+        if abs(measured - estimated) > LEAST_PERIOD_MS + LEAST_PERIOD_FRACTION * estimated:
+            return f"{name} of {measured:.1f} ms, about {estimated:.1f} ms"
+    return ""
