@@ -102,7 +102,9 @@ def _terminate_after(pid: int) -> None:
         poll.poll()
     while os.getppid() == pid:
         time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
+    while True:  # the first one may end a load in order, after which the worker waits for another group
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(2)
 
 
 def _unwind_on_sigterm() -> None:
