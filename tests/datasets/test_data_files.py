@@ -64,9 +64,9 @@ READ: dict[str, tuple[str, bytes]] = {
     "no last line end": ("a.jsonl", LINES.rstrip()),
     "blank lines": ("a.jsonl", b"\n \n" + LINES.replace(b"\n", b"\n\n")),
     "escapes": ("a.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS).encode()),
-    "gzip": ("a.jsonl.gz", gzip.compress(LINES)),
-    "gzip called jsonl": ("a.jsonl", gzip.compress(BOM + LINES)),
-    "gzip of an array": ("a.json.gz", gzip.compress(ARRAY)),
+    "gzip": ("a.jsonl.gz", gzip.compress(LINES, mtime=0)),
+    "gzip called jsonl": ("a.jsonl", gzip.compress(BOM + LINES, mtime=0)),
+    "gzip of an array": ("a.json.gz", gzip.compress(ARRAY, mtime=0)),
     "bzip2": ("a.jsonl.bz2", bz2.compress(LINES)),
     "xz": ("a.jsonl.xz", lzma.compress(LINES)),
     "zstd": ("a.jsonl.zst", zstd(LINES)),
@@ -114,7 +114,7 @@ DAMAGED: list[tuple[str, bytes, str]] = [
     ("a.json", b'[{"a": 1},\n{"a": "\xff"}]', "a.json:2 is not UTF-8: byte 0xff at position 18"),
     ("a.jsonl", OK.encode("utf-16"), "a.jsonl is UTF-16"),
     ("a.zip", b"PK\x03\x04 and more", "a.zip is a zip archive"),
-    ("a.jsonl.gz", gzip.compress(LINES)[:-9], "a.jsonl.gz cannot be read: Compressed file ended"),
+    ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:-9], "a.jsonl.gz cannot be read: Compressed file ended"),
     ("a.jsonl.xz", lzma.compress(LINES)[:40] + b"??", "a.jsonl.xz cannot be read"),
     ("a.jsonl.zst", zstd(LINES)[:20], "a.jsonl.zst"),
     ("a.parquet", b"PAR1" + bytes(20) + b"PAR1", "a.parquet cannot be read"),
@@ -358,7 +358,7 @@ def test_any_file_is_read_or_refused_with_its_name(
         at = data.draw(st.integers(0, len(content)))
         content = content[:at] + data.draw(st.binary(max_size=3)) + content[at + data.draw(st.integers(0, 5)) :]
     if data.draw(st.booleans()):
-        content = gzip.compress(content)[: data.draw(st.integers(0, 400))]
+        content = gzip.compress(content, mtime=0)[: data.draw(st.integers(0, 400))]
     path = tmp_path / "any.jsonl"
     path.write_bytes(content)
     dataset = KINDS[name](path=str(path))
