@@ -125,7 +125,7 @@ def test_no_request_is_lost_and_every_class_matches_exactly(start: Start, where:
     server = start(**QUICK, **{f"{fault}_fraction": 0.05 for fault in FAULTS})
     records = _drive(server.base_url, count=600, in_flight=100, timeout_s=2.5, **where)
     stats = server.stats()
-    told = Counter(stats["classes"])
+    told: Counter[str] = Counter(stats["classes"])
     assert stats["requests"] == sum(told.values()) == len(records) == 600
     assert min(told[fault] for fault in FAULTS) >= 10  # 30 are expected of each
     stream = where.get("stream", True)
