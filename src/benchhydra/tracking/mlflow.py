@@ -15,6 +15,7 @@ from benchhydra.artifacts import MLFLOW_FILE, POINT_FILES, RECORDS_FILE, RESULT_
 from benchhydra.errors import ResultError
 from benchhydra.output_directory import PathLock
 from benchhydra.records import Records
+from benchhydra.redaction import copy_redacted
 from benchhydra.registry import knob, option
 from benchhydra.result import Result
 from benchhydra.series import Series, read_series
@@ -180,14 +181,21 @@ def _read_series(directory: Path) -> list[Series]:
 def _write_artifacts(client: Any, run_id: str, directory: Path, records: Records | None) -> None:
     import tempfile
 
-    for name in POINT_FILES:
-        if (directory / name).is_file():
-            client.log_artifact(run_id, str(directory / name))
-    if records is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            plot = write_plot(records, Path(folder) / PLOT_FILE)
-            if plot is not None:
-                client.log_artifact(run_id, str(plot))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in POINT_FILES:
+            if (directory / name).is_file():
+                client.log_artifact(run_id, str(_without_secrets(directory / name, Path(folder))))
+        plot = write_plot(records, Path(folder) / PLOT_FILE) if records is not None else None
+        if plot is not None:
+            client.log_artifact(run_id, str(plot))
+
+
+def _without_secrets(file: Path, folder: Path) -> Path:
+    """The file itself, or a copy in ``folder``: a result of an earlier version may hold secrets in its texts."""
+    if file.suffix == ".parquet":
+        return file
+    copy_redacted(file, folder / file.name)
+    return folder / file.name
 
 
 @contextmanager
