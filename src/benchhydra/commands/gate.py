@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from benchhydra import render
 from benchhydra.commands import _sources
 from benchhydra.errors import ConfigError
+from benchhydra.redaction import redact
 from benchhydra.render.figures import count
 
 if TYPE_CHECKING:
@@ -124,6 +125,6 @@ def _publish(args: argparse.Namespace, decision: Decision) -> None:
     if job_page:
         try:
             with Path(job_page).open("a", encoding="utf-8") as page:
-                render.render("gate", "markdown", decision, page)
+                page.write(redact(render.rendered("gate", "markdown", decision)))
         except OSError as error:
             sys.stderr.write(f"cannot write {JOB_PAGE} {job_page}: {error.strerror}\n")
