@@ -186,6 +186,10 @@ STREAMS: dict[str, tuple[bytes, tuple[Status | None, int, Anomaly]]] = {
     ),
     "the whole stream again": (THREE + text("", "stop") + THREE + END, (None, 3, Anomaly.REPEATED)),
     "text after the end mark": (THREE + END + text(" d") + DONE, (None, 3, Anomaly.REPEATED)),
+    "text after the end mark, and a wrong total": (
+        THREE + usage(5, 3, 1) + DONE + text(" d") + DONE,
+        (None, 3, Anomaly.REPEATED | Anomaly.TOTAL_DIFFERS),
+    ),
     "two end marks": (THREE + END + DONE, OK),
     "usage after the end mark": (THREE + text("", "stop") + DONE + usage(5, 3, 8), OK),
     "text after the last text": (

@@ -14,9 +14,10 @@ import re
 from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
 from benchhydra.client.response import Response, ResponseReader, is_error_name
 from benchhydra.client.sse import FIELD, EventSplitter, is_event
-from benchhydra.records import Status
+from benchhydra.records import Anomaly, Status
 
 MAX_EVENT_BYTES = 16 << 20
+_REPEATED = int(Anomaly.REPEATED)  # operations on enums are slow
 #: Data of heartbeats that some gateways send as events, without JSON.
 _HEARTBEAT = re.compile(rb"(?i)\W*(ping|pong|heart[-_ ]?beat|keep[-_ ]?alive|null)?\W*")
 _MAX_HEARTBEAT_BYTES = 32
@@ -109,7 +110,7 @@ class EventStream:
         for event in splitter.split(body):
             if not self._ended:
                 self._dispatch(event.data, event.name)
-            elif not response.anomalies and event.data.strip() != self._end_mark:
+            elif not response.anomalies & _REPEATED and event.data.strip() != self._end_mark:
                 self._reader.read_after_end(event.data)
         if splitter.pending_bytes > MAX_EVENT_BYTES:
             if not response.complete:

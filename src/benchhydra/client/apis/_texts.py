@@ -25,7 +25,8 @@ def joined_text(value: Any, depth: int = 0) -> str:
 
 def is_blank(text: str) -> bool:
     """Return whether a text is empty or consists of white space and zero-width characters."""
-    return not text.strip() or not text.translate(_INVISIBLE).strip()
+    visible = text.strip()
+    return not visible or (visible[0] in _ZERO_WIDTH and not visible.translate(_INVISIBLE).strip())
 
 
 _INVISIBLE = dict.fromkeys(map(ord, _ZERO_WIDTH))
