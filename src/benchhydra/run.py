@@ -134,6 +134,7 @@ class _PointRun:
     pool: ServerPool
     progress: Progress
     outbox: Outbox | None
+    started_s: float = dataclasses.field(default_factory=time.monotonic)  # the system clock may jump
 
     def measure(self) -> None:
         """Get the server, run the script on it, compute the metrics and the verdict."""
@@ -172,7 +173,7 @@ class _PointRun:
 
     def leave_result(self) -> None:
         """Write the result and log it."""
-        self.result.wall_s = time.time() - self.result.epoch_time
+        self.result.wall_s = time.monotonic() - self.started_s
         self.result.redact()
         self.result.write(self.out_dir)
         if self.outbox is None:

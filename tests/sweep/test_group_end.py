@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchhydra.config import Sweep
 from benchhydra.points import Identity, Outcome, PlannedPoint
 from benchhydra.search import Answer
 from benchhydra.sweep.group.job import GroupJob
 from benchhydra.sweep.group.journal import Journal, read_journal
-from benchhydra.sweep.group.limits import FailureCount, StopLimits
+from benchhydra.sweep.group.limits import FailureCount, StopLimits, stop_limits
 from benchhydra.sweep.launch.group_end import group_end, interrupted_group_end
 from benchhydra.sweep.study_result import StudyResult
 
@@ -74,3 +77,15 @@ def test_limits_stop_a_sweep(tmp_path: Path) -> None:
     timed = StopLimits(max_time_s=60.0, deadline_s=1000.0)
     assert timed.stop_reason(0, 999.9) is None
     assert timed.stop_reason(0, 1000.0) == "sweep.max_time_s=60 has passed"
+
+
+def test_a_jump_of_the_system_clock_does_not_stop_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = stop_limits(Sweep(max_time_s=60.0), time.time())
+    for hours in (-24, 24):
+        jumped_s = time.time() + hours * 3600
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda now_s=jumped_s: now_s)
+            assert limits.stop_reason(0, limits.now_s()) is None
+            assert replace(limits, deadline_s=limits.began_s).stop_reason(0, limits.now_s()) is not None
+            elsewhere = replace(limits, boot_id="another machine")
+            assert elsewhere.now_s() == jumped_s

@@ -66,6 +66,7 @@ class SweepFile:
     server_starts: int = 0
     stopped: str | None = None
     started: float = field(default_factory=time.time)
+    started_monotonic_s: float = field(default_factory=time.monotonic)
 
     def add(self, outcomes: Iterable[Outcome], studies: Iterable[StudyResult] = (), server_starts: int = 0) -> None:
         """Add the outcomes, answers and server starts of a group, and write the file. Raises ResultError."""
@@ -98,7 +99,7 @@ class SweepFile:
             "finished": finished,
             "stopped": self.stopped,
             "epoch_time": self.started,
-            "wall_s": earlier_wall_s + time.time() - self.started,
+            "wall_s": earlier_wall_s + time.monotonic() - self.started_monotonic_s,
             "server_starts": earlier_starts + self.server_starts,
             "earlier_starts": earlier_starts,
             "versions": {"benchhydra": __version__, "engine": versions},

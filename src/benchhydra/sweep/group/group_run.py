@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -68,7 +67,7 @@ class GroupRun:
 
     def _skipped(self, point: PlannedPoint) -> Outcome | None:
         """The outcome of a point that is not started because the sweep has reached a limit; None if it has not."""
-        reason = self.job.limits.stop_reason(FailureCount(self.job.failures).read(), time.time())
+        reason = self.job.limits.stop_reason(FailureCount(self.job.failures).read(), self.job.limits.now_s())
         return None if reason is None else Outcome.of_point(point, status="skipped", error=reason)
 
     def _measure(self, point: PlannedPoint) -> Outcome:
