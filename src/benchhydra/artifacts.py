@@ -39,6 +39,8 @@ INDEX_FILE = ".benchhydra-index"
 
 #: The deepest nesting of a JSON file that is read.
 DEEPEST_JSON = 100
+#: The most digits of a whole number in it: more than any count or seed has.
+LONGEST_INTEGER = 40
 
 # Other documents.
 REPORT_FILE = "report.html"
@@ -135,7 +137,7 @@ def parse_json(data: str | bytes, path: Path) -> Any:
     """Return the value of a JSON text from outside. Raises ResultError, which names the file, as ``read_json`` does."""
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
-        document = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        document = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded)
         _check_depth(document)
         if re.search(r"\\u[dD][89a-fA-F]", text):
             json.dumps(document, ensure_ascii=False).encode()  # refuses half a character
@@ -159,6 +161,12 @@ def _finite(text: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise ValueError(f"the number {text[:20]} is too large")
     return value
+
+
+def _bounded(text: str) -> int:
+    if len(text) > LONGEST_INTEGER:
+        raise ValueError(f"a number of {len(text)} digits is too large")
+    return int(text)
 
 
 def _check_depth(document: Any) -> None:

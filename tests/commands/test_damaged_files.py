@@ -58,6 +58,7 @@ DAMAGE: dict[str, str | bytes | None] = {
     "infinity": metric(float("inf")),
     "an infinite number": GOOD_TEXT.replace("17.0", "1e999"),
     "5,000 digits": GOOD_TEXT.replace('"repeat": 0', f'"repeat": {"9" * 5000}'),
+    "500 digits": GOOD_TEXT.replace('"repeat": 0', f'"repeat": {"9" * 500}'),
     "a text as metric": metric("fast"),
     "100,000 levels": '{"a":' * 100_000 + "1" + "}" * 100_000,
     "900 levels of config": altered(config={"x": json.loads("[" * 900 + "]" * 900)}),

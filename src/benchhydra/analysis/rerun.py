@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import Run, Runs
@@ -54,11 +55,15 @@ def _from_sweep(directory: Path) -> list[str] | None:
     """The overrides of the sweep's point that lies in ``directory``."""
     for parent in directory.parents[:SWEEP_LEVELS]:
         sweep = read_json_or_none(parent / SWEEP_FILE) or {}
-        entries = [entry for key in ("points", "outcomes") for entry in sweep.get(key) or () if isinstance(entry, dict)]
-        for entry in entries:
-            if (parent / str(entry.get("directory"))).resolve() == directory.resolve():
-                return [str(override) for override in entry.get("overrides", ())]
+        for entry in (entry for key in ("points", "outcomes") for entry in _list(sweep, key)):
+            if isinstance(entry, dict) and (parent / str(entry.get("directory"))).resolve() == directory.resolve():
+                return [str(override) for override in _list(entry, "overrides")]
     return None
+
+
+def _list(document: dict[str, Any], key: str) -> list[Any]:
+    value = document.get(key)
+    return value if isinstance(value, list) else []
 
 
 def rerun_command(overrides: Sequence[str], directory: Path, repeats: int) -> list[str]:

@@ -16,7 +16,8 @@ def write_links(directory: Path, *, link: str, run_id: str, experiment_id: str, 
 
 def read_links(directory: Path) -> dict[str, str]:
     """The file's keys ``link``, ``run_id``, ``experiment_id``, ``base_url``; empty if the point was not logged."""
-    return read_json_or_none(directory / MLFLOW_FILE) or {}
+    links = read_json_or_none(directory / MLFLOW_FILE) or {}
+    return {key: value for key, value in links.items() if isinstance(value, str)}
 
 
 def read_run_ids(directories: Iterable[Path]) -> list[str]:
