@@ -20,7 +20,6 @@ from benchhydra.result import Reason
 from benchhydra.validity import RunEvidence, rule, suspect
 from benchhydra.validity.streams import (
     BURST_FRACTION,
-    IMPOSSIBLE_TPOT_MS,
     LEAST_PERIOD_FRACTION,
     LEAST_PERIOD_MS,
     NEAR_ZERO,
@@ -31,8 +30,10 @@ from benchhydra.validity.streams import (
 )
 from benchhydra.window import Window
 
-#: Chunks that arrive together have gaps below this: they are read from one packet, or from several in a row.
-TOGETHER_MS = 0.2
+#: Chunks that arrive together have gaps below this, and below a fraction of the stream's mean gap ...
+TOGETHER_MS = 0.1
+#: ... or below this (20,000 tokens/s for one request): they are read from one packet, or from several in a row.
+IMPOSSIBLE_GAP_MS = 0.05
 STATISTICS: dict[str, Callable[[Float64], Any]] = {
     "mean": np.mean,
     "median": np.median,
@@ -94,7 +95,7 @@ def delays_of(streams: Window, stall_ms: float) -> Delays:
     stream_of_gap = np.repeat(np.arange(len(streams)), counts)
     sums_ms = np.add.reduceat(gaps_ms, starts)
     mean_ms = sums_ms / counts
-    together = gaps_ms < np.maximum(np.minimum(NEAR_ZERO * mean_ms, TOGETHER_MS), IMPOSSIBLE_TPOT_MS)[stream_of_gap]
+    together = gaps_ms < np.maximum(np.minimum(NEAR_ZERO * mean_ms, TOGETHER_MS), IMPOSSIBLE_GAP_MS)[stream_of_gap]
     leading = _leading(together, counts, starts, stream_of_gap)
     in_bursts = np.add.reduceat(together.astype(np.int64), starts) >= BURST_FRACTION * counts
     late = in_bursts & (leading > 0)
