@@ -26,7 +26,7 @@ from benchhydra.result import Better, MetricValue, Reason, Result, Verdict
 
 pytestmark = pytest.mark.usefixtures("own_place")
 
-REASON = re.compile(r"(error|gate|compare|report|A/B): (.*)")
+REASON = re.compile(r"(error|gate|compare|report|history|A/B): (.*)")
 #: A load on a server of somebody else's, with the limits on this machine's noise opened.
 ATTACH = [
     "engine=attach",
@@ -142,6 +142,7 @@ RUNS = {
     "an error text in the stream": lie("error-text", "out of memory"),
     "another model answers": lie("other-model", "another model answered"),
     "usage counts no token": lie("no-tokens-counted", "generated no token"),
+    "usage counts a billion tokens": lie("absurd-count", "more output tokens than any server"),
     "streams are cut": lie("cut", "ended without"),
     "events are not JSON": lie("not-json", "not JSON"),
     "a login page": lie("html", "not an event stream"),
@@ -297,6 +298,9 @@ FILES = {
     ),
     "find nothing": Case(words="find --root store", reason="none of 0 results", prepare=lambda: Path("store").mkdir()),
     "log nothing": Case(words="log runs", reason="no result.json", prepare=lambda: Path("runs").mkdir()),
+    "history of latencies of zero": Case(
+        words="history runs", code=10, reason="mean_ttft_ms is 0 in 4", prepare=runs("runs", mean_ttft_ms=0.0)
+    ),
     "history of INVALID runs": Case(
         words="history runs", reason="all 4 runs", prepare=runs("runs", verdict=Verdict.INVALID)
     ),

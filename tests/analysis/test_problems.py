@@ -74,7 +74,7 @@ CASES: dict[str, tuple[Change, GateOutcome, str]] = {
     "invalid run": (set_verdict(Verdict.INVALID, "tokens", 1), GateOutcome.INVALID, "because of tokens"),
     "all interrupted": (set_field("status", "interrupted"), GateOutcome.INVALID, "run interrupted"),
     "no metrics": (set_field("metrics", {}), GateOutcome.INVALID, "without metrics"),
-    "suspect": (set_verdict(Verdict.SUSPECT, "short", 3), GateOutcome.SUSPECT, "3 of 5 runs of the candidate"),
+    "suspect": (set_verdict(Verdict.SUSPECT, "short", 4), GateOutcome.SUSPECT, "4 of 5 runs of the candidate"),
     "other machine": (set_field("machine", "h100"), GateOutcome.NOTHING_COMPARABLE, "machines differ"),
 }
 
@@ -124,7 +124,7 @@ def test_what_the_base_lacks_is_a_problem_too(sides: tuple[Runs, Runs], name: st
 CHANCE: dict[str, Change] = {
     "our client was late in one run": set_verdict(Verdict.INVALID, "client_lag", 1),
     "other processes disturbed all": set_verdict(Verdict.SUSPECT, "other_cpu", 5),
-    "two of five are SUSPECT": set_verdict(Verdict.SUSPECT, "short", 2),
+    "three of five are SUSPECT": set_verdict(Verdict.SUSPECT, "short", 3),
     "one was interrupted": set_field("status", "interrupted", 1),
     "answers are a little longer": set_metric("mean_output_tokens", 16.01, 2),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from benchhydra.analysis.comparison import (
@@ -103,9 +104,12 @@ def test_a_problem_is_the_headline() -> None:
     problem = Problem(outcome=GateOutcome.METRIC_MISSING, text="no TTFT", point="qps=1")
     broken = point(1, metric("mean_tpot_ms", W, 0.08), problems=(problem,))
     text = rendered("comparison", "matrix", Comparison(points=(broken,)))
+    assert text.startswith("WORSE: mean_tpot_ms +8.0 % at 1 of 1 point; METRIC MISSING: qps=1: no TTFT\n")
+    fine = replace(broken, metrics=(metric("mean_tpot_ms", S, 0.0),))
+    text = rendered("comparison", "matrix", Comparison(points=(fine,)))
     assert text.startswith("METRIC MISSING: qps=1: no TTFT\n")
     gone = point(2, invalid="candidate", problems=(Problem(outcome=GateOutcome.INVALID, text="bad", point="qps=2"),))
-    text = rendered("comparison", "matrix", Comparison(points=(broken, gone)))
+    text = rendered("comparison", "matrix", Comparison(points=(fine, gone)))
     assert text.startswith("INVALID: qps=2: bad (and 1 more)\n")
     assert "qps=2" in text and "INVALID" in text.splitlines()[3]
 

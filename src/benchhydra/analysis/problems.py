@@ -26,11 +26,13 @@ MACHINE_CHECKS = {
     "client_clocks",
     "client_cpu",
     "client_lag",
+    "client_limits",
     "client_wait",
     "loop_stall",
     "lost_processes",
     "other_cpu",
     "other_gpu",
+    "rate",
 }
 LENGTHS = ("mean_input_tokens", "mean_output_tokens")
 #: Times of a request that cannot be zero.
@@ -39,6 +41,8 @@ REQUEST_TIME = re.compile(r"(mean|median|p\d+)_(ttft|e2el)_ms")
 LARGEST_RATE = 1e9
 #: The fraction of the false-alarm budget for "the lengths differ", over all lengths of all points.
 LENGTH_ALPHA_FRACTION = 0.1
+#: Fewer SUSPECT runs than all are no chance below this p (Fisher's exact test).
+SUSPECT_ALPHA = 0.05
 #: So many items are listed in a sentence.
 MOST_LISTED = 3
 
@@ -161,22 +165,9 @@ class _PointChecks:
 
     def _impossible_values(self) -> Iterator[tuple[GateOutcome, str]]:
         for side, runs in self.sides.items():
-            counts: dict[str, list[float]] = {}
-            for run in runs:
-                for key, value in run.metrics.items():
-                    if self._is_impossible(run.script, key, value):
-                        counts.setdefault(key, []).append(value)
-            texts = [f"{key} is {values[0]:g} in {len(values)} of {len(runs)} runs" for key, values in counts.items()]
+            texts = impossible_values(runs, self.roles)
             if texts:
                 yield GateOutcome.IMPOSSIBLE, f"impossible values in the {side}: {listed(texts)}"
-
-    def _is_impossible(self, script: str, key: str, value: float) -> bool:
-        kind = self.roles.kinds[key]
-        if not math.isfinite(value) or (kind.unit.endswith("/s") and value > LARGEST_RATE):
-            return True
-        if value < 0:
-            return kind.better is not Better.OBSERVATION
-        return value == 0 and (self.roles.is_main(script, key) or REQUEST_TIME.fullmatch(key) is not None)
 
     def _failed_requests(self) -> Iterator[tuple[GateOutcome, str]]:
         """Failed requests have no latencies, and a server that answers half of them has half the load."""
@@ -222,16 +213,37 @@ class _PointChecks:
                 yield GateOutcome.METRIC_MISSING, f"main metrics are missing in the {side}: {listed(missing)}"
 
     def _suspect_side(self) -> Iterator[tuple[GateOutcome, str]]:
-        """What most runs of one side are SUSPECT for, and none of the other."""
+        """What no run of one side is SUSPECT for, and all of the other, or so many that it is no chance."""
         sides = self.sides
         for side, other in (("candidate", "base"), ("base", "candidate")):
             elsewhere = {check for run in sides[other] for check in run.checks}
             for check in dict.fromkeys(check for run in sides[side] for check in run.checks):
                 runs = [run for run in sides[side] if check in run.checks and run.verdict is Verdict.SUSPECT]
-                if check not in MACHINE_CHECKS | elsewhere and 2 * len(runs) > len(sides[side]):
+                p = fisher.p_value(len(runs), len(sides[side]), 0, len(sides[other]))
+                systematic = len(runs) == len(sides[side]) or p < SUSPECT_ALPHA
+                if check not in MACHINE_CHECKS | elsewhere and systematic:
                     text = runs[0].reasons[runs[0].checks.index(check)]
                     counts = f"{len(runs)} of {len(sides[side])} runs of the {side}, and none of the {other}"
                     yield GateOutcome.SUSPECT, f"{counts}, are SUSPECT: {text}"
+
+
+def impossible_values(runs: Sequence[Run], roles: MetricRoles) -> list[str]:
+    """A text for each metric with values that nothing can have, in runs of one point."""
+    values: dict[str, list[float]] = {}
+    for run in runs:
+        for key, value in run.metrics.items():
+            if _is_impossible(run.script, key, value, roles):
+                values.setdefault(key, []).append(value)
+    return [f"{key} is {of_runs[0]:g} in {len(of_runs)} of {len(runs)} runs" for key, of_runs in values.items()]
+
+
+def _is_impossible(script: str, key: str, value: float, roles: MetricRoles) -> bool:
+    kind = roles.kinds[key]
+    if not math.isfinite(value) or (kind.unit.endswith("/s") and value > LARGEST_RATE):
+        return True
+    if value < 0:
+        return kind.better is not Better.OBSERVATION
+    return value == 0 and (roles.is_main(script, key) or REQUEST_TIME.fullmatch(key) is not None)
 
 
 def _spoiled_by_server(run: Run) -> bool:

@@ -1,6 +1,7 @@
 """Show the history of each point and metric: values over time, noise, and where the level changed.
 
 SOURCE: a tree of results (default: outputs). INVALID runs are left out; each class of machines has its own history.
+Exit code 10 if usable runs have impossible values, such as latencies of zero.
 """
 
 from __future__ import annotations
@@ -26,16 +27,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the histories. Raises ResultError if there are none."""
-    from benchhydra.analysis.history import metric_histories  # start-up time: the statistics, not for --help
+    """Print the histories. Returns the exit code of impossible values if runs have some: these are left out.
+
+    Raises ResultError if there is no history.
+    """
+    from benchhydra.analysis.comparison import GateOutcome  # start-up time: the statistics, not for --help
+    from benchhydra.analysis.history import metric_histories
+    from benchhydra.render.verdict_words import GATE_WORDS
 
     runs = _sources.runs_of(args.source)
     histories = list(metric_histories(runs, args.metric))
     if not histories:
         raise _nothing_to_show(args, runs)
     selected = [history for history in histories if history.changes or not args.changes]
+    impossible = _impossible_values(runs)
+    outcome = GateOutcome.IMPOSSIBLE if impossible else GateOutcome.FINE
+    _sources.print_headline("history", f"{GATE_WORDS[outcome]}: {impossible}", outcome)
     _sources.write_document("history", args.format, selected, args.output)
-    return 0
+    return int(outcome)
+
+
+def _impossible_values(runs: Runs) -> str:
+    """The values of usable runs that nothing can have, in a sentence; empty if there is none."""
+    from benchhydra.analysis.pairing import runs_by_point, usable_runs  # start-up time, as above
+    from benchhydra.analysis.problems import MetricRoles, impossible_values, listed
+    from benchhydra.analysis.thresholds import Thresholds
+
+    roles = MetricRoles(runs.kinds, Thresholds(), runs.scripts)
+    points = runs_by_point(usable_runs(runs.runs)).values()
+    return listed(
+        [f"{of_point[0].label}: {text}" for of_point in points for text in impossible_values(of_point, roles)]
+    )
 
 
 def _nothing_to_show(args: argparse.Namespace, runs: Runs) -> ResultError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchhydra.analysis.comparison import Comparison, GateOutcome, Problem
+from benchhydra.analysis.comparison import ChangeVerdict, Comparison, GateOutcome, Problem
 from benchhydra.analysis.gate import Decision
 from benchhydra.render.comparison_summary import change_headline
 from benchhydra.render.figures import percent
@@ -23,10 +23,13 @@ def gate_headline(decision: Decision) -> str:
 
 
 def comparison_headline(comparison: Comparison) -> str:
-    """The gravest problem of a comparison, or what changed in its main metrics; empty if it has none."""
-    if comparison.problems:
-        return GATE_WORDS[comparison.outcome] + _because(comparison.problems)
-    return change_headline(comparison)
+    """What changed in the main metrics, and the gravest problem; the problem alone if nothing is worse."""
+    changes = change_headline(comparison)
+    if not comparison.problems:
+        return changes
+    problem = GATE_WORDS[comparison.outcome] + _because(comparison.problems)
+    worse = any(metric.change is ChangeVerdict.WORSE for _, metric in comparison.judged_metrics if metric.is_main)
+    return f"{changes}; {problem}" if worse and comparison.outcome is not GateOutcome.SAME_RUNS else problem
 
 
 def ab_headline(comparison: Comparison, outcome: GateOutcome) -> str:
