@@ -42,7 +42,11 @@ def prctl(option: int, value: int) -> None:
 
 def spawn(command: list[str]) -> int:
     """Fork and execute the engine, and return its pid. The kernel kills it if this process is killed."""
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:  # the user's limit of processes, or no memory
+        os.write(2, f"cannot start {command[0]}: {error.strerror}\n".encode())
+        sys.exit(126)
     if pid:
         return pid
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -46,7 +46,10 @@ class EngineProcess:
                     bufsize=0,
                 )
         except (OSError, ValueError) as error:
-            raise EngineError(f"cannot start {argv[0]}: {error}") from error
+            hint = "ulimit -u is the limit of this user's processes" if isinstance(error, BlockingIOError) else ""
+            raise EngineError(
+                f"cannot start {argv[0]}: {getattr(error, 'strerror', None) or error}", hint=hint
+            ) from error
         self.pid = self._popen.pid
         self._terminated: list[psutil.Process] | None = None  # the tree as it was when SIGTERM was sent
         self.stdin, self.stdout = self._popen.stdin, self._popen.stdout
