@@ -145,6 +145,8 @@ def test_no_declared_key_has_a_secret_name_except_those_that_name_a_variable() -
         ("no such key: script.body", "no such key: script.body"),
         ("unexpected token: <EOF>", "unexpected token: <EOF>"),
         ("KeyError: 'metrics'", "KeyError: 'metrics'"),
+        ("HF_TOKEN: not set; no matching signature: f", "HF_TOKEN: not set; no matching signature: f"),
+        ("password: Abc1 token=Abc1", "password: *** token=***"),
         ("max_tokens=5 prompt_tokens: 7", "max_tokens=5 prompt_tokens: 7"),
         ("engine.api_key_env=MY_KEY: this", "engine.api_key_env=MY_KEY: this"),
         ("engine.headers.api-key=MY_KEY", "engine.headers.api-key=MY_KEY"),

@@ -448,8 +448,11 @@ def _is_assignment(match: re.Match[str]) -> bool:
     if sign[0] in "\\\"'" and sign[-1] not in "\"'":  # a number or a list in JSON must stay one
         return False
     last = name.rpartition(".")[2]
-    is_compound = last != name or len(_word().findall(last)) > 1
-    return is_compound or last.lower() not in (KEY_WORDS if ":" in sign else ("key", "pat", "sig"))
+    if last != name or len(_word().findall(last)) > 1:
+        return not (sign.endswith(": ") and value.isalpha() and value.islower())  # HF_TOKEN: not set
+    if any(part in last.lower() for part in (*SECRET_PARTS, "authorization")):
+        return True
+    return ":" not in sign and last.lower() not in ("key", "sig")  # no matching signature: f
 
 
 def _hide_in_url(url: str) -> str:
