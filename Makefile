@@ -19,7 +19,7 @@ endif
 # small machine without a GPU takes minutes. script.fail_on=never: an INVALID verdict is printed but does not stop the demo.
 DEMO := model.dtype=float32 dataset.prompt_tokens=64 dataset.output_tokens=32 script.fail_on=never
 
-.PHONY: help setup node check-node demo test test-fast format lint type docs clean
+.PHONY: help setup node check-node demo test test-fast format lint type docs site clean
 help:
 	@echo "make demo       install everything, serve a small real model with vLLM on CPU at 3 rates, print the results"
 	@echo "make setup      make a virtual environment in $(VENV) with vLLM for CPU and all tools"
@@ -28,7 +28,8 @@ help:
 	@echo "make format     format the code"
 	@echo "make lint       check style, imports and formatting"
 	@echo "make type       check types"
-	@echo "make docs       write docs/metrics.md from the declared metrics"
+	@echo "make docs       write the generated pages: docs/metrics.md, docs/configuration.md, the schema of the YAML files"
+	@echo "make site       build the documentation site in site/; unknown links are errors"
 	@echo "make clean      remove the virtual environment, node_modules and caches"
 	@echo "format, lint, type and test need Node.js 20.19 or newer, for the report's JavaScript."
 
@@ -80,7 +81,12 @@ type: node setup
 
 docs: setup
 	$(BIN)/python -m benchhydra metrics --markdown > docs/metrics.md
+	$(BIN)/python -m benchhydra options --markdown > docs/configuration.md
+	$(BIN)/python -m benchhydra options --schema docs/schema
 	$(BIN)/python -m tests.source_imports  # the layers in docs/architecture.md
+
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

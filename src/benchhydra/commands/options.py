@@ -4,6 +4,8 @@ benchhydra options                      all groups and the root keys
 benchhydra options load                 every option of a group
 benchhydra options load=poisson         the keys of one option, as typed
 benchhydra options qps sweep.order      single keys
+benchhydra options --markdown           everything, as docs/configuration.md
+benchhydra options --schema DIR         JSON Schemas of the YAML files, for editors, into DIR
 """
 
 from __future__ import annotations
@@ -11,12 +13,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import json
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from benchhydra import registry
-from benchhydra.errors import ConfigError
+from benchhydra.artifacts import write_atomic
+from benchhydra.commands import _config_reference
+from benchhydra.errors import ConfigError, ResultError
 from benchhydra.overrides.groups import group_names, group_options
 from benchhydra.renamed_keys import new_name
 
@@ -35,15 +41,41 @@ class ConfigKey:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``benchhydra options``."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="GROUP, GROUP=OPTION or KEY; none: everything")
+    parser.add_argument("--markdown", action="store_true", help="write a page of Markdown")
+    parser.add_argument("--schema", type=Path, metavar="DIR", help="write JSON Schemas of the YAML files into DIR")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a table for each given name, or for all keys. Raises ConfigError for an unknown name."""
     registry.discover()
-    names = args.names or [*registry.GROUPS, *_nodes(), *_plain_root()]
-    sections = [section for name in names for section in _sections(name)]
-    sys.stdout.write("\n".join(_table(title, keys) for title, keys in _merged(sections)))
+    if args.schema:
+        _write_schemas(args.schema)
+        return 0
+    names = args.names or ([*_plain_root(), *group_names(), *_other_nodes()] if args.markdown else _all_names())
+    sections = _merged([section for name in names for section in _sections(name)])
+    tables = "\n".join(_table(title, keys) for title, keys in sections)
+    sys.stdout.write(_config_reference.markdown(sections) if args.markdown else tables)
     return 0
+
+
+def _all_names() -> list[str]:
+    return [*registry.GROUPS, *_nodes(), *_plain_root()]
+
+
+def _other_nodes() -> list[str]:
+    """Root keys with keys of their own that are no config groups: ``sweep``, ``slo``, ..."""
+    return [name for name in _nodes() if name not in group_names()]
+
+
+def _write_schemas(directory: Path) -> None:
+    """Write a file for each kind of YAML file. Raises ResultError if the directory cannot be written."""
+    from benchhydra.commands._yaml_schema import schemas  # start-up time: all options, not for --help
+
+    try:
+        for kind, schema in schemas().items():
+            write_atomic(directory / f"{kind}.json", (json.dumps(schema, indent=1) + "\n").encode())
+    except OSError as error:
+        raise ResultError(f"cannot write to {directory}: {error.strerror}", hint="--schema DIR") from error
 
 
 def _nodes() -> list[str]:
