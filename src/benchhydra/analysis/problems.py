@@ -109,8 +109,9 @@ def unread_files(base: Runs, candidate: Runs) -> Iterator[Problem]:
 
 def with_workload_problem(point: PointChange) -> PointChange:
     """The point, with a problem if its sides have different workloads."""
-    lines = differing_workload(point.base[-1], point.candidate[-1])
-    if point.base[-1].point_key == point.candidate[-1].point_key or not lines:
+    base, candidate = point.base[-1], point.candidate[-1]
+    lines = differing_workload(base, candidate) if base.point_key != candidate.point_key else []
+    if not lines:
         return point
     text = f"the workloads differ: {listed(lines)}"
     problem = Problem(outcome=GateOutcome.DIFFERENT_WORK, text=text, point=point.label)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
+from benchhydra.render.headlines import comparison_headline
 from benchhydra.render.verdict_words import GATE_WORDS, change_words
 from benchhydra.report.data.benchmarks import rounded
 from benchhydra.report.data.details import file_slug
@@ -15,6 +16,7 @@ def comparison_data(comparison: Comparison, base: str, candidate: str) -> dict[s
     return {
         "base": base,
         "candidate": candidate,
+        "headline": comparison_headline(comparison),
         "exit_code": int(comparison.outcome),
         "problems": [f"{GATE_WORDS[problem.outcome]}: {problem.sentence}" for problem in comparison.problems],
         "counts": {change.value: comparison.count(change) for change in ChangeVerdict},

@@ -27,6 +27,7 @@ async function comparisonPage({ query }) {
   announce(`${points.length} points`);
   return [
     pageHeading("What changed"),
+    comparison.headline ? element("p", {}, element("strong", {}, comparison.headline)) : null,
     comparison.problems.map((problem) => element("p", { class: "worse" }, problem)),
     factList([
       ["Base", comparison.base],

@@ -295,6 +295,7 @@ interface SweepPoint {
 interface ComparisonData {
   base: string;
   candidate: string;
+  headline: string;
   exit_code: number;
   problems: string[];
   /** Number of metrics by verdict. */
