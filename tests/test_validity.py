@@ -178,6 +178,15 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
         {},
         ("200 of 200", "all choices together"),
     ),
+    ("blank", Verdict.INVALID, rows(anomalies=int(Anomaly.BLANK), output_tokens=1), {}, ("none of 200 answers",)),
+    ("blank", Verdict.INVALID, rows(anomalies=some(30, Anomaly.BLANK)), {}, ("30 of 200", "15.0 %, limit 10.0 %")),
+    (
+        "blank",
+        Verdict.SUSPECT,
+        rows(anomalies=some(5, Anomaly.BLANK)),
+        {},
+        ("5 of 200", "2.5 %, limit 1.0 %", "prompts"),
+    ),
     ("repeated", Verdict.SUSPECT, rows(anomalies=some(1, Anomaly.REPEATED)), {}, ("1 of 200", "not counted")),
     (
         "impossible",
@@ -290,6 +299,8 @@ VALID: list[tuple[Records, dict[str, Any]]] = [
     (rows(output_tokens=some(2, 80, otherwise=64)), {}),
     (rows(output_tokens=256, asked_output_tokens=0), {}),
     (rows(anomalies=some(2, Anomaly.TOTAL_DIFFERS)), {}),
+    (rows(anomalies=some(2, Anomaly.BLANK)), {}),
+    (rows(anomalies=some(60, Anomaly.BLANK), output_tokens=1, asked_output_tokens=1), {}),
     (dataclasses.replace(chunked(1, 5.0), output_tokens=some(2, 32, otherwise=64)), {}),
     (rows(status=some(2, Status.EMPTY), anomalies=some(2, Anomaly.SEVERAL_CHOICES | Anomaly.IMPOSSIBLE_USAGE)), {}),
     (pieces(range(90)), {}),
@@ -484,14 +495,14 @@ def test_a_steady_window_is_rarely_called_rising(arrivals: Arrivals, n: int) -> 
 @pytest.mark.parametrize("arrivals", [infinite_servers, one_server])
 def test_a_steady_server_is_rarely_called_overloaded(arrivals: Arrivals, n: int) -> None:
     at_s, latency_ms = arrivals(np.random.default_rng(n), 2000, n)
-    called = backlog(at_s, latency_ms, 0.95).grows | queues_late(at_s, latency_ms)
+    called = backlog(at_s, latency_ms, 0.95, waits=True).grows | queues_late(at_s, latency_ms)
     assert called.mean() < 0.01
 
 
 @pytest.mark.parametrize(("load", "n", "least"), [(5.0, 20, 0.95), (3.0, 20, 0.85), (2.0, 40, 0.85), (1.5, 400, 0.95)])
 def test_an_overloaded_server_is_detected_in_short_runs(load: float, n: int, least: float) -> None:
     at_s, latency_ms = one_server(np.random.default_rng(n), 1000, n, load)
-    queue = backlog(at_s, latency_ms, 0.95)
+    queue = backlog(at_s, latency_ms, 0.95, waits=True)
     assert queue.grows.mean() > least
     assert np.median(queue.finished_fraction) == pytest.approx(1 / load, rel=0.15)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class Anomaly(IntFlag):
     TOTAL_DIFFERS = 2  # the counts of ``usage`` contradict each other: total_tokens is not prompt + completion
     IMPOSSIBLE_USAGE = 4  # ``usage`` has counts that are negative, not whole or above 2**31 - 1
     REPEATED = 8  # text came again after the answer's end
+    BLANK = 16  # tokens were generated, but their text is empty (special tokens) or white space
 
 
 class Phase(IntEnum):
@@ -147,6 +148,17 @@ class Records:
         return Records(
             **columns, gaps_ns=self.gaps_ns[np.repeat(mask, counts)], gap_offsets=offsets, errors=self.errors
         )
+
+    def blocks(self) -> Iterator[Records]:
+        """Yield the rows in parts of ``_BLOCK_ROWS``, which share their memory with these.
+
+        For calculations over gaps, whose temporary arrays would take several times the memory of all gaps.
+        """
+        for start in range(0, len(self), _BLOCK_ROWS):
+            offsets = self.gap_offsets[start : start + _BLOCK_ROWS + 1]
+            columns = {name: getattr(self, name)[start : start + _BLOCK_ROWS] for name in TIMES + COUNTS}
+            gaps_ns = self.gaps_ns[offsets[0] : offsets[-1]]
+            yield Records(**columns, gaps_ns=gaps_ns, gap_offsets=offsets - offsets[0], errors=self.errors)
 
     def measured(self) -> Records:
         """Return the rows of the measured window."""

@@ -79,7 +79,8 @@ def outcome(response: Response) -> tuple[Any, ...]:
 
 
 OK = (None, 3, Anomaly(0))
-EMPTY, BLANK = (Status.EMPTY, 0, Anomaly(0)), (Status.EMPTY, 3, Anomaly(0))
+EMPTY = (Status.EMPTY, 0, Anomaly(0))
+BLANK, SILENT = (None, 3, Anomaly.BLANK), (None, 0, Anomaly.BLANK)
 ABORTED, OTHER = (Status.ABORTED, 3, Anomaly(0)), (Status.OTHER_MODEL, 3, Anomaly(0))
 FAULTY = (Status.ERROR_EVENT, Status.MALFORMED)
 EARLY, ERROR = (Status.EARLY_END, 3, Anomaly(0)), (Status.ERROR_EVENT, 3, Anomaly(0))
@@ -131,7 +132,14 @@ STREAMS: dict[str, tuple[bytes, tuple[Status | None, int, Anomaly]]] = {
     "choices that are null": (event({"choices": None}) * 3 + usage(5, 3) + DONE, EMPTY),
     "no keys": (event({"choices": [{}]}) * 3 + usage(5, 3) + DONE, EMPTY),
     "white space": (text(" ") + text("\n\n") + text("\t") + END, BLANK),
-    "one blank": (text(" ") * 3 + END, BLANK),
+    "white space and special tokens": (text("") + text(" ") * 3 + END, BLANK),
+    "special tokens": (text("") * 3 + END, SILENT),
+    "fewer blanks than tokens": (
+        text(" ") * 2 + text(None, "length") + usage(5, 3) + DONE,
+        (Status.EMPTY, 2, Anomaly(0)),
+    ),
+    "blanks without usage": (text(" ") * 3 + text("", "stop") + DONE, (Status.EMPTY, 3, Anomaly(0))),
+    "blanks and a usage of 0 tokens": (text(" ") * 3 + usage(5, 0) + DONE, (Status.EMPTY, 3, Anomaly(0))),
     "zero-width characters": (text("\u200b") * 3 + END, BLANK),
     "white space, then text": (text("\n") + text(" ") + text("x") + END, OK),
     "text, then white space": (text("x") + text(" ") + text("\n") + END, OK),
@@ -289,8 +297,18 @@ DOCUMENTS: dict[str, tuple[dict[str, Any] | bytes, Status | None, Anomaly]] = {
     "plain": ({"model": "tiny", "choices": [CHOICE], "usage": COUNTS}, None, Anomaly(0)),
     "no finish reason": ({"choices": [{"text": "a"}]}, None, Anomaly(0)),
     "a byte order mark": (b'\xef\xbb\xbf{"choices": [{"text": "a"}]}', None, Anomaly(0)),
-    "empty": ({"choices": [{"text": "", "finish_reason": "stop"}], "usage": COUNTS}, Status.EMPTY, Anomaly(0)),
-    "blank": ({"choices": [{"text": " \n", "finish_reason": "stop"}], "usage": COUNTS}, Status.EMPTY, Anomaly(0)),
+    "empty": ({"choices": [{"text": "", "finish_reason": "stop"}]}, Status.EMPTY, Anomaly(0)),
+    "usage of 0 tokens": (
+        {
+            "choices": [{"text": "", "finish_reason": "stop"}],
+            "usage": COUNTS | {"completion_tokens": 0, "total_tokens": 5},
+        },
+        Status.EMPTY,
+        Anomaly(0),
+    ),
+    "no text and no finish reason": ({"choices": [{"text": ""}], "usage": COUNTS}, Status.EMPTY, Anomaly(0)),
+    "special tokens": ({"choices": [{"text": "", "finish_reason": "length"}], "usage": COUNTS}, None, Anomaly.BLANK),
+    "blank": ({"choices": [{"text": " \n", "finish_reason": "stop"}], "usage": COUNTS}, None, Anomaly.BLANK),
     "null": ({"choices": [{"text": None}], "usage": COUNTS}, Status.EMPTY, Anomaly(0)),
     "no choices": ({"choices": [], "usage": COUNTS}, Status.EMPTY, Anomaly(0)),
     "an empty object": ({}, Status.EMPTY, Anomaly(0)),

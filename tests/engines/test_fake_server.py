@@ -112,10 +112,9 @@ def _drive(
 #: Fault -> the status of its rows, where that has another name.
 CLASSES: dict[str, str] = {
     "abort": "aborted",
-    "blank": "empty",
     "bare_error": "error_event",
     "usage_low": "short",
-    **dict.fromkeys(("no_done", "several_choices", "long", "repeat"), "ok"),
+    **dict.fromkeys(("blank", "no_done", "several_choices", "long", "repeat"), "ok"),
 }
 CLASSES_OF_DOCUMENTS = {"early_end": "reset"}  # a document that ends early is a connection that broke
 
@@ -139,6 +138,7 @@ def test_no_request_is_lost_and_every_class_matches_exactly(start: Start, where:
     tokens = Counter(records.output_tokens[records.status == Status.OK].tolist())
     assert tokens[8] == told["long"] + told["several_choices"] and tokens.total() == tokens[4] + tokens[8]
     assert records.has(Anomaly.SEVERAL_CHOICES)[records.completed].sum() == told["several_choices"]
+    assert records.has(Anomaly.BLANK).sum() == told["blank"]
     assert records.has(Anomaly.REPEATED).sum() == (told["repeat"] if stream else 0)
     lying = records.completed & (records.chunks > records.output_tokens)
     assert lying.sum() == (told["usage_low"] if stream else 0)

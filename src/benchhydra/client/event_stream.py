@@ -102,7 +102,7 @@ class EventStream:
             mark = self._end_mark.decode(errors="replace")
             text = f"the answer ended without finish_reason and {mark} after {response.chunks} chunks"
             response.fail(Status.EARLY_END, text)
-        self._reader.check_end()
+        self._reader.check_end(streamed=True)
 
     def _split(self, body: bytes) -> None:
         self._was_split = True

@@ -30,15 +30,15 @@ class Response:
     """The part of an answer that was received so far.
 
     ``chunks``: number of chunks with text (without role-only chunks and empty texts). ``has_text``: one of them is not
-    blank. ``whole``: the last text was a whole answer, not a part of one. ``complete``: the answer ended, successfully
-    or not. ``status``: None, or the class of its failure, with its text in ``error``. ``prompt_tokens`` and
-    ``output_tokens`` are the server's usage (-1: not reported). ``finish``: the finish reason ("": none yet).
-    ``anomalies``: bits of ``Anomaly``. ``texts``: only with keep_text.
+    blank. ``silent``: number of events whose text is empty. ``whole``: the last text was a whole answer, not a part of
+    one. ``complete``: the answer ended, successfully or not. ``status``: None, or the class of its failure, with its
+    text in ``error``. ``prompt_tokens`` and ``output_tokens`` are the server's usage (-1: not reported). ``finish``:
+    the finish reason ("": none yet). ``anomalies``: bits of ``Anomaly``. ``texts``: only with keep_text.
     """
 
     __slots__ = (
         *("anomalies", "chunks", "complete", "error", "finish", "has_text", "keep_alive"),
-        *("output_tokens", "prompt_tokens", "status", "texts", "whole"),
+        *("output_tokens", "prompt_tokens", "silent", "status", "texts", "whole"),
     )
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Response:
 
     def begin(self) -> None:
         """Reset all fields for the next answer."""
-        self.chunks = self.anomalies = 0
+        self.chunks = self.silent = self.anomalies = 0
         self.complete = self.keep_alive = self.has_text = self.whole = False
         self.finish = ""
         self.status: Status | None = None
@@ -103,19 +103,26 @@ class ResponseReader:
             self._response.fail(Status.ERROR_EVENT, event.error or _beginning(data))
         self._add(event._replace(texts=()))
 
-    def check_end(self) -> None:
-        """Check a complete answer with status 200: it must have text."""
+    def check_end(self, *, streamed: bool) -> None:
+        """Check a complete answer with status 200: it must have text, or show that it has tokens without any.
+
+        That is an event for each token in a stream, and a finish reason in a document.
+        """
         response = self._response
         if not self._api.generates or response.has_text or response.status is not None:
             return
-        tokens = "no usage" if response.output_tokens < 0 else f"usage says {response.output_tokens} tokens"
+        events, tokens = response.chunks + response.silent, response.output_tokens
+        if tokens > 0 and (events >= tokens if streamed else events and response.finish):
+            response.anomalies |= Anomaly.BLANK
+            return
+        usage = "no usage" if tokens < 0 else f"usage says {tokens} tokens"
         text = f"only white space in {response.chunks} chunks" if response.chunks else "no text"
-        response.fail(Status.EMPTY, f"the answer has {text} ({tokens})")
+        response.fail(Status.EMPTY, f"the answer has {text} ({usage})")
 
     def _add(self, event: ApiEvent) -> None:
         """Add an event to the response."""
         response = self._response
-        texts, usage, _, _, finish, model, anomalies, whole = event
+        texts, usage, _, _, finish, model, anomalies, whole, silent = event
         if usage is not None:
             response.prompt_tokens, response.output_tokens = usage
         if anomalies:
@@ -125,6 +132,8 @@ class ResponseReader:
             response.fail(Status.OTHER_MODEL, f"{text} (script.answer_model={model} if it is the same)")
         if texts:
             self._add_texts(texts, finish, whole)
+        elif silent:
+            response.silent += 1
         if finish:
             response.finish = finish
             if not is_normal_end(finish):

@@ -133,4 +133,4 @@ class _Document:
             self._reader.read_refusal(http_status, data, location)
         elif self._response.status is None:
             self._reader.read(data)
-            self._reader.check_end()
+            self._reader.check_end(streamed=False)

@@ -20,7 +20,7 @@ FAULTS = {
     "early_end": "failed: the stream ends after some tokens without finish_reason and [DONE], or the document is cut",
     "short": "completed: half of the tokens that were asked for",
     "empty": "failed: no text, and a usage of 0 tokens",
-    "blank": "failed: only white space, and a usage that says nothing of it",
+    "blank": "completed: only white space, a blank for each token",
     "abort": "failed: half of the tokens, and the finish_reason abort",
     "other_model": "failed: another model's name",
     "bare_error": "failed: an error object of a form of its own, in a stream after some tokens",

@@ -31,6 +31,11 @@ class ValidityLimits:
     failed_fraction: float = knob(0.01, "INVALID above this fraction of failed requests", unit="fraction")
     short_fraction: float = knob(0.01, "SUSPECT above this fraction of answers shorter than requested", unit="fraction")
     long_fraction: float = knob(0.01, "SUSPECT above this fraction of answers longer than requested", unit="fraction")
+    blank_fraction: float = knob(
+        0.1,
+        "INVALID above this fraction of answers of special tokens or white space only, SUSPECT above a tenth of it",
+        unit="fraction",
+    )
     usage_fraction: float = knob(
         0.01,
         "SUSPECT above this fraction of answers whose token counts contradict each other or the chunks that arrived",

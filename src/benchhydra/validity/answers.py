@@ -15,6 +15,8 @@ from benchhydra.validity import RunEvidence, as_percent, invalid, rule, suspect
 #: No server generates, or reads, more tokens per second for one request.
 MOST_OUTPUT_TPS = 1e6
 MOST_PROMPT_TPS = 1e8
+#: Answers of fewer tokens may well be blank: a line feed, the end of the sequence.
+FEW_TOKENS = 4
 #: With fewer requests, p99 is an interpolation between the slowest two ...
 FEW_REQUESTS = 100
 #: ... with this many, ten requests are above it.
@@ -137,6 +139,26 @@ def several_choices(evidence: RunEvidence) -> Iterator[Reason]:
         yield invalid("several_choices", f"{text}, whose times are mixed: TPOT and ITL are wrong (script.body.n=1)")
     else:
         yield suspect("several_choices", f"{text}: token counts are of all choices together (script.body.n=1)")
+
+
+@rule("blank")
+def blank(evidence: RunEvidence) -> Iterator[Reason]:
+    """Answers must have text. A model may answer with a few blank tokens, but seldom with nothing else."""
+    window, limit = evidence.window, evidence.limits.blank_fraction
+    blanks = window.completed & window.has(Anomaly.BLANK)
+    total, count = int(window.completed.sum()), int(blanks.sum())
+    if total and count == total:
+        yield invalid("blank", f"none of {total} answers has text: their tokens are special tokens or white space")
+        return
+    longer = window.completed & (window.output_tokens >= FEW_TOKENS)
+    total, count = int(longer.sum()), int((blanks & longer).sum())
+    if count and count / total > limit / 10:
+        severity = invalid if count / total > limit else suspect
+        fraction = (
+            f"{as_percent(count / total, 1)}, limit {as_percent(limit if severity is invalid else limit / 10, 1)}"
+        )
+        text = f"{count} of {total} answers have only special tokens or white space ({fraction})"
+        yield severity("blank", f"{text}: use other prompts, or script.ignore_eos=false")
 
 
 @rule("repeated")

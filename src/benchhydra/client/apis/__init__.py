@@ -74,7 +74,8 @@ class ApiEvent(NamedTuple):
     texts: generated texts of its choices, without empty ones; usage: None if not reported; error: None, or for an error
     object the server's message ("" if it has none); end: whether the stream ends with this event; finish: the reason
     why generation ended ("" if it goes on); model: the model's name ("" if not given); anomalies: bits of ``Anomaly``;
-    whole: the texts are complete answers, not parts of one.
+    whole: the texts are complete answers, not parts of one; silent: there are choices, and their text is empty, as that
+    of special tokens is.
     """
 
     texts: Sequence[str] = ()
@@ -85,6 +86,7 @@ class ApiEvent(NamedTuple):
     model: str = ""
     anomalies: int = 0
     whole: bool = False
+    silent: bool = False
 
 
 @dataclass(kw_only=True)

@@ -66,13 +66,15 @@ class TextApi(Api):
             return self._read_without_choices(document)
         error = is_error(document)
         texts: list[str] = []
-        finish, whole, several = "", False, len(choices) > 1
+        finish, whole, silent, several = "", False, False, len(choices) > 1
         for choice in choices:
             if not isinstance(choice, dict):
                 continue
             error = error or bool(choice.get("error"))
             if text := self.text_of(choice):
                 texts.append(text)
+            else:
+                silent = silent or _has_empty_text(choice)
             if reason := choice.get("finish_reason"):
                 finish = _worse(finish, reason)
             several = several or choice.get("index", 0) not in _FIRST
@@ -81,7 +83,7 @@ class TextApi(Api):
             return ApiEvent(error=self.error_message(document))
         usage = usage_of(document)
         anomalies = (usage_anomalies(document) if usage is not None else 0) | (_SEVERAL if several else 0)
-        return ApiEvent(texts, usage, None, False, finish, _model(document), anomalies, whole)
+        return ApiEvent(texts, usage, None, False, finish, _model(document), anomalies, whole, silent and not texts)
 
     def _read_without_choices(self, document: dict[str, Any]) -> ApiEvent:
         usage = usage_of(document)
@@ -109,6 +111,12 @@ def _worse(finish: str, reason: Any) -> str:
     if not isinstance(name, str) or not name:
         return finish
     return finish if finish and not is_normal_end(finish) else name
+
+
+def _has_empty_text(choice: dict[str, Any]) -> bool:
+    """Return whether a choice has an empty string as its text, or as its delta's or message's, not null or nothing."""
+    message = choice.get("delta") or choice.get("message")
+    return choice.get("text") == "" or (isinstance(message, dict) and "" in message.values())
 
 
 def _is_whole(choice: dict[str, Any]) -> bool:
