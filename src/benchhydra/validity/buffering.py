@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchhydra.records import Float64
+from benchhydra.records import Float64, Records
 from benchhydra.result import Reason
 from benchhydra.validity import RunEvidence, rule, suspect
 from benchhydra.validity.streams import (
@@ -28,13 +28,13 @@ from benchhydra.validity.streams import (
     chunk_counts,
     one_piece,
 )
-from benchhydra.window import Window
+from benchhydra.window import Floats, Window
 
 #: Chunks that arrive together have gaps below this, and below a fraction of the stream's mean gap ...
 TOGETHER_MS = 0.1
 #: ... or below this (20,000 tokens/s for one request): they are read from one packet, or from several in a row.
 IMPOSSIBLE_GAP_MS = 0.05
-STATISTICS: dict[str, Callable[[Float64], Any]] = {
+STATISTICS: dict[str, Callable[[Floats], Any]] = {
     "mean": np.mean,
     "median": np.median,
     "p99": lambda values: np.percentile(values, 99),
@@ -43,21 +43,17 @@ STATISTICS: dict[str, Callable[[Float64], Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Delays:
-    """How long streams were held back. late_ms: by stream, 0 for most, shape (n,); step_ms: time of a step, shape (n,).
-
-    ``gaps_ms`` are those of all streams, ``stream_of_gap`` the stream of each.
-    """
+    """How long streams were held back, each of shape (n,). late_ms: 0 for most; step_ms: time between two steps."""
 
     late_ms: Float64
     step_ms: Float64
-    gaps_ms: Float64
-    stream_of_gap: npt.NDArray[np.int64]
 
-    @property
-    def itl_ms(self) -> Float64:
-        """The gaps without buffering."""
-        late = self.late_ms[self.stream_of_gap] > 0
-        return np.where(late, self.step_ms[self.stream_of_gap], self.gaps_ms)
+    def estimated_itl_ms(self, streams: Window) -> Floats:
+        """Return the gaps of the streams without buffering, shape (gaps,)."""
+        counts, late = np.diff(streams.gap_offsets), self.late_ms > 0
+        itl_ms = streams.gaps_ns * np.float32(1e-6)
+        itl_ms[np.repeat(late, counts)] = np.repeat(self.step_ms[late], counts[late])
+        return itl_ms
 
 
 @rule("buffering")
@@ -71,13 +67,15 @@ def buffering(evidence: RunEvidence) -> Iterator[Reason]:
         return
     delays = delays_of(streams, evidence.facts["client_loop_stall_p99_ms"] or 0.0)
     count = int((delays.late_ms > 0).sum())
+    if not count:
+        return
     single_ms = window.ttft_ms[window.completed & (chunk_counts(window) == 1)]
     pairs = {
         "TTFT": (streams.ttft_ms, np.maximum(streams.ttft_ms - delays.late_ms, 0.0), single_ms),
         "TPOT": (streams.tpot_ms, (streams.decode_ms + delays.late_ms) / _steps(streams), np.zeros(0)),
-        "ITL": (delays.gaps_ms, delays.itl_ms, np.zeros(0)),
+        "ITL": (streams.itl_ms, delays.estimated_itl_ms(streams), np.zeros(0)),
     }
-    for name, (measured_ms, estimated_ms, others_ms) in pairs.items() if count else ():
+    for name, (measured_ms, estimated_ms, others_ms) in pairs.items():
         difference = _difference(np.concatenate((measured_ms, others_ms)), np.concatenate((estimated_ms, others_ms)))
         if difference:
             text = f"{count} of {len(streams)} streams began with several chunks at once: {name} has a {difference}"
@@ -90,15 +88,11 @@ def delays_of(streams: Window, stall_ms: float) -> Delays:
 
     Delays that a stall of the client's own loop may explain are not counted.
     """
-    counts, starts = np.diff(streams.gap_offsets), streams.gap_offsets[:-1]
-    gaps_ms = streams.gaps_ns.astype(np.float64) / 1e6
-    stream_of_gap = np.repeat(np.arange(len(streams)), counts)
-    sums_ms = np.add.reduceat(gaps_ms, starts)
-    mean_ms = sums_ms / counts
-    together = gaps_ms < np.maximum(np.minimum(NEAR_ZERO * mean_ms, TOGETHER_MS), IMPOSSIBLE_GAP_MS)[stream_of_gap]
-    leading = _leading(together, counts, starts, stream_of_gap)
-    in_bursts = np.add.reduceat(together.astype(np.int64), starts) >= BURST_FRACTION * counts
-    late = in_bursts & (leading > 0)
+    counts = np.diff(streams.gap_offsets)
+    parts = [_gathered_gaps(block) for block in streams.blocks()]
+    sums_ms = np.concatenate([part.sum_ms for part in parts])
+    leading = np.concatenate([part.leading for part in parts])
+    late = (np.concatenate([part.count for part in parts]) >= BURST_FRACTION * counts) & (leading > 0)
     # after the first burst of k chunks, the other n - k take (n - k) steps
     later_chunks = counts - leading
     step_ms = np.where(later_chunks > 0, sums_ms / np.maximum(later_chunks, 1), np.nan)
@@ -106,11 +100,32 @@ def delays_of(streams: Window, stall_ms: float) -> Delays:
     unknown_ms = np.where(np.isnan(usual_ms), streams.ttft_ms / (leading + 1), usual_ms)
     step_ms = np.where(np.isnan(step_ms), unknown_ms, step_ms)
     late &= stall_ms <= STALL_FRACTION * (leading + 1) * step_ms
-    return Delays(
-        late_ms=np.where(late, leading * step_ms, 0.0),
-        step_ms=step_ms,
-        gaps_ms=gaps_ms,
-        stream_of_gap=stream_of_gap,
+    return Delays(late_ms=np.where(late, leading * step_ms, 0.0), step_ms=step_ms)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GatheredGaps:
+    """Gaps near 0 of streams, each of shape (n,): their number, and how many of them begin the stream.
+
+    sum_ms: the sum of all gaps of the stream.
+    """
+
+    sum_ms: Float64
+    count: npt.NDArray[np.int64]
+    leading: npt.NDArray[np.int64]
+
+
+def _gathered_gaps(streams: Records) -> _GatheredGaps:
+    counts, starts = np.diff(streams.gap_offsets), streams.gap_offsets[:-1]
+    gaps_ms = streams.gaps_ns.astype(np.float64) / 1e6
+    stream_of_gap = np.repeat(np.arange(len(streams)), counts)
+    sum_ms = np.add.reduceat(gaps_ms, starts)
+    shortest_ms = np.maximum(np.minimum(NEAR_ZERO * sum_ms / counts, TOGETHER_MS), IMPOSSIBLE_GAP_MS)
+    together = gaps_ms < shortest_ms[stream_of_gap]
+    return _GatheredGaps(
+        sum_ms=sum_ms,
+        count=np.add.reduceat(together.astype(np.int64), starts),
+        leading=_leading(together, counts, starts, stream_of_gap),
     )
 
 
@@ -130,7 +145,7 @@ def _steps(streams: Window) -> Float64:
     return np.where(streams.output_tokens > 1, streams.output_tokens - 1, np.nan)
 
 
-def _difference(measured_ms: Float64, estimated_ms: Float64) -> str:
+def _difference(measured_ms: Floats, estimated_ms: Floats) -> str:
     """Return in words the first statistic that differs by more than 1 ms and 2 %; "" if none does."""
     measured_ms, estimated_ms = (values[~np.isnan(values)] for values in (measured_ms, estimated_ms))
     if not len(measured_ms) or not len(estimated_ms):

@@ -105,10 +105,20 @@ def bursts(evidence: RunEvidence) -> Iterator[Reason]:
 
 def bursts_of(rows: Records) -> Bursts:
     """Return how the chunks of rows arrive. All rows must have at least two chunks."""
-    counts = np.diff(rows.gap_offsets)
-    if not len(counts):
+    parts = [_bursts_of_block(block) for block in rows.blocks()]
+    if not parts:
         empty = np.zeros(0)
         return Bursts(empty, empty, empty, np.zeros(0, dtype=bool))
+    return Bursts(
+        near_zero=np.concatenate([part.near_zero for part in parts]),
+        chunks=np.concatenate([part.chunks for part in parts]),
+        period_ms=np.concatenate([part.period_ms for part in parts]),
+        first=np.concatenate([part.first for part in parts]),
+    )
+
+
+def _bursts_of_block(rows: Records) -> Bursts:
+    counts = np.diff(rows.gap_offsets)
     gaps_ms = rows.gaps_ns.astype(np.float64) / 1e6
     starts = rows.gap_offsets[:-1]
     sums = np.add.reduceat(gaps_ms, starts)
