@@ -29,7 +29,7 @@ BASE = ("model=llama2", "script=serving", "engine=fake", "tracking=none", "scrip
 KINDS: dict[str, tuple[str, set[str], tuple[str, ...]]] = {  # verdict, checks of which one must object, overrides
     "quiet": ("VALID", set(), ("qps=50", "num_prompts=150")),
     "shared core": ("INVALID", {"client_wait", "client_lag", "loop_stall"}, ("qps=50", "num_prompts=150")),
-    "queue": ("INVALID", {"stationary"}, ("qps=20", "num_prompts=100", "engine.max_concurrency=4")),
+    "queue": ("INVALID", {"overloaded", "stationary"}, ("qps=20", "num_prompts=100", "engine.max_concurrency=4")),
     "flood": (
         "INVALID",
         {"rate", "client_lag"},

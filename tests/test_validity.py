@@ -79,8 +79,8 @@ def moved(**offsets_ms: int) -> Records:
 
 
 def decoding(load: float, count: int = 40, tokens: int = 64) -> Records:
-    """A run at 2 requests/s on an engine that decodes all requests at once, in steps of a time per stream."""
-    sent_s, step_s = np.arange(count) / 2, load / 2 / tokens
+    """A run at 100 requests/s on an engine that decodes all requests at once, in steps of a time per stream."""
+    sent_s, step_s = np.arange(count) / RPS, load / RPS / tokens
     times_s: list[list[float]] = [[] for _ in range(count)]
     now_s, following, active = 0.0, 0, [0]
     while active or following < count:
@@ -283,8 +283,8 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
         "overloaded",
         Verdict.INVALID,
         decoding(2.0),
-        {"offered_rps": 2.0},
-        ("about 0.98", "of 2 requests/s", "between chunks"),
+        {},
+        ("about 49", "of 100 requests/s", "between chunks"),
     ),
     ("warmup", Verdict.SUSPECT, rows(ttft_ms=np.where(np.arange(200) < 4, 400, 50)), {}, ("first 3", "TTFT")),
     ("warmup", Verdict.SUSPECT, rows(ttft_ms=np.where(np.arange(200) < 1, 900, 50)), {}, ("first 3", "TTFT")),
@@ -331,8 +331,8 @@ VALID: list[tuple[Records, dict[str, Any]]] = [
     (rows(ttft_ms=np.linspace(50, 65, 200)), {}),
     (rows(20, ttft_ms=np.linspace(50, 55, 20)), {}),
     (rows(20, ttft_ms=np.linspace(50, 400, 20)), {"stationary": False}),
-    (decoding(0.9), {"offered_rps": 2.0}),
-    (decoding(0.1), {"offered_rps": 2.0}),
+    (decoding(0.9), {}),
+    (decoding(0.1), {}),
     (rows(20, ttft_ms=30_000.0), {}),  # answers far longer than the time of sending
     (rows(ttft_ms=np.minimum(np.linspace(20, 150, 200), 60)), {}),  # it rises, and then is steady
     (rows(ttft_ms=np.where(np.arange(200) % 50 == 30, 900, 50)), {}),  # slow requests in the middle

@@ -3,10 +3,10 @@
 VALID: no rule gave a reason. SUSPECT: the figures were measured, but may be disturbed. INVALID: do not use them.
 
 A rule is a function of ``RunEvidence`` declared with ``@rule`` in a module of this package (``answers``: complete
-answers with the requested tokens, ``streams`` and ``buffering``: chunks that arrive when they are generated, ``client``:
-sending and reading in time, ``overload`` and ``window``: a steady state of the server, ``clocks``: figures that can be,
-``environment_checks``: caches, restarts, other processes) or in ``benchhydra_plugins``. It gives no reason if a fact
-that it needs is unknown (None).
+answers with the requested tokens, ``streams`` and ``buffering``: chunks that arrive when they are generated,
+``client``: sending and reading in time, ``overload`` and ``window``: a steady state of the server and figures that can
+be, ``environment_checks``: caches, restarts, other processes) or in ``benchhydra_plugins``. It gives no reason if a
+fact that it needs is unknown (None). docs/validity.md lists all rules.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Three tests keep a steady server from being called overloaded; docs/validity.md 
 - Kendall's tau of latency and order of sending (M. G. Kendall, "A new measure of rank correlation", Biometrika 30,
   1938): no chance result if latencies are independent, whatever their distribution.
 - Waits in a queue are not independent. The sum of n services varies by 1 / sqrt(n), so finished / offered must be below
-  its limit by ``SPREAD`` / sqrt(n); or the rise must be ``WALK`` times what a random walk of the same steps would have.
+  its limit by ``SPREAD`` / sqrt(n); or the rise of TTFT must be ``WALK`` times that of a random walk of the same steps.
 - The rise must continue in the second half.
 
 A server with many slots has a queue only from the moment when all of them are taken, which may be the end of a short
@@ -86,11 +86,11 @@ def _queue(window: Window, order: npt.NDArray[np.intp], limit: float) -> Sign | 
     """Return the sign of a queue: latencies that rise with the time of sending. order: the rows as they were sent."""
     at_s = (window.sent_ns[order] - window.sent_ns[order[0]]) / 1e9
     for name, values_ms in latencies(window, order).items() if at_s[-1] > 0 else ():
-        queue = backlog(at_s, values_ms, limit)
+        queue = backlog(at_s, values_ms, limit, waits=name == "TTFT")
         begins_late = name == "TTFT" and queue.finished_fraction < limit and queues_late(at_s, values_ms)
         if queue.grows or begins_late:
             early_ms, late_ms = (float(np.median(part)) for part in _first_and_last(values_ms))
-            text = f"{name} rose from {early_ms:.4g} to {late_ms:.4g} ms"
+            text = f"{name} rose from {early_ms:.4g} ms (first half) to {late_ms:.4g} ms (last fifth)"
             return Sign(finished_fraction=float(queue.finished_fraction), text=text)
     return None
 
@@ -105,8 +105,12 @@ def _slow_decoding(window: Window, order: npt.NDArray[np.intp], offered_rps: flo
     return Sign(finished_fraction=load.finished_fraction, text=f"{text} {load.last_gap_ms:.4g} ms")
 
 
-def backlog(at_s: Floats, values_ms: Floats, limit: float) -> Backlog:
-    """Return whether latencies show a growing queue, over their times of sending (sorted); both of shape (..., n)."""
+def backlog(at_s: Floats, values_ms: Floats, limit: float, *, waits: bool) -> Backlog:
+    """Return whether latencies show a growing queue, over their times of sending (sorted); both of shape (..., n).
+
+    waits: the values are TTFTs, which change from request to request by what a queue grew. E2E latencies of requests
+    that are decoded together change smoothly, so that for them a random walk is no measure of chance.
+    """
     count = at_s.shape[-1]
     slope = line(at_s, values_ms)[0] / 1e3
     second_half_slope = line(at_s[..., count // 2 :], values_ms[..., count // 2 :])[0] / 1e3
@@ -114,7 +118,9 @@ def backlog(at_s: Floats, values_ms: Floats, limit: float) -> Backlog:
     span_ms = (at_s[..., -1] - at_s[..., 0]) * 1e3
     step_ms = np.diff(values_ms, axis=-1).std(axis=-1)
     walks = slope * span_ms > WALK * step_ms * np.sqrt(count - 1)
-    far_below = (finished_fraction < limit - SPREAD / np.sqrt(count)) | ((finished_fraction < limit - MARGIN) & walks)
+    far_below = (finished_fraction < limit - SPREAD / np.sqrt(count)) | (
+        waits & (finished_fraction < limit - MARGIN) & walks
+    )
     rises = _kendall_z(batch_means(values_ms, min(count, BATCHES))) > CRITICAL_Z
     grows = far_below & rises & (second_half_slope > slope * SECOND_HALF)
     return Backlog(finished_fraction=finished_fraction, grows=np.asarray(grows))
