@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchhydra import config
-from benchhydra.overrides.explain import config_keys
+from benchhydra.overrides.suggestions import config_keys
 from benchhydra.renamed_keys import NEEDS, RENAMED, rename
 
 Program = Callable[..., Any]

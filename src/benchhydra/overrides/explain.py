@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Sequence
-
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from collections.abc import Sequence
 
 from benchhydra.overrides.grammar import open_keys
-from benchhydra.registry import CONF_DIR, GROUPS
+from benchhydra.overrides.groups import group_names, group_options
+from benchhydra.overrides.suggestions import config_keys, nearest, suggest_key, suggest_option, suggest_word
 from benchhydra.renamed_keys import new_name
 
 TYPES = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "a text"}
@@ -58,25 +52,33 @@ def _unknown_key(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
     if any(key.startswith(f"{open_key}.") for open_key in open_keys()):
         return f"{key} cannot be set within {match[1]}", f"{key}=VALUE, as a word of its own"
     keys = [other for other in config_keys(words) if not key.startswith(f"{other}.")]
-    near = nearest(key, keys)
-    if near:
-        return f"no such key: {key}", f"did you mean {near}?"
+    suggestion = suggest_key(key, _value_of(key, words), keys)
+    if suggestion:
+        return f"no such key: {key}", suggestion
     parent = key.rpartition(".")[0]
     names = sorted({_below(other, parent) for other in keys if other.startswith(f"{parent}." if parent else "")})
     siblings = f"{parent or 'the top level'} has: {', '.join(names)}"
     return f"no such key: {key}", siblings if names else "benchhydra options lists all keys"
 
 
+def _value_of(key: str, words: Sequence[str]) -> str:
+    """The value that the words set for a key; an empty text if none does."""
+    values = (word.partition("=")[2] for word in words if word.lstrip("+~").partition("=")[0] == key)
+    return next(values, "")
+
+
 def _unknown_option(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
-    group, _, name = match[1].rpartition("/")
-    options = re.findall(r"^\t(\S+)$", match.string, re.MULTILINE)
-    near = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
-    if not options:
-        return f"no such option: {group}={name}", "benchhydra --help lists all groups"
-    choices = f"{group} is one of {', '.join(dict.fromkeys(options))}"
+    pairs = (word.lstrip("+").partition("=")[::2] for word in words)
+    group, name = next((pair for pair in pairs if "/".join(pair) == match[1]), match[1].rpartition("/")[::2])
     if group == "hydra/launcher":
-        choices = f"the launcher's package is not installed: pip install 'benchhydra[{_extra(name)}]'"
-    return f"no such option: {group}={name}", f"did you mean {group}={near[0]}? {choices}" if near else choices
+        hint = f"the launcher's package is not installed: pip install 'benchhydra[{_extra(name)}]'"
+        return f"no such option: {group}={name}", hint
+    options = re.findall(r"^\t(\S+)$", match.string, re.MULTILINE)
+    if group in group_names():
+        hint = suggest_option(group, name, (*group_options(group), *options))
+    else:
+        hint = f"{group} is one of {', '.join(dict.fromkeys(options))}" if options else "benchhydra --help lists groups"
+    return f"no such option: {group}={name}", hint
 
 
 def _extra(launcher: str) -> str:
@@ -118,8 +120,7 @@ def _syntax(word: str, words: Sequence[str], subcommands: Sequence[str]) -> tupl
         return _syntax_of(word)
     if word in config_keys(words):
         return f"{word} has no value", f"{word}=VALUE; benchhydra options {word} describes it"
-    near = difflib.get_close_matches(word, subcommands, n=1, cutoff=0.5)
-    return f"unknown command: {word}", f"did you mean {near[0]}?" if near else "benchhydra --help"
+    return f"unknown command: {word}", suggest_word(word, words, subcommands) or "benchhydra --help"
 
 
 def _syntax_of(word: str) -> tuple[str, str]:
@@ -154,12 +155,23 @@ def _no_group(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
     return f"no such config group: {group}", f"did you mean {near}?" if near else "benchhydra --help lists all groups"
 
 
+def _number_for_option(match: re.Match[str], words: Sequence[str]) -> tuple[str, str]:
+    word = next(word for word in words if word.partition("=")[0].lstrip("+") in group_names() and _is_number(word))
+    group, _, number = word.lstrip("+").partition("=")
+    return f"no such option: {group}={number}", suggest_option(group, number, group_options(group))
+
+
+def _is_number(word: str) -> bool:
+    return re.fullmatch(r"[-+]?[\d.]+(,.*)?", word.partition("=")[2]) is not None
+
+
 NOT_AN_OVERRIDE = r"(?:Error parsing override|mismatched input .* override) '([^\n]*?)'\n"
 _EXPLANATIONS = (
     (r"Could not override '([^']+)'\.\nTo append", _unknown_key),
     (r"Key '[^']+' (?:is not|not) in (?:struct|'\w+')\s+full_key: (\S+)", _unknown_key),
     (r"Could not find '([^']+)'", _unknown_option),
     (r"Unable to find or open '([^']+)'", _unknown_option),
+    (r"Config group override must be a string or a list. Got (?:int|float)", _number_for_option),
     (r"Error merging override ([^\n]+)", _wrong_value),
     (r"missing mandatory value: (\w+)", _missing),
     (r"^no viable alternative at input '([^']+)'", _unreadable),
@@ -173,41 +185,8 @@ _EXPLANATIONS = (
 )
 
 
-def nearest(key: str, keys: Iterable[str]) -> str:
-    """The most similar key, else one with the same last part (``dataset.path`` for ``path``), else an empty text."""
-    candidates = list(keys)
-    near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.6)
-    if near:
-        return near[0]
-    same_end = [other for other in candidates if other.rpartition(".")[2] == key.rpartition(".")[2]]
-    return same_end[0] if same_end else ""
-
-
 def _below(key: str, parent: str) -> str:
     return key[len(parent) + 1 :].partition(".")[0] if parent else key.partition(".")[0]
-
-
-def config_keys(words: Sequence[str]) -> list[str]:
-    """All dotted keys of the config that the words' group choices compose; of the default config if these fail."""
-    choices = [word for word in words if re.fullmatch(rf"({'|'.join((*GROUPS, 'model'))})=\w+", word)]
-    for overrides in (choices, []):
-        try:
-            GlobalHydra.instance().clear()
-            with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-                return _keys(compose("config", overrides=overrides))
-        except (HydraException, OmegaConfBaseException):
-            continue
-    return []
-
-
-def _keys(config: DictConfig, prefix: str = "") -> list[str]:
-    keys = []
-    for key in map(str, config):
-        keys.append(f"{prefix}{key}")
-        node = config._get_node(key)
-        if isinstance(node, DictConfig) and not node._is_missing() and not node._is_none():
-            keys += _keys(node, f"{prefix}{key}.")
-    return keys
 
 
 def _doc(key: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 
 from benchhydra import registry
@@ -93,19 +92,25 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
         elif word in INFO:
             options.append("--info=all")
         elif word.startswith("-"):
-            _refuse_unknown_option(word)
+            _refuse_unknown_option(word, following=remaining)
             options.append(word)
         else:
             overrides.append(word)
     return options, overrides
 
 
-def _refuse_unknown_option(word: str) -> None:
-    name = word.partition("=")[0]
+def _refuse_unknown_option(word: str, following: Iterator[str]) -> None:
+    """Raise ConfigError for an option that Hydra does not have. ``following``: the words after it."""
+    name, sign, value = word.partition("=")
     if name in FLAGS or name in VALUED:
         return
-    near = difflib.get_close_matches(name, (*FLAGS, *VALUED), n=1)
-    raise ConfigError(f"no such option: {word}", hint=f"did you mean {near[0]}?" if near else "benchhydra --hydra-help")
+    from benchhydra.overrides.suggestions import suggest_dashed  # start-up time: composing, needed only for errors
+
+    if not sign:
+        value = next(following, "")
+        value = "" if value.startswith("-") else value
+    hint = suggest_dashed(name, value, (*FLAGS, *VALUED))
+    raise ConfigError(f"no such option: {name}", hint=hint or "benchhydra --hydra-help")
 
 
 def _override(word: str) -> list[str]:
@@ -185,8 +190,10 @@ def _refuse_new_keys(overrides: Sequence[str]) -> None:
             continue
         keys = [f"{first}.{name}" for name in _field_names(first)] if rest and first in roots else sorted(roots)
         if (f"{first}.{rest.partition('.')[0]}" if rest and first in roots else first) not in keys and keys:
-            near = difflib.get_close_matches(key, keys, n=1)
-            raise ConfigError(f"no such key: {key}", hint=f"did you mean {near[0]}?" if near else "benchhydra options")
+            from benchhydra.overrides.suggestions import suggest_key  # start-up time: as above
+
+            hint = suggest_key(key, word.partition("=")[2], keys)
+            raise ConfigError(f"no such key: {key}", hint=hint or "benchhydra options")
 
 
 def _field_names(group: str) -> set[str]:
