@@ -18,6 +18,7 @@ import pytest
 from tests.waiting import wait_for
 
 from benchhydra.artifacts import POINT_FILES
+from benchhydra.redaction import redact
 from benchhydra.result import Result, Verdict
 from benchhydra.series import Series, write_series
 from benchhydra.tracking import NoTracking, entry, store, view
@@ -366,3 +367,8 @@ def test_summaries_of_repeats_are_logged_on_each_of_their_runs(
         logged = {name: value for name, value in data.metrics.items() if name.startswith("repeats/")}
         assert logged == {f"repeats/mean_ttft_ms_{part}": value for part, value in spread.items()}
         assert data.tags["repeats"] == "2"
+
+
+def test_the_link_to_a_sweep_is_printed_whole() -> None:
+    link = view.view_link("http://127.0.0.1:5000", "1", "sweep-0123", charts=True)
+    assert redact(link) == link

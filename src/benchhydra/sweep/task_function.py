@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+import psutil
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -91,20 +92,27 @@ def _end_with_sweep(job: GroupJob) -> None:
 
     Other launchers end their jobs themselves, or the sweep ends them when it is resumed.
     """
-    if shared_context() is None and os.getppid() == job.sweep_pid:
+    if job.sweep_pid not in (0, os.getpid()):
         threading.Thread(target=_terminate_after, args=(job.sweep_pid,), daemon=True, name="end-with-sweep").start()
 
 
 def _terminate_after(pid: int) -> None:
-    with suppress(OSError):  # a kernel without pidfd
+    with suppress(OSError):  # it has ended already, or the kernel has no pidfd
         poll = select.poll()
         poll.register(os.pidfd_open(pid), select.POLLIN)
         poll.poll()
-    while os.getppid() == pid:
+    while _runs(pid):
         time.sleep(0.5)
-    while True:  # the first one may end a load in order, after which the worker waits for another group
+    while True:  # the first signal may end a load in order, after which the worker waits for another group
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(2)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _unwind_on_sigterm() -> None:
