@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-
 from benchhydra.analysis.config_diff import config_differences
 from benchhydra.analysis.runs import Run
 from benchhydra.result import Verdict
