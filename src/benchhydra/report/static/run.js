@@ -71,7 +71,13 @@ function runFacts(runs, own, run) {
 function runReasons(runs, own, run) {
   const failures = Object.entries(own.failures ?? {}).map(([kind, count]) => `${count} requests ended as ${kind}`);
   const texts = own.failure_texts ?? [];
-  const lines = [...runs.reasons[run], ...(own.error ? [own.error] : []), ...failures, ...texts, ...(own.warnings ?? [])];
+  const lines = [
+    ...runs.reasons[run],
+    ...(own.error ? [own.error] : []),
+    ...failures,
+    ...texts,
+    ...(own.warnings ?? []),
+  ];
   if (!lines.length) return null;
   return element(
     "ul",
