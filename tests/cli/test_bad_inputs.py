@@ -210,3 +210,10 @@ def test_errors_that_caused_each_other_are_explained() -> None:
     first, second = ValueError("Could not load"), KeyError("no such thing")
     first.__cause__, second.__context__ = second, first
     assert explain(first, [])[0]
+
+
+@pytest.mark.parametrize("option", [("--config-dir", "own"), ("--config-dir=own",)])
+def test_a_config_file_that_is_not_utf_8_is_named(option: tuple[str, ...], program: Program, tmp_path: Path) -> None:
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    (tmp_path / "own" / "model" / "mine.yaml").write_bytes(b"\xff\xfeid: x")
+    assert_one_line(program(*option, *FAKE, "model=mine"), "own/model/mine.yaml is not UTF-8: byte 0", "")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
 
-from benchhydra.overrides.grammar import open_keys
+from benchhydra.overrides.grammar import SEARCHED, open_keys
 from benchhydra.overrides.groups import group_names, group_options
 from benchhydra.overrides.suggestions import config_keys, nearest, suggest_key, suggest_option, suggest_word
+from benchhydra.registry import CONF_DIR
 from benchhydra.renamed_keys import new_name
 
 TYPES = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "a text"}
@@ -20,6 +23,8 @@ def explain(error: Exception, words: Sequence[str], subcommands: Sequence[str] =
     """
     if isinstance(error, OSError) and error.filename:
         return f"cannot read or write {error.filename}: {error.strerror}", "hydra.run.dir=DIR or hydra.sweep.dir=DIR"
+    if isinstance(error, UnicodeDecodeError):
+        return f"{_undecodable_file(words)} is not UTF-8: byte {error.start} ({error.reason})", ""
     text = _text(error)
     unparsed = re.search(NOT_AN_OVERRIDE, text)
     if unparsed:
@@ -30,6 +35,18 @@ def explain(error: Exception, words: Sequence[str], subcommands: Sequence[str] =
             return explanation(match, words)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines[:2]) or type(error).__name__, ""
+
+
+def _undecodable_file(words: Sequence[str]) -> str:
+    """The file of the user's config directories that is not UTF-8: Hydra's error does not name it."""
+    pairs = pairwise([*words, ""])
+    named = [word.partition("=")[2] or after for word, after in pairs if word.partition("=")[0] in SEARCHED]
+    for file in (file for folder in (*named, CONF_DIR) for file in sorted(Path(folder).rglob("*.yaml"))):
+        try:
+            file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            return str(file)
+    return "a file of the configuration"
 
 
 def _text(error: BaseException) -> str:
