@@ -60,7 +60,8 @@ def test_a_users_option_composes_without_a_yaml_file(plugins: Path, tmp_path: Pa
     ran = run(tmp_path, "load=pairs", "load.gap_s=0.25", "engine=fake", "--cfg", "job")
     assert ran.returncode == 0, ran.stderr
     assert "gap_s: 0.25" in ran.stdout
-    assert "pairs  " in run(tmp_path, "--help").stdout
+    assert "pairs, poisson" in run(tmp_path, "--help").stdout
+    assert "pairs  " in run(tmp_path, "help", "load").stdout
     assert "load.gap_s" in run(tmp_path, "options", "load=pairs").stdout
     assert "did you mean load.gap_s?" in run(tmp_path, "load=pairs", "load.gap=1").stderr
 

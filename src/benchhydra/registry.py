@@ -11,6 +11,7 @@ import dataclasses
 import importlib
 import importlib.util
 import pkgutil
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
@@ -35,6 +36,7 @@ GROUPS = {
 #: Packages whose modules declare something else: metrics, rules of the verdict, probes.
 DECLARING_PACKAGES = ("benchhydra.metrics", "benchhydra.validity", "benchhydra.probes")
 PLUGIN_NAMESPACE = "benchhydra_plugins"
+DECLARATION = re.compile(r"""^@(?:\w+\.)?option\(\s*["'](\w+)["'],\s*["'](\w+)["']""", re.MULTILINE)
 
 _options: dict[tuple[str, str], type[Any]] = {}
 
@@ -90,6 +92,19 @@ def option_name(config: Any) -> str:
 def options(group: str) -> dict[str, type[Any]]:
     """The registered dataclasses of a polymorphic group, by option name."""
     return {name: cls for (of, name), cls in sorted(_options.items()) if of == group}
+
+
+def declared_names(group: str) -> set[str]:
+    """The names of a group's classes, read from ``@option(GROUP, NAME)`` in the source files without importing them."""
+    package = GROUPS.get(group)
+    if package is None:
+        return set()
+    plugins = importlib.util.find_spec(PLUGIN_NAMESPACE)
+    plugin_folders = (plugins.submodule_search_locations if plugins else None) or ()
+    folders = [PACKAGE_DIR.joinpath(*package.split(".")[1:]), *map(Path, plugin_folders)]
+    files = [path for folder in folders for path in folder.glob("*.py") if not path.name.startswith("_")]
+    declarations = [match for path in files for match in DECLARATION.findall(path.read_text(encoding="utf-8"))]
+    return {name for of, name in declarations if of == group}
 
 
 def discover() -> None:

@@ -6,7 +6,6 @@ SIGTERM, once all started processes have been stopped. Subcommands may have furt
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import os
 import signal
@@ -16,13 +15,14 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-from benchhydra import commands, interruption, redaction
+from benchhydra import __version__, commands, interruption, redaction
 from benchhydra.errors import BenchhydraError
 from benchhydra.escaping import printable_lines
 from benchhydra.overrides import grammar
 from benchhydra.renamed_keys import rename
 
 HELP = ("-h", "--help")
+VERSION = ("--version", "version")
 
 
 def main() -> NoReturn:
@@ -46,7 +46,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    work: Callable[[Sequence[str]], int] = _subcommand if words and words[0] in commands.command_names() else _hydra
+    work = _work(words)
     try:
         with interruption.reraising_interrupts():
             code = work(words)
@@ -64,26 +64,38 @@ def _run(words: Sequence[str]) -> int:
         return _end(1, f"error: {printable_lines(str(error))}")
 
 
+def _work(words: Sequence[str]) -> Callable[[Sequence[str]], int]:
+    """What the words ask for: a subcommand, help, the version, else a run by Hydra."""
+    if words and words[0] in commands.command_names():
+        return _subcommand
+    if not words or words[0] == "help" or any(word in HELP for word in words):
+        return _help
+    return _version if words[0] in VERSION else _hydra
+
+
 def _subcommand(words: Sequence[str]) -> int:
     name, *arguments = words
     command = commands.load_command(name)
-    summary = (command.__doc__ or "").strip()
-    parser = argparse.ArgumentParser(
-        prog=f"benchhydra {name}", description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    command.add_arguments(parser)
-    return command.run(parser.parse_intermixed_args(arguments))
+    return command.run(commands.command_parser(name).parse_intermixed_args(arguments))
+
+
+def _help(words: Sequence[str]) -> int:
+    from benchhydra.cli import help  # start-up time: a run does not need it
+
+    topics = [word for word in words[1:] if word not in HELP] if [*words[:1]] == ["help"] else []
+    sys.stdout.write("\n".join(help.topic_text(topic) for topic in topics) or help.help_text())
+    return 0
+
+
+def _version(words: Sequence[str]) -> int:
+    sys.stdout.write(f"benchhydra {__version__}\n")
+    return 0
 
 
 def _hydra(words: Sequence[str]) -> int:
     from benchhydra import config  # start-up time: all options, which a subcommand may not need
 
     config.register()
-    if not words or any(word in HELP for word in words):
-        from benchhydra.cli import help  # start-up time: every subcommand, which a run does not need
-
-        sys.stdout.write(help.help_text())
-        return 0
     renamed, notes = rename(words)
     sys.stderr.write("".join(f"{note}\n" for note in notes))
     rewritten = grammar.rewrite(renamed)

@@ -41,7 +41,8 @@ def _undecodable_file(words: Sequence[str]) -> str:
     """The file of the user's config directories that is not UTF-8: Hydra's error does not name it."""
     pairs = pairwise([*words, ""])
     named = [word.partition("=")[2] or after for word, after in pairs if word.partition("=")[0] in SEARCHED]
-    for file in (file for folder in (*named, CONF_DIR) for file in sorted(Path(folder).rglob("*.yaml"))):
+    folders = [*map(Path, named), CONF_DIR]
+    for file in (file for folder in folders for file in sorted(folder.rglob("*.yaml"))):
         try:
             file.read_text(encoding="utf-8")
         except UnicodeDecodeError:

@@ -22,6 +22,15 @@ def group_names() -> list[str]:
     return [name for name in names if name not in NOT_CHOSEN and group_options(name)]
 
 
+def declared_options() -> dict[str, list[str]]:
+    """Group -> the names of its options, read from files; ``registry.discover`` need not have been called."""
+    folders = sorted(path.name for path in registry.CONF_DIR.iterdir() if path.is_dir())
+    declared = {group: registry.declared_names(group) for group in dict.fromkeys((*ORDER, *registry.GROUPS, *folders))}
+    files = {group: [path.stem for path in (registry.CONF_DIR / group).glob("*.yaml")] for group in declared}
+    names = {group: sorted({*files[group], *declared[group]}) for group in declared if group not in NOT_CHOSEN}
+    return {group: options for group, options in names.items() if options}
+
+
 def group_options(group: str) -> dict[str, str]:
     """Option -> its line of help: the first comment of its YAML file, or the first line of its class docstring."""
     classes = {name: first_line(cls.__doc__) for name, cls in registry.options(group).items()}
