@@ -150,6 +150,8 @@ class EventStream:
         return response.has_text and response.status is None and not (response.finish or self._reader.keep_text)
 
     def _end(self) -> None:
-        """Ignore all later events."""
+        """Ignore all later events. Without a finish reason, generation ends here."""
+        response = self._response
+        response.finish = response.finish or self._end_mark.decode(errors="replace")
         self._ended = True
         self.template = None

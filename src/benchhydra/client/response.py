@@ -33,7 +33,8 @@ class Response:
     blank. ``silent``: number of events whose text is empty. ``whole``: the last text was a whole answer, not a part of
     one. ``complete``: the answer ended, successfully or not. ``status``: None, or the class of its failure, with its
     text in ``error``. ``prompt_tokens`` and ``output_tokens`` are the server's usage (-1: not reported). ``finish``:
-    the finish reason ("": none yet). ``anomalies``: bits of ``Anomaly``. ``texts``: only with keep_text.
+    the finish reason, or the end mark of a stream without any ("": none yet). ``anomalies``: bits of ``Anomaly``.
+    ``texts``: only with keep_text.
     """
 
     __slots__ = (
