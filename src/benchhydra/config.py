@@ -80,6 +80,7 @@ class BenchConfig:
     seed: int = knob(0, "random seed of prompts and arrivals")
     repeats: int = knob(1, "how often each point is measured")
     repeat: int = knob(0, "number of this repeat, from 0; set by the sweep")
+    objective: str | None = knob(None, "metric that a run returns to another sweeper (Optuna's): p99_ttft_ms")
     slo: Slo = field(default_factory=Slo)
     probes: ProbeSettings = field(default_factory=ProbeSettings)
     validity: ValidityLimits = field(default_factory=ValidityLimits)

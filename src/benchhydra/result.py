@@ -30,6 +30,7 @@ NOT_IDENTITY = (
     "seed",
     "repeat",
     "repeats",
+    "objective",
     "sweep",
     "search",
     "tracking",

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -17,16 +18,18 @@ import psutil
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from benchhydra import config as schema
-from benchhydra import interruption, redaction
+from benchhydra import interruption, metrics, redaction
 from benchhydra.artifacts import SERVER_LOGS_DIR
-from benchhydra.errors import ConfigError
+from benchhydra.errors import BenchhydraError, ConfigError
 from benchhydra.points import Outcome
 from benchhydra.progress import Progress, make_progress
 from benchhydra.render.point_report import PointReport
 from benchhydra.render.terminal.point_table import print_point
+from benchhydra.result import Result
 from benchhydra.run import refuse_verdict, run_point, spec_of
 from benchhydra.servers.pool import ServerPool
 from benchhydra.sweep.group.group_run import GroupRun
@@ -43,17 +46,22 @@ from benchhydra.tracking.outbox import Outbox
 LOCK_TIMEOUT_S = 10.0
 
 
-def task_function(config: DictConfig) -> list[Outcome] | Exception | None:
-    """Run a group of a sweep and return its outcomes, or a single point and return None or the error that ended it."""
+def task_function(config: DictConfig) -> list[Outcome] | Exception | float | None:
+    """Run a group of a sweep and return its outcomes, or a single point and return its objective (None: not set).
+
+    The error that ended a single run is returned, because Hydra would print a line of its own. A job of another
+    sweeper (``hydra/sweeper=basic``) raises it, because the sweeper looks for jobs that raised.
+    """
     schema.register()  # a worker of joblib, submitit or ray begins with an empty registry ...
     redaction.guard_output()  # ... and has its own output
     if config.sweep.job is not None:
         return _run_group(decode_job(str(config.sweep.job)))
     try:
-        _run_single(config)
-    except Exception as error:  # noqa: BLE001 - returned, not raised: Hydra would print a line of its own
+        return _run_single(config)
+    except Exception as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
         return error
-    return None
 
 
 def _run_group(job: GroupJob) -> list[Outcome]:
@@ -125,17 +133,31 @@ def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
     interruption.unwind(number)
 
 
-def _run_single(composed: DictConfig) -> None:
-    """Check, measure and print one point, in the output directory that Hydra chose."""
+def _run_single(composed: DictConfig) -> float | None:
+    """Check, measure and print one point, in the output directory that Hydra chose. Returns its objective."""
     config: Any = OmegaConf.to_object(composed)
     if config.repeats > 1 or config.search.adds_points or config.sweep.resume or config.sweep.plan:
         raise ConfigError("repeats, search, sweep.resume and sweep.plan need a sweep", hint="add -m")
+    if config.objective is not None and config.objective not in metrics.table():
+        near = get_close_matches(config.objective, metrics.table(), n=1)
+        hint = f"did you mean {near[0]}?" if near else "benchhydra metrics"
+        raise ConfigError(f"objective={config.objective}: no such metric", hint=hint)
     spec_of(config)
     with run_directory(HydraConfig.get()) as directory:
-        _run_in_directory(config, directory)
+        return _objective(_run_in_directory(config, directory), config.objective)
 
 
-def _run_in_directory(config: Any, directory: Path) -> None:
+def _objective(result: Result, name: str | None) -> float | None:
+    """The metric that another sweeper optimizes. Raises BenchhydraError if the point does not have it."""
+    if name is None:
+        return None
+    if name not in result.metrics:
+        measured = ", ".join(result.key_metrics)
+        raise BenchhydraError(f"objective={name} was not measured by script={result.script}", hint=f"one of {measured}")
+    return result.metrics[name].value
+
+
+def _run_in_directory(config: Any, directory: Path) -> Result:
     pool = ServerPool(directory / SERVER_LOGS_DIR)
     with _progress(directory.name) as progress:
         try:
@@ -154,6 +176,7 @@ def _run_in_directory(config: Any, directory: Path) -> None:
     report = PointReport(result=result, directory=directory, mlflow_link=read_links(directory).get("link"))
     print_point(report, sys.stdout)
     refuse_verdict(result, config)
+    return result
 
 
 def _progress(label: str) -> AbstractContextManager[Progress]:
