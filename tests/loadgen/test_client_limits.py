@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_the_soft_limit_is_raised_to_what_the_load_needs() -> None:
 
 
 def test_a_load_that_certainly_needs_more_files_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_limits.resource, "getrlimit", lambda _: (256, 1000))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1000))
     check_connections(1000 - FEWEST_OTHER_FILES, 1, "load.max_in_flight=984")
     check_connections(1500, 2, "load.max_in_flight=1500")
     with pytest.raises(
