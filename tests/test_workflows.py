@@ -6,6 +6,8 @@ import argparse
 import re
 import shlex
 import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from benchhydra import commands
 from benchhydra.registry import CONF_DIR
 
 WORKFLOWS = Path(__file__).parents[1] / ".github/workflows"
-FILES = ("test.yml", "benchmark.yml", "nightly.yml")
+FILES = ("test.yml", "benchmark.yml", "nightly.yml", "pages.yml", "release.yml")
 
 
 def load(name: str) -> dict[str, Any]:
@@ -103,6 +105,38 @@ def test_the_commands_in_a_script_exist_with_their_options(script: str) -> None:
         parser = argparse.ArgumentParser(exit_on_error=False)
         commands.load_command(name).add_arguments(parser)
         parser.parse_intermixed_args([word for word in words if not word.startswith("${")])
+
+
+def test_only_the_main_branch_publishes_the_site() -> None:
+    workflow = load("pages.yml")
+    build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]
+    assert "permissions" not in build and workflow["permissions"] == {"contents": "read"}
+    assert publish["if"] == "github.ref == 'refs/heads/main'"
+    assert publish["needs"] == "build"
+
+
+def release_check(tag: str) -> int:
+    """The exit code of the step that compares the tag with the version."""
+    [script] = [step["run"] for step in steps("release.yml") if step.get("name", "").startswith("Compare")]
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "TAG": tag}
+    command = ["bash", "-e", "-c", script]
+    return subprocess.run(command, env=environment, cwd=WORKFLOWS.parents[1], check=False, timeout=10).returncode
+
+
+def test_a_release_has_the_version_of_its_tag() -> None:
+    version = tomllib.loads((WORKFLOWS.parents[1] / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert release_check(f"v{version}") == 0
+    assert release_check("v99.0.0") == 1
+
+
+def test_a_release_is_published_from_a_tag_without_a_password() -> None:
+    publish = load("release.yml")["jobs"]["publish"]
+    assert publish["if"] == "github.ref_type == 'tag'"
+    assert publish["permissions"] == {"id-token": "write"}
+    [upload] = [step for step in publish["steps"] if "pypi-publish" in step["uses"]]
+    assert "with" not in upload
+    scripts = [step["run"] for step in steps("release.yml") if "run" in step]
+    assert any("twine check --strict" in script for script in scripts)
 
 
 def ran(**environment: str) -> list[str]:
