@@ -13,7 +13,7 @@ from dataclasses import dataclass
 #: Fault -> what is true of an answer that has it.
 FAULTS = {
     "empty": "failed: no text",
-    "blank": "failed: chunks without any text, and a usage that claims tokens",
+    "blank": "no answer to measure: chunks without any text, and a usage that claims tokens",
     "aborted": "failed: some tokens, and a finish_reason that is no normal end",
     "other_model": "failed: another model has answered",
     "error_event": "failed: an error object after some tokens",
@@ -32,7 +32,7 @@ FAULTS = {
     "total_differs": "completed: usage.total_tokens counts tokens that nobody got",
     "repeated_events": "completed: every event is sent twice",
     "repeated_answer": "completed: at its end the stream repeats all events at once",
-    "repeated_message": "completed: the whole HTTP answer is sent again, at once or 1 or 2 ms later",
+    "repeated_message": "completed: the whole HTTP answer is sent again with its end",
     "several_choices": "completed: three choices interleaved; TPOT and ITL are those of each choice",
     "gathered": "completed: a proxy passes events on in groups; the times are those of the generation",
     "one_piece": "completed: a proxy passes the whole answer on at its end",

@@ -90,9 +90,9 @@ HONEST: dict[str, Feature] = {
 OVERLOAD: dict[str, Feature] = {
     "overload": lambda rng: {
         "slots": int(rng.integers(1, 4)),
-        "utilization": float(rng.uniform(1.6, 4)),
+        "utilization": float(rng.uniform(2, 4)),
         "shape": str(rng.choice(("constant", "poisson", "burst"))),
-        "count": int(rng.integers(20, 100)),
+        "count": int(rng.integers(30, 100)),
     }
 }
 LIES: dict[str, Feature] = {name: _fault(name) for name in FAULTS} | {"gathered": _gathered} | OVERLOAD
@@ -161,6 +161,12 @@ def _consistent(case: Case) -> Case:
         changes["done"] = True  # the end of a stream must be said somehow
     if behaviour.usage_in == "every" and not load.stream:
         changes["usage_in"] = "own"
+    if behaviour.eos and behaviour.finish_reason is None:
+        changes["eos"] = False  # nothing tells when the last token was generated
+    if behaviour.gather_ms is not None:  # fewer than two steps an interval are only a delay, as of a network
+        interval_ms = max(behaviour.gather_ms, 2.2 * behaviour.decode_ms)
+        steps = load.output_tokens[0] * (1 - behaviour.natural_end) / behaviour.step_tokens
+        changes["gather_ms"] = interval_ms if steps * behaviour.decode_ms > 3 * interval_ms else None
     kept = tuple(fault for fault in behaviour.faults if not _is_invisible(fault.name, case))
     if kept != behaviour.faults:
         changes["faults"] = kept
@@ -177,10 +183,11 @@ def _is_invisible(fault: str, case: Case) -> bool:
     if fault in ("usage_low", "usage_high"):  # else nothing but usage says how many tokens there are
         as_asked = load.ignore_eos and not (behaviour.fault("too_many") or behaviour.fault("too_few"))
         return not (as_asked or chunks_are_tokens)
+    if fault == "blank":  # else it may be an answer of an end of sequence, or of a line feed
+        fewest = load.output_tokens[0] * (1 - behaviour.natural_end)
+        return fewest / (2 if behaviour.fault("too_few") else 1) < 4
     if fault == "early_space":  # else the space makes up for what has no chunk
         return not chunks_are_tokens or behaviour.eos
     if fault == "repeated_answer":  # else nothing says that the answer had ended
         return not (load.stream and (chunks_are_tokens or behaviour.finish_reason))
-    if fault == "repeated_message":  # else it is a fast answer to the next request
-        return not load.stream
     return fault in ("repeated_events", "early_end", "gathered") and not load.stream

@@ -462,9 +462,8 @@ class _Answer:
         return b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + head if behaviour.early_hints else head
 
     def _repeated(self, packets: list[Packet]) -> list[Packet]:
-        """The same answer again, in one piece: with the end of the first one, or a little later."""
-        late_ns = int(MS) * (self._faults["repeated_message"] % 3)
-        return [Packet(packets[-1].at_ns + late_ns, packet.data) for packet in packets if packet.data is not None]
+        """The same answer again, with the end of the first one."""
+        return [Packet(packets[-1].at_ns, packet.data) for packet in packets if packet.data is not None]
 
     def _cut(self, packets: list[Packet]) -> list[Packet]:
         """Join what is sent at one time, and cut it anywhere."""

@@ -38,7 +38,7 @@ LATENCIES = tuple(f"{statistic}_{name}_ms" for name in ("ttft", "tpot", "itl", "
 RATES = ("request_throughput", "output_throughput", "mean_output_tokens")
 #: Where more than this much of the capacity is offered, latencies depend on how long the load lasts. Below, a short
 #: load of random arrivals may not show it.
-OVERLOADED = 1.5
+OVERLOADED = 1.9
 
 
 @dataclass(frozen=True, kw_only=True)
