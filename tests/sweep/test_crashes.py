@@ -33,9 +33,9 @@ def crash_trials() -> ModuleType:
 
 def test_killed_and_resumed_every_point_is_there_once(crash_trials: ModuleType, tmp_path: Path) -> None:
     """In one directory, and once in MLflow; half of the points are measured again on each resume."""
-    trial = crash_trials.Round(tmp_path / "round", "local", random.Random(5), typical_s=4.0)
+    trial = crash_trials.Round(tmp_path / "round", "local", random.Random(5), typical_s=3.0)
     try:
-        trial.kill_and_resume(6)
+        trial.kill_and_resume(5)
     finally:
         for process in trial.processes():
             process.kill()
