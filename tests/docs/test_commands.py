@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
+import re
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from tests.docs.blocks import DOCS, PAGES, Block, blocks, indented_commands
 
-from benchhydra import commands, config
+from benchhydra import commands, config, interruption
+from benchhydra.cli import program as command_line
 from benchhydra.config import BenchConfig
 from benchhydra.overrides import grammar
 from benchhydra.registry import CONF_DIR
@@ -26,47 +27,50 @@ NOT_RUN = [block for page in PAGES for block in blocks(page) if block.reason]
 OTHER_PAGES = [page for page in sorted(DOCS.glob("*.md")) if page not in PAGES and page.stem != "extending"]
 INDENTED = [block for page in OTHER_PAGES if (block := indented_commands(page)).text]
 #: Short loads, and limits that a machine busy with other tests keeps: the pages show commands, not figures.
-PROGRAM = """\
-import os, re, sys
-words = sys.argv[1:]
-if words and ("=" in words[0] or words[0] == "-m"):
-    words = [re.sub("^num_prompts=.*", "num_prompts=10", word) for word in words]
-    words += ["tracking=none", "script.warmup_requests=1", "script.fail_on=never", *os.environ["LENIENT"].split()]
-os.execv(sys.executable, [sys.executable, "-m", "benchhydra", *words])
-"""
-LENIENT = (
-    *("validity.lag_ms=1e9", "validity.stall_ms=1e9", "validity.client_cpu_fraction=99", "validity.reached_fraction=0"),
+QUICK = (
+    *("tracking=none", "script.warmup_requests=1", "script.fail_on=never", "validity.reached_fraction=0"),
+    *("validity.lag_ms=1e9", "validity.stall_ms=1e9", "validity.client_cpu_fraction=99"),
     *("validity.client_wait_fraction=9", "validity.client_wait_fraction_of_server=9"),
 )
 
 
-def program(directory: Path) -> Path:
-    """A folder with ``benchhydra``, which runs a command quickly."""
-    folder = directory / "bin"
-    folder.mkdir()
-    (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
-    script = folder / "benchhydra"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{folder / "program.py"}" "$@"\n', encoding="utf-8")
-    script.chmod(0o755)
-    return folder
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty directory, in which this process is a user's shell."""
+    monkeypatch.chdir(tmp_path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield tmp_path
+    GlobalHydra.instance().clear()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    interruption.forget_signals()
 
 
-def run(block: Block, directory: Path, folder: Path) -> None:
-    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "LENIENT": " ".join(LENIENT)}
-    command = ["bash", "-e", "-o", "pipefail", "-c", block.text]
-    done = subprocess.run(
-        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == block.code, f"{block.text}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+def quick(words: list[str]) -> list[str]:
+    """The command with 10 requests a point."""
+    if words[0] in commands.command_names():
+        return words
+    return [*(re.sub("^num_prompts=.*", "num_prompts=10", word) for word in words), *QUICK]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
-def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
-    folder = program(tmp_path)
+def test_the_commands_of_a_page_run(page: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for block in blocks(page):
-        if not block.reason:
-            run(block, tmp_path, folder)
+        sequence = [] if block.reason else list(block.commands())
+        codes = [0] * len(sequence[:-1]) + [block.code]
+        for words, code in zip(sequence, codes, strict=False):
+            GlobalHydra.instance().clear()
+            ended = command_line.run(quick(words))
+            out, err = capsys.readouterr()
+            assert ended == code, f"{words}\n{out[-3000:]}\n{err[-3000:]}"
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
+def test_blocks_that_run_hold_commands_of_the_program_only(page: Path) -> None:
+    for block in blocks(page):
+        lines = [line for line in block.text.splitlines() if line.strip()]
+        assert block.reason or len(lines) == len(list(block.commands())) > 0
 
 
 @pytest.mark.parametrize("block", [*NOT_RUN, *INDENTED], ids=lambda block: f"{block.page.stem}: {block.reason}")
