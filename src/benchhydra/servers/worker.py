@@ -121,7 +121,9 @@ class OfflineWorker:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise EngineError(with_log_tail(f"the offline engine wrote {excerpt(line, 80)!r} instead of an answer", self.log))
+            raise EngineError(
+                with_log_tail(f"the offline engine wrote {excerpt(line, 80)!r} instead of an answer", self.log)
+            )
         return answer
 
     def _died(self) -> EngineError:
