@@ -99,12 +99,16 @@ def declared_names(group: str) -> set[str]:
     package = GROUPS.get(group)
     if package is None:
         return set()
-    plugins = importlib.util.find_spec(PLUGIN_NAMESPACE)
-    plugin_folders = (plugins.submodule_search_locations if plugins else None) or ()
-    folders = [PACKAGE_DIR.joinpath(*package.split(".")[1:]), *map(Path, plugin_folders)]
+    folders = [PACKAGE_DIR.joinpath(*package.split(".")[1:]), *plugin_folders()]
     files = [path for folder in folders for path in folder.glob("*.py") if not path.name.startswith("_")]
     declarations = [match for path in files for match in DECLARATION.findall(path.read_text(encoding="utf-8"))]
     return {name for of, name in declarations if of == group}
+
+
+def plugin_folders() -> list[Path]:
+    """The folders of the namespace package in which users put their options."""
+    spec = importlib.util.find_spec(PLUGIN_NAMESPACE)
+    return [Path(folder) for folder in (spec.submodule_search_locations if spec else None) or ()]
 
 
 def discover() -> None:
