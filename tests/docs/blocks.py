@@ -1,7 +1,7 @@
 """The commands of the pages: code blocks of README.md and docs/, and how each is run.
 
 A block of commands is fenced as ``bash``. It runs in the tests, unless the line above it is a comment
-``<!-- not run: REASON -->``. ``exits=3`` after ``bash`` says that its last command ends with that code. Other pages
+``<!-- not run: REASON -->``. ``<!-- exits with 3 -->`` says that its last command ends with that code. Other pages
 have indented commands, which are composed and not run.
 """
 
@@ -24,8 +24,10 @@ PAGES = (
     ),
 )
 BLOCK = re.compile(
-    r"(?:<!-- not run: (?P<reason>[^>]+?) -->\n)?^```bash(?: exits=(?P<code>\d+))?\n(?P<text>.*?)^```$", re.M | re.S
+    r"(?:^<!-- not run: (?P<reason>[^>]+?) -->\n|^<!-- exits with (?P<code>\d+) -->\n)?^```bash\n(?P<text>.*?)^```$",
+    re.M | re.S,
 )
+FENCE = re.compile(r"^```bash.*$", re.M)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
-from tests.docs.blocks import DOCS, PAGES, Block, blocks, indented_commands
+from tests.docs.blocks import DOCS, FENCE, PAGES, Block, blocks, indented_commands
 
 from benchhydra import commands, config, interruption
 from benchhydra.cli import program as command_line
@@ -104,6 +104,8 @@ def composed(words: list[str]) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_is_in_a_fence(page: Path) -> None:
     assert indented_commands(page).text == ""
+    fences = FENCE.findall(page.read_text(encoding="utf-8"))
+    assert fences == ["```bash"] * len(blocks(page))  # with other words the site shows no block of code
 
 
 def test_most_pages_have_commands_that_run() -> None:
