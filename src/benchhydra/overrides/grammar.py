@@ -9,6 +9,7 @@ from dataclasses import fields
 
 from benchhydra import registry
 from benchhydra.errors import ConfigError
+from benchhydra.overrides.other_tools import key_hint
 from benchhydra.target import Model
 
 #: A URL, or host and port, with an IPv6 address: Hydra would read a list. ``http://[::1]:8000``
@@ -87,7 +88,8 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
             if value is None:
                 raise ConfigError(f"{word} needs a value", hint="benchhydra --hydra-help")
             if word in CONFIG and value not in CONFIG_CHOICES:
-                raise ConfigError(f"{word} {value} is not allowed", hint=f"one of {', '.join(CONFIG_CHOICES)}")
+                other = f"; or did you mean {key_hint(word, value)}?" if value.isdecimal() else ""
+                raise ConfigError(f"{word} {value} is not allowed", hint=f"one of {', '.join(CONFIG_CHOICES)}{other}")
             options += [word, value]
         elif word in INFO:
             options.append("--info=all")

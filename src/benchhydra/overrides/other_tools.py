@@ -114,7 +114,7 @@ KEYS: Mapping[str, Hint] = {
     "num_iters": "script=latency script.iterations={value}",
     "num_iters_warmup": "script=latency script.warmup_iterations={value}",
     "random_seed": "seed={value}",
-    **dict.fromkeys(("num_runs", "runs", "trials", "num_repeats", "num_trials"), "repeats={value}"),
+    **dict.fromkeys(("num_runs", "runs", "trials", "num_repeats", "repeat_count"), "repeats={value}"),
     **dict.fromkeys(("output", "output_dir", "output_path", "result_dir", "artifact_dir", "o"), OUTPUT),
     **dict.fromkeys(("output_file", "result_filename", "export_results", "save_result", "save_detailed"), SAVED),
     **dict.fromkeys(("label", "tag", "tags", "metadata", "name"), "description={value}"),

@@ -35,9 +35,10 @@ def suggest_key(key: str, value: str, keys: Sequence[str]) -> str:
         return f"{key} is now {new_name(key)}"
     leaf = key.rpartition(".")[2]
     near = _near(key, keys, TYPO)
-    owner = "" if "." in key else _of_unselected_option(key)
-    hint = _foreign(key, value, keys) or near or _same_leaf(key, keys) or owner or _foreign(leaf, value, keys)
-    hint = hint or _near(key, keys, SIMILAR) or _of_unselected_option(leaf) or _misspelt_foreign(leaf, value)
+    owner = _of_unselected_option(key)
+    hint = _foreign(key, value, keys) or (owner if "." in key else "") or near or _same_leaf(key, keys) or owner
+    hint = hint or _foreign(leaf, value, keys) or _near(key, keys, SIMILAR)
+    hint = hint or _of_unselected_option(leaf) or _misspelt_foreign(leaf, value)
     return f"did you mean {hint}?" if hint else ""
 
 
@@ -124,12 +125,13 @@ def _same_leaf(key: str, keys: Iterable[str]) -> str:
     return next((other for other in keys if other.rpartition(".")[2] == leaf), "")
 
 
-def _of_unselected_option(leaf: str) -> str:
-    """``load=ramp load.start_qps`` for ``start_qps``, if an option that is not selected has this key."""
-    for group in GROUPS:
-        for name, cls in registry.options(group).items():
-            if any(field.name == leaf for field in dataclasses.fields(cls)):
-                return f"{group}={name} {group}.{leaf}"
+def _of_unselected_option(key: str) -> str:
+    """``load=ramp load.start_qps`` for ``load.start_qps`` or ``start_qps``, if an option has this key."""
+    group, _, leaf = key.rpartition(".")
+    for owner in GROUPS:
+        for name, cls in registry.options(owner).items():
+            if group in ("", owner) and any(field.name == leaf for field in dataclasses.fields(cls)):
+                return f"{owner}={name} {owner}.{leaf}"
     return ""
 
 
