@@ -136,7 +136,7 @@ RUNS = {
     "every second answer is aborted": lie("every-second-aborted", "6 of 12 requests failed"),
     "every second answer is empty": lie("every-second-empty", "6 of 12 requests failed"),
     "answers have no event": lie("empty", "no text"),
-    "answers are blank": lie("blank", "no text"),
+    "answers are blank": lie("blank", "none of 12 answers has text"),
     "answers have null as text": lie("null-text", "no text"),
     "an error object in the stream": lie("error-code", "no capacity"),
     "an error text in the stream": lie("error-text", "out of memory"),

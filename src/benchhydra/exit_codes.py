@@ -1,4 +1,4 @@
-"""The exit codes of the program and what each means: the one table that ``benchhydra help exit-codes`` and docs/ci.md show."""
+"""The exit codes of the program and what each means: the one table, shown by ``help exit-codes`` and in docs/ci.md."""
 
 from __future__ import annotations
 

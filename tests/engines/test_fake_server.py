@@ -193,6 +193,7 @@ def test_more_requests_than_places_wait_in_a_queue(start: Start) -> None:
     assert waits_ms[1] < 100 <= 150 < waits_ms[-1]  # four rounds of two
 
 
+@pytest.mark.alone
 def test_a_lognormal_time_to_first_token_keeps_its_mean(start: Start) -> None:
     server = start(ttft_ms=20, itl_ms=0, ttft_sigma=0.5)
     records = _drive(server.base_url, count=400, in_flight=40, tokens=1)

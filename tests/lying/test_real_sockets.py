@@ -17,6 +17,8 @@ from benchhydra.loadgen import run_load
 from benchhydra.progress import Progress
 from benchhydra.records import NEVER, Records, Status
 
+pytestmark = pytest.mark.alone
+
 DRAWS = 40
 SEED = 20261126
 #: How much later than planned a busy machine may send and read, in the median of a load.
