@@ -31,7 +31,7 @@ from benchhydra.request_series import per_second_series
 from benchhydra.result import Reason, Result, Verdict, point_key, single_point_overrides
 from benchhydra.series import write_series
 from benchhydra.servers import SERVER_STARTED, Lease
-from benchhydra.servers.logs import excerpt, tail
+from benchhydra.servers.logs import shortened_log, tail
 from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
 from benchhydra.tracking.outbox import Outbox
@@ -168,7 +168,7 @@ class _PointRun:
         result.reasons = (Reason(check="measured", severity=Verdict.INVALID, text=text),)
         log = self.out_dir / SERVER_LOG_FILE
         if SERVER_STARTED not in result.metadata and self.pool.log is not None and self.pool.log.exists():
-            log.write_bytes(excerpt(self.pool.log))  # the server did not start, so no lease has written its log
+            log.write_bytes(shortened_log(self.pool.log))  # the server did not start, so no lease has written its log
         result.log_tail = "\n".join(tail(log, LOG_TAIL_LINES)) or None
 
     def leave_result(self) -> None:

@@ -33,7 +33,7 @@ from benchhydra.records import NEVER, Float64, Phase, Records
 from benchhydra.registry import knob, option, option_name
 from benchhydra.scripts import Measurement, Point, Script
 from benchhydra.servers import Lease
-from benchhydra.servers.logs import excerpt
+from benchhydra.servers.logs import shortened_log
 from benchhydra.target import Target
 
 COLD, WARM = "cold", "warm"
@@ -172,7 +172,7 @@ class Startup(Script):
         ttft_ns, latency_ns = self._first_request(point, lease)
         ready_ns = lease.started_ns + int(lease.start_s * 1e9)
         started_s = time.time() - (time.monotonic_ns() - lease.started_ns) / 1e9
-        log = excerpt(lease.log).decode(errors="replace")
+        log = shortened_log(lease.log).decode(errors="replace")
         return Start(
             planned=planned,
             started_ns=lease.started_ns,
@@ -229,7 +229,7 @@ def _append_log(lease: Lease, path: Path, planned: PlannedStart) -> None:
         return
     with path.open("ab") as file:
         file.write(f"=== {planned.cache} start{'' if planned.measured else ', not measured'}\n".encode())
-        file.write(excerpt(lease.log))
+        file.write(shortened_log(lease.log))
 
 
 def _records(starts: Sequence[Start]) -> Records:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from benchhydra.errors import EngineError
 from benchhydra.facts import fact
-from benchhydra.servers.logs import excerpt
+from benchhydra.servers.logs import shortened_log
 
 SERVER_STARTED = fact("server_started", unit="bool", doc="the server was started for this point", in_metadata=True)
 SERVER_START_S = fact("server_start_s", unit="s", doc="time from the server's start to its readiness", in_metadata=True)
@@ -82,7 +82,7 @@ class Lease:
         """
         if self.log is None or not self.log.exists():
             return
-        path.write_bytes(excerpt(self.log, self.log_offset))
+        path.write_bytes(shortened_log(self.log, self.log_offset))
 
     def _leased(self) -> LeasedServer:
         if self.server is None:

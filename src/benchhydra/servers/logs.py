@@ -50,7 +50,7 @@ def text_since(log: Path, offset: int) -> str:
         return ""
 
 
-def excerpt(log: Path, offset: int = 0) -> bytes:
+def shortened_log(log: Path, offset: int = 0) -> bytes:
     """Return a log from byte ``offset`` on, without secrets, its middle replaced by a line if it is long.
 
     From its beginning if it is shorter: the supervisor has cut it in the meantime. Raises OSError.

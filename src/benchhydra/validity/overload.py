@@ -31,7 +31,7 @@ import numpy.typing as npt
 from benchhydra.result import Reason
 from benchhydra.validity import RunEvidence, as_percent, invalid, rule
 from benchhydra.validity._decode_load import decode_load
-from benchhydra.validity.window import Floats, batch_means, latencies, line, sending_order
+from benchhydra.validity.window import Floats, batch_means, latencies_ms, line, sending_order
 from benchhydra.window import Window
 
 #: Fewer completed requests have too few orders to tell a queue from chance.
@@ -85,7 +85,7 @@ def overloaded(evidence: RunEvidence) -> Iterator[Reason]:
 def _queue(window: Window, order: npt.NDArray[np.intp], limit: float) -> Sign | None:
     """Return the sign of a queue: latencies that rise with the time of sending. order: the rows as they were sent."""
     at_s = (window.sent_ns[order] - window.sent_ns[order[0]]) / 1e9
-    for name, values_ms in latencies(window, order).items() if at_s[-1] > 0 else ():
+    for name, values_ms in latencies_ms(window, order).items() if at_s[-1] > 0 else ():
         queue = backlog(at_s, values_ms, limit, waits=name == "TTFT")
         begins_late = name == "TTFT" and queue.finished_fraction < limit and queues_late(at_s, values_ms)
         if queue.grows or begins_late:

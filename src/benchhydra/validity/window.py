@@ -85,7 +85,7 @@ def stationary(evidence: RunEvidence) -> Iterator[Reason]:
     if not facts["stationary"] or len(order) < LEAST_ROWS or np.ptp(window.sent_ns[order]) == 0:
         return
     at_s = (window.sent_ns[order] - window.sent_ns[order[0]]) / 1e9
-    for name, values_ms in latencies(window, order).items():
+    for name, values_ms in latencies_ms(window, order).items():
         trend = rise(at_s, values_ms)
         if not trend.significant(limits.rise_fraction):
             continue
@@ -107,7 +107,7 @@ def warmup(evidence: RunEvidence) -> Iterator[Reason]:
     order = sending_order(window)
     if not evidence.facts["stationary"] or len(order) < LEAST_ROWS:
         return
-    for name, values_ms in latencies(window, order).items():
+    for name, values_ms in latencies_ms(window, order).items():
         if slow_start(values_ms, limit):
             first_ms, rest_ms = values_ms[:FIRST].mean(), np.median(values_ms[FIRST:])
             text = f"the first {FIRST} requests had a mean {name} of {first_ms:.1f} ms, the others {rest_ms:.1f} ms"
@@ -148,7 +148,7 @@ def sending_order(window: Window) -> npt.NDArray[np.intp]:
     return np.asarray(rows[np.argsort(window.sent_ns[rows], kind="stable")])
 
 
-def latencies(window: Window, rows: npt.NDArray[np.intp]) -> Mapping[str, Floats]:
+def latencies_ms(window: Window, rows: npt.NDArray[np.intp]) -> Mapping[str, Floats]:
     """Return the latencies of rows in ms by name: E2E latency, and TTFT if every row has one."""
     ttft_ms, e2el_ms = window.ttft_ms[rows], window.e2el_ms[rows]
     return {"E2E latency": e2el_ms} if np.isnan(ttft_ms).any() else {"TTFT": ttft_ms, "E2E latency": e2el_ms}

@@ -131,14 +131,14 @@ def modified_s(path: Path) -> float:
 
 def _planned_identities(path: Path) -> set[Identity] | None:
     try:
-        entries = msgspec.convert(read_json(path).get("points", []), list[_Entry])
+        entries = msgspec.convert(read_json(path).get("points", []), list[_ListedPoint])
     except (ResultError, msgspec.ValidationError) as error:
         sys.stderr.write(f"{path} is damaged, and not considered for sweep.resume: {str(error).splitlines()[0]}\n")
         return None
     return {Identity(entry.point_key, entry.variant, entry.repeat) for entry in entries if not entry.extra}
 
 
-class _Entry(msgspec.Struct):
+class _ListedPoint(msgspec.Struct):
     """The fields of a point in ``sweep.json`` that resuming needs."""
 
     point_key: str = ""
