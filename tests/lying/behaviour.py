@@ -32,7 +32,7 @@ FAULTS = {
     "total_differs": "completed: usage.total_tokens counts tokens that nobody got",
     "repeated_events": "completed: every event is sent twice",
     "repeated_answer": "completed: at its end the stream repeats all events at once",
-    "repeated_message": "completed: the whole HTTP answer is sent again with its end",
+    "repeated_message": "completed: the whole HTTP answer is sent again, with its end or later",
     "several_choices": "completed: three choices interleaved; TPOT and ITL are those of each choice",
     "gathered": "completed: a proxy passes events on in groups; the times are those of the generation",
     "one_piece": "completed: a proxy passes the whole answer on at its end",

@@ -309,7 +309,7 @@ class _Answer:
     def _event(self, at_ns: int, content: dict[str, Any]) -> _Event:
         behaviour = self._behaviour
         kind = "chat.completion.chunk" if self._request.chat else "text_completion"
-        data = self._json({"id": f"c-{self._request.row}", "object": kind, "created": 1}, content)
+        data = self._json({"id": f"cmpl-{self._request.row:032x}", "object": kind, "created": 1}, content)
         field = b"data: " if behaviour.space else b"data:"
         if behaviour.split_data:
             cut = data.index(b",") + 1
@@ -389,7 +389,7 @@ class _Answer:
             return ERRORS[self._faults["error_event"] % len(ERRORS)].partition(b"data: ")[2].strip()
         if "malformed" in self._faults:
             return BROKEN[self._faults["malformed"] % len(BROKEN)]
-        return self._json({"id": f"c-{self._request.row}", "object": "x"}, {"choices": choices, **usage})
+        return self._json({"id": f"cmpl-{self._request.row:032x}", "object": "x"}, {"choices": choices, **usage})
 
     # HTTP
 
@@ -462,8 +462,9 @@ class _Answer:
         return b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + head if behaviour.early_hints else head
 
     def _repeated(self, packets: list[Packet]) -> list[Packet]:
-        """The same answer again, with the end of the first one."""
-        return [Packet(packets[-1].at_ns, packet.data) for packet in packets if packet.data is not None]
+        """The same answer again, with the end of the first one or up to 20 ms later, when the next request is sent."""
+        at_ns = packets[-1].at_ns + int(self._rng.choice([0.0, self._rng.uniform(0.2, 20.0)]) * MS)
+        return [Packet(at_ns, packet.data) for packet in packets if packet.data is not None]
 
     def _cut(self, packets: list[Packet]) -> list[Packet]:
         """Join what is sent at one time, and cut it anywhere."""

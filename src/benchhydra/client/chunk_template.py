@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 
+from benchhydra.client.answer_ids import ID_VALUE, AnswerIds
 from benchhydra.client.apis import Api, is_blank
 from benchhydra.client.lenient_json import BROKEN_JSON
 from benchhydra.client.lenient_json import decode_strictly as decode
@@ -20,7 +21,6 @@ _MAX_REMEMBERED = 65536
 _MAX_EVENT_BYTES = 65536  # of an event that a template is learnt from
 #: Packets are split at the last bytes of a chunk, this many: bytes.split() is twice as fast as with the whole tail.
 _SEPARATOR_BYTES = 16
-_ID_VALUE = re.compile(rb'"id"\s*:\s*"([\w-]+)"')
 #: Token texts that were checked to be valid JSON strings: the vocabulary, or its most frequent part.
 _valid_texts: set[bytes] = set()
 _blank_texts: set[bytes] = set()  # those of them that are only white space
@@ -144,7 +144,7 @@ class _FirstEvent:
     """The first event of an earlier stream: those of other streams often differ from it only in id and text."""
 
     def __init__(self, data: bytes, text: tuple[int, int]) -> None:
-        identity = _ID_VALUE.search(data, 0, text[0])
+        identity = ID_VALUE.search(data, 0, text[0])
         begin, end = identity.span(1) if identity else (0, 0)
         self._begin, self._middle, self._end = data[:begin], data[end : text[0]], data[text[1] :]
 
@@ -174,6 +174,7 @@ class TemplateLearner:
         self._api = api
         self._text_value = re.compile(rb'"(?:%b)"\s*:\s*"((?:[^"\\]|\\.)*)"' % keys) if keys else None
         self._first_event: _FirstEvent | None = None
+        self.answer_ids = AnswerIds()
 
     def recall(self, data: bytes) -> ChunkTemplate | None:
         """Return the template of a content event that is like an earlier stream's, without parsing JSON; or None."""

@@ -167,6 +167,11 @@ class ResponseReader:
         kind = {4: Status.HTTP_4XX, 5: Status.HTTP_5XX}.get(http_status // 100, Status.MALFORMED)
         self._response.fail(kind, f"HTTP {http_status}: {message or _beginning(body) or 'no body'}")
 
+    def refuse_repeated(self) -> None:
+        """Record that the answer to the request before came again, and give up the connection."""
+        self._response.fail(Status.MALFORMED, "the server sent the answer to the request before again")
+        self._response.close()
+
     def read_after_end(self, data: bytes) -> None:
         """Read an event after the end of the stream, which must have no text."""
         try:

@@ -6,6 +6,7 @@ are counted without httptools. Everything else is parsed as HTTP.
 
 from __future__ import annotations
 
+from benchhydra.client.answer_ids import AnswerIds, answer_id
 from benchhydra.client.apis import Api
 from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
 from benchhydra.client.event_stream import EventStream
@@ -30,7 +31,7 @@ class ResponseParser:
         self.response = Response()
         reader = ResponseReader(api, self.response, keep_text=keep_text, model=model)
         self._stream = EventStream(self.response, reader, learner, api.end_mark) if stream else None
-        self._document = _Document(self.response, reader)
+        self._document = _Document(self.response, reader, learner.answer_ids)
         self._framing = HttpFraming(self.response, self)
         self._next: ChunkTemplate | None = None  # the template if the next byte starts an HTTP chunk and an event
 
@@ -109,9 +110,11 @@ class ResponseParser:
 class _Document:
     """A body that is buffered until it is complete: one JSON document, or the body of an error status."""
 
-    def __init__(self, response: Response, reader: ResponseReader) -> None:
+    def __init__(self, response: Response, reader: ResponseReader, answer_ids: AnswerIds) -> None:
         self._response = response
         self._reader = reader
+        self._answer_ids = answer_ids
+        self._answer_id = b""  # of the last answer on this connection
         self._data = bytearray()
 
     def begin(self) -> None:
@@ -132,5 +135,9 @@ class _Document:
         if http_status != 200:
             self._reader.read_refusal(http_status, data, location)
         elif self._response.status is None:
+            now = answer_id(data)
+            if now and self._answer_ids.is_repeated(self._answer_id, now):
+                self._reader.refuse_repeated()
+            self._answer_id = now or self._answer_id
             self._reader.read(data)
             self._reader.check_end(streamed=False)
