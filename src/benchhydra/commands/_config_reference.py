@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from benchhydra.commands.options import ConfigKey
+from dataclasses import dataclass
 
 INTRODUCTION = """\
 # Configuration
@@ -19,6 +16,17 @@ option of a group; the option's keys are then `GROUP.KEY`. "mandatory" means tha
 "not set": the meaning says what happens then. Files that hold these keys can be checked and completed in an editor:
 [YAML in an editor](editors.md).
 """
+
+
+@dataclass(frozen=True)
+class ConfigKey:
+    """A key as typed, with its type, default, unit and meaning."""
+
+    name: str
+    kind: str
+    default: str
+    unit: str
+    doc: str
 
 
 def markdown(sections: Iterable[tuple[str, Sequence[ConfigKey]]]) -> str:

@@ -22,20 +22,10 @@ from typing import Any, get_type_hints
 from benchhydra import registry
 from benchhydra.artifacts import write_atomic
 from benchhydra.commands import _config_reference
+from benchhydra.commands._config_reference import ConfigKey
 from benchhydra.errors import ConfigError, ResultError
 from benchhydra.overrides.groups import group_names, group_options
 from benchhydra.renamed_keys import new_name
-
-
-@dataclasses.dataclass(frozen=True)
-class ConfigKey:
-    """A key as typed, with its type, default, unit and meaning."""
-
-    name: str
-    kind: str
-    default: str
-    unit: str
-    doc: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
