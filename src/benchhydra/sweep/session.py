@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -83,11 +82,9 @@ class Session:
     def _jobs(self, plan: SweepPlan, sweep_id: str) -> list[GroupJob]:
         limits = stop_limits(plan.settings, time.time())
         hydra_overrides = tuple(self.master.hydra.overrides.hydra)
-        with_joblib = str(self.master.hydra.launcher._target_).endswith("JoblibLauncher")
         return [
             GroupJob(
                 sweep_id=sweep_id,
-                sweep_pid=os.getpid() if with_joblib else 0,
                 sweep_dir=str(plan.directory),
                 number=number,
                 points=group.points,

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 import threading
-import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-import psutil
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -66,7 +63,6 @@ def task_function(config: DictConfig) -> list[Outcome] | Exception | float | Non
 
 def _run_group(job: GroupJob) -> list[Outcome]:
     _unwind_on_sigterm()
-    _end_with_sweep(job)
     with job_lock(Path(job.sweep_dir)) as lock:
         lock.acquire(shared=True, timeout_s=LOCK_TIMEOUT_S)
         return _run_points(job)
@@ -93,34 +89,6 @@ def _composer(job: GroupJob) -> Composer:
     loader = GlobalHydra.instance().config_loader()
     assert isinstance(loader, ConfigLoaderImpl)
     return Composer(loader, job.config_name, job.hydra_overrides)
-
-
-def _end_with_sweep(job: GroupJob) -> None:
-    """Make a worker of joblib end with the process of the sweep, also after SIGKILL: it would measure all its points.
-
-    Other launchers end their jobs themselves, or the sweep ends them when it is resumed.
-    """
-    if job.sweep_pid not in (0, os.getpid()):
-        threading.Thread(target=_terminate_after, args=(job.sweep_pid,), daemon=True, name="end-with-sweep").start()
-
-
-def _terminate_after(pid: int) -> None:
-    with suppress(OSError):  # it has ended already, or the kernel has no pidfd
-        poll = select.poll()
-        poll.register(os.pidfd_open(pid), select.POLLIN)
-        poll.poll()
-    while _runs(pid):
-        time.sleep(0.5)
-    while True:  # the first signal may end a load in order, after which the worker waits for another group
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(2)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _unwind_on_sigterm() -> None:

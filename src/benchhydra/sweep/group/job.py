@@ -18,7 +18,6 @@ from benchhydra.sweep.group.limits import StopLimits
 class GroupJob:
     """The points of one group, and the settings of their sweep.
 
-    sweep_pid: the process of the sweep, with which the job must end; 0 if its launcher ends it.
     swept: the keys that vary; labels and directories of points are made of them. engine_versions: the versions that a
     result of the resumed sweep may have; empty for any. search: the option's name if the search may add points; its
     settings are in the config of the first point.
@@ -34,7 +33,6 @@ class GroupJob:
     swept: tuple[str, ...] = ()
     engine_versions: tuple[str, ...] = ()
     search: str | None = None
-    sweep_pid: int = 0
 
     @property
     def journal(self) -> Path:

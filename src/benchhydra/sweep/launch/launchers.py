@@ -18,6 +18,7 @@ from benchhydra.interruption import reraising_interrupts
 from benchhydra.sweep.group.job import GroupJob
 from benchhydra.sweep.group.journal import read_journal
 from benchhydra.sweep.launch.group_end import GroupEnd, group_end
+from benchhydra.sweep.launch.joblib_workers import end_workers_with_this_process
 from benchhydra.sweep.launch.ray import RayThreads, ResourceRequest, connected
 
 #: Launches jobs, given by the overrides of each and the number of the first, and returns their return values. May
@@ -41,6 +42,7 @@ def launch_batches(batches: Sequence[LaunchBatch]) -> Iterator[GroupEnd]:
         if batch.kind == "BasicLauncher":
             yield from (_launch_one(batch.launch, job) for job in batch.jobs)
         elif batch.kind == "JoblibLauncher":
+            end_workers_with_this_process()
             yield from _launch_together(batch.launch, batch.jobs)
     cluster_batches = [batch for batch in batches if batch.kind not in ("BasicLauncher", "JoblibLauncher")]
     with connected([batch.ray_request for batch in cluster_batches if batch.ray_request is not None]) as threads:
