@@ -1,6 +1,6 @@
 # benchhydra with vLLM for CPU, in the versions of requirements/cpu.lock.
 #   docker build -f containers/cpu.Dockerfile -t benchhydra:cpu .
-#   docker run --rm -v "$PWD/outputs:/work/outputs" --user "$(id -u):$(id -g)" benchhydra:cpu model=tiny qps=2 num_prompts=20
+#   docker run --rm -v "$PWD/outputs:/bench/outputs" --user "$(id -u):$(id -g)" benchhydra:cpu model=tiny qps=2 num_prompts=20
 FROM python:3.11.13-slim-bookworm AS build
 
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
@@ -23,17 +23,17 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 libnuma1 tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 bench \
-    && mkdir -p /work/outputs /cache \
-    && chown -R bench:bench /work /cache \
-    && chmod 1777 /work /work/outputs /cache
+    && mkdir -p /bench/outputs /cache \
+    && chown -R bench:bench /bench /cache \
+    && chmod 1777 /bench /bench/outputs /cache
 COPY --from=build /opt/benchhydra /opt/benchhydra
 ENV PATH=/opt/benchhydra/bin:$PATH \
     HOME=/cache \
     XDG_CACHE_HOME=/cache \
     HF_HOME=/cache/huggingface
-WORKDIR /work
+WORKDIR /bench
 USER 1000
-VOLUME ["/work/outputs", "/cache"]
+VOLUME ["/bench/outputs", "/cache"]
 # A benchmark ends by itself: its exit code says how it went, and there is no service to ask for its health.
 HEALTHCHECK NONE
 ENTRYPOINT ["tini", "--", "benchhydra"]

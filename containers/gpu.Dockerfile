@@ -1,6 +1,6 @@
 # benchhydra on top of the project vLLM's own image, whose interpreter has vLLM and CUDA.
 #   docker build -f containers/gpu.Dockerfile -t benchhydra:gpu .
-#   docker run --rm --gpus all --ipc host -v "$PWD/outputs:/work/outputs" benchhydra:gpu -m model=llama2 qps=1,5,10
+#   docker run --rm --gpus all --ipc host -v "$PWD/outputs:/bench/outputs" benchhydra:gpu -m model=llama2 qps=1,5,10
 # VLLM_VERSION: the build to measure, as a tag of vllm/vllm-openai. Never "latest": results must name what was measured.
 ARG VLLM_VERSION=v0.11.0
 FROM vllm/vllm-openai:${VLLM_VERSION}
@@ -23,18 +23,18 @@ RUN apt-get update \
     && sed -i "s|^python: null|python: $(command -v python3)|" \
         /opt/benchhydra/lib/python3*/site-packages/benchhydra/conf/engine/vllm.yaml \
     && useradd --create-home --uid 2000 bench \
-    && mkdir -p /work/outputs /cache \
-    && chown -R bench:bench /work /cache \
-    && chmod 1777 /work /work/outputs /cache
+    && mkdir -p /bench/outputs /cache \
+    && chown -R bench:bench /bench /cache \
+    && chmod 1777 /bench /bench/outputs /cache
 ENV PATH=/opt/benchhydra/bin:$PATH \
     HOME=/cache \
     XDG_CACHE_HOME=/cache \
     HF_HOME=/cache/huggingface \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-WORKDIR /work
+WORKDIR /bench
 USER 2000
-VOLUME ["/work/outputs", "/cache"]
+VOLUME ["/bench/outputs", "/cache"]
 # A benchmark ends by itself: its exit code says how it went, and there is no service to ask for its health.
 HEALTHCHECK NONE
 ENTRYPOINT ["tini", "--", "benchhydra"]
