@@ -22,11 +22,11 @@ def answer(identity: str, *, stream: bool) -> bytes:
 
 def statuses(answers: list[tuple[int, str]], *, stream: bool) -> list[Status | None]:
     """Return how answers ended: each with the number of its connection, and its id."""
-    learner = TemplateLearner(Completions())
+    learner, ids = TemplateLearner(Completions()), AnswerIds()
     parsers: dict[int, ResponseParser] = {}
     ended = []
     for connection, identity in answers:
-        parser = parsers.setdefault(connection, ResponseParser(Completions(), learner, stream=stream))
+        parser = parsers.setdefault(connection, ResponseParser(Completions(), learner, ids, stream=stream))
         parser.begin()
         parser.feed(answer(identity, stream=stream))
         assert parser.response.complete

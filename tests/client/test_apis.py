@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchhydra import registry
+from benchhydra.client.answer_ids import AnswerIds
 from benchhydra.client.apis import Api, ApiEvent, RequestOptions, Usage
 from benchhydra.client.apis.chat import Chat
 from benchhydra.client.apis.completions import Completions
@@ -117,7 +118,7 @@ def test_errors(document: dict[str, Any], message: str) -> None:
 
 def read(data: bytes, name: bytes = b"", *, keep_text: bool = False) -> Response:
     answer = Response()
-    ResponseReader(Completions(), answer, keep_text=keep_text).read(data, name)
+    ResponseReader(Completions(), answer, AnswerIds(), keep_text=keep_text).read(data, name)
     return answer
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 
-from benchhydra.client.answer_ids import ID_VALUE, AnswerIds
+from benchhydra.client.answer_ids import ID_VALUE
 from benchhydra.client.apis import Api, is_blank
 from benchhydra.client.lenient_json import BROKEN_JSON
 from benchhydra.client.lenient_json import decode_strictly as decode
@@ -174,7 +174,6 @@ class TemplateLearner:
         self._api = api
         self._text_value = re.compile(rb'"(?:%b)"\s*:\s*"((?:[^"\\]|\\.)*)"' % keys) if keys else None
         self._first_event: _FirstEvent | None = None
-        self.answer_ids = AnswerIds()
 
     def recall(self, data: bytes) -> ChunkTemplate | None:
         """Return the template of a content event that is like an earlier stream's, without parsing JSON; or None."""

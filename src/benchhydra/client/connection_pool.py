@@ -13,6 +13,7 @@ from collections import deque
 from time import monotonic_ns
 from urllib.parse import urlsplit
 
+from benchhydra.client.answer_ids import AnswerIds
 from benchhydra.client.chunk_template import TemplateLearner
 from benchhydra.client.connection import Connection, ConnectionOwner
 from benchhydra.client.endpoint import Endpoint
@@ -40,6 +41,7 @@ class ConnectionPool:
         self._stream = stream
         self._keep_text = keep_text
         self._learner = TemplateLearner(endpoint.api)
+        self._answer_ids = AnswerIds()
         self._tls = _tls_context(endpoint) if url.scheme == "https" else None
         self._host = url.hostname or ""
         self._port = url.port or (443 if self._tls else 80)
@@ -105,6 +107,7 @@ class ConnectionPool:
         parser = ResponseParser(
             self._endpoint.api,
             self._learner,
+            self._answer_ids,
             stream=self._stream,
             keep_text=self._keep_text,
             model=self._endpoint.answer_model,

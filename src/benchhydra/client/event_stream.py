@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 
-from benchhydra.client.answer_ids import answer_id
 from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
 from benchhydra.client.response import Response, ResponseReader, is_error_name
 from benchhydra.client.sse import FIELD, EventSplitter, is_event
@@ -46,8 +45,7 @@ class EventStream:
         self.between = True
         self._ended = self._was_split = False
         self._unread = b""  # the last content event that was not parsed, which may contain usage
-        self._identified = False  # the first event has been looked at
-        self._answer_id = b""  # of the last answer on this connection
+        self._identified = False  # an event with an id was read
 
     def begin(self) -> None:
         """Start a new stream."""
@@ -128,7 +126,7 @@ class EventStream:
             self._end()
             return
         if not self._identified:
-            self._identify(data)
+            self._identified = self._reader.identify(data)
         if not (response.chunks or name or reader.keep_text):
             self.template = self._learner.recall(data)
             if self.template is not None:
@@ -148,14 +146,6 @@ class EventStream:
             self.template = self._learner.learn(data) if self._learnable() else None
         if event.end:
             self._end()
-
-    def _identify(self, data: bytes) -> None:
-        """Read the id in the first event that has one; end an answer that has come before."""
-        now = answer_id(data)
-        self._identified = bool(now)
-        if now and self._learner.answer_ids.is_repeated(self._answer_id, now):
-            self._reader.refuse_repeated()
-        self._answer_id = now or self._answer_id
 
     def _learnable(self) -> bool:
         """Return whether later events like the last one need not be read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchhydra.client.answer_ids import AnswerIds, answer_id
 from benchhydra.client.apis import (
     UNKNOWN_TOKENS,
     Api,
@@ -70,11 +71,15 @@ class Response:
 class ResponseReader:
     """Adds the content of documents and events to a ``Response``."""
 
-    def __init__(self, api: Api, response: Response, *, keep_text: bool, model: str = "") -> None:
+    def __init__(
+        self, api: Api, response: Response, answer_ids: AnswerIds, *, keep_text: bool, model: str = ""
+    ) -> None:
         self.keep_text = keep_text
         self._model = model
         self._api = api
         self._response = response
+        self._answer_ids = answer_ids
+        self._answer_id = b""  # of the last answer on this connection
         self._text_characters = 0
 
     def read(self, data: bytes, event_name: bytes = b"") -> ApiEvent | None:
@@ -167,10 +172,16 @@ class ResponseReader:
         kind = {4: Status.HTTP_4XX, 5: Status.HTTP_5XX}.get(http_status // 100, Status.MALFORMED)
         self._response.fail(kind, f"HTTP {http_status}: {message or _beginning(body) or 'no body'}")
 
-    def refuse_repeated(self) -> None:
-        """Record that the answer to the request before came again, and give up the connection."""
-        self._response.fail(Status.MALFORMED, "the server sent the answer to the request before again")
-        self._response.close()
+    def identify(self, data: bytes) -> bool:
+        """Read the id of an answer; False if ``data`` has none. Ends an answer that came to the request before."""
+        now = answer_id(data)
+        if not now:
+            return False
+        if self._answer_ids.is_repeated(self._answer_id, now):
+            self._response.fail(Status.MALFORMED, "the server sent the answer to the request before again")
+            self._response.close()
+        self._answer_id = now
+        return True
 
     def read_after_end(self, data: bytes) -> None:
         """Read an event after the end of the stream, which must have no text."""

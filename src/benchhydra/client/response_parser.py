@@ -6,7 +6,7 @@ are counted without httptools. Everything else is parsed as HTTP.
 
 from __future__ import annotations
 
-from benchhydra.client.answer_ids import AnswerIds, answer_id
+from benchhydra.client.answer_ids import AnswerIds
 from benchhydra.client.apis import Api
 from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
 from benchhydra.client.event_stream import EventStream
@@ -22,16 +22,23 @@ _EVENTS_BEFORE_CONTENT = 2  # events until a template is known: the role of a ch
 class ResponseParser:
     """The answer to one request, then to the next one on the same connection (after ``begin``).
 
-    model: the name that answers must have; "": any.
+    learner, answer_ids: shared by all connections to a server. model: the name that answers must have; "": any.
     """
 
     def __init__(
-        self, api: Api, learner: TemplateLearner, *, stream: bool = True, keep_text: bool = False, model: str = ""
+        self,
+        api: Api,
+        learner: TemplateLearner,
+        answer_ids: AnswerIds | None = None,
+        *,
+        stream: bool = True,
+        keep_text: bool = False,
+        model: str = "",
     ) -> None:
         self.response = Response()
-        reader = ResponseReader(api, self.response, keep_text=keep_text, model=model)
+        reader = ResponseReader(api, self.response, answer_ids or AnswerIds(), keep_text=keep_text, model=model)
         self._stream = EventStream(self.response, reader, learner, api.end_mark) if stream else None
-        self._document = _Document(self.response, reader, learner.answer_ids)
+        self._document = _Document(self.response, reader)
         self._framing = HttpFraming(self.response, self)
         self._next: ChunkTemplate | None = None  # the template if the next byte starts an HTTP chunk and an event
 
@@ -110,11 +117,9 @@ class ResponseParser:
 class _Document:
     """A body that is buffered until it is complete: one JSON document, or the body of an error status."""
 
-    def __init__(self, response: Response, reader: ResponseReader, answer_ids: AnswerIds) -> None:
+    def __init__(self, response: Response, reader: ResponseReader) -> None:
         self._response = response
         self._reader = reader
-        self._answer_ids = answer_ids
-        self._answer_id = b""  # of the last answer on this connection
         self._data = bytearray()
 
     def begin(self) -> None:
@@ -135,9 +140,6 @@ class _Document:
         if http_status != 200:
             self._reader.read_refusal(http_status, data, location)
         elif self._response.status is None:
-            now = answer_id(data)
-            if now and self._answer_ids.is_repeated(self._answer_id, now):
-                self._reader.refuse_repeated()
-            self._answer_id = now or self._answer_id
+            self._reader.identify(data)
             self._reader.read(data)
             self._reader.check_end(streamed=False)

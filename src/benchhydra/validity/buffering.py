@@ -25,7 +25,6 @@ from benchhydra.validity.streams import (
     NEAR_ZERO,
     STALL_FRACTION,
     bursts,
-    chunk_counts,
     one_piece,
 )
 from benchhydra.window import Floats, Window
@@ -64,14 +63,14 @@ def buffering(evidence: RunEvidence) -> Iterator[Reason]:
     if any(one_piece(evidence)) or any(bursts(evidence)):
         return  # they say more
     window = evidence.window
-    streams = Window.over(window.where(window.completed & (chunk_counts(window) > 1)))
+    streams = Window.over(window.where(window.completed & (window.chunks > 1)))
     if not len(streams):
         return
     delays = delays_of(streams, evidence.facts["client_loop_stall_p99_ms"] or 0.0)
     count = int((delays.late_ms > 0).sum())
     if not count:
         return
-    single_ms = window.ttft_ms[window.completed & (chunk_counts(window) == 1)]
+    single_ms = window.ttft_ms[window.completed & (window.chunks == 1)]
     pairs = {
         "TTFT": (streams.ttft_ms, np.maximum(streams.ttft_ms - delays.late_ms, 0.0), single_ms),
         "TPOT": (streams.tpot_ms, (streams.decode_ms + delays.late_ms) / _steps(streams), np.zeros(0)),

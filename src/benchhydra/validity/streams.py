@@ -68,7 +68,7 @@ class Bursts:
 def one_piece(evidence: RunEvidence) -> Iterator[Reason]:
     """Tokens must arrive as they are generated: if a proxy buffers them, TTFT is the time of the whole answer."""
     window, limit = evidence.window, evidence.limits.one_piece_fraction
-    tokens = np.where(window.output_tokens >= 0, window.output_tokens, chunk_counts(window))
+    tokens = np.where(window.output_tokens >= 0, window.output_tokens, window.chunks)
     streamed = window.completed & (window.first_ns >= 0) & (tokens >= LONG_TOKENS)
     spans_ms = window.decode_ms[streamed]
     count = int((spans_ms < IMPOSSIBLE_TPOT_MS * tokens[streamed]).sum())
@@ -84,7 +84,7 @@ def one_piece(evidence: RunEvidence) -> Iterator[Reason]:
 def bursts(evidence: RunEvidence) -> Iterator[Reason]:
     """Chunks must arrive one by one: if a proxy gathers several, TTFT is too high, TPOT too low and ITL mostly 0."""
     window, limit = evidence.window, evidence.limits.burst_fraction
-    streams = window.where(window.completed & (window.first_ns >= 0) & (chunk_counts(window) >= LONG_TOKENS))
+    streams = window.where(window.completed & (window.first_ns >= 0) & (window.chunks >= LONG_TOKENS))
     arrivals = bursts_of(streams)
     arrivals = arrivals.where(arrivals.many)
     count = len(arrivals.first)
@@ -134,8 +134,3 @@ def _bursts_of_block(rows: Records) -> Bursts:
         period_ms=periods_ms,
         first=near[starts],
     )
-
-
-def chunk_counts(rows: Records) -> npt.NDArray[np.int64]:
-    """Return the number of chunks with text of each row, shape (n,)."""
-    return np.asarray(np.where(rows.first_ns >= 0, np.diff(rows.gap_offsets) + 1, 0))
