@@ -20,6 +20,21 @@ from benchhydra.records import Float64, Int64, arrow, arrow_texts, write_parquet
 from benchhydra.redaction import redact_value
 
 UNITS_KEY = b"benchhydra.units"
+#: The end of the name of a cumulative series, as Prometheus has it.
+COUNTER_END = "_total"
+#: Cumulative series of results before schema 1.3.0.
+EARLIER_COUNTERS = frozenset(
+    f"server.{name}"
+    for name in (
+        "prefix_cache_queries",
+        "prefix_cache_hits",
+        "preemptions",
+        "prompt_tokens",
+        "generation_tokens",
+        "draft_tokens",
+        "accepted_tokens",
+    )
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +53,28 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.times_ns)
+
+
+def is_counter(series: Series) -> bool:
+    """Whether the values are a running total, which a chart shows as a rate."""
+    return series.name.endswith(COUNTER_END) or series.name in EARLIER_COUNTERS
+
+
+def as_rate(counter: Series) -> Series:
+    """The increase of a counter per second between two samples, at the time of the later one; n - 1 samples.
+
+    A fall (the server was restarted) is left out. Joules per second are watts.
+    """
+    times_ns, elapsed_s = counter.times_ns[1:], np.diff(counter.times_ns) / 1e9
+    increases = np.diff(counter.values)
+    known = (elapsed_s > 0) & (increases >= 0)
+    return Series(
+        name=counter.name.removesuffix(COUNTER_END),
+        unit="W" if counter.unit == "J" else f"{counter.unit or 1}/s",
+        labels=counter.labels,
+        times_ns=times_ns[known],
+        values=increases[known] / elapsed_s[known],
+    )
 
 
 def write_series(series: Sequence[Series], path: Path) -> None:

@@ -1,0 +1,46 @@
+"""Counters among the series of a run, and the rates that charts show instead of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchhydra.series import Series, as_rate, is_counter
+
+
+def series(name: str, unit: str, values: list[float], times_s: list[float] | None = None) -> Series:
+    times_ns = np.array(times_s or range(len(values)), dtype=np.float64) * 1e9
+    return Series(
+        name=name, unit=unit, times_ns=times_ns.astype(np.int64), values=np.array(values), labels={"gpu": "0"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("server.generation_tokens_total", True),
+        ("server.generation_tokens", True),  # of results before schema 1.3.0
+        ("server.requests_running", False),
+        ("client.generation_tokens", False),
+    ],
+)
+def test_counters_are_known_by_their_names(name: str, expected: bool) -> None:
+    assert is_counter(series(name, "tokens", [1.0])) is expected
+
+
+def test_rate_is_the_increase_per_second() -> None:
+    rate = as_rate(series("server.generation_tokens_total", "tokens", [0, 10, 10, 40], [0, 0.5, 1.5, 2]))
+    assert (rate.name, rate.unit, rate.labels) == ("server.generation_tokens", "tokens/s", {"gpu": "0"})
+    assert rate.times_ns.tolist() == [500_000_000, 1_500_000_000, 2_000_000_000]
+    assert rate.values.tolist() == [20, 0, 60]
+
+
+def test_fall_of_a_counter_is_left_out() -> None:
+    assert as_rate(series("server.x_total", "", [5, 9, 1, 3])).values.tolist() == [4, 2]
+    assert as_rate(series("server.x_total", "", [5])).values.tolist() == []
+
+
+def test_energy_per_second_is_power() -> None:
+    rate = as_rate(series("gpu.energy_total", "J", [0, 300]))
+    assert (rate.unit, rate.values.tolist()) == ("W", [300])
+    assert as_rate(series("server.x_total", "", [0, 1])).unit == "1/s"
