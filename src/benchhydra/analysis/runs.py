@@ -107,7 +107,7 @@ class Runs(msgspec.Struct):
         """All runs of several sources, each once, oldest first; a run itself rather than the tracker's copy of it."""
         runs: dict[str, Run] = {}
         for run in (run for part in parts for run in part.runs):
-            if run.run_id not in runs or not is_tracker_copy(Path(run.source)):
+            if run.run_id not in runs or _completeness(run) > _completeness(runs[run.run_id]):
                 runs[run.run_id] = run
         joined = cls(sorted(runs.values(), key=lambda run: run.epoch_time), {})
         for part in parts:
@@ -116,6 +116,13 @@ class Runs(msgspec.Struct):
             for script, highlights in part.scripts.items():
                 add_highlights(joined.scripts, script, highlights)
         return joined
+
+
+def _completeness(run: Run) -> int:
+    """How much of a run its source holds: all of its files (2), the tracker's copy of them (1), the figures (0)."""
+    if run.directory is None:
+        return 0
+    return 1 if is_tracker_copy(run.directory) else 2
 
 
 def add_highlights(scripts: dict[str, ScriptHighlights], script: str, highlights: ScriptHighlights) -> None:
