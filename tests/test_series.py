@@ -18,8 +18,9 @@ def series(name: str, unit: str, values: list[float], times_s: list[float] | Non
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("server.generation_tokens_total", True),
-        ("server.generation_tokens", True),  # of results before schema 1.3.0
+        ("plugin.words_total", True),
+        ("server.generation_tokens", True),
+        ("gpu.energy_j", True),
         ("server.requests_running", False),
         ("client.generation_tokens", False),
     ],
@@ -29,8 +30,8 @@ def test_counters_are_known_by_their_names(name: str, expected: bool) -> None:
 
 
 def test_rate_is_the_increase_per_second() -> None:
-    rate = as_rate(series("server.generation_tokens_total", "tokens", [0, 10, 10, 40], [0, 0.5, 1.5, 2]))
-    assert (rate.name, rate.unit, rate.labels) == ("server.generation_tokens", "tokens/s", {"gpu": "0"})
+    rate = as_rate(series("plugin.words_total", "tokens", [0, 10, 10, 40], [0, 0.5, 1.5, 2]))
+    assert (rate.name, rate.unit, rate.labels) == ("plugin.words", "tokens/s", {"gpu": "0"})
     assert rate.times_ns.tolist() == [500_000_000, 1_500_000_000, 2_000_000_000]
     assert rate.values.tolist() == [20, 0, 60]
 
@@ -41,6 +42,6 @@ def test_fall_of_a_counter_is_left_out() -> None:
 
 
 def test_energy_per_second_is_power() -> None:
-    rate = as_rate(series("gpu.energy_total", "J", [0, 300]))
+    rate = as_rate(series("gpu.energy_j", "J", [0, 300]))
     assert (rate.unit, rate.values.tolist()) == ("W", [300])
     assert as_rate(series("server.x_total", "", [0, 1])).unit == "1/s"

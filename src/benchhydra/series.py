@@ -20,19 +20,22 @@ from benchhydra.records import Float64, Int64, arrow, arrow_texts, write_parquet
 from benchhydra.redaction import redact_value
 
 UNITS_KEY = b"benchhydra.units"
-#: The end of the name of a cumulative series, as Prometheus has it.
+#: The end of a counter's name as Prometheus has it.
 COUNTER_END = "_total"
-#: Cumulative series of results before schema 1.3.0.
-EARLIER_COUNTERS = frozenset(
-    f"server.{name}"
-    for name in (
-        "prefix_cache_queries",
-        "prefix_cache_hits",
-        "preemptions",
-        "prompt_tokens",
-        "generation_tokens",
-        "draft_tokens",
-        "accepted_tokens",
+#: The counters of the built-in probes, which start at 0 with the load.
+COUNTERS = frozenset(
+    (
+        "gpu.energy_j",
+        "host.energy_j",
+        "server.accepted_tokens",
+        "server.accepted_tokens_by_position",
+        "server.draft_tokens",
+        "server.drafts",
+        "server.generation_tokens",
+        "server.preemptions",
+        "server.prefix_cache_hits",
+        "server.prefix_cache_queries",
+        "server.prompt_tokens",
     )
 )
 
@@ -57,7 +60,7 @@ class Series:
 
 def is_counter(series: Series) -> bool:
     """Whether the values are a running total, which a chart shows as a rate."""
-    return series.name.endswith(COUNTER_END) or series.name in EARLIER_COUNTERS
+    return series.name.endswith(COUNTER_END) or series.name in COUNTERS
 
 
 def as_rate(counter: Series) -> Series:
