@@ -36,6 +36,9 @@ NOT_IDENTITY = (
     "tracking",
     "probes",
     "validity",
+    "percentiles",
+    "gpus.price_per_hour",
+    "gpus.prices",
     "script.fail_on",
     "script.keep_text",
     "script.answer_model",
@@ -45,6 +48,7 @@ NOT_IDENTITY = (
     "engine.base_url",
     "engine.path",
     "engine.headers",
+    "engine.gpus",
     "engine.ready_timeout_s",
     "engine.stop_timeout_s",
     "engine.api_key_env",
@@ -71,6 +75,13 @@ ADDED_KEYS: dict[str, Any] = {
             *("several_choices", "long", "usage_low", "repeat"),
         )
     },
+    "engine.prefill_us_per_token": 0.0,
+    "engine.itl_per_request_ms": 0.0,
+    "engine.kv_cache_tokens": None,
+    "engine.prefix_caching": True,
+    "engine.chunked_prefill": True,
+    "engine.draft_tokens": 0,
+    "engine.acceptance": 0.7,
 }
 
 #: Key metrics of results of schema 1.0.0, which did not contain them, by script.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchhydra.engines import ServerSpec
-from benchhydra.engines.fake import COUNTS, FRACTIONS, SWITCHES, TIMES, Fake
+from benchhydra.engines.fake import COUNTS, FEATURES, FRACTIONS, SWITCHES, TIMES, Fake
 from benchhydra.progress import Progress
 from benchhydra.servers.pool import ServerPool
 from benchhydra.target import WORD_TOKENIZER, Gpus, Model, Sparsity
@@ -38,6 +38,14 @@ def test_every_field_reaches_the_server(name: str) -> None:
     argv = spec_of(Fake(**{name: value})).argv
     place = argv.index(f"--{name.replace('_', '-')}")
     assert name in SWITCHES or argv[place + 1] == str(value)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_a_feature_that_is_switched_off_reaches_the_server(name: str) -> None:
+    flag = f"--no-{name.replace('_', '-')}"
+    off: dict[str, Any] = {name: False}
+    assert flag in spec_of(Fake(**off)).argv
+    assert flag not in spec_of(Fake()).argv
 
 
 def test_engine_arguments_distinguish_servers_with_a_warning() -> None:

@@ -15,10 +15,18 @@ from benchhydra.target import WORD_TOKENIZER, Gpus, Model, Sparsity, Target, spa
 
 WORKER = Path(__file__).resolve().parents[1] / "engine_side" / "fake_worker.py"
 #: Fields that are flags of the server: ``ttft_ms`` is ``--ttft-ms``.
-TIMES = ("ttft_ms", "itl_ms", "ttft_sigma", "itl_sigma", "start_s")
-COUNTS = ("tokens_per_chunk", "max_concurrency", "crash_after_requests", "fake_seed")
+TIMES = (
+    *("ttft_ms", "itl_ms", "ttft_sigma", "itl_sigma", "start_s"),
+    *("prefill_us_per_token", "itl_per_request_ms", "acceptance"),
+)
+COUNTS = (
+    *("tokens_per_chunk", "max_concurrency", "crash_after_requests", "fake_seed"),
+    *("kv_cache_tokens", "draft_tokens"),
+)
 FRACTIONS = tuple(f"{fault}_fraction" for fault in FAULTS)
 SWITCHES = ("fail_start", "reset_fails")
+#: Fields that are on unless a flag switches them off: ``chunked_prefill=false`` is ``--no-chunked-prefill``.
+FEATURES = ("chunked_prefill", "prefix_caching")
 
 
 @option("engine", "fake")
@@ -30,7 +38,20 @@ class Fake(Engine):
     ttft_sigma: float = knob(0.0, "lognormal sigma of the time to first token; 0: constant")
     itl_sigma: float = knob(0.0, "lognormal sigma of the times between chunks; 0: constant")
     tokens_per_chunk: int = knob(1, "tokens in each chunk", unit="tokens")
+    prefill_us_per_token: float = knob(
+        0.0, "time that each prompt token adds to the time to first token, unless it is in the prefix cache", unit="us"
+    )
+    itl_per_request_ms: float = knob(
+        0.0, "time that each other running request adds to the time between chunks", unit="ms"
+    )
     max_concurrency: int | None = knob(None, "requests served at once; more wait in a queue", unit="requests")
+    kv_cache_tokens: int | None = knob(
+        None, "size of the KV cache: requests wait for room, and are preempted without it", unit="tokens"
+    )
+    prefix_caching: bool = knob(True, "prompt tokens that were computed before are found in a cache")
+    chunked_prefill: bool = knob(True, "prefills run beside decoding; false: a prefill stops all decoding")
+    draft_tokens: int = knob(0, "tokens drafted by speculative decoding in each step; 0: no speculation", unit="tokens")
+    acceptance: float = knob(0.7, "chance that a drafted token is right if those before it are", unit="fraction")
     start_s: float = knob(0.0, "time from start to ready", unit="s")
     fake_seed: int = knob(0, "random seed of faults and times")
     reset_fraction: float = knob(0.0, "fraction of requests whose connection is reset")
@@ -62,7 +83,9 @@ class Fake(Engine):
         for name in TIMES:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"engine.{name}={getattr(self, name)} must be at least 0")
-        for name in ("tokens_per_chunk", "max_concurrency", "crash_after_requests"):
+        if self.draft_tokens < 0 or self.acceptance > 1:
+            raise ConfigError("engine=fake: draft_tokens must be at least 0, and acceptance at most 1")
+        for name in ("tokens_per_chunk", "max_concurrency", "crash_after_requests", "kv_cache_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"engine.{name}={value} must be at least 1")
@@ -110,4 +133,6 @@ class Fake(Engine):
             value = getattr(self, name)
             if value != defaults[name] or name in ("ttft_ms", "itl_ms"):
                 flags += [f"--{name.replace('_', '-')}", str(value)]
-        return flags + [f"--{name.replace('_', '-')}" for name in SWITCHES if getattr(self, name)]
+        switched = [name for name in SWITCHES if getattr(self, name)]
+        switched += [f"no_{name}" for name in FEATURES if not getattr(self, name)]
+        return flags + [f"--{name.replace('_', '-')}" for name in switched]

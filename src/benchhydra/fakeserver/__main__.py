@@ -16,8 +16,12 @@ from aiohttp import web
 from benchhydra.fakeserver.app import FakeServer
 from benchhydra.fakeserver.plan import FAULTS
 
-TIMES = ("ttft-ms", "itl-ms", "ttft-sigma", "itl-sigma", "start-s")
-COUNTS = ("max-concurrency", "crash-after-requests", "fake-seed")  # default 0: no limit, no crash, seed 0
+TIMES = (
+    *("ttft-ms", "itl-ms", "ttft-sigma", "itl-sigma", "start-s"),
+    *("prefill-us-per-token", "itl-per-request-ms"),
+)
+#: Default 0: no limit, no crash, seed 0, no speculative decoding.
+COUNTS = ("max-concurrency", "crash-after-requests", "fake-seed", "kv-cache-tokens", "draft-tokens")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -43,8 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     for name in COUNTS:
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--tokens-per-chunk", type=int, default=1)
+    parser.add_argument("--acceptance", type=float, default=0.7)
     parser.add_argument("--engine-arg", action="append", help="a flag of a real engine, ignored here")
-    for name in ("fail-start", "reset-fails"):
+    for name in ("fail-start", "reset-fails", "no-chunked-prefill", "no-prefix-caching"):
         parser.add_argument(f"--{name}", action="store_true")
     for name in ("api-key", "ssl-certfile", "ssl-keyfile"):
         parser.add_argument(f"--{name}", default="")

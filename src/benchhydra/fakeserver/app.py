@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import itertools
 import json
 import os
@@ -13,13 +12,12 @@ import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from benchhydra.fakeserver.answers import CompletionRequest
-from benchhydra.fakeserver.clock import FakeClock
-from benchhydra.fakeserver.plan import AnswerPlan, PrefixCache
+from benchhydra.fakeserver.generation import FakeEngine, Generation
+from benchhydra.fakeserver.plan import AnswerPlan
 
 OTHER_MODEL = "another-model"
 ERROR = {"error": {"message": "the fake engine was configured to fail", "type": "fake", "code": 500}}
@@ -33,13 +31,11 @@ class FakeServer:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
-        self.clock = FakeClock()
-        self.cache = PrefixCache()
-        self.slots = asyncio.Semaphore(args.max_concurrency or 1 << 30)
+        self.engine = FakeEngine(args)
         self.index = itertools.count(1)
         self.classes: Counter[str] = Counter()
         self.site: web.BaseSite | None = None  # where it listens; a crash closes it first
-        self.requests = self.running = self.most_running = self.waiting = self.resets = 0
+        self.requests = self.resets = 0
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=1 << 28)
@@ -65,28 +61,17 @@ class FakeServer:
         return web.json_response({"object": "list", "data": [model]})
 
     async def stats(self, _: web.Request) -> web.Response:
-        body = {"requests": self.requests, "classes": dict(self.classes), "running": self.running}
-        return web.json_response({**body, "most_running": self.most_running, "resets": self.resets})
+        scheduler = self.engine.scheduler
+        body = {"requests": self.requests, "classes": dict(self.classes), "running": len(scheduler.running)}
+        return web.json_response({**body, "most_running": scheduler.most_running, "resets": self.resets})
 
     async def metrics(self, _: web.Request) -> web.Response:
-        values = {
-            "prefix_cache_queries_total": ("counter", self.cache.queries),
-            "prefix_cache_hits_total": ("counter", self.cache.hits),
-            "num_preemptions_total": ("counter", 0),
-            "num_requests_running": ("gauge", self.running),
-            "num_requests_waiting": ("gauge", self.waiting),
-        }
-        lines = []
-        for name, (kind, value) in values.items():
-            family = name.removesuffix("_total")
-            lines += [f"# HELP vllm:{family} As in vLLM.", f"# TYPE vllm:{family} {kind}"]
-            lines.append(f'vllm:{name}{{engine="0",model_name="{self.args.model}"}} {float(value)}')
-        return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
+        return web.Response(text=self.engine.metrics_text(), content_type="text/plain")
 
     async def reset_cache(self, _: web.Request) -> web.Response:
         self.resets += 1
         if not self.args.reset_fails:
-            self.cache.clear()
+            self.engine.cache.clear()
         return web.json_response({"success": not self.args.reset_fails})
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
@@ -123,11 +108,9 @@ class FakeServer:
         if plan.fault in ("http_4xx", "http_5xx"):
             return web.json_response(ERROR, status=400 if plan.fault == "http_4xx" else 500)
         try:
-            async with self._slot() as queued:
-                self.cache.look_up(completion.words)
-                begin_ns = time.monotonic_ns() if queued else start_ns
+            async with self.engine.generation(plan, completion.words, start_ns) as generation:
                 answer = await (self._answer_stream if completion.stream else self._answer_whole)(
-                    request, completion, plan, begin_ns
+                    request, completion, plan, generation
                 )
         except (ConnectionError, asyncio.CancelledError):
             self.classes["client_gone"] += plan.fault is None
@@ -135,33 +118,17 @@ class FakeServer:
         self.classes["ok"] += plan.fault is None
         return answer
 
-    @contextlib.asynccontextmanager
-    async def _slot(self) -> AsyncIterator[bool]:
-        """Hold one of the ``max_concurrency`` slots; yields whether the request had to wait for it."""
-        queued = self.slots.locked()
-        self.waiting += 1
-        try:
-            await self.slots.acquire()
-        finally:
-            self.waiting -= 1
-        self.running += 1
-        self.most_running = max(self.most_running, self.running)
-        try:
-            yield queued
-        finally:
-            self.running -= 1
-            self.slots.release()
-
     async def _answer_whole(
-        self, request: web.Request, completion: CompletionRequest, plan: AnswerPlan, begin_ns: int
+        self, request: web.Request, completion: CompletionRequest, plan: AnswerPlan, generation: Generation
     ) -> web.StreamResponse:
         """Answer without streaming, when the last token is due."""
-        *_, last_ns = plan.due_ns()
         if plan.fault == "timeout":
             await asyncio.Event().wait()
         if plan.fault == "reset":
             await self._reset(request)
-        await self.clock.until(begin_ns + last_ns)
+        for _ in plan.sizes:
+            await generation.next_chunk()
+        generation.finish()
         if plan.fault in ERRORS:
             return web.json_response(ERRORS[plan.fault])
         tokens = plan.reported_tokens * plan.choices
@@ -183,7 +150,7 @@ class FakeServer:
         await asyncio.Event().wait()  # until this handler is cancelled, because its connection is closed
 
     async def _answer_stream(
-        self, request: web.Request, completion: CompletionRequest, plan: AnswerPlan, begin_ns: int
+        self, request: web.Request, completion: CompletionRequest, plan: AnswerPlan, generation: Generation
     ) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         if plan.fault == "timeout":
@@ -191,7 +158,7 @@ class FakeServer:
         if plan.fault == "reset" and plan.fault_chunk == 0:
             await self._reset(request)
         await answer.prepare(request)
-        complete = await self._send_chunks(request, answer, completion, plan, begin_ns)
+        complete = await self._send_chunks(request, answer, completion, plan, generation)
         if complete and completion.usage:
             tokens = plan.reported_tokens * plan.choices
             await answer.write(completion.event([], usage=completion.usage_of(tokens)))
@@ -206,12 +173,12 @@ class FakeServer:
         answer: web.StreamResponse,
         completion: CompletionRequest,
         plan: AnswerPlan,
-        begin_ns: int,
+        generation: Generation,
     ) -> bool:
         """Send each chunk when it is due; False if the plan's fault ended the answer early."""
-        bodies = {size: completion.chunk(plan.text(size), choices=plan.choices) for size in {*plan.sizes()}}
-        for i, (due_ns, size) in enumerate(zip(plan.due_ns(), plan.sizes(), strict=True)):
-            await self.clock.until(begin_ns + due_ns)
+        bodies = {size: completion.chunk(plan.text(size), choices=plan.choices) for size in {*plan.sizes}}
+        for i, size in enumerate(plan.sizes):
+            await generation.next_chunk()
             body = bodies[size]
             if i + 1 == plan.chunks:
                 body = completion.chunk(plan.text(size), plan.finish, choices=plan.choices)
@@ -226,8 +193,9 @@ class FakeServer:
                     await answer.write(b"data: " + json.dumps(ERRORS[plan.fault]).encode() + b"\n\n")
                 return False
             await answer.write(body)
+        generation.finish()
         if plan.fault == "repeat":
-            await answer.write(bodies[next(plan.sizes())])
+            await answer.write(bodies[plan.sizes[0]])
         return True
 
     async def _reset(self, request: web.Request) -> None:

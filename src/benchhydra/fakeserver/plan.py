@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import random
-from collections.abc import Iterator
 from typing import Any
 
 #: Each fault has a flag for the fraction of requests that it affects (``--reset-fraction 0.05``); /stats counts them.
@@ -43,17 +42,22 @@ class PrefixCache:
         self._blocks: set[int] = set()
         self.queries = self.hits = 0
 
-    def look_up(self, words: list[Any]) -> None:
-        """Count a prompt's hits, and store its blocks. The last token is always computed, so it is never a hit."""
+    def look_up(self, words: list[Any]) -> int:
+        """Count a prompt's hits, store its blocks, and return the number of tokens that were found.
+
+        The last token is always computed, so it is never a hit.
+        """
         self.queries += len(words)
         if len(self._blocks) > MAX_BLOCKS:
             self.clear()
-        key, hitting, reusable = 0, True, (len(words) - 1) // BLOCK_TOKENS
+        key, hitting, hits, reusable = 0, True, 0, (len(words) - 1) // BLOCK_TOKENS
         for i in range(len(words) // BLOCK_TOKENS):
             key = hash((key, *words[i * BLOCK_TOKENS : (i + 1) * BLOCK_TOKENS]))
             hitting = hitting and key in self._blocks and i < reusable
-            self.hits += BLOCK_TOKENS * hitting
+            hits += BLOCK_TOKENS * hitting
             self._blocks.add(key)
+        self.hits += hits
+        return hits
 
     def clear(self) -> None:
         """Forget all blocks; the counters keep their values."""
@@ -61,7 +65,11 @@ class PrefixCache:
 
 
 class AnswerPlan:
-    """The plan of one answer: its fault, its number of tokens, and when each chunk is due."""
+    """The plan of one answer: its fault, its tokens, and how long each chunk takes.
+
+    sizes: tokens of each chunk. accepted: drafted tokens that each chunk but the first has accepted; empty without
+    speculative decoding.
+    """
 
     def __init__(self, args: argparse.Namespace, index: int, requested_tokens: int) -> None:
         rng = random.Random((args.fake_seed << 40) + index)
@@ -72,27 +80,42 @@ class AnswerPlan:
         )
         self.reported_tokens = {"empty": 0, "usage_low": half}.get(self.fault or "", self.tokens)
         self.choices = 2 if self.fault == "several_choices" else 1
-        self.chunks = -(-self.tokens // args.tokens_per_chunk)
+        self.sizes, self.accepted = _chunk_sizes(args, index, self.tokens)
+        self.chunks = len(self.sizes)
         self.finish = {"short": "stop", "empty": "stop", "abort": "abort"}.get(self.fault or "", "length")
         self.fault_chunk = rng.randrange(self.chunks)
         self._rng, self._args = rng, args
 
-    def due_ns(self) -> Iterator[int]:
-        """Yield when each chunk is due, in ns after the start of the request."""
-        at_ms = _spread(self._rng, self._args.ttft_ms, self._args.ttft_sigma)
-        for _ in range(self.chunks):
-            yield int(at_ms * 1e6)
-            at_ms += _spread(self._rng, self._args.itl_ms, self._args.itl_sigma)
+    def first_wait_ns(self) -> int:
+        """Draw how long the first chunk takes, without the part that depends on the prompt."""
+        return int(_spread(self._rng, self._args.ttft_ms, self._args.ttft_sigma) * 1e6)
+
+    def next_wait_ns(self) -> int:
+        """Draw how long a further chunk takes."""
+        return int(_spread(self._rng, self._args.itl_ms, self._args.itl_sigma) * 1e6)
 
     def text(self, tokens: int) -> str:
         """Return the text of this many tokens: a word for each, unless the fault leaves them out."""
         return {"empty": "", "blank": " "}.get(self.fault or "", " w") * tokens
 
-    def sizes(self) -> Iterator[int]:
-        """Yield the number of tokens of each chunk."""
-        size = self._args.tokens_per_chunk
-        for i in range(self.chunks):
-            yield min(size, self.tokens - i * size)
+
+def _chunk_sizes(args: argparse.Namespace, index: int, tokens: int) -> tuple[list[int], list[int]]:
+    """Return the tokens of each chunk; with speculative decoding also the accepted tokens of each but the first.
+
+    A step of speculative decoding generates one token and those drafted ones before the first that is wrong.
+    """
+    if not args.draft_tokens:
+        size = args.tokens_per_chunk
+        return [min(size, tokens - begin) for begin in range(0, tokens, size)], []
+    rng = random.Random((args.fake_seed << 40) - index)
+    sizes, accepted = [1], list[int]()
+    while sum(sizes) < tokens:
+        right = 0
+        while right < args.draft_tokens and rng.random() < args.acceptance:
+            right += 1
+        accepted.append(right)
+        sizes.append(min(1 + right, tokens - sum(sizes)))
+    return sizes, accepted
 
 
 def _draw_fault(args: argparse.Namespace, rng: random.Random, requested_tokens: int) -> str | None:

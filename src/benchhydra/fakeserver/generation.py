@@ -1,0 +1,129 @@
+"""The fake engine: when the chunks of each answer are due, and what the engine's metrics record of it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from benchhydra.fakeserver.clock import FakeClock
+from benchhydra.fakeserver.metrics import EngineMetrics
+from benchhydra.fakeserver.plan import AnswerPlan, PrefixCache
+from benchhydra.fakeserver.scheduler import ScheduledRequest, Scheduler
+
+
+class FakeEngine:
+    """What all generations share: the scheduler, the prefix cache, the metrics."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.clock = FakeClock()
+        self.cache = PrefixCache()
+        self.scheduler = Scheduler(args.max_concurrency, args.kv_cache_tokens)
+        self.metrics = EngineMetrics(drafted=args.draft_tokens > 0)
+        self.prefill_until_ns = 0  # without chunked prefill: no request decodes before this
+
+    def metrics_text(self) -> str:
+        """Return the text of ``/metrics``."""
+        self.metrics.preemptions = self.scheduler.preemptions
+        counters = {"prefix_cache_queries": self.cache.queries, "prefix_cache_hits": self.cache.hits}
+        gauges: dict[str, float] = {
+            "num_requests_running": len(self.scheduler.running),
+            "num_requests_waiting": len(self.scheduler.waiting),
+        }
+        usage = self.scheduler.kv_cache_usage()
+        if usage is not None:
+            gauges["kv_cache_usage_perc"] = usage
+        return self.metrics.text(self.args.model, dict(counters), gauges)
+
+    @asynccontextmanager
+    async def generation(self, plan: AnswerPlan, words: list[Any], arrival_ns: int) -> AsyncIterator[Generation]:
+        """Wait until the scheduler admits the request, and yield its generation; it ends with the context."""
+        request = ScheduledRequest(len(words))
+        try:
+            queued = await self.scheduler.admit(request)
+            hits = 0 if self.args.no_prefix_caching else self.cache.look_up(words)
+            yield Generation(self, plan, request, arrival_ns, request.admitted_ns if queued else arrival_ns, hits)
+        finally:
+            self.scheduler.release(request)
+
+
+class Generation:
+    """One answer while it is generated. Call ``next_chunk`` for each chunk of the plan, in order, then ``finish``."""
+
+    def __init__(
+        self,
+        engine: FakeEngine,
+        plan: AnswerPlan,
+        request: ScheduledRequest,
+        arrival_ns: int,
+        scheduled_ns: int,
+        cached_tokens: int,
+    ) -> None:
+        self._engine = engine
+        self._plan = plan
+        self._request = request
+        self._prompt_tokens = request.tokens
+        self._arrival_ns, self._scheduled_ns = arrival_ns, scheduled_ns
+        self._first_ns = self._last_ns = 0
+        self._due_ns = scheduled_ns
+        self._chunk = 0
+        self._prefill_ns = plan.first_wait_ns() + self._prefill_cost_ns(request.tokens - cached_tokens)
+
+    async def next_chunk(self) -> None:
+        """Wait until the next chunk is due, and record it."""
+        first = self._chunk == 0
+        if first:
+            self._plan_prefill()
+        else:
+            others = len(self._engine.scheduler.running) - 1
+            self._due_ns += self._plan.next_wait_ns() + int(others * self._engine.args.itl_per_request_ms * 1e6)
+        await self._wait_due(prefilling=first)
+        self._record_chunk(self._plan.sizes[self._chunk])
+        self._chunk += 1
+
+    def finish(self) -> None:
+        """Record the times of a whole answer."""
+        histograms = self._engine.metrics.histograms
+        histograms["queue"].observe(self._scheduled_ns - self._arrival_ns)
+        histograms["prefill"].observe(self._first_ns - self._scheduled_ns)
+        histograms["decode"].observe(self._last_ns - self._first_ns)
+        histograms["e2el"].observe(time.monotonic_ns() - self._arrival_ns)
+
+    def _plan_prefill(self) -> None:
+        self._due_ns += self._prefill_ns
+        if self._engine.args.no_chunked_prefill:
+            self._engine.prefill_until_ns = max(self._engine.prefill_until_ns, self._due_ns)
+
+    async def _wait_due(self, *, prefilling: bool) -> None:
+        """Wait until the chunk is due; it is due later if the request was preempted, or a prefill stops decoding."""
+        engine, request = self._engine, self._request
+        await engine.clock.until(self._due_ns)
+        while request.preempted:
+            await engine.scheduler.wait_turn(request)
+            request.preempted = False
+            recomputed_ns = self._plan.first_wait_ns() + self._prefill_cost_ns(request.tokens)
+            self._due_ns = max(self._due_ns, request.admitted_ns + recomputed_ns)
+            await engine.clock.until(self._due_ns)
+        while not prefilling and self._due_ns < engine.prefill_until_ns:
+            self._due_ns = engine.prefill_until_ns
+            await engine.clock.until(self._due_ns)
+
+    def _record_chunk(self, size: int) -> None:
+        now_ns, metrics = time.monotonic_ns(), self._engine.metrics
+        metrics.generation_tokens += size
+        if self._chunk == 0:
+            self._first_ns = now_ns
+            metrics.prompt_tokens += self._prompt_tokens
+            metrics.histograms["ttft"].observe(now_ns - self._arrival_ns)
+        else:
+            metrics.histograms["itl"].observe(now_ns - self._last_ns)
+            if self._plan.accepted:
+                metrics.record_draft(self._engine.args.draft_tokens, self._plan.accepted[self._chunk - 1])
+        self._last_ns = now_ns
+        self._engine.scheduler.grow(self._request, size)
+
+    def _prefill_cost_ns(self, tokens: int) -> int:
+        return int(tokens * self._engine.args.prefill_us_per_token * 1e3)
