@@ -96,6 +96,7 @@ def compare_point(
     return replace(
         change,
         metrics=metrics,
+        used_runs=(tuple(clean_left), tuple(clean_right)),
         missing=tuple(key for key in base_metrics if key not in candidate_metrics),
         notes=(*exclusion_note("base", left, clean_left), *exclusion_note("candidate", right, clean_right), *note),
     )

@@ -11,6 +11,7 @@ from benchhydra.analysis.comparison import Comparison, PointChange, Problem
 from benchhydra.analysis.gate import Decision
 from benchhydra.render import renderer
 from benchhydra.render.ab_report import AbReport
+from benchhydra.render.attribution_json import explanation_objects
 from benchhydra.render.headlines import comparison_headline, gate_headline
 
 #: 1.1.0: the verdict "unclear" is called "inconclusive". 1.2.0: "problems", "headline", "is_main", and
@@ -95,4 +96,5 @@ def _point(point: PointChange) -> dict[str, Any]:
         "candidate_runs": [run.run_id for run in point.candidate],
         "metrics": [{k: v for k, v in asdict(metric).items() if v is not None} for metric in point.metrics],
         "missing": list(point.missing),
+        "explanation": explanation_objects(point),
     }

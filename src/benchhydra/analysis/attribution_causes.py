@@ -1,0 +1,329 @@
+"""Causes that may explain why a latency rose, each with the evidence that it needs: one declaration a cause.
+
+A cause acts on some parts of a request's time (queue, prefill, ...), and has a strength between 0 and 1: how much of
+the slowdown in these parts its evidence can account for, 0 without evidence. Causes are ranked by strength times the
+part of the change that lies in their parts; equals keep the order of this file, root causes before their effects.
+All evidence is seen from the fast side to the slow one, whichever of them is the candidate: ``Context.moves.base`` is
+the fast side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from benchhydra.analysis.attribution_evidence import Moves
+
+#: A cause that accounts for less than this fraction of a change is not named.
+LEAST_FRACTION = 0.1
+#: Queues grow faster than the work in them: a change of the work of 1 % may account for up to 3 % of a latency.
+LEVERAGE = 3.0
+SERVER = ("queue", "prefill", "decode", "frontend")
+#: What the parts of the server add up to where only the client's times are known.
+CLIENT_PARTS = {"first token": {"queue", "prefill", "frontend", "outside"}, "after it": {"decode", "outside"}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a cause is judged by. slowdown: the relative rise of the latency; increases: of its parts, in ms."""
+
+    moves: Moves
+    slowdown: float
+    increases: Mapping[str, float]
+
+    def rise(self, metric: str, least: float, full: float) -> float:
+        """0 where a figure rose by ``least`` or less, 1 from ``full`` on, linear between."""
+        return ramp(self.moves.rise(metric), least, full)
+
+    def proportional(self, ratio: float) -> float:
+        """How much of the slowdown a relative rise of the work can account for."""
+        return ramp(LEVERAGE * ratio, 0.0, self.slowdown) if ratio > LEAST_RATIO else 0.0
+
+
+#: A relative rise of the work below this is no evidence.
+LEAST_RATIO = 0.02
+
+
+def ramp(value: float, least: float, full: float) -> float:
+    """0 up to ``least``, 1 from ``full`` on, linear between."""
+    return min(1.0, max(0.0, (value - least) / (full - least))) if full > least else float(value > least)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """A cause. worse, better: its words where the candidate has it, and where the base does. metrics: its evidence."""
+
+    name: str
+    worse: str
+    better: str
+    parts: tuple[str, ...]
+    metrics: tuple[str, ...]
+    strength: Callable[[Context], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikelyCause:
+    """A cause with evidence. fraction: the part of the change that it can account for; change_ms: the same in ms."""
+
+    cause: Cause
+    fraction: float
+    change_ms: float
+
+    @property
+    def text(self) -> str:
+        """Its words for the direction of the change."""
+        return self.cause.worse if self.change_ms > 0 else self.cause.better
+
+
+def likely_causes(
+    increases: Mapping[str, float], moves: Moves, slowdown: float, change_ms: float
+) -> tuple[LikelyCause, ...]:
+    """The causes of a change with evidence, the one that accounts for most of it first.
+
+    increases: of the parts, in ms, positive where the slow side is slower. moves: from the fast side to the slow one.
+    """
+    context = Context(moves=moves, slowdown=slowdown, increases=increases)
+    likely = []
+    for cause in CAUSES:
+        fraction = cause.strength(context) * _fraction_in(cause.parts, increases)
+        if fraction >= LEAST_FRACTION:
+            likely.append(LikelyCause(cause=cause, fraction=fraction, change_ms=fraction * change_ms))
+    return tuple(sorted(likely, key=lambda each: -each.fraction))
+
+
+def _fraction_in(parts: tuple[str, ...], increases: Mapping[str, float]) -> float:
+    """The fraction of all increases that lies in these parts; 1 where no parts are known."""
+    rising = {name: value for name, value in increases.items() if value > 0}
+    if not rising:
+        return 1.0
+    inside = sum(value for name, value in rising.items() if CLIENT_PARTS.get(name, {name}) & {*parts})
+    return inside / sum(rising.values())
+
+
+def _longer_prompts(context: Context) -> float:
+    return context.proportional(context.moves.relative_rise("mean_input_tokens"))
+
+
+def _longer_answers(context: Context) -> float:
+    return context.proportional(context.moves.relative_rise("mean_output_tokens"))
+
+
+def _higher_rate(context: Context) -> float:
+    return context.proportional(context.moves.relative_rise("achieved_rps"))
+
+
+def _speculation_off(context: Context) -> float:
+    fast, slow = (side("server_accepted_length") for side in (context.moves.base, context.moves.candidate))
+    return _fewer_tokens_a_step(context) if fast and slow == 1.0 else 0.0
+
+
+def _acceptance_fell(context: Context) -> float:
+    slow = context.moves.candidate("server_accepted_length")
+    return _fewer_tokens_a_step(context) if slow != 1.0 else 0.0
+
+
+def _fewer_tokens_a_step(context: Context) -> float:
+    fast, slow = (side("server_accepted_length") for side in (context.moves.base, context.moves.candidate))
+    if not fast or not slow or not context.moves.rise("server_accepted_length"):
+        return 0.0
+    return context.proportional(fast / slow - 1)
+
+
+def _prefix_hits_fell(context: Context) -> float:
+    fast, slow = (side("server_prefix_hit_fraction") for side in (context.moves.base, context.moves.candidate))
+    if fast is None or slow is None or fast - slow < 0.03 or not context.moves.rise("server_prefix_hit_fraction"):
+        return 0.0
+    return context.proportional((1 - slow) / max(1 - fast, 0.01) - 1)
+
+
+def _server_lacks_cpu(context: Context) -> float:
+    """Its waits, as the kernel counts them. CPU time of other programs says less, as they may use idle cores."""
+    waits = context.rise("server_cpu_wait_fraction", 0.05, 0.25)
+    return max(waits, 0.5 * context.rise("other_cpu_fraction", 0.1, 0.4))
+
+
+def _gpu_throttled(context: Context) -> float:
+    return context.rise("gpu_throttled_fraction", 0.02, 0.2)
+
+
+def _clocks_fell(context: Context) -> float:
+    fast, slow = (side("mean_gpu_sm_clock_mhz") for side in (context.moves.base, context.moves.candidate))
+    if not fast or not slow or not context.moves.rise("mean_gpu_sm_clock_mhz"):
+        return 0.0
+    return context.proportional(fast / slow - 1)
+
+
+def _kv_cache_full(context: Context) -> float:
+    usage = context.moves.candidate("server_max_kv_cache_usage")
+    if usage is None or usage < FULL_FRACTION:
+        return 0.0
+    return max(
+        context.rise("server_max_kv_cache_usage", 0.02, 0.1), context.rise("server_preemptions_per_minute", 0.5, 5)
+    )
+
+
+def _fewer_at_once(context: Context) -> float:
+    """More requests wait and no more run, though the KV cache has room: the number of running requests is limited."""
+    moves = context.moves
+    usage = moves.candidate("server_max_kv_cache_usage")
+    if usage is not None and usage >= FULL_FRACTION:
+        return 0.0
+    most = "server_max_running" if moves.base("server_max_running") is not None else "server_running"
+    fast, slow = moves.base(most), moves.candidate(most)
+    if fast is None or slow is None or slow > 0.95 * fast:
+        return 0.0
+    return context.rise("server_waiting", 0.1, 0.5)
+
+
+def _prefills_stall_decoding(context: Context) -> float:
+    """Rare long gaps between tokens account for the longer decoding; the usual gap is as before."""
+    gap = context.moves.rise("mean_itl_ms")
+    return 0.95 * ramp(context.moves.rise("itl_stalls_ms") / gap, 0.1, 0.7) if gap > 0 else 0.0
+
+
+def _larger_batches(context: Context) -> float:
+    """More requests run at once and no more wait: each step takes longer."""
+    if context.moves.rise("server_waiting") > 0:
+        return 0.0
+    return 0.6 * context.rise("server_running", 1.0, 4.0)
+
+
+def _client_slow(context: Context) -> float:
+    waits = context.rise("client_wait_fraction", 0.05, 0.25)
+    busy = context.rise("mean_client_cpu_fraction", 0.2, 0.5)
+    return max(waits, context.rise("mean_client_loop_lag_ms", 0.5, 3.0), 0.5 * busy)
+
+
+def _network_slow(context: Context) -> float:
+    """A small request on the same way takes longer too, and the client is not what is slow."""
+    outside = context.increases.get("outside", 0.0)
+    if outside <= 0 or _client_slow(context) > 0:
+        return 0.0
+    return ramp(context.moves.rise("server_answer_ms") / outside, 0.1, 0.6)
+
+
+#: From this fraction on, the KV cache is full: the blocks that are left hold no further request.
+FULL_FRACTION = 0.95
+
+CAUSES = (
+    Cause(
+        name="longer_prompts",
+        worse="the prompts are longer",
+        better="the prompts are shorter",
+        parts=SERVER,
+        metrics=("mean_input_tokens",),
+        strength=_longer_prompts,
+    ),
+    Cause(
+        name="longer_answers",
+        worse="the answers are longer",
+        better="the answers are shorter",
+        parts=("decode", "queue"),
+        metrics=("mean_output_tokens",),
+        strength=_longer_answers,
+    ),
+    Cause(
+        name="higher_rate",
+        worse="more requests arrive per second",
+        better="fewer requests arrive per second",
+        parts=SERVER,
+        metrics=("achieved_rps", "server_running"),
+        strength=_higher_rate,
+    ),
+    Cause(
+        name="server_lacks_cpu",
+        worse="the server waits for CPU cores that other programs use",
+        better="the server no longer waits for CPU cores",
+        parts=SERVER,
+        metrics=("server_cpu_wait_fraction", "other_cpu_fraction"),
+        strength=_server_lacks_cpu,
+    ),
+    Cause(
+        name="gpu_throttled",
+        worse="the GPUs are throttled",
+        better="the GPUs are no longer throttled",
+        parts=SERVER,
+        metrics=("gpu_throttled_fraction", "mean_gpu_sm_clock_mhz", "max_gpu_temperature_c"),
+        strength=_gpu_throttled,
+    ),
+    Cause(
+        name="gpu_clocks_fell",
+        worse="the GPUs run at a lower clock",
+        better="the GPUs run at a higher clock",
+        parts=SERVER,
+        metrics=("mean_gpu_sm_clock_mhz", "mean_gpu_power_w", "gpu_power_capped_fraction"),
+        strength=_clocks_fell,
+    ),
+    Cause(
+        name="kv_cache_full",
+        worse="the KV cache is full",
+        better="the KV cache is no longer full",
+        parts=("queue", "prefill", "decode"),
+        metrics=("server_max_kv_cache_usage", "server_preemptions_per_minute", "server_waiting"),
+        strength=_kv_cache_full,
+    ),
+    Cause(
+        name="speculation_off",
+        worse="speculative decoding is off",
+        better="speculative decoding is on",
+        parts=("decode", "queue"),
+        metrics=("server_accepted_length", "server_acceptance_fraction"),
+        strength=_speculation_off,
+    ),
+    Cause(
+        name="acceptance_fell",
+        worse="fewer drafted tokens are accepted",
+        better="more drafted tokens are accepted",
+        parts=("decode", "queue"),
+        metrics=("server_acceptance_fraction", "server_accepted_length"),
+        strength=_acceptance_fell,
+    ),
+    Cause(
+        name="prefix_hits_fell",
+        worse="fewer prompt tokens are in the prefix cache",
+        better="more prompt tokens are in the prefix cache",
+        parts=("prefill", "queue", "decode"),
+        metrics=("server_prefix_hit_fraction",),
+        strength=_prefix_hits_fell,
+    ),
+    Cause(
+        name="fewer_at_once",
+        worse="the server runs fewer requests at once, with room in the KV cache (a limit such as max_num_seqs)",
+        better="the server runs more requests at once (a limit such as max_num_seqs)",
+        parts=("queue",),
+        metrics=("server_waiting", "server_max_running", "server_running"),
+        strength=_fewer_at_once,
+    ),
+    Cause(
+        name="prefills_stall_decoding",
+        worse="some steps take far longer than most, as with whole prompts in one step (chunked prefill off)",
+        better="fewer steps take far longer than most, as with chunked prefill",
+        parts=("queue", "prefill", "decode"),
+        metrics=("itl_stalls_ms", "p99_itl_ms"),
+        strength=_prefills_stall_decoding,
+    ),
+    Cause(
+        name="larger_batches",
+        worse="more requests run at once, so that each step takes longer",
+        better="fewer requests run at once, so that each step takes less long",
+        parts=("decode", "prefill"),
+        metrics=("server_running", "server_waiting"),
+        strength=_larger_batches,
+    ),
+    Cause(
+        name="client_slow",
+        worse="the client is short of CPU: it reads answers late",
+        better="the client is no longer short of CPU",
+        parts=("outside",),
+        metrics=("client_wait_fraction", "mean_client_loop_lag_ms", "mean_client_cpu_fraction"),
+        strength=_client_slow,
+    ),
+    Cause(
+        name="network_slow",
+        worse="the way between client and server takes longer (network, proxy)",
+        better="the way between client and server takes less long (network, proxy)",
+        parts=("outside",),
+        metrics=("server_answer_ms",),
+        strength=_network_slow,
+    ),
+)

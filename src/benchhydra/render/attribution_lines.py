@@ -1,0 +1,153 @@
+"""Why latencies changed, in at most six lines: causes, then where the time went and what moved beside it.
+
+Why: the KV cache is full (+37 of +38 ms TTFT)
+TTFT +38 ± 3 ms: queue +31 ± 2, prefill +6 ± 1, outside +1 ± 0; KV cache 71 % -> 99 %, waiting 0 -> 9
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from benchhydra.analysis.attribution import Explanation, Part, explain
+from benchhydra.analysis.attribution_evidence import Move
+from benchhydra.analysis.comparison import Comparison, PointChange
+from benchhydra.render.figures import count, number
+
+MOST_LINES = 6
+#: So many figures that moved are listed for a latency.
+MOST_MOVES = 4
+#: A further cause is named from this fraction of the change on; the front end from this one.
+SECOND_CAUSE = 0.25
+SHOWN_FRONTEND = 0.05
+NAMES = {"mean_ttft_ms": "TTFT", "mean_e2el_ms": "E2E latency"}
+
+
+def why_lines(comparison: Comparison) -> list[str]:
+    """The causes at all points, each with the point where it changed most; empty where nothing really changed."""
+    by_cause: dict[str, list[tuple[PointChange, tuple[Explanation, ...]]]] = {}
+    for point in comparison.points:
+        explanations = explain(point)
+        if explanations:
+            names = ", ".join(_first_cause(explanation) for explanation in explanations)
+            by_cause.setdefault(names, []).append((point, explanations))
+    lines: list[str] = []
+    groups = sorted(by_cause.values(), key=lambda group: -max(_extent(explanations) for _, explanations in group))
+    for i, group in enumerate(groups):
+        of_group = list(_group_lines(group, len(comparison.points)))
+        if lines and len(lines) + len(of_group) > MOST_LINES - (i + 1 < len(groups)):
+            rest = sum(len(others) for others in groups[i:])
+            return [*lines, f"Other causes at {count(rest, 'more point')}: --format json has them"]
+        lines += of_group
+    return lines
+
+
+def point_why_lines(point: PointChange) -> list[str]:
+    """The causes and the parts of the latencies of one point that really changed."""
+    return explanation_lines(explain(point))
+
+
+def explanation_lines(explanations: Sequence[Explanation]) -> list[str]:
+    """A line for the causes, and one for each latency. A figure that moved is listed once."""
+    return [f"Why: {_causes(explanations)}", *_latency_lines(explanations)] if explanations else []
+
+
+def _group_lines(group: Sequence[tuple[PointChange, tuple[Explanation, ...]]], points: int) -> Iterator[str]:
+    point, explanations = max(group, key=lambda item: _extent(item[1]))
+    if points == 1:
+        yield from explanation_lines(explanations)
+        return
+    yield f"Why, at {len(group)} of {points} points: {_causes(explanations)}"
+    yield from (f"{point.label}: {line}" for line in _latency_lines(explanations))
+
+
+def _first_cause(explanation: Explanation) -> str:
+    return explanation.causes[0].cause.name if explanation.causes else "-"
+
+
+def _extent(explanations: Sequence[Explanation]) -> float:
+    return max(abs(explanation.change_ms) / explanation.base_ms for explanation in explanations)
+
+
+def _causes(explanations: Sequence[Explanation]) -> str:
+    """The causes of all latencies, the first ones first, with what each accounts for."""
+    accounts: dict[str, list[str]] = {}
+    for is_first in (True, False):
+        for explanation in explanations:
+            for i, likely in enumerate(explanation.causes):
+                if (i == 0) == is_first and (is_first or likely.fraction >= SECOND_CAUSE):
+                    part = signed(likely.change_ms, explanation.change_ms)
+                    accounts.setdefault(likely.text, []).append(f"{part} of {_total(explanation)}")
+    accounts |= {_without_cause(e): [] for e in explanations if not e.causes}
+    return "; ".join(f"{text} ({', '.join(parts)})" if parts else text for text, parts in accounts.items())
+
+
+def _without_cause(explanation: Explanation) -> str:
+    part = explanation.largest_part
+    where = f"; {part.name} has {signed(part.change_ms, explanation.change_ms)} of it" if part else ""
+    return f"{_total(explanation)}: nothing that was observed accounts for it{where}"
+
+
+def _total(explanation: Explanation) -> str:
+    return f"{signed(explanation.change_ms, explanation.change_ms)} ms {NAMES[explanation.metric]}"
+
+
+def _latency_lines(explanations: Sequence[Explanation]) -> Iterator[str]:
+    listed: set[str] = set()
+    for explanation in explanations:
+        moves = [move for move in explanation.moved if move.metric not in listed][:MOST_MOVES]
+        listed |= {move.metric for move in moves}
+        yield "; ".join(filter(None, (_parts(explanation), _sum_note(explanation), ", ".join(map(move_text, moves)))))
+
+
+def _parts(explanation: Explanation) -> str:
+    total = explanation.change_ms
+    probably = "probably " if explanation.probable else ""
+    change = f"{NAMES[explanation.metric]} {probably}{_with_interval(total, explanation.high_ms, total)} ms"
+    parts = ", ".join(
+        f"{part.name} {_with_interval(part.change_ms, part.high_ms, total)}"
+        for part in explanation.parts
+        if part.name != "frontend" or abs(part.change_ms) >= SHOWN_FRONTEND * abs(total)
+    )
+    return f"{change}: {parts or 'the server does not say in which part'}"
+
+
+def _sum_note(explanation: Explanation) -> str:
+    if explanation.adds_up or not explanation.parts:
+        return ""
+    total = explanation.change_ms
+    of_parts = signed(total - explanation.unaccounted_ms, total)
+    return f"the parts do not add up: {of_parts} of {signed(total, total)}"
+
+
+def _with_interval(change: float, high: float | None, total: float) -> str:
+    return signed(change, total) + ("" if high is None else f" ± {_fixed(high - change, total)}")
+
+
+def signed(value: float, total: float) -> str:
+    """A change with its sign, with the decimals that suit the whole change."""
+    text = _fixed(value, total)
+    return text if text.startswith("-") else f"+{text}"
+
+
+def _fixed(value: float, total: float) -> str:
+    decimals = 0 if abs(total) >= 10 else 1 if abs(total) >= 1 else 2
+    return f"{round(value, decimals) + 0.0:,.{decimals}f}"
+
+
+def part_text(part: Part, explanation: Explanation) -> str:
+    """A part with its interval: ``queue +31 ± 2``."""
+    return f"{part.name} {_with_interval(part.change_ms, part.high_ms, explanation.change_ms)}"
+
+
+def move_text(move: Move) -> str:
+    """A figure on both sides: ``KV cache 71 % -> 99 %``, ``preemptions 0 -> 14 a minute``."""
+    if move.unit == "fraction":
+        return f"{move.name} {move.base * 100:.0f} % -> {move.candidate * 100:.0f} %"
+    unit = "" if move.unit == "requests" else f" {move.unit}"
+    return f"{move.name} {_short(move.base)} -> {_short(move.candidate)}{unit}"
+
+
+def _short(value: float) -> str:
+    """A number with two significant digits, and all those before the point."""
+    size = abs(value)
+    return number(round(value)) if size >= 10 or round(value, 2) == round(value) else number(float(f"{value:.2g}"))
