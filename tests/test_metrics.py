@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from benchhydra import registry
 from benchhydra.errors import BenchhydraError, ConfigError
 from benchhydra.facts import Facts
-from benchhydra.metrics import metric, summarize, table
+from benchhydra.metrics import declared, metric, missing_percentile, not_computed_hint, summarize, table
 from benchhydra.metrics.latency import percentile_with_failures
 from benchhydra.records import NEVER, Phase, Records, Status
 from benchhydra.render import rendered
@@ -170,9 +170,9 @@ def test_throughput_figures_of_an_offline_batch() -> None:
 
 def test_a_metric_is_computed_only_where_all_that_it_needs_is_there(two: Records) -> None:
     everything = values(two, slo={"ttft_ms": 100.0})
-    for name, declared in table().items():
+    for name, entry in table().items():
         if name in everything:
-            assert all(name not in values(two, STREAMED - {need}, {"ttft_ms": 100.0}) for need in declared.needs), name
+            assert all(name not in values(two, STREAMED - {need}, {"ttft_ms": 100.0}) for need in entry.needs), name
     assert values(two, frozenset()) == {}
 
 
@@ -184,6 +184,94 @@ def test_metrics_of_samples_and_facts(two: Records, monkeypatch: pytest.MonkeyPa
     window = Window.of(two, samples={"start_s": np.array([1.0, 3.0])})
     assert [m.value for m in summarize(window, {"requests", "start_s"})] == [3.0]
     assert summarize(window, {"requests"}) == []
+
+
+def test_further_percentiles_are_those_of_numpy() -> None:
+    records = rows([10.0 * i for i in range(200)], [20.0 + i for i in range(200)], [5.0] * 200, [4] * 200)
+    window = Window.of(records)
+    figures = {m.key: m for m in summarize(window, STREAMED, [99.9, 25, 50, 99])}
+    assert figures["p99.9_ttft_ms"].value == pytest.approx(float(np.percentile(window.ttft_ms, 99.9)))
+    assert figures["p25_scheduled_e2el_ms"].value == pytest.approx(float(np.percentile(window.scheduled_e2el_ms, 25)))
+    assert figures["p99.9_ttft_with_failures_ms"].value == pytest.approx(figures["p99.9_ttft_ms"].value)
+    assert (figures["p25_itl_ms"].unit, figures["p25_itl_ms"].better) == ("ms", Better.SMALLER)
+    added = figures.keys() - {m.key for m in summarize(window, STREAMED)}
+    latencies = ("ttft", "tpot", "itl", "e2el", "scheduled_ttft", "scheduled_e2el")
+    failures = ("ttft_with_failures", "e2el_with_failures")
+    # p50 is the median, and p99 of each is computed in any case
+    assert added == {f"p{p}_{name}_ms" for p in ("25", "99.9") for name in latencies + failures}
+
+
+def test_percentiles_that_are_unknown_are_absent(two: Records) -> None:
+    failed = replace(two, status=np.array([Status.OK, Status.TIMEOUT], np.int32))
+    names = {m.key for m in summarize(Window.of(failed), STREAMED, [99.9])}
+    assert "p99.9_ttft_ms" in names and "p99.9_ttft_with_failures_ms" not in names  # infinite
+    assert "p99.9_ttft_ms" not in {m.key for m in summarize(Window.of(two), OFFLINE, [99.9])}
+
+
+@pytest.mark.parametrize("name", ["p99.9_ttft_ms", "p1_batch_prefill_ms", "p99_ttft_ms", "p0.5_itl_ms", "completed"])
+def test_metrics_that_exist(name: str) -> None:
+    metric = declared(name)
+    assert metric is not None and metric.name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["p50_ttft_ms", "p100_ttft_ms", "p0_ttft_ms", "p99.90_ttft_ms", "p099_ttft_ms", "p99.9_duration_s", "p9"]
+)
+def test_metrics_that_do_not_exist(name: str) -> None:
+    assert declared(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "percentiles", "missing"),
+    [
+        ("p99.9_ttft_ms", [], 99.9),
+        ("p99.9_ttft_ms", [25.0, 99.9], None),
+        ("p99_ttft_ms", [], None),  # always computed
+        ("mean_ttft_ms", [], None),
+        ("p99.9_duration_s", [], None),  # no such metric at all
+    ],
+)
+def test_a_percentile_that_is_not_asked_for_is_missing(
+    name: str, percentiles: list[float], missing: float | None
+) -> None:
+    assert missing_percentile(name, percentiles) == missing
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("p99.9_ttft_ms", "percentiles=[99.9] computes it"),
+        ("p50_ttft_ms", "it is called median_ttft_ms"),
+        ("p99_tttft_ms", "did you mean p99_ttft_ms"),
+        ("energy_of_the_moon", "benchhydra metrics"),
+    ],
+)
+def test_the_hint_for_a_metric_that_was_not_computed(name: str, hint: str) -> None:
+    assert not_computed_hint(name).startswith(hint)
+
+
+def test_tokens_per_user_count_the_time_in_flight_and_that_of_decoding(two: Records) -> None:
+    figures = values(two)
+    assert figures["output_throughput_per_user"] == pytest.approx((11 + 6) / (0.150 + 0.250))
+    assert figures["mean_decode_throughput_per_user"] == pytest.approx((100 + 50) / 2)
+    assert figures["median_decode_throughput_per_user"] == pytest.approx(75)
+
+
+def test_tokens_per_user_are_output_throughput_by_concurrency_in_a_steady_state() -> None:
+    """vLLM's definition; no request begins before or ends after the window here."""
+    count = 400
+    records = rows([10.0 * i for i in range(count)], [20.0] * count, [5.0] * count, [9] * count)
+    figures = values(records)
+    quotient = figures["output_throughput"] / figures["mean_concurrency"]
+    assert figures["output_throughput_per_user"] == pytest.approx(quotient, rel=0.02)
+
+
+def test_tokens_per_gpu_need_the_number_of_gpus(two: Records) -> None:
+    registry.discover()
+    of_two = {m.key: m.value for m in summarize(Window.of(two, facts=Facts({"engine_gpus": 2})), STREAMED)}
+    for name in ("output_throughput", "total_token_throughput"):
+        assert of_two[f"{name}_per_gpu"] == pytest.approx(of_two[name] / 2)
+    assert not [name for name in values(two) if name.endswith("_per_gpu")]
 
 
 def test_the_offered_rate_is_that_of_the_whole_schedule(two: Records) -> None:
@@ -235,9 +323,9 @@ def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
 
 
 def test_every_metric_is_declared_completely() -> None:
-    for name, declared in table().items():
-        assert declared.doc and declared.unit and declared.needs, name
-        assert declared.better in Better
+    for name, entry in table().items():
+        assert entry.doc and entry.unit and entry.needs, name
+        assert entry.better in Better
 
 
 def test_the_document_is_up_to_date() -> None:

@@ -461,6 +461,8 @@ def test_limits_are_respected() -> None:
 def test_few_samples_are_a_warning() -> None:
     assert few_samples(rows(100)) == ()
     assert few_samples(rows(40)) == ("only 40 requests: p99 is unreliable, use at least 1,000",)
+    assert few_samples(rows(100), [25.0]) == ()
+    assert few_samples(rows(100), [99.9]) == ("only 100 requests: p99.9 is unreliable, use at least 10,000",)
 
 
 Arrivals = Callable[[np.random.Generator, int, int], tuple[Any, Any]]

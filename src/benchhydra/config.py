@@ -26,6 +26,9 @@ from benchhydra.target import Gpus, Model, Sparsity
 from benchhydra.tracking import Tracking
 from benchhydra.validity import ValidityLimits
 
+#: Beyond these, a percentile would need more than a million requests.
+LOWEST_PERCENT, HIGHEST_PERCENT = 0.001, 99.999
+
 
 @dataclass(kw_only=True)
 class Sweep:
@@ -82,6 +85,9 @@ class BenchConfig:
     repeat: int = knob(0, "number of this repeat, from 0; set by the sweep")
     objective: str | None = knob(None, "metric that a run returns to another sweeper (Optuna's): p99_ttft_ms")
     slo: Slo = field(default_factory=Slo)
+    percentiles: list[float] = knob(
+        [], "percentiles of latencies besides p50, p90, p95 and p99: [25,99.9] adds p25_ttft_ms, p99.9_ttft_ms, ..."
+    )
     probes: ProbeSettings = field(default_factory=ProbeSettings)
     validity: ValidityLimits = field(default_factory=ValidityLimits)
     sweep: Sweep = field(default_factory=Sweep)
@@ -91,6 +97,10 @@ class BenchConfig:
             raise ConfigError(f"num_prompts={self.num_prompts} must be at least 1")
         if isinstance(self.repeats, int) and self.repeats < 1:
             raise ConfigError(f"repeats={self.repeats} must be at least 1")
+        for percent in self.percentiles if isinstance(self.percentiles, list) else ():
+            if isinstance(percent, float) and not LOWEST_PERCENT <= percent <= HIGHEST_PERCENT:
+                text = f"percentiles: {percent:g} is not between {LOWEST_PERCENT:g} and {HIGHEST_PERCENT:g}"
+                raise ConfigError(text, hint="percentiles=[25,99.9]")
         if isinstance(self.sweep, Sweep):
             check_choices(self.sweep)
         self._refuse_unknown_keys()

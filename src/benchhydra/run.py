@@ -16,12 +16,13 @@ import yaml
 from benchhydra import environment, interruption, models
 from benchhydra.artifacts import CONFIG_FILE, RECORDS_FILE, SERIES_FILE, SERVER_LOG_FILE
 from benchhydra.config import BenchConfig
-from benchhydra.engines import ServerSpec
+from benchhydra.engines import ENGINE_GPUS, ServerSpec
 from benchhydra.errors import BenchhydraError, ConfigError, ResultError, RunInvalid
 from benchhydra.facts import Facts
 from benchhydra.failure_texts import failure_texts
+from benchhydra.gpu_prices import SERVER_PRICE_PER_HOUR, server_price_per_hour
 from benchhydra.measure import Measurement, Point
-from benchhydra.metrics import summarize
+from benchhydra.metrics import missing_percentile, summarize
 from benchhydra.probes.watch import start_helper
 from benchhydra.progress import Progress
 from benchhydra.redaction import protect_config, redact_config, secret_names
@@ -47,10 +48,20 @@ LONG_LOAD_S = 600.0
 def spec_of(config: BenchConfig) -> ServerSpec | None:
     """Return the server that a point needs, after all checks that need no server. Raises BenchhydraError."""
     _refuse_secrets(config)
+    _refuse_missing_percentiles(config)
     target = config.engine.target(config.model, config.sparsity, config.gpus)
     config.engine.check(target)
     config.script.check(point_of(config, target, Path(), Progress()))
     return config.script.spec(config.engine, target)
+
+
+def _refuse_missing_percentiles(config: BenchConfig) -> None:
+    """Raise ConfigError if the objective or the search reads a percentile that the point will not have."""
+    asked = {"objective": config.objective, **config.search.metrics_read()}
+    for key, name in asked.items():
+        percent = None if name is None else missing_percentile(name, config.percentiles)
+        if percent is not None:
+            raise ConfigError(f"{key}: p{percent:g} is not computed", hint=f"percentiles=[{percent:g}]")
 
 
 def load_s_of(config: BenchConfig) -> float | None:
@@ -193,13 +204,19 @@ class _PointRun:
             if spec.kind == "attached":  # only after the server has answered: building a model may take a minute
                 self._prepare(point.target)
             self.result.engine_version = engine.version(lease.base_url)
-            lease_facts = lease.facts()
+            lease_facts = {**lease.facts(), **self._price_facts(point, lease)}
             self.result.metadata |= Facts(lease_facts).metadata()
             try:
                 measurement = self._run_script(point, lease)
             finally:
                 lease.write_log(self.out_dir / SERVER_LOG_FILE)
         self._conclude(point, measurement, lease_facts)
+
+    def _price_facts(self, point: Point, lease: Lease) -> dict[str, Any]:
+        """Return the price of the server's GPUs, if it is known."""
+        names = [gpu["name"] for gpu in self.result.environment.get("gpus", ()) if gpu["index"] in lease.gpus]
+        price = server_price_per_hour(self.config.gpus, self.config.engine.gpu_count(point.target), names)
+        return {} if price is None else {SERVER_PRICE_PER_HOUR: price}
 
     def _announce_length(self, load_s: float | None) -> None:
         """Say before anything is started if the load will last long."""
@@ -221,7 +238,8 @@ class _PointRun:
     def _conclude(self, point: Point, measurement: Measurement, lease_facts: Mapping[str, Any]) -> None:
         """Write the rows and series; add metrics, verdict and metadata to the result."""
         records, result = measurement.records, self.result
-        facts = Facts(lease_facts) | measurement.facts
+        gpus = {ENGINE_GPUS: self.config.engine.gpu_count(point.target)}
+        facts = Facts({**gpus, **lease_facts}) | measurement.facts
         request_series = per_second_series(records) if "requests" in measurement.has else ()
         series = (*request_series, *measurement.series)
         records.write(self.out_dir / RECORDS_FILE)
@@ -234,13 +252,14 @@ class _PointRun:
             result.metadata["duration"] = result.metrics["duration_s"].value  # nm-vllm's name for it
         result.verdict, result.reasons = judge(window, self.config.validity)
         result.engine_version = result.engine_version or measurement.engine_version
-        result.warnings += (*measurement.warnings, *few_samples(window))
+        result.warnings += (*measurement.warnings, *few_samples(window, self.config.percentiles))
         result.status = "interrupted" if facts["interrupted"] else "ok"
 
     def _metrics(self, window: Window, measurement: Measurement) -> dict[str, Any]:
         """Return the metrics by name. Raises BenchhydraError if none can be computed from the measurement."""
         has = measurement.capabilities | ({"slo"} if window.slo else set())
-        metrics = {metric.key: metric for metric in summarize(window, has)}
+        has |= {"price"} if window.facts[SERVER_PRICE_PER_HOUR] else set()
+        metrics = {metric.key: metric for metric in summarize(window, has, self.config.percentiles)}
         if not metrics:
             raise BenchhydraError(
                 f"no metric can be computed from the measurement of script={self.result.script}: its capabilities are "

@@ -154,6 +154,12 @@ class Window(Records):
             self._statistics[of] = _statistics(getattr(self, of))
         return self._statistics[of]
 
+    def percentile(self, of: str, percent: float) -> float | None:
+        """Return a percentile of a derived column, as ``statistics`` does; None if all its values are NaN."""
+        values = getattr(self, of)
+        measured = values[~np.isnan(values)]
+        return float(np.percentile(measured, percent)) if len(measured) else None
+
     @property
     def _end_ns(self) -> npt.NDArray[np.int64]:
         return np.where(self.last_ns >= 0, self.last_ns, self.done_ns)

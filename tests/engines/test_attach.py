@@ -103,6 +103,14 @@ def test_a_server_that_does_not_list_models_gets_the_name_asked_for() -> None:
         assert Attach(base_url=url).model_name(TARGET, url) == "org/model"
 
 
+def test_the_gpus_of_an_attached_server_are_those_that_the_user_names() -> None:
+    target = Attach(base_url="http://127.0.0.1:1").target(Model(id="m"), Sparsity(), Gpus())
+    counts = [Attach(base_url="http://127.0.0.1:1", gpus=gpus).gpu_count(target) for gpus in (None, 8)]
+    assert counts == [None, 8]
+    with pytest.raises(ConfigError, match=r"engine\.gpus=0 must be at least 1"):
+        Attach(base_url="http://127.0.0.1:1", gpus=0)
+
+
 def test_the_version_is_what_the_server_says_or_unknown() -> None:
     with serving("m", version={"version": "0.32.1"}) as url:
         assert Attach(base_url=url).version(url) == "0.32.1"

@@ -194,6 +194,15 @@ def test_gpus_become_the_tensor_parallel_size(monkeypatch: pytest.MonkeyPatch) -
     assert ("--tensor-parallel-size" in one.argv, one.gpus) == (False, 1)
 
 
+def test_all_kinds_of_parallelism_take_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu_machine(monkeypatch, 8)
+    eight = spec({"pipeline_parallel_size": 2, "data-parallel-size": 2}, gpus=Gpus(device="cuda", count=2))
+    assert (flag(eight, "--tensor-parallel-size"), eight.gpus) == ("2", 8)
+    assert spec({"data_parallel_size": 2}).gpus == 0  # on CPU
+    with pytest.raises(ConfigError, match=r"engine\.args\.data_parallel_size='many' is not a positive whole number"):
+        spec({"data_parallel_size": "many"})
+
+
 # Kinds of flags
 
 

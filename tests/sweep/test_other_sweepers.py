@@ -105,6 +105,7 @@ def test_a_run_returns_its_objective(tmp_path: Path) -> None:
             "error: objective=p99_tttft_ms: no such metric\n  hint: did you mean p99_ttft_ms?",
         ),
         (("objective=energy_per_token",), "error: objective=energy_per_token: no such metric"),
+        (("objective=p99.9_ttft_ms",), "error: objective: p99.9 is not computed\n  hint: percentiles=[99.9]"),
     ],
 )
 def test_an_objective_that_is_no_metric_is_refused_before_a_server_starts(

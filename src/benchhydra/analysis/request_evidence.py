@@ -21,7 +21,7 @@ from benchhydra.analysis.stats.bootstrap import block_indices
 from benchhydra.analysis.stats.robust import ChangeEvidence
 from benchhydra.artifacts import RECORDS_FILE
 from benchhydra.errors import ResultError
-from benchhydra.metrics import table
+from benchhydra.metrics import declared
 from benchhydra.records import COUNTS, TIMES, Records
 from benchhydra.result import Better
 from benchhydra.window import Window
@@ -76,8 +76,8 @@ def _read_records(file: Path) -> Records:
 def _latencies(rows: Records, run: Run) -> dict[str, float]:
     """The latency metrics that the run has, over these rows: those in ms that have a direction and are above 0."""
     window = Window.over(rows)
-    declared = [metric for name, metric in table().items() if name in run.metrics and metric.unit == LATENCY_UNIT]
-    values = {m.name: m.compute(window) for m in declared if m.better is not Better.OBSERVATION}
+    metrics = [metric for name in run.metrics if (metric := declared(name)) and metric.unit == LATENCY_UNIT]
+    values = {m.name: m.compute(window) for m in metrics if m.better is not Better.OBSERVATION}
     return {key: value for key, value in values.items() if value is not None and value > 0}
 
 

@@ -67,7 +67,9 @@ def _nothing_to_show(args: argparse.Namespace, runs: Runs) -> ResultError:
         reasons = dict.fromkeys(text for run in unusable for text in run.reasons)
         text = "; ".join([*reasons][:3]) or "no reason is recorded"
         return ResultError(f"all {count(len(runs.runs), 'run')} of {args.source} are unusable: {text}")
+    from benchhydra.metrics import not_computed_hint  # start-up time: numpy, which --help does not need
+
     return ResultError(
         f"none of the {len(runs.runs) - len(unusable)} usable runs of {args.source} has a metric {args.metric}",
-        hint="benchhydra metrics",
+        hint=not_computed_hint(args.metric),
     )

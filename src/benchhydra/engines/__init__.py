@@ -8,8 +8,11 @@ from typing import Any
 
 from benchhydra.engines.starts import StartCaches, StartPhases
 from benchhydra.errors import ConfigError
+from benchhydra.facts import fact
 from benchhydra.registry import knob
 from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target
+
+ENGINE_GPUS = fact("engine_gpus", unit="GPUs", doc="GPUs that the engine uses; unknown: absent", in_metadata=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,10 @@ class Engine:
         first_token_times: make it report the time of each prompt's first token, if it can.
         """
         raise ConfigError(f"{type(self).__name__} has no offline engine", hint="script=serving, or engine=vllm")
+
+    def gpu_count(self, target: Target) -> int | None:
+        """Return the number of GPUs that the engine uses for a target; None if it uses none, or if it is unknown."""
+        return target.gpus or None
 
     def check(self, target: Target) -> None:
         """Raise ConfigError if the engine cannot start. Called for all points of a sweep before the first start."""

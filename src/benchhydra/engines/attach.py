@@ -32,6 +32,7 @@ class Attach(Engine):
         "headers of every request, by name; the values are names of environment variables: engine.headers.api-key=KEY",
     )
     served_model: str | None = knob(None, "model name in requests; null: model.id, or the only one served")
+    gpus: int | None = knob(None, "GPUs of the server, for tokens/s per GPU; null: unknown", unit="GPUs")
     verify_tls: bool = knob(True, "check the server's certificate")
     ca_file: str | None = knob(None, "file with CA certificates to trust instead of the system's")
     ready_timeout_s: float = knob(
@@ -43,6 +44,8 @@ class Attach(Engine):
         if self.args or self.env:
             text = "engine=attach starts nothing: engine.args and engine.env have no effect"
             raise ConfigError(text, hint="leave them out, or engine=vllm")
+        if isinstance(self.gpus, int) and self.gpus < 1:
+            raise ConfigError(f"engine.gpus={self.gpus} must be at least 1", hint="leave it out if it is unknown")
 
     def target(self, model: Model, sparsity: Sparsity, gpus: Gpus) -> Target:
         """Return the model by name. Without GPUs, because those of the server are unknown."""
@@ -54,6 +57,10 @@ class Attach(Engine):
         return ServerSpec(
             kind="attached", base_url=base_url, api_path=api_path, verify_tls=self.verify_tls, ca_file=self.ca_file
         )
+
+    def gpu_count(self, target: Target) -> int | None:
+        """Return the number of GPUs that the user has named."""
+        return self.gpus
 
     def check(self, target: Target) -> None:
         """Raise ConfigError if the API key, the value of a header or the file of certificates is missing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import re
 import shutil
@@ -23,6 +24,8 @@ from benchhydra.target import Gpus, Model, Sparsity, Target, model_file, model_f
 
 ENGINE_SIDE = Path(__file__).resolve().parents[1] / "engine_side"
 FACTS_TIMEOUT_S = 30.0
+#: Flags that multiply the number of GPUs, besides tensor_parallel_size.
+PARALLEL_SIZES = ("pipeline_parallel_size", "data_parallel_size")
 #: Flags that benchhydra sets itself.
 RESERVED_FLAGS = ("host", "port", "uds")
 #: Flags that take a list as one JSON word; for all others, each item is a word (as in vLLM 0.32's parser).
@@ -65,14 +68,16 @@ class Vllm(Engine):
             "vllm.entrypoints.openai.api_server",
             *command_line(flags, self.facts().get("switches", ())),
         ]
-        return ServerSpec(kind="http", argv=tuple(argv), env=self._environment(target), gpus=target.gpus)
+        return ServerSpec(
+            kind="http", argv=tuple(argv), env=self._environment(target), gpus=self.gpu_count(target) or 0
+        )
 
     def offline(self, target: Target, *, first_token_times: bool = False) -> ServerSpec:
         """Return the spec of a worker with vLLM's ``LLM``, with the same arguments as the server."""
         recorded = {"disable_log_stats": False} if first_token_times else {}  # LLM's own default: True
         arguments = recorded | self._arguments(target)
         argv = (self.interpreter(), str(ENGINE_SIDE / "offline_worker.py"), json.dumps(arguments, sort_keys=True))
-        return ServerSpec(kind="worker", argv=argv, env=self._environment(target), gpus=target.gpus)
+        return ServerSpec(kind="worker", argv=argv, env=self._environment(target), gpus=self.gpu_count(target) or 0)
 
     def check(self, target: Target) -> None:
         """Raise ConfigError if vLLM cannot start: no interpreter, no vLLM, no such flag, no such model."""
@@ -90,6 +95,15 @@ class Vllm(Engine):
             and not any(map(OTHER_SOURCES.match, {*os.environ, *self.env}))
         ):
             _check_hub(target.model, target.revision)
+
+    def gpu_count(self, target: Target) -> int | None:
+        """Return tensor x pipeline x data parallel size; None on CPU. Raises ConfigError if one is not a number."""
+        flags = {_key(key): value for key, value in self.args.items()}
+        sizes = [(name, flags[name]) for name in PARALLEL_SIZES if flags.get(name) is not None]
+        for name, size in sizes:
+            if not str(size).isdecimal() or int(size) < 1:
+                raise ConfigError(f"engine.args.{name}={size!r} is not a positive whole number")
+        return target.gpus * math.prod(int(size) for _, size in sizes) or None
 
     def interpreter(self) -> str:
         """Return the absolute path of the interpreter with vLLM. Raises ConfigError if it does not exist."""

@@ -19,7 +19,7 @@ from typing import Any
 from benchhydra import registry
 from benchhydra.errors import ResultError
 from benchhydra.formats._documents import read_documents
-from benchhydra.metrics import table
+from benchhydra.metrics import declared
 from benchhydra.result import (
     LEGACY_CHARTS,
     LEGACY_KEY_METRICS,
@@ -260,7 +260,6 @@ def _metadata(run: ImportedRun) -> dict[str, Any]:
 
 
 def _metrics(run: ImportedRun) -> dict[str, MetricValue]:
-    declared = table()
     values = dict(run.metrics)
     if run.completed is not None:
         values |= {"completed": run.completed}
@@ -269,7 +268,7 @@ def _metrics(run: ImportedRun) -> dict[str, MetricValue]:
     for key, value in values.items():
         if not math.isfinite(value):
             continue
-        metric = declared.get(key)
+        metric = declared(key)
         unit, better = (metric.unit, metric.better) if metric else ("ms", Better.SMALLER)
         metrics[key] = MetricValue(key=key, unit=unit, value=float(value), better=better)
     return metrics

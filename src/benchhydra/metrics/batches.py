@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchhydra.metrics import Compute, metric
+from benchhydra.metrics import Compute, Percentile, metric, percentile_family
 from benchhydra.records import Float64
 from benchhydra.result import Better
 from benchhydra.window import Window
@@ -100,8 +100,13 @@ def _statistic(time: str, compute: Callable[[Float64], float]) -> Compute:
     return value
 
 
+def _any_percentile(time: str) -> Percentile:
+    return lambda window, percent: _statistic(time, _percentile(percent))(window)
+
+
 def _declare() -> None:
     for time, (doc, statistics) in TIMES.items():
+        percentile_family(f"{time}_ms", doc=doc, needs=("batches",))(_any_percentile(time))
         for statistic in statistics:
             label, better, compute = STATISTICS[statistic]
             declare = metric(

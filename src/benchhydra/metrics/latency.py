@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from benchhydra.metrics import Compute, metric
+from benchhydra.metrics import Compute, Percentile, metric, percentile_family
 from benchhydra.records import Float64
 from benchhydra.result import Better
 from benchhydra.window import Window
@@ -83,12 +83,25 @@ def _statistic_with_failures(column: str, fraction: float) -> Compute:
     return compute
 
 
+def _percentile(column: str) -> Percentile:
+    return lambda window, percent: window.percentile(column, percent)
+
+
+def _scheduled_percentile(column: str) -> Percentile:
+    return lambda window, percent: window.percentile(column, percent) if window.scheduled else None
+
+
+def _percentile_with_failures(column: str) -> Percentile:
+    return lambda window, percent: _statistic_with_failures(column, percent / 100)(window)
+
+
 def _declare_latencies() -> None:
     for name, (doc, needs) in LATENCIES.items():
         for statistic, (label, better) in STATISTICS.items():
             metric(f"{statistic}_{name}_ms", unit="ms", better=better, doc=f"{label} of the {doc}", needs=needs)(
                 _statistic(f"{name}_ms", statistic)
             )
+        percentile_family(f"{name}_ms", doc=doc, needs=needs)(_percentile(f"{name}_ms"))
 
 
 def _declare_scheduled_latencies() -> None:
@@ -99,20 +112,24 @@ def _declare_scheduled_latencies() -> None:
                 f"{statistic}_scheduled_{name}_ms", unit="ms", better=better, doc=f"{label} of the {doc}", needs=needs
             )
             declare(_scheduled_statistic(f"scheduled_{name}_ms", statistic))
+        column = f"scheduled_{name}_ms"
+        percentile_family(column, doc=doc, needs=needs)(_scheduled_percentile(column))
 
 
 def _declare_latencies_with_failures() -> None:
     for name in ("ttft", "e2el"):
+        doc, needs = f"{name}_ms, failures counted as infinitely slow; absent if infinite", LATENCIES[name][1]
         for statistic, fraction in WITH_FAILURES.items():
-            doc = f"{STATISTICS[statistic][0]} of {name}_ms, failures counted as infinitely slow; absent if infinite"
             declare = metric(
                 f"{statistic}_{name}_with_failures_ms",
                 unit="ms",
                 better=Better.SMALLER,
-                doc=doc,
-                needs=LATENCIES[name][1],
+                doc=f"{STATISTICS[statistic][0]} of {doc}",
+                needs=needs,
             )
             declare(_statistic_with_failures(f"{name}_ms", fraction))
+        family = percentile_family(f"{name}_with_failures_ms", doc=doc, needs=needs)
+        family(_percentile_with_failures(f"{name}_ms"))
 
 
 _declare_latencies()

@@ -33,7 +33,8 @@ HEADERS = "engine=attach engine.headers.NAME=VARIABLE (an environment variable w
 DURATION = "load.duration_s={value}"
 WARMUP = "script.warmup_requests={value} (or load.warmup_s=SECONDS)"
 TIMEOUT = "script.request_timeout_s={value}"
-PERCENTILES = "benchhydra metrics (it lists the percentiles)"
+PERCENTILES = "percentiles=[{value}] (p50, p90, p95 and p99 are always computed)"
+METRICS = "benchhydra metrics (all are computed)"
 GOODPUT = "slo.ttft_ms=200 slo.tpot_ms=50 (then goodput is measured)"
 BODY = "script.body.FIELD=VALUE"
 OUTPUT = "hydra.run.dir={value} (of a sweep: hydra.sweep.dir={value})"
@@ -101,8 +102,8 @@ KEYS: Mapping[str, Hint] = {
     **dict.fromkeys(("warmup", "num_warmups", "num_warmup_requests", "warmup_request_count"), WARMUP),
     **dict.fromkeys(("timeout", "request_timeout", "request_timeout_seconds", "http_timeout"), TIMEOUT),
     "ready_check_timeout_sec": "engine.ready_timeout_s={value}",
-    **dict.fromkeys(("percentiles", "percentile", "metric_percentiles", "percentile_metrics"), PERCENTILES),
-    **dict.fromkeys(("selected_percentile_metrics", "summary_trend_stats"), PERCENTILES),
+    **dict.fromkeys(("percentiles", "percentile", "metric_percentiles"), PERCENTILES),
+    **dict.fromkeys(("percentile_metrics", "selected_percentile_metrics", "summary_trend_stats"), METRICS),
     **dict.fromkeys(("goodput", "slos", "sla", "thresholds"), GOODPUT),
     **dict.fromkeys(("max_error_rate", "max_errors", "error_rate"), "validity.failed_fraction={value}"),
     **dict.fromkeys(("streaming", "enable_streaming"), "script.stream={value}"),

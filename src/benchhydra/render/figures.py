@@ -7,9 +7,9 @@ import re
 
 from benchhydra.result import Better
 
-LATENCY = re.compile(r"(mean|median|std|p90|p95|p99|max)_(.+)_ms")
+LATENCY = re.compile(r"(mean|median|std|p\d+(?:\.\d+)?|max)_(.+)_ms")
 #: The name of a statistic of a time in ms or s: latencies and start-up times.
-TIME = re.compile(r"(mean|median|std|p\d+|max)_(.+)_m?s")
+TIME = re.compile(r"(mean|median|std|p\d+(?:\.\d+)?|max)_(.+)_m?s")
 ACRONYMS = ("ttft", "tpot", "itl", "e2el")
 ARROWS = {Better.BIGGER: " ↑", Better.SMALLER: " ↓", Better.OBSERVATION: ""}
 LEGEND = "↑ higher is better  ↓ lower is better"

@@ -64,6 +64,10 @@ class Search:
         if isinstance(self.max_points, int) and self.max_points < 1:
             raise ConfigError(f"search.max_points={self.max_points} must be at least 1")
 
+    def metrics_read(self) -> dict[str, str | None]:
+        """The metrics that the search reads, by the key that names them (None: not set): ``search.ci``."""
+        return {}
+
     def next(self, points: Sequence[PlannedPoint], outcomes: Sequence[Outcome]) -> Sequence[Overrides]:
         """The points to measure next; empty when the search is done.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
+from benchhydra import metrics
 from benchhydra.errors import ConfigError
-from benchhydra.metrics import table
 from benchhydra.points import Outcome, PlannedPoint
 from benchhydra.registry import knob, option
 from benchhydra.search import Answer, Overrides, Search
@@ -32,6 +31,9 @@ class Repeats(Search):
             self.max_points = max(self.max_points, self.max_repeats)
         self._goal()
 
+    def metrics_read(self) -> dict[str, str | None]:
+        return {"search.ci": self._goal()[0]}
+
     def next(self, points: Sequence[PlannedPoint], outcomes: Sequence[Outcome]) -> Sequence[Overrides]:
         metric, fraction = self._goal()
         values = _values(outcomes, metric)
@@ -51,7 +53,7 @@ class Repeats(Search):
             value=mean,
             low=mean - half_width,
             high=mean + half_width,
-            unit=table()[metric].unit,
+            unit=declared.unit if (declared := metrics.declared(metric)) else "",
             name=f"mean of {metric}",
             limited_by=limit,
             probes=len(values),
@@ -68,10 +70,8 @@ class Repeats(Search):
             fraction = -1.0
         if not separator or not percent.endswith("%") or not 0 < fraction < 1:
             raise ConfigError(f"search.ci={self.ci} is not METRIC:PERCENT", hint="search.ci=p99_ttft_ms:2%")
-        if metric not in table():
-            near = get_close_matches(metric, table(), n=3)
-            hint = " or ".join(near) or "docs/metrics.md lists all"
-            raise ConfigError(f"search.ci: no such metric: {metric}", hint=hint)
+        if metrics.declared(metric) is None:
+            raise ConfigError(f"search.ci: no such metric: {metric}", hint=metrics.not_computed_hint(metric))
         return metric, fraction
 
 

@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
-from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -106,9 +105,8 @@ def _run_single(composed: DictConfig) -> float | None:
     config: Any = OmegaConf.to_object(composed)
     if config.repeats > 1 or config.search.adds_points or config.sweep.resume or config.sweep.plan:
         raise ConfigError("repeats, search, sweep.resume and sweep.plan need a sweep", hint="add -m")
-    if config.objective is not None and config.objective not in metrics.table():
-        near = get_close_matches(config.objective, metrics.table(), n=1)
-        hint = f"did you mean {near[0]}?" if near else "benchhydra metrics"
+    if config.objective is not None and metrics.declared(config.objective) is None:
+        hint = metrics.not_computed_hint(config.objective)
         raise ConfigError(f"objective={config.objective}: no such metric", hint=hint)
     spec_of(config)
     with run_directory(HydraConfig.get()) as directory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,12 @@ MOST_OUTPUT_TPS = 1e6
 MOST_PROMPT_TPS = 1e8
 #: Answers of fewer tokens may well be blank: a line feed, the end of the sequence.
 FEW_TOKENS = 4
-#: With fewer requests, p99 is an interpolation between the slowest two ...
-FEW_REQUESTS = 100
-#: ... with this many, ten requests are above it.
-ENOUGH_REQUESTS = 1000
+#: The highest percentile that is always computed.
+HIGHEST_PERCENT = 99.0
+#: With fewer requests above a percentile, it is an interpolation between the slowest two ...
+FEW_ABOVE = 1
+#: ... with this many it is reliable.
+ENOUGH_ABOVE = 10
 
 
 @rule("completed")
@@ -225,9 +227,14 @@ def has_own_times(rows: Records) -> bool:
     return bool((rows.asked_output_tokens >= 0).any()) and (len(rows) == 1 or bool(np.ptp(rows.done_ns) > 0))
 
 
-def few_samples(rows: Records) -> tuple[str, ...]:
-    """Return a warning if fewer than ``FEW_REQUESTS`` measured requests completed, else ()."""
+def few_samples(rows: Records, percentiles: Iterable[float] = ()) -> tuple[str, ...]:
+    """Return a warning if too few measured requests completed for the highest percentile, else ().
+
+    percentiles: those, in percent, that are computed besides p99 and lower ones.
+    """
     count = int(rows.completed.sum())
-    if not 0 < count < FEW_REQUESTS or not has_own_times(rows):
+    percent = max((HIGHEST_PERCENT, *percentiles))
+    if not 0 < count < round(FEW_ABOVE / (1 - percent / 100)) or not has_own_times(rows):
         return ()
-    return (f"only {count} requests: p99 is unreliable, use at least {ENOUGH_REQUESTS:,}",)
+    enough = round(ENOUGH_ABOVE / (1 - percent / 100))
+    return (f"only {count:,} requests: p{percent:g} is unreliable, use at least {enough:,}",)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-STATISTICS = ("mean", "median", "std", "p90", "p95", "p99", "max")
+STATISTICS = ("mean", "median", "std", "max")
 
 
 @renderer("point", "table")
@@ -62,7 +62,7 @@ def _latency_table(result: Result) -> Table:
     from rich.text import Text
 
     rows = latencies(result)
-    columns = [name for name in STATISTICS if any(name in values for _, values in rows)]
+    columns = sorted({name for _, values in rows for name in values}, key=_statistic_order)
     table = Table(f"{result.script}: latency, ms ↓", *columns, box=None, header_style="bold", pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -70,6 +70,13 @@ def _latency_table(result: Result) -> Table:
         cells = (number(values[name]) if name in values else "" for name in columns)
         table.add_row(Text(latency_name(latency)), *cells)
     return table
+
+
+def _statistic_order(name: str) -> tuple[bool, float]:
+    """The place of a statistic's column: mean, median and std, the percentiles by size, max."""
+    if name in STATISTICS:
+        return name == "max", -1.0 + STATISTICS.index(name) / 10
+    return False, float(name[1:])
 
 
 def _other_table(result: Result) -> Table:
