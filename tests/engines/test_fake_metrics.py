@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.engines.test_fake_server import Start, _drive, start
+from tests.waiting import wait_for
 
 from benchhydra.fakeserver.scheduler import ScheduledRequest, Scheduler
 from benchhydra.records import Records
@@ -47,7 +48,7 @@ def test_the_histograms_agree_with_the_client(start: Start, where: dict[str, Any
     assert (metrics["vllm:prompt_tokens_total"], metrics["vllm:generation_tokens_total"]) == (12 * 5, 12 * 6)
     assert mean_ms(metrics, "time_to_first_token") == pytest.approx(queue + prefill, abs=0.01)
     assert mean_ms(metrics, "e2e_request_latency") == pytest.approx(queue + prefill + decode, abs=2)
-    assert prefill > 19 and decode > 19 and queue > 60
+    assert prefill > 19 and decode > 19 and queue > 50
     whole_ms = float(np.mean(records.done_ns - records.sent_ns)) / 1e6
     assert 0 < whole_ms - mean_ms(metrics, "e2e_request_latency") < 20
     if where.get("stream", True):
@@ -87,8 +88,9 @@ def test_a_small_kv_cache_preempts_and_every_answer_is_whole(start: Start) -> No
     assert (records.output_tokens == 20).all()
     assert metrics["vllm:num_preemptions_total"] > 0
     assert metrics["vllm:request_queue_time_seconds_sum"] > 0
-    assert metrics["vllm:kv_cache_usage_perc"] == metrics["vllm:num_requests_running"] == 0
     assert metrics[f"{LATENCY}_count"] == 16
+    wait_for(lambda: metrics_of(server)["vllm:num_requests_running"] == 0, 10, "the last answers to end")
+    assert metrics_of(server)["vllm:kv_cache_usage_perc"] == 0
 
 
 def test_speculation_needs_fewer_steps_and_counts_by_position(start: Start) -> None:
