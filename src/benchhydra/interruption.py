@@ -91,13 +91,13 @@ def stop_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
             signal.signal(name, handler if handler is not None else signal.SIG_DFL)
 
 
-def run_program(words: Sequence[str], *, stdout: int | None = None) -> int:
+def run_program(words: Sequence[str], *, stdout: int | None = None, stderr: int | None = None) -> int:
     """Run a program in a process group of its own and return its exit code.
 
-    After SIGINT or SIGTERM, send the program one SIGINT, wait for its exit, and re-raise. stdout: a file descriptor
-    for its output.
+    After SIGINT or SIGTERM, send the program one SIGINT, wait for its exit, and re-raise. stdout, stderr: file
+    descriptors for its output.
     """
-    with subprocess.Popen(words, stdout=stdout, stdin=subprocess.DEVNULL, process_group=0) as process:
+    with subprocess.Popen(words, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL, process_group=0) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:  # SIGTERM too

@@ -32,7 +32,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Runs are drawn, not measured: TTFT is ``engine.ttft_ms`` with 1 % noise. Gives the words of each visit."""
     visits: list[list[str]] = []
 
-    def draw(overrides: list[str], directory: Path, repeats: int) -> Runs:
+    def draw(overrides: list[str], directory: Path, repeats: int, log: Path) -> Runs:
+        assert log == directory.with_suffix(".log")
         visits.append(overrides)
         ttft_ms = float(
             next(word for word in reversed(overrides) if word.startswith("engine.ttft_ms=")).partition("=")[2]
@@ -67,11 +68,16 @@ def test_a_slower_side_exits_with_3_and_its_files_are_kept(
 ) -> None:
     assert ab("--a", "engine.ttft_ms=20", "--b", "engine.ttft_ms=22", "-o", "out") == 3
     told = capsys.readouterr()
-    assert "A/B: B is worse" in told.out
-    assert "engine.ttft_ms: 20.0 -> 22.0" in told.out
+    assert len(told.out.splitlines()) <= 10
+    assert told.out.startswith("A/B: B is worse")
+    assert "\nA: engine.ttft_ms=20; B: engine.ttft_ms=22\n" in told.out
+    pairs = [line for line in told.err.splitlines() if line.startswith("pair ")]
+    assert len(told.err.splitlines()) == 5 + len(pairs) + 3  # sides and plan, pairs, plan after three of them, the end
     assert "no history of these points" in told.err
     assert "at most 40 pairs, 80 server starts" in told.err
-    assert "B is worse" in Path("out/ab.md").read_text()
+    document = Path("out/ab.md").read_text()
+    assert "B is worse" in document
+    assert "engine.ttft_ms: 20.0 -&gt; 22.0" in document
     data = json.loads(Path("out/ab.json").read_text())
     assert (data["exit_code"], data["main_metrics"], data["server_starts"]) == (3, ["mean_ttft_ms"], len(measured))
     assert program.run(["compare", "out/a", "out/b"]) == 0

@@ -113,7 +113,8 @@ def documents(folder: Path) -> dict[str, Callable[[], Any]]:
             thresholds=Thresholds(),
         )
         test.run()
-        return AbReport(test=test, overrides={"a": [EVIL], "b": [EVIL]}, server_starts=1)
+        overrides, typed = {"a": [EVIL], "b": [EVIL]}, {"a": EVIL, "b": EVIL}
+        return AbReport(test=test, overrides=overrides, typed=typed, server_starts=1)
 
     archived = result(0)
     place = archive.place_of(archived, event=EVIL, label=EVIL, branch=EVIL)
@@ -182,6 +183,7 @@ def check_json(text: str) -> None:
 CHECKS = {
     "table": check_terminal,
     "matrix": check_terminal,
+    "summary": check_terminal,
     "text": check_terminal,
     "paths": check_terminal,
     "markdown": check_markdown,

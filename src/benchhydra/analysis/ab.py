@@ -28,6 +28,7 @@ from benchhydra.analysis.pairing import usable_runs
 from benchhydra.analysis.problems import MetricRoles, point_problems
 from benchhydra.analysis.runs import Run, Runs
 from benchhydra.analysis.thresholds import Thresholds
+from benchhydra.similar_texts import merge_similar
 
 #: The test ends after so many pairs in a row without a usable run on both sides.
 MOST_LOST = 3
@@ -101,7 +102,10 @@ class AbTest:
         usable = {side: usable_runs(runs.runs) for side, runs in visits.items()}
         if not all(usable.values()):
             self.lost += 1
-            self.say(f"pair {number} ({' '.join(order)}): left out, a side has no usable run")
+            side = next(side for side in SIDES if not usable[side])
+            reasons = merge_similar(text for run in visits[side].runs for text in run.reasons)
+            because = f": {reasons[0]}" if reasons else ""
+            self.say(f"pair {number} ({' '.join(order)}): left out, {side.upper()} has no usable run{because}")
             return
         self.lost = 0
         self._paired.add(usable, visits["a"].kinds | visits["b"].kinds)
@@ -167,10 +171,7 @@ class AbTest:
 
 
 def _in_short(metric: MetricChange) -> str:
-    interval = (
-        "" if metric.low is None or metric.high is None else f" ({_percent(metric.low)} to {_percent(metric.high)})"
-    )
-    return f"{metric.metric} {_percent(metric.ratio)}{interval} {metric.change}"
+    return f"{metric.metric} {_percent(metric.ratio)} {metric.change}"
 
 
 def _percent(ratio: float) -> str:

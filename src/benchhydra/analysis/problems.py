@@ -19,6 +19,7 @@ from benchhydra.analysis.runs import MetricKind, Run, Runs, ScriptHighlights
 from benchhydra.analysis.stats import fisher
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.result import Better, Verdict
+from benchhydra.similar_texts import merge_similar
 
 #: Rules about this machine and our client: what they find in one run of several is chance, not the server.
 MACHINE_CHECKS = {
@@ -277,7 +278,7 @@ def _runs_with(metric: str, runs: Sequence[Run]) -> int:
 
 def _reasons(runs: Sequence[Run]) -> str:
     texts = {text for run in runs for text in run.reasons or (_status_text(run),) if not usable_runs([run])}
-    return listed(sorted(texts))
+    return listed(merge_similar(sorted(texts)))
 
 
 def _status_text(run: Run) -> str:

@@ -73,18 +73,26 @@ def rerun_command(overrides: Sequence[str], directory: Path, repeats: int) -> li
     return [sys.executable, "-m", "benchhydra", "-m", *overrides, *own]
 
 
-def measure_again(overrides: Sequence[str], directory: Path, repeats: int) -> Runs:
-    """Measure a point ``repeats`` times; the program's output goes to our stderr.
+def measure_again(overrides: Sequence[str], directory: Path, repeats: int, log: Path | None = None) -> Runs:
+    """Measure a point ``repeats`` times; the program's output goes to our stderr, or to the file ``log``.
 
     Raises ResultError where it left no result.
     """
     command = rerun_command(overrides, directory.resolve(), repeats)
-    code = run_program(command, stdout=STDERR)
+    code = _run(command, log)
     try:
         return read_runs(str(directory))
     except ResultError as error:
-        hint = shlex.join(command)
+        hint = shlex.join(command) + (f"; its output: {log}" if log else "")
         raise ResultError(f"measuring a point again left no result (exit code {code})", hint=hint) from error
+
+
+def _run(command: Sequence[str], log: Path | None) -> int:
+    if log is None:
+        return run_program(command, stdout=STDERR)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        return run_program(command, stdout=file.fileno(), stderr=file.fileno())
 
 
 def into_directory(directory: Path, more: Sequence[str] = ()) -> Rerun:

@@ -16,10 +16,11 @@ SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, kw_only=True)
 class AbSide:
-    """One side of a test: its overrides, shared ones first, and the key of its point."""
+    """One side of a test: its overrides, shared ones first, the key of its point, and what was typed for this side."""
 
     overrides: tuple[str, ...]
     point_key: str
+    typed: str
 
 
 def split_words(words: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -65,7 +66,7 @@ def _value(value: Any, path: Path) -> str:
     raise ConfigError(f"{path}: {value!r} is not a text, a number, true, false, null or a list of these")
 
 
-def compose_side(overrides: Sequence[str], config_dir: Path | None) -> AbSide:
+def compose_side(overrides: Sequence[str], config_dir: Path | None, typed: str = "") -> AbSide:
     """The side of these overrides. Raises BenchhydraError if they do not compose to a point that can be run."""
     from benchhydra.overrides.explain import explain  # start-up time: composing with Hydra, not for --help
 
@@ -76,7 +77,7 @@ def compose_side(overrides: Sequence[str], config_dir: Path | None) -> AbSide:
     except Exception as error:  # Hydra and OmegaConf raise many types: all become one line here
         message, hint = explain(error, overrides)
         raise ConfigError(message, hint=hint) from error
-    return AbSide(overrides=tuple(overrides), point_key=key)
+    return AbSide(overrides=tuple(overrides), point_key=key, typed=typed)
 
 
 def _point_key(overrides: Sequence[str], config_dir: Path | None) -> str:

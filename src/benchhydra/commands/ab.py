@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--history", metavar="SOURCE", help="runs to estimate the noise from (default: outputs)")
     parser.add_argument("--thresholds", default="default", metavar="FILE", help="a YAML file, or a name in conf/gate")
     parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a directory with more options")
-    _sources.add_format_argument(parser, "ab", default="table")
+    _sources.add_format_argument(parser, "ab", default="summary")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="directory of all results (default: outputs/ab/...)"
     )
@@ -85,14 +85,16 @@ def _read_sides(args: argparse.Namespace) -> dict[str, AbSide]:
     if files and len(files) != 2:
         raise ConfigError(f"ab takes two files or none, not {len(files)}", hint="benchhydra ab A.yaml B.yaml")
     own = {"a": list(args.a), "b": list(args.b)}
+    typed = {side: shlex.join(words) for side, words in own.items()}
     for side, file in zip(own, files, strict=False):
         own[side] = [*_sides.read_side(file), *own[side]]
+        typed[side] = f"{file} {typed[side]}".strip()
     if own["a"] == own["b"] and not files:
         raise ConfigError("both sides are the same", hint="--a KEY=VALUE --b KEY=VALUE, or two files")
     renamed = {side: rename([*shared, *words]) for side, words in own.items()}
     for note in dict.fromkeys(note for _, notes in renamed.values() for note in notes):
         _say(note)
-    return {side: _sides.compose_side(words, args.config_dir) for side, (words, _) in renamed.items()}
+    return {side: _sides.compose_side(words, args.config_dir, typed[side]) for side, (words, _) in renamed.items()}
 
 
 def _test(args: argparse.Namespace, sides: dict[str, AbSide], limits: Thresholds, output: Path) -> AbTest:
@@ -104,7 +106,8 @@ def _test(args: argparse.Namespace, sides: dict[str, AbSide], limits: Thresholds
     def visit(side: str, number: int) -> Runs:
         """The runs of one server start. Both sides of a pair get the same seed, each pair a different one."""
         words = [*more, *sides[side].overrides, f"seed={args.seed * 1000 + number}"]
-        return rerun.measure_again(words, output / side / f"{number:03d}", args.runs_per_start)
+        directory = output / side / f"{number:03d}"
+        return rerun.measure_again(words, directory, args.runs_per_start, directory.with_suffix(".log"))
 
     return AbTest(
         visit=visit,
@@ -120,7 +123,8 @@ def _test(args: argparse.Namespace, sides: dict[str, AbSide], limits: Thresholds
 def _announce(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest) -> None:
     """Print both sides, the budget and, if history tells the noise, the time that it takes to detect a change."""
     for name, side in sides.items():
-        _say(f"{name.upper()}: {' '.join(side.overrides)}")
+        _say(f"{name.upper()}: {side.typed}")
+    _say(f"both: {shlex.join(_sides.split_words(args.words)[1])}")
     starts = f"at most {test.budget.max_pairs} pairs, {2 * test.budget.max_pairs} server starts, {args.budget_s:g} s"
     _say(f"{starts}; the first verdict is possible after 5 to 9 pairs")
     lines = _plan_from_history(args, sides, test)
@@ -148,7 +152,8 @@ def _conclude(args: argparse.Namespace, sides: dict[str, AbSide], test: AbTest, 
 
     starts = sum(len(runs) // args.runs_per_start for runs in test.seen.values())
     overrides = {name: list(side.overrides) for name, side in sides.items()}
-    report = AbReport(test=test, overrides=overrides, server_starts=starts)
+    typed = {name: side.typed for name, side in sides.items()}
+    report = AbReport(test=test, overrides=overrides, typed=typed, server_starts=starts)
     if output.is_dir():
         _sources.write_document("ab", "markdown", report, output / AB_MARKDOWN_FILE)
         _sources.write_document("ab", "json", report, output / AB_JSON_FILE)

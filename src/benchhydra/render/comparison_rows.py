@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
-from benchhydra.analysis.comparison import Comparison, MetricChange, PointChange
+from benchhydra.analysis.comparison import Comparison, MetricChange, PointChange, Problem
 from benchhydra.render.figures import interval, percent, quantity
 from benchhydra.render.verdict_words import GATE_WORDS, change_words
+from benchhydra.similar_texts import merge_similar
 
 COLUMNS = ("metric", "base", "candidate", "change", "95 % interval", "verdict")
 #: Indices of the columns that hold figures.
 FIGURES = range(1, 5)
 NOTHING = "No point is in both."
+#: So many differences between the sides are listed in a line.
+MOST_DIFFERENCES = 6
 
 
 def cells(metric: MetricChange) -> tuple[str, ...]:
@@ -38,18 +41,29 @@ def shared(comparison: Comparison) -> str:
     return f"At every point: {'; '.join(lines)}" if lines else ""
 
 
+def listed_differences(lines: Sequence[str]) -> str:
+    """What differs between the sides, as one line: the first differences, and how many more there are."""
+    more = len(lines) - MOST_DIFFERENCES
+    return "; ".join(lines[:MOST_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
+
+
 def remarks(point: PointChange, said: Collection[str] = ()) -> Iterator[str]:
     """The sentences below a point's figures: problems, config differences, notes, missing metrics, unusable runs.
 
     said: differences that are left out, because they stand at the top.
     """
-    yield from (f"{GATE_WORDS[problem.outcome]}: {problem.text}" for problem in point.problems)
+    yield from map(problem_words, point.problems)
     yield from (line for line in point.differences if line not in said)
     yield from point.notes
     if point.missing:
         yield f"Not measured by the candidate: {', '.join(point.missing)}"
     if point.invalid and not point.problems:
         yield f"{unusable(point)}: {'; '.join(_reasons(point))}"
+
+
+def problem_words(problem: Problem) -> str:
+    """``INVALID: the candidate has no usable run``."""
+    return f"{GATE_WORDS[problem.outcome]}: {problem.text}"
 
 
 def unusable(point: PointChange) -> str:
@@ -59,11 +73,11 @@ def unusable(point: PointChange) -> str:
 
 def unpaired(comparison: Comparison) -> Iterator[str]:
     """One sentence for each problem of the sides as a whole, and for each point that only one side has."""
-    yield from (f"{GATE_WORDS[problem.outcome]}: {problem.sentence}" for problem in comparison.side_problems)
+    yield from map(problem_words, comparison.side_problems)
     yield from (f"Only in the base: {label}" for label in comparison.only_base)
     yield from (f"Only in the candidate: {label}" for label in comparison.only_candidate)
 
 
 def _reasons(point: PointChange) -> list[str]:
     runs = [run for run in (*point.base, *point.candidate) if not run.usable]
-    return sorted({text for run in runs for text in run.reasons}) or ["no reason is recorded"]
+    return merge_similar(sorted({text for run in runs for text in run.reasons})) or ["no reason is recorded"]

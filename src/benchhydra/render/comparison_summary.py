@@ -1,13 +1,19 @@
-"""A comparison in a few lines: what changed in its main metrics, and a matrix of points by main metrics."""
+"""A comparison in a few lines: what changed in its main metrics, and a matrix of points by main metrics.
+
+A metric that is equal to another one by construction is named once, below the matrix.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
+from benchhydra.analysis.equal_metrics import equal_metrics
 from benchhydra.analysis.pairing import differing_settings, point_settings_of
 from benchhydra.render import comparison_rows
-from benchhydra.render.figures import count, percent
+from benchhydra.render.figures import TIME, count, latency_name, percent
+from benchhydra.render.shared_lines import shared_lines
+from benchhydra.similar_texts import template
 
 #: Verdicts in the order of a headline, with their first words.
 HEADLINE_WORDS = {
@@ -16,36 +22,78 @@ HEADLINE_WORDS = {
     ChangeVerdict.INCONCLUSIVE: "inconclusive",
     ChangeVerdict.SAME: "no difference",
 }
+#: Verdicts that say that something changed.
 CHANGED = (ChangeVerdict.WORSE, ChangeVerdict.BETTER)
 #: What follows a change in a cell of the matrix.
-CELL_WORDS = {
+CELL_MARKS = {
     ChangeVerdict.WORSE: "✗",
     ChangeVerdict.BETTER: "✓",
     ChangeVerdict.INCONCLUSIVE: "?",
     ChangeVerdict.SAME: "=",
 }
 LEGEND = "✗ worse; ✓ better; = no difference that matters; ? inconclusive"
+#: The heading of the column that names the points.
+CORNER = "change, %"
+#: The most lines of remarks below a matrix.
+MOST_REMARKS = 6
 
 
 def main_names(comparison: Comparison) -> list[str]:
-    """The main metrics that any point has; all metrics if none is a main one."""
+    """The main metrics that any point has, without those equal to another; all metrics if none is a main one."""
     metrics = [metric for _, metric in comparison.metrics]
-    return list(dict.fromkeys(metric.metric for metric in metrics if metric.is_main)) or list(
-        dict.fromkeys(metric.metric for metric in metrics)
+    names = dict.fromkeys(metric.metric for metric in metrics if metric.is_main) or dict.fromkeys(
+        metric.metric for metric in metrics
     )
+    stand_ins = equal_metrics(comparison.points)
+    return [name for name in names if name not in stand_ins]
 
 
 def change_headline(comparison: Comparison) -> str:
-    """``WORSE: mean_tpot_ms +8.0 % at 6 of 6 points; no difference: mean_ttft_ms``; empty without any metric."""
-    extents: dict[ChangeVerdict, dict[str, list[str]]] = {verdict: {} for verdict in HEADLINE_WORDS}
-    for name in main_names(comparison):
-        changes = [metric for _, metric in comparison.metrics if metric.metric == name]
-        verdict = next(v for v in HEADLINE_WORDS if any(metric.change is v for metric in changes))
-        changed = [metric for metric in changes if metric.change is verdict]
-        where = f" at {len(changed)} of {count(len(changes), 'point')}" if verdict in CHANGED else ""
-        extents[verdict].setdefault(where, []).append(f"{name}{_size(changed)}")
-    texts = {verdict: [", ".join(names) + where for where, names in by.items()] for verdict, by in extents.items()}
-    return "; ".join(f"{HEADLINE_WORDS[verdict]}: {', '.join(each)}" for verdict, each in texts.items() if each)
+    """``WORSE: mean_tpot_ms +8.0 % at 6 of 6 points; no difference above 1.2 %: mean_ttft_ms``; empty without metrics.
+
+    A metric is named with its gravest verdict. The limit of "no difference" is the widest end of the intervals.
+    """
+    changes = {name: _judged_changes(comparison, name) for name in main_names(comparison)}
+    return "; ".join(
+        part for verdict in HEADLINE_WORDS if (part := _headline_part(verdict, _of_verdict(verdict, changes)))
+    )
+
+
+def _judged_changes(comparison: Comparison, name: str) -> list[MetricChange]:
+    return [metric for _, metric in comparison.metrics if metric.metric == name]
+
+
+def _of_verdict(
+    verdict: ChangeVerdict, changes: dict[str, list[MetricChange]]
+) -> dict[str, tuple[list[MetricChange], int]]:
+    """Metric -> (its changes with this verdict, the number of all of them), of the metrics without a graver one."""
+    order = list(HEADLINE_WORDS)
+    return {
+        name: ([metric for metric in of_name if metric.change is verdict], len(of_name))
+        for name, of_name in changes.items()
+        if of_name and min(order.index(metric.change) for metric in of_name) == order.index(verdict)
+    }
+
+
+def _headline_part(verdict: ChangeVerdict, changes: dict[str, tuple[list[MetricChange], int]]) -> str:
+    """The metrics of one verdict; those that changed at equally many points have that number in common."""
+    if not changes:
+        return ""
+    names_by_extent: dict[str, list[str]] = {}
+    for name, (of_verdict, total) in changes.items():
+        extent = f" at {len(of_verdict)} of {count(total, 'point')}" if verdict in CHANGED else ""
+        names_by_extent.setdefault(extent, []).append(f"{name}{_size(of_verdict)}")
+    listed = ", ".join(", ".join(names) + extent for extent, names in names_by_extent.items())
+    limit = _largest_possible_change([metric for of_verdict, _ in changes.values() for metric in of_verdict])
+    above = f" above {limit * 100:.1f} %" if verdict is ChangeVerdict.SAME and limit is not None else ""
+    return f"{HEADLINE_WORDS[verdict]}{above}: {listed}"
+
+
+def _largest_possible_change(changes: Sequence[MetricChange]) -> float | None:
+    """The widest end of the intervals; None if a change has no interval."""
+    ends = [end for metric in changes for end in (metric.low, metric.high)]
+    known = [abs(end) for end in ends if end is not None]
+    return max(known) if known and len(known) == len(ends) else None
 
 
 def _size(changes: Sequence[MetricChange]) -> str:
@@ -55,7 +103,7 @@ def _size(changes: Sequence[MetricChange]) -> str:
         return " " + " to ".join(dict.fromkeys((percent(ratios[0]), percent(ratios[-1]))))
     detectable = [metric.detectable for metric in changes if metric.detectable is not None]
     if changes[0].change is ChangeVerdict.INCONCLUSIVE and detectable:
-        return f" (could detect {max(detectable) * 100:.1f} %)"
+        return f" (could have detected {max(detectable) * 100:.1f} %)"
     return ""
 
 
@@ -77,19 +125,62 @@ def point_names(points: Sequence[PointChange]) -> tuple[str, list[str]]:
     return " ".join(shared), [" ".join(name) or "-" for name in names]
 
 
+def matrix_head(metric: str) -> tuple[str, str]:
+    """The two lines above a column: ``("TPOT", "mean")``, ``("request", "throughput")``."""
+    match = TIME.fullmatch(metric)
+    if match:
+        return latency_name(match[2]), match[1]
+    first, _, rest = metric.partition("_")
+    return first, rest.replace("_", " ")
+
+
 def matrix_cell(point: PointChange, name: str) -> tuple[str, ChangeVerdict | None]:
     """The text of a metric of a point, and its verdict; None if the point does not have it."""
     metric = next((metric for metric in point.metrics if metric.metric == name), None)
     if metric is None:
         return ("INVALID" if point.invalid else "missing"), None
-    return f"{percent(metric.ratio)} {CELL_WORDS[metric.change]}", metric.change
+    return f"{metric.ratio * 100:+.1f} {CELL_MARKS[metric.change]}", metric.change
 
 
-def point_remarks(comparison: Comparison) -> Iterator[str]:
-    """The remarks on points, each once: with its point, or with the number of points that share it."""
-    labels: dict[str, list[str]] = {}
-    for point in comparison.points:
-        for text in comparison_rows.remarks(point, comparison.shared_differences):
-            labels.setdefault(text, []).append(point.label)
-    for text, of_points in labels.items():
-        yield f"{of_points[0] if len(of_points) == 1 else count(len(of_points), 'point')}: {text}"
+def sides_line(comparison: Comparison) -> str:
+    """What is compared: the words of all points, the runs of a side and point, and what differs between the sides."""
+    shared, _ = point_names(comparison.points)
+    runs = [len(side) for point in comparison.points for side in (point.base, point.candidate)]
+    numbers = count(max(runs), "run") if min(runs) == max(runs) else f"{min(runs)} to {max(runs)} runs"
+    differences = comparison_rows.listed_differences(
+        comparison.points[0].differences if len(comparison.points) == 1 else comparison.shared_differences
+    )
+    what = f"{shared}, " if shared else ""
+    return f"{what}{numbers} a side and point" + (f"; {differences}" if differences else "")
+
+
+def equal_line(comparison: Comparison) -> str:
+    """The main metrics that have no column because they are equal to another; empty if there is none."""
+    stand_ins = equal_metrics(comparison.points)
+    main = dict.fromkeys(metric.metric for _, metric in comparison.metrics if metric.is_main)
+    equal: dict[str, list[str]] = {}
+    for name in main:
+        if name in stand_ins:
+            equal.setdefault(stand_ins[name], []).append(name)
+    texts = [f"{name} stands for {', '.join(others)}" for name, others in equal.items()]
+    return f"{'; '.join(texts)}: equal by construction in these runs" if texts else ""
+
+
+def remark_lines(comparison: Comparison) -> list[str]:
+    """The remarks on points, a line for each that differs by more than its numbers, and the points of one side only.
+
+    The gravest problem is left out, because it stands in the headline. At most ``MOST_REMARKS`` lines, of which the
+    last one says how many there are besides.
+    """
+    said = comparison.shared_differences or (comparison.points[0].differences if len(comparison.points) == 1 else ())
+    remarks = [
+        (at, text) for at, point in enumerate(comparison.points) for text in comparison_rows.remarks(point, said)
+    ]
+    in_headline = {template(comparison_rows.problem_words(problem)) for problem in comparison.problems[:1]}
+    remarks = [(at, text) for at, text in remarks if template(text) not in in_headline]
+    of_sides = [text for text in comparison_rows.unpaired(comparison) if template(text) not in in_headline]
+    _, names = point_names(comparison.points) if comparison.points else ("", [])
+    lines = [*of_sides, *shared_lines(remarks, names)]
+    if len(lines) <= MOST_REMARKS:
+        return lines
+    return [*lines[: MOST_REMARKS - 1], f"{len(lines) - MOST_REMARKS + 1} more remarks: compare --all shows them"]

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from benchhydra.analysis.comparison import ChangeVerdict, Comparison, GateOutcome, Problem
 from benchhydra.analysis.gate import Decision
-from benchhydra.render.comparison_summary import change_headline
+from benchhydra.render.comparison_summary import change_headline, point_names
 from benchhydra.render.figures import percent
+from benchhydra.render.shared_lines import points_in_words
 from benchhydra.render.verdict_words import AB_WORDS, GATE_WORDS
+from benchhydra.similar_texts import merged, template
 
 
 def gate_headline(decision: Decision) -> str:
@@ -19,7 +21,7 @@ def gate_headline(decision: Decision) -> str:
         return (
             f"{words}: {metric.metric} {percent(metric.ratio)} at {point.label}{_more(len(decision.regressions) - 1)}"
         )
-    return words + _because(decision.problems)
+    return words + _because(decision.problems, decision.comparison)
 
 
 def comparison_headline(comparison: Comparison) -> str:
@@ -27,18 +29,35 @@ def comparison_headline(comparison: Comparison) -> str:
     changes = change_headline(comparison)
     if not comparison.problems:
         return changes
-    problem = GATE_WORDS[comparison.outcome] + _because(comparison.problems)
+    problem = GATE_WORDS[comparison.outcome] + _because(comparison.problems, comparison)
     worse = any(metric.change is ChangeVerdict.WORSE for _, metric in comparison.judged_metrics if metric.is_main)
     return f"{changes}; {problem}" if worse and comparison.outcome is not GateOutcome.SAME_RUNS else problem
 
 
 def ab_headline(comparison: Comparison, outcome: GateOutcome) -> str:
     """The outcome of an A/B test, and the problem that decided it."""
-    return AB_WORDS[outcome] + _because([problem for problem in comparison.problems if problem.outcome is outcome])
+    problems = [problem for problem in comparison.problems if problem.outcome is outcome]
+    return AB_WORDS[outcome] + _because(problems, comparison)
 
 
-def _because(problems: Sequence[Problem]) -> str:
-    return f": {problems[0].sentence}{_more(len(problems) - 1)}" if problems else ""
+def _because(problems: Sequence[Problem], comparison: Comparison) -> str:
+    """The gravest problem, with every point that has it, and the number of other problems."""
+    if not problems:
+        return ""
+    alike = [problem for problem in problems if _kind(problem) == _kind(problems[0])]
+    more = _more(len(problems) - len(alike))
+    if len(alike) == 1:
+        return f": {problems[0].sentence}{more}"
+    labels = [point.label for point in comparison.points]
+    _, names = point_names(comparison.points)
+    indices = [labels.index(problem.point) for problem in alike if problem.point in labels]
+    where = f" at {points_in_words(indices, names)}" if indices else ""
+    return f"{where}: {merged([problem.text for problem in alike])}{more}"
+
+
+def _kind(problem: Problem) -> tuple[GateOutcome, str, bool]:
+    """What problems have in common that are one problem of several points."""
+    return problem.outcome, template(problem.text), bool(problem.point)
 
 
 def _more(number: int) -> str:

@@ -1,7 +1,8 @@
-"""A comparison on the terminal in a few lines: the headline, and a matrix of points by main metrics."""
+"""A comparison on one screen: the headline, and a matrix of points by main metrics."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from benchhydra.analysis.comparison import Comparison
@@ -14,6 +15,9 @@ from benchhydra.render.terminal.comparison_table import COLOURS, WIDTH
 if TYPE_CHECKING:
     from rich.table import Table
 
+#: Spaces between two columns.
+GAP = 2
+
 
 @renderer("comparison", "matrix")
 def print_matrix(comparison: Comparison, stream: TextIO) -> None:
@@ -21,32 +25,54 @@ def print_matrix(comparison: Comparison, stream: TextIO) -> None:
     terminal = console(stream, WIDTH)
 
     def say(text: str, style: str = "") -> None:
-        terminal.print(printable(text), style=style, markup=False, highlight=False)
+        if text:
+            terminal.print(printable(text), style=style, markup=False, highlight=False)
 
     say(comparison_headline(comparison) or comparison_rows.NOTHING, "bold red" if comparison.problems else "bold")
-    if comparison.shared_differences:
-        say(comparison_rows.shared(comparison))
+    if comparison.points:
+        say(comparison_summary.sides_line(comparison))
     if comparison.metrics:
-        terminal.print(_matrix(comparison))
+        for metrics in _parts(comparison, terminal.width):
+            terminal.print(_matrix(comparison, metrics))
         say(comparison_summary.LEGEND, "dim")
-    for text in (*comparison_summary.point_remarks(comparison), *comparison_rows.unpaired(comparison)):
+        say(comparison_summary.equal_line(comparison), "dim")
+    for text in comparison_summary.remark_lines(comparison):
         say(text)
 
 
-def _matrix(comparison: Comparison) -> Table:
+def _parts(comparison: Comparison, width: int) -> list[list[str]]:
+    """The main metrics, in parts whose columns fit beside the names of the points into ``width``."""
+    _, names = comparison_summary.point_names(comparison.points)
+    first = max(map(len, (comparison_summary.CORNER, *names)))
+    parts: list[list[str]] = [[]]
+    used = first
+    for metric in comparison_summary.main_names(comparison):
+        column = GAP + _column_width(comparison, metric)
+        if parts[-1] and used + column > width:
+            parts.append([])
+            used = first
+        parts[-1].append(metric)
+        used += column
+    return parts
+
+
+def _column_width(comparison: Comparison, metric: str) -> int:
+    cells = (comparison_summary.matrix_cell(point, metric)[0] for point in comparison.points)
+    return max(map(len, (*comparison_summary.matrix_head(metric), *cells)))
+
+
+def _matrix(comparison: Comparison, metrics: Sequence[str]) -> Table:
     from rich.table import Table  # start-up time, as in _console
     from rich.text import Text
 
-    shared, names = comparison_summary.point_names(comparison.points)
-    metrics = comparison_summary.main_names(comparison)
-    table = Table(box=None, pad_edge=False)
-    table.add_column(Text(printable(shared or "point")), justify="left")
+    _, names = comparison_summary.point_names(comparison.points)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(Text(comparison_summary.CORNER), justify="left", no_wrap=True, vertical="bottom")
     for metric in metrics:
-        table.add_column(Text(printable(metric.replace("_", " "))), justify="right")
+        head = "\n".join(map(printable, comparison_summary.matrix_head(metric)))
+        table.add_column(Text(head), justify="right", no_wrap=True)
     for point, name in zip(comparison.points, names, strict=True):
         cells = [comparison_summary.matrix_cell(point, metric) for metric in metrics]
-        styled = [
-            Text(printable(text), style=COLOURS[change] if change else "dim", no_wrap=True) for text, change in cells
-        ]
+        styled = [Text(printable(text), style=COLOURS[change] if change else "dim") for text, change in cells]
         table.add_row(Text(printable(name)), *styled)
     return table

@@ -14,7 +14,8 @@ from benchhydra.render.terminal._console import console
 if TYPE_CHECKING:
     from rich.table import Table
 
-WIDTH = 120
+#: In a pipe no line is folded: wider than any row.
+WIDTH = 10_000
 COLOURS = {
     ChangeVerdict.BETTER: "green",
     ChangeVerdict.WORSE: "bold red",

@@ -1,0 +1,43 @@
+"""Texts that differ only in their numbers, as one text with ranges: many points often have one cause, measured anew."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+#: A number that stands by itself: not a part of a name (``p99``, ``qps=8``), of an address or of a hash.
+NUMBER = re.compile(r"(?<![\w.=:/+-])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w:/]|[.,-]\w)")
+
+
+def merge_similar(texts: Iterable[str]) -> list[str]:
+    """The texts, in order of their first appearance; those that differ only in numbers are one text with ranges.
+
+    ``["got 57 % of it", "got 72 % of it"]`` -> ``["got 57 to 72 % of it"]``
+    """
+    return [merged(group) for group in groups_of_similar(texts).values()]
+
+
+def groups_of_similar(texts: Iterable[str]) -> dict[str, list[str]]:
+    """The texts by what they have in common: the text with each number replaced by ``#``."""
+    groups: dict[str, list[str]] = {}
+    for text in texts:
+        groups.setdefault(template(text), []).append(text)
+    return groups
+
+
+def template(text: str) -> str:
+    """The text with each number replaced by ``#``."""
+    return NUMBER.sub("#", text)
+
+
+def merged(texts: Sequence[str]) -> str:
+    """One text for texts of one template: each number that differs is a range."""
+    numbers = [NUMBER.findall(text) for text in texts]
+    ranges = iter([_range(values) for values in zip(*numbers, strict=True)])
+    return NUMBER.sub(lambda match: next(ranges), texts[0])
+
+
+def _range(values: Sequence[str]) -> str:
+    ordered = sorted(values, key=lambda value: float(value.replace(",", "")))
+    first, last = ordered[0], ordered[-1]
+    return first if float(first.replace(",", "")) == float(last.replace(",", "")) else f"{first} to {last}"

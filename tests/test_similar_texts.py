@@ -1,0 +1,32 @@
+"""Texts that differ only in their numbers become one text."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchhydra.similar_texts import merge_similar
+
+
+@pytest.mark.parametrize(
+    ("texts", "merged"),
+    [
+        (["got 57 % of it", "got 72 % of it", "got 60 % of it"], ["got 57 to 72 % of it"]),
+        (["a 5 of 10", "a 5 of 12"], ["a 5 of 10 to 12"]),
+        (["same", "same"], ["same"]),
+        (["took 1,200 ms", "took 900 ms"], ["took 900 to 1,200 ms"]),
+        (["off by +0.3 %", "off by -1.2 %"], ["off by -1.2 to +0.3 %"]),
+        (["limit 80", "limit 80.0"], ["limit 80"]),
+        (["b 1", "a", "b 2"], ["b 1 to 2", "a"]),
+        ([], []),
+    ],
+)
+def test_numbers_become_ranges(texts: list[str], merged: list[str]) -> None:
+    assert merge_similar(texts) == merged
+
+
+@pytest.mark.parametrize(
+    "text", ["p{} is high", "at qps={}", "run a{}f failed", "host 10.0.0.{} is down", "http://h:{}/x", "on 2026-11-{}"]
+)
+def test_numbers_in_names_are_kept_apart(text: str) -> None:
+    texts = [text.format(11), text.format(12)]
+    assert merge_similar(texts) == texts
