@@ -77,6 +77,7 @@ ADDED_KEYS: dict[str, Any] = {
     },
     "engine.prefill_us_per_token": 0.0,
     "engine.itl_per_request_ms": 0.0,
+    "engine.cpu_us_per_chunk": 0.0,
     "engine.kv_cache_tokens": None,
     "engine.prefix_caching": True,
     "engine.chunked_prefill": True,

@@ -17,7 +17,7 @@ WORKER = Path(__file__).resolve().parents[1] / "engine_side" / "fake_worker.py"
 #: Fields that are flags of the server: ``ttft_ms`` is ``--ttft-ms``.
 TIMES = (
     *("ttft_ms", "itl_ms", "ttft_sigma", "itl_sigma", "start_s"),
-    *("prefill_us_per_token", "itl_per_request_ms", "acceptance"),
+    *("prefill_us_per_token", "itl_per_request_ms", "cpu_us_per_chunk", "acceptance"),
 )
 COUNTS = (
     *("tokens_per_chunk", "max_concurrency", "crash_after_requests", "fake_seed"),
@@ -44,6 +44,7 @@ class Fake(Engine):
     itl_per_request_ms: float = knob(
         0.0, "time that each other running request adds to the time between chunks", unit="ms"
     )
+    cpu_us_per_chunk: float = knob(0.0, "CPU time that the server uses for each chunk, one after another", unit="us")
     max_concurrency: int | None = knob(None, "requests served at once; more wait in a queue", unit="requests")
     kv_cache_tokens: int | None = knob(
         None, "size of the KV cache: requests wait for room, and are preempted without it", unit="tokens"

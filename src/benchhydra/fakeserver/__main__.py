@@ -18,7 +18,7 @@ from benchhydra.fakeserver.plan import FAULTS
 
 TIMES = (
     *("ttft-ms", "itl-ms", "ttft-sigma", "itl-sigma", "start-s"),
-    *("prefill-us-per-token", "itl-per-request-ms"),
+    *("prefill-us-per-token", "itl-per-request-ms", "cpu-us-per-chunk"),
 )
 #: Default 0: no limit, no crash, seed 0, no speculative decoding.
 COUNTS = ("max-concurrency", "crash-after-requests", "fake-seed", "kv-cache-tokens", "draft-tokens")

@@ -81,6 +81,7 @@ class Generation:
             others = len(self._engine.scheduler.running) - 1
             self._due_ns += self._plan.next_wait_ns() + int(others * self._engine.args.itl_per_request_ms * 1e6)
         await self._wait_due(prefilling=first)
+        self._use_cpu()
         self._record_chunk(self._plan.sizes[self._chunk])
         self._chunk += 1
 
@@ -110,6 +111,12 @@ class Generation:
         while not prefilling and self._due_ns < engine.prefill_until_ns:
             self._due_ns = engine.prefill_until_ns
             await engine.clock.until(self._due_ns)
+
+    def _use_cpu(self) -> None:
+        """Use CPU time in the event loop, so that other programs on its core slow the engine down."""
+        end_ns = time.thread_time_ns() + int(self._engine.args.cpu_us_per_chunk * 1e3)
+        while time.thread_time_ns() < end_ns:
+            pass
 
     def _record_chunk(self, size: int) -> None:
         now_ns, metrics = time.monotonic_ns(), self._engine.metrics
