@@ -10,6 +10,7 @@ from benchhydra.analysis.gate import Decision
 from benchhydra.escaping import escape_markdown, markdown_code
 from benchhydra.render import comparison_rows, renderer
 from benchhydra.render.ab_report import AbReport
+from benchhydra.render.attribution_lines import why_lines
 from benchhydra.render.figures import interval, percent
 from benchhydra.render.headlines import comparison_headline, gate_headline
 from benchhydra.render.text import markdown_table
@@ -26,6 +27,8 @@ def _write_figures(comparison: Comparison, stream: TextIO, headline: str = "") -
     parts = [headline] if headline else []
     if comparison.shared_differences:
         parts.append(f"{escape_markdown(comparison_rows.shared(comparison))}\n")
+    if headline:
+        parts += [f"{escape_markdown(text)}\n" for text in why_lines(comparison)]
     parts += [_point(point, comparison.shared_differences) for point in comparison.points]
     parts += [f"{escape_markdown(text)}\n" for text in comparison_rows.unpaired(comparison)]
     stream.write("\n".join(parts) or f"{comparison_rows.NOTHING}\n")
@@ -38,6 +41,7 @@ def write_gate(decision: Decision, stream: TextIO) -> None:
     for point, metric in decision.regressions:
         change = f"{percent(metric.ratio)} ({interval(metric.low, metric.high)})"
         lines.append(f"- {escape_markdown(point.label)}: **{escape_markdown(metric.metric)}** {change}")
+    lines += [f"- {escape_markdown(text)}" for text in why_lines(decision.comparison)]
     lines += [f"- measured again: {escape_markdown(text)}" for text in decision.reran]
     lines += [f"- {escape_markdown(note)}" for note in decision.notes]
     stream.write("\n".join(lines) + "\n\n<details><summary>All figures</summary>\n\n")

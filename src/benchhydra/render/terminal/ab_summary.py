@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 from benchhydra.escaping import printable
 from benchhydra.render import comparison_rows, renderer
 from benchhydra.render.ab_report import AbReport
+from benchhydra.render.attribution_lines import why_lines
 from benchhydra.render.figures import interval, percent, quantity
 from benchhydra.render.terminal._console import console
 from benchhydra.render.terminal.comparison_table import COLOURS, WIDTH
@@ -19,7 +20,7 @@ COLUMNS = ("metric", "A", "B", "change", "interval", "verdict")
 
 @renderer("ab", "summary")
 def print_summary(report: AbReport, stream: TextIO) -> None:
-    """The outcome, the sides, why the test stopped and what it cost, then a row for each main metric."""
+    """The outcome, the sides, why the test stopped, its cost, a row for each main metric, and why latencies changed."""
     terminal = console(stream, WIDTH)
     headline, *lines = report.headline(), report.sides(), *_differences(report), _end(report)
     terminal.print(printable(headline), style="bold", markup=False, highlight=False)
@@ -27,6 +28,8 @@ def print_summary(report: AbReport, stream: TextIO) -> None:
         terminal.print(printable(line), markup=False, highlight=False)
     if report.test.main():
         terminal.print(_table(report))
+    for line in why_lines(report.test.comparison()):
+        terminal.print(printable(line), markup=False, highlight=False)
 
 
 def _differences(report: AbReport) -> list[str]:

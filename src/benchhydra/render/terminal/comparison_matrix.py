@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from benchhydra.analysis.comparison import Comparison
 from benchhydra.escaping import printable
 from benchhydra.render import comparison_rows, comparison_summary, renderer
+from benchhydra.render.attribution_lines import why_lines
 from benchhydra.render.headlines import comparison_headline
 from benchhydra.render.terminal._console import console
 from benchhydra.render.terminal.comparison_table import COLOURS, WIDTH
@@ -21,7 +22,7 @@ GAP = 2
 
 @renderer("comparison", "matrix")
 def print_matrix(comparison: Comparison, stream: TextIO) -> None:
-    """The headline, what differs between the sides, the matrix, the remarks, and the points that one side lacks."""
+    """The headline, what differs between the sides, the matrix, why latencies changed, and the remarks."""
     terminal = console(stream, WIDTH)
 
     def say(text: str, style: str = "") -> None:
@@ -36,6 +37,8 @@ def print_matrix(comparison: Comparison, stream: TextIO) -> None:
             terminal.print(_matrix(comparison, metrics))
         say(comparison_summary.LEGEND, "dim")
         say(comparison_summary.equal_line(comparison), "dim")
+    for text in why_lines(comparison):
+        say(text)
     for text in comparison_summary.remark_lines(comparison):
         say(text)
 
