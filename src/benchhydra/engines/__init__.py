@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,10 @@ class Engine:
     def start_caches(self, target: Target) -> StartCaches | None:
         """Return what makes a start faster than the first one on a machine; None if unknown."""
         return None
+
+    def start_phase(self, lines: Sequence[str]) -> str:
+        """Return in words what an engine that starts is doing, from its log's last lines; "" if that is unknown."""
+        return ""
 
     def start_phases(self, log: str, started_s: float, ready_s: float) -> StartPhases:
         """Return the phases of a start from its log. started_s, ready_s: wall clock, seconds since the epoch."""

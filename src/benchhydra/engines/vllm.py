@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,10 @@ class Vllm(Engine):
     def start_caches(self, target: Target) -> StartCaches:
         """Return the variables of the compile caches, and the model's files if they are on this machine."""
         return StartCaches(variables=COMPILE_CACHES, files=model_files(target.model, target.revision) or None)
+
+    def start_phase(self, lines: Sequence[str]) -> str:
+        """Return in words what a vLLM that starts is doing, from its log's last lines."""
+        return vllm_log.start_phase(lines)
 
     def start_phases(self, log: str, started_s: float, ready_s: float) -> StartPhases:
         """Return the phases of a start, from vLLM's log."""

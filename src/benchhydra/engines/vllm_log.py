@@ -1,10 +1,10 @@
-"""Reads times and sizes of a start from vLLM's log, in the wording of versions 0.6 to 0.32, V0 and V1, GPU and CPU."""
+"""Reads phases, times and sizes of a start from vLLM's log: the wording of versions 0.6 to 0.32, V0 and V1, GPU, CPU."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from benchhydra.engines.starts import StartPhases
 
@@ -32,6 +32,34 @@ FIGURES = {
 STAMP = re.compile(r"\b(?:DEBUG|INFO|WARNING|ERROR) (\d\d-\d\d \d\d:\d\d:\d\d)")
 CUT_S = 0.5
 LOADING = re.compile(r"Starting to load model")
+#: What vLLM does after it has written such a line.
+PHASES = tuple(
+    (re.compile(pattern), phase)
+    for pattern, phase in (
+        (r"vLLM API server version|non-default args|Resolved architecture", "reading the model's configuration"),
+        (r"Initializing a V\d LLM engine", "starting the engine's processes"),
+        (r"\.safetensors: +\d+%|Fetching \d+ files", "downloading weights"),
+        (LOADING.pattern, "loading weights"),
+        (r"Loading .*shards: .*\| (?P<done>\d+)/(?P<total>\d+)", "loading weights, {done} of {total} files"),
+        (r"Loading (?:model )?weights took|Model loading took", "profiling memory"),
+        (r"Dynamo bytecode transform|Compiling a graph", "compiling"),
+        (r"torch\.compile (?:and .*)?(?:takes|took)", "profiling memory"),
+        (r"KV cache memory|KV cache size|for KV [Cc]ache", "allocating the KV cache"),
+        (r"Capturing (?:CUDA|cudagraph|the model for CUDA)", "capturing CUDA graphs"),
+        (r"Graph capturing finished", "warming up"),
+        (r"init engine \(", "starting the HTTP server"),
+    )
+)
+
+
+def start_phase(lines: Sequence[str]) -> str:
+    """Return what a vLLM that starts is doing, in words: the phase of the last line of its log that tells."""
+    for line in reversed(lines):
+        for pattern, phase in PHASES:
+            match = pattern.search(line)
+            if match:
+                return phase.format(**match.groupdict())
+    return "importing vLLM"
 
 
 def start_phases(log: str, started_s: float, ready_s: float) -> StartPhases:

@@ -160,6 +160,7 @@ class Startup(Script):
             ready_timeout_s=engine.ready_timeout_s,
             stop_timeout_s=engine.stop_timeout_s,
             headers=engine.request_headers(),
+            start_phase=engine.start_phase,
         ) as lease:
             try:
                 return self._measure_first_request(point, lease, planned)

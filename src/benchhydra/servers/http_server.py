@@ -15,7 +15,7 @@ from benchhydra.progress import Progress
 from benchhydra.servers import ports
 from benchhydra.servers.caches import reset_caches
 from benchhydra.servers.health import ControlPlane
-from benchhydra.servers.logs import last_line, with_log_tail
+from benchhydra.servers.logs import StartPhase, start_activity, unknown_phase, with_log_tail
 from benchhydra.servers.process import EngineProcess, describe_exit
 
 #: Resolution of the start time: try to connect this often until the server listens ...
@@ -46,8 +46,10 @@ class HttpServer:
         ready_timeout_s: float,
         stop_timeout_s: float,
         headers: Mapping[str, str],
+        start_phase: StartPhase = unknown_phase,
     ) -> None:
         self.log = log
+        self._start_phase = start_phase
         for attempt in range(1, ATTEMPTS + 1):
             self.port = ports.free_port()
             argv = [*spec.argv, "--host", "127.0.0.1", "--port", str(self.port)]
@@ -119,7 +121,7 @@ class HttpServer:
                 text = f"the server was not ready after {timeout_s:g} s"
                 raise EngineError(with_log_tail(text, self.log), hint="engine.ready_timeout_s=SECONDS")
             if age_s >= next_status_s:
-                progress.status(f"server starting ({age_s:.0f} s): {last_line(self.log)}")
+                progress.status(f"server starting ({age_s:.0f} s){start_activity(self.log, self._start_phase)}")
                 next_status_s = age_s + STATUS_S
             self.process.wait(ASK_S if listens else POLL_S)
 

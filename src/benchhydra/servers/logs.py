@@ -7,16 +7,28 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchhydra.redaction import redact, redact_bytes
 
+#: The last lines of a log -> what the starting server is doing, in words; "" if they do not tell.
+StartPhase = Callable[[Sequence[str]], str]
+
 TAIL_BYTES = 64 * 1024
+#: The last lines that tell what a server that starts is doing.
+ACTIVITY_LINES = 200
 #: The most of a log that a point keeps: of its beginning and of its end.
 EXCERPT_HEAD_BYTES, EXCERPT_TAIL_BYTES = 1 << 20, 3 << 20
 #: ``ValueError: text`` or argparse's ``error: text``, after any log prefix.
 CAUSE = re.compile(r"(?:^|\s)((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit)|error): (\S.*)$")
+WARNING = re.compile(r"warn", re.IGNORECASE)
 NOISE = re.compile(r"\bWARNING\b|Engine core initialization failed|EngineDeadError")
+
+
+def unknown_phase(lines: Sequence[str]) -> str:
+    """Return "": the phase of an engine whose log is not known."""
+    return ""
 
 
 def tail(log: Path, lines: int = 20) -> list[str]:
@@ -80,10 +92,14 @@ def cause(log: Path) -> str | None:
     return None
 
 
-def last_line(log: Path, width: int = 100) -> str:
-    """Return the last line, cut to ``width`` characters, for a progress display."""
-    lines = tail(log, 1)
-    return lines[0][:width] if lines else ""
+def start_activity(log: Path, start_phase: StartPhase, width: int = 100) -> str:
+    """Return what a server that starts is doing, for a progress display: ``: loading weights``; "" if nothing tells.
+
+    That is its phase, or if that is unknown the last line of its log that is no warning, cut to ``width`` characters.
+    """
+    lines = tail(log, ACTIVITY_LINES)
+    activity = start_phase(lines) or next((line[:width] for line in reversed(lines) if not WARNING.search(line)), "")
+    return f": {activity}" if activity else ""
 
 
 def with_log_tail(failure: str, log: Path, lines: int = 20) -> str:

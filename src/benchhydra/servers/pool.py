@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
 from benchhydra.servers import Lease, gpus
 from benchhydra.servers.attached import AttachedServer
-from benchhydra.servers.http_server import HttpServer
-from benchhydra.servers.logs import size
+from benchhydra.servers.logs import StartPhase, size, unknown_phase
 from benchhydra.servers.shutdown import PendingShutdown
-from benchhydra.servers.worker import OfflineWorker
+
+if TYPE_CHECKING:
+    from benchhydra.servers.http_server import HttpServer
+    from benchhydra.servers.worker import OfflineWorker
 
 
 @dataclass(kw_only=True)
@@ -56,7 +58,7 @@ class _PooledServer:
         server = self.server
         return Lease(
             server=server,
-            base_url=server.base_url if isinstance(server, HttpServer) else "",
+            base_url=server.base_url,
             log=server.log,
             started_ns=server.process.started_ns,
             pid=server.process.pid,
@@ -96,10 +98,12 @@ class ServerPool:
         ready_timeout_s: float,
         stop_timeout_s: float,
         headers: Mapping[str, str],
+        start_phase: StartPhase = unknown_phase,
     ) -> Iterator[Lease]:
         """Yield a server for one point: the running one if its caches are proven empty, else a new one.
 
-        Raises EngineError (GpuUnavailable if too few GPUs are free).
+        start_phase: what a starting engine does, from its log, for the progress display. Raises EngineError
+        (GpuUnavailable if too few GPUs are free).
         """
         if spec.kind == "attached":
             yield self._attach(spec, headers, progress, ready_timeout_s)
@@ -110,7 +114,7 @@ class ServerPool:
             return
         restarted = spec in self._servers
         self._make_room(progress, [s for s in self._servers if s == spec or not self._keep])
-        pooled = self._start(spec, progress, ready_timeout_s, stop_timeout_s, headers)
+        pooled = self._start(spec, progress, ready_timeout_s, stop_timeout_s, headers, start_phase)
         yield pooled.lease(restarted=restarted, start_s=pooled.server.start_s)
 
     @contextmanager
@@ -122,6 +126,7 @@ class ServerPool:
         ready_timeout_s: float,
         stop_timeout_s: float,
         headers: Mapping[str, str],
+        start_phase: StartPhase = unknown_phase,
     ) -> Iterator[Lease]:
         """Yield a new server; no other server runs while it starts, and it is stopped at the end of the block.
 
@@ -129,7 +134,7 @@ class ServerPool:
         """
         self._make_room(progress, list(self._servers))
         self._pending_shutdown.wait()
-        pooled = self._start(spec, progress, ready_timeout_s, stop_timeout_s, headers, announce=False)
+        pooled = self._start(spec, progress, ready_timeout_s, stop_timeout_s, headers, start_phase, announce=False)
         try:
             yield pooled.lease(start_s=pooled.server.start_s)
         finally:
@@ -183,9 +188,14 @@ class ServerPool:
         ready_timeout_s: float,
         stop_timeout_s: float,
         headers: Mapping[str, str],
+        start_phase: StartPhase,
         *,
         announce: bool = True,
     ) -> _PooledServer:
+        # start-up time: psutil takes 7 ms, and attached servers do not need it
+        from benchhydra.servers.http_server import HttpServer
+        from benchhydra.servers.worker import OfflineWorker
+
         self.log = self._new_log()
         self.starts += 1
         if announce:
@@ -194,12 +204,16 @@ class ServerPool:
             claimed = claims.enter_context(gpus.claim(spec.gpus)) if spec.gpus else ()
             before_mib = gpus.used_mib(claimed) if claimed else {}
             env = dict(spec.env) | _visible_gpus(claimed)
-            timeouts = {"ready_timeout_s": ready_timeout_s, "stop_timeout_s": stop_timeout_s}
+            options: dict[str, Any] = {
+                "ready_timeout_s": ready_timeout_s,
+                "stop_timeout_s": stop_timeout_s,
+                "start_phase": start_phase,
+            }
             server: HttpServer | OfflineWorker
             if spec.kind == "worker":
-                server = OfflineWorker(spec, env, self.log, progress, **timeouts)
+                server = OfflineWorker(spec, env, self.log, progress, **options)
             else:
-                server = HttpServer(spec, env, self.log, progress, headers=headers, **timeouts)
+                server = HttpServer(spec, env, self.log, progress, headers=headers, **options)
             pooled = _PooledServer(server=server, claims=claims.pop_all(), gpus=claimed, gpus_before_mib=before_mib)
         self._servers[spec] = pooled
         self._pending_shutdown.wait()  # the previous server must not run during a measurement

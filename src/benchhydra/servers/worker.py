@@ -8,14 +8,14 @@ import select
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
 from benchhydra.redaction import excerpt
 from benchhydra.servers.caches import log_proof
-from benchhydra.servers.logs import last_line, size, with_log_tail
+from benchhydra.servers.logs import StartPhase, size, start_activity, unknown_phase, with_log_tail
 from benchhydra.servers.process import EngineProcess, describe_exit
 
 POLL_S = 0.25
@@ -24,6 +24,8 @@ READ_BYTES = 1 << 20
 
 class OfflineWorker:
     """A started offline engine. The constructor returns when it is ready, or raises EngineError."""
+
+    base_url: ClassVar[str] = ""  # it has none
 
     def __init__(
         self,
@@ -34,8 +36,10 @@ class OfflineWorker:
         *,
         ready_timeout_s: float,
         stop_timeout_s: float,
+        start_phase: StartPhase = unknown_phase,
     ) -> None:
         self.log = log
+        self._start_phase = start_phase
         self._buffer = bytearray()
         self._busy = True
         self.process = EngineProcess(spec.argv, env, log, stop_timeout_s=stop_timeout_s, piped=True)
@@ -98,7 +102,7 @@ class OfflineWorker:
             if timeout_s is not None and age_s > timeout_s:
                 text = f"the offline engine did not answer within {timeout_s:g} s"
                 raise EngineError(with_log_tail(text, self.log), hint=hint)
-            progress.status(f"offline engine starting ({age_s:.0f} s): {last_line(self.log)}")
+            progress.status(f"offline engine starting ({age_s:.0f} s){start_activity(self.log, self._start_phase)}")
             self._fill()
         line, _, rest = bytes(self._buffer).partition(b"\n")
         self._buffer = bytearray(rest)
