@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchhydra.similar_texts import merge_similar
+from benchhydra.similar_texts import merge_similar, natural_order
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,9 @@ def test_numbers_become_ranges(texts: list[str], merged: list[str]) -> None:
 def test_numbers_in_names_are_kept_apart(text: str) -> None:
     texts = [text.format(11), text.format(12)]
     assert merge_similar(texts) == texts
+
+
+def test_numbers_are_in_order_of_their_size() -> None:
+    texts = ["a qps=16", "a qps=8", "a qps=inf", "b", "a qps=2.5", "a qps=8 x=2"]
+    ordered = ["a qps=2.5", "a qps=8", "a qps=8 x=2", "a qps=16", "a qps=inf", "b"]
+    assert sorted(texts, key=natural_order) == ordered

@@ -7,6 +7,15 @@ from collections.abc import Iterable, Sequence
 
 #: A number that stands by itself: not a part of a name (``p99``, ``qps=8``), of an address or of a hash.
 NUMBER = re.compile(r"(?<![\w.=:/+-])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w:/]|[.,-]\w)")
+#: Every number, wherever it stands.
+ANY_NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
+
+
+def natural_order(text: str) -> list[tuple[str, float]]:
+    """A sort key by which numbers in texts are in order of their size: ``qps=8`` comes before ``qps=16``."""
+    parts = ANY_NUMBER.split(text)
+    numbers = [*map(float, parts[1::2]), 0.0]
+    return list(zip(parts[::2], numbers, strict=True))
 
 
 def merge_similar(texts: Iterable[str]) -> list[str]:

@@ -84,7 +84,8 @@ def test_two_systems_are_paired_by_their_workload(capsys: pytest.CaptureFixture[
     assert program.run(["compare", "a", "b"]) == 0
     out = capsys.readouterr().out
     assert out.count("engine.args.max_num_seqs: 64 -> 128") == 1
-    assert out.splitlines()[1] == "At every point: engine.args.max_num_seqs: 64 -> 128"
+    sides = "serving llama synthetic, 3 runs a side and point; differs: engine.args.max_num_seqs: 64 -> 128"
+    assert out.splitlines()[1] == sides
     assert program.run(["gate", "a", "b"]) == 3
 
 

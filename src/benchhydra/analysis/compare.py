@@ -29,6 +29,7 @@ from benchhydra.analysis.runs import Run, Runs
 from benchhydra.analysis.stats.multiple_testing import holm
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.errors import ResultError
+from benchhydra.similar_texts import natural_order
 
 BY_WORKLOAD = Pairing()
 NOT_JUDGED = "not judged: the sides are not comparable"
@@ -47,6 +48,7 @@ def compare(
     only_base = tuple(runs[0].label for key, runs in left.items() if key not in paired_left)
     only_candidate = tuple(runs[0].label for key, runs in right.items() if key not in paired_right)
     points = tuple(compare_point(left[a], right[b], roles, noise_model, len(pairs)) for a, b in pairs)
+    points = tuple(sorted(points, key=lambda point: natural_order(point.label)))
     if not pairing.by:
         points = tuple(with_workload_problem(point) for point in points)
     return judged(

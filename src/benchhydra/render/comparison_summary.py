@@ -151,7 +151,7 @@ def sides_line(comparison: Comparison) -> str:
         comparison.points[0].differences if len(comparison.points) == 1 else comparison.shared_differences
     )
     what = f"{shared}, " if shared else ""
-    return f"{what}{numbers} a side and point" + (f"; {differences}" if differences else "")
+    return f"{what}{numbers} a side and point" + (f"; differs: {differences}" if differences else "")
 
 
 def equal_line(comparison: Comparison) -> str:
