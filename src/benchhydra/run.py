@@ -200,6 +200,7 @@ class _PointRun:
             ready_timeout_s=engine.ready_timeout_s,
             stop_timeout_s=engine.stop_timeout_s,
             headers=engine.request_headers(),
+            start_phase=engine.start_phase,
         ) as lease:
             if spec.kind == "attached":  # only after the server has answered: building a model may take a minute
                 self._prepare(point.target)
