@@ -1,11 +1,11 @@
-"""Counters among the series of a run, and the rates that charts show instead of them."""
+"""Which series of a run are drawn, and the rates that charts show instead of counters."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from benchhydra.series import Series, as_rate, is_counter
+from benchhydra.series import Series, as_rate, drawn_series, is_counter
 
 
 def series(name: str, unit: str, values: list[float], times_s: list[float] | None = None) -> Series:
@@ -45,3 +45,10 @@ def test_energy_per_second_is_power() -> None:
     rate = as_rate(series("gpu.energy_j", "J", [0, 300]))
     assert (rate.unit, rate.values.tolist()) == ("W", [300])
     assert as_rate(series("server.x_total", "", [0, 1])).unit == "1/s"
+
+
+def test_what_another_series_shows_is_not_drawn() -> None:
+    power, energy = series("gpu.power_w", "W", [1, 2]), series("gpu.energy_j", "J", [0, 2])
+    sums = series("server.queue_sum_ms", "ms", [0, 2])
+    assert [(each.name, each.unit) for each in drawn_series([power, energy, sums])] == [("gpu.power_w", "W")]
+    assert [(each.name, each.unit) for each in drawn_series([energy])] == [("gpu.energy_j", "W")]

@@ -36,8 +36,28 @@ COUNTERS = frozenset(
         "server.prefix_cache_hits",
         "server.prefix_cache_queries",
         "server.prompt_tokens",
+        "server.step_tokens",
+        "server.steps",
     )
 )
+
+#: Series that are not drawn: sums and counts from which means are computed, and a bit mask.
+NOT_DRAWN = frozenset(
+    {
+        "gpu.throttle_reasons",
+        *(
+            f"server.{part}_{end}"
+            for part in ("queue", "prefill", "decode", "ttft", "itl", "e2el")
+            for end in ("sum_ms", "count")
+        ),
+    }
+)
+#: Counters that are not drawn if the series that shows the same is there.
+SHOWN_BY = {
+    "server.prompt_tokens": "server.prompt_tokens_per_s",
+    "server.generation_tokens": "server.generation_tokens_per_s",
+    "gpu.energy_j": "gpu.power_w",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +98,14 @@ def as_rate(counter: Series) -> Series:
         times_ns=times_ns[known],
         values=increases[known] / elapsed_s[known],
     )
+
+
+def drawn_series(series: Iterable[Series]) -> list[Series]:
+    """The series that are shown to a reader, counters as rates."""
+    measured = list(series)
+    names = {each.name for each in measured}
+    drawn = [each for each in measured if each.name not in NOT_DRAWN and SHOWN_BY.get(each.name) not in names]
+    return [as_rate(each) if is_counter(each) else each for each in drawn]
 
 
 def write_series(series: Sequence[Series], path: Path) -> None:
