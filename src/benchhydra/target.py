@@ -7,8 +7,9 @@ reads the model's ``config.json`` if that is on this machine, and counts GPUs; i
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,14 +55,29 @@ class Gpus:
 
     device: str = knob("auto", "auto: GPUs if there are any, else CPU", choices=("auto", "cpu", "cuda"))
     count: int | None = knob(None, "GPUs for tensor parallelism; null: all of them", unit="GPUs")
+    price_per_hour: float | None = knob(
+        None, "price of one GPU for an hour, for the cost of tokens; null: see prices", unit="USD"
+    )
+    prices: dict[str, float] = knob(
+        {}, "price of one GPU for an hour, by a part of its name: {H100: 2.5}; of several parts the longest", unit="USD"
+    )
 
     def __post_init__(self) -> None:
         check_choices(self)
+        self._check_prices()
         lowest = 0 if self.device == "cpu" else 1
         if isinstance(self.count, int) and self.count < lowest:
             raise ConfigError(
                 f"gpus.count={self.count} must be at least {lowest}", hint="gpus=single, gpus=tp2 or gpus=cpu"
             )
+
+    def _check_prices(self) -> None:
+        prices = {"price_per_hour": self.price_per_hour}
+        if isinstance(self.prices, Mapping):
+            prices |= {f"prices.{name}": price for name, price in self.prices.items()}
+        for key, price in prices.items():
+            if isinstance(price, (int, float)) and not 0 < price < math.inf:
+                raise ConfigError(f"gpus.{key}={price:g} must be above 0 and finite", hint="leave it out if unknown")
 
 
 @dataclass(kw_only=True)

@@ -20,6 +20,7 @@ def result(
         records=Recorder(0).records(),
         interrupted=interrupted,
         facts=facts,
+        start_ns=0,
         stalls_ns=array("f", [ms * 1e6 for ms in stalls_ms]),
         lags_ns=array("f", [ms * 1e6 for ms in lags_ms]),
     )

@@ -77,12 +77,13 @@ def test_a_result_is_the_same_after_packing() -> None:
         records=Records.of_spans([1, 2], [3, 4], output_tokens=[5, 6]),
         interrupted=True,
         facts={"client_cpu_fraction": 0.25},
+        start_ns=7,
         stalls_ns=array("f", [1.0]),
         lags_ns=array("f", [2.0, 3.0]),
         texts=("a", "é"),
     )
     there = unpack_result(pack_result(result))
-    for name in ("interrupted", "facts", "stalls_ns", "lags_ns", "texts"):
+    for name in ("interrupted", "facts", "start_ns", "stalls_ns", "lags_ns", "texts"):
         assert getattr(there, name) == getattr(result, name), name
     for name in (*TIMES, "output_tokens", "status"):
         assert np.array_equal(getattr(there.records, name), getattr(result.records, name)), name

@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 
 from benchhydra.facts import fact
+from benchhydra.loadgen.loop.loop_lag import PERIOD_NS
 from benchhydra.loadgen.ray.clock_sync import NodeClock
 from benchhydra.loadgen.shards import ShardResult
+from benchhydra.series import Series
+
+#: Interval of the series of the event loop's lateness.
+LAG_INTERVAL_NS = 250_000_000
 
 # Measured by each client process; the fact is the maximum, that is, the value of the worst process.
 CPU_FRACTION = fact(
@@ -69,6 +74,24 @@ def merge_facts(
         facts[CLOCKS] = [clock.facts() for clock in clocks]
         facts[CLOCK_UNCERTAINTY_MS] = max(clock.uncertainty_ms for clock in clocks)
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def loop_lag_series(results: Collection[ShardResult]) -> tuple[Series, ...]:
+    """Return the highest lateness of the event loops of this machine in each ``LAG_INTERVAL_NS``; () without beats."""
+    beats = [np.frombuffer(result.stalls_ns, np.float32) for result in results if result.stalls_ns]
+    if not beats:
+        return ()
+    starts_ns = [result.start_ns for result in results if result.stalls_ns]
+    times_ns = np.concatenate(
+        [start_ns + np.arange(1, len(late) + 1) * PERIOD_NS for start_ns, late in zip(starts_ns, beats, strict=True)]
+    )
+    interval = (times_ns - min(starts_ns)) // LAG_INTERVAL_NS
+    highest_ns = np.zeros(interval.max() + 1)
+    np.maximum.at(highest_ns, interval, np.concatenate(beats))
+    measured = np.unique(interval)
+    ends_ns = min(starts_ns) + (measured + 1) * LAG_INTERVAL_NS
+    values_ms = highest_ns[measured] / 1e6
+    return (Series(name="client.loop_lag_ms", unit="ms", times_ns=ends_ns, values=values_ms),)
 
 
 def _p99_ms(values_ns: array[float]) -> float | None:

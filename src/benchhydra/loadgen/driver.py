@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from benchhydra.errors import ConfigError
-from benchhydra.loadgen.client_facts import merge_facts
+from benchhydra.loadgen.client_facts import loop_lag_series, merge_facts
 from benchhydra.loadgen.client_limits import most_connections
 from benchhydra.loadgen.local import send_here
 from benchhydra.loadgen.plan import LoadPlan, LoadResult
@@ -103,6 +103,7 @@ def merge_results(
     return LoadResult(
         records=records[0] if len(records) == 1 else Records.concat(records),
         facts=merge_facts(results.values(), parts, lost_processes, clocks),
+        series=() if clocks else loop_lag_series(results.values()),  # other machines have clocks of their own
         texts=_texts(plan, results, parts) if plan.keep_text else None,
     )
 
@@ -118,4 +119,4 @@ def _texts(plan: LoadPlan, results: dict[int, ShardResult], parts: int) -> tuple
 def _reporter(plan: LoadPlan, progress: Progress, parts: int) -> ProgressReporter:
     total = len(plan.requests)
     last_send_s = float(plan.send_times_s[-1]) if total and plan.make_pacing().open_loop else None
-    return ProgressReporter(total, last_send_s, progress, parts)
+    return ProgressReporter(total, last_send_s, plan.max_in_flight, progress, parts)

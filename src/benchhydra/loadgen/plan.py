@@ -11,6 +11,7 @@ from benchhydra.client.apis import RequestOptions
 from benchhydra.loadgen.pacing import Pacing, Seconds
 from benchhydra.loadgen.pacing.default import default_pacing
 from benchhydra.records import Records
+from benchhydra.series import Series
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +47,11 @@ class LoadPlan:
 class LoadResult:
     """The outcome of a plan.
 
-    facts: about the load generator itself, see ``client_facts``. texts: the generated text of each request of the plan
-    ("" if none was received); None without ``keep_text``.
+    facts and series: about the load generator itself, see ``client_facts``. texts: the generated text of each request
+    of the plan ("" if none was received); None without ``keep_text``.
     """
 
     records: Records
     facts: Mapping[str, Any]
+    series: tuple[Series, ...] = ()
     texts: tuple[str, ...] | None = None

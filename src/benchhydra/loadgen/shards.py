@@ -42,13 +42,15 @@ class ShardProgress:
 class ShardResult:
     """The outcome of a shard.
 
-    facts: measured by the process about itself. stalls_ns: lateness of the event loop's timer, by beat; lags_ns: the
-    client's own lateness, by request in order of sending. texts: by request of the shard; () without keep_text.
+    facts: measured by the process about itself. stalls_ns: lateness of the event loop's timer, by beat, the first one
+    ``loop_lag.PERIOD_NS`` after ``start_ns`` (the process's clock); lags_ns: the client's own lateness, by request in
+    order of sending. texts: by request of the shard; () without keep_text.
     """
 
     records: Records
     interrupted: bool
     facts: Mapping[str, Any]
+    start_ns: int
     stalls_ns: array[float]
     lags_ns: array[float]
     texts: tuple[str, ...] = field(default=())
@@ -89,6 +91,7 @@ def lost_shard(shard: Shard, start_ns: int, why: str) -> ShardResult:
         records=recorder.records(),
         interrupted=False,
         facts={},
+        start_ns=start_ns,
         stalls_ns=array("f"),
         lags_ns=array("f"),
         texts=("",) * count if shard.keep_text else (),

@@ -226,7 +226,7 @@ class HttpLoad:
             records=records,
             facts={**self._load_facts(prepared), **result.facts, **observed.facts},
             has=self._capabilities(),
-            series=observed.series,
+            series=(*result.series, *observed.series),
             metadata=self._metadata(records, len(prepared.plan.requests)),
             warnings=(*observed.warnings, *self._lengths.warnings(), *point.dataset.warnings()),
         )

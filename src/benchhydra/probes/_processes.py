@@ -5,8 +5,10 @@ psutil would take 30 ms to import in the helper process, and ``pathlib`` 8 ms.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
+from typing import NamedTuple
 
 _PARENT, _CPU = 1, slice(11, 15)  # fields of /proc/PID/stat after the name: utime, stime, cutime, cstime
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -44,16 +46,41 @@ def cpu_s(pids: Iterable[int]) -> float:
     return ticks / TICKS_PER_S
 
 
-def busy_s(cores: Iterable[int]) -> float:
-    """Return CPU seconds used on these cores by all processes (10 ms resolution). Raises OSError without /proc/stat."""
-    names = {f"cpu{core}" for core in cores}
-    ticks = 0
+def busy_s_by_core() -> dict[int, float]:
+    """Return CPU seconds used by all processes on each core (10 ms resolution). Raises OSError without /proc/stat."""
+    busy_s = {}
     for line in read_text("/proc/stat").splitlines():
         name, *values = line.split()
-        if name in names:
+        if name.startswith("cpu") and name != "cpu":
             user, nice, system, _idle, _iowait, *interrupts_and_steal = map(int, values[:8])  # guests are in user
-            ticks += user + nice + system + sum(interrupts_and_steal)
-    return ticks / TICKS_PER_S
+            busy_s[int(name[3:])] = (user + nice + system + sum(interrupts_and_steal)) / TICKS_PER_S
+        elif not name.startswith("cpu"):
+            break
+    return busy_s
+
+
+class RunDelay(NamedTuple):
+    """The kernel's account of a thread. ran_ns: its CPU time; waited_ns: the time it could have run and did not."""
+
+    ran_ns: int
+    waited_ns: int
+
+
+def run_delay(pid: int, thread: int) -> RunDelay:
+    """Return the account of a thread. Raises OSError if it has ended, or without schedstat in the kernel."""
+    ran_ns, waited_ns, _ = read_text(f"/proc/{pid}/task/{thread}/schedstat").split()
+    return RunDelay(int(ran_ns), int(waited_ns))
+
+
+def run_delays(pids: Iterable[int]) -> dict[int, RunDelay]:
+    """Return the account of each running thread of processes, by its id. Takes 15 us a thread."""
+    delays = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(f"/proc/{pid}/task"):
+                with contextlib.suppress(OSError):
+                    delays[int(entry.name)] = run_delay(pid, int(entry.name))
+    return delays
 
 
 def _stat(pid: int) -> list[bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from benchhydra.result import Reason
 from benchhydra.validity import RunEvidence, as_percent, rule, suspect
+from benchhydra.window_series import named, total_of_means
 
 
 @rule("prefix_cache")
@@ -54,9 +55,11 @@ def other_cpu(evidence: RunEvidence) -> Iterator[Reason]:
         )
 
 
-@rule("other_gpu")
-def other_gpu(evidence: RunEvidence) -> Iterator[Reason]:
-    """Other processes on the GPUs of this run take time and memory from the server."""
-    pids = evidence.facts["other_gpu_pids"]
-    if pids:
-        yield suspect("other_gpu", f"other processes use the GPUs of this run: {', '.join(map(str, pids))}")
+@rule("machine_swapping")
+def machine_swapping(evidence: RunEvidence) -> Iterator[Reason]:
+    """A machine that swaps stops processes, the server's or the client's, for as long as a disk takes."""
+    window, limit = evidence.window, evidence.limits.swap_mib_per_s
+    swapped = total_of_means(named(window.series, "host.swap_mib_per_s"), window.span_ns)
+    if swapped is not None and swapped > limit:
+        text = f"this machine moved {swapped:.3g} MiB/s to and from its swap space (limit {limit:g} MiB/s)"
+        yield suspect("machine_swapping", f"{text}: it has too little memory for what runs on it")

@@ -74,6 +74,7 @@ class Sender:
             records=self._rows.records(),
             interrupted=self.interrupted,
             facts=facts,
+            start_ns=start_ns,
             stalls_ns=self._housekeeping.stalls_ns,
             lags_ns=self._rows.lags_ns,
             texts=self._rows.texts(),

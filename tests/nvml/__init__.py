@@ -1,0 +1,114 @@
+"""A stand-in for NVML without a GPU: a shared library in C that replays a recording, loaded by pynvml as NVML is.
+
+The recordings are made here, with figures of the size that an H100 and a P40 have; they were not taken from a card.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SOURCE = Path(__file__).with_name("libnvidia_ml.c")
+STEP_S = 0.02
+#: A card's energy counter is updated this often.
+COUNTER_STEP_S = 0.1
+IDLE, SW_POWER_CAP, SW_THERMAL, HW_SLOWDOWN, HW_THERMAL, POWER_BRAKE = 0x1, 0x4, 0x20, 0x8, 0x40, 0x80
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A GPU of a recording. busy: (begin, end) of the load in s; reasons: (begin, end, bits) of throttling in it."""
+
+    name: str = "NVIDIA H100 80GB HBM3"
+    memory_mib: int = 81559
+    counter: bool = True
+    instant: bool = True
+    limit_w: float = 700.0
+    idle_w: float = 72.0
+    load_w: float = 620.0
+    clocks_mhz: tuple[int, int] = (1980, 1605)  # highest, throttled
+    memory_clock_mhz: int = 2619
+    used_mib: int = 70_000
+    busy: tuple[float, float] = (0.0, 1e9)
+    reasons: Sequence[tuple[float, float, int]] = ()
+
+
+H100 = Card()
+#: A card without an energy counter (before Volta) and without a reading of its power at this moment.
+P40 = Card(
+    name="Tesla P40",
+    memory_mib=24576,
+    counter=False,
+    instant=False,
+    limit_w=250.0,
+    idle_w=50.0,
+    load_w=190.0,
+    clocks_mhz=(1531, 1303),
+    memory_clock_mhz=3615,
+    used_mib=20_000,
+)
+
+
+@functools.cache
+def library_directory() -> Path:
+    """The directory with the stand-in, for ``LD_LIBRARY_PATH``. Skips the test without a C compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    directory = Path(tempfile.mkdtemp(prefix="fake-nvml-"))
+    command = [compiler, "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(directory / "libnvidia-ml.so.1")]
+    subprocess.run([*command, str(SOURCE)], check=True)
+    return directory
+
+
+def environment(recording: Path, processes: Path | None = None, **more: float) -> dict[str, str]:
+    """Environment variables of a process that is to find the stand-in. more: ``lost_at_s=2``, ``speed=10``."""
+    variables = {"LD_LIBRARY_PATH": str(library_directory()), "FAKE_NVML_RECORDING": str(recording)}
+    variables |= {} if processes is None else {"FAKE_NVML_PROCESSES": str(processes)}
+    return variables | {f"FAKE_NVML_{name.upper()}": str(value) for name, value in more.items()}
+
+
+def write_recording(path: Path, cards: Sequence[Card], seconds: float, seed: int = 0) -> Path:
+    """Write a recording of some seconds, a line each ``STEP_S`` and card."""
+    rng = np.random.default_rng(seed)
+    lines = [
+        f"gpu {index} {card.memory_mib} {card.counter:d} {card.instant:d} {card.limit_w * 1e3:.0f} "
+        f"GPU-{index:08d}-0000-0000-0000-000000000000 {card.name}"
+        for index, card in enumerate(cards)
+    ]
+    for index, card in enumerate(cards):
+        lines += _samples(index, card, seconds, rng)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def power_w(card: Card, times_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # type: ignore[type-arg]
+    """Idle, and under load: decoding with a prefill of more power every 0.4 s, and noise."""
+    busy = (times_s >= card.busy[0]) & (times_s < card.busy[1])
+    prefill = np.where(times_s % 0.4 < 0.1, 0.1, 0.0)
+    load_w = card.load_w * (1 + prefill + rng.normal(0, 0.02, len(times_s)))
+    return np.where(busy, np.minimum(load_w, card.limit_w), card.idle_w)
+
+
+def _samples(index: int, card: Card, seconds: float, rng: np.random.Generator) -> Iterator[str]:
+    times_s = np.arange(0, seconds, STEP_S)
+    powers_w = power_w(card, times_s, rng)
+    energy_mj = np.cumsum(powers_w) * STEP_S * 1e3 + 8.5e9  # since the driver was loaded
+    temperature_c = 34.0
+    for row, (time_s, watts) in enumerate(zip(times_s, powers_w, strict=True)):
+        is_busy = card.busy[0] <= time_s < card.busy[1]
+        temperature_c += ((78.0 if is_busy else 34.0) - temperature_c) * STEP_S / 8
+        bits = next((bits for begin, end, bits in card.reasons if begin <= time_s < end), 0 if is_busy else IDLE)
+        clock_mhz = card.clocks_mhz[bool(bits & ~IDLE)]
+        counted = energy_mj[row - row % round(COUNTER_STEP_S / STEP_S)]
+        use = f"{97 if is_busy else 0} {61 if is_busy else 0} {card.used_mib if is_busy else 4}"
+        clocks = f"{clock_mhz} {card.memory_clock_mhz} {temperature_c:.0f}"
+        yield f"at {time_s:.3f} {index} {watts * 1e3:.0f} {counted:.0f} {use} {clocks} {bits}"
