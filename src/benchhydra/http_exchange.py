@@ -23,11 +23,16 @@ _READ_BYTES = 1 << 18
 
 
 class HttpExchange(NamedTuple):
-    """What a server answered. location: where a redirect leads to; "" if it is none."""
+    """What a server answered. location: where a redirect leads to; "" if it is none.
+
+    connect_s: time that connecting took. first_byte_s: time from sending the request to the first byte of the answer.
+    """
 
     status: int
     body: bytes
     location: str
+    connect_s: float = 0.0
+    first_byte_s: float = 0.0
 
 
 def exchange(
@@ -52,12 +57,14 @@ def exchange(
     deadline_s = time.monotonic() + timeout_s
     # for an ASCII str, Python imports its IDNA codec, which takes 6 ms
     address: Any = (server.host.encode() if server.host.isascii() else server.host, server.port)
+    begin_s = time.monotonic()
     with socket.create_connection(address, timeout_s) as connection:
+        connect_s = time.monotonic() - begin_s
         if not server.tls:
-            return _exchange(connection, request, deadline_s)
+            return _exchange(connection, request, deadline_s)._replace(connect_s=connect_s)
         connection.settimeout(_remaining_s(deadline_s))
         with _encrypt(connection, server.host, verify_tls, ca_file) as encrypted:
-            return _exchange(encrypted, request, deadline_s)
+            return _exchange(encrypted, request, deadline_s)._replace(connect_s=connect_s)
 
 
 def with_user_agent(own: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str]:
@@ -133,11 +140,13 @@ def _encode(first_line: str, fields: Mapping[str, str]) -> bytes:
 
 def _exchange(connection: socket.socket, request: bytes, deadline_s: float) -> HttpExchange:
     receiver = _Receiver()
-    received_bytes = 0
+    received_bytes, first_byte_s = 0, 0.0
     connection.settimeout(_remaining_s(deadline_s))
+    begin_s = time.monotonic()
     connection.sendall(request)
     try:
         while not receiver.complete and (data := connection.recv(_READ_BYTES)):
+            first_byte_s = first_byte_s or time.monotonic() - begin_s
             received_bytes += len(data)
             if received_bytes > MAX_RESPONSE_BYTES:
                 raise ConnectionError(f"the response exceeds {MAX_RESPONSE_BYTES} bytes")
@@ -147,7 +156,7 @@ def _exchange(connection: socket.socket, request: bytes, deadline_s: float) -> H
         raise ConnectionError(f"not a valid HTTP response ({error.__context__ or error})") from error
     if not receiver.complete and not (receiver.status >= 200 and receiver.ends_with_connection):
         raise ConnectionError("the connection was closed before the response was complete")
-    return HttpExchange(receiver.status, bytes(receiver.body), receiver.location)
+    return HttpExchange(receiver.status, bytes(receiver.body), receiver.location, first_byte_s=first_byte_s)
 
 
 def _remaining_s(deadline_s: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +22,7 @@ WriteProbe = Callable[[str], str]
 
 
 class MetricsServer(ThreadingHTTPServer):
-    """A server whose ``/metrics`` say ``text``. ``headers``: those of the last request."""
+    """A server whose ``/metrics`` say ``text``, after ``delay_s``. ``headers``: those of the last request."""
 
     daemon_threads = True
 
@@ -29,6 +30,7 @@ class MetricsServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.text: str | None = ""
         self.status = 200
+        self.delay_s = 0.0
         self.headers: dict[str, str] = {}
         self.base_url = f"http://127.0.0.1:{self.server_address[1]}"
 
@@ -38,6 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.headers = dict(self.headers)
+        time.sleep(self.server.delay_s)
         body = (self.server.text or "").encode()
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(body)))

@@ -41,9 +41,9 @@ def family(pid: int | None) -> list[psutil.Process]:
 
 
 def counters(lease: Lease) -> dict[str, float]:
-    metrics = read_metrics(ProbeTarget(client_pid=0, base_url=lease.base_url))
-    assert metrics
-    return metrics
+    reading = read_metrics(ProbeTarget(client_pid=0, base_url=lease.base_url))
+    assert reading
+    return {name: value for (name, _), value in reading.counters.items()}
 
 
 def complete(lease: Lease, model: str, tokens: int) -> dict[str, int]:

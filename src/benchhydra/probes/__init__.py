@@ -58,8 +58,9 @@ class Probe:
 
     #: The probe's name in ``probes.off`` and in warnings; also the prefix of its series' names.
     name: ClassVar[str] = ""
-    #: Minimum time between two samples, for a probe whose sampling slows down the server or the client.
-    min_interval_s: ClassVar[float] = 0.0
+    #: Minimum time between two samples, for a probe whose sampling slows down the server or the client. A probe may
+    #: change it while it samples.
+    min_interval_s: float = 0.0
     #: Whether its facts and series are valid only if a single process sends the whole load.
     single_client_only: ClassVar[bool] = False
 

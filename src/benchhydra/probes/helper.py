@@ -108,6 +108,7 @@ class ProbeRunner:
         next_s = time.monotonic() + interval_s
         while not self._end.wait(max(0.0, next_s - time.monotonic())):
             self._sample(probe)
+            interval_s = max(self._interval_s, probe.min_interval_s)
             missed = max(0.0, time.monotonic() - next_s) // interval_s
             next_s += (1 + missed) * interval_s
         self._sample(probe)

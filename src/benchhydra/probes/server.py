@@ -1,172 +1,194 @@
-"""The probe ``server``: the server's own counters and gauges, from its Prometheus endpoint ``/metrics``.
+"""The probe ``server``: the server's own gauges, counters and times, from its Prometheus endpoint ``/metrics``.
 
-Names are vLLM's (0.32; the older ``gpu_`` names are read too). A server without a readable ``/metrics`` gives no facts
-and no warning. A regular expression finds the few lines that are used: prometheus_client needs 11 ms to parse vLLM's.
+A server without a readable ``/metrics`` gives no facts and no warning. Counters and the sums of histograms are
+differences to the first reading, just before the load; quantiles are not computed, because the servers' buckets are as
+wide as the differences that matter (vLLM's first ones for E2E latency: 0.3, 0.5, 0.8 s).
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from benchhydra.facts import fact
-from benchhydra.http_exchange import exchange
+from benchhydra.http_exchange import HttpExchange, exchange
 from benchhydra.probes import Probe, ProbeTarget, Sample
+from benchhydra.probes.server_metrics import COUNTERS, GAUGES, HISTOGRAMS, Reading, parse_metrics
 
 #: A busy server may take longer than this to answer; that sample is missing then.
 TIMEOUT_S = 1.0
+#: Answering may take the server this fraction of its time ...
+READING_FRACTION = 0.005
+#: ... but it is asked at least this often.
+LONGEST_INTERVAL_S = 5.0
 
-
-class _ServerMetric(NamedTuple):
-    """A metric of the server. ``sources``: its possible names in Prometheus' text; the first one present is used."""
-
-    name: str
-    unit: str
-    sources: tuple[str, ...]
-    fact_name: str = ""  # only for a counter
-    mean: bool = False  # average over label sets (the server's engines) instead of adding them up
-
-
-def _counter(name: str, unit: str, doc: str, sources: tuple[str, ...], *, fact_name: str = "") -> _ServerMetric:
-    declared = fact(fact_name or name, unit=unit, doc=f"{doc}, in the window", in_metadata=True)
-    return _ServerMetric(name, unit, sources, declared)
-
-
-METRICS = (
-    _counter(
-        "prefix_cache_queries",
-        "tokens",
-        "prompt tokens that the server looked up in its prefix cache",
-        ("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"),
-    ),
-    _counter(
-        "prefix_cache_hits",
-        "tokens",
-        "prompt tokens that the server found in its prefix cache",
-        ("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"),
-    ),
-    _counter("preemptions", "requests", "preemptions by the server's scheduler", ("vllm:num_preemptions_total",)),
-    _counter(
-        "prompt_tokens",
-        "tokens",
-        "prompt tokens that the server counted",
-        ("vllm:prompt_tokens_total",),
-        fact_name="server_prompt_tokens",
-    ),
-    _counter(
-        "generation_tokens",
-        "tokens",
-        "generated tokens that the server counted",
-        ("vllm:generation_tokens_total",),
-        fact_name="server_generation_tokens",
-    ),
-    _counter(
-        "draft_tokens",
-        "tokens",
-        "tokens that speculative decoding drafted",
-        ("vllm:spec_decode_num_draft_tokens_total",),
-        fact_name="server_draft_tokens",
-    ),
-    _counter(
-        "accepted_tokens",
-        "tokens",
-        "drafted tokens that were accepted",
-        ("vllm:spec_decode_num_accepted_tokens_total",),
-        fact_name="server_accepted_tokens",
-    ),
-    _ServerMetric("requests_running", "requests", ("vllm:num_requests_running",)),
-    _ServerMetric("requests_waiting", "requests", ("vllm:num_requests_waiting",)),
-    _ServerMetric(
-        "kv_cache_usage_fraction", "fraction", ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"), mean=True
-    ),
+#: Counter -> the fact of its growth during the load.
+COUNTER_FACTS = {
+    name: fact(fact_name, unit=unit, doc=f"{doc}, during the load", in_metadata=True)
+    for name, fact_name, unit, doc in (
+        ("prefix_cache_queries", "prefix_cache_queries", "tokens", "prompt tokens looked up in the prefix cache"),
+        ("prefix_cache_hits", "prefix_cache_hits", "tokens", "prompt tokens found in the prefix cache"),
+        ("preemptions", "preemptions", "requests", "preemptions by the server's scheduler"),
+        ("prompt_tokens", "server_prompt_tokens", "tokens", "prompt tokens that the server counted"),
+        ("generation_tokens", "server_generation_tokens", "tokens", "generated tokens that the server counted"),
+        ("drafts", "server_drafts", "drafts", "verifications of drafted tokens by speculative decoding"),
+        ("draft_tokens", "server_draft_tokens", "tokens", "tokens that speculative decoding drafted"),
+        ("accepted_tokens", "server_accepted_tokens", "tokens", "drafted tokens that were accepted"),
+    )
+}
+ACCEPTED_BY_POSITION = fact(
+    "server_accepted_by_position",
+    unit="tokens",
+    doc="accepted tokens by their position in the draft, the first position first, during the load",
+    in_metadata=True,
 )
-_LABELS = r'(?:\{(?:[^"}]|"(?:[^"\\\n]|\\.)*")*\})?'
-_LINE = re.compile(
-    rf"^({'|'.join(re.escape(source) for metric in METRICS for source in metric.sources)}){_LABELS}[ \t]+(\S+)", re.M
+METRICS_ENGINE = fact(
+    "server_metrics_engine",
+    unit="",
+    doc="whose names the server's metrics have: vllm, sglang, llamacpp",
+    in_metadata=True,
 )
+ANSWER_MS = fact(
+    "server_answer_ms",
+    unit="ms",
+    doc="median time to the first byte of /metrics during the load: what a small request on the same path takes",
+    in_metadata=True,
+)
+CONNECT_MS = fact(
+    "server_connect_ms",
+    unit="ms",
+    doc="median time to connect to the server for /metrics: a round trip of the network",
+    in_metadata=True,
+)
+READINGS = fact("server_readings", unit="readings", doc="answers of /metrics during the load", in_metadata=True)
 
 
 class ServerProbe(Probe):
-    """Facts: by how much each counter grew during the load. Series: each counter since the load's start, and gauges."""
+    """Series: gauges; counters and histograms since the load's start, and the means of times between two samples."""
 
     name: ClassVar[str] = "server"
-    #: vLLM 0.32 formats the metrics in the event loop that sends tokens, and so sends none for 4.6 ms. Once a second,
-    #: this delays 1 token in 200, too few to change p99 ITL.
-    min_interval_s: ClassVar[float] = 1.0
 
     def applies(self, target: ProbeTarget) -> bool:
         return bool(target.base_url)
 
     def start(self, target: ProbeTarget) -> None:
         self._target = target
-        self._first: dict[str, float] | None = None
-        self._last: dict[str, float] = {}
+        self._work_s = float("inf")  # least time that answering took the server
+        self._answers_ms: list[float] = []
+        self._connects_ms: list[float] = []
+        self._first = self._previous = self._last = Reading()
         self._readable = bool(self._read())
+        self._answers_ms.clear()
+        self._connects_ms.clear()
 
     def sample(self) -> Iterator[Sample]:
         if not self._readable:
             return
         self._last = self._read()
-        if self._first is None:
-            self._first = self._last
-        for metric in METRICS:
-            value = self._last.get(metric.name)
-            if metric.fact_name:
-                value = _difference(self._first, self._last, metric.name)
-            if value is not None:
-                yield Sample(metric.name, metric.unit, value)
+        if not self._first:
+            self._first = self._previous = self._last
+        for quantity in GAUGES:
+            if quantity.name in self._last.gauges:
+                yield Sample(quantity.name, quantity.unit, self._last.gauges[quantity.name])
+        yield from self._counters()
+        yield from self._times()
+        self._previous = self._last or self._previous
 
     def stop(self) -> Mapping[str, Any]:
         if self._first and not self._last:
             raise ConnectionError("/metrics did not answer after the load")
-        differences = {
-            metric.fact_name: _difference(self._first or {}, self._last, metric.name)
-            for metric in METRICS
-            if metric.fact_name
+        if not self._first:
+            return {}
+        growth = {key: value for key in self._last.counters if (value := self._growth(key)) is not None}
+        facts: dict[str, Any] = {
+            fact_name: growth[name, ""] for name, fact_name in COUNTER_FACTS.items() if (name, "") in growth
         }
-        return {name: value for name, value in differences.items() if value is not None}
+        by_position = {int(label): value for (_, label), value in growth.items() if label.isdecimal()}
+        if by_position:
+            facts[ACCEPTED_BY_POSITION] = tuple(by_position[position] for position in sorted(by_position))
+        facts[METRICS_ENGINE] = self._last.engine
+        facts[READINGS] = len(self._answers_ms)
+        facts[ANSWER_MS], facts[CONNECT_MS] = _median(self._answers_ms), _median(self._connects_ms)
+        return facts
 
-    def _read(self) -> dict[str, float]:
-        """Return the current metrics; {} if the server does not answer."""
+    def _counters(self) -> Iterator[Sample]:
+        units = {quantity.name: (quantity.unit, quantity.by) for quantity in COUNTERS}
+        for key in self._last.counters:
+            value = self._growth(key)
+            if value is not None:
+                unit, by = units[key[0]]
+                yield Sample(key[0], unit, value, {by: key[1]} if by else {})
+        drafted, accepted = (self._growth((name, ""), self._previous) for name in ("draft_tokens", "accepted_tokens"))
+        if drafted and accepted is not None:
+            yield Sample("acceptance_fraction", "fraction", accepted / drafted)
+
+    def _times(self) -> Iterator[Sample]:
+        for quantity in HISTOGRAMS:
+            if quantity.name not in self._last.times:
+                continue
+            since_first = _times_between(self._first, self._last, quantity.name)
+            if since_first is None:
+                continue
+            yield Sample(f"{quantity.name}_sum_ms", "ms", since_first[0])
+            yield Sample(f"{quantity.name}_count", quantity.unit, since_first[1])
+            recent = _times_between(self._previous, self._last, quantity.name)
+            if recent and recent[1]:
+                yield Sample(f"{quantity.name}_ms", "ms", recent[0] / recent[1])
+
+    def _growth(self, key: tuple[str, str], since: Reading | None = None) -> float | None:
+        """Return by how much a counter grew; None if it is unknown or went down (the server was restarted)."""
+        if key not in self._last.counters:
+            return None
+        growth = self._last.counters[key] - (since or self._first).counters.get(key, 0.0)
+        return growth if growth >= 0 else None
+
+    def _read(self) -> Reading:
+        """Return the current metrics; an empty reading if the server does not answer. Adapts the interval.
+
+        A server does the work of answering in the thread that sends tokens (vLLM 0.32: 4.6 ms without a token). Time
+        in which the answer waited for its turn, or for the network, is no work: so the least time counts.
+        """
         with contextlib.suppress(OSError):
-            return read_metrics(self._target)
-        return {}
+            answer = _ask(self._target)
+            self._answers_ms.append(answer.first_byte_s * 1e3)
+            self._connects_ms.append(answer.connect_s * 1e3)
+            self._work_s = min(self._work_s, max(0.0, answer.first_byte_s - answer.connect_s))
+            self.min_interval_s = min(self._work_s / READING_FRACTION, LONGEST_INTERVAL_S)
+            return _reading(answer)
+        return Reading()
 
 
-def read_metrics(target: ProbeTarget) -> dict[str, float]:
-    """Return a server's current counters and gauges, by name in ``METRICS``; {} if ``/metrics`` does not answer 200.
+def read_metrics(target: ProbeTarget) -> Reading:
+    """Return a server's current metrics; an empty reading if ``/metrics`` does not answer 200.
 
     Raises OSError if there is no HTTP response within ``TIMEOUT_S``.
     """
-    answer = exchange(
+    return _reading(_ask(target))
+
+
+def _ask(target: ProbeTarget) -> HttpExchange:
+    return exchange(
         f"{target.base_url}/metrics",
         headers=target.headers,
         timeout_s=TIMEOUT_S,
         verify_tls=target.verify_tls,
         ca_file=target.ca_file,
     )
-    return parse_metrics(answer.body.decode(errors="replace")) if answer.status == 200 else {}
 
 
-def parse_metrics(text: str) -> dict[str, float]:
-    """Parse Prometheus' text format; the label sets of one metric are added up, or averaged for a ``mean`` metric."""
-    values: dict[str, list[float]] = {}
-    for source, number in _LINE.findall(text):
-        with contextlib.suppress(ValueError):
-            values.setdefault(source, []).append(float(number))
-    metrics = {}
-    for metric in METRICS:
-        numbers = next((values[source] for source in metric.sources if source in values), [])
-        if numbers and all(map(math.isfinite, numbers)):
-            metrics[metric.name] = sum(numbers) / (len(numbers) if metric.mean else 1)
-    return metrics
+def _reading(answer: HttpExchange) -> Reading:
+    return parse_metrics(answer.body.decode(errors="replace")) if answer.status == 200 else Reading()
 
 
-def _difference(before: Mapping[str, float], after: Mapping[str, float], name: str) -> float | None:
-    """Return by how much a counter grew; None if a reading lacks it or it went down (the server was restarted)."""
-    if name not in before or name not in after or after[name] < before[name]:
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def _times_between(before: Reading, after: Reading, name: str) -> tuple[float, float] | None:
+    """Return (sum in ms, count) of a histogram between two readings; None if it went down."""
+    sum_before, count_before = before.times.get(name, (0.0, 0.0))
+    sum_after, count_after = after.times[name]
+    if count_after < count_before or sum_after < sum_before:
         return None
-    return after[name] - before[name]
+    return sum_after - sum_before, count_after - count_before

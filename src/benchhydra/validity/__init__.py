@@ -5,8 +5,9 @@ VALID: no rule gave a reason. SUSPECT: the figures were measured, but may be dis
 A rule is a function of ``RunEvidence`` declared with ``@rule`` in a module of this package (``answers``: complete
 answers with the requested tokens, ``streams`` and ``buffering``: chunks that arrive when they are generated,
 ``client``: sending and reading in time, ``overload`` and ``window``: a steady state of the server and figures that can
-be, ``environment_checks``: caches, restarts, other processes) or in ``benchhydra_plugins``. It gives no reason if a
-fact that it needs is unknown (None). docs/validity.md lists all rules.
+be, ``server``: the server's own figures, ``environment_checks``: caches, restarts, other processes, ``gpu_checks``: the
+GPUs) or in ``benchhydra_plugins``. It gives no reason if a fact that it needs is unknown (None). docs/validity.md lists
+all rules.
 """
 
 from __future__ import annotations
@@ -80,8 +81,33 @@ class ValidityLimits:
         unit="fraction",
     )
     preempted_fraction: float = knob(0.01, "SUSPECT above this many preemptions per request", unit="fraction")
+    kv_cache_full_fraction: float = knob(
+        0.1,
+        "SUSPECT if requests waited for room in the KV cache for more than this part of the window",
+        unit="fraction",
+    )
+    acceptance_change: float = knob(
+        0.1, "SUSPECT if the acceptance rate of speculative decoding moved by more than this", unit="fraction"
+    )
+    witness_ms: float = knob(
+        5.0,
+        "SUSPECT if the client's mean TTFT or E2E latency exceeds the server's by more than this and what the path "
+        "explains",
+        unit="ms",
+    )
+    witness_fraction: float = knob(0.1, "... and more than this fraction of the client's figure", unit="fraction")
     other_cpu_fraction: float = knob(
         0.1, "SUSPECT if other processes use more than this fraction of the cores of this run", unit="fraction"
+    )
+    swap_mib_per_s: float = knob(1.0, "SUSPECT if the machine swaps more than this", unit="MiB/s")
+    throttled_fraction: float = knob(
+        0.05,
+        "SUSPECT if heat, a hardware slowdown or the power brake lowers a GPU's clocks in more than this fraction of the "
+        "window",
+        unit="fraction",
+    )
+    other_gpu_memory_mib: float = knob(
+        1024.0, "SUSPECT if more memory of a GPU than this belongs to no process of this run", unit="MiB"
     )
 
 

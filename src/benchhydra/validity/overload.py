@@ -33,6 +33,7 @@ from benchhydra.validity import RunEvidence, as_percent, invalid, rule
 from benchhydra.validity._decode_load import decode_load
 from benchhydra.validity.window import Floats, batch_means, latencies_ms, line, sending_order
 from benchhydra.window import Window
+from benchhydra.window_series import named
 
 #: Fewer completed requests have too few orders to tell a queue from chance.
 LEAST_ROWS = 8
@@ -79,7 +80,18 @@ def overloaded(evidence: RunEvidence) -> Iterator[Reason]:
         rates = f"about {sign.finished_fraction * offered_rps:.3g} of {offered_rps:.3g} requests/s offered"
         fraction = f"{as_percent(sign.finished_fraction)}, limit {as_percent(limit)}"
         text = f"the server was overloaded: it could finish {rates} ({fraction}), and {sign.text}"
-        yield invalid("overloaded", f"{text} while the load was sent: lower qps, or use load=concurrency")
+        text = f"{text} while the load was sent{_server_queue(window, order)}"
+        yield invalid("overloaded", f"{text}: lower qps, or use load=concurrency")
+
+
+def _server_queue(window: Window, order: npt.NDArray[np.intp]) -> str:
+    """Return how many requests the server says were waiting when sending ended, as the end of a sentence."""
+    sent_ns = window.sent_ns[order]
+    for waiting in named(window.series, "server.requests_waiting"):
+        inside = waiting.values[(waiting.times_ns >= sent_ns[0]) & (waiting.times_ns <= sent_ns[-1])]
+        if len(inside) and inside[-1] > inside[0]:
+            return f" (the server's queue: {inside[0]:g} requests, then {inside[-1]:g})"
+    return ""
 
 
 def _queue(window: Window, order: npt.NDArray[np.intp], limit: float) -> Sign | None:
