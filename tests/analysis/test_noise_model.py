@@ -23,8 +23,8 @@ def test_steps_and_outliers_do_not_change_the_noise_estimate() -> None:
 
 def test_a_point_without_history_borrows_noise_from_other_points(make: Make) -> None:
     noise_model = NoiseModel(make("a", 20, key="k1").runs + make("b", 20, key="k2").runs)
-    prior = noise_model.prior("m", "new", "mean_ttft_ms")
+    prior = noise_model.prior("m", ["new"], "mean_ttft_ms")
     assert prior is not None
     assert prior.scale == pytest.approx(0.01, rel=0.4)
-    assert noise_model.prior("m", "k1", "mean_ttft_ms") is None
-    assert noise_model.prior("another machine", "new", "mean_ttft_ms") is None
+    assert noise_model.prior("m", ["k1"], "mean_ttft_ms") is None
+    assert noise_model.prior("another machine", ["new"], "mean_ttft_ms") is None

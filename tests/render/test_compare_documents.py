@@ -30,6 +30,7 @@ def change(name: str, how: ChangeVerdict, **more: Any) -> MetricChange:
         "candidate_runs": 5,
         "ratio": 0.1,
         "change": how,
+        "is_main": True,
     }
     return MetricChange(**known | more)
 

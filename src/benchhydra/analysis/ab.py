@@ -27,7 +27,7 @@ from benchhydra.analysis.paired_runs import SIDES, PairedRuns
 from benchhydra.analysis.pairing import usable_runs
 from benchhydra.analysis.problems import MetricRoles, point_problems
 from benchhydra.analysis.runs import Run, Runs
-from benchhydra.analysis.thresholds import Thresholds
+from benchhydra.analysis.thresholds import MAIN_METRICS, Thresholds
 from benchhydra.similar_texts import merge_similar
 
 #: The test ends after so many pairs in a row without a usable run on both sides.
@@ -49,7 +49,7 @@ class AbBudget:
 
 @dataclass(kw_only=True)
 class AbTest:
-    """One test. ``main_patterns``: patterns of the main metrics (none: those of the thresholds).
+    """One test. ``main_patterns``: patterns of the main metrics (none: those of the thresholds, or ``MAIN_METRICS``).
 
     It stops when a main metric is worse, or all are decided; with ``decide_all`` only when all are. ``seen`` has every
     run of each side, usable or not; ``stopped`` says why it ended, ``lost`` counts the last pairs without a usable run.
@@ -123,7 +123,7 @@ class AbTest:
         changes = [metric.change for metric in self.main()]
         if self.pairs and not changes:
             return "no main metric is measured by both sides"
-        if changes and ChangeVerdict.INCONCLUSIVE not in changes:
+        if changes and all(change.decided for change in changes):
             return "every main metric is decided"
         if ChangeVerdict.WORSE in changes and not self.decide_all:
             return "a main metric is worse"
@@ -153,7 +153,8 @@ class AbTest:
             differences=config_differences(base[-1], candidate[-1]),
             invalid="candidate" if not usable_runs(candidate) else "base" if not usable_runs(base) else "",
         )
-        roles = MetricRoles(self._paired.kinds, self.thresholds, patterns=self.main_patterns or self.thresholds.main)
+        patterns = self.main_patterns or self.thresholds.main or MAIN_METRICS
+        roles = MetricRoles(self._paired.kinds, self.thresholds, patterns=patterns)
         point = replace(point, problems=point_problems(point, roles, NoiseModel([])))
         return Comparison(points=(point,), thresholds=self.thresholds)
 
@@ -171,7 +172,7 @@ class AbTest:
 
 
 def _in_short(metric: MetricChange) -> str:
-    return f"{metric.metric} {_percent(metric.ratio)} {metric.change}"
+    return f"{metric.metric} {_percent(metric.ratio)} {metric.change.words}"
 
 
 def _percent(ratio: float) -> str:

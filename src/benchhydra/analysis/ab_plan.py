@@ -45,11 +45,11 @@ class PowerPlan:
         return {key: max(of_points) for key, of_points in scales.items() if of_points}
 
     def _scale(self, point_key: str, metric: str) -> float | None:
-        groups = self.noise_model.groups(self.machine, point_key, metric)
-        prior = self.noise_model.prior(self.machine, point_key, metric)
+        groups = self.noise_model.groups(self.machine, [point_key], metric)
+        prior = self.noise_model.prior(self.machine, [point_key], metric)
         if groups:
-            return float(robust.scale(groups, prior))
-        return prior.scale if prior else None
+            return float(robust.scale(groups, robust.lent_by(prior, groups)))
+        return float(prior.scale) if prior else None
 
     def pair_s(self) -> float | None:
         """Time of a pair; None where a side has never run here."""

@@ -1,8 +1,7 @@
-"""Two sets of runs, point by point and metric by metric: how much changed, how sure that is, and the verdict.
+"""Two sets of runs, point by point and metric by metric: how much changed, and how sure that is.
 
-A verdict needs an effect above the metric's minimum and evidence that it is no noise. Evidence is kept apart for each
-direction, and corrected by Holm over every metric of every point, so that "false_alarm_percent" holds for the whole
-comparison. INVALID runs take no part. Points whose figures cannot be compared (problems.py) are shown, but not judged.
+judgement.py makes verdicts of it, when all points are there. INVALID runs take no part. Points whose figures cannot be
+compared (problems.py) are shown, but not judged.
 """
 
 from __future__ import annotations
@@ -11,8 +10,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from benchhydra.analysis.comparison import Basis, ChangeVerdict, Comparison, MetricChange, PointChange
+from benchhydra.analysis.comparison import Basis, Comparison, MetricChange, PointChange
 from benchhydra.analysis.config_diff import config_differences
+from benchhydra.analysis.equal_metrics import equal_metrics
+from benchhydra.analysis.judgement import judged
 from benchhydra.analysis.noise_model import NoiseModel
 from benchhydra.analysis.outlier_runs import exclusion_note, without_outliers
 from benchhydra.analysis.pairing import Pairing, runs_by_point, usable_runs, why_unpaired
@@ -26,24 +27,22 @@ from benchhydra.analysis.problems import (
 from benchhydra.analysis.request_evidence import with_request_evidence
 from benchhydra.analysis.run_evidence import ZERO_NOTE, metric_change
 from benchhydra.analysis.runs import Run, Runs
-from benchhydra.analysis.stats.multiple_testing import holm
+from benchhydra.analysis.shared_noise import UsedRuns, lent_noise
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.errors import ResultError
 from benchhydra.similar_texts import natural_order
 
 BY_WORKLOAD = Pairing()
-NOT_JUDGED = "not judged: the sides are not comparable"
 
 
 def compare(
     base: Runs, candidate: Runs, *, thresholds: Thresholds, history: Iterable[Run] = (), pairing: Pairing = BY_WORKLOAD
 ) -> Comparison:
     """Compare two sources, point by point as ``pairing`` says. Raises ConfigError if it does not tell points apart."""
-    compared_ids = frozenset(run.run_id for run in (*base.runs, *candidate.runs))
-    noise_model = NoiseModel(list(history), compared_ids)
     left, right = runs_by_point(base.runs), runs_by_point(candidate.runs)
     roles = MetricRoles.of_sides(base, candidate, thresholds)
     pairs = pairing.pairs(left, right)
+    noise_model = noise_of_pairs([(left[a], right[b]) for a, b in pairs], roles, history)
     paired_left, paired_right = {a for a, _ in pairs}, {b for _, b in pairs}
     only_base = tuple(runs[0].label for key, runs in left.items() if key not in paired_left)
     only_candidate = tuple(runs[0].label for key, runs in right.items() if key not in paired_right)
@@ -65,6 +64,17 @@ def compare(
     )
 
 
+def noise_of_pairs(
+    pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]], roles: MetricRoles, history: Iterable[Run]
+) -> NoiseModel:
+    """What history, and the metrics of all pairs of points, say about noise."""
+    compared = [run for pair in pairs for side in pair for run in side]
+    noise_model = NoiseModel(list(history), frozenset(run.run_id for run in compared), compared)
+    used = [_used_runs(left, right, roles, noise_model) for left, right in pairs]
+    noise_model.lent = lent_noise([runs for runs in used if runs.base and runs.candidate], noise_model)
+    return noise_model
+
+
 def compare_point(
     base: Sequence[Run], candidate: Sequence[Run], roles: MetricRoles, noise_model: NoiseModel, points: int = 1
 ) -> PointChange:
@@ -81,27 +91,52 @@ def compare_point(
     change = replace(change, problems=point_problems(change, roles, noise_model, points))
     if change.invalid:
         return change
+    used = _used_runs(base, candidate, roles, noise_model)
     base_metrics = dict.fromkeys(key for run in left for key in run.metrics)
-    compared = [key for key in base_metrics if roles.judges(key) and _is_finite(key, (*left, *right))]
-    groups = {key: noise_model.groups(right[-1].machine, left[-1].point_key, key) for key in compared}
-    clean_left, clean_right = without_outliers([left, right], compared, groups)
-    candidate_metrics = {key for run in clean_right for key in run.metrics}
+    candidate_metrics = {key for run in used.candidate for key in run.metrics}
     metrics = tuple(
-        replace(
-            metric_change(key, clean_left, clean_right, roles.kinds[key], roles.thresholds, noise_model),
-            is_main=roles.is_main(right[-1].script, key),
-        )
-        for key in compared
+        metric_change(key, used.base, used.candidate, roles.kinds[key], roles.thresholds, noise_model)
+        for key in used.metrics
         if key in candidate_metrics
     )
-    metrics, note = _with_request_evidence(metrics, clean_left[-1], clean_right[-1])
-    return replace(
+    metrics, note = _with_request_evidence(metrics, used.base[-1], used.candidate[-1])
+    change = replace(
         change,
         metrics=metrics,
-        used_runs=(tuple(clean_left), tuple(clean_right)),
         missing=tuple(key for key in base_metrics if key not in candidate_metrics),
-        notes=(*exclusion_note("base", left, clean_left), *exclusion_note("candidate", right, clean_right), *note),
+        used_runs=(tuple(used.base), tuple(used.candidate)),
+        notes=(
+            *exclusion_note("base", left, used.base),
+            *exclusion_note("candidate", right, used.candidate),
+            *note,
+        ),
     )
+    return _with_roles(change, roles)
+
+
+def _used_runs(base: Sequence[Run], candidate: Sequence[Run], roles: MetricRoles, noise_model: NoiseModel) -> UsedRuns:
+    """The usable runs of a point without the outliers among them; empty sides if one has no usable run."""
+    left, right = usable_runs(base), usable_runs(candidate)
+    if not left or not right:
+        return UsedRuns([], [], [])
+    names = dict.fromkeys(key for run in left for key in run.metrics)
+    metrics = [key for key in names if roles.judges(key) and _is_finite(key, (*left, *right))]
+    machine, point_keys = right[-1].machine, (left[-1].point_key, right[-1].point_key)
+    history = {key: noise_model.groups(machine, point_keys, key) for key in metrics}
+    clean_left, clean_right = without_outliers([left, right], metrics, history)
+    return UsedRuns(clean_left, clean_right, metrics)
+
+
+def _with_roles(point: PointChange, roles: MetricRoles) -> PointChange:
+    """The point with what the verdict needs of its metrics: whether it depends on one, and which are one and the same.
+
+    Where none is a main one, the verdict depends on all.
+    """
+    names = [metric.metric for metric in point.metrics]
+    main = {name for name in names if roles.is_main(point.candidate[-1].script, name)} or set(names)
+    metrics = tuple(replace(metric, is_main=metric.metric in main) for metric in point.metrics)
+    stand_ins = equal_metrics([replace(point, metrics=metrics)])
+    return replace(point, metrics=tuple(replace(m, same_as=stand_ins.get(m.metric, "")) for m in metrics))
 
 
 def _is_finite(metric: str, runs: Iterable[Run]) -> bool:
@@ -118,28 +153,3 @@ def _with_request_evidence(
         return with_request_evidence(metrics, base, candidate), ()
     except ResultError as error:
         return metrics, (f"no evidence from requests: {error.message}",)
-
-
-def judged(comparison: Comparison) -> Comparison:
-    """The comparison with every metric of comparable points judged: Holm over all of them, in each direction."""
-    alpha = comparison.thresholds.alpha
-    tested = [metric for _, metric in comparison.judged_metrics if metric.p_worse is not None]
-    worse = holm([m.p_worse for m in tested if m.p_worse is not None])
-    better = holm([m.p_better for m in tested if m.p_better is not None])
-    significant = {id(m): (w < alpha, b < alpha) for m, w, b in zip(tested, worse, better, strict=True)}
-
-    def verdict(point: PointChange, metric: MetricChange) -> MetricChange:
-        if not point.comparable:
-            return replace(metric, change=ChangeVerdict.INCONCLUSIVE, detectable=None, note=NOT_JUDGED)
-        return _judged(metric, *significant.get(id(metric), (False, False)))
-
-    points = (replace(p, metrics=tuple(verdict(p, m) for m in p.metrics)) for p in comparison.points)
-    return replace(comparison, points=tuple(points))
-
-
-def _judged(metric: MetricChange, surely_worse: bool, surely_better: bool) -> MetricChange:
-    if surely_worse and metric.loss > math.log1p(metric.smallest):
-        return replace(metric, change=ChangeVerdict.WORSE)
-    if surely_better and -metric.loss > math.log1p(metric.smallest):
-        return replace(metric, change=ChangeVerdict.BETTER)
-    return metric

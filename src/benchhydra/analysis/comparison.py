@@ -13,12 +13,32 @@ from benchhydra.result import Better, Verdict
 
 
 class ChangeVerdict(StrEnum):
-    """What is said about a metric. INCONCLUSIVE: the evidence shows neither a change nor that there is none."""
+    """What is said about a metric, the gravest first.
 
-    BETTER = "better"
+    PROBABLY_WORSE, PROBABLY_BETTER: strong evidence that is not enough to be sure of all metrics at once.
+    INCONCLUSIVE: the evidence shows neither a change nor that there is none.
+    """
+
     WORSE = "worse"
-    SAME = "same"
+    PROBABLY_WORSE = "probably_worse"
     INCONCLUSIVE = "inconclusive"
+    SAME = "same"
+    PROBABLY_BETTER = "probably_better"
+    BETTER = "better"
+
+    @property
+    def words(self) -> str:
+        """The verdict as text: ``probably worse``."""
+        return self.value.replace("_", " ")
+
+    @property
+    def decided(self) -> bool:
+        """Whether more runs are needed for no answer."""
+        return self in (ChangeVerdict.WORSE, ChangeVerdict.SAME, ChangeVerdict.BETTER)
+
+
+#: The verdicts in the order of their gravity.
+GRAVEST_CHANGE_FIRST = tuple(ChangeVerdict)
 
 
 class GateOutcome(IntEnum):
@@ -85,10 +105,12 @@ class Basis(StrEnum):
 class MetricChange:
     """One metric of one point. Ratios are candidate over base minus 1, whatever the direction; None is unknown.
 
-    base, candidate: levels, in ``unit``. low, high: ends of the 95 % interval of the ratio. p_worse, p_better:
-    one-sided p-values before Holm's correction. noise: run-to-run standard deviation of the log. smallest: the
-    smallest ratio that matters; detectable: the smallest that this evidence would have shown. is_main: whether it is
-    in the headline.
+    base, candidate: levels, in ``unit``. p_worse, p_better: one-sided p-values, before any correction. error: standard
+    error of the log ratio, with ``freedom`` degrees. noise: run-to-run standard deviation of the log. low, high: ends
+    of the interval that ``change`` was decided on; it covers the ratio with probability ``level``. smallest: the
+    smallest ratio that matters; detectable: the smallest that this evidence would have called worse in four of five
+    cases. repeats_needed: runs a side that would do so for this change. is_main: whether the verdict on all depends on
+    it. same_as: the metric of the point that it equals by construction.
     """
 
     metric: str
@@ -101,15 +123,20 @@ class MetricChange:
     ratio: float
     low: float | None = None
     high: float | None = None
+    level: float | None = None
     p_worse: float | None = None
     p_better: float | None = None
+    error: float | None = None
+    freedom: float | None = None
     noise: float | None = None
     detectable: float | None = None
+    repeats_needed: int | None = None
     smallest: float = 0.0
     basis: Basis = Basis.NONE
     change: ChangeVerdict = ChangeVerdict.INCONCLUSIVE
     note: str = ""
     is_main: bool = False
+    same_as: str = ""
 
     @property
     def loss(self) -> float:
@@ -120,6 +147,11 @@ class MetricChange:
     def has_run_evidence(self) -> bool:
         """Whether its evidence is between runs: only then may it fail a gate."""
         return self.p_worse is not None and self.basis in (Basis.REPEATS, Basis.HISTORY)
+
+
+def family(metrics: Iterable[MetricChange]) -> list[MetricChange]:
+    """Those that share a chance of false alarms: each one that has a p-value and is not equal to another one."""
+    return [metric for metric in metrics if metric.p_worse is not None and not metric.same_as]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +208,22 @@ class Comparison:
     def judged_metrics(self) -> list[tuple[PointChange, MetricChange]]:
         """Every metric of the points that may be judged."""
         return [(point, metric) for point, metric in self.metrics if point.comparable]
+
+    @property
+    def main_changes(self) -> list[tuple[PointChange, MetricChange]]:
+        """The metrics that the verdict depends on: the main ones of the points that may be judged."""
+        return [(point, metric) for point, metric in self.judged_metrics if metric.is_main]
+
+    @property
+    def tests(self) -> int:
+        """How many of them are tested; metrics that are equal by construction count once."""
+        return len(family(metric for _, metric in self.main_changes))
+
+    @property
+    def worst(self) -> ChangeVerdict:
+        """The gravest verdict on a main metric; INCONCLUSIVE if there is none."""
+        changes = [metric.change for _, metric in self.main_changes]
+        return min(changes, key=GRAVEST_CHANGE_FIRST.index, default=ChangeVerdict.INCONCLUSIVE)
 
     @property
     def shared_differences(self) -> tuple[str, ...]:

@@ -8,12 +8,11 @@ divided by the number of metrics that were tested at the start. docs/statistics.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from benchhydra.analysis.compare import compare, compare_point, judged
+from benchhydra.analysis.compare import compare, compare_point, noise_of_pairs
 from benchhydra.analysis.comparison import (
     GRAVEST_FIRST,
     ChangeVerdict,
@@ -23,12 +22,15 @@ from benchhydra.analysis.comparison import (
     PointChange,
     Problem,
     by_gravity,
+    family,
 )
+from benchhydra.analysis.judgement import is_surely_worse, judged, judged_metric, probably
 from benchhydra.analysis.noise_model import NoiseModel
 from benchhydra.analysis.pairing import Pairing, usable_runs
 from benchhydra.analysis.problems import MetricRoles, listed, unread_files
 from benchhydra.analysis.rerun import Rerun
 from benchhydra.analysis.runs import Run, Runs
+from benchhydra.analysis.stats.robust import VariancePrior
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.errors import ResultError
 
@@ -46,7 +48,8 @@ Suspects = Mapping[str, set[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What the gate decided and why. regressions: the (point, metric) pairs that are reported.
+    """What the gate decided and why. regressions: the (point, metric) pairs of main metrics that are worse; probable:
+    those that are probably worse.
 
     problems: why a side, or a point, cannot be judged, without those that the user accepts. notes: sentences, those of
     the problems first. reran: a line for each re-run point. confirmed: whether re-runs confirmed the regressions.
@@ -55,6 +58,7 @@ class Decision:
     outcome: GateOutcome
     comparison: Comparison
     regressions: tuple[tuple[PointChange, MetricChange], ...] = ()
+    probable: tuple[tuple[PointChange, MetricChange], ...] = ()
     reran: tuple[str, ...] = ()
     confirmed: bool = False
     notes: tuple[str, ...] = ()
@@ -65,7 +69,8 @@ class Decision:
 class Gate:
     """One gate: the two sides, the history of the machine's noise, and how points are measured again (None: not).
 
-    accept: outcomes of problems that the user expects, and that do not fail the gate.
+    accept: outcomes of problems that the user expects, and that do not fail the gate. fail_on_probable: whether what is
+    probably worse fails it. lent: what the metrics of the first comparison say about one another's noise.
     """
 
     base: Runs
@@ -76,7 +81,9 @@ class Gate:
     reran: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     accept: Collection[GateOutcome] = ()
+    fail_on_probable: bool = False
     pairing: Pairing = field(default_factory=Pairing)
+    lent: Mapping[tuple[str, str], VariancePrior] = field(default_factory=dict)
     spending: ClassVar[tuple[float, ...]] = SPENDING
 
     def decide(self) -> Decision:
@@ -97,17 +104,20 @@ class Gate:
 
     def _confirm(self, comparison: Comparison, suspects: Suspects, rerun: Rerun) -> Comparison:
         """The comparison after re-runs: WORSE is what the re-runs have confirmed."""
-        tests = sum(metric.has_run_evidence for _, metric in comparison.judged_metrics) or 1
-        confirmed: dict[str, set[str]] = {}
+        tests = len(family(m for _, m in comparison.main_changes if m.has_run_evidence)) or 1
+        pairs = [(point.base, point.candidate) for point in comparison.points]
+        self.lent = noise_of_pairs(pairs, self.roles, self.history).lent
+        confirmed: dict[tuple[str, str], MetricChange] = {}
+        limit = self.thresholds.alpha / tests
         for fraction in self.spending:
             points = (self._remeasured(p, rerun) if p.point_key in suspects else p for p in comparison.points)
             comparison = replace(comparison, points=tuple(points))
-            suspects, sure = _sift(comparison, suspects, fraction * self.thresholds.alpha / tests)
-            for key, names in sure.items():
-                confirmed.setdefault(key, set()).update(names)
+            limit = fraction * self.thresholds.alpha / tests
+            suspects, sure = _sift(comparison, suspects, limit)
+            confirmed |= {key: judged_metric(metric, limit) for key, metric in sure.items() if key not in confirmed}
             if not suspects:
                 break
-        return _with_confirmed(comparison, confirmed)
+        return _with_confirmed(comparison, confirmed, limit)
 
     def _remeasured(self, old: PointChange, rerun: Rerun) -> PointChange:
         """A point measured again, its candidate's runs old and new together."""
@@ -120,22 +130,27 @@ class Gate:
     def point(self, old: PointChange, candidate: Sequence[Run]) -> PointChange:
         """A point with more runs of the candidate."""
         compared_ids = frozenset(run.run_id for run in (*old.base, *candidate))
-        noise_model = NoiseModel(list(self.history), compared_ids)
+        noise_model = NoiseModel(list(self.history), compared_ids, (*old.base, *candidate), self.lent)
         return compare_point(old.base, candidate, self.roles, noise_model, self.points)
 
     def _decision(self, comparison: Comparison, *, confirmed: bool) -> Decision:
-        worse = [(point, metric) for point, metric in comparison.judged_metrics if metric.change is ChangeVerdict.WORSE]
+        worse = _with_verdict(comparison, ChangeVerdict.WORSE)
         regressions = tuple((point, metric) for point, metric in worse if metric.has_run_evidence)
         if weak := len(worse) - len(regressions):
             self.notes.append(f"{weak} metrics look worse within one run a side; that is no proof: repeats=5 gives it")
+        probable = _with_verdict(comparison, ChangeVerdict.PROBABLY_WORSE)
+        probable = tuple((point, metric) for point, metric in probable if metric.has_run_evidence)
+        self.notes += [_advice(point, metric) for point, metric in probable]
+        fails = bool(regressions or (self.fail_on_probable and probable))
         problems = by_gravity((*comparison.problems, *unjudged_points(comparison)))
         accepted = [problem for problem in problems if problem.outcome in self.accept]
         self.notes += [f"accepted: {problem.sentence}" for problem in accepted]
         problems = tuple(problem for problem in problems if problem not in accepted)
         return Decision(
-            outcome=_outcome(comparison, problems, bool(regressions)),
+            outcome=_outcome(comparison, problems, fails),
             comparison=comparison,
             regressions=regressions,
+            probable=probable,
             reran=tuple(self.reran),
             confirmed=confirmed,
             notes=(*(problem.sentence for problem in problems), *self.notes),
@@ -154,45 +169,57 @@ class Gate:
 
 
 def screen(comparison: Comparison) -> dict[str, set[str]]:
-    """What looks worse, by point_key: metrics beyond their smallest effect with a p below ``SCREEN``."""
+    """What looks worse, by point_key: main metrics beyond their smallest effect with a p below ``SCREEN``."""
     suspects: dict[str, set[str]] = {}
-    for point, metric in comparison.judged_metrics:
-        if _looks_worse(metric, SCREEN):
+    for point, metric in comparison.main_changes:
+        if is_surely_worse(metric, SCREEN):
             suspects.setdefault(point.point_key, set()).add(metric.metric)
     return suspects
 
 
-def _looks_worse(metric: MetricChange, p: float) -> bool:
-    return metric.p_worse is not None and metric.p_worse < p and metric.loss > math.log1p(metric.smallest)
-
-
-def _sift(comparison: Comparison, suspects: Suspects, limit: float) -> tuple[Suspects, Suspects]:
-    """Suspects that stay unsure, and those that are sure at ``limit``."""
+def _sift(
+    comparison: Comparison, suspects: Suspects, limit: float
+) -> tuple[Suspects, dict[tuple[str, str], MetricChange]]:
+    """Suspects that stay unsure, and those that are sure at ``limit``, by point_key and metric."""
     unsure: dict[str, set[str]] = {}
-    sure: dict[str, set[str]] = {}
-    for point, metric in comparison.judged_metrics:
+    sure: dict[tuple[str, str], MetricChange] = {}
+    for point, metric in comparison.main_changes:
         if metric.metric not in suspects.get(point.point_key, ()):
             continue
-        if metric.has_run_evidence and _looks_worse(metric, limit):
-            sure.setdefault(point.point_key, set()).add(metric.metric)
-        elif _looks_worse(metric, LET_GO):
+        if metric.has_run_evidence and is_surely_worse(metric, limit):
+            sure[point.point_key, metric.metric] = metric
+        elif is_surely_worse(metric, LET_GO):
             unsure.setdefault(point.point_key, set()).add(metric.metric)
     return unsure, sure
 
 
-def _with_confirmed(comparison: Comparison, confirmed: Suspects) -> Comparison:
-    """Only what re-runs confirmed is WORSE; the rest is judged as in any comparison, but never WORSE."""
+def _with_confirmed(
+    comparison: Comparison, confirmed: Mapping[tuple[str, str], MetricChange], limit: float
+) -> Comparison:
+    """What re-runs confirmed is WORSE, as it was then; other main metrics are judged as in any comparison, but are at
+    most PROBABLY_WORSE, short of the ``limit`` of the last round.
+    """
 
-    def change_of(point: PointChange, metric: MetricChange) -> ChangeVerdict:
-        if metric.metric in confirmed.get(point.point_key, ()):
-            return ChangeVerdict.WORSE
-        return ChangeVerdict.INCONCLUSIVE if metric.change is ChangeVerdict.WORSE else metric.change
+    def final(point: PointChange, metric: MetricChange) -> MetricChange:
+        if (point.point_key, metric.metric) in confirmed:
+            return confirmed[point.point_key, metric.metric]
+        unconfirmed = metric.is_main and metric.change is ChangeVerdict.WORSE
+        return probably(metric, ChangeVerdict.PROBABLY_WORSE, limit) if unconfirmed else metric
 
-    points = (
-        replace(point, metrics=tuple(replace(m, change=change_of(point, m)) for m in point.metrics))
-        for point in judged(comparison).points
-    )
+    points = (replace(p, metrics=tuple(final(p, m) for m in p.metrics)) for p in judged(comparison).points)
     return replace(comparison, points=tuple(points))
+
+
+def _with_verdict(comparison: Comparison, verdict: ChangeVerdict) -> tuple[tuple[PointChange, MetricChange], ...]:
+    """The main metrics with a verdict, without those that are equal to another one."""
+    return tuple((p, m) for p, m in comparison.main_changes if m.change is verdict and not m.same_as)
+
+
+def _advice(point: PointChange, metric: MetricChange) -> str:
+    """What to do about a metric that is probably worse."""
+    repeats = f"repeats={metric.repeats_needed} or " if metric.repeats_needed else ""
+    text = f"{point.label}: {metric.metric} is probably worse ({metric.ratio * 100:+.1f} %)"
+    return f"{text}, which is not sure enough to fail: {repeats}benchhydra ab would decide it"
 
 
 def _on_same_machine(comparison: Comparison) -> Comparison:
@@ -225,7 +252,7 @@ def unjudged_points(comparison: Comparison) -> Iterator[Problem]:
 
 
 def _is_judged(point: PointChange) -> bool:
-    return any(metric.has_run_evidence for metric in point.metrics)
+    return any(metric.is_main and metric.has_run_evidence for metric in point.metrics)
 
 
 def _outcome(comparison: Comparison, problems: Sequence[Problem], regression: bool) -> GateOutcome:

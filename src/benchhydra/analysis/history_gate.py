@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchhydra.analysis.compare import compare_point, judged
+from benchhydra.analysis.compare import compare_point
 from benchhydra.analysis.comparison import Basis, Comparison, GateOutcome, MetricChange, PointChange, Problem
 from benchhydra.analysis.gate import Decision, Gate
+from benchhydra.analysis.judgement import judged
 from benchhydra.analysis.noise_model import NoiseModel, positive_values
 from benchhydra.analysis.outlier_runs import exclusion_note, without_outliers
 from benchhydra.analysis.pairing import runs_by_point, usable_runs

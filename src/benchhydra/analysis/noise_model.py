@@ -1,14 +1,19 @@
-"""What history says about the run-to-run noise of a metric on a kind of machine."""
+"""What is known about the run-to-run noise of a metric on a kind of machine, from history and from other metrics.
+
+History follows system and workload: a point's own history lends its noise; for want of that, the points lend theirs
+that share its system or its workload, and if none does, all points on that machine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from benchhydra.analysis.outlier_runs import history_without_outliers
+from benchhydra.analysis.pairing import Settings, point_settings_of, workload_and_system
 from benchhydra.analysis.runs import Run
 from benchhydra.analysis.stats import Floats
 from benchhydra.analysis.stats.change_points import scale_of_neighbours, segments
@@ -24,11 +29,17 @@ ENOUGH_RUNS = 5
 
 @dataclass
 class NoiseModel:
-    """Noise by machine, point and metric, from the usable runs of a history. exclude: run_ids that take no part."""
+    """Noise by machine, point and metric, from the usable runs of a history. exclude: run_ids that take no part.
+
+    compared: runs of the compared points, which say what their systems and workloads are. lent: what the metrics of the
+    comparison say about one another (shared_noise.py), by key of the candidate's point and metric.
+    """
 
     history: Sequence[Run]
     exclude: frozenset[str] = frozenset()
-    _priors: dict[tuple[str, str], VariancePrior | None] = field(default_factory=dict)
+    compared: Sequence[Run] = ()
+    lent: Mapping[tuple[str, str], VariancePrior] = field(default_factory=dict)
+    _priors: dict[tuple[str, str, str], VariancePrior | None] = field(default_factory=dict)
     _points: dict[tuple[str, str], list[Run]] = field(default_factory=dict)
     _segments: dict[tuple[str, str, str], list[Floats]] = field(default_factory=dict)
 
@@ -56,23 +67,49 @@ class NoiseModel:
             self._segments[key] = segments(values) if values else []
         return self._segments[key]
 
-    def groups(self, machine: str, point_key: str, metric: str) -> list[Floats]:
-        """The segments of more than one run: those that know a scale."""
-        return [segment for segment in self.segments(machine, point_key, metric) if len(segment) > 1]
+    def groups(self, machine: str, point_keys: Iterable[str], metric: str) -> list[Floats]:
+        """The segments of more than one run of a metric at these points: those that know a scale."""
+        return [
+            segment
+            for point_key in dict.fromkeys(point_keys)
+            for segment in self.segments(machine, point_key, metric)
+            if len(segment) > 1
+        ]
 
-    def prior(self, machine: str, point_key: str, metric: str) -> VariancePrior | None:
-        """The noise of a metric in other points on this kind of machine, for a point with little history of its own."""
-        if len(self.of_point(machine, point_key)) >= ENOUGH_RUNS:
+    def prior(self, machine: str, point_keys: Sequence[str], metric: str) -> VariancePrior | None:
+        """The noise of a metric elsewhere, for a pair of points with little history of its own; the last is the
+        candidate's. Of history's and the comparison's own, the one with more degrees of freedom.
+        """
+        if any(len(self.of_point(machine, point_key)) >= ENOUGH_RUNS for point_key in point_keys):
             return None
-        if (machine, metric) not in self._priors:
-            self._priors[machine, metric] = self._prior(machine, metric)
-        return self._priors[machine, metric]
+        key = machine, point_keys[-1], metric
+        if key not in self._priors:
+            self._priors[key] = self._prior(*key)
+        priors = [prior for prior in (self._priors[key], self.lent.get(key[1:])) if prior is not None]
+        return max(priors, key=lambda prior: float(prior.freedom), default=None)
 
-    def _prior(self, machine: str, metric: str) -> VariancePrior | None:
-        point_keys = [point_key for of_machine, point_key in self.by_point if of_machine == machine]
-        series = [positive_values(self.of_point(machine, point_key), metric) for point_key in point_keys]
-        scales = [scale_of_neighbours(values) for values in series if len(values) >= ENOUGH_RUNS]
-        return VariancePrior(float(np.median(scales)), PRIOR_FREEDOM) if scales else None
+    def _prior(self, machine: str, point_key: str, metric: str) -> VariancePrior | None:
+        others = [other for of_machine, other in self.by_point if of_machine == machine]
+        related = [other for other in others if self._are_related(point_key, other)]
+        for point_keys in (related, others):
+            series = [positive_values(self.of_point(machine, each), metric) for each in point_keys]
+            scales = [scale_of_neighbours(values) for values in series if len(values) >= ENOUGH_RUNS]
+            if scales:
+                return VariancePrior(float(np.median(scales)), PRIOR_FREEDOM)
+        return None
+
+    def _are_related(self, point_key: str, other: str) -> bool:
+        """Whether two points share their system or their workload."""
+        if not {point_key, other} <= self._halves.keys():
+            return False
+        return any(mine == theirs for mine, theirs in zip(self._halves[point_key], self._halves[other], strict=True))
+
+    @cached_property
+    def _halves(self) -> dict[str, tuple[Settings, Settings]]:
+        """(workload, system) of each point that records its settings."""
+        newest = {run.point_key: run for run in (*self.history, *self.compared)}
+        settings = {point_key: point_settings_of(run) for point_key, run in newest.items()}
+        return {point_key: workload_and_system(of_point) for point_key, of_point in settings.items() if of_point}
 
 
 def positive_values(runs: Iterable[Run], metric: str) -> list[float]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from benchhydra.analysis.comparison import Basis, ChangeVerdict, MetricChange
+from benchhydra.analysis.judgement import PROBABLE_FACTOR, SAME_ALPHA
 from benchhydra.analysis.runs import MetricKind, Run
 from benchhydra.analysis.stats import Floats
 from benchhydra.analysis.stats.sequential import PAIR_SCALE, ConfidenceInterval, confidence_interval
@@ -77,12 +78,14 @@ class PairedRuns:
             ratio=math.expm1(interval.middle),
             low=None if math.isinf(interval.low) else math.expm1(interval.low),
             high=None if math.isinf(interval.high) else math.expm1(interval.high),
+            level=1 - alpha,
             noise=float(np.std(differences, ddof=1)) / PAIR_SCALE if len(self) > 1 else None,
             smallest=math.expm1(smallest_effect),
             basis=Basis.REPEATS,
             note=f"needs more than {len(self)} pairs" if math.isinf(interval.high) else "",
         )
-        return _judged(change, interval, smallest_effect)
+        probable = confidence_interval(differences, min(PROBABLE_FACTOR * alpha, SAME_ALPHA))
+        return _judged(change, interval, probable, smallest_effect)
 
 
 def _observations(visits: Sequence[Observation], key: str) -> Floats:
@@ -90,9 +93,21 @@ def _observations(visits: Sequence[Observation], key: str) -> Floats:
     return np.array([float(np.mean([math.log(run.metrics[key]) for run in runs])) for runs in visits])
 
 
-def _judged(change: MetricChange, interval: ConfidenceInterval, smallest_effect: float) -> MetricChange:
-    """WORSE or BETTER: the interval excludes 0, and its middle is beyond what matters. SAME: all of it is within."""
-    if (interval.low > 0 or interval.high < 0) and abs(interval.middle) > smallest_effect:
-        return replace(change, change=ChangeVerdict.WORSE if change.loss > 0 else ChangeVerdict.BETTER)
-    within = max(abs(interval.low), abs(interval.high)) < smallest_effect
-    return replace(change, change=ChangeVerdict.SAME) if within else change
+def _judged(
+    change: MetricChange, interval: ConfidenceInterval, probable: ConfidenceInterval, smallest_effect: float
+) -> MetricChange:
+    """WORSE or BETTER: the interval excludes 0, and its middle is beyond what matters; probably so: the narrower one
+    does. SAME: all of the interval is within.
+    """
+    beyond, is_loss = abs(interval.middle) > smallest_effect, change.loss > 0
+    if beyond and _excludes_zero(interval):
+        return replace(change, change=ChangeVerdict.WORSE if is_loss else ChangeVerdict.BETTER)
+    if max(abs(interval.low), abs(interval.high)) < smallest_effect:
+        return replace(change, change=ChangeVerdict.SAME)
+    if beyond and _excludes_zero(probable):
+        return replace(change, change=ChangeVerdict.PROBABLY_WORSE if is_loss else ChangeVerdict.PROBABLY_BETTER)
+    return change
+
+
+def _excludes_zero(interval: ConfidenceInterval) -> bool:
+    return interval.low > 0 or interval.high < 0

@@ -21,6 +21,8 @@ from benchhydra.result import point_settings
 #: Root keys of the workload; all others are the system's.
 WORKLOAD_ROOTS = frozenset({"api", "dataset", "load", "num_prompts", "qps", "script", "slo"})
 
+#: What identifies a point, or half of it.
+Settings = Mapping[str, Any]
 #: The runs of each point, by its key.
 Points = Mapping[str, Sequence[Run]]
 
@@ -109,6 +111,12 @@ def point_settings_of(run: Run) -> dict[str, Any]:
         return {}
 
 
+def workload_and_system(settings: Settings) -> tuple[Settings, Settings]:
+    """The settings of a point that are its workload, and those that are its system."""
+    workload = {key: value for key, value in settings.items() if _root(key) in WORKLOAD_ROOTS}
+    return workload, {key: value for key, value in settings.items() if key not in workload}
+
+
 def select(runs: Runs, words: Sequence[str]) -> Runs:
     """The runs whose points have these settings (KEY=VALUE). Raises ConfigError if there is none."""
     settings = {key: point_settings_of(of_point[-1]) for key, of_point in runs_by_point(runs.runs).items()}
@@ -129,6 +137,23 @@ def differing_settings(points: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys whose values are not the same in all points."""
     keys = dict.fromkeys(key for settings in points for key in settings)
     return [key for key in keys if len({repr(settings.get(key)) for settings in points}) > 1]
+
+
+def varying_settings(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Of each run, the settings in which the runs differ; a key that only repeats a root key (``load.qps``) is left out.
+
+    The settings of a point are read from one of its runs.
+    """
+    of_points = {key: point_settings_of(of_point[-1]) for key, of_point in runs_by_point(runs).items()}
+    keys = differing_settings(list(of_points.values()))
+    repeated = {
+        key
+        for key in keys
+        if _leaf(key) != key
+        and _leaf(key) in keys
+        and all(settings.get(key) == settings.get(_leaf(key)) for settings in of_points.values())
+    }
+    return [{key: of_points[run.point_key].get(key) for key in keys if key not in repeated} for run in runs]
 
 
 def differing_workload(base: Run, candidate: Run) -> list[str]:

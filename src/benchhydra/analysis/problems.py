@@ -31,8 +31,11 @@ MACHINE_CHECKS = {
     "client_wait",
     "loop_stall",
     "lost_processes",
+    "gpu_throttled",
+    "machine_swapping",
     "other_cpu",
     "other_gpu",
+    "other_gpu_memory",
     "rate",
 }
 LENGTHS = ("mean_input_tokens", "mean_output_tokens")
@@ -52,7 +55,7 @@ MOST_LISTED = 3
 class MetricRoles:
     """What the metrics of both sides are: kinds, and which ones of a script are main ones.
 
-    patterns: of the main metrics (none: those of the thresholds, and what the script's results show first).
+    patterns: of the main metrics (none: those of the thresholds file, or else the key metrics of the script's results).
     """
 
     kinds: Mapping[str, MetricKind]
@@ -70,10 +73,18 @@ class MetricRoles:
         return metric in self.kinds and self.thresholds.judges(metric, self.kinds[metric].better)
 
     def is_main(self, script: str, metric: str) -> bool:
-        """Whether a verdict needs this metric."""
-        key_metrics = self.scripts.get(script, ScriptHighlights()).key_metrics
-        is_key = not self.patterns and metric in key_metrics
+        """Whether the verdict depends on this metric."""
+        patterns = self.patterns or self.thresholds.main
+        is_main = self.thresholds.is_main(metric, patterns) if patterns else self._is_key(script, metric)
+        return self.judges(metric) and is_main
+
+    def is_required(self, script: str, metric: str) -> bool:
+        """Whether a side without this metric, or with a zero in it, cannot be judged."""
+        is_key = not self.patterns and self._is_key(script, metric)
         return self.judges(metric) and (is_key or self.thresholds.is_main(metric, self.patterns))
+
+    def _is_key(self, script: str, metric: str) -> bool:
+        return metric in self.scripts.get(script, ScriptHighlights()).key_metrics
 
 
 def same_runs(base: Runs, candidate: Runs) -> Iterator[Problem]:
@@ -207,7 +218,7 @@ class _PointChecks:
             missing = [
                 f"{key} (in {_runs_with(key, sides[side])} of {len(sides[side])} runs)"
                 for key in sides[other][0].metrics
-                if self.roles.is_main(sides[other][0].script, key)
+                if self.roles.is_required(sides[other][0].script, key)
                 and _runs_with(key, sides[other]) == len(sides[other])
                 and _runs_with(key, sides[side]) < len(sides[side])
             ]
@@ -245,7 +256,7 @@ def _is_impossible(script: str, key: str, value: float, roles: MetricRoles) -> b
         return True
     if value < 0:
         return kind.better is not Better.OBSERVATION
-    return value == 0 and (roles.is_main(script, key) or REQUEST_TIME.fullmatch(key) is not None)
+    return value == 0 and (roles.is_required(script, key) or REQUEST_TIME.fullmatch(key) is not None)
 
 
 def _spoiled_by_server(run: Run) -> bool:

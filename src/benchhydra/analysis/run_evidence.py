@@ -1,4 +1,4 @@
-"""How sure repeated runs make: a metric's change, with interval, p-values and noise."""
+"""How sure repeated runs make: a metric's change, with its standard error, p-values and noise."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ import numpy as np
 from benchhydra.analysis.comparison import Basis, ChangeVerdict, MetricChange
 from benchhydra.analysis.noise_model import NoiseModel
 from benchhydra.analysis.runs import MetricKind, Run
-from benchhydra.analysis.stats import Floats, power, robust, student_t
+from benchhydra.analysis.stats import Floats, robust, student_t
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.result import Better
 
-#: SAME needs this much certainty that the change is smaller than the smallest that matters (two one-sided tests).
-SAME_ALPHA = 0.05
-INTERVAL = 0.95
 #: Fewer degrees of freedom than this are no evidence. Two runs a side have 2, less what clipping costs.
 FEWEST_DEGREES = 1.9
 ZERO_NOTE = "zero has no ratio"
@@ -48,9 +45,9 @@ def metric_change(
     if min(*base_values, *candidate_values) <= 0:
         equal = set(base_values) == set(candidate_values)
         return replace(change, change=ChangeVerdict.SAME if equal else ChangeVerdict.INCONCLUSIVE, note=ZERO_NOTE)
-    machine, point_key = candidate[-1].machine, candidate[-1].point_key
-    others = noise_model.groups(machine, base[-1].point_key, key)
-    prior = noise_model.prior(machine, point_key, key)
+    machine, point_keys = candidate[-1].machine, (base[-1].point_key, candidate[-1].point_key)
+    others = noise_model.groups(machine, point_keys, key)
+    prior = noise_model.prior(machine, point_keys, key)
     return with_run_evidence(change, np.log(base_values), np.log(candidate_values), others, prior)
 
 
@@ -80,28 +77,17 @@ def _level(logs: Floats, scale: Floats) -> float:
 
 
 def with_evidence(change: MetricChange, evidence: robust.ChangeEvidence, basis: Basis) -> MetricChange:
-    """A change with interval, p-values and noise from the evidence of a log difference."""
-    difference, error = float(evidence.difference), float(evidence.error)
-    reach = error * student_t.quantile(0.5 + INTERVAL / 2, evidence.freedom)
+    """A change with p-values, noise and standard error from the evidence of a log difference; it is not judged yet."""
     p_rise = float(student_t.upper_tail(evidence.t, evidence.freedom))
     p_worse, p_better = (p_rise, 1 - p_rise) if change.better is Better.SMALLER else (1 - p_rise, p_rise)
     return replace(
         change,
-        ratio=math.expm1(difference),
-        low=math.expm1(difference - reach),
-        high=math.expm1(difference + reach),
+        ratio=math.expm1(float(evidence.difference)),
         p_worse=p_worse,
         p_better=p_better,
+        error=float(evidence.error),
+        freedom=float(evidence.freedom),
         noise=float(evidence.scale),
-        detectable=max(change.smallest, power.detectable_change(error, evidence.freedom, SAME_ALPHA)),
-        change=_same_or_inconclusive(change, difference, evidence),
         basis=basis,
         note="",
     )
-
-
-def _same_or_inconclusive(change: MetricChange, difference: float, evidence: robust.ChangeEvidence) -> ChangeVerdict:
-    """SAME where the whole equivalence interval is below what matters, else INCONCLUSIVE until all are judged."""
-    reach = float(evidence.error) * student_t.quantile(1 - SAME_ALPHA, evidence.freedom)
-    inside = abs(difference) + reach < math.log1p(change.smallest)
-    return ChangeVerdict.SAME if inside else ChangeVerdict.INCONCLUSIVE

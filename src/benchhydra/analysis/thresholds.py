@@ -14,7 +14,7 @@ from benchhydra.registry import CONF_DIR
 from benchhydra.result import Better
 from benchhydra.yaml_files import load_yaml
 
-#: The metrics that an A/B test decides on where a file names no others.
+#: The metrics that an A/B test decides on where a file names none.
 MAIN_METRICS = ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms", "request_throughput")
 
 
@@ -26,13 +26,13 @@ class MetricThreshold(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
-    """A threshold file, as in conf/gate/."""
+    """A threshold file, as in conf/gate/. main: patterns of the metrics that decide (none: those of the script)."""
 
     min_effect_percent: float = 2.0
     false_alarm_percent: float = 1.0
     metrics: dict[str, MetricThreshold] = {}
     ignore: list[str] = []
-    main: list[str] = msgspec.field(default_factory=lambda: list(MAIN_METRICS))
+    main: list[str] = []
 
     @property
     def alpha(self) -> float:
@@ -61,8 +61,8 @@ class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
         return self.direction(metric, declared) is not Better.OBSERVATION
 
     def is_main(self, metric: str, patterns: Sequence[str] = ()) -> bool:
-        """Whether a metric is a main one of an A/B test: by these patterns, or by those of the file."""
-        return any(fnmatchcase(metric, pattern) for pattern in patterns or self.main)
+        """Whether a metric is a main one of an A/B test: by these patterns, those of the file, or ``MAIN_METRICS``."""
+        return any(fnmatchcase(metric, pattern) for pattern in patterns or self.main or MAIN_METRICS)
 
 
 def read_thresholds(name: str = "default") -> Thresholds:

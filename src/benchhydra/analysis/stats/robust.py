@@ -27,13 +27,15 @@ SCALE_CLIP = 3.5
 SCALE_EFFICIENCY = 0.95
 #: The smallest scale of the log that is believed: it keeps a constant metric (a count) from dividing by zero.
 SMALLEST_SCALE = 1e-4
+#: A prior lends what runs lack of so many degrees of freedom: runs that have them need no other metric's.
+ENOUGH_FREEDOM = 40.0
 
 
 class VariancePrior(NamedTuple):
-    """What other points of the same metric on the same kind of machine say about the scale."""
+    """What other points or other metrics on the same machine say about a scale: a value, or arrays of its shape."""
 
-    scale: float
-    freedom: float
+    scale: float | Floats
+    freedom: float | Floats
 
 
 class ChangeEvidence(NamedTuple):
@@ -41,7 +43,7 @@ class ChangeEvidence(NamedTuple):
 
     difference: Floats  # log(candidate / base)
     error: Floats  # its standard error
-    freedom: float
+    freedom: float | Floats
     scale: Floats  # run-to-run standard deviation of the log
 
     @property
@@ -85,7 +87,7 @@ def scale(groups: Sequence[Floats], prior: VariancePrior | None = None, iteratio
     if degrees < 1:
         if prior is None:
             raise ValueError("no scale from one run a group without a prior")
-        return np.full(groups[0].shape[:-1], prior.scale)
+        return np.broadcast_to(np.asarray(prior.scale), groups[0].shape[:-1])
     residuals = np.concatenate([g - np.median(g, axis=-1, keepdims=True) for g in groups], axis=-1)
     estimate = np.maximum(rough_scale(residuals, degrees), SMALLEST_SCALE)
     for _ in range(iterations):
@@ -94,6 +96,13 @@ def scale(groups: Sequence[Floats], prior: VariancePrior | None = None, iteratio
         squares = (np.clip(residuals, -reach, reach) ** 2).sum(axis=-1)
         estimate = np.maximum(np.sqrt(squares / (_CLIPPED_VARIANCE * degrees)), SMALLEST_SCALE)
     return np.asarray(estimate) if prior is None else _moderated(estimate, SCALE_EFFICIENCY * degrees, prior)
+
+
+def lent_by(prior: VariancePrior | None, groups: Sequence[Floats]) -> VariancePrior | None:
+    """The prior with no more freedom than the groups lack of ``ENOUGH_FREEDOM``."""
+    if prior is None:
+        return None
+    return VariancePrior(prior.scale, np.minimum(prior.freedom, max(0.0, ENOUGH_FREEDOM - freedom(groups))))
 
 
 def _moderated(estimate: Floats, degrees: float, prior: VariancePrior) -> Floats:
@@ -118,9 +127,10 @@ def compare_samples(
 ) -> ChangeEvidence:
     """Evidence that candidate (..., m) differs from base (..., n), both logs. Of ``others`` only the scale is used."""
     groups = [base, candidate, *others]
+    prior = lent_by(prior, groups)
     shared_scale = scale(groups, prior)
     difference = location(candidate, shared_scale) - location(base, shared_scale)
     inverse_runs = 1 / base.shape[-1] + 1 / candidate.shape[-1]
     error = shared_scale * math.sqrt(inverse_runs / LOCATION_EFFICIENCY)
-    degrees = SCALE_EFFICIENCY * freedom(groups) + (prior.freedom if prior else 0.0)
+    degrees = np.asarray(SCALE_EFFICIENCY * freedom(groups) + (prior.freedom if prior else 0.0))
     return ChangeEvidence(difference, error, degrees, shared_scale)

@@ -7,7 +7,7 @@ import numpy as np
 from benchhydra.analysis.stats import Floats
 
 
-def upper_tail(t: Floats, degrees: float) -> Floats:
+def upper_tail(t: Floats, degrees: float | Floats) -> Floats:
     """P(T > t)."""
     from scipy.special import stdtr  # start-up time: comparisons with enough evidence need it, other commands do not
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from benchhydra.analysis.comparison import Comparison, PointChange, Problem
+from benchhydra.analysis.comparison import Comparison, MetricChange, PointChange, Problem
 from benchhydra.analysis.gate import Decision
 from benchhydra.render import renderer
 from benchhydra.render.ab_report import AbReport
@@ -15,8 +15,10 @@ from benchhydra.render.attribution_json import explanation_objects
 from benchhydra.render.headlines import comparison_headline, gate_headline
 
 #: 1.1.0: the verdict "unclear" is called "inconclusive". 1.2.0: "problems", "headline", "is_main", and
-#: more outcomes.
-VERSION = "1.2.0"
+#: more outcomes. 1.3.0: the verdicts "probably_worse" and "probably_better"; "low" and "high" are ends of the interval
+#: that was decided on, with its "level"; "error", "freedom", "repeats_needed", "same_as", "tests",
+#: "false_alarm_percent", "probable_regressions", "explanation".
+VERSION = "1.3.0"
 
 
 @renderer("comparison", "json")
@@ -38,9 +40,8 @@ def write_gate(decision: Decision, stream: TextIO) -> None:
         "outcome": decision.outcome.name.lower(),
         "exit_code": int(decision.outcome),
         "confirmed_by_rerun": decision.confirmed,
-        "regressions": [
-            {"point_key": p.point_key, "metric": m.metric, "ratio": m.ratio} for p, m in decision.regressions
-        ],
+        "regressions": _changes(decision.regressions),
+        "probable_regressions": _changes(decision.probable),
         "reran": list(decision.reran),
         "notes": list(decision.notes),
     }
@@ -71,11 +72,17 @@ def _write(data: dict[str, Any], stream: TextIO) -> None:
 def _comparison(comparison: Comparison) -> dict[str, Any]:
     return {
         "json_schema_version": VERSION,
+        "tests": comparison.tests,
+        "false_alarm_percent": comparison.thresholds.false_alarm_percent,
         "problems": _problems(comparison.problems),
         "points": [_point(point) for point in comparison.points],
         "only_base": list(comparison.only_base),
         "only_candidate": list(comparison.only_candidate),
     }
+
+
+def _changes(changes: Sequence[tuple[PointChange, MetricChange]]) -> list[dict[str, Any]]:
+    return [{"point_key": point.point_key, "metric": metric.metric, "ratio": metric.ratio} for point, metric in changes]
 
 
 def _problems(problems: Sequence[Problem]) -> list[dict[str, str]]:

@@ -45,7 +45,7 @@ def _problem_suite(root: ElementTree.Element, problems: Sequence[Problem]) -> No
 
 
 def _suite(root: ElementTree.Element, point: PointChange) -> None:
-    failures = sum(metric.change is ChangeVerdict.WORSE for metric in point.metrics)
+    failures = sum(map(_is_failure, point.metrics))
     tests = len(point.metrics) or 1
     counts = {"tests": str(tests), "failures": str(failures), "errors": str(int(bool(point.invalid)))}
     name = xml_text(comparison_rows.heading(point))
@@ -61,7 +61,12 @@ def _case(suite: ElementTree.Element, point: PointChange, metric: MetricChange) 
     name, base, candidate, change, interval, verdict = map(xml_text, comparison_rows.cells(metric))
     text = f"{base} -> {candidate}, {change} ({interval}): {verdict}"
     case = ElementTree.SubElement(suite, "testcase", name=name, classname=xml_text(point.label))
-    if metric.change is ChangeVerdict.WORSE:
+    if _is_failure(metric):
         ElementTree.SubElement(case, "failure", message=text)
     else:
         ElementTree.SubElement(case, "system-out").text = text
+
+
+def _is_failure(metric: MetricChange) -> bool:
+    """The metrics that are not main ones are informative, however much they changed."""
+    return metric.change is ChangeVerdict.WORSE and metric.is_main
