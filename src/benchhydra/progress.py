@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from benchhydra.escaping import printable_lines
+from benchhydra.verbosity import Verbosity, verbosity
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -16,8 +18,49 @@ if TYPE_CHECKING:
 PLAIN_INTERVAL_S = 5.0  # minimum time between two plain status lines
 
 
+def _unknown() -> str:
+    return ""
+
+
+class LoadProgress(NamedTuple):
+    """The progress of a load. A figure that is unknown is None.
+
+    left_s: time until the last request is sent, or the estimated remaining time of a closed loop. waiting: number of
+    answers that are awaited after the last request was sent.
+    """
+
+    done: int
+    total: int
+    failed: int = 0
+    rate_rps: float | None = None
+    ttft_ms: float | None = None
+    left_s: float | None = None
+    waiting: int | None = None
+
+    def __str__(self) -> str:
+        """``3/10 requests, 5.0 requests/s, TTFT 50 ms, 2 s left``."""
+        parts = [f"{self.done}/{self.total} requests"]
+        if self.rate_rps is not None:
+            parts.append(f"{self.rate_rps:.1f} requests/s")
+        if self.ttft_ms is not None:
+            parts.append(f"TTFT {self.ttft_ms:.0f} ms")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        if self.waiting is not None:
+            parts.append(f"waiting for {self.waiting} answer{'s' * (self.waiting != 1)}")
+        elif self.left_s is not None:
+            parts.append(f"{self.left_s:.0f} s left")
+        return ", ".join(parts)
+
+
 class Progress:
     """Base of progress displays; this class itself shows nothing."""
+
+    def begin(self, label: str, title: str, left: Callable[[], str] = _unknown) -> None:
+        """Begin a part of the work: ``label`` names it in the following lines (``point 3 of 8``), ``title`` describes it.
+
+        left: returns the time left of the whole work in words, "" if it is unknown.
+        """
 
     def say(self, text: str) -> None:
         """Show one permanent line about an event."""
@@ -25,10 +68,8 @@ class Progress:
     def status(self, text: str) -> None:
         """Show the current activity; it replaces the last status."""
 
-    def requests(
-        self, done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
-    ) -> None:
-        """Show the progress of the load. Called at most a few times per second. left_s: estimated remaining time."""
+    def requests(self, load: LoadProgress) -> None:
+        """Show the progress of the load. Called at most a few times per second."""
 
 
 class PlainProgress(Progress):
@@ -47,6 +88,12 @@ class PlainProgress(Progress):
         self._interval_s = interval_s
         self._clock = clock
         self._next = clock()
+        self._left: Callable[[], str] = _unknown
+
+    def begin(self, label: str, title: str, left: Callable[[], str] = _unknown) -> None:
+        self._label, self._left = label, left
+        left_words = left()
+        self._write(f"{title} ({left_words})" if left_words else title)
 
     def say(self, text: str) -> None:
         self._write(text)
@@ -54,10 +101,9 @@ class PlainProgress(Progress):
     def status(self, text: str) -> None:
         self._write_if_due(text)
 
-    def requests(
-        self, done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
-    ) -> None:
-        self._write_if_due(describe_progress(done, total, failed, rate_rps, ttft_ms, left_s), now=done == total)
+    def requests(self, load: LoadProgress) -> None:
+        left_words = self._left()
+        self._write_if_due(f"{load}; sweep: {left_words}" if left_words else str(load), now=load.done == load.total)
 
     def _write_if_due(self, text: str, *, now: bool = False) -> None:
         if now or self._clock() >= self._next:
@@ -71,11 +117,20 @@ class PlainProgress(Progress):
 
 
 class LiveProgress(Progress):
-    """One line on a terminal that is updated in place; events are printed above it."""
+    """Lines on a terminal that are updated in place; events are printed above them.
+
+    One line, or two after ``begin``: what is being done of what, and how far it is.
+    """
 
     def __init__(self, label: str, live: Live) -> None:
         self._label = label
         self._live = live
+        self._title = ""
+        self._left: Callable[[], str] = _unknown
+
+    def begin(self, label: str, title: str, left: Callable[[], str] = _unknown) -> None:
+        self._label, self._title, self._left = label, title, left
+        self._show("")
 
     def say(self, text: str) -> None:
         from rich.text import Text
@@ -86,38 +141,30 @@ class LiveProgress(Progress):
     def status(self, text: str) -> None:
         self._show(text)
 
-    def requests(
-        self, done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
-    ) -> None:
-        bar = "━" * (20 * done // total) if total else ""
-        self._show(f"{bar:20} {describe_progress(done, total, failed, rate_rps, ttft_ms, left_s)}")
+    def requests(self, load: LoadProgress) -> None:
+        bar = "━" * (20 * load.done // load.total) if load.total else ""
+        self._show(f"{bar:20} {load}")
 
     def _show(self, text: str) -> None:
         from rich.text import Text
 
-        line = Text(f"{self._label}  {printable_lines(' '.join(text.splitlines()))}", no_wrap=True, overflow="ellipsis")
-        self._live.update(line, refresh=True)
-
-
-def describe_progress(
-    done: int, total: int, failed: int, rate_rps: float | None, ttft_ms: float | None, left_s: float | None
-) -> str:
-    """Return the progress of a load as text: "3/10 requests, 5.0 requests/s". Values that are None are omitted."""
-    parts = [f"{done}/{total} requests"]
-    if rate_rps is not None:
-        parts.append(f"{rate_rps:.1f} requests/s")
-    if ttft_ms is not None:
-        parts.append(f"TTFT {ttft_ms:.0f} ms")
-    if failed:
-        parts.append(f"{failed} failed")
-    if left_s is not None:
-        parts.append(f"{left_s:.0f} s left")
-    return ", ".join(parts)
+        activity = printable_lines(" ".join(text.splitlines()))
+        lines = [f"{self._label}  {activity}"]
+        if self._title:
+            left_words = self._left()
+            lines = [f"{self._label}: {self._title}" + (f"; {left_words}" if left_words else ""), f"  {activity}"]
+        self._live.update(Text("\n".join(map(printable_lines, lines)), no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
 @contextlib.contextmanager
 def make_progress(label: str) -> Iterator[Progress]:
-    """Yield a progress display on stderr: a live line on a terminal, plain lines elsewhere."""
+    """Yield a progress display on stderr: a live line on a terminal, plain lines elsewhere.
+
+    In a thread of a launcher it shows nothing: the lines of several groups would mix.
+    """
+    if threading.current_thread() is not threading.main_thread() or verbosity() is Verbosity.QUIET:
+        yield Progress()
+        return
     if not sys.stderr.isatty():
         yield PlainProgress(label, sys.stderr)
         return

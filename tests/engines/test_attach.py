@@ -72,7 +72,7 @@ def served(handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None
 
 def attach(engine: Attach, tmp_path: Path) -> str:
     """Lease it, as a point does."""
-    limits = {"ready_timeout_s": engine.ready_timeout_s, "stop_timeout_s": 5.0}
+    limits: dict[str, Any] = {"ready_timeout_s": engine.ready_timeout_s, "stop_timeout_s": 5.0}
     headers = engine.request_headers()
     with ServerPool(tmp_path).lease(engine.server(TARGET), Progress(), headers=headers, **limits) as lease:
         return lease.base_url

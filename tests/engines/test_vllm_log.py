@@ -7,7 +7,7 @@ import time
 import pytest
 
 from benchhydra.engines.starts import StartPhases
-from benchhydra.engines.vllm_log import start_phases
+from benchhydra.engines.vllm_log import start_phase, start_phases
 
 #: vLLM 0.32 on CPU, eager, as it was written; shortened.
 CPU_032 = """\
@@ -150,3 +150,31 @@ def test_a_stamp_of_the_second_of_the_start() -> None:
     log = "INFO 11-26 06:49:36 [a.py:1] vLLM\n"
     started_s = local_s("2026-11-26 06:49:36") + 0.9
     assert start_phases(log, started_s, started_s + 5).imports_s == 0.0
+
+
+@pytest.mark.parametrize(
+    ("log", "phase"),
+    [
+        ("", "importing vLLM"),
+        ("Triton is installed, but doesn't include CPU backend.\n", "importing vLLM"),
+        (CPU_032[: CPU_032.index("(EngineCore")], "reading the model's configuration"),
+        (CPU_032[: CPU_032.index("(Worker")], "starting the engine's processes"),
+        (CPU_032[: CPU_032.index("Loading safetensors")], "loading weights"),
+        ("Loading safetensors checkpoint shards:  75% Completed | 3/4 [00:07<00:02]", "loading weights, 3 of 4 files"),
+        ("Starting to load model x...\nmodel-00001-of-00004.safetensors:  12%|#2 | 600M/4.98G", "downloading weights"),
+        (V1_TP2[: V1_TP2.index("(Worker_TP0 pid=98) INFO 06-02 10:00:51")], "profiling memory"),
+        (V1_TP2[: V1_TP2.index("(Worker_TP0 pid=98) INFO 06-02 10:01:12")], "compiling"),
+        (V1_TP2[: V1_TP2.index("(Worker_TP0 pid=98) INFO 06-02 10:01:30")], "allocating the KV cache"),
+        ("Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):  21%|##", "capturing CUDA graphs"),
+        (V1[: V1.index("INFO 06-19 23:05:35 [core")], "warming up"),
+        (V0, "starting the HTTP server"),
+        (CPU_032, "starting the HTTP server"),
+    ],
+)
+def test_what_a_start_is_doing(log: str, phase: str) -> None:
+    assert start_phase(log.splitlines()) == phase
+
+
+def test_a_warning_is_no_phase() -> None:
+    log = "Starting to load model x...\nWARNING 11-26 10:30:09 [utils.py:333] Attempted to load weight lm_head.weight\n"
+    assert start_phase(log.splitlines()) == "loading weights"

@@ -14,7 +14,7 @@ from rich.console import Console
 from benchhydra.errors import ResultError
 from benchhydra.escaping import csv_cell, escape_markdown
 from benchhydra.render.figures import latency_name, number
-from benchhydra.render.point_report import PointReport
+from benchhydra.render.point_report import PointReport, result_line
 from benchhydra.render.sweep_rows import read_sweep
 from benchhydra.render.sweep_summary import print_summary, write_summary
 from benchhydra.render.terminal import point_table, sweep_table
@@ -103,6 +103,68 @@ def test_heads_have_units_and_directions(six: Path) -> None:
     assert "ms ↓" in text
     assert "num_prompts" not in text  # the same everywhere
     assert "6 points, 6 VALID, 2 server starts, 23.90 s" in text
+
+
+def test_keys_are_short_and_the_unit_of_times_is_said_once(tmp_path: Path) -> None:
+    words = [f"engine.args.max_num_seqs={n} dataset.prompt_tokens={n}" for n in (1, 2)]
+    text = printed(sweep(tmp_path, {word: result() for word in words}))
+    assert text.splitlines()[0].strip() == "serving: times in ms ↓"
+    heads = text.splitlines()[2].split()
+    assert heads[:2] == ["max_num_seqs", "prompt_tokens"]
+    assert heads[2:] == ["requests/s", "↑", "tokens/s", "↑", "mean", "p99", "mean", "p99", "verdict"]
+    assert text.count("ms ↓") == 1
+
+
+def test_keys_that_end_alike_are_whole(tmp_path: Path) -> None:
+    words = [f"engine.args.seed={n} seed={n} qps={n}" for n in (1, 2)]
+    head = printed(sweep(tmp_path, {word: result() for word in words})).splitlines()[2]
+    assert head.split()[:3] == ["engine.args.seed", "seed", "qps"]
+
+
+def test_times_of_another_unit_than_most_have_theirs(tmp_path: Path) -> None:
+    startup = metric("median_cold_ready_s", 31.0, "s")
+    mixed = result(
+        metrics={m.key: m for m in (*SERVING, startup)}, key_metrics=("mean_ttft_ms", "p99_ttft_ms", startup.key)
+    )
+    lines = printed(sweep(tmp_path, {"qps=1": mixed, "qps=2": mixed})).splitlines()
+    assert lines[0].strip() == "serving: times in ms ↓"
+    assert lines[2].split() == ["qps", "mean", "p99", "median", "s", "↓", "verdict"]
+
+
+def test_a_reason_of_many_points_is_one_line(tmp_path: Path) -> None:
+    def suspect(percent: int) -> Result:
+        text = f"other processes used {percent} % of the cores"
+        reason = Reason(check="other_cpu", severity=Verdict.SUSPECT, text=text)
+        return result(verdict=Verdict.SUSPECT, reasons=(reason,))
+
+    points = {f"engine.args.x=1 qps={qps}": suspect(90 + qps) for qps in (1, 2, 3)}
+    directory = sweep(tmp_path, {**points, "engine.args.x=1 qps=4": result()})
+    write_summary(directory)
+    line = "3 points (qps=1 to qps=3): other processes used 91 to 93 % of the cores"
+    assert f"  {line}\n" in printed(directory)
+    assert f"- {line}\n" in (directory / "summary.md").read_text()
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_no_line_of_a_pipe_is_folded(tmp_path: Path, columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    text = "the server " + "said this and that and more of the same " * 10 + "to the end"
+    invalid = result(verdict=Verdict.INVALID, reasons=(Reason(check="x", severity=Verdict.INVALID, text=text),))
+    directory = sweep(tmp_path, {f"engine.args.{'k' * 100}={n} qps={n}": invalid for n in (1, 2)})
+    lines = io.StringIO()
+    sweep_table.print_sweep(read_sweep(directory), lines)
+    assert f"all 2 points: {text}\n" in lines.getvalue()
+    assert f"{'k' * 100}  qps  requests/s ↑" in lines.getvalue()
+    point_table.print_point(PointReport(result=invalid, directory=directory), lines)
+    assert f"  - {text}\n" in lines.getvalue() and "\x1b" not in lines.getvalue()
+
+
+def test_a_point_in_one_line() -> None:
+    assert result_line(result()) == (
+        "VALID, 9.167 requests/s, output 1,234 tokens/s, TTFT mean 50.45 ms, TTFT p99 50.76 ms, TPOT mean 10.00 ms, "
+        "E2EL p99 680.9 ms"
+    )
+    assert result_line(result(metrics={}, verdict=Verdict.INVALID)) == "INVALID"
 
 
 def test_reasons_and_missing_points_follow_the_table(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ def test_a_flood_on_a_servers_output_is_cut_in_the_middle_and_the_server_goes_on
     flood = "echo first line; yes 'a line of a flood' | head -c 144000000; sleep 1; echo last line; sleep 60"
     server = EngineProcess(["sh", "-c", flood], {}, log, stop_timeout_s=5)
     try:
-        wait_for(lambda: logs.tail(log, 1)[-1:] == ["last line"] and log.stat().st_size < 70 * MIB, 60, "the cut")
+        wait_for(
+            lambda: "".join(logs.tail(log, 1)).endswith("last line") and log.stat().st_size < 70 * MIB, 60, "the cut"
+        )
         assert server.exit_code is None
     finally:
         server.stop()
@@ -89,3 +91,13 @@ def test_a_large_log_takes_no_memory(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", PEAK, str(log)], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 40 * 1024, "KiB"
     assert (tmp_path / "copy.log").stat().st_size < 5 * MIB
+
+
+def test_what_a_server_that_starts_is_doing(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    assert logs.start_activity(log, logs.unknown_phase) == ""
+    log.write_text("reading the model\nx.py:3: DeprecationWarning: old\nWARNING 11-26 no tcmalloc\n")
+    assert logs.start_activity(log, logs.unknown_phase) == ": reading the model"
+    assert logs.start_activity(log, lambda lines: f"{len(lines)} lines") == ": 3 lines"
+    log.write_text("UserWarning: only this\n")
+    assert logs.start_activity(log, logs.unknown_phase) == ""

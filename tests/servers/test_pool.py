@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,7 +16,7 @@ from benchhydra.progress import Progress
 from benchhydra.servers.pool import ServerPool
 
 FAKE = Path(__file__).resolve().parents[2] / "src/benchhydra/engine_side/fake_worker.py"
-LIMITS = {"ready_timeout_s": 10.0, "stop_timeout_s": 2.0}
+LIMITS: dict[str, Any] = {"ready_timeout_s": 10.0, "stop_timeout_s": 2.0}
 
 
 def test_equal_specs_share_one_worker_which_ends_with_the_pool(tmp_path: Path) -> None:

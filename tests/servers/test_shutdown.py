@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +18,7 @@ from benchhydra.servers.shutdown import PendingShutdown
 from benchhydra.servers.worker import OfflineWorker
 
 Make = Callable[..., ServerSpec]
-LIMITS = {"ready_timeout_s": 20.0, "stop_timeout_s": 10.0}
+LIMITS: dict[str, Any] = {"ready_timeout_s": 20.0, "stop_timeout_s": 10.0}
 
 HOLDS_SHARED_MEMORY = """
 import json, os, signal, sys

@@ -64,6 +64,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def rough_duration(seconds: float) -> str:
+    """An estimated time with two digits or so: ``45 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 100:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def latency_name(latency: str) -> str:
     """``scheduled_ttft`` -> ``TTFT scheduled``, ``client_lag`` -> ``client lag``."""
     words = latency.split("_")

@@ -10,6 +10,7 @@ from typing import Any
 from benchhydra.artifacts import SWEEP_FILE, read_json
 from benchhydra.errors import ResultError
 from benchhydra.render.figures import ARROWS, count, number
+from benchhydra.render.shared_lines import shared_lines
 from benchhydra.result import Result, Verdict
 
 #: The most metrics in a table if no result names its key metrics.
@@ -63,11 +64,17 @@ class SweepRows:
         return varying_overrides(self.rows)
 
     def name(self, row: PointRow) -> str:
-        """The name of a point within its sweep: its varying overrides, or its directory if nothing varies."""
-        parts = [f"{key}={row.overrides[key]}" for key in self.varying if key in row.overrides]
+        """The name of a point within its sweep: its varying overrides without groups, or its directory if none vary."""
+        leaves = zip(self.varying, leaf_names(self.varying), strict=True)
+        parts = [f"{leaf}={row.overrides[key]}" for key, leaf in leaves if key in row.overrides]
         if row.result and row.result.repeat and "repeat" not in row.overrides:
             parts.append(f"repeat={row.result.repeat}")
         return " ".join(parts) or row.directory
+
+    def reasons(self) -> list[str]:
+        """Why points are not VALID: one line for each reason, with the points that share it."""
+        remarks = [(index, text) for index, row in enumerate(self.rows) for text in row.reasons]
+        return shared_lines(remarks, [self.name(row) for row in self.rows])
 
     def descriptions(self) -> list[str]:
         """The descriptions of the points, each once."""
@@ -108,6 +115,12 @@ def varying_overrides(rows: Sequence[PointRow]) -> list[str]:
     """The overrides that differ between some of the rows, in order of their first appearance."""
     keys = dict.fromkeys(key for row in rows for key in row.overrides)
     return [key for key in keys if len({row.overrides.get(key) for row in rows}) > 1]
+
+
+def leaf_names(keys: Sequence[str]) -> list[str]:
+    """The last part of each key, ``ttft_ms`` of ``engine.ttft_ms``; the whole key where two keys end alike."""
+    leaves = [key.rpartition(".")[2] for key in keys]
+    return [leaf if leaves.count(leaf) == 1 else key for key, leaf in zip(keys, leaves, strict=True)]
 
 
 def table_metrics(rows: Sequence[PointRow]) -> list[str]:

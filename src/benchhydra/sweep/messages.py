@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from benchhydra.config import BenchConfig
 from benchhydra.engines import ServerSpec
 from benchhydra.escaping import printable_lines
 from benchhydra.points import Identity, Outcome, override_key
@@ -43,16 +44,16 @@ def sweep_plan_lines(plan: SweepPlan, history: Mapping[Identity, float]) -> Iter
         yield f"{count(len(plan.kept_results), 'point')} skipped: already measured, and not INVALID"
     if plan.search.adds_points:
         yield f"search={option_name(plan.search)} adds points while it runs; this plan does not include them"
-    yield estimate_line([point.identity for point in points], history, _loads_s(plan))
+    yield estimate_line([point.identity for point in points], history, loads_s(plan.configs))
     for group_number, group in enumerate(plan.groups, 1):
         yield f"group {group_number}: {server_line(group.spec)}"
         for point in group.points:
             yield f"  {point_label(point.overrides, plan.swept)}"
 
 
-def _loads_s(plan: SweepPlan) -> dict[Identity, float]:
+def loads_s(configs: Mapping[Identity, BenchConfig]) -> dict[Identity, float]:
     """The lengths of the loads in seconds, where they are known before."""
-    lengths = ((identity, load_s_of(config)) for identity, config in plan.configs.items())
+    lengths = ((identity, load_s_of(config)) for identity, config in configs.items())
     return {identity: load_s for identity, load_s in lengths if load_s is not None}
 
 

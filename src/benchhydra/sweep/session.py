@@ -19,11 +19,12 @@ from benchhydra.servers.shutdown import PendingShutdown
 from benchhydra.sweep.conclusion import conclude_sweep, log_repeats
 from benchhydra.sweep.group.job import GroupJob
 from benchhydra.sweep.group.limits import stop_limits
+from benchhydra.sweep.group.time_left import TimeLeft
 from benchhydra.sweep.launch.batches import HydraJobs
 from benchhydra.sweep.launch.group_end import GroupEnd, interrupted_group_end
 from benchhydra.sweep.launch.launchers import launch_batches
 from benchhydra.sweep.launch.submitit import cancel_jobs
-from benchhydra.sweep.messages import begin_line, resume_command, say, sweep_plan_lines
+from benchhydra.sweep.messages import begin_line, loads_s, resume_command, say, sweep_plan_lines
 from benchhydra.sweep.plan.axes import Axis
 from benchhydra.sweep.plan.compose import Composer
 from benchhydra.sweep.plan.estimate import read_history_s
@@ -33,6 +34,7 @@ from benchhydra.sweep.shared_context import SharedContext, share_with_jobs
 from benchhydra.sweep.sweep_directory import CANCEL_TIMEOUT_S, new_directory, open_sweep, set_directory
 from benchhydra.sweep.sweep_file import SweepFile
 from benchhydra.tracking.outbox import Outbox
+from benchhydra.verbosity import Verbosity, verbosity
 
 
 @dataclass(kw_only=True)
@@ -65,7 +67,8 @@ class Session:
             set_directory(self.master, plan.directory)
             self._reuse_results(plan, sweep_file)
             jobs = self._jobs(plan, sweep_file.sweep_id)
-            say(begin_line(plan))
+            if verbosity() is not Verbosity.QUIET:
+                say(begin_line(plan))
             ends = self._launch(plan, sweep_file, jobs)
             conclude_sweep(sweep_file, plan.swept)
         return ends
@@ -82,6 +85,7 @@ class Session:
     def _jobs(self, plan: SweepPlan, sweep_id: str) -> list[GroupJob]:
         limits = stop_limits(plan.settings, time.time())
         hydra_overrides = tuple(self.master.hydra.overrides.hydra)
+        sizes = [len(group.points) for group in plan.groups]
         return [
             GroupJob(
                 sweep_id=sweep_id,
@@ -94,6 +98,8 @@ class Session:
                 swept=plan.swept,
                 engine_versions=plan.engine_versions.get(engine_label(plan.configs[group.points[0].identity]), ()),
                 search=option_name(plan.search) if plan.search.adds_points else None,
+                points_before=sum(sizes[:number]),
+                sweep_points=sum(sizes),
             )
             for number, group in enumerate(plan.groups)
         ]
@@ -102,7 +108,9 @@ class Session:
         """Run all jobs and add their outcomes to the sweep's file; wait for the last server and the tracker."""
         ends: list[GroupEnd] = []
         shutdown = PendingShutdown()
-        shared = SharedContext(composer=self.composer, outbox=self.outbox, shutdown=shutdown)
+        shared = SharedContext(
+            composer=self.composer, outbox=self.outbox, shutdown=shutdown, time_left=_time_left(plan)
+        )
         hydra_jobs = HydraJobs(context=self.context, task=self.task, master=self.master, composer=self.composer)
         with shutdown, self.outbox, share_with_jobs(shared):
             try:
@@ -117,6 +125,19 @@ class Session:
             sweep_file.write(finished=skipped is None)
             log_repeats(sweep_file, plan.configs, self.outbox)
         return ends
+
+
+def _time_left(plan: SweepPlan) -> TimeLeft:
+    """The estimate of the time that the sweep still takes, if its groups run one after another.
+
+    The length of a load that replays a trace counts as unknown: to know it, the trace must be read.
+    """
+    without_replays = {identity: config for identity, config in plan.configs.items() if not config.load.replays}
+    return TimeLeft(
+        groups=[[point.identity for point in group.points] for group in plan.groups],
+        loads_s=lambda: loads_s(without_replays),
+        open_ended=plan.search.adds_points,
+    )
 
 
 def _interrupted(sweep_file: SweepFile, jobs: Sequence[GroupJob], ends: Sequence[GroupEnd]) -> None:

@@ -8,17 +8,19 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from benchhydra.servers.shutdown import PendingShutdown
+from benchhydra.sweep.group.time_left import TimeLeft
 from benchhydra.sweep.plan.compose import Composer
 from benchhydra.tracking.outbox import Outbox
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedContext:
-    """The composer with its cache, the outbox with its process, and the shutdown of the last job's server."""
+    """The composer with its cache, the outbox, the shutdown of the last job's server, and the estimated time left."""
 
     composer: Composer
     outbox: Outbox
     shutdown: PendingShutdown
+    time_left: TimeLeft
 
 
 _shared: ContextVar[SharedContext | None] = ContextVar("shared", default=None)

@@ -19,8 +19,8 @@ Written by `make docs` from the metric table; a test checks that it is up to dat
 - A metric has one name everywhere: `result.json`, MLflow, tables, CSV.
 - "better" is the direction that comparison and MLflow's `better.<metric>` tag use; `-` is an observation: it has none.
 - Metrics are computed over the measured window. Percentiles interpolate linearly between order statistics.
-- `percentiles=[25,99.9]` adds percentiles to those below: `p25_ttft_ms`, `p99.9_ttft_ms`, and so on for each latency that
-  has a `p99_`. Comparisons, tables, exports and `objective=` take them as any other metric; p50 is called `median_`.
+- `percentiles=[25,99.9]` adds percentiles to those below: `p25_ttft_ms`, `p99.9_ttft_ms`, and so on for each latency
+  that has a `p99_`. Comparisons, tables, exports and `objective=` take them as any other; p50 is called `median_`.
 - Token counts are the server's own `usage`. A metric that is unknown is absent; none is ever 0 or NaN for "unknown".
 - Latencies count from the moment a request was *sent*; the `scheduled` ones from the moment the load wanted it sent, so
   that a queue in front of the client is not left out (coordinated omission).

@@ -54,9 +54,7 @@ def _repeats(sweep: SweepRows) -> list[str]:
 
 
 def _reasons(sweep: SweepRows) -> Iterator[str]:
-    for row in sweep.rows:
-        for text in row.reasons:
-            yield f"- {escape_markdown(sweep.name(row))}: {escape_markdown(text)}"
+    yield from (f"- {escape_markdown(line)}" for line in sweep.reasons())
 
 
 def _head(rows: Sequence[PointRow], metric: str) -> str:

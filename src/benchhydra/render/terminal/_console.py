@@ -12,6 +12,8 @@ from benchhydra.result import Verdict
 if TYPE_CHECKING:
     from rich.console import Console
 
+#: Columns of a file or a pipe, whose lines are not folded: more than any table has.
+UNLIMITED = 10_000
 VERDICT_COLOURS = {Verdict.VALID: "green", Verdict.SUSPECT: "yellow", Verdict.INVALID: "red"}
 
 

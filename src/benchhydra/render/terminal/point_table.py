@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 from benchhydra.render import renderer
 from benchhydra.render.figures import ARROWS, LATENCY, LEGEND, latency_name, number
 from benchhydra.render.point_report import PointReport
-from benchhydra.render.terminal._console import VERDICT_COLOURS, console
+from benchhydra.render.terminal._console import UNLIMITED, VERDICT_COLOURS, console
 from benchhydra.result import Result
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ STATISTICS = ("mean", "median", "std", "max")
 @renderer("point", "table")
 def print_point(report: PointReport, stream: TextIO) -> None:
     """The metrics, the verdict with its reasons, the directory of the files, and the link to MLflow."""
-    print_point_on(console(stream), report)
+    print_point_on(console(stream, UNLIMITED), report)
 
 
 def print_point_on(terminal: Console, report: PointReport) -> None:

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, TextIO
 from benchhydra.render import renderer
 from benchhydra.render.figures import LEGEND, TIME, latency_name
 from benchhydra.render.repeat_rows import TITLE, repeat_table
-from benchhydra.render.sweep_rows import PointRow, SweepRows, table_metrics, unit_and_arrow, varying_overrides
-from benchhydra.render.terminal._console import VERDICT_COLOURS, console
+from benchhydra.render.sweep_rows import (
+    PointRow,
+    SweepRows,
+    leaf_names,
+    table_metrics,
+    unit_and_arrow,
+    varying_overrides,
+)
+from benchhydra.render.terminal._console import UNLIMITED, VERDICT_COLOURS, console
 from benchhydra.result import Verdict
 
 if TYPE_CHECKING:
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 @renderer("sweep", "table")
 def print_sweep(sweep: SweepRows, stream: TextIO) -> None:
     """The tables, counts and directory of a sweep."""
-    print_sweep_on(console(stream), sweep)
+    print_sweep_on(console(stream, UNLIMITED), sweep)
 
 
 def print_sweep_on(terminal: Console, sweep: SweepRows) -> None:
@@ -31,9 +38,8 @@ def print_sweep_on(terminal: Console, sweep: SweepRows) -> None:
     for script, rows in sweep.by_script().items():
         _print_table(terminal, script, rows)
     _print_repeats(terminal, sweep)
-    for row in sweep.rows:
-        for reason in row.reasons:
-            terminal.print(f"  {escape(sweep.name(row))}: {escape(reason)}", highlight=False)
+    for line in sweep.reasons():
+        terminal.print(f"  {escape(line)}", highlight=False)
     terminal.print(f"[dim]{LEGEND}[/dim]", escape(sweep.counts()), sep="\n", highlight=False)
     terminal.print(f"files:  {escape(str(sweep.directory))}", highlight=False, soft_wrap=True)
 
@@ -43,12 +49,14 @@ def _print_table(terminal: Console, script: str, rows: list[PointRow]) -> None:
     from rich.text import Text
 
     metrics, varying = table_metrics(rows), varying_overrides(rows)
-    table = Table(title=script, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for key in varying:
+    time_unit = _time_unit(rows, metrics)
+    title = Text(f"{script}: times in {time_unit}" if time_unit else script)
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for key in leaf_names(varying):
         table.add_column(Text(key), overflow="fold", vertical="bottom")
     for name in metrics:
-        table.add_column(Text(_head(rows, name)), justify="right")
-    table.add_column("verdict")
+        table.add_column(Text(_head(rows, name, time_unit)), justify="right", overflow="fold")
+    table.add_column("verdict", vertical="bottom")
     for row in rows:
         verdict = Text(row.verdict_words, style=_colour(row))
         cells = (Text(row.overrides.get(key, "")) for key in varying)
@@ -63,21 +71,30 @@ def _print_repeats(terminal: Console, sweep: SweepRows) -> None:
     repeats = repeat_table(sweep)
     if repeats is None:
         return
-    table = Table(title=TITLE, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for key in (*repeats.keys, "n"):
+    time_unit = _time_unit(sweep.rows, repeats.metrics)
+    title = f"{TITLE}; times in {time_unit}" if time_unit else TITLE
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for key in (*leaf_names(repeats.keys), "n"):
         table.add_column(Text(key), overflow="fold", vertical="bottom")
     for name in repeats.metrics:
-        table.add_column(Text(_head(sweep.rows, name)), justify="right")
+        table.add_column(Text(_head(sweep.rows, name, time_unit)), justify="right", overflow="fold")
     for cells in repeats.rows:
         table.add_row(*(Text(cell.replace(" ± ", "\n± ")) for cell in cells))
     terminal.print(table)
 
 
-def _head(rows: Sequence[PointRow], metric: str) -> str:
-    """A heading of three short lines, which keep the column narrow: quantity, statistic, unit with an arrow."""
-    match = TIME.fullmatch(metric)
-    quantity, statistic = (latency_name(match[2]), match[1]) if match else (metric.removesuffix("_throughput"), "")
-    return "\n".join([quantity, statistic, unit_and_arrow(rows, metric)])
+def _time_unit(rows: Sequence[PointRow], metrics: Sequence[str]) -> str:
+    """The unit of most of the times among these metrics, with an arrow, which the title says once: ``ms ↓``."""
+    units = [unit_and_arrow(rows, name) for name in metrics if TIME.fullmatch(name)]
+    return max(units, key=units.count, default="")
+
+
+def _head(rows: Sequence[PointRow], metric: str, time_unit: str) -> str:
+    """A heading of two short lines, which keep the column narrow: the quantity, then its statistic or its unit."""
+    match, unit = TIME.fullmatch(metric), unit_and_arrow(rows, metric)
+    if match is None:
+        return f"{metric.removesuffix('_throughput')}\n{unit}"
+    return f"{latency_name(match[2])}\n{match[1]}" + ("" if unit == time_unit else f" {unit}")
 
 
 def _colour(row: PointRow) -> str:

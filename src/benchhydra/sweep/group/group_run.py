@@ -8,12 +8,15 @@ from dataclasses import dataclass, field, replace
 
 from benchhydra import interruption
 from benchhydra.points import Identity, Outcome, PlannedPoint
+from benchhydra.render.point_report import result_line
+from benchhydra.similar_texts import template
 from benchhydra.sweep.group.job import GroupJob
 from benchhydra.sweep.group.journal import Journal, read_journal
 from benchhydra.sweep.group.limits import FailureCount
 from benchhydra.sweep.group.point_runner import PointRunner
 from benchhydra.sweep.group.search_points import SearchPointPlanner
 from benchhydra.sweep.group.study import run_studies, split_studies
+from benchhydra.sweep.group.time_left import TimeLeft
 from benchhydra.sweep.plan.point_names import point_label
 from benchhydra.sweep.study_result import StudyResult
 
@@ -24,8 +27,10 @@ class GroupRun:
 
     job: GroupJob
     runner: PointRunner
+    time_left: TimeLeft
     outcomes: dict[Identity, Outcome] = field(default_factory=dict)
     studies: tuple[StudyResult, ...] = ()
+    shown_reasons: set[str] = field(init=False, default_factory=set)  # without their numbers
     earlier_starts: int = field(init=False)  # server starts of earlier attempts at this group that were killed
 
     def __post_init__(self) -> None:
@@ -55,12 +60,15 @@ class GroupRun:
         """Reuse a point's earlier outcome, skip the point or measure it; add the outcome to the journal."""
         interruption.reraise_swallowed()
         outcome = self.runner.earlier_outcome(point) or self._skipped(point) or self.runner.refusal(point)
-        outcome = replace(outcome or self._measure(point), extra=extra)
+        if outcome is None:
+            outcome = self._measure(point, extra)
+        else:
+            self.time_left.end(point.identity, None, None)
+        outcome = replace(outcome, extra=extra)
         if not self.outcomes:
             _freeze_long_lived_objects()
         self.outcomes[point.identity] = outcome
         if outcome.status in ("failed", "invalid"):
-            self._report_failure(outcome)
             FailureCount(self.job.failures).add()
         self._write_journal()
         return outcome
@@ -70,15 +78,28 @@ class GroupRun:
         reason = self.job.limits.stop_reason(FailureCount(self.job.failures).read(), self.job.limits.now_s())
         return None if reason is None else Outcome.of_point(point, status="skipped", error=reason)
 
-    def _measure(self, point: PlannedPoint) -> Outcome:
-        number = len(self.outcomes) + 1
+    def _measure(self, point: PlannedPoint, extra: bool) -> Outcome:
+        """Measure a point, and show its place in the sweep, the time left, and how it ended."""
+        number, points = len(self.outcomes) + 1, self.job.sweep_points or len(self.job.points)
+        place = f"extra point {number - len(self.job.points)}" if extra else f"point {self.job.points_before + number}"
+        place = place if extra else f"{place} of {points}"
         label = point_label(point.overrides, self.job.swept)
-        self.runner.progress.say(f"point {number} of {max(len(self.job.points), number)}: {label}")
-        return self.runner.measure(point)
+        self.time_left.begin(point.identity)
+        self.runner.progress.begin(place, label, self.time_left.words)
+        outcome = self.runner.measure(point)
+        self.runner.progress.say(f"{label}: {self._ending(outcome)}")
+        was_measured = outcome.status in ("ok", "invalid")
+        self.time_left.end(point.identity, outcome.wall_s if was_measured else None, self.runner.start_s)
+        return outcome
 
-    def _report_failure(self, outcome: Outcome) -> None:
-        label = point_label(outcome.overrides, self.job.swept)
-        self.runner.progress.say(f"{outcome.status}: {label}: {outcome.error_summary}")
+    def _ending(self, outcome: Outcome) -> str:
+        """A point's end, in a line: its error, or verdict, key metrics and the reasons that no earlier point had."""
+        result = self.runner.result
+        if result is None or outcome.status == "failed":
+            return f"{outcome.status}: {outcome.error_summary}"
+        reasons = [reason.text for reason in result.reasons if template(reason.text) not in self.shown_reasons]
+        self.shown_reasons.update(map(template, reasons))
+        return "; ".join([result_line(result), *reasons])
 
     def _write_journal(self, *, finished: bool = False) -> None:
         Journal(

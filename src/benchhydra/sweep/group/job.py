@@ -20,7 +20,8 @@ class GroupJob:
 
     swept: the keys that vary; labels and directories of points are made of them. engine_versions: the versions that a
     result of the resumed sweep may have; empty for any. search: the option's name if the search may add points; its
-    settings are in the config of the first point.
+    settings are in the config of the first point. points_before: the points of the groups before; sweep_points: the
+    points of the sweep to measure (0: those of this group), for the progress display.
     """
 
     sweep_id: str
@@ -33,6 +34,8 @@ class GroupJob:
     swept: tuple[str, ...] = ()
     engine_versions: tuple[str, ...] = ()
     search: str | None = None
+    points_before: int = 0
+    sweep_points: int = 0
 
     @property
     def journal(self) -> Path:

@@ -16,6 +16,7 @@ from benchhydra.points import Outcome, PlannedPoint, read_outcome
 from benchhydra.progress import Progress
 from benchhydra.result import Result
 from benchhydra.run import refuse_verdict
+from benchhydra.servers import SERVER_START_S, SERVER_STARTED
 from benchhydra.sweep.plan.check import Compose
 from benchhydra.tracking.outbox import Outbox
 
@@ -47,6 +48,7 @@ class PointRunner:
     progress: Progress
     outbox: Outbox
     failed_starts: int = 0  # in a row
+    result: Result | None = None  # of the point measured last, if it has one
 
     def earlier_outcome(self, point: PlannedPoint) -> Outcome | None:
         """The outcome of an earlier run if it is ok and not INVALID; None if the point must be measured."""
@@ -55,6 +57,13 @@ class PointRunner:
             return None
         self.outbox.catch_up(self.compose(point.overrides)[0].tracking, Path(point.directory))
         return replace(outcome, kept=True)
+
+    @property
+    def start_s(self) -> float | None:
+        """The time of the server's start for the point measured last; None if it was not started for it."""
+        facts = self.result.metadata if self.result else {}
+        start_s: float | None = facts.get(SERVER_START_S) if facts.get(SERVER_STARTED) else None
+        return start_s
 
     def refusal(self, point: PlannedPoint) -> Outcome | None:
         """The outcome of a point that is not tried because the server keeps failing to start; None if it may be."""
@@ -68,6 +77,7 @@ class PointRunner:
         directory = Path(point.directory)
         if directory.is_dir():  # the files of an unfinished or failed measurement
             shutil.rmtree(directory)
+        self.result = None
         starts, started_s = self.pool.starts, time.monotonic()
         outcome = self._measure(point, directory)
         wall_s = outcome.wall_s if outcome.wall_s is not None else time.monotonic() - started_s
@@ -89,6 +99,7 @@ class PointRunner:
                 progress=self.progress,
                 outbox=self.outbox,
             )
+            self.result = result
             if result.status == "interrupted":
                 raise interruption.interrupt_exception()
             return self._outcome(point, result, config)
