@@ -1,8 +1,9 @@
-"""Results with a known truth, as trees of files: a history with a step, a sweep with records, a hostile text."""
+"""Results with a known truth, as trees of files: a history with a step, sweeps with records, a hostile text."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def gpu_series(rows: Records) -> list[Series]:
     times_ns = int(rows.sent_ns.min()) + np.arange(-1, 9, dtype=np.int64) * 250 * MS
     return [
         Series(name=name, unit=unit, labels={"gpu": gpu}, times_ns=times_ns, values=np.full(len(times_ns), value))
-        for name, unit, base in (("gpu.utilization", "%", 40.0), ("gpu.power", "W", 200.0))
+        for name, unit, base in (("gpu.utilization_fraction", "fraction", 0.4), ("gpu.power_w", "W", 200.0))
         for gpu, value in (("0", base), ("1", 2 * base))
     ]
 
@@ -123,3 +124,125 @@ def write_sweep(root: Path, sweep_id: str = "s1") -> None:
             if (i, repeat) == WATCHED:
                 write_series([*per_second_series(rows), *gpu_series(rows)], directory / "series.parquet")
     (root / "sweep.json").write_text("{}", encoding="utf-8")
+
+
+RATES = (1.0, 2.0, 4.0, 8.0, 16.0, 24.0)
+#: Of the candidate: how much longer its TPOT is.
+SLOWER = 1.08
+#: What the serving script's results show first.
+MAIN = ("output_throughput", "mean_ttft_ms", "p99_ttft_ms", "mean_tpot_ms", "p99_e2el_ms")
+#: Unit and direction of the metrics of a watched run.
+KINDS = {
+    "output_throughput": ("tokens/s", Better.BIGGER),
+    "output_throughput_per_user": ("tokens/s", Better.BIGGER),
+    "output_throughput_per_gpu": ("tokens/s", Better.BIGGER),
+    "mean_gpu_power_w": ("W", Better.OBSERVATION),
+    "gpu_j_per_output_token": ("J/token", Better.SMALLER),
+    "cost_per_1m_output_tokens": ("USD/1M tokens", Better.SMALLER),
+}
+
+
+def watched_metrics(qps: float, slower: float) -> dict[str, float]:
+    """The metrics of a server with 32 requests a second of capacity, whose decoding is slower by a factor."""
+    load = qps / 32
+    ttft_ms, tpot_ms = 30 + 20 * load / (1 - load), (9 + 12 * load) * slower
+    e2el_ms, throughput = ttft_ms + 99 * tpot_ms, 100 * qps
+    power_w = 180 + 400 * load
+    return {
+        "output_throughput": throughput,
+        "mean_ttft_ms": ttft_ms,
+        "median_ttft_ms": 0.95 * ttft_ms,
+        "p99_ttft_ms": 2.2 * ttft_ms,
+        "mean_tpot_ms": tpot_ms,
+        "median_tpot_ms": 0.98 * tpot_ms,
+        "p99_tpot_ms": 1.3 * tpot_ms,
+        "mean_e2el_ms": e2el_ms,
+        "median_e2el_ms": 0.98 * e2el_ms,
+        "p99_e2el_ms": 1.4 * e2el_ms,
+        "output_throughput_per_user": 1e3 / tpot_ms,
+        "output_throughput_per_gpu": throughput / 2,
+        "mean_gpu_power_w": power_w,
+        "gpu_j_per_output_token": power_w / throughput,
+        "cost_per_1m_output_tokens": 3.2e6 / (3600 * throughput),
+        "server_queue_ms": ttft_ms - 30,
+        "server_prefill_ms": 25.0,
+        "server_decode_ms": 99 * tpot_ms,
+        "server_ttft_ms": ttft_ms - 2,
+        "server_e2el_ms": e2el_ms - 2,
+        "outside_server_ttft_ms": 2.0,
+        "outside_server_e2el_ms": 2.0,
+        "server_running": qps * e2el_ms / 1e3,
+    }
+
+
+def write_system(
+    root: Path, name: str, *, slower: float = 1.0, seqs: int = 64, repeats: int = 3, sweep_id: str = ""
+) -> None:
+    """A sweep of six rates, each repeated, of a system; with its searches' answer and its slowest run's records."""
+    rng = np.random.default_rng(len(name))
+    for i, qps in enumerate(RATES):
+        for repeat in range(repeats):
+            values = {
+                key: value * float(np.exp(rng.normal(0, 0.006))) for key, value in watched_metrics(qps, slower).items()
+            }
+            made = result(
+                f"{name}-{i}-{repeat}",
+                ttft_ms=1.0,
+                qps=qps,
+                day=50 + 0.01 * i,
+                sweep_id=sweep_id or name,
+                repeat=repeat,
+                key_metrics=MAIN,
+                engine_version="0.6" if slower > 1 else "0.5",
+                environment={"machine_class": "h100", "git": {"commit": hashlib.sha1(name.encode()).hexdigest()}},
+                config={"repeat": repeat, "repeats": repeats, "engine": {"args": {"max_num_seqs": seqs}}},
+                metrics={key: _metric_value(key, value) for key, value in values.items()},
+            )
+            made.write(root / f"q{qps:g}-{repeat}")
+    answer = {"search": "grid", "overrides": ["qps=1"], "value": 16.5, "unit": "requests/s", "low": 16, "high": 17}
+    facts = {"sweep_id": name, "points": [], "answers": [answer | {"limited_by": "p99_ttft_ms", "probes": 18}]}
+    (root / "sweep.json").write_text(json.dumps(facts), encoding="utf-8")
+    rows = records(400, first_ms=45.0)
+    rows.write(root / f"q24-{repeats - 1}" / "records.parquet")
+    write_series([*per_second_series(rows), *watched_series(rows)], root / f"q24-{repeats - 1}" / "series.parquet")
+
+
+def _metric_value(key: str, value: float) -> MetricValue:
+    is_observation = "server" in key
+    unit, better = KINDS.get(key, ("ms", Better.OBSERVATION if is_observation else Better.SMALLER))
+    return MetricValue(key=key, value=value, unit=unit, better=better)
+
+
+def watched_series(rows: Records) -> list[Series]:
+    """What probes sample four times a second: the server's gauges and counters, two GPUs, the host."""
+    count = int(np.ptp(rows.sent_ns) / 1e9 * 4)
+    times_ns = int(rows.sent_ns.min()) + np.arange(-1, count, dtype=np.int64) * 250 * MS
+    t = np.arange(len(times_ns)) / len(times_ns)
+    wave = 0.5 + 0.4 * np.sin(6 * t) * (t > 0.1)
+    shapes: dict[tuple[str, str], Any] = {
+        ("server.requests_running", "requests"): np.round(20 * wave),
+        ("server.requests_waiting", "requests"): np.round(8 * np.clip(wave - 0.6, 0, 1)),
+        ("server.kv_cache_usage_fraction", "fraction"): wave * 0.9,
+        ("server.prompt_tokens", "tokens"): np.cumsum(300 * wave),
+        ("server.generation_tokens", "tokens"): np.cumsum(900 * wave),
+        ("server.generation_tokens_per_s", "tokens/s"): 3600 * wave,
+        ("server.queue_ms", "ms"): 30 * np.clip(wave - 0.5, 0, 1),
+        ("server.prefill_ms", "ms"): 20 + 5 * wave,
+        ("server.decode_ms", "ms"): 700 + 300 * wave,
+        ("server.queue_sum_ms", "ms"): np.cumsum(wave),
+        ("server.preemptions", "requests"): np.cumsum(wave > 0.85) * 1.0,
+        ("host.pressure_fraction", "fraction"): 0.02 + 0.02 * wave,
+    }
+    per_gpu: dict[tuple[str, str], Any] = {
+        ("gpu.power_w", "W"): 200 + 300 * wave,
+        ("gpu.energy_j", "J"): np.cumsum(50 + 75 * wave),
+        ("gpu.utilization_fraction", "fraction"): 0.3 + 0.7 * wave,
+        ("gpu.sm_clock_mhz", "MHz"): 1980 - 60 * wave,
+        ("gpu.temperature_c", "C"): 45 + 20 * np.cumsum(wave) / len(wave),
+    }
+    series = [Series(name=name, unit=unit, times_ns=times_ns, values=v) for (name, unit), v in shapes.items()]
+    return series + [
+        Series(name=name, unit=unit, labels={"gpu": gpu}, times_ns=times_ns, values=values * factor)
+        for (name, unit), values in per_gpu.items()
+        for gpu, factor in (("0", 1.0), ("1", 0.93))
+    ]

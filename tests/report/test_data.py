@@ -15,8 +15,9 @@ from benchhydra.analysis.history import metric_histories
 from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.errors import ResultError
-from benchhydra.records import Records, arrow, write_parquet
-from benchhydra.report.data import benchmarks, details, requests, sweep_curves, sweeps
+from benchhydra.records import Phase, Records, arrow, write_parquet
+from benchhydra.report.data import benchmarks, details, lanes, requests, sweep_curves, sweep_points, sweeps
+from benchhydra.report.data.sweep_points import SweepPoint
 from benchhydra.report.site import Site
 from benchhydra.result import Better, Verdict
 from benchhydra.series import Series, write_series
@@ -43,14 +44,24 @@ def run(key: str = "k", **metrics: float) -> Run:
     )
 
 
-def point(*repeats: Run) -> sweep_curves.SweepPoint:
-    return sweep_curves.SweepPoint(runs=repeats, name="", line="", x=None)
+def point(*repeats: Run) -> SweepPoint:
+    return SweepPoint(runs=repeats, settings={})
 
 
-def front(points: list[sweep_curves.SweepPoint]) -> list[int]:
+def front(points: list[SweepPoint]) -> list[int]:
     """The points that no other beats in throughput and latency."""
     kinds = {"output_throughput": TOKENS_UP, "p99_e2el_ms": MS_DOWN}
     return sweep_curves.front(points, "output_throughput", "p99_e2el_ms", kinds)
+
+
+def counted(name: str, unit: str, samples: int) -> Series:
+    """A series whose values are its seconds."""
+    times_ns = np.arange(samples, dtype=np.int64) * 10**9
+    return Series(name=name, unit=unit, times_ns=times_ns, values=times_ns / 1e9)
+
+
+def lane_lines(series: list[Series]) -> list[dict[str, Any]]:
+    return [line for lane in lanes.lanes(series, 0) for line in lane["lines"]]
 
 
 class TestHistory:
@@ -225,42 +236,61 @@ class TestRequests:
     def test_a_run_without_requests_has_no_quantiles(self) -> None:
         data = requests.requests_data(Records.of_spans([], []))
         assert data["timeline"]["total"] == 0
-        assert (data["quantiles"], data["series"]) == ({}, [])
+        assert (data["quantiles"], data["lanes"], data["window"]) == ({}, [], None)
 
     def test_throughput_rows_have_no_first_token(self) -> None:
         data = requests.requests_data(Records.of_spans([MS], [9 * MS], output_tokens=[4]))
         assert list(data["quantiles"]) == ["e2el_ms"]
 
-    def test_series_are_those_of_the_file(self, tmp_path: Path) -> None:
+    def test_lanes_hold_the_series_of_the_file(self, tmp_path: Path) -> None:
         rows = records(3)
         rows.write(tmp_path / "records.parquet")
         write_series(gpu_series(rows), tmp_path / "series.parquet")
-        first, *_ = series = requests.run_requests(tmp_path / "records.parquet")["series"]
-        assert [(one["name"], one["labels"]["gpu"]) for one in series] == [
-            ("gpu.utilization", "0"),
-            ("gpu.utilization", "1"),
-            ("gpu.power", "0"),
-            ("gpu.power", "1"),
+        power, utilization = requests.run_requests(tmp_path / "records.parquet")["lanes"]
+        assert [(lane["title"], lane["unit"]) for lane in (power, utilization)] == [
+            ("GPU power", "W"),
+            ("GPU", "fraction"),
         ]
-        assert (first["unit"], first["seconds"][:3], first["values"][:3]) == ("%", [-0.25, 0.0, 0.25], [40.0] * 3)
+        assert [line["label"] for line in utilization["lines"]] == ["gpu=0", "gpu=1"]
+        first = utilization["lines"][0]
+        assert (first["seconds"][:3], first["values"][:3]) == ([-0.25, 0.0, 0.25], [0.4] * 3)
+
+    def test_window_is_that_of_the_measured_rows(self) -> None:
+        rows = records(40)
+        rows.phase[:10] = Phase.WARMUP
+        start_s, end_s = requests.requests_data(rows)["window"]
+        assert start_s == pytest.approx(10 * 0.05)
+        assert end_s == pytest.approx(39 * 0.05 + 0.1)
 
     @pytest.mark.parametrize("has_old_file", [False, True])
     def test_series_without_a_file_of_today_come_from_the_records(self, tmp_path: Path, has_old_file: bool) -> None:
         records(40).write(tmp_path / "records.parquet")
         if has_old_file:  # version 0.1: a row for each second, a column for each figure
             write_parquet({"second": arrow(np.arange(2.0)), "sent_rps": arrow(np.ones(2))}, tmp_path / "series.parquet")
-        series = {one["name"]: one for one in requests.run_requests(tmp_path / "records.parquet")["series"]}
-        assert series["client.sent_rps"]["seconds"] == [0.0, 1.0, 2.0]
-        assert series["client.sent_rps"]["values"] == [20.0, 20.0, 0.0]
-        assert series["client.sent_rps"]["unit"] == "requests/s"
-        assert series["client.mean_ttft_ms"]["values"] == [20.0, 20.0]
+        drawn = requests.run_requests(tmp_path / "records.parquet")["lanes"]
+        lines = {line["label"]: line for lane in drawn for line in lane["lines"]}
+        assert lines["sent_rps"]["seconds"] == [0.0, 1.0, 2.0]
+        assert lines["sent_rps"]["values"] == [20.0, 20.0, 0.0]
+        assert drawn[0]["unit"] == "requests/s"
+        assert lines["mean_ttft_ms"]["values"] == [20.0, 20.0]
 
     def test_long_series_are_taken_at_even_steps(self) -> None:
-        times_ns = np.arange(5000, dtype=np.int64) * 10**9
-        data = requests.series_data(Series(name="x.y", unit="", times_ns=times_ns, values=times_ns / 1e9), 0)
-        assert len(data["seconds"]) == requests.MAX_SAMPLES
-        assert data["seconds"] == data["values"]
-        assert (data["seconds"][0], data["seconds"][-1]) == (0.0, 4999.0)
+        (line,) = lane_lines([counted("x.y", "", 5000)])
+        assert len(line["seconds"]) == lanes.MAX_SAMPLES
+        assert line["seconds"] == line["values"]
+        assert (line["seconds"][0], line["seconds"][-1]) == (0.0, 4999.0)
+
+    def test_counters_are_rates(self) -> None:
+        (line,) = lane_lines([counted("server.preemptions", "requests", 4)])
+        assert (line["seconds"], line["values"]) == ([1.0, 2.0, 3.0], [1.0, 1.0, 1.0])
+
+    def test_what_is_read_together_is_one_lane_with_the_main_ones_first(self) -> None:
+        names = ("plugin.words", "server.requests_waiting", "client.in_flight", "server.queue_sum_ms")
+        drawn = lanes.lanes([counted(name, "requests", 3) for name in names], 0)
+        assert [(lane["title"], lane["is_main"], [line["label"] for line in lane["lines"]]) for lane in drawn] == [
+            ("Requests in flight", True, ["client.in_flight", "server.requests_waiting"]),
+            ("plugin.words", False, ["words"]),
+        ]
 
     def test_broken_series_are_reported(self, tmp_path: Path) -> None:
         records(3).write(tmp_path / "records.parquet")
@@ -295,12 +325,15 @@ class TestSweep:
         assert not [y for _, y in fronts if "tpot" in y]  # nobody measured it
 
     def test_results_say_what_is_drawn(self, data: dict[str, Any]) -> None:
-        assert data["curves"] == [
-            {"name": "ttft_ms", "metrics": ["median_ttft_ms", "p99_ttft_ms"]},
-            {"name": "e2el_ms", "metrics": ["p99_e2el_ms"]},
-            {"name": "output_throughput", "metrics": ["output_throughput"]},
+        assert [(curve["name"], curve["metrics"]) for curve in data["curves"]] == [
+            ("ttft_ms", ["median_ttft_ms", "p99_ttft_ms"]),
+            ("e2el_ms", ["p99_e2el_ms"]),
+            ("output_throughput", ["output_throughput"]),
         ]
-        assert (data["trade_offs"][0]["x"], data["trade_offs"][0]["y"]) == ("output_throughput", "mean_ttft_ms")
+        assert [(one["x"], one["y"]) for one in data["trade_offs"][:2]] == [
+            ("output_throughput", "p99_e2el_ms"),
+            ("output_throughput", "mean_ttft_ms"),
+        ]
 
     def test_results_of_an_unknown_script_are_drawn_by_what_they_declare(self, tmp_path: Path) -> None:
         for i, load in enumerate((1.0, 2.0, 4.0)):
@@ -317,14 +350,16 @@ class TestSweep:
         site = dict(Site(results=read_runs(str(tmp_path)), title="t").pieces())
         (data,) = (piece for name, piece in site.items() if name.startswith("sweeps/"))
         assert [curve["name"] for curve in data["curves"]] == ["ttft_ms", "completed"]
-        assert data["trade_offs"] == [{"x": "completed", "y": "p99_ttft_ms", "front": []}]  # it has no direction
+        (pair,) = data["trade_offs"]
+        assert (pair["x"], pair["y"], pair["front"]) == ("completed", "p99_ttft_ms", [])  # it has no direction
         assert (data["tables"][0]["metrics"][:2], data["tables"][0]["key"]) == (["p99_ttft_ms", "completed"], 2)
         assert {one["load"] for one in site["index"]["benchmarks"]} == {"1 sessions", "2 sessions", "4 sessions"}
 
     def test_every_row_leads_to_a_benchmark_and_its_requests(self, data: dict[str, Any], site: dict[str, Any]) -> None:
         (table,) = data["tables"]
         ids = {one["id"] for one in site["index"]["benchmarks"]}
-        for row in table["rows"]:
+        assert len(table["runs"]) == 6
+        for row in table["runs"]:
             assert data["benchmarks"][row["run"]] in ids
             assert f"requests/{row['run']}" in site
             assert len(data["quantiles"][row["run"]]["ttft_ms"]) == 101
@@ -354,6 +389,11 @@ class TestSweep:
     ) -> None:
         assert sweeps.ranks(values, kind) == expected
 
+    def test_colours_compare_values_of_one_load(self) -> None:
+        loads = [("1",), ("1",), ("9",), ("9",)]
+        assert sweeps.ranks_within([10.0, 20.0, 90.0, 60.0], loads, MS_DOWN) == [0.0, 1.0, 1.0, 0.0]
+        assert sweeps.ranks_within([10.0, 20.0], [("1",), ("9",)], MS_DOWN) == [None, None]
+
     def test_run_without_config_has_its_rate(self) -> None:
         one = run(p99_e2el_ms=1)
         one.qps = "8"
@@ -362,7 +402,7 @@ class TestSweep:
         assert sweeps.config_of(one, details.RunDetails()) == {}
 
     def test_infinite_rate_has_no_place_on_the_axis(self) -> None:
-        assert [sweep_curves.number_of(value) for value in ("inf", math.inf, None, True, 3)] == [
+        assert [sweep_points.number_of(value) for value in ("inf", math.inf, None, True, 3)] == [
             None,
             None,
             None,

@@ -82,7 +82,7 @@ def test_every_verdict_on_a_metric_can_be_filtered_and_has_a_colour() -> None:
     script = (pages.STATIC / "comparison.js").read_text(encoding="utf-8")
     style = (pages.STATIC / "style.css").read_text(encoding="utf-8")
     for verdict in ChangeVerdict:
-        assert f'["{verdict}", "{verdict}"]' in script
+        assert f'["{verdict}", "{verdict.words}"]' in script
         assert f".{verdict}" in style
 
 

@@ -63,14 +63,18 @@ def sides_of(args: argparse.Namespace, sources: Sequence[str]) -> tuple[Runs, Ru
 
     Raises ConfigError if a selection is missing or selects nothing, and ResultError.
     """
-    from benchhydra.analysis.pairing import Pairing, select, selected_keys  # start-up time: not for --help
-
-    words = args.base_settings, args.candidate_settings
-    if len(sources) == 1 and not all(words):
+    if len(sources) == 1 and not (args.base_settings and args.candidate_settings):
         hint = "a second source, or --base KEY=VALUE --candidate KEY=VALUE to compare parts of one"
         raise ConfigError("only one source, and nothing that selects two sides of it", hint=hint)
     base = runs_of(sources[0])
-    candidate = runs_of(sources[1]) if len(sources) > 1 else base
+    return selected_sides(args, base, runs_of(sources[1]) if len(sources) > 1 else base)
+
+
+def selected_sides(args: argparse.Namespace, base: Runs, candidate: Runs) -> tuple[Runs, Runs, Pairing]:
+    """The sides that the arguments select from two sources. Raises ConfigError if a selection selects nothing."""
+    from benchhydra.analysis.pairing import Pairing, select, selected_keys  # start-up time: not for --help
+
+    words = args.base_settings, args.candidate_settings
     pairing = Pairing(by=args.by, ignored=(*selected_keys(words[0], base), *selected_keys(words[1], candidate)))
     return select(base, words[0]), select(candidate, words[1]), pairing
 

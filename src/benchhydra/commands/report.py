@@ -1,10 +1,11 @@
 """Write results as a web page: history, sweeps, and the changes between two sources.
 
-SOURCE: a result.json, a point, a sweep, an archive, a tree of them, or mlflow:EXPERIMENT?filter.
+SOURCE: a result.json, a point, a sweep, an archive, a tree of them, or mlflow:EXPERIMENT?filter (default: outputs).
 
-benchhydra report outputs -o site                    history and sweeps; open site/index.html in a browser
+benchhydra report                                    history and sweeps; open report/index.html in a browser
 benchhydra report outputs -o report.html             the same in one file
-benchhydra report BASE CANDIDATE --compare -o site   and the changes from BASE to CANDIDATE
+benchhydra report BASE CANDIDATE --compare           and the changes from BASE to CANDIDATE
+benchhydra report SWEEP --compare --base engine.args.max_num_seqs=64 --candidate engine.args.max_num_seqs=128
 
 For a SOURCE that is a sweep the page is also logged to the MLflow runs of its points.
 """
@@ -30,18 +31,30 @@ if TYPE_CHECKING:
 
 #: Every MLflow run of a sweep gets a copy of the page, so it shows the requests of fewer runs: each takes 45 kB.
 LOGGED_REQUESTS = 40
+#: The folder of the site, in the working directory.
+FOLDER = Path("report")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``benchhydra report``."""
     from benchhydra.report import NEWEST_REQUESTS  # start-up time: not for --help, which imports every command
 
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="results")
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help=f"results (default: {_sources.HISTORY})")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the site, or FILE.html for one file"
+        "-o",
+        "--output",
+        type=Path,
+        default=FOLDER,
+        metavar="DIR",
+        help="folder of the site, or FILE.html for one file (default: %(default)s)",
     )
     parser.add_argument("--title", default="Benchmarks", help="title of the page (default: %(default)s)")
-    parser.add_argument("--compare", action="store_true", help="two sources, base and candidate: add the changes")
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="add the changes between two sources, or between two selections of one",
+    )
+    _sources.add_pairing_arguments(parser)
     parser.add_argument("--history", metavar="SOURCE", help="with --compare: runs to estimate the noise floor from")
     parser.add_argument(
         "--thresholds", default="default", metavar="FILE", help="with --compare: smallest effects (YAML, or a name)"
@@ -67,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from benchhydra.analysis.runs import Runs  # start-up time, as above
 
+    args.sources = args.sources or [_sources.HISTORY]
     _check(args)
     start_s = time.monotonic()
     parts = [_sources.runs_of(source) for source in args.sources]
@@ -86,11 +100,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    if args.compare and len(args.sources) != 2:
+    selects = bool(args.base_settings and args.candidate_settings)
+    if args.compare and len(args.sources) != 2 and not (selects and len(args.sources) == 1):
         raise ConfigError(
             f"--compare takes two sources, not {len(args.sources)}",
-            hint="benchhydra report BASE CANDIDATE --compare -o DIR",
+            hint="report BASE CANDIDATE --compare, or report SOURCE --compare --base KEY=VALUE --candidate KEY=VALUE",
         )
+    if not args.compare and (args.base_settings or args.candidate_settings or args.by):
+        raise ConfigError("--base, --candidate and --by belong to a comparison", hint="add --compare")
     if args.requests < 0:
         raise ConfigError(f"--requests {args.requests} must be at least 0", hint="--requests 0 shows no requests")
 
@@ -121,9 +138,16 @@ def _comparison(args: argparse.Namespace, parts: list[Runs]) -> dict[str, Any]:
     from benchhydra.report.data.comparison import comparison_data
 
     limits, history = thresholds.read_thresholds(args.thresholds), _sources.history_of(args.history)
-    comparison = compare(*parts, thresholds=limits, history=history.runs)
+    base, candidate, pairing = _sources.selected_sides(args, parts[0], parts[-1])
+    comparison = compare(base, candidate, thresholds=limits, history=history.runs, pairing=pairing)
     _sources.print_headline("report", comparison_headline(comparison), comparison.outcome)
-    return comparison_data(comparison, *args.sources)
+    return comparison_data(comparison, *_side_names(args))
+
+
+def _side_names(args: argparse.Namespace) -> tuple[str, str]:
+    """What the user called the sides: the sources, and what was selected from them."""
+    base, candidate = args.sources[0], args.sources[-1]
+    return " ".join((base, *args.base_settings)), " ".join((candidate, *args.candidate_settings))
 
 
 def _write(site: Site, output: Path) -> Path:

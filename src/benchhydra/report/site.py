@@ -24,7 +24,7 @@ from benchhydra import __version__
 from benchhydra.analysis.history import MetricHistory
 from benchhydra.analysis.runs import Run, Runs
 from benchhydra.errors import ResultError
-from benchhydra.metrics import table
+from benchhydra.metrics import declared, table
 from benchhydra.report import NEWEST_REQUESTS
 from benchhydra.report.data.benchmarks import (
     Benchmark,
@@ -180,12 +180,12 @@ def metric_names(results: Runs) -> list[str]:
 
 
 def _metric(results: Runs, name: str) -> dict[str, str]:
-    kind, declared = results.kinds[name], table().get(name)
+    kind, metric = results.kinds[name], declared(name)
     return {
         "unit": kind.unit,
         "better": kind.better.value,
         "file": file_slug(name),
-        "doc": declared.doc if declared else "",
+        "doc": metric.doc if metric else "",
     }
 
 

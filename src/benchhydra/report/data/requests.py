@@ -1,4 +1,4 @@
-"""The requests of a run as a page shows them: distributions, a timeline of some of them, and series over time."""
+"""The requests of a run as a page shows them: distributions, a timeline of some of them, and lanes of series."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from benchhydra.artifacts import SERIES_FILE
 from benchhydra.errors import ResultError
 from benchhydra.records import Int64, Phase, Records, Status
 from benchhydra.report.data.benchmarks import column
+from benchhydra.report.data.lanes import TIME_DECIMALS, even_steps, lanes, second_of
 from benchhydra.request_series import per_second_series
 from benchhydra.series import Series, read_series
 from benchhydra.window import Floats, Window, started_ns
@@ -20,11 +21,8 @@ LATENCIES = ("ttft_ms", "tpot_ms", "e2el_ms")
 #: Quantiles at every percent, the smallest and the largest value among them.
 PERCENTS = tuple(range(101))
 BINS = 40
-#: Requests in the timeline, and samples of a series; of more, this many are taken at even steps.
+#: Requests in the timeline; of more, this many are taken at even steps.
 MAX_ROWS = 600
-MAX_SAMPLES = 600
-#: Decimals of seconds: a tenth of a millisecond.
-TIME_DECIMALS = 4
 
 
 def run_requests(records_file: Path) -> dict[str, Any]:
@@ -73,8 +71,14 @@ def requests_data(records: Records, series: Sequence[Series] = ()) -> dict[str, 
         "quantiles": {name: quantiles(values) for name, values in latencies_ms.items()},
         "histograms": {name: histogram(values) for name, values in latencies_ms.items()},
         "timeline": timeline(records),
-        "series": [series_data(one, start_ns) for one in series],
+        "window": window_span(window, start_ns),
+        "lanes": lanes(series, start_ns),
     }
+
+
+def window_span(window: Window, start_ns: int) -> list[float] | None:
+    """Start and end of the measured window, in seconds after the first send; None if it is empty."""
+    return None if window.span_ns is None else [second_of(time_ns, start_ns) for time_ns in window.span_ns]
 
 
 def quantiles(values: Floats) -> list[float | None]:
@@ -91,7 +95,7 @@ def histogram(values: Floats) -> dict[str, Any]:
 def timeline(records: Records) -> dict[str, Any]:
     """Start, first token and end of requests, in seconds after the first send; -1 is never."""
     order = np.argsort(started_ns(records), kind="stable")
-    rows = order[_even_steps(len(order), MAX_ROWS)]
+    rows = order[even_steps(len(order), MAX_ROWS)]
     start_ns = _first_send_ns(records)
     return {
         "total": len(records),
@@ -102,23 +106,6 @@ def timeline(records: Records) -> dict[str, Any]:
         "status": [Status(status).name.lower() for status in records.status[rows].tolist()],
         "phase": [Phase(phase).name.lower() for phase in records.phase[rows].tolist()],
     }
-
-
-def series_data(series: Series, start_ns: int) -> dict[str, Any]:
-    """A series with its times in seconds after ``start_ns``; samples before it have negative times."""
-    rows = _even_steps(len(series), MAX_SAMPLES)
-    return {
-        "name": series.name,
-        "unit": series.unit,
-        "labels": dict(series.labels),
-        "seconds": [round(second, TIME_DECIMALS) for second in ((series.times_ns[rows] - start_ns) / 1e9).tolist()],
-        "values": column(series.values[rows].tolist()),
-    }
-
-
-def _even_steps(count: int, most: int) -> Int64:
-    """Positions of at most ``most`` of ``count`` rows at even steps, the first and the last one among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
 def _first_send_ns(records: Records) -> int:

@@ -1,6 +1,7 @@
 """The charts of a sweep: metrics against its load, and metrics against each other with their Pareto front.
 
-Which metrics those are is what the results say of themselves (``key_metrics``, ``charts``): no script is known here.
+Which metrics those are is what the results say of themselves (``key_metrics``, ``charts``), and what users and machines
+get and cost (``USER_AND_GPU``, ``EFFICIENCY``) wherever that was measured: no script is known here.
 """
 
 from __future__ import annotations
@@ -8,73 +9,63 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from benchhydra.analysis.runs import MetricKind, Run, ScriptHighlights
-from benchhydra.report.data.benchmarks import rounded
-from benchhydra.report.data.details import distinguishing_keys, file_slug
-from benchhydra.result import Better, Verdict
+from benchhydra.analysis.runs import MetricKind, ScriptHighlights
+from benchhydra.report.data.axes import value_axis
+from benchhydra.report.data.details import distinguishing_keys
+from benchhydra.report.data.sweep_points import SweepPoint, number_of
+from benchhydra.result import Better
 
 #: Config keys of loads, with their units: the first that varies is the axis; else any number that varies.
 LOAD_KEYS = {"qps": "requests/s", "load.max_in_flight": "requests in flight", "num_prompts": "prompts"}
 #: ``p99_ttft_ms`` is a statistic of ``ttft_ms``.
-STATISTIC = re.compile(r"(?:mean|median|std|max|p\d+)_(.+)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepPoint:
-    """The repeats of a point on one kind of machine, and where it stands among the others of its sweep.
-
-    name: what distinguishes it; line: what does, beside the axis; x: its place on the axis, None where it has none.
-    """
-
-    runs: tuple[Run, ...]
-    name: str
-    line: str
-    x: float | None
-
-    def values(self, metric: str) -> list[float]:
-        """A metric of the usable repeats."""
-        return [run.metrics[metric] for run in self.runs if run.usable and metric in run.metrics]
-
-    def data(self, metrics: Sequence[str]) -> dict[str, Any]:
-        """The point as the page shows it: of each metric the median, the smallest and the largest value."""
-        usable = [run for run in self.runs if run.usable]
-        values = {metric: self.values(metric) for metric in metrics}
-        return {
-            "name": self.name,
-            "line": self.line,
-            "x": self.x,
-            "script": self.runs[0].script,
-            "runs": [file_slug(run.run_id) for run in self.runs],
-            "invalid": len(self.runs) - len(usable),
-            "suspect": sum(run.verdict is Verdict.SUSPECT for run in usable),
-            "values": {
-                metric: [rounded(median(of_runs)), rounded(min(of_runs)), rounded(max(of_runs))]
-                for metric, of_runs in values.items()
-                if of_runs
-            },
-        }
+STATISTIC = re.compile(r"(?:mean|median|std|max|p\d+(?:\.\d+)?)_(.+)")
+#: What a GPU yields against what a user gets: shown wherever both were measured.
+USER_AND_GPU = ("output_throughput_per_user", "output_throughput_per_gpu")
+#: The trade-offs that come first: what the server yields against what a user waits for, and the above.
+PARETO_FRONTS = (("output_throughput", "p99_e2el_ms"), USER_AND_GPU)
+#: Power, energy and cost are drawn against the load wherever they were measured.
+EFFICIENCY = ("mean_gpu_power_w", "gpu_j_per_output_token", "cpu_j_per_output_token", "cost_per_1m_output_tokens")
 
 
 def curves_data(
     points: Sequence[SweepPoint], highlights: ScriptHighlights, kinds: Mapping[str, MetricKind]
 ) -> dict[str, Any]:
     """The points with the metrics that are drawn, the curves against the axis, and the trade-offs."""
-    measured = {metric for point in points for run in point.runs if run.usable for metric in run.metrics}
+    measured = {metric for point in points for run in point.usable for metric in run.metrics}
     families = curve_families([name for name in highlights.key_metrics if name in measured], measured, kinds)
-    pairs = [(x, y) for x, y in highlights.charts if x in measured and y in measured]
-    pairs += [pair for pair in trade_offs(families, kinds) if pair not in pairs]
+    pairs = trade_offs(families, highlights.charts, measured, kinds)
+    families |= {name: [name] for name in EFFICIENCY if name in measured and name not in families}
     drawn = dict.fromkeys(
         [*(name for names in families.values() for name in names), *(xy for pair in pairs for xy in pair)]
     )
     return {
         "points": [point.data(list(drawn)) for point in points],
-        "curves": [{"name": name, "metrics": metrics} for name, metrics in families.items()],
-        "trade_offs": [{"x": x, "y": y, "front": front(points, x, y, kinds)} for x, y in pairs],
+        "curves": [
+            {"name": name, "metrics": metrics, "range": _range(points, metrics)} for name, metrics in families.items()
+        ],
+        "trade_offs": [_trade_off(points, x, y, kinds) for x, y in pairs],
     }
+
+
+def _trade_off(points: Sequence[SweepPoint], x: str, y: str, kinds: Mapping[str, MetricKind]) -> dict[str, Any]:
+    return {
+        "x": x,
+        "y": y,
+        "x_range": value_axis(_medians(points, [x])),
+        "y_range": value_axis(_medians(points, [y])),
+        "front": front(points, x, y, kinds),
+    }
+
+
+def _range(points: Sequence[SweepPoint], metrics: Sequence[str]) -> dict[str, Any]:
+    return value_axis(_medians(points, metrics), from_zero=True)
+
+
+def _medians(points: Sequence[SweepPoint], metrics: Sequence[str]) -> list[float]:
+    return [median(values) for point in points for metric in metrics if (values := point.values(metric))]
 
 
 def load_axis(configs: Sequence[Mapping[str, Any]]) -> str:
@@ -85,11 +76,9 @@ def load_axis(configs: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
-def number_of(value: object) -> float | None:
-    """A finite number, or None: ``qps=inf`` has no place on an axis."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if math.isfinite(value) else None
+def axis_data(key: str) -> dict[str, str] | None:
+    """The axis with its unit; None without one."""
+    return {"key": key, "unit": LOAD_KEYS.get(key, "")} if key else None
 
 
 def curve_families(
@@ -108,12 +97,19 @@ def curve_families(
     return families
 
 
-def trade_offs(families: Mapping[str, Sequence[str]], kinds: Mapping[str, MetricKind]) -> list[tuple[str, str]]:
-    """Each drawn metric of which more is better, with each of which less is."""
+def trade_offs(
+    families: Mapping[str, Sequence[str]],
+    charts: Sequence[tuple[str, str]],
+    measured: Collection[str],
+    kinds: Mapping[str, MetricKind],
+) -> list[tuple[str, str]]:
+    """The ``charts`` of the results, and each drawn gain with each drawn cost; each pair once, the fronts first."""
     metrics = [metric for metrics in families.values() for metric in metrics]
     gains = [metric for metric in metrics if kinds[metric].better is Better.BIGGER]
     costs = [metric for metric in metrics if kinds[metric].better is Better.SMALLER]
-    return [(gain, cost) for gain in gains for cost in costs]
+    pairs = [*charts, *((gain, cost) for gain in gains for cost in costs), USER_AND_GPU]
+    drawn = list(dict.fromkeys((x, y) for x, y in pairs if x in measured and y in measured))
+    return [*(pair for pair in PARETO_FRONTS if pair in drawn), *(pair for pair in drawn if pair not in PARETO_FRONTS)]
 
 
 def front(points: Sequence[SweepPoint], x: str, y: str, kinds: Mapping[str, MetricKind]) -> list[int]:

@@ -1,20 +1,24 @@
-"""A sweep: its runs as tables, a row each, with the rank of each value in its column; then its curves."""
+"""A sweep: its points as a table, a row each, with the rank of each value among those of its load; then its curves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from benchhydra.analysis.runs import MetricKind, Run, Runs, ScriptHighlights
+from benchhydra.report.data.answers import answers_data
 from benchhydra.report.data.benchmarks import rounded
 from benchhydra.report.data.details import RunDetails, distinguishing_keys, file_slug
-from benchhydra.report.data.sweep_curves import LOAD_KEYS, SweepPoint, curves_data, load_axis, number_of
-from benchhydra.result import Better
+from benchhydra.report.data.sweep_curves import axis_data, curves_data, load_axis
+from benchhydra.report.data.sweep_points import QPS_COPIES, SweepPoint, points_of, short_keys, value_text
+from benchhydra.result import Better, Verdict
+from benchhydra.similar_texts import merge_similar
 
-#: Holds the same rate as ``qps``.
-QPS_COPIES = ("load.qps",)
-#: Columns whose best and worst values lie closer than this have no colours.
+#: Values of one load whose best and worst lie closer than this have no colours.
 SMALLEST_COLOURED_RANGE = 0.02
+#: The verdict of a point is the gravest of its runs.
+GRAVEST_FIRST = (Verdict.INVALID, Verdict.SUSPECT, Verdict.VALID)
 
 
 def runs_by_sweep(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -34,24 +38,16 @@ def sweep_data(sweep_id: str, runs: Sequence[Run], details: Mapping[str, RunDeta
     configs = {run.run_id: config_of(run, details[run.run_id]) for run in runs}
     axis = load_axis(list(configs.values()))
     keys = distinguishing_keys(list(configs.values()), without=QPS_COPIES)
-    names = {run.run_id: _name(configs[run.run_id], keys) or run.label for run in runs}
+    points = points_of(runs, configs, [key for key in (axis, *keys) if key in keys], axis)
     highlights = ScriptHighlights()
     for script in dict.fromkeys(run.script for run in runs):
         highlights |= source.scripts.get(script, ScriptHighlights())
-    points = [
-        SweepPoint(
-            runs=tuple(repeats),
-            name=names[repeats[0].run_id],
-            line=_name(configs[repeats[0].run_id], [key for key in keys if key != axis]),
-            x=number_of(configs[repeats[0].run_id].get(axis)),
-        )
-        for repeats in _repeats(runs)
-    ]
     return {
         "id": file_slug(sweep_id),
         "sweep_id": sweep_id,
-        "axis": {"key": axis, "unit": LOAD_KEYS.get(axis, "")} if axis else None,
-        "tables": [sweep_table(names, part, details, source) for part in _by_script(runs)],
+        "axis": axis_data(axis),
+        "answers": answers_data(sweep_id, runs),
+        "tables": [sweep_table(part, details, source) for part in _by_script(points)],
         **curves_data(points, highlights, source.kinds),
     }
 
@@ -66,56 +62,83 @@ def config_of(run: Run, details: RunDetails) -> dict[str, Any]:
         return {}
 
 
-def _repeats(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs of each point of each machine."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.machine, run.point_key), []).append(run)
+def _by_script(points: Sequence[SweepPoint]) -> list[list[SweepPoint]]:
+    groups: dict[str, list[SweepPoint]] = {}
+    for point in points:
+        groups.setdefault(point.script, []).append(point)
     return list(groups.values())
 
 
-def _by_script(runs: Sequence[Run]) -> list[list[Run]]:
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.script, []).append(run)
-    return list(groups.values())
-
-
-def _name(config: Mapping[str, Any], keys: Sequence[str]) -> str:
-    return " ".join(f"{key}={_text(config[key])}" for key in keys if config.get(key) is not None)
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def sweep_table(
-    names: Mapping[str, str], runs: Sequence[Run], details: Mapping[str, RunDetails], source: Runs
-) -> dict[str, Any]:
-    """One script's runs, a row each. ``ranks``: 0 is the column's best, 1 its worst; None has no colour.
+def sweep_table(points: Sequence[SweepPoint], details: Mapping[str, RunDetails], source: Runs) -> dict[str, Any]:
+    """One script's points, a row each, and their runs.
 
     ``key``: how many of the metrics, from the first, are key metrics. 0: the results name none.
     """
-    script = runs[0].script
+    script, runs = points[0].script, [run for point in points for run in point.runs]
     measured = {metric for run in runs for metric in run.metrics}
     key_metrics = [name for name in source.scripts.get(script, ScriptHighlights()).key_metrics if name in measured]
     metrics = list(dict.fromkeys((*key_metrics, *_directed_metrics(runs, source.kinds))))
-    columns = [
-        ranks([run.metrics.get(metric) if run.usable else None for run in runs], source.kinds[metric])
-        for metric in metrics
-    ]
-    rows = [
-        _row(run, names[run.run_id], details[run.run_id], metrics) | {"ranks": [column[i] for column in columns]}
-        for i, run in enumerate(runs)
-    ]
-    return {"script": script, "metrics": metrics, "key": len(key_metrics), "rows": rows}
+    names = short_keys(list(dict.fromkeys(key for point in points for key in point.settings)))
+    return {
+        "script": script,
+        "metrics": metrics,
+        "key": len(key_metrics),
+        "settings": [{"key": key, "name": name} for key, name in names.items()],
+        "points": _point_rows(points, metrics, list(names), source.kinds),
+        "runs": [_run_row(point.name, run, details[run.run_id], metrics) for point in points for run in point.runs],
+    }
 
 
 def _directed_metrics(runs: Sequence[Run], kinds: Mapping[str, MetricKind]) -> list[str]:
     return [key for run in runs for key in run.metrics if kinds[key].better is not Better.OBSERVATION]
 
 
-def _row(run: Run, name: str, details: RunDetails, metrics: Sequence[str]) -> dict[str, Any]:
+def _point_rows(
+    points: Sequence[SweepPoint], metrics: Sequence[str], keys: Sequence[str], kinds: Mapping[str, MetricKind]
+) -> list[dict[str, Any]]:
+    columns = [
+        ranks_within([_median(point, m) for point in points], [point.workload for point in points], kinds[m])
+        for m in metrics
+    ]
+    return [
+        {
+            "name": point.name,
+            "settings": [_setting(point.settings.get(key)) for key in keys],
+            "runs": [file_slug(run.run_id) for run in point.runs],
+            "usable": len(point.usable),
+            "verdict": _gravest(point.runs).value,
+            "reasons": merge_similar(reason for run in point.runs for reason in run.reasons),
+            "values": [point.spread(metric) for metric in metrics],
+            "spreads": [half_range(point.values(metric)) for metric in metrics],
+            "ranks": [column[i] for column in columns],
+        }
+        for i, point in enumerate(points)
+    ]
+
+
+def _median(point: SweepPoint, metric: str) -> float | None:
+    values = point.values(metric)
+    return median(values) if values else None
+
+
+def half_range(values: Sequence[float]) -> float | None:
+    """Half of the range of repeats as a fraction of their median; None for a single one, and around 0."""
+    middle = abs(median(values)) if values else 0.0
+    return rounded((max(values) - min(values)) / 2 / middle) if len(values) > 1 and middle else None
+
+
+def _setting(value: object) -> str | float | None:
+    """A number stays one, so that the page can sort by it; None if the point has no such setting."""
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return value
+    return value_text(value)
+
+
+def _gravest(runs: Sequence[Run]) -> Verdict:
+    return min((run.verdict for run in runs), key=GRAVEST_FIRST.index)
+
+
+def _run_row(name: str, run: Run, details: RunDetails, metrics: Sequence[str]) -> dict[str, Any]:
     return {
         "run": file_slug(run.run_id),
         "name": name,
@@ -125,6 +148,18 @@ def _row(run: Run, name: str, details: RunDetails, metrics: Sequence[str]) -> di
         "reasons": list(run.reasons),
         "values": [rounded(run.metrics.get(metric)) for metric in metrics],
     }
+
+
+def ranks_within(
+    values: Sequence[float | None], loads: Sequence[tuple[str, ...]], kind: MetricKind
+) -> list[float | None]:
+    """The ranks of values among those of the same load: a higher load is no fault of a system."""
+    ranked: list[float | None] = [None] * len(values)
+    for load in dict.fromkeys(loads):
+        places = [i for i, other in enumerate(loads) if other == load]
+        for i, rank in zip(places, ranks([values[i] for i in places], kind), strict=True):
+            ranked[i] = rank
+    return ranked
 
 
 def ranks(values: Sequence[float | None], kind: MetricKind) -> list[float | None]:

@@ -1,23 +1,7 @@
 "use strict";
-// What all charts share: colours of the theme, axes with units, tooltips made of text, drawing when they become visible.
+// What all charts share: colours of the theme, axes with units, tooltips made of text, lines, zoom.
 
 const PALETTE = ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6", "--c7", "--c8"];
-const CHART_HEIGHT = 280;
-
-/** How to draw each canvas. @type {WeakMap<Element, () => void>} */
-const drawFunctions = new WeakMap();
-/** Canvases that were drawn and not disposed of. @type {Set<HTMLElement>} */
-const drawnCanvases = new Set();
-
-const visibilityObserver = new IntersectionObserver(
-  (entries) => {
-    for (const { isIntersecting, target } of entries) if (isIntersecting) drawFunctions.get(target)?.();
-  },
-  { rootMargin: "200px" },
-);
-const sizeObserver = new ResizeObserver((entries) => {
-  for (const { target } of entries) echarts.getInstanceByDom(/** @type {HTMLElement} */ (target))?.resize();
-});
 
 /**
  * A value of the theme, a CSS variable.
@@ -27,71 +11,17 @@ function themeColour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+/**
+ * The name of the colour of a line; the colours repeat after the last one.
+ * @param {number} i
+ */
+function colourName(i) {
+  return PALETTE[i % PALETTE.length];
+}
+
 /** @param {number} i */
 function lineColour(i) {
-  return themeColour(PALETTE[i % PALETTE.length]);
-}
-
-/**
- * A chart with its title.
- * @param {string} title
- * @param {() => ChartOption} makeOption called again when the theme changes
- * @param {FigureOptions} options
- */
-function chartFigure(title, makeOption, options = {}) {
-  const canvas = element("div", { class: "canvas", role: "img", "aria-label": options.label ?? title });
-  canvas.style.height = `${options.height ?? CHART_HEIGHT}px`;
-  drawFunctions.set(canvas, () => drawChart(canvas, makeOption, options));
-  visibilityObserver.observe(canvas);
-  const note = options.note ? mutedParagraph(options.note) : null;
-  return element("figure", { class: "chart" }, element("figcaption", {}, element("h3", {}, title), note), canvas);
-}
-
-/**
- * @param {HTMLElement} canvas
- * @param {() => ChartOption} makeOption
- * @param {FigureOptions} options
- */
-function drawChart(canvas, makeOption, options) {
-  visibilityObserver.unobserve(canvas);
-  if (!canvas.isConnected) return;
-  const chart = echarts.getInstanceByDom(canvas) ?? createChart(canvas, options);
-  chart.setOption({ ...chartDefaults(), ...makeOption() }, true);
-}
-
-/**
- * @param {HTMLElement} canvas
- * @param {FigureOptions} options
- */
-function createChart(canvas, { onclick, group, onzoom }) {
-  const chart = echarts.init(canvas, null, { renderer: "canvas" });
-  sizeObserver.observe(canvas);
-  drawnCanvases.add(canvas);
-  if (onclick) chart.on("click", onclick);
-  if (onzoom)
-    chart.on("datazoom", (/** @type {any} */ event) => {
-      const { start, end } = event.batch?.[0] ?? event;
-      onzoom({ start, end });
-    });
-  if (group) {
-    chart.group = group;
-    echarts.connect(group);
-  }
-  return chart;
-}
-
-/** Free the charts that are no longer on the page. */
-function disposeRemovedCharts() {
-  for (const canvas of drawnCanvases)
-    if (!canvas.isConnected) {
-      sizeObserver.unobserve(canvas);
-      echarts.getInstanceByDom(canvas)?.dispose();
-      drawnCanvases.delete(canvas);
-    }
-}
-
-function redrawCharts() {
-  for (const canvas of drawnCanvases) drawFunctions.get(canvas)?.();
+  return themeColour(colourName(i));
 }
 
 /** @returns {ChartOption} */
@@ -108,7 +38,7 @@ function chartDefaults() {
 
 /** @param {import("echarts").GridComponentOption} changes */
 function chartGrid(changes = {}) {
-  return { left: 12, right: 18, top: 40, bottom: 34, containLabel: true, ...changes };
+  return { left: 12, right: 18, top: 28, bottom: 34, containLabel: true, ...changes };
 }
 
 /**
@@ -163,22 +93,33 @@ function verticalAxis(name, changes = {}) {
   });
 }
 
-/** @param {Record<string, any>} changes */
-function chartLegend(changes = {}) {
+/**
+ * A vertical axis of names, from below.
+ * @param {string[]} names
+ */
+function nameAxis(names) {
   return {
-    type: /** @type {"scroll"} */ ("scroll"),
-    top: 0,
-    right: 0,
-    left: 90,
-    itemWidth: 18,
-    itemHeight: 9,
-    icon: "roundRect",
-    align: /** @type {"left"} */ ("left"),
-    pageIconColor: themeColour("--accent"),
-    pageTextStyle: { color: themeColour("--muted") },
-    textStyle: { color: themeColour("--muted"), fontSize: 11, lineHeight: 16 }, // lower lines are clipped
-    itemStyle: { opacity: 1 },
-    ...changes,
+    type: /** @type {"category"} */ ("category"),
+    data: names,
+    axisLabel: {
+      color: themeColour("--muted"),
+      fontSize: 11,
+      width: Math.min(210, innerWidth * 0.3),
+      overflow: /** @type {"truncate"} */ ("truncate"),
+    },
+    axisTick: { show: false },
+    axisLine: { lineStyle: { color: themeColour("--line") } },
+  };
+}
+
+/** @returns {LineSeries["markLine"]} */
+function zeroLine() {
+  return {
+    silent: true,
+    symbol: "none",
+    label: { show: false },
+    lineStyle: { color: themeColour("--muted"), type: "solid" },
+    data: [{ xAxis: 0 }],
   };
 }
 
@@ -260,6 +201,7 @@ function horizontalZoom(changes = {}) {
     height: 16,
     bottom: 8,
     showDetail: false,
+    showDataShadow: false,
     borderColor: themeColour("--line"),
     fillerColor: themeColour("--band"),
     handleSize: "80%",

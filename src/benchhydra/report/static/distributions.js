@@ -23,7 +23,6 @@ function cumulativeChart(title, distributions, options = {}) {
   const isLog = high > LOG_SCALE_FROM * low;
   const floor = isLog ? high / 10 ** LOG_DECADES : -Infinity;
   const makeOption = () => ({
-    legend: chartLegend(),
     xAxis: isLog
       ? chartAxis("ms, log scale", {
           type: "log",
@@ -39,7 +38,10 @@ function cumulativeChart(title, distributions, options = {}) {
     ]),
     series: distributions.map((distribution, i) => cumulativeLine(distribution, floor, lineColour(i))),
   });
-  return chartFigure(title, makeOption, options);
+  return chartFigure(title, makeOption, {
+    legend: distributions.map(({ name }, i) => ({ name, colour: colourName(i) })),
+    ...options,
+  });
 }
 
 /**

@@ -19,6 +19,18 @@ function sweepRowLabel({ name, repeat }) {
   return repeat ? `${name} repeat=${repeat}` : name;
 }
 
+/** Words of metric names that are written in capitals. */
+const ACRONYMS = ["ttft", "tpot", "itl", "e2el", "gpu", "cpu", "kv", "usd"];
+
+/**
+ * The name of a metric in words: "mean_ttft_ms" is "mean TTFT".
+ * @param {string} name
+ */
+function metricTitle(name) {
+  const words = name.replace(/_(ms|w|s)$/, "").split("_");
+  return words.map((word) => (ACRONYMS.includes(word) ? word.toUpperCase() : word)).join(" ");
+}
+
 /** @param {{ better: Better }} metric */
 function directionArrow({ better }) {
   return { BiggerIsBetter: "↑", SmallerIsBetter: "↓", Observation: "" }[better];

@@ -20,6 +20,7 @@ let shownPath = "";
 
 async function start() {
   startTheme();
+  startPrinting();
   followSandboxedLinks();
   layoutElement("skip").onclick = (event) => {
     event.preventDefault(); // the address says which page is shown

@@ -5,7 +5,7 @@
 // Both grids of the chart have the same sides: a run stands at the same place in both.
 const HISTORY_SIDES = { left: 64, right: 18, containLabel: false };
 const HISTORY_BOTTOM = 76;
-const LANE_HEIGHT = 22;
+const UNUSABLE_HEIGHT = 22;
 const CROSS = "path://M0,2 2,0 5,3 8,0 10,2 7,5 10,8 8,10 5,7 2,10 0,8 3,5Z";
 
 /**
@@ -26,6 +26,11 @@ function metricHistoryChart(history, metric, byOrder) {
   return chartFigure(`${metric} (${description.unit})`, () => historyOption(history, metric, byOrder), {
     height: 360,
     note: `${directionWords(description)}. Line: level; band: where 95 % of single runs at that level are expected; dashed: a change of level.${lane}`,
+    legend: [
+      { name: "VALID", colour: "--c1", isPoint: true },
+      { name: "SUSPECT", colour: "--suspect", isPoint: true },
+      ...(unusable ? [{ name: "not usable", colour: "--worse", isPoint: true }] : []),
+    ],
     label: `${metric} of ${history.runs.id.length} runs over time; the table of runs below has the values`,
     onclick: ({ data }) => {
       if (data?.run !== undefined) navigate(runAddress(history.id, history.runs.file[data.run]));
@@ -46,15 +51,9 @@ function historyOption(history, metric, byOrder) {
   /** @type {HistoryPoint[]} */
   const lane = runs.id.flatMap((_, run) => (runs.usable[run] ? [] : [{ value: [x(run), 0], run }]));
   const levels = history.levels[metric] ?? [];
-  const laneHeight = lane.length ? LANE_HEIGHT : 0;
+  const laneHeight = lane.length ? UNUSABLE_HEIGHT : 0;
   return {
     useUTC: true,
-    legend: chartLegend({
-      left: 120,
-      itemWidth: 9,
-      icon: null,
-      data: ["VALID", "SUSPECT", ...(lane.length ? ["not usable"] : [])],
-    }),
     grid: [
       chartGrid({ ...HISTORY_SIDES, bottom: HISTORY_BOTTOM + laneHeight }),
       { ...HISTORY_SIDES, bottom: HISTORY_BOTTOM + 2, height: laneHeight },

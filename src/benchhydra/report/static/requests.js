@@ -1,41 +1,48 @@
 "use strict";
 // The requests of one run: distributions of their latencies, when each ran, and latency by time of sending.
 
-const TIMELINE_HEIGHT = 340;
+/** @type {LegendEntry[]} */
+const TIMELINE_LEGEND = [
+  { name: "until the first token", colour: "--c2" },
+  { name: "until the end", colour: "--c1" },
+  { name: "failed", colour: "--worse" },
+];
 
 /** @param {RunRequests} requests */
-function requestCharts({ measured, quantiles, histograms, timeline }) {
+function distributionCharts({ measured, quantiles, histograms }) {
   const latencies = LATENCY_KEYS.flatMap((key) => {
     const values = quantiles[key];
     return values ? [{ name: LATENCY_NAMES[key], values }] : [];
   });
+  if (!latencies.length) return null;
   return element(
     "div",
     { class: "charts" },
-    latencies.length ? cumulativeChart(`Distribution of ${measured} measured requests`, latencies) : null,
+    cumulativeChart(`Distribution of ${measured} measured requests`, latencies),
     LATENCY_KEYS.map((key) => {
       const histogram = histograms[key];
       return histogram ? histogramChart(key, histogram) : null;
     }),
-    timeline.total ? [timelineChart(timeline), latencyScatter(timeline)] : null,
   );
 }
 
 /**
  * A line for each request, from top to bottom in order of sending.
  * @param {RequestTimeline} timeline
+ * @param {TimeAxis} axis
  */
-function timelineChart(timeline) {
+function timelineLane(timeline, axis) {
   const makeOption = () => ({
-    legend: chartLegend(),
-    // ECharts 6.1 gives an inverted axis with an odd end no height where it has to make room for labels (containLabel).
-    grid: chartGrid({ containLabel: false, left: 44, bottom: 48 }),
-    xAxis: chartAxis("s after the first send"),
-    yAxis: verticalAxis("request", { inverse: true, min: 0, max: timeline.sent_s.length + 1, nameLocation: "start" }),
+    yAxis: verticalAxis("", { inverse: true, min: 0, max: timeline.sent_s.length + 1, splitNumber: 4 }),
     tooltip: pointTooltip(({ value }) => requestTooltip(timeline, value[2])),
     series: timelineSeries(timeline),
   });
-  return chartFigure("Timeline of requests", makeOption, { height: TIMELINE_HEIGHT, note: sampleNote(timeline) });
+  return laneFigure("Requests, in order of sending", axis, makeOption, {
+    height: REQUESTS_HEIGHT,
+    hasSlider: true,
+    note: sampleNote(timeline),
+    legend: TIMELINE_LEGEND,
+  });
 }
 
 /** @typedef {[start: number, end: number] | null} Span of a request in seconds, null where it is not drawn */
@@ -54,27 +61,22 @@ function timelineSeries(timeline) {
   );
   /** @type {Span[]} */
   const failed = requests.map((i) => (isGood(i) ? null : [sent_s[i], Math.max(done_s[i], sent_s[i])]));
-  return [
-    spanLine("until the first token", untilFirst, "--c2"),
-    spanLine("until the end", untilEnd, "--c1"),
-    spanLine("failed", failed, "--worse"),
-  ];
+  return [untilFirst, untilEnd, failed].map((spans, i) => spanLine(TIMELINE_LEGEND[i], spans));
 }
 
 /**
  * The spans as one line with gaps between them: thousands are drawn quickly.
- * @param {string} name
+ * @param {LegendEntry} entry
  * @param {Span[]} spans one for each request
- * @param {string} colourName
  */
-function spanLine(name, spans, colourName) {
-  const color = themeColour(colourName);
+function spanLine({ name, colour }, spans) {
+  const color = themeColour(colour);
   const points = spans.flatMap((span, i) =>
     span ? [...span, null].map((x) => [x, x === null ? null : i + 1, i]) : [],
   );
   return lineSeries(name, points, {
     connectNulls: false,
-    lineStyle: { width: Math.max(1, Math.min(4, 240 / spans.length)), color },
+    lineStyle: { width: Math.max(1, Math.min(4, 140 / spans.length)), color },
     color,
     showSymbol: true,
     symbolSize: 4,
@@ -82,33 +84,33 @@ function spanLine(name, spans, colourName) {
   });
 }
 
-/** @param {RequestTimeline} timeline */
-function latencyScatter(timeline) {
-  /** @type {[name: string, end_s: number[], colour: number][]} */
+/**
+ * @param {RequestTimeline} timeline
+ * @param {TimeAxis} axis
+ */
+function latencyLane(timeline, axis) {
+  /** @type {[name: string, end_s: number[], colour: string][]} */
   const latencies = [
-    [LATENCY_NAMES.ttft_ms, timeline.first_s, 0],
-    [LATENCY_NAMES.e2el_ms, timeline.done_s, 2],
+    [LATENCY_NAMES.ttft_ms, timeline.first_s, "--c1"],
+    [LATENCY_NAMES.e2el_ms, timeline.done_s, "--c3"],
   ];
+  const measured = latencies.filter(([, end_s]) => end_s.some((time) => time >= 0));
   const makeOption = () => ({
-    legend: chartLegend({ icon: "circle" }),
-    xAxis: chartAxis("sent, s after the first send"),
-    yAxis: verticalAxis("ms"),
+    yAxis: verticalAxis("", { splitNumber: 3 }),
     tooltip: pointTooltip(({ value }) => requestTooltip(timeline, value[2])),
-    series: latencies
-      .filter(([, end_s]) => end_s.some((time) => time >= 0))
-      .map(([name, end_s, colour]) => ({
-        type: /** @type {"scatter"} */ ("scatter"),
-        name,
-        data: timeline.sent_s.flatMap((sent, i) =>
-          end_s[i] >= 0 && !hasFailed(timeline, i) ? [[sent, (end_s[i] - sent) * 1000, i]] : [],
-        ),
-        symbolSize: 4,
-        itemStyle: { color: lineColour(colour), opacity: 0.8 },
-      })),
+    series: measured.map(([name, end_s, colour]) => ({
+      type: /** @type {"scatter"} */ ("scatter"),
+      name,
+      data: timeline.sent_s.flatMap((sent, i) =>
+        end_s[i] >= 0 && !hasFailed(timeline, i) ? [[sent, (end_s[i] - sent) * 1000, i]] : [],
+      ),
+      symbolSize: 4,
+      itemStyle: { color: themeColour(colour), opacity: 0.8 },
+    })),
   });
-  return chartFigure("Latency by time of sending", makeOption, {
-    height: TIMELINE_HEIGHT,
-    note: sampleNote(timeline),
+  return laneFigure("Latency by time of sending, ms", axis, makeOption, {
+    height: LATENCY_HEIGHT,
+    legend: measured.map(([name, , colour]) => ({ name, colour, isPoint: true })),
   });
 }
 

@@ -25,9 +25,9 @@ async function runPage({ path }) {
     serverLog(own.log_tail),
     element("h2", {}, "Metrics"),
     runMetricTable(history, run),
+    requests ? timeAxisSection(requests) : null,
     element("h2", {}, "Requests"),
-    requests ? requestCharts(requests) : mutedParagraph(whyNoRequests(own)),
-    requests?.series.length ? seriesSection(requests.series) : null,
+    requests ? distributionCharts(requests) : mutedParagraph(whyNoRequests(own)),
     element("h2", {}, "Configuration"),
     own.has_facts ? factTables(facts) : mutedParagraph("This source holds the run's figures alone."),
   ];
@@ -135,7 +135,7 @@ function expectedRange(value, level) {
 }
 
 /**
- * Configuration, environment and metadata; the first one is open.
+ * Configuration, environment and metadata, each behind its name.
  * @param {Record<string, Fact>} facts
  */
 function factTables(facts) {
@@ -144,14 +144,14 @@ function factTables(facts) {
     { name: "Key", head: true, sort: ([key]) => key, cell: ([key]) => element("code", {}, key) },
     { name: "Value", cell: ([, value]) => String(value) },
   ];
-  return ["config", "environment", "metadata"].map((part, i) => {
+  return ["config", "environment", "metadata"].map((part) => {
     const rows = Object.entries(facts)
       .filter(([key]) => key.startsWith(`${part}.`))
       .map(([key, value]) => /** @type {[string, Fact]} */ ([key.slice(part.length + 1), value]));
     if (!rows.length) return null;
     return element(
       "details",
-      { open: i === 0 },
+      {},
       element("summary", {}, `${part} (${rows.length})`),
       dataTable(part, columns, rows, { shown: 200 }),
     );

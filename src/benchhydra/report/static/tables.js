@@ -9,9 +9,9 @@ const ROWS_SHOWN = 100;
  * @param {string} caption
  * @param {Column<Row>[]} columns
  * @param {Row[]} rows
- * @param {{ shown?: number }} options
+ * @param {{ shown?: number, class?: string }} options
  */
-function dataTable(caption, columns, rows, { shown: step = ROWS_SHOWN } = {}) {
+function dataTable(caption, columns, rows, { shown: step = ROWS_SHOWN, class: name } = {}) {
   const state = { column: -1, descending: false, shown: step };
   const body = element("tbody", {});
   const count = element("span", { class: "muted" });
@@ -39,10 +39,22 @@ function dataTable(caption, columns, rows, { shown: step = ROWS_SHOWN } = {}) {
   const table = element("table", {}, element("caption", { class: "unseen" }, caption), head, body);
   return element(
     "div",
-    { class: "table" },
+    { class: ["table", name].filter(Boolean).join(" ") },
     element("div", { class: "frame", role: "region", tabindex: "0", "aria-label": caption }, table),
-    element("p", { class: "more" }, count, more),
+    element("p", { class: "more" }, count, more, csvButton(caption, columns, rows)),
   );
+}
+
+/**
+ * All rows as a file, whatever is shown.
+ * @template Row
+ * @param {string} caption
+ * @param {Column<Row>[]} columns
+ * @param {Row[]} rows
+ */
+function csvButton(caption, columns, rows) {
+  const save = () => saveFile(fileName(caption, "csv"), new Blob([tableCsv(columns, rows)], { type: "text/csv" }));
+  return element("span", { class: "exports" }, exportButton("CSV", caption, save));
 }
 
 /**

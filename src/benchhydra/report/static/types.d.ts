@@ -192,7 +192,10 @@ interface RunRequests {
   quantiles: Partial<Record<LatencyKey, (number | null)[]>>;
   histograms: Partial<Record<LatencyKey, Histogram>>;
   timeline: RequestTimeline;
-  series: Series[];
+  /** Start and end of the measured window, seconds after the first send. */
+  window: [number, number] | null;
+  /** The main ones first. */
+  lanes: Lane[];
 }
 
 interface Histogram {
@@ -214,11 +217,18 @@ interface RequestTimeline {
   phase: string[];
 }
 
-/** Samples over time: `server.requests_running` in "requests", of one GPU, ... */
-interface Series {
-  name: string;
+/** Series with one unit that are read together. Counters are rates. */
+interface Lane {
+  title: string;
   unit: string;
-  labels: Record<string, string>;
+  /** Others are shown on request. */
+  is_main: boolean;
+  lines: LaneLine[];
+}
+
+interface LaneLine {
+  /** What distinguishes it from the others of its lane: "requests_running", "gpu=0". */
+  label: string;
   /** Seconds after the first send. */
   seconds: number[];
   values: (number | null)[];
@@ -234,11 +244,13 @@ interface SweepData {
   description: string;
   /** The configuration key that metrics are drawn against. */
   axis: { key: string; unit: string } | null;
+  /** The answers of its searches as a table of texts. */
+  answers: { columns: string[]; rows: string[][] } | null;
   /** One for each script. */
   tables: SweepTable[];
   points: SweepPoint[];
   /** What is drawn against the axis, a chart each: `ttft_ms` with its median and p99. */
-  curves: { name: string; metrics: string[] }[];
+  curves: { name: string; metrics: string[]; range: AxisRange }[];
   trade_offs: TradeOff[];
   /** The benchmark's id of each run. */
   benchmarks: Record<string, string>;
@@ -246,12 +258,40 @@ interface SweepData {
   quantiles: Record<string, RunRequests["quantiles"]>;
 }
 
+/** The ends of a vertical axis, and how many values lie above it; empty where there are no values. */
+interface AxisRange {
+  min?: number;
+  max?: number;
+  above?: number;
+}
+
 interface SweepTable {
   script: string;
   metrics: string[];
   /** How many of the metrics, from the first, are key metrics; 0 where the results name none. */
   key: number;
-  rows: SweepRow[];
+  /** The configuration keys that distinguish the points, with their short names. */
+  settings: { key: string; name: string }[];
+  points: SweepPointRow[];
+  runs: SweepRow[];
+}
+
+interface SweepPointRow {
+  name: string;
+  /** One for each of the table's settings. */
+  settings: (string | number | null)[];
+  runs: string[];
+  /** How many of the runs are usable. */
+  usable: number;
+  /** The gravest of its runs. */
+  verdict: Verdict;
+  reasons: string[];
+  /** One for each metric of the table. */
+  values: (Spread | null)[];
+  /** Half of the range of the repeats as a fraction of their median; null for a single one. */
+  spreads: (number | null)[];
+  /** 0 is the best of its load and 1 the worst; null has no colour. */
+  ranks: (number | null)[];
 }
 
 interface SweepRow {
@@ -263,14 +303,14 @@ interface SweepRow {
   reasons: string[];
   /** One for each metric of the table. */
   values: (number | null)[];
-  /** 0 is the best of the column and 1 the worst; null has no colour. */
-  ranks: (number | null)[];
 }
 
 /** Two metrics that are drawn against each other. `front`: positions of the points on the Pareto front. */
 interface TradeOff {
   x: string;
   y: string;
+  x_range: AxisRange;
+  y_range: AxisRange;
   front: number[];
 }
 
@@ -296,10 +336,17 @@ interface ComparisonData {
   base: string;
   candidate: string;
   headline: string;
+  /** What is compared: words that all points share, runs a side, what differs between the sides. */
+  sides: string;
+  /** Why latencies changed, in a few lines. */
+  why: string[];
   exit_code: number;
   problems: string[];
   /** Number of metrics by verdict. */
   counts: Record<string, number>;
+  matrix: ComparisonMatrix;
+  remarks: string[];
+  curves: { axis: { key: string; unit: string } | null; charts: ComparisonChart[] };
   points: PointChange[];
   only_base: string[];
   only_candidate: string[];
@@ -308,16 +355,57 @@ interface ComparisonData {
   benchmarks: Record<string, string>;
 }
 
+/** Points by main metrics. One row for each point, in the same order. */
+interface ComparisonMatrix {
+  /** Words that the names of all points share. */
+  shared: string;
+  metrics: { name: string; head: string[] }[];
+  /** The verdict of a cell is "" where the metric was not compared. */
+  rows: { name: string; cells: { text: string; change: string }[] }[];
+  legend: string;
+  /** Which metrics have no column because they equal another; "" is none. */
+  equal: string;
+}
+
+/** One metric against the axis. */
+interface ComparisonChart {
+  metric: string;
+  range: AxisRange;
+  lines: {
+    name: string;
+    base: SidePosition[];
+    candidate: SidePosition[];
+    /** The verdicts, one for each position. */
+    changes: { ratio: number; change: string }[];
+  }[];
+}
+
+/** Place on the axis, level, smallest and largest run. */
+type SidePosition = [number, number, number, number];
+
 interface PointChange {
   label: string;
   /** The side without any usable run; "" is none. */
   invalid: string;
   suspect: boolean;
   differences: string[];
+  notes: string[];
   missing: string[];
   base: ComparedRun[];
   candidate: ComparedRun[];
   metrics: MetricChange[];
+  /** One for each latency that changed. */
+  explanation: Explanation[];
+  why: string[];
+}
+
+interface Explanation {
+  metric: string;
+  change_ms: number;
+  parts: { name: string; change_ms: number; low_ms: number | null; high_ms: number | null }[];
+  adds_up: boolean;
+  /** What moved beside it. */
+  moved: { name: string; unit: string; base: number | null; candidate: number | null }[];
 }
 
 interface ComparedRun {
@@ -329,9 +417,11 @@ interface MetricChange {
   metric: string;
   unit: string;
   better: Better;
+  /** Whether it takes part in the decision. */
+  is_main: boolean;
   base: number | null;
   candidate: number | null;
-  /** Ratio - 1, with the ends of its 95 % interval. */
+  /** Ratio - 1, with the ends of the interval that was decided on. */
   ratio: number | null;
   low: number | null;
   high: number | null;
@@ -372,6 +462,8 @@ interface Column<Row> {
   head?: boolean;
   cell: (row: Row) => Child;
   sort?: (row: Row) => SortKey;
+  /** What stands in a CSV; the figure that the column is sorted by, or the text of the cell, where it is absent. */
+  value?: (row: Row) => SortKey;
   /** The class of a cell's colour. */
   shade?: (row: Row) => string;
 }
@@ -395,6 +487,12 @@ interface FigureOptions {
   height?: number;
   /** A sentence below the title. */
   note?: string;
+  /** Its lines, named above it. */
+  legend?: LegendEntry[];
+  /** A legend that stands elsewhere on the page. */
+  sharedLegend?: Legend;
+  /** Whether it is one of several charts that stand close together. */
+  isLane?: boolean;
   /** What screen readers say in place of the chart; the title where it is absent. */
   label?: string;
   onclick?: (event: any) => void;
@@ -402,6 +500,32 @@ interface FigureOptions {
   group?: string;
   /** Called with the visible part of the horizontal axis, in percent. */
   onzoom?: (range: ZoomRange) => void;
+}
+
+/** A line of a chart: the name of its series, and the CSS variable of its colour. */
+interface LegendEntry {
+  name: string;
+  colour: string;
+  dash?: "solid" | "dashed";
+  /** Points, not a line. */
+  isPoint?: boolean;
+}
+
+interface Legend {
+  entries: LegendEntry[];
+  view: HTMLElement;
+  /** The canvases of the charts that it belongs to. */
+  canvases: Set<HTMLElement>;
+  /** Whether each line is shown. */
+  selected: () => Record<string, boolean>;
+}
+
+/** A chart of the page. */
+interface Chart {
+  title: string;
+  makeOption: () => ChartOption;
+  options: FigureOptions;
+  legend?: Legend;
 }
 
 interface ZoomRange {

@@ -1,0 +1,38 @@
+"""The answers of a sweep's searches, in the words of the terminal's table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchhydra.analysis.runs import Run
+from benchhydra.artifacts import SWEEP_FILE, read_json
+from benchhydra.errors import ResultError
+from benchhydra.render.answer_rows import COLUMNS, answer_rows
+from benchhydra.render.sweep_rows import read_sweep
+
+
+def answers_data(sweep_id: str, runs: Sequence[Run]) -> dict[str, Any] | None:
+    """``columns`` and ``rows`` of the answers; None if the sweep has none, or its file is not beside its runs."""
+    directory = next(filter(None, (_sweep_directory(sweep_id, run) for run in runs)), None)
+    if directory is None:
+        return None
+    rows = answer_rows(read_sweep(directory))
+    return {"columns": list(COLUMNS), "rows": [list(row) for row in rows]} if rows else None
+
+
+def _sweep_directory(sweep_id: str, run: Run) -> Path | None:
+    """The directory above a run whose ``sweep.json`` is that of this sweep and has answers."""
+    for directory in run.directory.parents if run.directory else ():
+        if (directory / SWEEP_FILE).is_file():
+            return directory if _has_answers(directory, sweep_id) else None
+    return None
+
+
+def _has_answers(directory: Path, sweep_id: str) -> bool:
+    try:
+        facts = read_json(directory / SWEEP_FILE)
+    except ResultError:
+        return False  # what is wrong with it is no concern of the runs' figures
+    return facts.get("sweep_id") == sweep_id and bool(facts.get("answers"))
