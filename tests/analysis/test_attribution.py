@@ -275,9 +275,9 @@ def test_only_real_changes_are_explained() -> None:
 def test_different_work_is_explained_though_it_is_not_judged() -> None:
     unjudged = planted("longer_prompts", change=ChangeVerdict.INCONCLUSIVE)
     problem = Problem(outcome=GateOutcome.DIFFERENT_WORK, text="mean_input_tokens differs")
-    sure = tuple(replace(metric, low=metric.ratio / 2, high=2 * metric.ratio) for metric in unjudged.metrics)
+    sure = tuple(replace(metric, p_worse=1e-5, p_better=1.0) for metric in unjudged.metrics)
     assert first_causes(replace(unjudged, metrics=sure, problems=(problem,))) == ["longer_prompts"] * 2
-    unsure = tuple(replace(metric, low=-0.1, high=2 * metric.ratio) for metric in unjudged.metrics)
+    unsure = tuple(replace(metric, p_worse=0.01, p_better=0.99) for metric in unjudged.metrics)
     assert explain(replace(unjudged, metrics=unsure, problems=(problem,))) == ()
     impossible = Problem(outcome=GateOutcome.IMPOSSIBLE, text="TTFT is 0")
     assert explain(replace(unjudged, metrics=sure, problems=(problem, impossible))) == ()

@@ -23,6 +23,8 @@ TOLERANCE = 0.05
 #: Verdicts of a real change; of one that is probably real.
 REAL = ("worse", "better")
 PROBABLY = ("probably_worse", "probably_better")
+#: A change at a point that is not judged is real below this p-value.
+UNJUDGED_P = 0.001
 
 PartMean = Callable[[Mapping[str, float]], float | None]
 
@@ -134,13 +136,14 @@ def compared_runs(point: PointChange) -> tuple[Sequence[Run], Sequence[Run]]:
 
 
 def _is_real(change: MetricChange, point: PointChange) -> bool:
-    """Whether the comparison found a change; where it does not judge because the work differs, its interval says so."""
+    """Whether the comparison found a change; where it does not judge because the work differs, its p-value says so."""
     if change.change in (*REAL, *PROBABLY):
         return True
     outcomes = {problem.outcome for problem in point.problems}
-    if point.comparable or GateOutcome.IMPOSSIBLE in outcomes or change.low is None or change.high is None:
+    if point.comparable or GateOutcome.IMPOSSIBLE in outcomes or change.p_worse is None or change.p_better is None:
         return False
-    return change.low * change.high > 0 and abs(math.log1p(change.ratio)) > math.log1p(change.smallest)
+    is_sure = min(change.p_worse, change.p_better) < UNJUDGED_P
+    return is_sure and abs(math.log1p(change.ratio)) > math.log1p(change.smallest)
 
 
 def _explanation(change: MetricChange, moves: Moves) -> Explanation | None:

@@ -19,6 +19,9 @@ LEAST_FRACTION = 0.1
 #: Queues grow faster than the work in them: a change of the work of 1 % may account for up to 3 % of a latency.
 LEVERAGE = 3.0
 SERVER = ("queue", "prefill", "decode", "frontend")
+EVERYWHERE = (*SERVER, "outside")
+#: A KV cache that was seen filled up to these fractions is surely not, and surely, full: samples miss its maximum.
+FULL_FRACTION = (0.75, 0.9)
 #: What the parts of the server add up to where only the client's times are known.
 CLIENT_PARTS = {"first token": {"queue", "prefill", "frontend", "outside"}, "after it": {"decode", "outside"}}
 
@@ -137,9 +140,10 @@ def _prefix_hits_fell(context: Context) -> float:
 
 
 def _server_lacks_cpu(context: Context) -> float:
-    """Its waits, as the kernel counts them. CPU time of other programs says less, as they may use idle cores."""
-    waits = context.rise("server_cpu_wait_fraction", 0.05, 0.25)
-    return max(waits, 0.5 * context.rise("other_cpu_fraction", 0.1, 0.4))
+    """Its waits, as the kernel counts them. Without these the CPU time of others, which may be that of idle cores."""
+    if context.moves.candidate("server_cpu_wait_fraction") is not None:
+        return context.rise("server_cpu_wait_fraction", 0.05, 0.25)
+    return 0.5 * context.rise("other_cpu_fraction", 0.1, 0.4)
 
 
 def _gpu_throttled(context: Context) -> float:
@@ -154,31 +158,28 @@ def _clocks_fell(context: Context) -> float:
 
 
 def _kv_cache_full(context: Context) -> float:
-    usage = context.moves.candidate("server_max_kv_cache_usage")
-    if usage is None or usage < FULL_FRACTION:
-        return 0.0
-    return max(
-        context.rise("server_max_kv_cache_usage", 0.02, 0.1), context.rise("server_preemptions_per_minute", 0.5, 5)
-    )
+    """Preemptions, or a cache that is nearly full: then the next prompt finds no room."""
+    usage = context.moves.candidate("server_max_kv_cache_usage") or 0.0
+    filled = ramp(usage, *FULL_FRACTION) * context.rise("server_max_kv_cache_usage", 0.02, 0.1)
+    return max(filled, context.rise("server_preemptions_per_minute", 0.5, 5))
 
 
 def _fewer_at_once(context: Context) -> float:
-    """More requests wait and no more run, though the KV cache has room: the number of running requests is limited."""
+    """More requests wait and fewer run, though the KV cache has room: the number of running requests is limited."""
     moves = context.moves
-    usage = moves.candidate("server_max_kv_cache_usage")
-    if usage is not None and usage >= FULL_FRACTION:
-        return 0.0
     most = "server_max_running" if moves.base("server_max_running") is not None else "server_running"
     fast, slow = moves.base(most), moves.candidate(most)
     if fast is None or slow is None or slow > 0.95 * fast:
         return 0.0
-    return context.rise("server_waiting", 0.1, 0.5)
+    return context.rise("server_waiting", 0.1, 0.5) * (1 - _kv_cache_full(context))
 
 
 def _prefills_stall_decoding(context: Context) -> float:
-    """Rare long gaps between tokens account for the longer decoding; the usual gap is as before."""
-    gap = context.moves.rise("mean_itl_ms")
-    return 0.95 * ramp(context.moves.rise("itl_stalls_ms") / gap, 0.1, 0.7) if gap > 0 else 0.0
+    """Rare long gaps between tokens account for a larger mean gap; the usual gap is as before."""
+    gap_ms, stalls_ms = context.moves.rise("mean_itl_ms"), context.moves.rise("itl_stalls_ms")
+    if gap_ms <= 0:
+        return 0.0
+    return 0.95 * ramp(stalls_ms / gap_ms, 0.1, 0.7) * ramp(context.moves.relative_rise("mean_itl_ms"), 0.02, 0.1)
 
 
 def _larger_batches(context: Context) -> float:
@@ -189,21 +190,22 @@ def _larger_batches(context: Context) -> float:
 
 
 def _client_slow(context: Context) -> float:
-    waits = context.rise("client_wait_fraction", 0.05, 0.25)
+    """Its waits for a core, its use of one, and how late its loop is, against the time outside the server."""
+    waits = context.rise("client_wait_fraction", 0.1, 0.4)
     busy = context.rise("mean_client_cpu_fraction", 0.2, 0.5)
-    return max(waits, context.rise("mean_client_loop_lag_ms", 0.5, 3.0), 0.5 * busy)
+    return max(waits, 0.5 * busy, _of_time_outside(context, "mean_client_loop_lag_ms"))
 
 
 def _network_slow(context: Context) -> float:
-    """A small request on the same way takes longer too, and the client is not what is slow."""
-    outside = context.increases.get("outside", 0.0)
-    if outside <= 0 or _client_slow(context) > 0:
-        return 0.0
-    return ramp(context.moves.rise("server_answer_ms") / outside, 0.1, 0.6)
+    """A small request on the same way takes longer too, and that is not because the server waits for a core."""
+    return _of_time_outside(context, "server_answer_ms") * (1 - _server_lacks_cpu(context))
 
 
-#: From this fraction on, the KV cache is full: the blocks that are left hold no further request.
-FULL_FRACTION = 0.95
+def _of_time_outside(context: Context, metric: str) -> float:
+    """1 where a time rose by most of what the time outside the server did, 0 where by less than a tenth of it."""
+    outside_ms = context.increases.get("outside", 0.0)
+    return ramp(context.moves.rise(metric) / outside_ms, 0.1, 0.6) if outside_ms > 0 else 0.0
+
 
 CAUSES = (
     Cause(
@@ -234,7 +236,7 @@ CAUSES = (
         name="server_lacks_cpu",
         worse="the server waits for CPU cores that other programs use",
         better="the server no longer waits for CPU cores",
-        parts=SERVER,
+        parts=EVERYWHERE,  # its event loop reads and sends late, which is outside of its own times
         metrics=("server_cpu_wait_fraction", "other_cpu_fraction"),
         strength=_server_lacks_cpu,
     ),
@@ -298,7 +300,7 @@ CAUSES = (
         name="prefills_stall_decoding",
         worse="some steps take far longer than most, as with whole prompts in one step (chunked prefill off)",
         better="fewer steps take far longer than most, as with chunked prefill",
-        parts=("queue", "prefill", "decode"),
+        parts=("decode",),
         metrics=("itl_stalls_ms", "p99_itl_ms"),
         strength=_prefills_stall_decoding,
     ),

@@ -49,7 +49,7 @@ OBSERVED = (
     Observed("server_max_kv_cache_usage", "KV cache", "fraction"),
     Observed("server_preemptions_per_minute", "preemptions", "a minute", least=0.5),
     Observed("server_prefix_hit_fraction", "prefix cache hits", "fraction"),
-    Observed("server_accepted_length", "tokens a step", "tokens", absent=1.0),
+    Observed("server_accepted_length", "generated", "tokens a step", absent=1.0),
     Observed("server_acceptance_fraction", "drafts accepted", "fraction"),
     Observed("mean_input_tokens", "prompt", "tokens", least=1),
     Observed("mean_output_tokens", "answer", "tokens", least=1),

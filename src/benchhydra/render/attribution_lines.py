@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchhydra.analysis.attribution import Explanation, Part, explain
+from benchhydra.analysis.attribution import Explanation, explain
+from benchhydra.analysis.attribution_causes import LikelyCause
 from benchhydra.analysis.attribution_evidence import Move
 from benchhydra.analysis.comparison import Comparison, PointChange
-from benchhydra.render.figures import count, number
+from benchhydra.render.figures import count
 
 MOST_LINES = 6
-#: So many figures that moved are listed for a latency.
+#: So many figures that moved are listed for the first latency; for a further one only evidence of its causes.
 MOST_MOVES = 4
-#: A further cause is named from this fraction of the change on; the front end from this one.
+#: A second cause is named if it accounts for this fraction of the change, and the first leaves as much.
 SECOND_CAUSE = 0.25
+#: The front end is shown from this fraction of the change on.
 SHOWN_FRONTEND = 0.05
+#: A smaller value is shown as 0.
+SMALLEST_SHOWN = 0.005
 NAMES = {"mean_ttft_ms": "TTFT", "mean_e2el_ms": "E2E latency"}
 
 
@@ -69,16 +73,21 @@ def _extent(explanations: Sequence[Explanation]) -> float:
 
 
 def _causes(explanations: Sequence[Explanation]) -> str:
-    """The causes of all latencies, the first ones first, with what each accounts for."""
+    """The first causes of all latencies, then the second ones, with what each accounts for."""
     accounts: dict[str, list[str]] = {}
-    for is_first in (True, False):
+    for place in (0, 1):
         for explanation in explanations:
-            for i, likely in enumerate(explanation.causes):
-                if (i == 0) == is_first and (is_first or likely.fraction >= SECOND_CAUSE):
-                    part = signed(likely.change_ms, explanation.change_ms)
-                    accounts.setdefault(likely.text, []).append(f"{part} of {_total(explanation)}")
+            for likely in _named_causes(explanation)[place : place + 1]:
+                part = signed(likely.change_ms, explanation.change_ms)
+                accounts.setdefault(likely.text, []).append(f"{part} of {_total(explanation)}")
     accounts |= {_without_cause(e): [] for e in explanations if not e.causes}
     return "; ".join(f"{text} ({', '.join(parts)})" if parts else text for text, parts in accounts.items())
+
+
+def _named_causes(explanation: Explanation) -> tuple[LikelyCause, ...]:
+    first, second = explanation.causes[:1], explanation.causes[1:2]
+    is_named = second and second[0].fraction >= SECOND_CAUSE and first[0].fraction <= 1 - SECOND_CAUSE
+    return (*first, *second) if is_named else first
 
 
 def _without_cause(explanation: Explanation) -> str:
@@ -94,9 +103,11 @@ def _total(explanation: Explanation) -> str:
 def _latency_lines(explanations: Sequence[Explanation]) -> Iterator[str]:
     listed: set[str] = set()
     for explanation in explanations:
-        moves = [move for move in explanation.moved if move.metric not in listed][:MOST_MOVES]
-        listed |= {move.metric for move in moves}
-        yield "; ".join(filter(None, (_parts(explanation), _sum_note(explanation), ", ".join(map(move_text, moves)))))
+        evidence = {metric for likely in _named_causes(explanation) for metric in likely.cause.metrics}
+        moves = [m for m in explanation.moved if m.metric not in listed and (not listed or m.metric in evidence)]
+        texts = [move_text(move) for move in moves[:MOST_MOVES]]
+        listed |= {move.metric for move in moves[:MOST_MOVES]}
+        yield "; ".join(filter(None, (_parts(explanation), _sum_note(explanation), ", ".join(texts))))
 
 
 def _parts(explanation: Explanation) -> str:
@@ -134,11 +145,6 @@ def _fixed(value: float, total: float) -> str:
     return f"{round(value, decimals) + 0.0:,.{decimals}f}"
 
 
-def part_text(part: Part, explanation: Explanation) -> str:
-    """A part with its interval: ``queue +31 ± 2``."""
-    return f"{part.name} {_with_interval(part.change_ms, part.high_ms, explanation.change_ms)}"
-
-
 def move_text(move: Move) -> str:
     """A figure on both sides: ``KV cache 71 % -> 99 %``, ``preemptions 0 -> 14 a minute``."""
     if move.unit == "fraction":
@@ -148,6 +154,7 @@ def move_text(move: Move) -> str:
 
 
 def _short(value: float) -> str:
-    """A number with two significant digits, and all those before the point."""
-    size = abs(value)
-    return number(round(value)) if size >= 10 or round(value, 2) == round(value) else number(float(f"{value:.2g}"))
+    """A number with two significant digits, or all those before the point."""
+    if abs(value) < SMALLEST_SHOWN:
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{float(f'{value:.2g}'):g}"

@@ -1,0 +1,79 @@
+"""Planted causes on real vLLM on CPU: the explanation names each first, and its parts add up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.planted_causes import assert_first, hogs, measure, proxy, server_of, slow_client
+
+from benchhydra.result import Result
+from benchhydra.servers.pool import ServerPool
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(400)]
+
+VLLM = (
+    *("engine=vllm", "gpus=cpu", "model=tiny", "model.max_model_len=1024"),
+    *("engine.args.enable_prefix_caching=false", "engine.args.max_num_seqs=64"),
+)
+LOAD = ("qps=6", "num_prompts=36", "script.warmup_requests=2", "dataset.prompt_tokens=64", "dataset.output_tokens=32")
+#: Which points the usual server measures, and with what.
+SAME_SERVER = {"usual": [], "longer_prompts": ["dataset.prompt_tokens=900"]}
+#: What is changed in the engine, by the name of the cause.
+SETTINGS = {
+    "fewer_at_once": ["engine.args.max_num_seqs=1"],
+    "kv_cache_full": ["engine.args.num_gpu_blocks_override=9", "engine.args.block_size=128"],
+}
+
+
+@contextmanager
+def servers(directory: Path) -> Iterator[ServerPool]:
+    pool = ServerPool(directory / "servers")
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory with the runs on one server: its usual one, and one for each cause that is not in the server."""
+    directory = tmp_path_factory.mktemp("usual")
+    with servers(directory) as pool:
+        for name, overrides in SAME_SERVER.items():
+            measure(directory / name, *VLLM, *LOAD, *overrides, pool=pool)
+        with slow_client(per_packet_s=0.02):
+            measure(directory / "client_slow", *VLLM, *LOAD, pool=pool)
+        with hogs(sorted(os.sched_getaffinity(0)), 6):
+            measure(directory / "server_lacks_cpu", *VLLM, *LOAD, pool=pool)
+        with server_of(pool, *VLLM) as server:
+            for name, delay_ms in (("direct", 0), ("network_slow", 30)):
+                with proxy(server.base_url, delay_ms) as url, servers(directory / f"{name}-servers") as attaching:
+                    attached = ("engine=attach", f"engine.base_url={url}", "model=tiny")
+                    measure(directory / name, *LOAD, *attached, pool=attaching)
+    return directory
+
+
+def test_the_parts_are_the_clients_mean_and_the_witnesses_agree(usual: Path) -> None:
+    values = {name: metric.value for name, metric in Result.read(usual / "usual").metrics.items()}
+    parts = [values[f"server_{part}_ms"] for part in ("queue", "prefill", "decode", "frontend")]
+    assert sum(parts) + values["outside_server_e2el_ms"] == pytest.approx(values["mean_e2el_ms"], rel=0.05)
+
+
+@pytest.mark.parametrize("cause", ["longer_prompts", "client_slow", "server_lacks_cpu"])
+def test_a_cause_outside_the_server_is_named(cause: str, usual: Path) -> None:
+    assert_first(cause, usual / "usual", usual / cause)
+
+
+def test_a_slow_network_is_named(usual: Path) -> None:
+    assert_first("network_slow", usual / "direct", usual / "network_slow")
+
+
+@pytest.mark.parametrize("cause", SETTINGS)
+def test_a_setting_is_named(cause: str, usual: Path, tmp_path: Path) -> None:
+    with servers(tmp_path) as pool:
+        changed = measure(tmp_path / "run", *VLLM, *LOAD, *SETTINGS[cause], pool=pool)
+    assert_first(cause, usual / "usual", changed)
