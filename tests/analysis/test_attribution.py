@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchhydra.analysis.attribution import Explanation, explain
+from benchhydra.analysis.attribution_causes import CAUSES
+from benchhydra.analysis.attribution_evidence import OBSERVED
 from benchhydra.analysis.comparison import ChangeVerdict, Comparison, GateOutcome, MetricChange, PointChange, Problem
 from benchhydra.analysis.runs import Run
 from benchhydra.render.attribution_json import explanation_objects
@@ -88,8 +91,6 @@ BEFORE = {
     "gpu_throttled": {"mean_gpu_sm_clock_mhz": 1900.0, "gpu_throttled_fraction": 0.0},
     "gpu_clocks_fell": {"mean_gpu_sm_clock_mhz": 1900.0},
 }
-#: The eight causes that a benchmark of LLM servers must tell apart.
-EIGHT = list(PLANTED)[:8]
 
 
 def metrics(figures: dict[str, float], unaccounted_ms: float = 0.0) -> dict[str, float]:
@@ -337,9 +338,20 @@ def test_json_has_what_the_lines_say() -> None:
     assert ttft["lines"][0].startswith("Why: the KV cache is full")
 
 
-def test_the_share_of_a_cause_is_at_most_the_change() -> None:
+def test_what_a_cause_accounts_for_is_at_most_the_change() -> None:
     for cause in PLANTED:
         explanations: tuple[Explanation, ...] = explain(planted(cause))
         for explanation in explanations:
             for likely in explanation.causes:
                 assert 0.1 <= likely.fraction <= 1
+
+
+def test_every_cause_is_tried_here_and_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "explaining.md").read_text("utf-8")
+    assert {cause.name for cause in CAUSES} == PLANTED.keys()
+    assert [cause.name for cause in CAUSES if f"`{cause.name}`" not in page] == []
+
+
+def test_the_evidence_of_every_cause_is_observed() -> None:
+    observed = {figure.metric for figure in OBSERVED}
+    assert {metric for cause in CAUSES for metric in cause.metrics} <= observed
