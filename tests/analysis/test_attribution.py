@@ -355,3 +355,15 @@ def test_every_cause_is_tried_here_and_documented() -> None:
 def test_the_evidence_of_every_cause_is_observed() -> None:
     observed = {figure.metric for figure in OBSERVED}
     assert {metric for cause in CAUSES for metric in cause.metrics} <= observed
+
+
+def test_an_unknown_time_outside_the_server_is_what_does_not_add_up() -> None:
+    """The server and the client counted different requests: only the server's own parts are known."""
+    sides = [
+        {name: value for name, value in metrics(figures).items() if not name.startswith("outside_")}
+        for figures in (QUIET, QUIET | {"prefill": 60.0, "outside": 12.0})
+    ]
+    (explanation,) = explain(point([sides[0]], [sides[1]], names=("mean_ttft_ms",)))
+    assert {part.name: part.change_ms for part in explanation.parts} == {"queue": 0, "prefill": 20, "frontend": 0}
+    assert explanation.unaccounted_ms == 10
+    assert not explanation.adds_up

@@ -112,8 +112,8 @@ CLIENT_PARTS: dict[str, dict[str, PartMean]] = {
         "after it": _difference("mean_e2el_ms", "mean_ttft_ms"),
     }
 }
-#: What must be known of both sides for the server's parts.
-NEEDED = ("queue", "outside")
+#: What must be known of both sides for the server's parts. The others are what does not add up if they are unknown.
+NEEDED = ("queue", "prefill")
 
 
 def explain(point: PointChange) -> tuple[Explanation, ...]:

@@ -301,7 +301,7 @@ CAUSES = (
         worse="some steps take far longer than most, as with whole prompts in one step (chunked prefill off)",
         better="fewer steps take far longer than most, as with chunked prefill",
         parts=("decode",),
-        metrics=("itl_stalls_ms", "p99_itl_ms"),
+        metrics=("itl_stalls_ms", "p99_itl_ms", "server_step_tokens"),
         strength=_prefills_stall_decoding,
     ),
     Cause(

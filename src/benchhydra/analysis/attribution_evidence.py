@@ -51,6 +51,7 @@ OBSERVED = (
     Observed("server_prefix_hit_fraction", "prefix cache hits", "fraction"),
     Observed("server_accepted_length", "generated", "tokens a step", absent=1.0),
     Observed("server_acceptance_fraction", "drafts accepted", "fraction"),
+    Observed("server_step_tokens", "tokens in a step", "tokens", least=1),
     Observed("mean_input_tokens", "prompt", "tokens", least=1),
     Observed("mean_output_tokens", "answer", "tokens", least=1),
     Observed("achieved_rps", "rate", "requests/s"),
