@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from benchhydra.probes.server_metrics import parse_published
+
 ENGINE_SIDE = Path(__file__).resolve().parents[2] / "src/benchhydra/engine_side"
 
 
@@ -47,3 +49,35 @@ def test_v0_tells_wall_clock_times(worker: ModuleType) -> None:
 )
 def test_what_is_not_told_for_all_is_unknown(worker: ModuleType, given: list[SimpleNamespace]) -> None:
     assert worker.first_token_times(given) == {}
+
+
+class Gauge(SimpleNamespace):
+    """As vLLM's class of this name."""
+
+
+def test_metrics_have_the_names_of_a_server(worker: ModuleType) -> None:
+    metrics = [
+        SimpleNamespace(name="vllm:num_preemptions", labels={"engine": "0"}, value=3),
+        SimpleNamespace(name="vllm:num_preemptions", labels={"engine": "1"}, value=1),
+        Gauge(name="vllm:num_requests_running", labels={}, value=2.0),
+        SimpleNamespace(name="vllm:spec_decode_num_accepted_tokens_per_pos", labels={}, values=[5, 2]),
+        SimpleNamespace(name="vllm:request_queue_time_seconds", labels={}, buckets={"+Inf": 4}, sum=0.5, count=4),
+    ]
+    values = worker.published_metrics(SimpleNamespace(get_metrics=lambda: metrics))
+    assert values["vllm:num_preemptions_total"] == 4
+    reading = parse_published(values)
+    assert reading.gauges == {"requests_running": 2.0}
+    assert reading.times == {"queue": (500.0, 4.0)}
+    assert reading.counters == {
+        ("preemptions", ""): 4.0,
+        ("accepted_tokens_by_position", "0"): 5.0,
+        ("accepted_tokens_by_position", "1"): 2.0,
+    }
+
+
+def test_an_engine_that_keeps_no_metrics_has_none(worker: ModuleType) -> None:
+    def refuse() -> None:
+        raise AssertionError("Stat logging disabled")
+
+    assert worker.published_metrics(SimpleNamespace()) == {}
+    assert worker.published_metrics(SimpleNamespace(get_metrics=refuse)) == {}

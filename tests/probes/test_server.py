@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from tests.probes.conftest import MetricsServer
@@ -143,6 +143,7 @@ SOURCES = sorted({source for quantity in SIMPLE for source in quantity.vllm})
 LABEL_TEXTS = st.text(st.characters(exclude_characters="\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", codec="utf-8"))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(SOURCES), LABEL_TEXTS, st.integers(0, 10**9)), min_size=1))
 def test_it_reads_what_the_reference_parser_reads(rows: list[tuple[str, str, int]]) -> None:
     escaped = [(name, text.replace("\\", "\\\\").replace('"', '\\"'), value) for name, text, value in rows]

@@ -50,8 +50,11 @@ class Offline:
             )
             for tokens in request["output_tokens"]
         ]
+        before = published_metrics(self.llm)
         outputs, times = timed(lambda: self.llm.generate(request["prompts"], params, use_tqdm=False))
         answer: dict[str, Any] = {**times, **first_token_times(outputs)}
+        if before:
+            answer["metrics"] = [before, published_metrics(self.llm)]
         answer["prompt_tokens"] = [len(output.prompt_token_ids) for output in outputs]
         answer["output_tokens"] = [len(output.outputs[0].token_ids) for output in outputs]
         if request.get("keep_text"):
@@ -61,6 +64,33 @@ class Offline:
     def reset(self) -> bool | None:
         """Return whether vLLM reports that it emptied the prefix cache; False for old versions, which do not."""
         return self.llm.reset_prefix_cache() is True
+
+
+def published_metrics(llm: Any) -> dict[str, Any]:
+    """Return vLLM's counters, gauges and histograms by their names at ``/metrics``; {} if vLLM does not keep them.
+
+    V1 keeps them with ``disable_log_stats=False``, and asserts that otherwise. Engines of one vLLM are added up. A
+    vector has one value for each position of a draft.
+    """
+    try:
+        metrics = llm.get_metrics()
+    except (AssertionError, AttributeError):
+        return {}
+    values: dict[str, Any] = {}
+
+    def add(name: str, value: float) -> None:
+        values[name] = values.get(name, 0) + value
+
+    for metric in metrics:
+        if hasattr(metric, "buckets"):
+            add(f"{metric.name}_sum", metric.sum)
+            add(f"{metric.name}_count", metric.count)
+        elif hasattr(metric, "values"):
+            known = values.get(f"{metric.name}_total", [0] * len(metric.values))
+            values[f"{metric.name}_total"] = [a + b for a, b in zip(known, metric.values)]  # noqa: B905 - Python 3.9
+        else:
+            add(metric.name if type(metric).__name__ == "Gauge" else f"{metric.name}_total", metric.value)
+    return values
 
 
 def first_token_times(outputs: list[Any]) -> dict[str, list[int]]:

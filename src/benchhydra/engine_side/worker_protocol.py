@@ -25,7 +25,7 @@ class OfflineEngine(Protocol):
 
         Returns ``start_ns`` and ``end_ns`` of the batch, and lists by prompt: ``prompt_tokens``, ``output_tokens``,
         ``texts`` if ``keep_text`` is set, and ``first_ns``, the time of the first token, if the engine reports it. All
-        times are of the monotonic clock.
+        times are of the monotonic clock. ``metrics``, if the engine publishes any: those before and after the batch.
         """
 
     def reset(self) -> bool | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +20,13 @@ from benchhydra.errors import EngineError
 from benchhydra.measure import Measurement, Point
 from benchhydra.measure.texts import write_texts
 from benchhydra.measure.warmup import check_warmup
+from benchhydra.probes import Sample
+from benchhydra.probes.server import ServerProbe, facts_between, totals_between
+from benchhydra.probes.server_metrics import Reading, parse_published
 from benchhydra.probes.watch import Watch, target_of
 from benchhydra.records import NEVER, Records, Status
 from benchhydra.registry import knob
+from benchhydra.series import Series
 from benchhydra.servers import Lease
 
 
@@ -51,6 +56,7 @@ class Batch:
     output_tokens: Sequence[int]
     texts: Sequence[str]
     first_ns: Sequence[int] = ()  # time of each prompt's first token; empty if the engine does not report it
+    metrics: tuple[Reading, Reading] = (Reading(), Reading())  # the engine's own, before and after; empty without any
 
 
 class OfflineLoad:
@@ -79,9 +85,14 @@ class OfflineLoad:
         records = self.records(prompts, batch)
         return Measurement(
             records=records,
-            facts={"ignore_eos": self._options.ignore_eos, "cache_reset": self._cache_reset, **observed.facts},
+            facts={
+                "ignore_eos": self._options.ignore_eos,
+                "cache_reset": self._cache_reset,
+                **observed.facts,
+                **engine_facts([batch]),
+            },
             has=frozenset({"requests", "tokens", "generated"}),
-            series=observed.series,
+            series=(*observed.series, *engine_series([batch])),
             metadata={"num_prompts": count, "completed": int(records.completed.sum()), "request_rate": "inf"},
             warnings=(*observed.warnings, *self._point.dataset.warnings()),
         )
@@ -117,6 +128,7 @@ class OfflineLoad:
             "keep_text": options.keep_text,
         }
         answer = self._lease.call(request, timeout_s=options.timeout_s)
+        before, after = map(parse_published, answer.get("metrics", ({}, {})))
         return Batch(
             start_ns=answer["start_ns"],
             end_ns=answer["end_ns"],
@@ -124,6 +136,7 @@ class OfflineLoad:
             output_tokens=answer["output_tokens"],
             texts=answer.get("texts", ()),
             first_ns=answer.get("first_ns", ()),
+            metrics=(before, after),
         )
 
     def records(self, prompts: Sequence[Prompt], batch: Batch) -> Records:
@@ -145,3 +158,32 @@ class OfflineLoad:
             error=np.where(empty, 0, NEVER).astype(np.int32),
             errors=("the engine generated no token",) if empty.any() else (),
         )
+
+
+def engine_facts(batches: Sequence[Batch]) -> dict[str, Any]:
+    """Return the facts from the engine's own counters, over successive batches; {} if it has none."""
+    first, last = batches[0].metrics[0], batches[-1].metrics[1]
+    return facts_between(first, last) if first and last else {}
+
+
+def engine_series(batches: Sequence[Batch]) -> tuple[Series, ...]:
+    """Return the engine's own counters and times since the first batch, at the start and the end of each batch."""
+    first = batches[0].metrics[0]
+    columns: dict[tuple[str, str], tuple[Sample, list[int], list[float]]] = {}
+    for batch in batches if first else ():
+        for time_ns, reading in zip((batch.start_ns, batch.end_ns), batch.metrics, strict=True):
+            for sample in totals_between(first, reading):
+                key = (sample.name, str(sample.labels))
+                _, times_ns, values = columns.setdefault(key, (sample, [], []))
+                times_ns.append(time_ns)
+                values.append(sample.value)
+    return tuple(
+        Series(
+            name=f"{ServerProbe.name}.{sample.name}",
+            unit=sample.unit,
+            labels=sample.labels,
+            times_ns=np.array(times_ns, dtype=np.int64),
+            values=np.array(values, dtype=np.float64),
+        )
+        for sample, times_ns, values in columns.values()
+    )

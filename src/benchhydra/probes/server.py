@@ -91,8 +91,9 @@ class ServerProbe(Probe):
         for quantity in GAUGES:
             if quantity.name in self._last.gauges:
                 yield Sample(quantity.name, quantity.unit, self._last.gauges[quantity.name])
-        yield from self._counters()
-        yield from self._times()
+        if self._last:
+            yield from totals_between(self._first, self._last)
+            yield from self._recent()
         self._previous = self._last or self._previous
 
     def stop(self) -> Mapping[str, Any]:
@@ -100,48 +101,20 @@ class ServerProbe(Probe):
             raise ConnectionError("/metrics did not answer after the load")
         if not self._first:
             return {}
-        growth = {key: value for key in self._last.counters if (value := self._growth(key)) is not None}
-        facts: dict[str, Any] = {
-            fact_name: growth[name, ""] for name, fact_name in COUNTER_FACTS.items() if (name, "") in growth
-        }
-        by_position = {int(label): value for (_, label), value in growth.items() if label.isdecimal()}
-        if by_position:
-            facts[ACCEPTED_BY_POSITION] = tuple(by_position[position] for position in sorted(by_position))
-        facts[METRICS_ENGINE] = self._last.engine
+        facts = facts_between(self._first, self._last)
         facts[READINGS] = len(self._answers_ms)
         facts[ANSWER_MS], facts[CONNECT_MS] = _median(self._answers_ms), _median(self._connects_ms)
         return facts
 
-    def _counters(self) -> Iterator[Sample]:
-        units = {quantity.name: (quantity.unit, quantity.by) for quantity in COUNTERS}
-        for key in self._last.counters:
-            value = self._growth(key)
-            if value is not None:
-                unit, by = units[key[0]]
-                yield Sample(key[0], unit, value, {by: key[1]} if by else {})
-        drafted, accepted = (self._growth((name, ""), self._previous) for name in ("draft_tokens", "accepted_tokens"))
+    def _recent(self) -> Iterator[Sample]:
+        """Yield the acceptance rate and the mean times since the previous sample."""
+        growth = _growth(self._previous, self._last)
+        drafted, accepted = growth.get(("draft_tokens", "")), growth.get(("accepted_tokens", ""))
         if drafted and accepted is not None:
             yield Sample("acceptance_fraction", "fraction", accepted / drafted)
-
-    def _times(self) -> Iterator[Sample]:
-        for quantity in HISTOGRAMS:
-            if quantity.name not in self._last.times:
-                continue
-            since_first = _times_between(self._first, self._last, quantity.name)
-            if since_first is None:
-                continue
-            yield Sample(f"{quantity.name}_sum_ms", "ms", since_first[0])
-            yield Sample(f"{quantity.name}_count", quantity.unit, since_first[1])
-            recent = _times_between(self._previous, self._last, quantity.name)
-            if recent and recent[1]:
-                yield Sample(f"{quantity.name}_ms", "ms", recent[0] / recent[1])
-
-    def _growth(self, key: tuple[str, str], since: Reading | None = None) -> float | None:
-        """Return by how much a counter grew; None if it is unknown or went down (the server was restarted)."""
-        if key not in self._last.counters:
-            return None
-        growth = self._last.counters[key] - (since or self._first).counters.get(key, 0.0)
-        return growth if growth >= 0 else None
+        for name, (total_ms, count) in _times(self._previous, self._last).items():
+            if count:
+                yield Sample(f"{name}_ms", "ms", total_ms / count)
 
     def _read(self) -> Reading:
         """Return the current metrics; an empty reading if the server does not answer. Adapts the interval.
@@ -185,10 +158,41 @@ def _median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _times_between(before: Reading, after: Reading, name: str) -> tuple[float, float] | None:
-    """Return (sum in ms, count) of a histogram between two readings; None if it went down."""
-    sum_before, count_before = before.times.get(name, (0.0, 0.0))
-    sum_after, count_after = after.times[name]
-    if count_after < count_before or sum_after < sum_before:
-        return None
-    return sum_after - sum_before, count_after - count_before
+def facts_between(first: Reading, last: Reading) -> dict[str, Any]:
+    """Return the facts that two readings of one server give."""
+    growth = _growth(first, last)
+    facts: dict[str, Any] = {
+        fact_name: growth[name, ""] for name, fact_name in COUNTER_FACTS.items() if (name, "") in growth
+    }
+    by_position = {int(label): value for (_, label), value in growth.items() if label.isdecimal()}
+    if by_position:
+        facts[ACCEPTED_BY_POSITION] = tuple(by_position[position] for position in sorted(by_position))
+    facts[METRICS_ENGINE] = last.engine
+    return facts
+
+
+def totals_between(first: Reading, last: Reading) -> Iterator[Sample]:
+    """Yield by how much counters, and sums and counts of times, have grown from one reading to a later one."""
+    units = {quantity.name: (quantity.unit, quantity.by) for quantity in (*COUNTERS, *HISTOGRAMS)}
+    for (name, label), value in _growth(first, last).items():
+        unit, by = units[name]
+        yield Sample(name, unit, value, {by: label} if by else {})
+    for name, (total_ms, count) in _times(first, last).items():
+        yield Sample(f"{name}_sum_ms", "ms", total_ms)
+        yield Sample(f"{name}_count", units[name][0], count)
+
+
+def _growth(first: Reading, last: Reading) -> dict[tuple[str, str], float]:
+    """Return by how much each counter grew. One that went down (the server was restarted) is left out."""
+    growth = {key: value - first.counters.get(key, 0.0) for key, value in last.counters.items()}
+    return {key: value for key, value in growth.items() if value >= 0}
+
+
+def _times(first: Reading, last: Reading) -> dict[str, tuple[float, float]]:
+    """Return (sum in ms, count) of each histogram between two readings. One that went down is left out."""
+    times = {}
+    for name, (sum_ms, count) in last.times.items():
+        sum_before_ms, count_before = first.times.get(name, (0.0, 0.0))
+        if sum_ms >= sum_before_ms and count >= count_before:
+            times[name] = (sum_ms - sum_before_ms, count - count_before)
+    return times

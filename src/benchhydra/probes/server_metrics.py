@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 #: Servers -> how their names begin.
@@ -180,6 +180,15 @@ def parse_metrics(text: str) -> Reading:
     values: dict[str, list[tuple[str, float]]] = {}
     for source, labels, number in _LINE.findall(text):
         values.setdefault(source, []).append((labels, _number(number)))
+    return reading_of(values)
+
+
+def parse_published(metrics: Mapping[str, float | Sequence[float]]) -> Reading:
+    """Return the reading of metrics by name, as an offline engine gives them; a sequence is by position of a draft."""
+    values: dict[str, list[tuple[str, float]]] = {}
+    for name, value in metrics.items():
+        by_position = [("", value)] if isinstance(value, (int, float)) else enumerate(value)
+        values[name] = [(f'{{position="{position}"}}', float(number)) for position, number in by_position]
     return reading_of(values)
 
 

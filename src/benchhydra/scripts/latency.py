@@ -14,7 +14,7 @@ from benchhydra.errors import ConfigError
 from benchhydra.loadgen.pacing.batches import Batches
 from benchhydra.loads.burst import Burst
 from benchhydra.measure.http_load import HttpLoad, HttpLoadOptions
-from benchhydra.measure.offline import OfflineLoad, OfflineOptions
+from benchhydra.measure.offline import Batch, OfflineLoad, OfflineOptions, engine_facts, engine_series
 from benchhydra.records import Phase, Records
 from benchhydra.registry import knob, option
 from benchhydra.scripts import Measurement, Point, Script
@@ -106,18 +106,19 @@ class Latency(Script):
         with load.watch() as watch:
             prompts = load.prompts(self._requests)
             batches = [prompts[first : first + self.batch_size] for first in range(0, len(prompts), self.batch_size)]
-            rows = []
+            generated = []
             for number, batch in enumerate(batches):
                 if number == self.warmup_iterations:
                     watch.begin()
                 point.progress.status(f"batch {number + 1} of {len(batches)}")
-                rows.append(_generate(load, batch))
+                generated.append(load.generate(batch))
             observation = watch.end(client_processes=0)
+        measured = generated[self.warmup_iterations :]
         return Measurement(
-            records=Records.concat(rows),
-            facts={"ignore_eos": self.ignore_eos, **observation.facts},
+            records=Records.concat([_rows(load, *pair) for pair in zip(batches, generated, strict=True)]),
+            facts={"ignore_eos": self.ignore_eos, **observation.facts, **engine_facts(measured)},
             has=frozenset({"requests", "tokens", "generated"}),
-            series=observation.series,
+            series=(*observation.series, *engine_series(measured)),
             warnings=observation.warnings,
         )
 
@@ -127,9 +128,8 @@ class Latency(Script):
         return replace(rows, phase=np.where(warmups, Phase.WARMUP, Phase.MEASURED).astype(np.int32))
 
 
-def _generate(load: OfflineLoad, prompts: Sequence[Prompt]) -> Records:
-    """Generate one batch and return its rows, with times of first tokens if the engine reports them."""
-    batch = load.generate(prompts)
+def _rows(load: OfflineLoad, prompts: Sequence[Prompt], batch: Batch) -> Records:
+    """Return one row per prompt of a batch, with times of first tokens if the engine reports them."""
     rows = load.records(prompts, batch)
     if not batch.first_ns:
         return rows
