@@ -105,7 +105,7 @@ def test_markdown_says_how_weak_evidence_is(found: Comparison) -> None:
     text = rendered("comparison", "markdown", found)
     assert "**worse**" in text
     assert "+5.0 % to +15.0 %" in text
-    assert "inconclusive; could detect 20.0 % or more" in text
+    assert "inconclusive, could have detected 20.0 %" in text
     assert "weaker evidence: one run a side" in text
     assert "Not measured by the candidate: request_goodput" in text
     assert "SUSPECT" in text

@@ -27,6 +27,7 @@ from benchhydra.metrics import table
 from benchhydra.render.ab_report import AbReport
 from benchhydra.render.archive_rows import ArchiveRow
 from benchhydra.render.point_report import PointReport
+from benchhydra.render.run_rows import RunRows
 from benchhydra.render.suite_report import ExperimentOutcome, SuiteReport
 from benchhydra.render.sweep_rows import read_sweep
 from benchhydra.report import pages
@@ -129,6 +130,7 @@ def documents(folder: Path) -> dict[str, Callable[[], Any]]:
             outcomes=[ExperimentOutcome(name=EVIL, directory=Path(EVIL), exit_code=1, wall_s=1.0)], planned=1
         ),
         "metrics": lambda: list(table().values()),
+        "runs": lambda: RunRows(runs=sides()[0]),
         "archive": lambda: [ArchiveRow(place=place, path=Path("root") / place.path, result=archived)],
     }
 

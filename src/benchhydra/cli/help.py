@@ -34,6 +34,7 @@ examples:
 
 exit codes: 0 success, 1 error or INVALID, 2 wrong usage, 3 regression, 4 to 12 not comparable (help exit-codes)
 your own options: --config-dir DIR (YAML) or a module in a folder benchhydra_plugins on PYTHONPATH (Python).
+a run or sweep prints tables; --json prints its results on stdout, -q only errors. benchhydra show prints them again.
 benchhydra help TOPIC describes a subcommand, a group or exit-codes; --version prints the version.
 HYDRA_FULL_ERROR=1 prints tracebacks. --hydra-help lists Hydra's own options (--cfg job, ...).
 """

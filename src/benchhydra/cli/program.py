@@ -21,6 +21,7 @@ from benchhydra.errors import BenchhydraError
 from benchhydra.escaping import printable_lines
 from benchhydra.overrides import grammar
 from benchhydra.renamed_keys import rename
+from benchhydra.verbosity import choose_verbosity
 
 #: Start-up makes many objects that stay: collecting garbage at Python's 700 new ones takes a tenth of its time.
 GARBAGE_THRESHOLD = 50_000
@@ -100,7 +101,7 @@ def _hydra(words: Sequence[str]) -> int:
     from benchhydra import config  # start-up time: all options, which a subcommand may not need
 
     config.register()
-    renamed, notes = rename(words)
+    renamed, notes = rename(choose_verbosity(words))
     sys.stderr.write("".join(f"{note}\n" for note in notes))
     rewritten = grammar.rewrite(renamed)
     try:

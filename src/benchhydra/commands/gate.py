@@ -2,6 +2,7 @@
 
 benchhydra gate BASELINE CANDIDATE, or benchhydra gate CANDIDATE --against history, or
 benchhydra gate SWEEP --base KEY=VALUE --candidate KEY=VALUE.
+A main metric that is probably worse is named, and fails the gate only with --fail-on-probable.
 Points that look worse are measured again before they are reported, if the candidate records how to run it;
 --no-confirm turns that off.
 The first line on stderr is the reason for an exit code other than 0. --accept NAME passes in spite of a problem that
@@ -46,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--confirm-dir", type=Path, default=Path("outputs/confirm"), metavar="DIR", help="directory of the re-runs"
+    )
+    parser.add_argument(
+        "--fail-on-probable", action="store_true", help="also fail where a main metric is probably worse"
     )
     parser.add_argument(
         "--accept",
@@ -94,6 +98,7 @@ def _gate(args: argparse.Namespace) -> Gate:
     else:
         base, candidate, pairing = _sources.sides_of(args, args.sources)
         gate = Gate(base, candidate, limits, history.runs, pairing=pairing)
+    gate.fail_on_probable = args.fail_on_probable
     gate.accept = {GateOutcome[name.upper()] for name in args.accept}
     _set_rerun(gate, args, candidate)
     return gate

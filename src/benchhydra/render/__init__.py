@@ -15,6 +15,7 @@ sweep          ``render.sweep_rows.SweepRows``
 point          ``render.point_report.PointReport``
 suite          ``render.suite_report.SuiteReport``
 metrics        list of ``metrics.Metric``
+runs           ``render.run_rows.RunRows``
 archive        list of ``render.archive_rows.ArchiveRow``
 =============  ==============================================
 """

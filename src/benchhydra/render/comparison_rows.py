@@ -9,7 +9,7 @@ from benchhydra.render.figures import interval, percent, quantity
 from benchhydra.render.verdict_words import GATE_WORDS, change_words
 from benchhydra.similar_texts import merge_similar
 
-COLUMNS = ("metric", "base", "candidate", "change", "95 % interval", "verdict")
+COLUMNS = ("metric", "base", "candidate", "change", "interval", "verdict")
 #: Indices of the columns that hold figures.
 FIGURES = range(1, 5)
 NOTHING = "No point is in both."

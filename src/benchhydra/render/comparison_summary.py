@@ -18,20 +18,29 @@ from benchhydra.similar_texts import template
 #: Verdicts in the order of a headline, with their first words.
 HEADLINE_WORDS = {
     ChangeVerdict.WORSE: "WORSE",
+    ChangeVerdict.PROBABLY_WORSE: "probably worse",
     ChangeVerdict.BETTER: "BETTER",
+    ChangeVerdict.PROBABLY_BETTER: "probably better",
     ChangeVerdict.INCONCLUSIVE: "inconclusive",
     ChangeVerdict.SAME: "no difference",
 }
 #: Verdicts that say that something changed.
-CHANGED = (ChangeVerdict.WORSE, ChangeVerdict.BETTER)
+CHANGED = (
+    ChangeVerdict.WORSE,
+    ChangeVerdict.PROBABLY_WORSE,
+    ChangeVerdict.BETTER,
+    ChangeVerdict.PROBABLY_BETTER,
+)
 #: What follows a change in a cell of the matrix.
 CELL_MARKS = {
     ChangeVerdict.WORSE: "✗",
+    ChangeVerdict.PROBABLY_WORSE: "(✗)",
     ChangeVerdict.BETTER: "✓",
+    ChangeVerdict.PROBABLY_BETTER: "(✓)",
     ChangeVerdict.INCONCLUSIVE: "?",
     ChangeVerdict.SAME: "=",
 }
-LEGEND = "✗ worse; ✓ better; = no difference that matters; ? inconclusive"
+LEGEND = "✗ worse; ✓ better; (✗), (✓) probably; = no difference that matters; ? inconclusive"
 #: The heading of the column that names the points.
 CORNER = "change, %"
 #: The most lines of remarks below a matrix.
@@ -100,7 +109,9 @@ def _size(changes: Sequence[MetricChange]) -> str:
     """What follows a metric in a headline: its change or range of changes, or what its evidence could have detected."""
     if changes[0].change in CHANGED:
         ratios = sorted(metric.ratio for metric in changes)
-        return " " + " to ".join(dict.fromkeys((percent(ratios[0]), percent(ratios[-1]))))
+        repeats = [metric.repeats_needed for metric in changes if metric.repeats_needed]
+        settles = f" (repeats={max(repeats)} or ab would settle it)" if repeats else ""
+        return " " + " to ".join(dict.fromkeys((percent(ratios[0]), percent(ratios[-1])))) + settles
     detectable = [metric.detectable for metric in changes if metric.detectable is not None]
     if changes[0].change is ChangeVerdict.INCONCLUSIVE and detectable:
         return f" (could have detected {max(detectable) * 100:.1f} %)"

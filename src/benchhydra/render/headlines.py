@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchhydra.analysis.comparison import ChangeVerdict, Comparison, GateOutcome, Problem
+from benchhydra.analysis.comparison import ChangeVerdict, Comparison, GateOutcome, MetricChange, PointChange, Problem
 from benchhydra.analysis.gate import Decision
 from benchhydra.render.comparison_summary import change_headline, point_names
-from benchhydra.render.figures import percent
+from benchhydra.render.figures import count, percent
 from benchhydra.render.shared_lines import points_in_words
 from benchhydra.render.verdict_words import AB_WORDS, GATE_WORDS
 from benchhydra.similar_texts import merged, template
 
 
 def gate_headline(decision: Decision) -> str:
-    """The decision in one line: its words, and the regression or the problem that decided."""
+    """The decision in one line: its words, the regression or the problem that decided, and what is probably worse."""
     words = GATE_WORDS[decision.outcome]
     if decision.regressions:
-        point, metric = decision.regressions[0]
-        return (
-            f"{words}: {metric.metric} {percent(metric.ratio)} at {point.label}{_more(len(decision.regressions) - 1)}"
-        )
-    return words + _because(decision.problems, decision.comparison)
+        return f"{words}: {_changes_in_short(decision.regressions)}"
+    probably = f"probably worse: {_changes_in_short(decision.probable)}" if decision.probable else ""
+    if decision.outcome is GateOutcome.REGRESSION:
+        return f"{words}: {probably}"
+    return words + _because(decision.problems, decision.comparison) + (f"; {probably}" if probably else "")
 
 
 def comparison_headline(comparison: Comparison) -> str:
@@ -38,6 +38,15 @@ def ab_headline(comparison: Comparison, outcome: GateOutcome) -> str:
     """The outcome of an A/B test, and the problem that decided it."""
     problems = [problem for problem in comparison.problems if problem.outcome is outcome]
     return AB_WORDS[outcome] + _because(problems, comparison)
+
+
+def _changes_in_short(changes: Sequence[tuple[PointChange, MetricChange]]) -> str:
+    """The first metric with all of its points, and the number of other changes."""
+    point, metric = changes[0]
+    ratios = sorted(other.ratio for _, other in changes if other.metric == metric.metric)
+    sizes = " to ".join(dict.fromkeys((percent(ratios[0]), percent(ratios[-1]))))
+    where = point.label if len(ratios) == 1 else count(len(ratios), "point")
+    return f"{metric.metric} {sizes} at {where}{_more(len(changes) - len(ratios))}"
 
 
 def _because(problems: Sequence[Problem], comparison: Comparison) -> str:

@@ -11,7 +11,7 @@ from benchhydra.similar_texts import merged, template
 MOST_NAMED = 3
 
 
-def shared_lines(remarks: Iterable[tuple[int, str]], names: Sequence[str]) -> list[str]:
+def shared_lines(remarks: Iterable[tuple[int, str]], names: Sequence[str], noun: str = "point") -> list[str]:
     """One line for each text that differs by more than its numbers: ``4 points (qps=8 to qps=64): got 57 to 72 %``.
 
     remarks: (index of a point, text). names: what each point is called, in the order of the points.
@@ -20,20 +20,20 @@ def shared_lines(remarks: Iterable[tuple[int, str]], names: Sequence[str]) -> li
     for at, text in remarks:
         groups.setdefault(template(text), []).append((at, text))
     return [
-        f"{points_in_words([at for at, _ in group], names)}: {merged([text for _, text in group])}"
+        f"{points_in_words([at for at, _ in group], names, noun)}: {merged([text for _, text in group])}"
         for group in groups.values()
     ]
 
 
-def points_in_words(indices: Sequence[int], names: Sequence[str]) -> str:
+def points_in_words(indices: Sequence[int], names: Sequence[str], noun: str = "point") -> str:
     """``qps=8``, ``all 6 points``, ``4 points (qps=8 to qps=64)``, ``2 points (qps=1, qps=8)``."""
     points = sorted(set(indices))
     if len(points) == 1:
         return names[points[0]]
     if len(points) == len(names):
-        return f"all {count(len(names), 'point')}"
+        return f"all {count(len(names), noun)}"
     are_adjacent = points[-1] - points[0] == len(points) - 1
     if are_adjacent and len(points) > 2:
-        return f"{count(len(points), 'point')} ({names[points[0]]} to {names[points[-1]]})"
+        return f"{count(len(points), noun)} ({names[points[0]]} to {names[points[-1]]})"
     more = f" and {len(points) - MOST_NAMED} more" if len(points) > MOST_NAMED else ""
-    return f"{count(len(points), 'point')} ({', '.join(names[at] for at in points[:MOST_NAMED])}{more})"
+    return f"{count(len(points), noun)} ({', '.join(names[at] for at in points[:MOST_NAMED])}{more})"

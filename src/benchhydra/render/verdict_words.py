@@ -26,10 +26,12 @@ AB_WORDS = GATE_WORDS | {
 
 
 def change_words(metric: MetricChange) -> str:
-    """The verdict on a change; the smallest detectable change if it is inconclusive; a note if evidence is weaker."""
-    words = str(metric.change)
+    """The verdict on a change; what would decide it if it is not sure; a note if evidence is weaker."""
+    words = metric.change.words
     if metric.change is ChangeVerdict.INCONCLUSIVE and metric.detectable is not None:
-        words += f"; could detect {metric.detectable * 100:.1f} % or more"
+        words += f", could have detected {metric.detectable * 100:.1f} %"
+    if metric.repeats_needed:
+        words += f", repeats={metric.repeats_needed} or ab would settle it"
     if metric.basis is Basis.REQUESTS:
         words += " (weaker evidence: one run a side, its requests resampled)"
     return f"{words} ({metric.note})" if metric.note else words

@@ -10,7 +10,7 @@ from benchhydra.config import BenchConfig
 from benchhydra.errors import BenchhydraError
 from benchhydra.escaping import printable
 from benchhydra.points import Identity
-from benchhydra.render.sweep_summary import print_summary, write_summary
+from benchhydra.render.sweep_summary import write_summary
 from benchhydra.sweep.messages import (
     answer_lines,
     config_options,
@@ -21,9 +21,11 @@ from benchhydra.sweep.messages import (
     search_error_lines,
 )
 from benchhydra.sweep.repeats import summarize_repeats
+from benchhydra.sweep.standard_output import print_sweep
 from benchhydra.sweep.sweep_file import SweepFile
 from benchhydra.tracking.mlflow import sweep_link
 from benchhydra.tracking.outbox import Outbox
+from benchhydra.verbosity import Verbosity, verbosity
 
 
 class SweepFailed(BenchhydraError):
@@ -45,12 +47,12 @@ def conclude_sweep(sweep_file: SweepFile, swept: Iterable[str]) -> None:
     swept = tuple(swept)
     outcomes, studies = sweep_file.ordered_outcomes(), sweep_file.studies
     write_summary(sweep_file.directory)
-    print_summary(sweep_file.directory)
-    for line in answer_lines(studies, swept):
-        sys.stdout.write(f"{printable(line)}\n")
-    link = sweep_link(sweep_file.sweep_id, [Path(point.directory) for point in sweep_file.points])
-    if link:
-        sys.stdout.write(f"mlflow: {link}  (benchhydra ui serves it)\n")
+    print_sweep(sweep_file.directory, [point.directory for point in sweep_file.points])
+    if verbosity() is Verbosity.TABLES:
+        for line in answer_lines(studies, swept):
+            sys.stdout.write(f"{printable(line)}\n")
+        link = sweep_link(sweep_file.sweep_id, [Path(point.directory) for point in sweep_file.points])
+        sys.stdout.write(f"mlflow: {link}  (benchhydra ui serves it)\n" if link else "")
     for line in failure_lines(outcomes, swept, config_options(sys.argv[1:])):
         say(line)
     for line in search_error_lines(studies, swept):

@@ -15,7 +15,7 @@ PAGE = """<!doctype html>
 <title>benchhydra compare</title><style>
 :root{{color-scheme:light dark}}body{{font:16px system-ui;margin:1rem;max-width:70rem}}div{{overflow-x:auto}}
 td,th{{padding:.2rem .6rem;text-align:right}}td:first-child,th:first-child,td:last-child{{text-align:left}}
-.better{{color:light-dark(#176b2c,#6fd48a)}}.worse{{color:light-dark(#b00020,#ff8a94);font-weight:bold}}
+.better,.probably_better{{color:light-dark(#176b2c,#6fd48a)}}.worse,.probably_worse{{color:light-dark(#b00020,#ff8a94)}}.worse{{font-weight:bold}}
 </style></head><body><h1>Comparison</h1>
 {body}</body></html>
 """

@@ -58,7 +58,7 @@ def _table(report: AbReport) -> Table:
             quantity(metric.candidate, metric.unit),
             percent(metric.ratio),
             interval(metric.low, metric.high),
-            metric.change,
+            metric.change.words,
         )
         table.add_row(*(Text(printable(cell), style=COLOURS[metric.change]) for cell in cells))
     return table

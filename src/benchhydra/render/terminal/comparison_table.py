@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 WIDTH = 10_000
 COLOURS = {
     ChangeVerdict.BETTER: "green",
+    ChangeVerdict.PROBABLY_BETTER: "dim green",
     ChangeVerdict.WORSE: "bold red",
+    ChangeVerdict.PROBABLY_WORSE: "red",
     ChangeVerdict.SAME: "dim",
     ChangeVerdict.INCONCLUSIVE: "yellow",
 }
