@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from benchhydra.sweep.messages import (
     answer_lines,
     begin_line,
     config_options,
+    failure_lines,
     failure_summary,
     search_error_lines,
     sweep_plan_lines,
@@ -67,6 +70,27 @@ def test_the_exit_code_is_explained(statuses: list[str], studies: list[StudyResu
     point = PlannedPoint(overrides=("qps=1",), directory="", identity=Identity("a", "", 0))
     outcomes = [Outcome.of_point(point, status=status) for status in statuses]
     assert failure_summary(outcomes, studies) == summary
+
+
+def failed(qps: int, error: str, **more: Any) -> Outcome:
+    point = PlannedPoint(overrides=(f"qps={qps}", "model=m"), directory="/nowhere", identity=Identity("a", "", qps))
+    return replace(Outcome.of_point(point, status="failed", error=error), **more)
+
+
+def test_a_failed_point_has_its_error_its_log_and_its_command() -> None:
+    lines = list(failure_lines([failed(1, "it died\n  last lines", log_tail="a\nb")], ("qps",)))
+    command = "to run this point by itself: benchhydra qps=1 model=m"
+    assert lines == ["failed: qps=1", "  it died", "  | a", "  | b", f"  {command}"]
+
+
+def test_an_error_that_points_share_is_shown_once() -> None:
+    outcomes = [failed(qps, f"died after {qps}.5 s", log_tail=f"log {qps}") for qps in (1, 2, 3)]
+    lines = list(failure_lines([*outcomes, failed(4, "refused")], ("qps",)))
+    assert lines[:3] == ["3 points failed alike: died after 1.5 to 3.5 s", "  | log 1", "failed: qps=1"]
+    assert [line for line in lines if line.startswith("failed: ")] == [f"failed: qps={qps}" for qps in (1, 2, 3, 4)]
+    assert sum("to run this point by itself: " in line for line in lines) == 4
+    assert lines[-3:-1] == ["failed: qps=4", "  refused"]
+    assert len(lines) == 2 + 2 * 3 + 3
 
 
 def test_the_estimate_comes_from_the_same_points() -> None:

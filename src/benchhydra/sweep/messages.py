@@ -17,6 +17,7 @@ from benchhydra.render.figures import count, number, quantity
 from benchhydra.result import single_point_overrides
 from benchhydra.run import load_s_of
 from benchhydra.search import Answer
+from benchhydra.similar_texts import merged, template
 from benchhydra.sweep.plan.estimate import estimate_line
 from benchhydra.sweep.plan.point_names import point_label
 from benchhydra.sweep.plan.sweep_plan import SweepPlan
@@ -142,17 +143,31 @@ def _study_label(study: StudyResult, swept: Iterable[str]) -> str:
 
 
 def failure_lines(outcomes: Iterable[Outcome], swept: Iterable[str], options: Sequence[str] = ()) -> Iterator[str]:
-    """For each failed point: its error, the end of its server's log, its files, and the command that measures it."""
+    """For each failed point: its error, the end of its server's log, its files, and the command that measures it.
+
+    An error that several points share, but for numbers in it, is shown once, with the log of the first of them.
+    """
     swept = tuple(swept)
+    alike: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
-        if outcome.status in ("ok", "skipped"):
-            continue
-        yield f"{outcome.status}: {point_label(outcome.overrides, swept)}"
-        yield from (f"  {line}" for line in _error_lines(outcome))
-        yield from (f"  | {line}" for line in (outcome.log_tail or "").splitlines()[-LOG_LINES:])
-        if Path(outcome.directory).is_dir():
-            yield f"  files: {_relative(outcome.directory)}"
-        yield f"  to run this point by itself: {point_command(outcome.overrides, options)}"
+        if outcome.status not in ("ok", "skipped"):
+            alike.setdefault((outcome.status, template(outcome.error_summary)), []).append(outcome)
+    for (status, _), members in alike.items():
+        if len(members) > 1:
+            yield f"{count(len(members), 'point')} {status} alike: {merged([o.error_summary for o in members])}"
+            yield from _log_lines(members[0])
+        for outcome in members:
+            yield f"{status}: {point_label(outcome.overrides, swept)}"
+            if len(members) == 1:
+                yield from (f"  {line}" for line in _error_lines(outcome))
+                yield from _log_lines(outcome)
+            if Path(outcome.directory).is_dir():
+                yield f"  files: {_relative(outcome.directory)}"
+            yield f"  to run this point by itself: {point_command(outcome.overrides, options)}"
+
+
+def _log_lines(outcome: Outcome) -> Iterator[str]:
+    yield from (f"  | {line}" for line in (outcome.log_tail or "").splitlines()[-LOG_LINES:])
 
 
 def _error_lines(outcome: Outcome) -> list[str]:
