@@ -51,12 +51,13 @@ def dist(v):
 class Server:
     """The mock server as a child process, with its ground truth."""
 
-    def __init__(self, path, port, cores, nice, cert=None):
+    def __init__(self, path, port, cores, nice, cert=None, metrics=None):
         self.base = self.base_for_clients = f"http://127.0.0.1:{port}"
         cmd = [path, "--port", str(port)]
         if cert:
             cmd += ["--tls-port", str(port + 1), "--cert", cert, "--key", cert]
             self.base_for_clients = f"https://127.0.0.1:{port + 1}"
+        cmd += ["--metrics", str(metrics)] if metrics else []
         cmd = wrap(cmd, cores, nice)
         self.p = subprocess.Popen(cmd, stderr=subprocess.DEVNULL)
         for _ in range(100):

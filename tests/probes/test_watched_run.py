@@ -91,9 +91,9 @@ def test_a_run_has_energy_cost_and_what_is_wrong_with_its_gpus(tmp_path: Path) -
 
 
 def test_a_gpu_that_is_lost_in_the_run_leaves_the_run_and_no_figure_of_energy(tmp_path: Path) -> None:
-    process = start(tmp_path, lost_at_s=2.5)  # after the claim and before the end of the load, on each process's clock
-    result = finish(process, tmp_path)
-    assert result.status == "ok" and result.metrics["completed"].value == LOAD_S * 50
+    # 3 s after each process's first look at the GPUs: after the claim, and before the end of the load
+    result = finish(start(tmp_path, "load.duration_s=4", lost_at_s=3.0), tmp_path)
+    assert result.status == "ok" and result.metrics["completed"].value == 200
     assert [text for text in result.warnings if "GPU is lost" in text] == [
         "the probe gpu was switched off: NVMLError_GpuIsLost: GPU is lost"
     ]

@@ -10,7 +10,7 @@ from dataclasses import fields
 from benchhydra import registry
 from benchhydra.errors import ConfigError
 from benchhydra.overrides.other_tools import key_hint
-from benchhydra.target import Model
+from benchhydra.target import Gpus, Model
 
 #: A URL, or host and port, with an IPv6 address: Hydra would read a list. ``http://[::1]:8000``
 IPV6_ADDRESS = re.compile(
@@ -139,6 +139,7 @@ def open_keys() -> set[str]:
     """The keys that hold a dictionary of any keys: ``engine.args``, ``script.body``. Options must be discovered."""
     classes = [
         ("model", Model),
+        ("gpus", Gpus),
         *((group, cls) for group in registry.GROUPS for cls in registry.options(group).values()),
     ]
     return {
