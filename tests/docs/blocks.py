@@ -20,7 +20,7 @@ PAGES = (
     ROOT / "README.md",
     *(
         DOCS / f"{name}.md"
-        for name in ("index", "getting-started", "recipes", "faq", "troubleshooting", "editors", "containers")
+        for name in ("index", "getting-started", "recipes", "faq", "troubleshooting", "editors", "containers", "python")
     ),
 )
 BLOCK = re.compile(
