@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.report.made import HOSTILE, write_history, write_hostile, write_sweep
+from tests.report.made import HOSTILE, SLOWER, write_history, write_hostile, write_sweep, write_system
 
 from benchhydra.analysis.compare import compare
 from benchhydra.analysis.read_runs import read_runs
@@ -46,8 +46,27 @@ def found(tree: Path) -> Runs:
 
 
 @pytest.fixture(scope="session")
-def folder(found: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site of all results, compared with themselves."""
+def systems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two systems at six rates, the candidate slower; and a sweep of both."""
+    root = tmp_path_factory.mktemp("systems")
+    write_system(root / "base", "base")
+    write_system(root / "candidate", "candidate", slower=SLOWER)
+    for seqs, slower in ((64, 1.0), (256, SLOWER)):
+        write_system(root / f"both/{seqs}", f"of {seqs} sequences", slower=slower, seqs=seqs, sweep_id="both")
+    return root
+
+
+@pytest.fixture(scope="session")
+def systems_site(systems: Path) -> Site:
+    """The report of the systems, with their comparison."""
+    sides = [read_runs(str(systems / side)) for side in ("base", "candidate")]
+    data = comparison_data(compare(*sides, thresholds=Thresholds()), "base", "candidate")
+    return Site(results=read_runs(str(systems)), title="Systems", comparison=data)
+
+
+@pytest.fixture(scope="session")
+def folder(found: Runs, systems_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of all results, compared with themselves; and ``systems``."""
     made = Site(
         results=found,
         title="Nightly",
@@ -57,6 +76,7 @@ def folder(found: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report")
     pages.write_folder(made.pieces(), made.title, out / "site")
     pages.write_file(made.pieces(), made.title, out / "report.html")
+    pages.write_folder(systems_site.pieces(), systems_site.title, out / "systems")
     return out
 
 

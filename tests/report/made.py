@@ -200,7 +200,11 @@ def write_system(
             )
             made.write(root / f"q{qps:g}-{repeat}")
     answer = {"search": "grid", "overrides": ["qps=1"], "value": 16.5, "unit": "requests/s", "low": 16, "high": 17}
-    facts = {"sweep_id": name, "points": [], "answers": [answer | {"limited_by": "p99_ttft_ms", "probes": 18}]}
+    facts = {
+        "sweep_id": sweep_id or name,
+        "points": [],
+        "answers": [answer | {"limited_by": "p99_ttft_ms", "probes": 18}],
+    }
     (root / "sweep.json").write_text(json.dumps(facts), encoding="utf-8")
     rows = records(400, first_ms=45.0)
     rows.write(root / f"q24-{repeats - 1}" / "records.parquet")

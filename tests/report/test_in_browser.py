@@ -59,7 +59,7 @@ def test_loads_and_every_view_draws(opened: Open, file: str) -> None:
         go(page, "Sweeps")
         page.click("tbody th a")
         page.wait_for_selector(".canvas canvas")
-        assert page.locator("figure.chart h3").all_text_contents()[:2] == [
+        assert page.locator("figure.chart h3").all_text_contents()[2:4] == [
             "TTFT against qps",
             "E2E latency against qps",
         ]
@@ -125,6 +125,7 @@ def test_click_on_a_point_opens_its_run(opened: Open) -> None:
         commit = page.get_attribute("dd a[href*='/commit/']", "href")
         assert str(commit).startswith("https://example.com/o/r/commit/")
         config = page.locator("details", has_text="config (")
+        config.locator("summary").click()
         assert "num_prompts" in config.inner_text()
 
 
@@ -143,17 +144,19 @@ def test_invalid_runs_are_in_no_line_and_suspect_ones_are_marked(opened: Open) -
         assert re.match(r"\+(9|10)\.\d % worse at 2025-10-21: 0\.5 \w+ → 0\.6 \w+", said)
 
 
-def test_sweep_has_direction_colours_and_a_run_to_choose(opened: Open) -> None:
+def test_sweep_has_runs_and_requests_to_choose(opened: Open) -> None:
     with opened("#/sweeps") as page:
         page.click("tbody th a")
-        page.wait_for_selector("td.best")
-        first, last = page.locator("tbody tr").first, page.locator("table").first.locator("tbody tr").last
-        assert first.locator("td.worst").count() == last.locator("td.best").count() == 1  # throughput
-        assert first.locator("td.best").count() >= 2  # latencies
+        page.wait_for_selector("h1:has-text('Sweep of')")
+        assert rows(page) == 3  # points
+        page.click("#toggle-rows-runs")
+        until(page, "document.querySelector('tbody').rows.length === 6")
+        page.click("#toggle-part-requests")
+        page.wait_for_selector("#filter-run")
         page.select_option("#filter-run", file_slug("s1-2-1"))
         until(page, "location.hash.includes('run=')")
-        for title in ("Timeline of requests", "client, requests/s", "client.in_flight, requests", "client, ms"):
-            assert page.locator(f"h3:has-text('{title}')").count() == 1
+        for title in ("Requests, in order of sending", "Rate, requests/s", "Requests in flight", "TTFT, ms"):
+            page.wait_for_selector(f"h3:has-text('{title}')")
 
 
 @pytest.mark.parametrize("requests", [1, 40, 600])
@@ -162,7 +165,7 @@ def test_timeline_has_room_for_every_request(opened: Open, requests: int) -> Non
         page.evaluate(
             """(count) => {
               const column = (value) => Array.from({ length: count }, (_, i) => value(i));
-              const figure = timelineChart({
+              const timeline = {
                 total: count,
                 sent_s: column((i) => i),
                 first_s: column((i) => i + 1),
@@ -170,8 +173,9 @@ def test_timeline_has_room_for_every_request(opened: Open, requests: int) -> Non
                 tokens: column(() => 5),
                 status: column(() => "ok"),
                 phase: column(() => "measured"),
-              });
-              document.querySelector("main").prepend(figure);
+              };
+              const axis = { range: [0, count + 2], zoom: { start: 0, end: 100 }, window: [0, count] };
+              document.querySelector("main").prepend(timelineLane(timeline, axis));
             }""",
             requests,
         )
@@ -181,68 +185,80 @@ def test_timeline_has_room_for_every_request(opened: Open, requests: int) -> Non
                  echarts.getInstanceByDom(canvas).convertToPixel({ yAxisIndex: 0 }, request))""",
             requests,
         )
-        assert bottom - top > 150
+        assert bottom - top > 120
 
 
-class TestSeries:
-    """Charts of whatever was sampled: the run has series of its client and of two GPUs."""
+class TestTimeAxis:
+    """Lanes of whatever was sampled: the run has series of its client and of two GPUs."""
 
     @pytest.fixture
-    def charts(self, opened: Open) -> Iterator[Page]:
+    def lanes(self, opened: Open) -> Iterator[Page]:
+        watched = file_slug(f"s1-{WATCHED[0]}-{WATCHED[1]}")
         with opened("#/sweeps") as page:
             page.click("tbody th a")
-            page.select_option("#filter-run", file_slug(f"s1-{WATCHED[0]}-{WATCHED[1]}"))
-            page.wait_for_selector("h3:has-text('gpu.utilization, %')")
-            for figure in page.locator("h2:has-text('Over time') + .charts figure").all():
+            page.click("#toggle-part-requests")
+            page.select_option("#filter-run", watched)
+            page.wait_for_selector("h3:has-text('GPU power, W')")
+            for figure in page.locator(".lanes figure").all():
                 figure.scroll_into_view_if_needed()
                 figure.locator("canvas").wait_for()
             yield page
 
     def option(self, page: Page, title: str, path: str) -> Any:
-        """A part of a chart's ECharts option."""
+        """A part of a lane's ECharts option."""
         canvas = page.locator("figure", has=page.locator(f"h3:text-is('{title}')")).locator(".canvas")
         return canvas.evaluate("(canvas, path) => echarts.getInstanceByDom(canvas).getOption()[path]", path)
 
-    def test_one_chart_for_each_source_and_unit(self, charts: Page) -> None:
-        titles = charts.locator("h2:has-text('Over time') + .charts h3").all_text_contents()
-        assert titles == [
-            "client, requests/s",
-            "client.in_flight, requests",
-            "client, ms",
-            "gpu.utilization, %",
-            "gpu.power, W",
+    def test_requests_rate_latency_and_gpus_are_stacked(self, lanes: Page) -> None:
+        assert lanes.locator(".lanes h3").all_text_contents() == [
+            "Requests, in order of sending",
+            "Latency by time of sending, ms",
+            "Rate, requests/s",
+            "Requests in flight, requests",
+            "TTFT, ms",
+            "TPOT, ms",
+            "GPU power, W",
+            "GPU, fraction",
         ]
 
-    def test_lines_are_named_by_what_distinguishes_them(self, charts: Page) -> None:
+    def test_lines_are_named_by_what_distinguishes_them(self, lanes: Page) -> None:
         for title, names in (
-            ("client, requests/s", ["sent_rps", "done_rps"]),
-            ("client, ms", ["mean_ttft_ms", "p99_ttft_ms", "mean_tpot_ms"]),
-            ("gpu.power, W", ["gpu=0", "gpu=1"]),
+            ("Rate, requests/s", ["sent_rps", "done_rps"]),
+            ("TTFT, ms", ["mean_ttft_ms", "p99_ttft_ms"]),
+            ("GPU power, W", ["gpu=0", "gpu=1"]),
         ):
-            assert [line["name"] for line in self.option(charts, title, "series")] == names
+            figure = lanes.locator("figure", has=lanes.locator(f"h3:text-is('{title}')"))
+            assert figure.locator(".legend button").all_text_contents() == names
+            lines = [line["name"] for line in self.option(lanes, title, "series")]
+            assert lines == [*names, "measured window"]
 
-    def test_samples_are_points_in_seconds_after_the_first_send(self, charts: Page) -> None:
-        line, _ = self.option(charts, "gpu.power, W", "series")
+    def test_samples_are_points_in_seconds_after_the_first_send(self, lanes: Page) -> None:
+        line, *_ = self.option(lanes, "GPU power, W", "series")
         assert line["data"][:3] == [[-0.25, 200], [0, 200], [0.25, 200]]
-        assert self.option(charts, "gpu.power, W", "xAxis")[0]["name"] == "s after the first send"
 
-    def test_zoom_is_shared_by_all_charts(self, charts: Page) -> None:
-        figure = charts.locator("figure", has=charts.locator("h3:text-is('client, ms')"))
+    def test_measured_window_is_shaded_in_every_lane(self, lanes: Page) -> None:
+        for title in ("Requests, in order of sending", "TTFT, ms", "GPU, fraction"):
+            ((start, end),) = self.option(lanes, title, "series")[-1]["markArea"]["data"]
+            assert (start["xAxis"], end["xAxis"]) == (0, pytest.approx(39 * 0.05 + 0.1))
+
+    def test_zoom_is_shared_by_all_lanes(self, lanes: Page) -> None:
+        figure = lanes.locator("figure", has=lanes.locator("h3:text-is('TTFT, ms')"))
         figure.locator(".canvas").evaluate(
             """(canvas) => echarts.getInstanceByDom(canvas).dispatchAction({ type: 'dataZoom', start: 20, end: 60 })"""
         )
         for _ in range(2):
-            for title in ("client, ms", "gpu.power, W", "client, requests/s"):
-                zoom, _ = self.option(charts, title, "dataZoom")
+            for title in ("TTFT, ms", "GPU power, W", "Rate, requests/s", "Requests, in order of sending"):
+                zoom = self.option(lanes, title, "dataZoom")[0]
                 assert (zoom["start"], zoom["end"]) == (20, 60)
-            charts.click("#theme")  # draws them anew
+            lanes.click("#theme")  # draws them anew
 
     def test_run_without_a_series_file_shows_series_of_its_requests(self, opened: Open) -> None:
         with opened("#/sweeps") as page:
             page.click("tbody th a")
+            page.click("#toggle-part-requests")
             page.wait_for_selector("h2:has-text('Over time')")
-            titles = page.locator("h2:has-text('Over time') + .charts h3").all_text_contents()
-            assert titles == ["client, requests/s", "client.in_flight, requests", "client, ms"]
+            titles = page.locator(".lanes h3").all_text_contents()
+            assert titles[2:] == ["Rate, requests/s", "Requests in flight, requests", "TTFT, ms", "TPOT, ms"]
 
 
 def test_hostile_texts_stay_texts(opened: Open) -> None:

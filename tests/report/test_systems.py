@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.report.made import MAIN, RATES, SLOWER, write_system
+from tests.report.made import MAIN, RATES, SLOWER
 
 from benchhydra.analysis.compare import compare
 from benchhydra.analysis.read_runs import read_runs
@@ -19,23 +19,19 @@ from benchhydra.report.site import Site
 
 
 @pytest.fixture(scope="module")
-def systems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("systems")
-    write_system(root / "base", "base")
-    write_system(root / "candidate", "candidate", slower=SLOWER)
-    return root
+def comparison(systems_site: Site) -> dict[str, Any]:
+    return systems_site.comparison
 
 
 @pytest.fixture(scope="module")
-def comparison(systems: Path) -> dict[str, Any]:
-    sides = [read_runs(str(systems / side)) for side in ("base", "candidate")]
-    return comparison_data(compare(*sides, thresholds=Thresholds()), "base", "candidate")
+def sweeps(systems_site: Site) -> dict[str, dict[str, Any]]:
+    return {data["sweep_id"]: data for name, data in systems_site.pieces() if name.startswith("sweeps/")}
 
 
-@pytest.fixture(scope="module")
-def sweep(systems: Path) -> dict[str, Any]:
-    pieces = dict(Site(results=read_runs(str(systems / "base")), title="t").pieces())
-    return next(data for name, data in pieces.items() if name.startswith("sweeps/"))
+@pytest.fixture
+def sweep(sweeps: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """That of a single system."""
+    return sweeps["base"]
 
 
 class TestComparison:
@@ -105,11 +101,8 @@ class TestSweep:
         assert answers["columns"] == ["search", "answer", "interval", "limited by", "probes"]
         assert answers["rows"] == [["search=grid", "16.50 requests/s", "16 to 17", "p99_ttft_ms", "18"]]
 
-    def test_systems_of_one_load_are_ranked(self, tmp_path: Path) -> None:
-        for seqs, slower in ((64, 1.0), (256, SLOWER)):
-            write_system(tmp_path / f"{seqs}", f"s{seqs}", slower=slower, seqs=seqs, sweep_id="both")
-        pieces = dict(Site(results=read_runs(str(tmp_path)), title="t").pieces())
-        data = next(data for name, data in pieces.items() if name.startswith("sweeps/"))
+    def test_systems_of_one_load_are_ranked(self, sweeps: dict[str, dict[str, Any]]) -> None:
+        data = sweeps["both"]
         (table,) = data["tables"]
         assert [setting["name"] for setting in table["settings"]] == ["qps", "max_num_seqs"]
         at = table["metrics"].index("mean_tpot_ms")
