@@ -25,7 +25,9 @@ from benchhydra.loads.concurrency import Concurrency
 from benchhydra.loads.constant import Constant
 from benchhydra.loads.poisson import Poisson
 from benchhydra.metrics import summarize
+from benchhydra.records import Records
 from benchhydra.result import Reason, Verdict
+from benchhydra.series import Series
 from benchhydra.validity import ValidityLimits, judge
 from benchhydra.window import Window, mark_phases
 
@@ -36,6 +38,8 @@ COUNTS = ("completed", "failed")
 LATENCIES = tuple(f"{statistic}_{name}_ms" for name in ("ttft", "tpot", "itl", "e2el") for statistic in
                   ("mean", "median", "p99"))  # fmt: skip
 RATES = ("request_throughput", "output_throughput", "mean_output_tokens")
+#: How long the simulated server takes to answer ``/metrics``, beside the network.
+METRICS_MS = 0.5
 #: Where more than this much of the capacity is offered, latencies depend on how long the load lasts. Below, a short
 #: load of random arrivals may not show it.
 OVERLOADED = 1.9
@@ -122,7 +126,10 @@ def compared(case: Case, shape: LoadShape, plan: LoadPlan, result: LoadResult, s
         "client_cpu_fraction": 0.1,
         "client_wait_fraction": 0.0,
     }
-    window = Window.of(mark_phases(result.records, 0.0, 0.0), facts=Facts(facts))
+    round_trip_ms = 2 * float(server.behaviour.network_ms)
+    facts |= {"server_connect_ms": round_trip_ms, "server_answer_ms": round_trip_ms + METRICS_MS}
+    series = published_series(server.truth, result.records, streamed=case.load.stream)
+    window = Window.of(mark_phases(result.records, 0.0, 0.0), facts=Facts(facts), series=series)
     verdict, reasons = judge(window, ValidityLimits())
     has = {"requests", "latency", "tokens", "generated"}
     has |= {"stream"} if plan.streamed else set()
@@ -143,6 +150,24 @@ def compared(case: Case, shape: LoadShape, plan: LoadPlan, result: LoadResult, s
         truth={name: value for name, value in truth.items() if value is not None},
         wrong=wrong,
         result=result,
+    )
+
+
+def published_series(answers: Mapping[int, TrueAnswer], records: Records, *, streamed: bool) -> tuple[Series, ...]:
+    """Return what the server would publish of its latencies at ``/metrics``, read before and after the load."""
+    completed = [answer for answer in answers.values() if answer.completed]
+    latencies_ms = {"e2el": [(_true_end_ns(answer, streamed) - answer.received_ns) / 1e6 for answer in completed]}
+    if streamed:
+        latencies_ms["ttft"] = [(answer.steps_ns[0][0] - answer.received_ns) / 1e6 for answer in completed]
+        latencies_ms["itl"] = [
+            float(gap) / 1e6 for answer in completed for steps in answer.steps_ns for gap in np.diff(np.array(steps))
+        ]
+    times_ns = np.array([records.scheduled_ns.min() - 1, records.done_ns.max() + 1])
+    totals = {f"{name}_sum_ms": sum(values) for name, values in latencies_ms.items()}
+    totals |= {f"{name}_count": len(values) for name, values in latencies_ms.items()}
+    return tuple(
+        Series(name=f"server.{name}", unit="", times_ns=times_ns, values=np.array([0.0, total]))
+        for name, total in totals.items()
     )
 
 
