@@ -57,8 +57,8 @@ def series(
     )
 
 
-def energy(power_w: float, gpu: str = "0", **more: float) -> Series:
-    return series("gpu.energy_j", lambda times_s: power_w * (times_s - 99.9), "J", gpu=gpu, **more)
+def energy(power_w: float, gpu: str = "0", first_s: float = 99.9, last_s: float = 110.2) -> Series:
+    return series("gpu.energy_j", lambda times_s: power_w * (times_s - 99.9), "J", first_s, last_s, gpu=gpu)
 
 
 def metrics(
@@ -95,9 +95,9 @@ def test_energy_before_and_after_the_window_does_not_count() -> None:
     assert metrics(begins, ends)["gpu_energy_j"] == pytest.approx(3000)
 
 
-@pytest.mark.parametrize("ends", [{"last_s": 109.0}, {"first_s": 101.0}], ids=["lost at its end", "late"])
-def test_energy_of_a_part_of_the_window_is_no_figure(ends: dict[str, float]) -> None:
-    values = metrics(energy(600.0, **ends), energy(600.0, "1"))
+@pytest.mark.parametrize(("first_s", "last_s"), [(99.9, 109.0), (101.0, 110.2)], ids=["lost at its end", "late"])
+def test_energy_of_a_part_of_the_window_is_no_figure(first_s: float, last_s: float) -> None:
+    values = metrics(energy(600.0, "0", first_s, last_s), energy(600.0, "1"))
     assert not [name for name in values if "gpu" in name or "per_w" in name]
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchhydra.records import Float64
+
 SOURCE = Path(__file__).with_name("libnvidia_ml.c")
 STEP_S = 0.02
 #: A card's energy counter is updated this often.
@@ -69,7 +71,7 @@ def library_directory() -> Path:
     return directory
 
 
-def environment(recording: Path, processes: Path | None = None, **more: float) -> dict[str, str]:
+def environment(recording: Path, processes: Path | None = None, /, **more: float) -> dict[str, str]:
     """Environment variables of a process that is to find the stand-in. more: ``lost_at_s=2``, ``speed=10``."""
     variables = {"LD_LIBRARY_PATH": str(library_directory()), "FAKE_NVML_RECORDING": str(recording)}
     variables |= {} if processes is None else {"FAKE_NVML_PROCESSES": str(processes)}
@@ -90,7 +92,7 @@ def write_recording(path: Path, cards: Sequence[Card], seconds: float, seed: int
     return path
 
 
-def power_w(card: Card, times_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # type: ignore[type-arg]
+def power_w(card: Card, times_s: Float64, rng: np.random.Generator) -> Float64:
     """Idle, and under load: decoding with a prefill of more power every 0.4 s, and noise."""
     busy = (times_s >= card.busy[0]) & (times_s < card.busy[1])
     prefill = np.where(times_s % 0.4 < 0.1, 0.1, 0.0)
@@ -99,7 +101,7 @@ def power_w(card: Card, times_s: np.ndarray, rng: np.random.Generator) -> np.nda
 
 
 def _samples(index: int, card: Card, seconds: float, rng: np.random.Generator) -> Iterator[str]:
-    times_s = np.arange(0, seconds, STEP_S)
+    times_s: Float64 = np.arange(0, seconds, STEP_S, dtype=np.float64)
     powers_w = power_w(card, times_s, rng)
     energy_mj = np.cumsum(powers_w) * STEP_S * 1e3 + 8.5e9  # since the driver was loaded
     temperature_c = 34.0

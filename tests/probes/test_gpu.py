@@ -41,9 +41,13 @@ def watched(
     cards: Sequence[Card],
     seconds: float,
     processes: Callable[[int], str] = lambda pid: f"0 {pid} 68000\n",
+    attached_to: tuple[int, ...] = (),
     **more: float,
 ) -> Observation:
-    """Watch all cards for some seconds. processes: the text of the stand-in's list, given the server's pid."""
+    """Watch all cards for some seconds, or those of an attached server.
+
+    processes: the text of the stand-in's list, given the server's pid.
+    """
     close_idle_helpers()  # the next helper gets this test's environment
     recording = nvml.write_recording(directory / "recording.txt", cards, seconds + 5)
     registry.import_modules("benchhydra.probes")
@@ -52,7 +56,10 @@ def watched(
         for name, value in nvml.environment(recording, directory / "processes.txt", **more).items():
             patch.setenv(name, value)
         target = ProbeTarget(client_pid=os.getpid(), server_pid=pid, gpus=tuple(range(len(cards))))
-        settings = ProbeSettings(interval_s=INTERVAL_S, off=[name for name in probes() if name not in ("gpu", "host")])
+        if attached_to:
+            target = ProbeTarget(client_pid=os.getpid())
+        off = [name for name in probes() if name not in ("gpu", "host")]
+        settings = ProbeSettings(interval_s=INTERVAL_S, off=off, gpus=list(attached_to))
         with Watch.start(target, settings) as watch:
             watch.begin()
             time.sleep(seconds)
@@ -120,6 +127,7 @@ def test_a_card_without_a_counter_has_the_integral_and_the_result_says_so(observ
     assert energy.values[-1] == pytest.approx(P40.load_w * 1.025 * watched_s, rel=0.05)  # a quarter is at + 10 %
     assert observation.facts["gpu_energy_source"] == "counter, integral of power"
     assert observation.facts["gpu_power_limits_w"] == (700.0, 250.0)
+    assert observation.facts["gpu_powers_w"] == pytest.approx((650, P40.load_w * 1.025), rel=0.05)
 
 
 def test_heat_is_throttling_and_a_power_limit_is_not(observation: Observation) -> None:
@@ -173,11 +181,18 @@ def test_a_driver_that_cannot_be_loaded_is_a_warning(tmp_path: Path, monkeypatch
     assert warning.startswith("the probe gpu was switched off: NVMLError_LibraryNotFound")
 
 
-@pytest.mark.parametrize(
-    "target", [ProbeTarget(client_pid=1, server_pid=2), ProbeTarget(client_pid=1, gpus=(0,))], ids=["no GPU", "no pid"]
-)
-def test_the_probe_needs_gpus_and_a_server_process(target: ProbeTarget) -> None:
-    assert not GpuProbe().applies(target)
+def test_the_probe_needs_gpus() -> None:
+    assert not GpuProbe().applies(ProbeTarget(client_pid=1, server_pid=2))
+    assert GpuProbe().applies(ProbeTarget(client_pid=1, gpus=(0,)))
+
+
+def test_gpus_of_an_attached_server_are_watched_if_they_are_named_and_others_on_them_are_unknown(
+    tmp_path: Path,
+) -> None:
+    observation = watched(tmp_path, [P40, H100], 0.3, attached_to=(1,))
+    assert {series.labels["gpu"] for series in observation.series if series.name.startswith("gpu.")} == {"1"}
+    assert observation.facts["gpu_energy_source"] == "counter"
+    assert "other_gpu_pids" not in observation.facts
 
 
 @pytest.mark.parametrize(

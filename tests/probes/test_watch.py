@@ -157,6 +157,8 @@ def test_probes_are_switched_off_by_name_and_without_any_nothing_is_started(writ
 def test_settings_are_checked() -> None:
     with pytest.raises(ConfigError, match=r"probes\.off: no such probe: gups"):
         ProbeSettings(off=["gups"])
+    with pytest.raises(ConfigError, match=r"probes\.gpus=\[-1\]"):
+        ProbeSettings(gpus=[-1])
     for interval_s in (0, -1, 0.001, float("inf"), float("nan")):
         with pytest.raises(ConfigError, match=r"probes\.interval_s"):
             ProbeSettings(interval_s=interval_s)

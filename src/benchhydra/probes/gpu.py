@@ -33,6 +33,12 @@ POWER_LIMITS_W = fact(
     doc="power limit of each GPU of this run, in the order of indices",
     in_metadata=True,
 )
+POWERS_W = fact(
+    "gpu_powers_w",
+    unit="W",
+    doc="mean power of each GPU of this run while the load ran, in the order of indices",
+    in_metadata=True,
+)
 COUNTER, INTEGRAL = "counter", "integral of power"
 #: Listing the processes of a GPU takes up to some ms. So list them at most this often, and at most once in this many
 #: times the CPU time that a listing took.
@@ -46,7 +52,7 @@ class GpuProbe(Probe):
     name: ClassVar[str] = "gpu"
 
     def applies(self, target: ProbeTarget) -> bool:
-        return bool(target.gpus) and target.server_pid is not None
+        return bool(target.gpus)
 
     def start(self, target: ProbeTarget) -> None:
         nvml = load_nvml()
@@ -64,9 +70,11 @@ class GpuProbe(Probe):
     def stop(self) -> Mapping[str, Any]:
         self._neighbours.look(now=True)
         sources = {meter.source for meter in self._energy.values() if meter.source}
+        powers_w = [meter.mean_power_w() for meter in self._energy.values()]
         limits_w = [gpu.power_limit_w() for gpu in self._gpus.values()]
         facts = self._neighbours.facts()
         facts |= {ENERGY_SOURCE: ", ".join(sorted(sources))} if sources else {}
+        facts |= {POWERS_W: tuple(powers_w)} if None not in powers_w else {}
         return facts | ({POWER_LIMITS_W: tuple(limits_w)} if None not in limits_w else {})
 
 
@@ -79,39 +87,45 @@ class EnergyMeter:
     def __init__(self, gpu: NvmlGpu) -> None:
         self.source = ""
         self._gpu = gpu
-        self._first_j: float | None = None
-        self._integral_j = 0.0
-        self._previous: tuple[int, float] | None = None  # time in ns, power in W
+        self._counted_before_j: float | None = None
+        self._first_ns = self._last_ns = 0
+        self._energy_j = 0.0
+        self._previous_w: float | None = None
 
     def read(self) -> Iterator[tuple[str, str, float | None]]:
         """Yield the power and the energy as (name, unit, value)."""
-        counted_j, power_w = self._gpu.counted_energy_j(), self._gpu.power_w()
+        now_ns, counted_j, power_w = time.monotonic_ns(), self._gpu.counted_energy_j(), self._gpu.power_w()
         yield "power_w", "W", power_w
         if counted_j is not None:
             self.source = COUNTER
-            if self._first_j is None:
-                self._first_j = counted_j
-            yield "energy_j", "J", counted_j - self._first_j
+            if self._counted_before_j is None:
+                self._counted_before_j = counted_j
+            self._energy_j = counted_j - self._counted_before_j
         elif power_w is not None and self.source != COUNTER:
             self.source = INTEGRAL
-            yield "energy_j", "J", self._integrate(time.monotonic_ns(), power_w)
+            if self._previous_w is not None:
+                self._energy_j += (self._previous_w + power_w) / 2 * (now_ns - self._last_ns) / 1e9
+            self._previous_w = power_w
+        else:
+            return
+        self._first_ns, self._last_ns = self._first_ns or now_ns, now_ns
+        yield "energy_j", "J", self._energy_j
 
-    def _integrate(self, time_ns: int, power_w: float) -> float:
-        if self._previous is not None:
-            previous_ns, previous_w = self._previous
-            self._integral_j += (previous_w + power_w) / 2 * (time_ns - previous_ns) / 1e9
-        self._previous = time_ns, power_w
-        return self._integral_j
+    def mean_power_w(self) -> float | None:
+        """Return the mean power from the first to the last reading; None without two of them."""
+        elapsed_s = (self._last_ns - self._first_ns) / 1e9
+        return self._energy_j / elapsed_s if elapsed_s > 0 else None
 
 
 class Neighbours:
     """The processes on the GPUs that belong neither to the client nor to the server, and their memory.
 
     In a container NVML may list no process, or pids of another namespace: if none of ours is listed, nothing is known.
+    So it is for a server that benchhydra did not start.
     """
 
     def __init__(self, target: ProbeTarget, gpus: Mapping[str, NvmlGpu]) -> None:
-        self._roots = [target.client_pid, target.server_pid or target.client_pid]
+        self._roots = [] if target.server_pid is None else [target.client_pid, target.server_pid]
         self._gpus = gpus
         self._ours: set[int] = set()
         self._next_s = 0.0

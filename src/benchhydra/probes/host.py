@@ -24,7 +24,7 @@ LEAST_S = 1.0
 LEAST_SAMPLE_S = 0.1
 #: Listing all processes takes some ms (2 ms for 100), and so does reading the waits of 200 threads. So do each at most
 #: this often, and at most once in this many times the CPU time that it took.
-SLOW_INTERVAL_S = 2.0
+LISTING_INTERVAL_S, WAITS_INTERVAL_S = 2.0, 0.5
 SLOW_INTERVAL_RATIO = 500
 
 
@@ -48,9 +48,10 @@ class HostProbe(Probe):
 
 
 class SlowReading:
-    """Decides when a reading that takes long is due again."""
+    """Decides when a reading that takes long is due again: not before ``least_s``."""
 
-    def __init__(self) -> None:
+    def __init__(self, least_s: float) -> None:
+        self._least_s = least_s
         self._next_s = 0.0
 
     def due(self) -> bool:
@@ -61,7 +62,7 @@ class SlowReading:
         begin_s = time.thread_time()
         read()
         took_s = time.thread_time() - begin_s
-        self._next_s = time.monotonic() + max(SLOW_INTERVAL_S, SLOW_INTERVAL_RATIO * took_s)
+        self._next_s = time.monotonic() + max(self._least_s, SLOW_INTERVAL_RATIO * took_s)
 
 
 class _CpuTimes(NamedTuple):
@@ -87,7 +88,7 @@ class CpuGroups:
         self._core_groups = {"client": client_cores, "server": server_cores}
         if client_cores == server_cores:
             self._core_groups = {"client" if target.server_pid is None else "client and server": client_cores}
-        self._listing = SlowReading()
+        self._listing = SlowReading(LISTING_INTERVAL_S)
         self._first: _CpuTimes | None = None
 
     def sample(self) -> Iterator[Sample]:
@@ -145,13 +146,18 @@ class ServerWaits:
 
     def __init__(self, groups: CpuGroups) -> None:
         self._groups = groups
-        self._reading = SlowReading()
+        self._reading = SlowReading(WAITS_INTERVAL_S)
+        self._begun = False
         self._previous: dict[int, RunDelay] | None = None
         self._now: dict[int, RunDelay] = {}
 
     def sample(self) -> Iterator[Sample]:
-        """Yield the part since the last reading; threads that have ended since then do not count."""
-        if not self._groups.server or not self._reading.due():
+        """Yield the part since the last reading; threads that have ended since then do not count.
+
+        The first sample is left out, because the load waits for it.
+        """
+        begun, self._begun = self._begun, True
+        if not begun or not self._groups.server or not self._reading.due():
             return
         self._reading.run(self._read)
         if self._previous is not None:

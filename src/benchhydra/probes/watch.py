@@ -90,7 +90,8 @@ class Watch:
 
     @classmethod
     def start(cls, target: ProbeTarget, settings: ProbeSettings) -> Watch:
-        """Start the probes, without waiting for them."""
+        """Start the probes, without waiting for them. For a target without GPUs, those of the settings are watched."""
+        target = target._replace(gpus=target.gpus or tuple(settings.gpus))
         enabled = _enabled_probes(settings)
         watch = cls(None)
         if not enabled:
