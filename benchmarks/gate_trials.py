@@ -2,8 +2,8 @@
 
 5 runs a side, with 20 runs of history or none, and up to three rounds of re-runs (5, 10, 20) or none. The verdict
 depends on the first 6 of 30 metrics; where there is no history, all of them lend one another their noise. False alarms:
-fraction of gates on identical builds that report any main metric. Found: fraction of gates that report a 5 % slowdown of
-one main metric whose run-to-run noise is 2 % (standard deviation), each main metric in turn.
+fraction of gates on identical builds that report any main metric. Found: fraction of gates that report a 5 % slowdown
+of one main metric whose run-to-run noise is 2 % (standard deviation), each main metric in turn.
 
     python benchmarks/gate_trials.py [--gates 6000] [--seed 2028]    noise from distributions, 30 metrics of 0.5 to 8 %
     python benchmarks/gate_trials.py --repeats 3 --points 6          3 runs a side; 6 points, one of them slower
@@ -47,7 +47,7 @@ KINDS = (
 DRIFT = math.log1p(0.1) / 80
 #: Limits were chosen on seed 11; the table is made with this one.
 SEED = 2028
-BLOCK = 500
+BLOCK = 200
 
 #: (gates, runs, generator) -> deviations of the log in standard deviations, shape (gates, points, metrics, runs)
 Draw = Callable[[int, int, np.random.Generator], Floats]
@@ -80,8 +80,8 @@ RULES = (
 
 
 class Score(NamedTuple):
-    """Fractions of gates: false alarms, slowdowns found, identical builds that needed re-runs, the first two with what is
-    probably worse. reruns: mean number of re-runs per gate of identical builds, those that needed none included."""
+    """Fractions of gates: false alarms, slowdowns found, identical builds that needed re-runs, and the first two with
+    what is probably worse. reruns: mean number per gate of identical builds, those that needed none included."""
 
     false_alarms: float
     found: float
@@ -153,7 +153,7 @@ def recorded(directory: str, *, whole: bool, invalid_too: bool = False) -> Noise
 
 
 class CleanRuns(NamedTuple):
-    """Groups of runs (points, metrics, runs) of the points ``which``, all of which have as many runs without outliers."""
+    """Groups of runs (points, metrics, runs) of the points ``which``, which all have as many runs without outliers."""
 
     which: Floats
     groups: list[Floats]
@@ -183,7 +183,7 @@ def without_outliers(groups: Sequence[Floats]) -> list[CleanRuns]:
 
 
 def lent(clean: Sequence[CleanRuns], points: int, metrics: int) -> VariancePrior:
-    """What the metrics of all points of each gate say about one another's noise, as ``analysis.shared_noise`` has it."""
+    """What the metrics of all points of each gate say about one another's noise, as in ``shared_noise``."""
     total = sum(len(part.which) for part in clean)
     scales, degrees = np.empty((total, metrics)), np.empty((total, metrics))
     for which, groups in clean:

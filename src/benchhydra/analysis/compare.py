@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from benchhydra.analysis.comparison import Basis, Comparison, MetricChange, PointChange
 from benchhydra.analysis.config_diff import config_differences
+from benchhydra.analysis.drift import without_drift
 from benchhydra.analysis.equal_metrics import equal_metrics
 from benchhydra.analysis.judgement import judged
 from benchhydra.analysis.noise_model import NoiseModel
@@ -39,6 +40,13 @@ def compare(
     base: Runs, candidate: Runs, *, thresholds: Thresholds, history: Iterable[Run] = (), pairing: Pairing = BY_WORKLOAD
 ) -> Comparison:
     """Compare two sources, point by point as ``pairing`` says. Raises ConfigError if it does not tell points apart."""
+    return judged(without_drift(evidence_of_sides(base, candidate, thresholds, history, pairing)))
+
+
+def evidence_of_sides(
+    base: Runs, candidate: Runs, thresholds: Thresholds, history: Iterable[Run], pairing: Pairing
+) -> Comparison:
+    """A comparison that is not judged yet, and whose runs may drift."""
     left, right = runs_by_point(base.runs), runs_by_point(candidate.runs)
     roles = MetricRoles.of_sides(base, candidate, thresholds)
     pairs = pairing.pairs(left, right)
@@ -50,17 +58,15 @@ def compare(
     points = tuple(sorted(points, key=lambda point: natural_order(point.label)))
     if not pairing.by:
         points = tuple(with_workload_problem(point) for point in points)
-    return judged(
-        Comparison(
-            points=points,
-            only_base=only_base,
-            only_candidate=only_candidate,
-            thresholds=thresholds,
-            side_problems=(
-                *same_runs(base, candidate),
-                *unpaired_points(only_base, only_candidate, len(pairs), "" if pairs else why_unpaired(left, right)),
-            ),
-        )
+    return Comparison(
+        points=points,
+        only_base=only_base,
+        only_candidate=only_candidate,
+        thresholds=thresholds,
+        side_problems=(
+            *same_runs(base, candidate),
+            *unpaired_points(only_base, only_candidate, len(pairs), "" if pairs else why_unpaired(left, right)),
+        ),
     )
 
 

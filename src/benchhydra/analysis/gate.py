@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from benchhydra.analysis.compare import compare, compare_point, noise_of_pairs
+from benchhydra.analysis.compare import compare_point, evidence_of_sides, noise_of_pairs
 from benchhydra.analysis.comparison import (
     GRAVEST_FIRST,
     ChangeVerdict,
@@ -24,6 +24,7 @@ from benchhydra.analysis.comparison import (
     by_gravity,
     family,
 )
+from benchhydra.analysis.drift import without_drift
 from benchhydra.analysis.judgement import is_surely_worse, judged, judged_metric, probably
 from benchhydra.analysis.noise_model import NoiseModel
 from benchhydra.analysis.pairing import Pairing, usable_runs
@@ -89,17 +90,15 @@ class Gate:
     def decide(self) -> Decision:
         """Compare, measure again what looks worse, and decide."""
         self.history = list(self.history)
-        comparison = compare(
-            self.base, self.candidate, thresholds=self.thresholds, history=self.history, pairing=self.pairing
-        )
+        comparison = evidence_of_sides(self.base, self.candidate, self.thresholds, self.history, self.pairing)
         problems = (*comparison.side_problems, *unread_files(self.base, self.candidate))
-        return self.conclude(judged(_on_same_machine(replace(comparison, side_problems=problems))))
+        return self.conclude(_on_same_machine(replace(comparison, side_problems=problems)))
 
     def conclude(self, comparison: Comparison) -> Decision:
         """The decision on a comparison, after re-runs where there are suspects and they can be measured again."""
         suspects = screen(comparison)
         if self.rerun is None or not suspects:
-            return self._decision(comparison, confirmed=False)
+            return self._decision(judged(without_drift(comparison)), confirmed=False)
         return self._decision(self._confirm(comparison, suspects, self.rerun), confirmed=True)
 
     def _confirm(self, comparison: Comparison, suspects: Suspects, rerun: Rerun) -> Comparison:
@@ -180,14 +179,15 @@ def screen(comparison: Comparison) -> dict[str, set[str]]:
 def _sift(
     comparison: Comparison, suspects: Suspects, limit: float
 ) -> tuple[Suspects, dict[tuple[str, str], MetricChange]]:
-    """Suspects that stay unsure, and those that are sure at ``limit``, by point_key and metric."""
+    """Suspects that stay unsure, and those that are sure at ``limit`` without drift, by point_key and metric."""
     unsure: dict[str, set[str]] = {}
     sure: dict[tuple[str, str], MetricChange] = {}
-    for point, metric in comparison.main_changes:
+    pairs = zip(comparison.main_changes, without_drift(comparison).main_changes, strict=True)
+    for (point, metric), (_, freed) in pairs:
         if metric.metric not in suspects.get(point.point_key, ()):
             continue
-        if metric.has_run_evidence and is_surely_worse(metric, limit):
-            sure[point.point_key, metric.metric] = metric
+        if freed.has_run_evidence and is_surely_worse(freed, limit):
+            sure[point.point_key, metric.metric] = freed
         elif is_surely_worse(metric, LET_GO):
             unsure.setdefault(point.point_key, set()).add(metric.metric)
     return unsure, sure
@@ -206,7 +206,9 @@ def _with_confirmed(
         unconfirmed = metric.is_main and metric.change is ChangeVerdict.WORSE
         return probably(metric, ChangeVerdict.PROBABLY_WORSE, limit) if unconfirmed else metric
 
-    points = (replace(p, metrics=tuple(final(p, m) for m in p.metrics)) for p in judged(comparison).points)
+    points = (
+        replace(p, metrics=tuple(final(p, m) for m in p.metrics)) for p in judged(without_drift(comparison)).points
+    )
     return replace(comparison, points=tuple(points))
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from benchhydra.analysis.compare import compare_point
 from benchhydra.analysis.comparison import Basis, Comparison, GateOutcome, MetricChange, PointChange, Problem
 from benchhydra.analysis.gate import Decision, Gate
-from benchhydra.analysis.judgement import judged
 from benchhydra.analysis.noise_model import NoiseModel, positive_values
 from benchhydra.analysis.outlier_runs import exclusion_note, without_outliers
 from benchhydra.analysis.pairing import runs_by_point, usable_runs
@@ -36,9 +35,7 @@ class HistoryGate(Gate):
         self.history = list(self.history)
         points = [self.point(_point_without_base(runs), runs) for runs in runs_by_point(self.candidate.runs).values()]
         problems = tuple(unread_files(Runs([], {}), self.candidate))
-        return self.conclude(
-            judged(Comparison(points=tuple(points), thresholds=self.thresholds, side_problems=problems))
-        )
+        return self.conclude(Comparison(points=tuple(points), thresholds=self.thresholds, side_problems=problems))
 
     def point(self, old: PointChange, candidate: Sequence[Run]) -> PointChange:
         """A point against its history."""

@@ -28,20 +28,20 @@ STEPS = 12
 def lent_priors(scales: Floats, degrees: Floats, design: Floats) -> VariancePrior:
     """What the other scales say about each: a prior with arrays of the shape of ``scales``, (..., cells).
 
-    degrees: degrees of freedom of each scale, (cells,). design: the additive model, (cells, parameters), of 0 and 1.
-    Where the others say nothing, the freedom is 0.
+    degrees: degrees of freedom of each scale, (..., cells). design: the additive model, (cells, parameters), of 0 and
+    1. Where the others say nothing, the freedom is 0.
     """
     from scipy.special import digamma, polygamma  # start-up time: comparisons without a history need it
 
     logs = 2 * np.log(scales) - digamma(degrees / 2) + np.log(degrees / 2)
     hat = design @ np.linalg.pinv(design)
     leverage = np.diag(hat)
-    left = len(degrees) - round(float(leverage.sum()))
+    left = len(leverage) - round(float(leverage.sum()))
     alone = leverage > 1 - 1e-9
     if left < 1 or alone.all():
         return VariancePrior(scales, np.zeros_like(scales))
     rest = np.where(alone, 1.0, 1 - leverage)
-    own = float(polygamma(1, degrees / 2).mean())
+    own = polygamma(1, degrees / 2).mean(axis=-1, keepdims=True)
     residuals = logs - logs @ hat
     unexplained = np.maximum((residuals**2).sum(axis=-1, keepdims=True) / left - own, 1e-3)
     spread = unexplained + (unexplained + own) * leverage / rest
