@@ -156,20 +156,31 @@ def test_many_different_remarks_are_cut_and_counted() -> None:
 
 
 def test_metrics_equal_by_construction_are_shown_once() -> None:
-    def at(qps: int) -> PointChange:
-        rates = metric("request_throughput", W, -0.08), metric("output_throughput", W, -0.08)
-        change = point(qps, *rates, metric("mean_ttft_ms", S, 0.0))
-        runs = [run_with({"request_throughput": r, "output_throughput": 16 * r, "mean_ttft_ms": 5}) for r in (1.1, 1.3)]
-        return replace(change, base=(runs[0],), candidate=(runs[1],))
+    def at(qps: int, same_as: str = "request_throughput") -> PointChange:
+        rates = metric("request_throughput", W, -0.08), metric("output_throughput", W, -0.08, same_as=same_as)
+        return point(qps, *rates, metric("mean_ttft_ms", S, 0.0))
 
     text = rendered("comparison", "matrix", Comparison(points=(at(1), at(2))))
     assert text.startswith("WORSE: request_throughput -8.0 % at 2 of 2 points; no difference: mean_ttft_ms\n")
     assert [len(line.split()) for line in text.splitlines() if line.startswith("qps=")] == [5, 5]
     assert "request_throughput stands for output_throughput: equal by construction in these runs" in text
+    text = rendered("comparison", "matrix", Comparison(points=(at(1), at(2, same_as=""))))
+    assert text.startswith("WORSE: request_throughput -8.0 %, output_throughput -8.0 % at 2 of 2 points; ")
 
 
-def run_with(metrics: dict[str, float]) -> Run:
-    return Run(run_id="r", point_key="k", verdict=Verdict.VALID, status="ok", epoch_time=0.0, metrics=metrics)
+@pytest.mark.parametrize("format", ["table", "markdown", "html"])
+def test_tables_show_equal_metrics_once_too(format: str) -> None:
+    rates = metric("request_throughput", W, -0.08), metric("output_throughput", W, -0.08, same_as="request_throughput")
+    text = rendered("comparison", format, Comparison(points=(point(1, *rates),)))
+    assert text.count("output_throughput") == 1
+    assert "request_throughput stands for output_throughput: equal by construction in these runs" in text
+
+
+def test_probable_changes_have_a_mark_and_say_what_settles_them() -> None:
+    P = ChangeVerdict.PROBABLY_WORSE
+    text = rendered("comparison", "matrix", Comparison(points=(point(1, metric("a_ms", P, 0.06, repeats_needed=12)),)))
+    assert text.startswith("probably worse: a_ms +6.0 % (repeats=12 or ab would settle it) at 1 of 1 point\n")
+    assert "+6.0 (✗)" in text
 
 
 class Terminal(StringIO):

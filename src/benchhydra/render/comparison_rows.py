@@ -29,6 +29,11 @@ def cells(metric: MetricChange) -> tuple[str, ...]:
     )
 
 
+def shown_metrics(point: PointChange) -> list[MetricChange]:
+    """The metrics of a point without those that are equal to another one by construction."""
+    return [metric for metric in point.metrics if not metric.same_as]
+
+
 def heading(point: PointChange) -> str:
     """The heading of a point: its label, the number of usable runs on both sides, and whether a run is SUSPECT."""
     base, candidate = (sum(run.usable for run in side) for side in (point.base, point.candidate))
@@ -59,6 +64,16 @@ def remarks(point: PointChange, said: Collection[str] = ()) -> Iterator[str]:
         yield f"Not measured by the candidate: {', '.join(point.missing)}"
     if point.invalid and not point.problems:
         yield f"{unusable(point)}: {'; '.join(_reasons(point))}"
+
+
+def equal_sentences(point: PointChange) -> Iterator[str]:
+    """A sentence for each metric that stands for others."""
+    equal: dict[str, list[str]] = {}
+    for metric in point.metrics:
+        if metric.same_as:
+            equal.setdefault(metric.same_as, []).append(metric.metric)
+    for name, others in equal.items():
+        yield f"{name} stands for {', '.join(others)}: equal by construction in these runs"
 
 
 def problem_words(problem: Problem) -> str:

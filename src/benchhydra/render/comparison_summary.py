@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
-from benchhydra.analysis.equal_metrics import equal_metrics
 from benchhydra.analysis.pairing import differing_settings, point_settings_of
 from benchhydra.render import comparison_rows
 from benchhydra.render.figures import TIME, count, latency_name, percent
@@ -53,8 +52,16 @@ def main_names(comparison: Comparison) -> list[str]:
     names = dict.fromkeys(metric.metric for metric in metrics if metric.is_main) or dict.fromkeys(
         metric.metric for metric in metrics
     )
-    stand_ins = equal_metrics(comparison.points)
+    stand_ins = _stand_ins(comparison)
     return [name for name in names if name not in stand_ins]
+
+
+def _stand_ins(comparison: Comparison) -> dict[str, str]:
+    """Metric -> the one that it equals by construction at every point."""
+    same_as: dict[str, set[str]] = {}
+    for _, metric in comparison.metrics:
+        same_as.setdefault(metric.metric, set()).add(metric.same_as)
+    return {name: others.pop() for name, others in same_as.items() if len(others) == 1 and "" not in others}
 
 
 def change_headline(comparison: Comparison) -> str:
@@ -167,7 +174,7 @@ def sides_line(comparison: Comparison) -> str:
 
 def equal_line(comparison: Comparison) -> str:
     """The main metrics that have no column because they are equal to another; empty if there is none."""
-    stand_ins = equal_metrics(comparison.points)
+    stand_ins = _stand_ins(comparison)
     main = dict.fromkeys(metric.metric for _, metric in comparison.metrics if metric.is_main)
     equal: dict[str, list[str]] = {}
     for name in main:

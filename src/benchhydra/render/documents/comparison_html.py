@@ -35,9 +35,10 @@ def write_comparison(comparison: Comparison, stream: TextIO) -> None:
 
 
 def _point(point: PointChange, said: Collection[str]) -> str:
-    remarks = "".join(f"<li>{escape_html(text)}</li>" for text in comparison_rows.remarks(point, said))
+    texts = (*comparison_rows.remarks(point, said), *comparison_rows.equal_sentences(point))
+    remarks = "".join(f"<li>{escape_html(text)}</li>" for text in texts)
     head = "".join(f'<th scope="col">{escape_html(name)}</th>' for name in comparison_rows.COLUMNS)
-    rows = "".join(_row(metric) for metric in point.metrics)
+    rows = "".join(_row(metric) for metric in comparison_rows.shown_metrics(point))
     table = f"<div><table><thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>"
     return f"<h2>{escape_html(comparison_rows.heading(point))}</h2>\n<ul>{remarks}</ul>\n{table}\n"
 

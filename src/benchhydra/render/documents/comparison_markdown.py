@@ -62,7 +62,8 @@ def _point(point: PointChange, said: Collection[str]) -> str:
     lines = [f"### {escape_markdown(comparison_rows.heading(point))}\n"]
     lines += [f"- {escape_markdown(text)}" for text in comparison_rows.remarks(point, said)]
     if not point.invalid:
-        rows = map(_row, point.metrics)
+        rows = map(_row, comparison_rows.shown_metrics(point))
+        lines += [f"- {escape_markdown(text)}" for text in comparison_rows.equal_sentences(point)]
         lines += ["", *markdown_table(comparison_rows.COLUMNS, rows, right=comparison_rows.FIGURES)]
     return "\n".join(lines) + "\n"
 

@@ -15,6 +15,8 @@ from benchhydra.render.terminal.comparison_table import COLOURS, WIDTH
 if TYPE_CHECKING:
     from rich.table import Table
 
+#: The answer has ten lines with four main metrics.
+MOST_WHY_LINES = 2
 COLUMNS = ("metric", "A", "B", "change", "interval", "verdict")
 
 
@@ -28,7 +30,7 @@ def print_summary(report: AbReport, stream: TextIO) -> None:
         terminal.print(printable(line), markup=False, highlight=False)
     if report.test.main():
         terminal.print(_table(report))
-    for line in why_lines(report.test.comparison()):
+    for line in why_lines(report.test.comparison())[:MOST_WHY_LINES]:
         terminal.print(printable(line), markup=False, highlight=False)
 
 

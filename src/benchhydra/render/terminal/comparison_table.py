@@ -38,7 +38,8 @@ def print_comparison(comparison: Comparison, stream: TextIO) -> None:
         terminal.print(printable(comparison_rows.shared(comparison)), markup=False, highlight=False)
     for point in comparison.points:
         terminal.print(_table(point))
-        for text in comparison_rows.remarks(point, comparison.shared_differences):
+        remarks = comparison_rows.remarks(point, comparison.shared_differences)
+        for text in (*remarks, *comparison_rows.equal_sentences(point)):
             terminal.print(f"  {printable(text)}", markup=False, highlight=False)
     for text in comparison_rows.unpaired(comparison):
         terminal.print(printable(text), markup=False, highlight=False)
@@ -59,7 +60,7 @@ def _table(point: PointChange) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column, name in enumerate(comparison_rows.COLUMNS):
         table.add_column(name, justify="right" if column in comparison_rows.FIGURES else "left")
-    for metric in point.metrics:
+    for metric in comparison_rows.shown_metrics(point):
         style = COLOURS[metric.change]
         table.add_row(*(Text(printable(cell), style=style) for cell in comparison_rows.cells(metric)))
     return table
