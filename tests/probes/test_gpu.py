@@ -186,6 +186,12 @@ def test_the_probe_needs_gpus() -> None:
     assert GpuProbe().applies(ProbeTarget(client_pid=1, gpus=(0,)))
 
 
+def test_a_gpu_that_does_not_exist_is_a_warning(tmp_path: Path) -> None:
+    assert watched(tmp_path, [H100, P40], 0.1, attached_to=(1, 2)).warnings == (
+        "the probe gpu was switched off: IndexError: there is no GPU 2: this machine has 2",
+    )
+
+
 def test_gpus_of_an_attached_server_are_watched_if_they_are_named_and_others_on_them_are_unknown(
     tmp_path: Path,
 ) -> None:

@@ -56,6 +56,9 @@ class GpuProbe(Probe):
 
     def start(self, target: ProbeTarget) -> None:
         nvml = load_nvml()
+        count = nvml.nvmlDeviceGetCount()
+        if max(target.gpus) >= count:
+            raise IndexError(f"there is no GPU {max(target.gpus)}: this machine has {count}")
         self._gpus = {str(index): NvmlGpu(nvml, index) for index in target.gpus}
         self._energy = {label: EnergyMeter(gpu) for label, gpu in self._gpus.items()}
         self._neighbours = Neighbours(target, self._gpus)
