@@ -22,7 +22,7 @@ from benchhydra.facts import Facts
 from benchhydra.failure_texts import failure_texts
 from benchhydra.gpu_prices import SERVER_PRICE_PER_HOUR, server_price_per_hour
 from benchhydra.measure import Measurement, Point
-from benchhydra.metrics import missing_percentile, summarize
+from benchhydra.metrics import refuse_not_computed, summarize
 from benchhydra.probes.watch import start_helper
 from benchhydra.progress import Progress
 from benchhydra.redaction import protect_config, redact_config, secret_names
@@ -48,20 +48,18 @@ LONG_LOAD_S = 600.0
 def spec_of(config: BenchConfig) -> ServerSpec | None:
     """Return the server that a point needs, after all checks that need no server. Raises BenchhydraError."""
     _refuse_secrets(config)
-    _refuse_missing_percentiles(config)
+    _refuse_missing_metrics(config)
     target = config.engine.target(config.model, config.sparsity, config.gpus)
     config.engine.check(target)
     config.script.check(point_of(config, target, Path(), Progress()))
     return config.script.spec(config.engine, target)
 
 
-def _refuse_missing_percentiles(config: BenchConfig) -> None:
-    """Raise ConfigError if the objective or the search reads a percentile that the point will not have."""
-    asked = {"objective": config.objective, **config.search.metrics_read()}
-    for key, name in asked.items():
-        percent = None if name is None else missing_percentile(name, config.percentiles)
-        if percent is not None:
-            raise ConfigError(f"{key}: p{percent:g} is not computed", hint=f"percentiles=[{percent:g}]")
+def _refuse_missing_metrics(config: BenchConfig) -> None:
+    """Raise ConfigError if the objective or the search reads a metric that does not exist, or will not be computed."""
+    for key, name in {"objective": config.objective, **config.search.metrics_read()}.items():
+        if name is not None:
+            refuse_not_computed(key, name, config.percentiles)
 
 
 def load_s_of(config: BenchConfig) -> float | None:

@@ -108,6 +108,8 @@ def test_files_and_runs_on_one_start(measured: list[list[str]], capsys: pytest.C
         (["--a", "engine.ttft_ms=-1", "--b", "engine.ttft_ms=1"], "engine.ttft_ms=-1.0 must be at least 0"),
         (["--a", "engine.no_such=1", "--b", "engine.ttft_ms=1"], "no_such"),
         (["--a", "qps=1,2", "--b", "qps=3"], "qps=1,2"),
+        (["--a", "qps=1", "--b", "qps=2", "--metric", "p99_tttft_ms"], "--metric=p99_tttft_ms: no such metric"),
+        (["--a", "qps=1", "--b", "qps=2", "--metric", "p99.9_ttft_ms"], "hint: percentiles=[99.9]"),
         ([], "both sides are the same"),
         (["A.yaml"], "two files or none"),
         (["A.yaml", "B.yaml"], "cannot read A.yaml"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchhydra import formats
 from benchhydra.errors import ResultError
-from benchhydra.result import Result, Verdict
+from benchhydra.result import Better, Result, Verdict
 
 VLLM_0_9: dict[str, Any] = {
     "date": "20250530-203806",
@@ -306,7 +306,7 @@ def test_llmds_report_is_yaml_too(tmp_path: Path, document: dict[str, Any]) -> N
 #: (file with a key that no importer knows, words of the warning).
 UNKNOWN: list[tuple[dict[str, Any], str]] = [
     (VLLM_0_9, "gpu=4xL40S"),
-    ({**VLLM_0_9, "p99.9_ttft_ms": 1.0}, "p99.9_ttft_ms"),
+    ({**VLLM_0_9, "p99.9_new_ms": 1.0}, "p99.9_new_ms"),
     ({**AIPERF_0_8, "new_metric": {"unit": "ms", "avg": 1.0}}, "new_metric"),
     ({**SGLANG, "mean_new_ms": 1.0}, "mean_new_ms"),
     ({**INFERENCE_PERF, "successes": {**INFERENCE_PERF["successes"], "newer": 1}}, "newer=1"),
@@ -319,6 +319,16 @@ UNKNOWN: list[tuple[dict[str, Any], str]] = [
 def test_what_is_not_converted_is_named(tmp_path: Path, document: dict[str, Any], words: str) -> None:
     (result,) = read(tmp_path, document)
     assert any(words in warning for warning in result.warnings)
+
+
+def test_any_percentile_of_vllm_is_converted(tmp_path: Path) -> None:
+    (result,) = read(tmp_path, {**VLLM_0_9, "p99.9_ttft_ms": 91.5, "p25_tpot_ms": 7.25})
+    assert not any("p99.9" in warning or "p25" in warning for warning in result.warnings)
+    values = [result.metrics[name] for name in ("p99.9_ttft_ms", "p25_tpot_ms")]
+    assert [(m.value, m.unit, m.better) for m in values] == [
+        (91.5, "ms", Better.SMALLER),
+        (7.25, "ms", Better.SMALLER),
+    ]
 
 
 def test_a_file_without_a_date_is_dated_by_its_modification(tmp_path: Path) -> None:

@@ -66,12 +66,17 @@ def _value(value: Any, path: Path) -> str:
     raise ConfigError(f"{path}: {value!r} is not a text, a number, true, false, null or a list of these")
 
 
-def compose_side(overrides: Sequence[str], config_dir: Path | None, typed: str = "") -> AbSide:
-    """The side of these overrides. Raises BenchhydraError if they do not compose to a point that can be run."""
+def compose_side(
+    overrides: Sequence[str], config_dir: Path | None, typed: str = "", metrics: Sequence[str] = ()
+) -> AbSide:
+    """The side of these overrides. Raises BenchhydraError if they do not compose to a point that can be run.
+
+    metrics: names or patterns of the main metrics; a name that the point will not have is refused.
+    """
     from benchhydra.overrides.explain import explain  # start-up time: composing with Hydra, not for --help
 
     try:
-        key = _point_key(overrides, config_dir)
+        key = _point_key(overrides, config_dir, metrics)
     except BenchhydraError:
         raise
     except Exception as error:  # Hydra and OmegaConf raise many types: all become one line here
@@ -80,11 +85,12 @@ def compose_side(overrides: Sequence[str], config_dir: Path | None, typed: str =
     return AbSide(overrides=tuple(overrides), point_key=key, typed=typed)
 
 
-def _point_key(overrides: Sequence[str], config_dir: Path | None) -> str:
+def _point_key(overrides: Sequence[str], config_dir: Path | None, metrics: Sequence[str]) -> str:
     from hydra import compose, initialize_config_dir  # start-up time: composing imports all options, not for --help
     from omegaconf import OmegaConf
 
     from benchhydra import config, registry  # start-up time, as above
+    from benchhydra.metrics import refuse_not_computed
     from benchhydra.overrides import grammar
     from benchhydra.result import point_key
     from benchhydra.run import spec_of
@@ -96,4 +102,7 @@ def _point_key(overrides: Sequence[str], config_dir: Path | None) -> str:
     with initialize_config_dir(str(registry.CONF_DIR), version_base="1.3"):
         composed: Any = OmegaConf.to_object(compose("config", overrides=words))
     spec_of(composed)
+    for name in metrics:
+        if not set("*?[") & set(name):
+            refuse_not_computed("--metric", name, composed.percentiles)
     return point_key(config.plain_config(composed))

@@ -94,7 +94,10 @@ def _read_sides(args: argparse.Namespace) -> dict[str, AbSide]:
     renamed = {side: rename([*shared, *words]) for side, words in own.items()}
     for note in dict.fromkeys(note for _, notes in renamed.values() for note in notes):
         _say(note)
-    return {side: _sides.compose_side(words, args.config_dir, typed[side]) for side, (words, _) in renamed.items()}
+    return {
+        side: _sides.compose_side(words, args.config_dir, typed[side], args.metric)
+        for side, (words, _) in renamed.items()
+    }
 
 
 def _test(args: argparse.Namespace, sides: dict[str, AbSide], limits: Thresholds, output: Path) -> AbTest:

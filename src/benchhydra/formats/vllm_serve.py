@@ -22,7 +22,7 @@ from benchhydra.errors import ResultError
 from benchhydra.formats import ImportedRun, Json, exporter, importer, request_rate, unread_keys_warning
 from benchhydra.result import Result
 
-STATISTIC = re.compile(r"(mean|median|std|p\d+)_(ttft|tpot|itl|e2el)_ms")
+STATISTIC = re.compile(r"(mean|median|std|p\d+(?:\.\d+)?)_(ttft|tpot|itl|e2el)_ms")
 RATES = ("request_throughput", "output_throughput", "total_token_throughput", "request_goodput")
 DATE = "%Y%m%d-%H%M%S"
 #: A file may have the 50th percentile under both names.

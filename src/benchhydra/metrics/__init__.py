@@ -50,6 +50,7 @@ __all__ = [
     "missing_percentile",
     "not_computed_hint",
     "percentile_family",
+    "refuse_not_computed",
     "summarize",
     "table",
 ]
@@ -144,6 +145,15 @@ def missing_percentile(name: str, percentiles: Iterable[float]) -> float | None:
         return None
     percent = float(match[1])
     return None if percent in percentiles else percent
+
+
+def refuse_not_computed(key: str, name: str, percentiles: Iterable[float]) -> None:
+    """Raise ConfigError if the metric that ``key`` names does not exist, or will not be among those computed."""
+    if declared(name) is None:
+        raise ConfigError(f"{key}={name}: no such metric", hint=not_computed_hint(name))
+    percent = missing_percentile(name, percentiles)
+    if percent is not None:
+        raise ConfigError(f"{key}: p{percent:g} is not computed", hint=f"percentiles=[{percent:g}]")
 
 
 def not_computed_hint(name: str) -> str:
