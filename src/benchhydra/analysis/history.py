@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from benchhydra.analysis.pairing import varying_settings
 from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.analysis.stats import robust
 from benchhydra.analysis.stats.change_points import ChangePoint, change_points
@@ -27,13 +29,17 @@ class LevelChange:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricHistory:
-    """One metric of one point on one kind of machine, oldest first: its usable runs with a value above 0."""
+    """One metric of one point on one kind of machine, oldest first: its usable runs with a value above 0.
+
+    system: the settings in which the point differs from others of the same label on that machine.
+    """
 
     metric: str
     kind: MetricKind
     runs: tuple[Run, ...]
     values: tuple[float, ...]
     changes: tuple[LevelChange, ...]
+    system: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def noise(self) -> float | None:
@@ -45,12 +51,13 @@ class MetricHistory:
 
 def metric_histories(source: Runs, pattern: str = "*") -> Iterator[MetricHistory]:
     """The histories of metrics that match a pattern, point by point; observations only where it is their whole name."""
-    for runs in _usable_by_point(source.runs):
+    points = list(_usable_by_point(source.runs))
+    for runs, system in zip(points, _systems(points), strict=True):
         for metric in dict.fromkeys(key for run in runs for key in run.metrics):
             kind = source.kinds[metric]
             directed = kind.better is not Better.OBSERVATION
             if metric == pattern or (directed and fnmatchcase(metric, pattern)):
-                yield from _history(metric, kind, runs)
+                yield from (replace(history, system=system) for history in _history(metric, kind, runs))
 
 
 def _usable_by_point(runs: Iterable[Run]) -> Collection[list[Run]]:
@@ -59,6 +66,19 @@ def _usable_by_point(runs: Iterable[Run]) -> Collection[list[Run]]:
         if run.usable:
             groups.setdefault((run.machine, run.point_key), []).append(run)
     return groups.values()
+
+
+def _systems(points: Sequence[Sequence[Run]]) -> list[Mapping[str, Any]]:
+    """Of each point, the settings in which it differs from those of the same label on the same kind of machine."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for i, runs in enumerate(points):
+        groups.setdefault((runs[-1].machine, runs[-1].label), []).append(i)
+    systems: list[Mapping[str, Any]] = [{} for _ in points]
+    for group in groups.values():
+        if len(group) > 1:
+            for i, settings in zip(group, varying_settings([points[i][-1] for i in group]), strict=True):
+                systems[i] = settings
+    return systems
 
 
 def _history(metric: str, kind: MetricKind, runs: list[Run]) -> Iterator[MetricHistory]:

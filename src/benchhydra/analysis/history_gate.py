@@ -1,4 +1,8 @@
-"""A gate whose baseline is, for each metric, the newest stable segment of the history of the same point and machine."""
+"""A gate whose baseline is, for each metric, the newest stable segment of the history of the same point and machine.
+
+Where a system has no history of its own, and exactly one other has one for the same workload and model, the baseline is
+that one's: the first run of a new flag is judged, and what differs is said.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +43,10 @@ class HistoryGate(Gate):
 
     def point(self, old: PointChange, candidate: Sequence[Run]) -> PointChange:
         """A point against its history."""
-        machine, point_key = candidate[0].machine, candidate[0].point_key
-        noise_model = NoiseModel(list(self.history), frozenset(run.run_id for run in candidate))
+        machine, usable = candidate[0].machine, usable_runs(candidate)
+        noise_model = NoiseModel(list(self.history), frozenset(run.run_id for run in candidate), candidate)
+        point_key = _key_with_history(noise_model, candidate[0])
         base = noise_model.of_point(machine, point_key)
-        usable = usable_runs(candidate)
         if usable and len(base) < SHORTEST_HISTORY:
             text = f"{len(base)} runs of history on {machine}, {SHORTEST_HISTORY} needed"
             problem = Problem(outcome=GateOutcome.INCOMPLETE, text=text, point=old.label)
@@ -54,7 +58,8 @@ class HistoryGate(Gate):
         segments = {m.metric: noise_model.segments(machine, point_key, m.metric) for m in change.metrics}
         (clean,) = without_outliers([usable], list(segments), segments)
         metrics = tuple(_against_segments(m, segments[m.metric], clean) for m in change.metrics)
-        return replace(change, metrics=metrics, notes=exclusion_note("candidate", usable, clean))
+        used_runs = (tuple(base), tuple(clean))
+        return replace(change, metrics=metrics, used_runs=used_runs, notes=exclusion_note("candidate", usable, clean))
 
 
 def _against_segments(metric: MetricChange, segments: Sequence[Floats], candidate: Sequence[Run]) -> MetricChange:
@@ -66,6 +71,16 @@ def _against_segments(metric: MetricChange, segments: Sequence[Floats], candidat
     older = [segment for segment in older if len(segment) > 1]
     change = with_run_evidence(metric, newest, np.log(values), older, None)
     return replace(change, base_runs=len(newest), basis=Basis.HISTORY)
+
+
+def _key_with_history(noise_model: NoiseModel, run: Run) -> str:
+    """The key of the run's point; if it has too little history, that of the only other system with enough."""
+
+    def is_long(point_key: str) -> bool:
+        return len(noise_model.of_point(run.machine, point_key)) >= SHORTEST_HISTORY
+
+    others = [] if is_long(run.point_key) else [*filter(is_long, noise_model.other_systems(run.machine, run))]
+    return others[0] if len(others) == 1 else run.point_key
 
 
 def _point_without_base(runs: Sequence[Run]) -> PointChange:

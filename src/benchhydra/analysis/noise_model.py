@@ -98,6 +98,19 @@ class NoiseModel:
                 return VariancePrior(float(np.median(scales)), PRIOR_FREEDOM)
         return None
 
+    def other_systems(self, machine: str, run: Run) -> list[str]:
+        """The points with a run's workload and model on this machine whose systems differ from its own."""
+        workload = self._halves.get(run.point_key, ({}, {}))[0]
+        return [
+            point_key
+            for of_machine, point_key in self.by_point
+            if of_machine == machine
+            and point_key != run.point_key
+            and workload
+            and self._halves.get(point_key, ({}, {}))[0] == workload
+            and self.by_point[of_machine, point_key][-1].model == run.model
+        ]
+
     def _are_related(self, point_key: str, other: str) -> bool:
         """Whether two points share their system or their workload."""
         if not {point_key, other} <= self._halves.keys():

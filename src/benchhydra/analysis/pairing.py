@@ -140,7 +140,7 @@ def differing_settings(points: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def varying_settings(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Of each run, the settings in which the runs differ; a key that only repeats a root key (``load.qps``) is left out.
+    """Of each run, the settings in which the runs differ; a key that repeats a root key (``load.qps``) is left out.
 
     The settings of a point are read from one of its runs.
     """

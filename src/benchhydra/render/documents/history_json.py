@@ -9,7 +9,8 @@ from typing import Any, TextIO
 from benchhydra.analysis.history import LevelChange, MetricHistory
 from benchhydra.render import renderer
 
-VERSION = "1.0.0"
+#: 1.1.0: "system", the settings in which a point differs from others of the same label.
+VERSION = "1.1.0"
 
 
 @renderer("history", "json")
@@ -24,6 +25,7 @@ def _series(history: MetricHistory) -> dict[str, Any]:
     series = {
         "point_key": newest.point_key,
         "label": newest.label,
+        "system": dict(history.system),
         "machine_class": newest.machine,
         "metric": history.metric,
         "unit": history.kind.unit,

@@ -39,7 +39,8 @@ def _table(machine: str, metrics: Sequence[MetricHistory]) -> Table:
     from rich.table import Table  # start-up time, as in _console
     from rich.text import Text
 
-    title = Text(printable(f"{metrics[0].runs[-1].label} on {machine}"))
+    system = "".join(f" {key.rpartition('.')[2]}={value}" for key, value in metrics[0].system.items())
+    title = Text(printable(f"{metrics[0].runs[-1].label}{system} on {machine}"))
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column, name in enumerate(COLUMNS):
         table.add_column(name, justify="right" if column in FIGURES else "left")
