@@ -364,6 +364,12 @@ class TestSweep:
             assert f"requests/{row['run']}" in site
             assert len(data["quantiles"][row["run"]]["ttft_ms"]) == 101
 
+    def test_reasons_are_lines_with_the_points_that_share_them(self) -> None:
+        points = [SweepPoint(runs=(run(x=1.0), run(x=2.0)), settings={"qps": qps}) for qps in (1.0, 8.0, 64.0)]
+        for i, each in enumerate(points):
+            each.runs[0].reasons = (f"others used {20 + i} % of the cores",)
+        assert sweeps.reasons_in_lines(points) == ["all 3 points: others used 20 to 22 % of the cores"]
+
     def test_front_leaves_out_what_is_beaten(self) -> None:
         points = [point(run(output_throughput=x, p99_e2el_ms=y)) for x, y in ((1, 5), (2, 3), (3, 4), (2.5, 9))]
         assert front(points) == [1, 2]

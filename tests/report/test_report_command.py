@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,28 @@ class TestReport:
         assert program.run(["report", str(tree / "history"), "-o", "out/r.html", "--requests", "0"]) == 0
         assert [path.name for path in Path("out").iterdir()] == ["r.html"]
 
+    def test_report_without_arguments_is_of_outputs(self, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        Path("outputs").symlink_to(tree / "history")
+        assert program.run(["report"]) == 0
+        assert "report: report/index.html" in capsys.readouterr().out
+        assert piece(Path("report"), "index")["sources"] == ["outputs"]
+
+    def test_copies_of_the_tracker_are_not_reported_twice(self, tree: Path) -> None:
+        shutil.copytree(tree / "sweep", "outputs/sweep")
+        shutil.copytree(tree / "sweep/q2-0", "outputs/mlartifacts/1/artifacts")
+        assert program.run(["report", "--no-mlflow"]) == 0
+        assert piece(Path("report"), "index")["results"] == 6
+
+    def test_two_parts_of_one_source_are_compared(self, systems: Path) -> None:
+        sides = ["--base", "max_num_seqs=64", "--candidate", "max_num_seqs=256"]
+        assert program.run(["report", str(systems / "both"), "--compare", *sides, "--no-mlflow"]) == 0
+        data = piece(Path("report"), "comparison")
+        assert data["headline"].startswith("WORSE: mean_tpot_ms")
+        assert (data["base"], data["candidate"]) == (
+            f"{systems}/both max_num_seqs=64",
+            f"{systems}/both max_num_seqs=256",
+        )
+
     def test_several_sources_are_one_history(self, tree: Path) -> None:
         assert program.run(["report", str(tree / "history"), str(tree / "sweep"), "-o", "s", "--no-mlflow"]) == 0
         assert piece(Path("s"), "index")["results"] == 30
@@ -37,7 +60,7 @@ class TestReport:
     def test_report_of_two_sources_has_a_comparison(self, capsys: pytest.CaptureFixture[str]) -> None:
         for side, factor in (("a", 1.0), ("b", 1.3)):
             for i in range(4):
-                made = result(f"{side}{i}", ttft_ms=20 * factor * (1 + i / 1000))
+                made = result(f"{side}{i}", ttft_ms=20 * factor * (1 + (i in (1, 2)) / 1000))  # noise without drift
                 made.write(Path(side) / str(i))
         assert program.run(["report", "a", "b", "--compare", "-o", "s"]) == 0
         data = piece(Path("s"), "comparison")
@@ -52,6 +75,7 @@ class TestReport:
         ("words", "said"),
         [
             (["a", "--compare"], "--compare takes two sources, not 1"),
+            (["a", "--by", "qps"], "--base, --candidate and --by belong to a comparison"),
             (["a", "--requests", "-1"], "--requests -1"),
             (["a", "--repository", "nothing"], "--repository nothing is not a URL"),
             (["gone"], "no such file or directory: gone"),

@@ -15,19 +15,18 @@ from benchhydra.render.sweep_rows import read_sweep
 
 def answers_data(sweep_id: str, runs: Sequence[Run]) -> dict[str, Any] | None:
     """``columns`` and ``rows`` of the answers; None if the sweep has none, or its file is not beside its runs."""
-    directory = next(filter(None, (_sweep_directory(sweep_id, run) for run in runs)), None)
+    folders = dict.fromkeys(run.directory.parent for run in runs if run.directory)
+    directories = dict.fromkeys(directory for folder in folders if (directory := _sweep_directory(folder)))
+    directory = next((each for each in directories if _has_answers(each, sweep_id)), None)
     if directory is None:
         return None
     rows = answer_rows(read_sweep(directory))
     return {"columns": list(COLUMNS), "rows": [list(row) for row in rows]} if rows else None
 
 
-def _sweep_directory(sweep_id: str, run: Run) -> Path | None:
-    """The directory above a run whose ``sweep.json`` is that of this sweep and has answers."""
-    for directory in run.directory.parents if run.directory else ():
-        if (directory / SWEEP_FILE).is_file():
-            return directory if _has_answers(directory, sweep_id) else None
-    return None
+def _sweep_directory(folder: Path) -> Path | None:
+    """The nearest directory from a folder upwards that holds a ``sweep.json``."""
+    return next((each for each in (folder, *folder.parents) if (each / SWEEP_FILE).is_file()), None)
 
 
 def _has_answers(directory: Path, sweep_id: str) -> bool:

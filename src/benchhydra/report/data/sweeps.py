@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from benchhydra.analysis.runs import MetricKind, Run, Runs, ScriptHighlights
+from benchhydra.render.shared_lines import shared_lines
 from benchhydra.report.data.answers import answers_data
 from benchhydra.report.data.benchmarks import rounded
 from benchhydra.report.data.details import RunDetails, distinguishing_keys, file_slug
@@ -48,8 +49,15 @@ def sweep_data(sweep_id: str, runs: Sequence[Run], details: Mapping[str, RunDeta
         "axis": axis_data(axis),
         "answers": answers_data(sweep_id, runs),
         "tables": [sweep_table(part, details, source) for part in _by_script(points)],
+        "reasons": reasons_in_lines(points),
         **curves_data(points, highlights, source.kinds),
     }
+
+
+def reasons_in_lines(points: Sequence[SweepPoint]) -> list[str]:
+    """Why runs are not VALID: a line for each reason, with the points that share it."""
+    remarks = [(i, reason) for i, point in enumerate(points) for run in point.runs for reason in run.reasons]
+    return shared_lines(remarks, [point.name for point in points])
 
 
 def config_of(run: Run, details: RunDetails) -> dict[str, Any]:

@@ -36,7 +36,7 @@ function comparedPointSection(comparison, query) {
     ]),
     textList("What else differs", [...point.differences, ...point.notes]),
     point.missing.length ? mutedParagraph(`Not measured by the candidate: ${point.missing.join(", ")}`) : null,
-    changesOfPoint(point.metrics.filter(changeFilter(query.show, point.metrics))),
+    point.metrics.length ? changesOfPoint(point.metrics.filter(changeFilter(query.show, point.metrics))) : null,
   );
 }
 

@@ -17,7 +17,6 @@ const CHANGE_FILTERS = [
 const CHANGED = ["worse", "probably_worse", "better", "probably_better"];
 /** The class of a cell's colour by the verdict. @type {Record<string, string>} */
 const CHANGE_SHADES = { better: "best", probably_better: "good", probably_worse: "bad", worse: "worst" };
-const OPEN_REMARKS = 6;
 
 /** @type {Page} */
 async function comparisonPage({ query }) {
@@ -26,15 +25,18 @@ async function comparisonPage({ query }) {
   const comparison = await loadPiece("comparison");
   return [
     pageHeading("What changed"),
-    comparison.headline ? element("p", { class: "headline" }, comparison.headline) : null,
-    comparison.problems.map((problem) => element("p", { class: "worse" }, problem)),
+    comparison.headline
+      ? element("p", { class: comparison.exit_code ? "headline worse" : "headline" }, comparison.headline)
+      : null,
+    comparison.problems.length > 1 ? textList("Problems", comparison.problems) : null,
     factList([
       ["Base", comparison.base],
       ["Candidate", comparison.candidate],
       ["What is compared", comparison.sides],
       ["Metrics", changeCounts(comparison.counts)],
     ]),
-    comparison.matrix.rows.length ? comparisonMatrix(comparison) : element("p", {}, "No point is in both sources."),
+    comparison.points.length ? null : element("p", {}, "No point is in both sources."),
+    comparison.matrix.metrics.length ? comparisonMatrix(comparison) : null,
     textList("Remarks", comparison.remarks),
     explanationSection(comparison),
     comparisonCurves(comparison),
@@ -53,25 +55,6 @@ function changeCounts(counts) {
     i ? ", " : "",
     element("span", { class: count ? change : "muted" }, `${count} ${change.replaceAll("_", " ")}`),
   ]);
-}
-
-/**
- * Lines of text, closed if there are many.
- * @param {string} title
- * @param {string[]} lines
- */
-function textList(title, lines) {
-  if (!lines.length) return null;
-  return element(
-    "details",
-    { open: lines.length <= OPEN_REMARKS },
-    element("summary", {}, `${title} (${lines.length})`),
-    element(
-      "ul",
-      { class: "changes" },
-      lines.map((line) => element("li", {}, line)),
-    ),
-  );
 }
 
 /**

@@ -1,6 +1,9 @@
 "use strict";
 // HTML elements. Every text of the data becomes a text node: nothing here parses HTML.
 
+/** Lists of at most so many lines are open. */
+const OPEN_LINES = 6;
+
 /**
  * A new element.
  * @template {keyof HTMLElementTagNameMap} Tag
@@ -81,6 +84,25 @@ function factList(pairs) {
     pairs
       .filter(([, value]) => value !== null && value !== undefined && value !== "")
       .map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+  );
+}
+
+/**
+ * Lines of text, closed if there are many.
+ * @param {string} title
+ * @param {string[]} lines
+ */
+function textList(title, lines) {
+  if (!lines.length) return null;
+  return element(
+    "details",
+    { open: lines.length <= OPEN_LINES },
+    element("summary", {}, `${title} (${lines.length})`),
+    element(
+      "ul",
+      { class: "changes" },
+      lines.map((line) => element("li", {}, line)),
+    ),
   );
 }
 

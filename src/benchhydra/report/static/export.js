@@ -16,14 +16,20 @@ const FORMULA = /^[=+\-@\uff1d\uff0b\uff0d\uff20]/;
  * @param {string} title
  */
 function exportButtons(canvas, title) {
-  return element(
-    "span",
-    { class: "exports" },
+  return exportGroup(
     exportButton("PNG", title, () => saveFile(fileName(title, "png"), pngBlob(canvas))),
     exportButton("SVG", title, () =>
       saveFile(fileName(title, "svg"), new Blob([chartSvg(canvas)], { type: "image/svg+xml" })),
     ),
   );
+}
+
+/**
+ * Buttons that save files; none in a sandboxed frame, which may not.
+ * @param {Child[]} buttons
+ */
+function exportGroup(...buttons) {
+  return isSandboxed ? null : element("span", { class: "exports" }, ...buttons);
 }
 
 /**

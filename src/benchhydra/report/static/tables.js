@@ -54,7 +54,7 @@ function dataTable(caption, columns, rows, { shown: step = ROWS_SHOWN, class: na
  */
 function csvButton(caption, columns, rows) {
   const save = () => saveFile(fileName(caption, "csv"), new Blob([tableCsv(columns, rows)], { type: "text/csv" }));
-  return element("span", { class: "exports" }, exportButton("CSV", caption, save));
+  return exportGroup(exportButton("CSV", caption, save));
 }
 
 /**

@@ -248,6 +248,8 @@ interface SweepData {
   answers: { columns: string[]; rows: string[][] } | null;
   /** One for each script. */
   tables: SweepTable[];
+  /** Why runs are not VALID, with the points that share a reason. */
+  reasons: string[];
   points: SweepPoint[];
   /** What is drawn against the axis, a chart each: `ttft_ms` with its median and p99. */
   curves: { name: string; metrics: string[]; range: AxisRange }[];
