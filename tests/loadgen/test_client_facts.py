@@ -7,20 +7,24 @@ from array import array
 import pytest
 
 from benchhydra.facts import Facts
-from benchhydra.loadgen.client_facts import merge_facts
+from benchhydra.loadgen.client_facts import loop_lag_series, merge_facts
 from benchhydra.loadgen.ray.clock_sync import NodeClock, OffsetEstimate
 from benchhydra.loadgen.shards import ShardResult
 from benchhydra.records import Recorder
 
 
 def result(
-    facts: dict[str, float], stalls_ms: list[float], lags_ms: list[float], interrupted: bool = False
+    facts: dict[str, float],
+    stalls_ms: list[float],
+    lags_ms: list[float],
+    interrupted: bool = False,
+    start_ns: int = 0,
 ) -> ShardResult:
     return ShardResult(
         records=Recorder(0).records(),
         interrupted=interrupted,
         facts=facts,
-        start_ns=0,
+        start_ns=start_ns,
         stalls_ns=array("f", [ms * 1e6 for ms in stalls_ms]),
         lags_ns=array("f", [ms * 1e6 for ms in lags_ms]),
     )
@@ -57,3 +61,14 @@ def test_the_largest_clock_uncertainty_counts() -> None:
     facts = merge_facts([result({}, [], [])], 2, [], clocks)
     assert facts["clock_uncertainty_ms"] == 0.4
     assert [clock["host"] for clock in facts["client_clocks"]] == ["a", "b"]
+
+
+def test_the_loops_lateness_over_time_is_the_highest_of_all_processes() -> None:
+    """Beats come every 20 ms: 12 of them are in the first 0.25 s of a process, and 25 in 0.5 s."""
+    first = result({}, [0.0] * 11 + [3.0] + [0.5] * 13, [], start_ns=1_000_000_000)
+    second = result({}, [0.25] * 12, [], start_ns=1_250_000_000)  # it began one interval later
+    (series,) = loop_lag_series([first, second, result({}, [], [])])
+    assert (series.name, series.unit) == ("client.loop_lag_ms", "ms")
+    assert series.times_ns.tolist() == [1_250_000_000, 1_500_000_000, 1_750_000_000]
+    assert series.values.tolist() == [3.0, 0.5, 0.5]
+    assert loop_lag_series([result({}, [], [])]) == ()
