@@ -40,7 +40,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "6fc9418c06062023": (
         *("model=opt_350m", "gpus=tp2", "+engine.args.max_num_seqs=64", "script.warmup_requests=4", "repeat=3"),
         *("seed=7", "validity.failed_fraction=0.2", "script.keep_text=true", "load.processes=2"),
-        *("probes.interval_s=1", "probes.off=[gpu]"),
+        *("probes.interval_s=1", "probes.off=[gpu]", "probes.gpus=[1]"),
+        *("gpus.price_per_hour=2.5", "+gpus.prices.H100=2"),
     ),
 }
 
@@ -62,6 +63,12 @@ def test_the_config_of_an_old_result_has_the_key_of_the_new_one() -> None:
     old = {key: value for key, value in new.items() if key not in ("api", "slo", "probes")}
     old["script"] = {**new["script"], "api": "chat", "slo": {"ttft_ms": 200.0, "tpot_ms": 50.0}}
     assert point_key(old) == "89c2f8d7ae82e9c0"
+
+
+def test_percentiles_and_the_number_of_gpus_are_no_part_of_a_key() -> None:
+    assert point_key(plain(("percentiles=[25,99.9]",))) == point_key(plain(()))
+    attached = KEYS["22caec5f8a8fe6f3"]
+    assert point_key(plain((*attached, "engine.gpus=8"))) == "22caec5f8a8fe6f3"
 
 
 def test_another_measurement_has_another_key() -> None:
