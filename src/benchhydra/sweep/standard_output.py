@@ -10,7 +10,6 @@ from typing import Any
 
 from benchhydra.artifacts import RESULT_FILE, read_json_or_none
 from benchhydra.render.point_report import PointReport
-from benchhydra.render.sweep_summary import print_summary
 from benchhydra.render.terminal.point_table import print_point
 from benchhydra.verbosity import Verbosity, verbosity
 
@@ -29,6 +28,8 @@ def print_sweep(sweep_dir: Path, point_dirs: Sequence[str]) -> None:
     Points without a result are not in the list. Raises ResultError if sweep.json cannot be read.
     """
     if verbosity() is Verbosity.TABLES:
+        from benchhydra.render.sweep_summary import print_summary  # start-up time: a single run has no summary
+
         print_summary(sweep_dir)
     elif verbosity() is Verbosity.JSON:
         results = [read_json_or_none(Path(directory) / RESULT_FILE) for directory in point_dirs if directory]
