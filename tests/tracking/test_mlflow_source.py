@@ -10,7 +10,7 @@ from benchhydra.commands import _sources
 from benchhydra.errors import ResultError
 from benchhydra.result import Better, MetricValue, Result, Verdict
 from benchhydra.tracking.mlflow import Mlflow
-from benchhydra.tracking.source import results_from_mlflow
+from benchhydra.tracking.source import download_point_file, results_from_mlflow
 
 #: MLflow's own use of SQLAlchemy.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -55,6 +55,18 @@ def test_logged_results_can_be_read_back(tmp_path: Path, uri: str) -> None:
         results_from_mlflow("weekly")
     with pytest.raises(ResultError, match="cannot read mlflow:nightly"):
         results_from_mlflow("nightly?no filter")
+
+
+def test_files_of_a_logged_point_can_be_fetched(tmp_path: Path, uri: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "series.parquet").write_bytes(b"series")
+    Mlflow(uri=uri, experiment="nightly", series=False).record(point(tmp_path / "a", "a", 50.0), tmp_path / "a")
+    fetched = download_point_file("nightly?metrics.mean_ttft_ms > 1", "a", "series.parquet", tmp_path)
+    assert fetched is not None and fetched.read_bytes() == b"series"
+    assert download_point_file("nightly", "a", "texts.jsonl", tmp_path) is None
+    assert download_point_file("nightly", "unknown", "series.parquet", tmp_path) is None
+    with pytest.raises(ResultError, match="weekly"):
+        download_point_file("weekly", "a", "series.parquet", tmp_path)
 
 
 def test_reading_does_not_create_a_store(tmp_path: Path, uri: str) -> None:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from benchhydra.result import Result, Verdict
+from benchhydra.tracking.links import read_links
 from benchhydra.tracking.mlflow import Mlflow
 
 Make = Any
@@ -39,11 +40,12 @@ def test_a_result_that_replaces_another_replaces_its_run(
     tracking: Mlflow, client: Any, point: Make, sweep: dict[str, Any]
 ) -> None:
     first, directory = point(**sweep, verdict=Verdict.INVALID, run_id="first-" + sweep["sweep_id"])
-    old = tracking.record(first, directory)
+    tracking.record(first, directory)
+    old_run_id = read_links(directory)["run_id"]
     second, _ = point(**sweep, run_id="second-" + sweep["sweep_id"])
     tracking.record(second, put(second, directory))
     assert active_runs(client, sweep["sweep_id"]) == [second.run_id]
-    deleted = client.get_run(old.link.rpartition("/")[2])
+    deleted = client.get_run(old_run_id)
     assert deleted.info.lifecycle_stage == "deleted" and "superseded_by" in deleted.data.tags
 
 

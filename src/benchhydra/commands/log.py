@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
         except ResultError as error:
             faults.append(f"{directory} is not logged: {error.message}")
             del results[directory]
+    for sweep_id, directory in {r.sweep_id: d.parent for d, r in results.items() if r.sweep_id}.items():
+        tracking.log_curves(sweep_id, directory)
     sys.stdout.write(f"{new} of {len(results)} results logged, {len(results) - new} were already logged\n")
     return print_skipped(faults)
 

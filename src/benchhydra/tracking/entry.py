@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -17,9 +18,11 @@ from benchhydra.render.figures import number
 from benchhydra.render.text import markdown_table
 from benchhydra.result import Result, flatten
 
-#: Limits of MLflow 3: parameters in a batch; characters in a key, a parameter and a tag.
-PARAMS_BATCH, KEY, PARAM, TAG = 100, 250, 6000, 8000
+#: Limits of MLflow 3: characters in a key, a parameter and a tag.
+KEY, PARAM, TAG = 250, 6000, 8000
 STATUS = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+#: The significant digits of logged values: less than any noise, and short in MLflow's columns.
+DIGITS = 6
 #: The most metrics in the table of a run's note.
 NOTE_METRICS = 40
 
@@ -35,13 +38,19 @@ def run_params(result: Result) -> dict[str, str]:
     return {mlflow_key(key): _text(value)[:PARAM] for key, value in flat.items() if value not in (None, HIDDEN)}
 
 
+def rounded(value: float) -> float:
+    """The value with six significant digits; digits before the decimal point are all kept."""
+    decimals = DIGITS - 1 - math.floor(math.log10(abs(value))) if value else 0
+    return round(value, max(0, decimals))
+
+
 def run_metrics(result: Result) -> dict[str, float]:
-    """Metric name -> value, for results of every verdict."""
-    return {mlflow_key(name): metric.value for name, metric in result.metrics.items()}
+    """Metric name -> rounded value, for results of every verdict. The artifact ``result.json`` has the exact ones."""
+    return {mlflow_key(name): rounded(metric.value) for name, metric in result.metrics.items()}
 
 
 def run_tags(result: Result) -> dict[str, str]:
-    """The tags of a run: identity, verdict and origin of the result, unit and direction of each metric."""
+    """The tags of a run without those of its metrics: identity, verdict and origin of the result."""
     tags = {
         "run_id": result.run_id,
         "sweep_id": result.sweep_id,
@@ -64,8 +73,6 @@ def run_tags(result: Result) -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
         "mlflow.user": _user(),
     } | _origin(result)
-    for name, value in result.metrics.items():
-        tags |= {f"better.{name}": value.better.value, f"unit.{name}": value.unit}
     return {mlflow_key(key): redact(str(value))[:TAG] for key, value in tags.items() if value not in (None, "")}
 
 

@@ -1,4 +1,4 @@
-"""The option ``tracking=mlflow``: one MLflow run a point, written after the measurement, never during it."""
+"""The option ``tracking=mlflow``: a run for each point and for each curve of a sweep, written after measurements."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,14 +17,13 @@ from benchhydra.records import Records
 from benchhydra.redaction import copy_redacted
 from benchhydra.registry import knob, option
 from benchhydra.result import Result
-from benchhydra.series import Series, read_series
-from benchhydra.tracking import Tracking, entry, logged_series, repeats, store, superseded, view
+from benchhydra.series import Series, drawn_series, read_series
+from benchhydra.tracking import Tracking, curve_runs, entry, logged_series, repeats, store, superseded, view
 from benchhydra.tracking.links import read_links, read_run_ids, write_links
+from benchhydra.tracking.metric_tags import metric_tags
 from benchhydra.tracking.plot import load_plotting, write_plot
 
 PLOT_FILE = "latency.png"
-#: The most metric values that MLflow accepts in one batch.
-METRICS_BATCH = 1000
 #: How long to wait for another process that logs the same result.
 LOCK_TIMEOUT_S = 60.0
 
@@ -81,6 +79,17 @@ class Mlflow(Tracking):
         except store.failures() as error:
             sys.stderr.write(f"summary of repeats not logged to MLflow ({store.one_line(error)}); sweep.json has it\n")
 
+    def log_curves(self, sweep_id: str, directory: Path) -> None:
+        uri = store.tracking_uri(self.uri)
+        try:
+            with store.impatient(), store.quiet():
+                opened = store.open_store(uri, self.experiment)
+                curves = curve_runs.update_curves(opened, sweep_id, directory)
+                view.publish_curves(opened, sweep_id, curves)
+        except store.failures() as error:
+            command = f"benchhydra log {shlex.quote(str(directory))}"
+            sys.stderr.write(f"curves not logged to MLflow ({store.one_line(error)}); to log them later: {command}\n")
+
     def record(self, result: Result, directory: Path, *, again: bool = False) -> LoggedRun:
         """Log a point unless it is already logged. ``again``: replace its run. Raises one of ``store.failures()``.
 
@@ -102,7 +111,9 @@ class Mlflow(Tracking):
         return LoggedRun(link=link, new=new)
 
     def _write(self, opened: store.MlflowStore, result: Result, directory: Path) -> str:
-        tags = entry.run_tags(result) | {"mlflow.note.content": entry.run_note(result, directory)}
+        all_series = _read_series(directory) if self.series else []
+        tags = entry.run_tags(result) | metric_tags(result, all_series)
+        tags["mlflow.note.content"] = entry.run_note(result, directory)
         run = opened.client.create_run(
             opened.experiment_id,
             start_time=int(result.epoch_time * 1000),
@@ -114,8 +125,7 @@ class Mlflow(Tracking):
         records = Records.read(records_file) if records_file.is_file() and (self.series or self.artifacts) else None
         _write_values(opened.client, run_id, result)
         _write_dataset(opened.client, run_id, result)
-        if self.series:
-            _write_series(opened.client, run_id, result, records, _read_series(directory))
+        _write_series(opened.client, run_id, result, records, all_series)
         if self.artifacts:
             _write_artifacts(opened.client, run_id, directory, records)
         opened.client.set_terminated(run_id, status=entry.STATUS[result.status], end_time=int(_end_s(result) * 1000))
@@ -136,15 +146,13 @@ def _end_s(result: Result) -> float:
 
 
 def _write_values(client: Any, run_id: str, result: Result) -> None:
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric
 
     end_ms = int(_end_s(result) * 1000)
-    metrics = [Metric(name, value, end_ms, 0) for name, value in entry.run_metrics(result).items()]
-    params = [Param(key, value) for key, value in entry.run_params(result).items()]
-    batches = [params[i : i + entry.PARAMS_BATCH] for i in range(0, len(params), entry.PARAMS_BATCH)] or [[]]
-    client.log_batch(run_id, metrics=metrics, params=batches[0])
-    for batch in batches[1:]:
-        client.log_batch(run_id, params=batch)
+    store.log_metrics(
+        client, run_id, [Metric(name, value, end_ms, 0) for name, value in entry.run_metrics(result).items()]
+    )
+    store.log_params(client, run_id, entry.run_params(result))
 
 
 def _write_dataset(client: Any, run_id: str, result: Result) -> None:
@@ -158,22 +166,17 @@ def _write_series(
     client: Any, run_id: str, result: Result, records: Records | None, all_series: Sequence[Series]
 ) -> None:
     """Log the series as metrics. Their real time counts back from the end of the run, which follows the last answer."""
-    from mlflow.entities import Metric, RunTag
+    from mlflow.entities import Metric
 
     start_ns, end_ns = logged_series.measured_span_ns(records, all_series)
     samples = logged_series.samples(all_series, start_ns, _end_s(result) - (end_ns - start_ns) / 1e9)
-    metrics = (Metric(sample.key, sample.value, sample.timestamp_ms, sample.step) for sample in samples)
-    units = {f"unit.{logged_series.series_key(series)}": series.unit for series in all_series}
-    tags = [RunTag(entry.mlflow_key(key), unit) for key, unit in units.items()]
-    while batch := list(islice(metrics, METRICS_BATCH)):
-        client.log_batch(run_id, metrics=batch, tags=tags)
-        tags = []
+    store.log_metrics(client, run_id, (Metric(s.key, s.value, s.timestamp_ms, s.step) for s in samples))
 
 
 def _read_series(directory: Path) -> list[Series]:
-    """The point's series; empty if there are none, or if they are in the format of version 0.1, which is not read."""
+    """The series to log; empty if there are none, or if they are in the format of version 0.1, which is not read."""
     try:
-        return read_series(directory / SERIES_FILE)
+        return drawn_series(read_series(directory / SERIES_FILE))
     except ResultError:
         return []
 

@@ -26,7 +26,9 @@ def repeat_metrics(repeated: Mapping[str, Any], names: Collection[str]) -> dict[
     """The metrics to log for an entry of ``repeats`` in ``sweep.json``: mean and interval bounds of ``names``."""
     spreads = {name: spread for name, spread in repeated["metrics"].items() if name in names}
     return {
-        entry.mlflow_key(f"{PREFIX}{name}_{part}"): spread[part] for name, spread in spreads.items() for part in PARTS
+        entry.mlflow_key(f"{PREFIX}{name}_{part}"): entry.rounded(spread[part])
+        for name, spread in spreads.items()
+        for part in PARTS
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +12,50 @@ from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import BenchhydraError, ResultError
 from benchhydra.result import Result
 from benchhydra.tracking import store
+from benchhydra.tracking.curve_runs import is_curve
 
-PAGE = 1000
 FORM = "mlflow:EXPERIMENT, or mlflow:EXPERIMENT?params.model = 'tiny'"
 
 
 def results_from_mlflow(query: str) -> list[Result]:
     """The results of ``EXPERIMENT?filter`` (an MLflow search filter) in the store of MLFLOW_TRACKING_URI.
 
-    Raises ResultError if the store, the experiment or a run's result is missing, or the filter is not valid.
+    The runs of curves are no results, and are left out. Raises ResultError if the store, the experiment or a run's
+    result is missing, or the filter is not valid.
     """
     experiment, _, search_filter = query.partition("?")
-    uri = store.tracking_uri(None)
+    with _reading(query):
+        return list(_results(*_open(experiment), search_filter))
+
+
+def download_point_file(query: str, run_id: str, name: str, folder: Path) -> Path | None:
+    """Copy a file of a point (``records.parquet``) from its MLflow run into ``folder``; None if the run lacks it.
+
+    run_id: that of the result. query: ``EXPERIMENT?filter``, where the result was found. Raises ResultError.
+    """
+    with _reading(query):
+        client, experiment_id = _open(query.partition("?")[0])
+        for run in store.search_runs(client, experiment_id, f"tags.run_id = '{run_id}'"):
+            if name in {file.path for file in client.list_artifacts(run.info.run_id)}:
+                return Path(client.download_artifacts(run.info.run_id, name, str(folder)))
+    return None
+
+
+@contextmanager
+def _reading(query: str) -> Iterator[None]:
+    """Turn what reading raises into ResultError."""
     try:
         with store.impatient(), store.quiet():
-            return list(_results(uri, experiment, search_filter))
+            yield
     except BenchhydraError:
         raise
     except store.failures() as error:
         raise ResultError(f"cannot read mlflow:{query}: {store.one_line(error)}", hint=FORM) from error
 
 
-def _results(uri: str, experiment: str, search_filter: str) -> Iterator[Result]:
+def _open(experiment: str) -> tuple[Any, str]:
+    """(client, id of the experiment)."""
+    uri = store.tracking_uri(None)
     file = store.sqlite_file(uri)
     if file is not None and not file.exists():
         raise ResultError(f"no MLflow store at {file}", hint="MLFLOW_TRACKING_URI selects another store")
@@ -42,17 +65,11 @@ def _results(uri: str, experiment: str, search_filter: str) -> Iterator[Result]:
     if mlflow_experiment is None:
         names = ", ".join(sorted(e.name for e in client.search_experiments(max_results=20)))
         raise ResultError(f"no MLflow experiment {experiment!r}", hint=f"the store has: {names}")
+    return client, str(mlflow_experiment.experiment_id)
+
+
+def _results(client: Any, experiment_id: str, search_filter: str) -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as folder:
-        for run in _finished_runs(client, mlflow_experiment.experiment_id, search_filter):
-            yield Result.read(Path(client.download_artifacts(run.info.run_id, RESULT_FILE, folder)))
-
-
-def _finished_runs(client: Any, experiment_id: str, search_filter: str) -> Iterator[Any]:
-    """Every finished run that matches, page by page."""
-    token = None
-    while True:
-        page = client.search_runs([experiment_id], search_filter, max_results=PAGE, page_token=token)
-        yield from (run for run in page if run.info.status != "RUNNING")
-        token = page.token
-        if not token:
-            return
+        for run in store.search_runs(client, experiment_id, search_filter):
+            if run.info.status != "RUNNING" and not is_curve(run):
+                yield Result.read(Path(client.download_artifacts(run.info.run_id, RESULT_FILE, folder)))

@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sqlite3
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +34,10 @@ QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_LOGGING_LEVEL": "ERROR",  # MLflow reads it on import; without it, migrations are printed
 }
+#: MLflow's limits: the most parameters and metric values in a batch, the most runs in an answer.
+PARAMS_BATCH, METRICS_BATCH, SEARCH_PAGE = 100, 1000, 1000
+#: The tag with which MLflow opens an experiment's runs, not its page for traces of GenAI applications.
+EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 DATABASES = ("postgresql", "mysql", "mssql")
 #: SQLite's limit of a file's absolute path, in bytes, with the names of its temporary files.
 LONGEST_PATH = 500
@@ -140,6 +142,33 @@ def open_client(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
+def search_runs(client: Any, experiment_id: str, search_filter: str) -> Iterator[Any]:
+    """Every active run of an experiment that matches an MLflow search filter, page by page."""
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], search_filter, max_results=SEARCH_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def log_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:
+    """Log parameters of a run, in batches that MLflow accepts."""
+    from mlflow.entities import Param
+
+    entities = [Param(key, value) for key, value in params.items()]
+    for start in range(0, len(entities), PARAMS_BATCH):
+        client.log_batch(run_id, params=entities[start : start + PARAMS_BATCH])
+
+
+def log_metrics(client: Any, run_id: str, metrics: Iterable[Any]) -> None:
+    """Log metric values (MLflow's entities) of a run, in batches that MLflow accepts."""
+    remaining = iter(metrics)
+    while batch := list(islice(remaining, METRICS_BATCH)):
+        client.log_batch(run_id, metrics=batch)
+
+
 def _do_not_retry() -> None:
     """Let MLflow try once to open a database: it retries for 100 s a file that cannot be opened."""
     from mlflow.store.db import utils
@@ -158,7 +187,8 @@ def _experiment_id(client: Any, uri: str, name: str) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return str(client.create_experiment(name, artifact_location=artifact_location(uri)))
+            location = artifact_location(uri)
+            return str(client.create_experiment(name, artifact_location=location, tags=dict([EXPERIMENT_KIND])))
         except MlflowException as error:
             experiment = client.get_experiment_by_name(name)  # another process may have created it in the meantime
             if experiment is None:
@@ -167,6 +197,8 @@ def _experiment_id(client: Any, uri: str, name: str) -> str:
         raise BenchhydraError(
             f"the MLflow experiment {name!r} is deleted", hint="tracking.experiment=NAME selects another"
         )
+    if EXPERIMENT_KIND[0] not in experiment.tags:
+        client.set_experiment_tag(experiment.experiment_id, *EXPERIMENT_KIND)
     return str(experiment.experiment_id)
 
 
@@ -193,6 +225,8 @@ def _check_sqlite(file: Path, mode: str = "rw") -> None:
 
     Raises sqlite3.Error, or BenchhydraError if the path is too long for SQLite.
     """
+    import sqlite3  # start-up time
+
     size = len(os.fsencode(file))
     if size > LONGEST_PATH:
         raise BenchhydraError(f"the path of {file.name} has {size} bytes, and SQLite opens at most {LONGEST_PATH}")
@@ -204,6 +238,9 @@ def _check_sqlite(file: Path, mode: str = "rw") -> None:
 
 def _answer(uri: str) -> None:
     """Send one request without credentials. Every HTTP answer counts as success, also an error. Raises OSError."""
+    import urllib.error  # start-up time: 9 ms
+    import urllib.request
+
     try:
         with urllib.request.urlopen(f"{base_url(uri)}/health", timeout=CONNECT_TIMEOUT_S):
             pass
@@ -237,6 +274,8 @@ def _within_limit(work: Callable[[], None], host: str) -> None:
 
 def failures() -> tuple[type[BaseException], ...]:
     """The exceptions of logging if the tracker, the network or the disk fails; no caller may lose a result by one."""
+    import sqlite3  # start-up time
+
     kinds: list[type[BaseException]] = [OSError, ImportError, ValueError, sqlite3.Error, BenchhydraError]
     with contextlib.suppress(ImportError):
         from mlflow.exceptions import MlflowException

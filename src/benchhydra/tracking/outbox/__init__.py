@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from benchhydra.artifacts import RESULT_FILE, read_json_or_none
 from benchhydra.result import Result
 from benchhydra.tracking import Tracking
 from benchhydra.tracking.outbox.orders import Order, OrderQueue, order_text
@@ -53,7 +54,7 @@ class Outbox:
         text = order_text(tracking, "prepare") if tracking.slow else None
         if text is not None and text not in self._prepared:
             self._prepared.add(text)
-            self._add(text)
+            self._queue.add(Order(text=text, since_s=self._clock(), preparation=True))
 
     def log(self, tracking: Tracking, result: Result, directory: Path) -> None:
         """Log the point in ``directory``: at once if the tracker is quick, else while nothing is measured."""
@@ -61,7 +62,7 @@ class Outbox:
             tracking.log(result, directory)
             return
         oldest = self._queue.first()
-        self._add(order_text(tracking, "log", directory=str(directory.absolute())), directory)
+        self._add_result(tracking, directory, result.sweep_id)
         if oldest is not None and self._clock() - oldest.since_s > PATIENCE_S:
             self.flush()
 
@@ -74,9 +75,14 @@ class Outbox:
         self._add(order_text(tracking, "repeats", repeated=repeated, directories=paths))
 
     def catch_up(self, tracking: Tracking, directory: Path) -> None:
-        """Log a result of an earlier process if that ended before logging it."""
-        if tracking.slow and not tracking.logged(directory):
-            self._add(order_text(tracking, "log", directory=str(directory.absolute())), directory)
+        """Log a result of an earlier process if that ended before logging it, and the curves of its sweep."""
+        if not tracking.slow:
+            return
+        sweep_id = (read_json_or_none(directory / RESULT_FILE) or {}).get("sweep_id")
+        if not tracking.logged(directory):
+            self._add_result(tracking, directory, sweep_id)
+        else:
+            self._add_curves(tracking, directory, sweep_id)
 
     def begin(self) -> None:
         """Start to log the queue in the background. The caller must not measure before it calls ``rest``."""
@@ -89,6 +95,16 @@ class Outbox:
     def flush(self, limit_s: float | None = None) -> None:
         """Log the whole queue, or as many results as possible within ``limit_s`` seconds."""
         self._worker.drain(limit_s)
+
+    def _add_result(self, tracking: Tracking, directory: Path, sweep_id: str | None) -> None:
+        self._add(order_text(tracking, "log", directory=str(directory.absolute())), directory)
+        self._add_curves(tracking, directory, sweep_id)
+
+    def _add_curves(self, tracking: Tracking, directory: Path, sweep_id: str | None) -> None:
+        """Add an order for the curves of a point's sweep. Of equal orders only the last one is carried out."""
+        if sweep_id:
+            sweep_dir = str(directory.absolute().parent)
+            self._add(order_text(tracking, "curves", sweep_id=sweep_id, directory=sweep_dir))
 
     def _add(self, text: str, directory: Path | None = None) -> None:
         self._queue.add(Order(text=text, since_s=self._clock(), directory=directory))

@@ -72,10 +72,15 @@ def _log_repeats(tracking: Tracking, order: Mapping[str, Any]) -> None:
     tracking.log_repeats(order["repeated"], [Path(directory) for directory in order["directories"]])
 
 
+def _log_curves(tracking: Tracking, order: Mapping[str, Any]) -> None:
+    tracking.log_curves(order["sweep_id"], Path(order["directory"]))
+
+
 ACTIONS: Mapping[str, Callable[[Tracking, Mapping[str, Any]], None]] = {
     "prepare": _prepare,
     "log": _log,
     "repeats": _log_repeats,
+    "curves": _log_curves,
 }
 
 

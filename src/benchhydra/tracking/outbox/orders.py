@@ -14,11 +14,15 @@ from benchhydra.tracking import Tracking
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Order:
-    """One order as the process reads it, the time when it was added, and the directory of the result to log, if any."""
+    """One order as the process reads it, the time when it was added, and the directory of the result to log, if any.
+
+    preparation: it logs nothing, and is not needed if nothing else is in the queue.
+    """
 
     text: str
     since_s: float
     directory: Path | None = None
+    preparation: bool = False
 
 
 def order_text(tracking: Tracking, action: str, **arguments: Any) -> str:
@@ -40,6 +44,10 @@ class OrderQueue:
         """The number of orders that log a result."""
         return sum(order.directory is not None for order in tuple(self._orders))
 
+    def has_only_preparations(self) -> bool:
+        """Whether there is nothing to log."""
+        return all(order.preparation for order in tuple(self._orders))
+
     def add(self, order: Order) -> None:
         """Append an order."""
         self._orders.append(order)
@@ -47,6 +55,10 @@ class OrderQueue:
     def first(self) -> Order | None:
         """The oldest order; None if the queue is empty."""
         return next(iter(tuple(self._orders)), None)
+
+    def is_last_with_text(self, order: Order) -> bool:
+        """Whether no later order says the same. ``order``: the oldest one."""
+        return not any(later.text == order.text for later in tuple(self._orders)[1:])
 
     def remove_first(self) -> None:
         """Remove the oldest order."""

@@ -46,9 +46,9 @@ class Worker:
         """Carry out all orders, or as many as possible within ``limit_s`` seconds."""
         self._deadline_s = None if limit_s is None else self._clock() + limit_s
         self.pause()
+        if limit_s is not None and self._queue.has_only_preparations():
+            return
         results = self._queue.results()
-        if limit_s is not None and not results:
-            return  # only orders to prepare a tracker are left
         if results > FEW:
             sys.stderr.write(f"logging {results} results\n")
         self._consume(self._late)
@@ -68,8 +68,9 @@ class Worker:
         with self._consuming:
             while (order := self._queue.first()) and not stopped():
                 try:
-                    self._process = self._process or LoggingProcess()
-                    self._process.carry_out(order.text, self._late)
+                    if self._queue.is_last_with_text(order):
+                        self._process = self._process or LoggingProcess()
+                        self._process.carry_out(order.text, self._late)
                 except OSError as error:
                     self._process = None
                     _report_lost([order], str(error))
