@@ -265,6 +265,15 @@ def test_waiting_for_an_answer_is_no_work(metrics_server: MetricsServer) -> None
     assert probe.min_interval_s == idle_s
 
 
+def test_metrics_that_hang_from_the_start_are_said_to_be_missing(
+    metrics_server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchhydra.probes.server.TIMEOUT_S", 0.1)
+    metrics_server.delay_s = 0.5
+    with pytest.raises(TimeoutError, match="/metrics did not answer"):
+        ServerProbe().start(target_of(metrics_server))
+
+
 def test_each_counter_is_a_declared_fact() -> None:
     assert set(COUNTER_FACTS.values()) <= declared_facts().keys()
     assert COUNTER_FACTS.keys() <= {quantity.name for quantity in COUNTERS}

@@ -7,7 +7,6 @@ wide as the differences that matter (vLLM's first ones for E2E latency: 0.3, 0.5
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -79,6 +78,8 @@ class ServerProbe(Probe):
         self._connects_ms: list[float] = []
         self._first = self._previous = self._last = Reading()
         self._readable = bool(self._read())
+        if self._timed_out:
+            raise TimeoutError(f"/metrics did not answer within {TIMEOUT_S:g} s")
         self._answers_ms.clear()
         self._connects_ms.clear()
 
@@ -122,14 +123,17 @@ class ServerProbe(Probe):
         A server does the work of answering in the thread that sends tokens (vLLM 0.32: 4.6 ms without a token). Time
         in which the answer waited for its turn, or for the network, is no work: so the least time counts.
         """
-        with contextlib.suppress(OSError):
+        self._timed_out = False
+        try:
             answer = _ask(self._target)
-            self._answers_ms.append(answer.first_byte_s * 1e3)
-            self._connects_ms.append(answer.connect_s * 1e3)
-            self._work_s = min(self._work_s, max(0.0, answer.first_byte_s - answer.connect_s))
-            self.min_interval_s = min(self._work_s / READING_FRACTION, LONGEST_INTERVAL_S)
-            return _reading(answer)
-        return Reading()
+        except OSError as error:
+            self._timed_out = isinstance(error, TimeoutError)
+            return Reading()
+        self._answers_ms.append(answer.first_byte_s * 1e3)
+        self._connects_ms.append(answer.connect_s * 1e3)
+        self._work_s = min(self._work_s, max(0.0, answer.first_byte_s - answer.connect_s))
+        self.min_interval_s = min(self._work_s / READING_FRACTION, LONGEST_INTERVAL_S)
+        return _reading(answer)
 
 
 def read_metrics(target: ProbeTarget) -> Reading:
