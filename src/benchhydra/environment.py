@@ -185,15 +185,13 @@ def _driver() -> dict[str, Any]:
 
 
 def _host() -> dict[str, Any]:
-    import psutil
-
     facts = {
         "name": platform.node(),
         "os": _os_name(),
         "kernel": platform.release(),
         "cpu": cpu_model(),
         "cores": cores(),
-        "memory_mib": int(psutil.virtual_memory().total) >> 20,
+        "memory_mib": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20,
         "container": _container(),
     }
     return {key: value for key, value in facts.items() if value not in (None, "")}

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchhydra.datasets import Dataset, Prompt, Tokenizer
-from benchhydra.datasets.files import HttpsOnly, local
+from benchhydra.datasets._download import HttpsOnly
+from benchhydra.datasets.files import local
 from benchhydra.datasets.jsonl import Jsonl
 from benchhydra.datasets.sharegpt import ShareGPT
 from benchhydra.datasets.ultrachat import UltraChat

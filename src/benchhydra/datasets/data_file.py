@@ -6,12 +6,10 @@ compressed (gzip, bzip2, xz, zstd), with or without a byte order mark. Only CSV,
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
+import importlib
 import io
 import json
-import lzma
 import stat
 import zlib
 from collections.abc import Callable, Iterator
@@ -36,7 +34,6 @@ REFUSED_MAGIC = {
     b"\xff\xfe": ("is UTF-16", "iconv -f UTF-16 -t UTF-8 FILE > NEW_FILE"),
     b"\xfe\xff": ("is UTF-16", "iconv -f UTF-16 -t UTF-8 FILE > NEW_FILE"),
 }
-UNREADABLE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +77,14 @@ def read_data_file(path: Path) -> Iterator[DataRecord]:
     check_regular_file(path)
     try:
         yield from _records(path)
-    except UNREADABLE as error:
+    except (OSError, EOFError, ValueError, zlib.error, _lzma_error()) as error:
         raise DatasetError(f"{path} cannot be read: {_reason(error)}") from error
+
+
+def _lzma_error() -> type[Exception]:
+    from lzma import LZMAError  # start-up time: the compression modules take 4 ms, and most loads need none
+
+    return LZMAError
 
 
 def _reason(error: BaseException) -> str:
@@ -115,6 +118,10 @@ def _open(path: Path) -> IO[bytes]:
     return stream
 
 
+def _opener(module: str) -> Callable[[Path], Any]:
+    return lambda path: importlib.import_module(module).open(path)
+
+
 def _open_zstd(path: Path) -> IO[bytes]:
     import pyarrow as pa  # start-up time
 
@@ -123,9 +130,9 @@ def _open_zstd(path: Path) -> IO[bytes]:
 
 #: The first bytes of compressed files -> how they are opened.
 DECOMPRESSORS: dict[bytes, Callable[[Path], Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
+    b"\x1f\x8b": _opener("gzip"),
+    b"BZh": _opener("bz2"),
+    b"\xfd7zXZ\x00": _opener("lzma"),
     b"\x28\xb5\x2f\xfd": _open_zstd,
 }
 

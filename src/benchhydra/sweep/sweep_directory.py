@@ -17,7 +17,6 @@ from benchhydra.errors import BenchhydraError, ConfigError, ResultError
 from benchhydra.output_directory import HINT, PathLock, claim_directory
 from benchhydra.points import PlannedPoint
 from benchhydra.render.figures import count
-from benchhydra.sweep.launch.submitit import end_earlier_jobs
 from benchhydra.sweep.messages import say
 from benchhydra.sweep.plan.sweep_plan import NewDirectory
 from benchhydra.sweep.sweep_file import SweepFile, read_earlier_sweep
@@ -92,6 +91,8 @@ def _granted(lock: PathLock) -> bool:
 
 
 def _end_earlier_jobs(directory: Path) -> None:
+    from benchhydra.sweep.launch.submitit import end_earlier_jobs  # start-up time: psutil takes 7 ms
+
     ended_jobs = end_earlier_jobs(directory, CANCEL_TIMEOUT_S)
     if ended_jobs:
         say(f"ended {count(ended_jobs, 'job')} of the earlier run first")
