@@ -53,11 +53,7 @@ NOT_DRAWN = frozenset(
     }
 )
 #: Counters that are not drawn if the series that shows the same is there.
-SHOWN_BY = {
-    "server.prompt_tokens": "server.prompt_tokens_per_s",
-    "server.generation_tokens": "server.generation_tokens_per_s",
-    "gpu.energy_j": "gpu.power_w",
-}
+SHOWN_BY = {"gpu.energy_j": "gpu.power_w"}
 
 
 @dataclass(frozen=True, kw_only=True)

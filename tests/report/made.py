@@ -229,7 +229,6 @@ def watched_series(rows: Records) -> list[Series]:
         ("server.kv_cache_usage_fraction", "fraction"): wave * 0.9,
         ("server.prompt_tokens", "tokens"): np.cumsum(300 * wave),
         ("server.generation_tokens", "tokens"): np.cumsum(900 * wave),
-        ("server.generation_tokens_per_s", "tokens/s"): 3600 * wave,
         ("server.queue_ms", "ms"): 30 * np.clip(wave - 0.5, 0, 1),
         ("server.prefill_ms", "ms"): 20 + 5 * wave,
         ("server.decode_ms", "ms"): 700 + 300 * wave,

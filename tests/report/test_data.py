@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,15 @@ class TestRequests:
         assert [(lane["title"], lane["is_main"], [line["label"] for line in lane["lines"]]) for lane in drawn] == [
             ("Requests in flight", True, ["client.in_flight", "server.requests_waiting"]),
             ("plugin.words", False, ["words"]),
+        ]
+
+    def test_series_with_labels_are_lanes_of_their_own(self) -> None:
+        series = [replace(counted("host.pressure", "fraction", 2), labels={"of": name}) for name in ("cpu", "io")]
+        series += [counted("host.load", "fraction", 2), counted("host.other", "fraction", 2)]
+        drawn = lanes.lanes(series, 0)
+        assert [(lane["title"], [line["label"] for line in lane["lines"]]) for lane in drawn] == [
+            ("host.pressure", ["of=cpu", "of=io"]),
+            ("host", ["load", "other"]),
         ]
 
     def test_broken_series_are_reported(self, tmp_path: Path) -> None:

@@ -66,8 +66,10 @@ class TestReport:
         data = piece(Path("s"), "comparison")
         changes = {one["metric"]: one for one in data["points"][0]["metrics"]}
         assert (data["base"], data["candidate"]) == ("a", "b")
-        assert changes["mean_ttft_ms"]["change"] == "worse"
-        assert changes["mean_ttft_ms"]["ratio"] == pytest.approx(0.3, rel=0.01)
+        assert changes["p99_ttft_ms"]["change"] == "worse"
+        assert changes["p99_ttft_ms"]["ratio"] == pytest.approx(0.3, rel=0.01)
+        (equal,) = (note for note in data["points"][0]["notes"] if note.startswith("p99_ttft_ms stands for"))
+        assert "mean_ttft_ms" in equal
         assert changes["output_throughput"]["change"] == "same"
         assert data["benchmarks"].keys() >= {run["run"] for run in data["points"][0]["base"]}
 

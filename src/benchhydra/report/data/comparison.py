@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
-from benchhydra.render import comparison_summary
+from benchhydra.render import comparison_rows, comparison_summary
 from benchhydra.render.attribution_json import explanation_objects
 from benchhydra.render.attribution_lines import point_why_lines, why_lines
 from benchhydra.render.headlines import comparison_headline
@@ -63,11 +63,11 @@ def _point(point: PointChange) -> dict[str, Any]:
         "invalid": point.invalid,
         "suspect": point.suspect,
         "differences": list(point.differences),
-        "notes": list(point.notes),
+        "notes": [*point.notes, *comparison_rows.equal_sentences(point)],
         "missing": list(point.missing),
         "base": [_run(run.run_id, run.verdict.value) for run in point.base],
         "candidate": [_run(run.run_id, run.verdict.value) for run in point.candidate],
-        "metrics": [_metric(metric) for metric in point.metrics],
+        "metrics": [_metric(metric) for metric in comparison_rows.shown_metrics(point)],
         "explanation": [_explanation(each) for each in explanation_objects(point)],
         "why": point_why_lines(point),
     }

@@ -1,7 +1,7 @@
 """The lanes of a run's time axis: series that are read together in one chart, one lane below the other.
 
-``LANES`` are the lanes that explain most runs. All other series follow, those of one source and unit together: whatever
-a probe or a plugin samples is on the page. Counters are drawn as rates.
+``LANES`` are the lanes that explain most runs. All other series follow: those of one name or, without labels, of one
+source and unit together. So whatever a probe or a plugin samples is on the page. Counters are drawn as rates.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ LANES = {
     "TTFT": ("client.mean_ttft_ms", "client.p99_ttft_ms", "server.ttft_ms"),
     "TPOT": ("client.mean_tpot_ms", "server.itl_ms"),
     "Server: parts of the latency": ("server.queue_ms", "server.prefill_ms", "server.decode_ms"),
-    "Server: tokens": ("server.prompt_tokens_per_s", "server.generation_tokens_per_s"),
+    "Server: tokens": ("server.prompt_tokens", "server.generation_tokens"),
     "Server: cache and speculation": ("server.kv_cache_usage_fraction", "server.acceptance_fraction"),
     "GPU power": ("gpu.power_w",),
     "GPU": ("gpu.utilization_fraction", "gpu.throttled"),
+    "Waiting for the CPU": ("client.wait_fraction", "host.server_wait_fraction"),
 }
 
 
@@ -61,17 +62,22 @@ def _other_lanes(series: Sequence[Series]) -> list[Lane]:
     groups: dict[tuple[str, str], list[Series]] = {}
     for each in series:
         if each.name not in main:
-            groups.setdefault((each.name.partition(".")[0], each.unit), []).append(each)
-    return [Lane(_title(source, members), unit, False, members) for (source, unit), members in groups.items()]
+            groups.setdefault((each.name if each.labels else _source(each), each.unit), []).append(each)
+    return [Lane(_title(members), unit, False, members) for (_, unit), members in groups.items()]
 
 
-def _title(source: str, series: Sequence[Series]) -> str:
+def _source(series: Series) -> str:
+    """The probe, or whatever else sampled it."""
+    return series.name.partition(".")[0]
+
+
+def _title(series: Sequence[Series]) -> str:
     """The name of the series if it is but one, else their source."""
-    return series[0].name if len({each.name for each in series}) == 1 else source
+    return series[0].name if len({each.name for each in series}) == 1 else _source(series[0])
 
 
 def _lane_data(lane: Lane, start_ns: int) -> dict[str, Any]:
-    sources = {each.name.partition(".")[0] for each in lane.series}
+    sources = {_source(each) for each in lane.series}
     names = {each.name for each in lane.series}
     return {
         "title": lane.title,

@@ -34,6 +34,7 @@ function comparedPointSection(comparison, query) {
       ["Base", comparedRuns(comparison.benchmarks, point.base)],
       ["Candidate", comparedRuns(comparison.benchmarks, point.candidate)],
     ]),
+    comparison.points.length > 1 ? textList("Why", point.why) : null,
     textList("What else differs", [...point.differences, ...point.notes]),
     point.missing.length ? mutedParagraph(`Not measured by the candidate: ${point.missing.join(", ")}`) : null,
     point.metrics.length ? changesOfPoint(point.metrics.filter(changeFilter(query.show, point.metrics))) : null,

@@ -53,7 +53,7 @@ function comparisonChart(axis, { metric, range, lines }, entries, legend) {
   const about = reportIndex.metrics[metric];
   const makeOption = () => ({
     xAxis: chartAxis([axis.key, axis.unit].filter(Boolean).join(", "), { scale: true }),
-    yAxis: verticalAxis(`${about.unit} (${directionWords(about)})`, {
+    yAxis: verticalAxis(`${about.unit} ${directionArrow(about)}`, {
       ...axisEnds(range),
       axisLabel: innerLabelStyle(),
     }),

@@ -30,7 +30,7 @@ async function sweepPage({ path, query }) {
     ),
     sweep.tables.map((table) => sweepTables(sweep, table, query)),
     mutedParagraph(
-      "A value is the median of the repeats, ± half of the range from the smallest to the largest. ▲ and ▼ are the best and the worst value at one load, if they differ by more than 2 %. INVALID runs are left out.",
+      "Median of the repeats ± half of their range. ▲ ▼: best and worst at one load, if they differ by more than 2 %. INVALID runs are left out.",
     ),
     textList("Why runs are not VALID", sweep.reasons),
     filterForm(filterToggle("part", "Show", SWEEP_PARTS)),

@@ -75,7 +75,7 @@ function tradeOffChart(sweep, tradeOff, lines, legend) {
 /** @param {string} metric */
 function tradeOffAxisName(metric) {
   const about = reportIndex.metrics[metric];
-  return `${metricTitle(metric)}, ${about.unit} (${directionWords(about)})`;
+  return `${metricTitle(metric)}, ${about.unit} ${directionArrow(about)}`;
 }
 
 /**
