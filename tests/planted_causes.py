@@ -96,10 +96,9 @@ def proxy(base_url: str, delay_ms: float) -> Iterator[str]:
 @contextmanager
 def hogs(cores: list[int], number: int) -> Iterator[None]:
     """So many programs that use all of these cores."""
-    processes = [
-        subprocess.Popen([sys.executable, "-c", f"import os\nos.sched_setaffinity(0, {cores})\nwhile True: pass"])
-        for _ in range(number)
-    ]
+    command = [sys.executable, "-c", f"import os\nos.sched_setaffinity(0, {cores})\nwhile True: pass"]
+    # Sessions of their own, as the kernel may share cores by session (autogroup) and not by process.
+    processes = [subprocess.Popen(command, start_new_session=True) for _ in range(number)]
     try:
         time.sleep(0.2)
         yield

@@ -324,6 +324,7 @@ def test_a_cause_that_points_share_is_said_once() -> None:
     points = tuple(planted("kv_cache_full", label=f"serving qps={qps}") for qps in (2, 4, 8))
     lines = why_lines(Comparison(points=points))
     assert lines[0].startswith("Why, at 3 of 3 points: the KV cache is full")
+    assert lines[1].startswith("qps=2: TTFT +37 ms")
     assert len(lines) == 3
 
 

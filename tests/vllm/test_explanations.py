@@ -13,19 +13,23 @@ from tests.planted_causes import assert_first, hogs, measure, proxy, server_of, 
 from benchhydra.result import Result
 from benchhydra.servers.pool import ServerPool
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(400)]
+CORES = sorted(os.sched_getaffinity(0))
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(len(CORES) < 2, reason="one core for the server, one for the client"),
+]
 
 VLLM = (
-    *("engine=vllm", "gpus=cpu", "model=tiny", "model.max_model_len=1024"),
-    *("engine.args.enable_prefix_caching=false", "engine.args.max_num_seqs=64"),
+    *("engine=vllm", "gpus=cpu", "model=tiny", "model.max_model_len=640"),
+    *("++engine.args.enable_prefix_caching=false", "++engine.args.max_num_seqs=64", "++engine.args.block_size=128"),
+    f"++engine.env.VLLM_CPU_OMP_THREADS_BIND='{CORES[-1]}'",
 )
-LOAD = ("qps=6", "num_prompts=36", "script.warmup_requests=2", "dataset.prompt_tokens=64", "dataset.output_tokens=32")
-#: Which points the usual server measures, and with what.
-SAME_SERVER = {"usual": [], "longer_prompts": ["dataset.prompt_tokens=900"]}
+LOAD = ("qps=10", "num_prompts=50", "script.warmup_requests=2", "dataset.prompt_tokens=200", "dataset.output_tokens=64")
 #: What is changed in the engine, by the name of the cause.
 SETTINGS = {
-    "fewer_at_once": ["engine.args.max_num_seqs=1"],
-    "kv_cache_full": ["engine.args.num_gpu_blocks_override=9", "engine.args.block_size=128"],
+    "fewer_at_once": "++engine.args.max_num_seqs=1",
+    "kv_cache_full": "++engine.args.num_gpu_blocks_override=6",
 }
 
 
@@ -38,22 +42,33 @@ def servers(directory: Path) -> Iterator[ServerPool]:
         pool.close()
 
 
+@contextmanager
+def client_on(core: int) -> Iterator[None]:
+    """This process on one core; what it starts meanwhile, too."""
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, CORES)
+
+
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory with the runs on one server: its usual one, and one for each cause that is not in the server."""
     directory = tmp_path_factory.mktemp("usual")
     with servers(directory) as pool:
-        for name, overrides in SAME_SERVER.items():
-            measure(directory / name, *VLLM, *LOAD, *overrides, pool=pool)
-        with slow_client(per_packet_s=0.02):
-            measure(directory / "client_slow", *VLLM, *LOAD, pool=pool)
-        with hogs(sorted(os.sched_getaffinity(0)), 6):
-            measure(directory / "server_lacks_cpu", *VLLM, *LOAD, pool=pool)
-        with server_of(pool, *VLLM) as server:
-            for name, delay_ms in (("direct", 0), ("network_slow", 30)):
+        with server_of(pool, *VLLM) as server, client_on(CORES[0]):
+            for name, delay_ms in (("direct", 0), ("network_slow", 100)):
                 with proxy(server.base_url, delay_ms) as url, servers(directory / f"{name}-servers") as attaching:
                     attached = ("engine=attach", f"engine.base_url={url}", "model=tiny")
                     measure(directory / name, *LOAD, *attached, pool=attaching)
+        with client_on(CORES[0]):
+            measure(directory / "usual", *VLLM, *LOAD, pool=pool)
+            measure(directory / "longer_prompts", *VLLM, *LOAD, "dataset.prompt_tokens=550", pool=pool)
+            with slow_client(per_packet_s=0.02):
+                measure(directory / "client_slow", *VLLM, *LOAD, pool=pool)
+            with hogs([CORES[-1]], 4):
+                measure(directory / "server_lacks_cpu", *VLLM, *LOAD, pool=pool)
     return directory
 
 
@@ -75,5 +90,5 @@ def test_a_slow_network_is_named(usual: Path) -> None:
 @pytest.mark.parametrize("cause", SETTINGS)
 def test_a_setting_is_named(cause: str, usual: Path, tmp_path: Path) -> None:
     with servers(tmp_path) as pool:
-        changed = measure(tmp_path / "run", *VLLM, *LOAD, *SETTINGS[cause], pool=pool)
+        changed = measure(tmp_path / "run", *VLLM, *LOAD, SETTINGS[cause], pool=pool)
     assert_first(cause, usual / "usual", changed)

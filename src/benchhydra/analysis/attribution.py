@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 from benchhydra.analysis.attribution_causes import LikelyCause, likely_causes
 from benchhydra.analysis.attribution_evidence import Move, Moves, mean_change, moves_between
-from benchhydra.analysis.comparison import GateOutcome, MetricChange, PointChange
+from benchhydra.analysis.comparison import ChangeVerdict, GateOutcome, MetricChange, PointChange
 from benchhydra.analysis.pairing import usable_runs
 from benchhydra.analysis.runs import Run
 
 #: The parts add up where they miss the change by at most this fraction of it.
 TOLERANCE = 0.05
 #: Verdicts of a real change; of one that is probably real.
-REAL = ("worse", "better")
-PROBABLY = ("probably_worse", "probably_better")
+REAL = (ChangeVerdict.WORSE, ChangeVerdict.BETTER)
+PROBABLY = (ChangeVerdict.PROBABLY_WORSE, ChangeVerdict.PROBABLY_BETTER)
 #: A change at a point that is not judged is real below this p-value.
 UNJUDGED_P = 0.001
 

@@ -12,6 +12,7 @@ from benchhydra.analysis.attribution import Explanation, explain
 from benchhydra.analysis.attribution_causes import LikelyCause
 from benchhydra.analysis.attribution_evidence import Move
 from benchhydra.analysis.comparison import Comparison, PointChange
+from benchhydra.render.comparison_summary import point_names
 from benchhydra.render.figures import count
 
 MOST_LINES = 6
@@ -23,19 +24,15 @@ SECOND_CAUSE = 0.25
 SHOWN_FRONTEND = 0.05
 #: A smaller value is shown as 0.
 SMALLEST_SHOWN = 0.005
+#: The name of a point, and why its latencies changed.
+ExplainedPoint = tuple[str, tuple[Explanation, ...]]
 NAMES = {"mean_ttft_ms": "TTFT", "mean_e2el_ms": "E2E latency"}
 
 
 def why_lines(comparison: Comparison) -> list[str]:
     """The causes at all points, each with the point where it changed most; empty where nothing really changed."""
-    by_cause: dict[str, list[tuple[PointChange, tuple[Explanation, ...]]]] = {}
-    for point in comparison.points:
-        explanations = explain(point)
-        if explanations:
-            names = ", ".join(_first_cause(explanation) for explanation in explanations)
-            by_cause.setdefault(names, []).append((point, explanations))
+    groups = _by_causes(comparison)
     lines: list[str] = []
-    groups = sorted(by_cause.values(), key=lambda group: -max(_extent(explanations) for _, explanations in group))
     for i, group in enumerate(groups):
         of_group = list(_group_lines(group, len(comparison.points)))
         if lines and len(lines) + len(of_group) > MOST_LINES - (i + 1 < len(groups)):
@@ -43,6 +40,18 @@ def why_lines(comparison: Comparison) -> list[str]:
             return [*lines, f"Other causes at {count(rest, 'more point')}: --format json has them"]
         lines += of_group
     return lines
+
+
+def _by_causes(comparison: Comparison) -> list[list[ExplainedPoint]]:
+    """The points that have the same first causes, with the words that tell them apart; the largest changes first."""
+    names = point_names(comparison.points)[1] if comparison.points else []
+    groups: dict[str, list[ExplainedPoint]] = {}
+    for name, point in zip(names, comparison.points, strict=True):
+        explanations = explain(point)
+        if explanations:
+            causes = ", ".join(_first_cause(explanation) for explanation in explanations)
+            groups.setdefault(causes, []).append((name, explanations))
+    return sorted(groups.values(), key=lambda group: -max(_extent(explanations) for _, explanations in group))
 
 
 def point_why_lines(point: PointChange) -> list[str]:
@@ -55,13 +64,13 @@ def explanation_lines(explanations: Sequence[Explanation]) -> list[str]:
     return [f"Why: {_causes(explanations)}", *_latency_lines(explanations)] if explanations else []
 
 
-def _group_lines(group: Sequence[tuple[PointChange, tuple[Explanation, ...]]], points: int) -> Iterator[str]:
-    point, explanations = max(group, key=lambda item: _extent(item[1]))
+def _group_lines(group: Sequence[ExplainedPoint], points: int) -> Iterator[str]:
+    name, explanations = max(group, key=lambda item: _extent(item[1]))
     if points == 1:
         yield from explanation_lines(explanations)
         return
     yield f"Why, at {len(group)} of {points} points: {_causes(explanations)}"
-    yield from (f"{point.label}: {line}" for line in _latency_lines(explanations))
+    yield from (f"{name}: {line}" for line in _latency_lines(explanations))
 
 
 def _first_cause(explanation: Explanation) -> str:
