@@ -9,8 +9,8 @@ from benchhydra.render import comparison_rows, renderer
 from benchhydra.render.ab_report import AbReport
 from benchhydra.render.attribution_lines import why_lines
 from benchhydra.render.figures import interval, percent, quantity
-from benchhydra.render.terminal._console import console
-from benchhydra.render.terminal.comparison_table import COLOURS, WIDTH
+from benchhydra.render.terminal._console import UNLIMITED, console
+from benchhydra.render.terminal.comparison_table import COLOURS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,7 @@ COLUMNS = ("metric", "A", "B", "change", "interval", "verdict")
 @renderer("ab", "summary")
 def print_summary(report: AbReport, stream: TextIO) -> None:
     """The outcome, the sides, why the test stopped, its cost, a row for each main metric, and why latencies changed."""
-    terminal = console(stream, WIDTH)
+    terminal = console(stream, UNLIMITED)
     headline, *lines = report.headline(), report.sides(), *_differences(report), _end(report)
     terminal.print(printable(headline), style="bold", markup=False, highlight=False)
     for line in filter(None, lines):

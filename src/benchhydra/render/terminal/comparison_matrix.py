@@ -10,8 +10,8 @@ from benchhydra.escaping import printable
 from benchhydra.render import comparison_rows, comparison_summary, renderer
 from benchhydra.render.attribution_lines import why_lines
 from benchhydra.render.headlines import comparison_headline
-from benchhydra.render.terminal._console import console
-from benchhydra.render.terminal.comparison_table import COLOURS, WIDTH
+from benchhydra.render.terminal._console import UNLIMITED, console
+from benchhydra.render.terminal.comparison_table import COLOURS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,7 @@ GAP = 2
 @renderer("comparison", "matrix")
 def print_matrix(comparison: Comparison, stream: TextIO) -> None:
     """The headline, what differs between the sides, the matrix, why latencies changed, and the remarks."""
-    terminal = console(stream, WIDTH)
+    terminal = console(stream, UNLIMITED)
 
     def say(text: str, style: str = "") -> None:
         if text:

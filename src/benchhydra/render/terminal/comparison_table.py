@@ -9,13 +9,11 @@ from benchhydra.escaping import printable
 from benchhydra.render import comparison_rows, renderer
 from benchhydra.render.ab_report import AbReport
 from benchhydra.render.headlines import comparison_headline
-from benchhydra.render.terminal._console import console
+from benchhydra.render.terminal._console import UNLIMITED, console
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-#: In a pipe no line is folded: wider than any row.
-WIDTH = 10_000
 COLOURS = {
     ChangeVerdict.BETTER: "green",
     ChangeVerdict.PROBABLY_BETTER: "dim green",
@@ -29,7 +27,7 @@ COLOURS = {
 @renderer("comparison", "table")
 def print_comparison(comparison: Comparison, stream: TextIO) -> None:
     """The headline, a table and remarks for each point, then the points that only one side has."""
-    terminal = console(stream, WIDTH)
+    terminal = console(stream, UNLIMITED)
     headline = comparison_headline(comparison)
     if headline:
         style = "bold red" if comparison.problems else "bold"

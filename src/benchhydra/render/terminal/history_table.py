@@ -12,12 +12,11 @@ from benchhydra.analysis.runs import Run
 from benchhydra.escaping import printable
 from benchhydra.render import renderer
 from benchhydra.render.figures import percent, quantity
-from benchhydra.render.terminal._console import console
+from benchhydra.render.terminal._console import UNLIMITED, console
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-WIDTH = 160
 BARS = "▁▂▃▄▅▆▇█"
 #: The number of newest values that a line of bars shows.
 NEWEST = 40
@@ -30,7 +29,7 @@ COMMIT_DIGITS = 10
 @renderer("history", "table")
 def print_history(histories: Iterable[MetricHistory], stream: TextIO) -> None:
     """One table for each point and class of machines."""
-    terminal = console(stream, WIDTH)
+    terminal = console(stream, UNLIMITED)
     for (machine, _), metrics in groupby(histories, key=lambda h: (h.runs[0].machine, h.runs[0].point_key)):
         terminal.print(_table(machine, list(metrics)))
 

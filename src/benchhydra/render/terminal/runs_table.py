@@ -8,8 +8,7 @@ from benchhydra.escaping import printable
 from benchhydra.render import renderer
 from benchhydra.render.figures import LEGEND
 from benchhydra.render.run_rows import RunRows, leaf_names
-from benchhydra.render.terminal._console import VERDICT_COLOURS, console
-from benchhydra.render.terminal.comparison_table import WIDTH
+from benchhydra.render.terminal._console import UNLIMITED, VERDICT_COLOURS, console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +22,7 @@ def print_runs(rows: RunRows, stream: TextIO) -> None:
             values = [repr(run.metrics[name]) if name in run.metrics else "" for name in rows.columns]
             stream.write("\t".join(values) + "\n")
         return
-    terminal = console(stream, WIDTH)
+    terminal = console(stream, UNLIMITED)
     terminal.print(_table(rows))
     for text in rows.reasons():
         terminal.print(f"  {printable(text)}", markup=False, highlight=False)
