@@ -39,6 +39,16 @@ def test_plain_lines_are_printed_at_intervals(clock: Clock) -> None:
     ]
 
 
+def test_lines_that_differ_only_in_numbers_become_rarer(clock: Clock) -> None:
+    stream = io.StringIO()
+    progress = PlainProgress("a", stream, interval_s=5.0, clock=clock)
+    for second in range(0, 120):
+        progress.status(f"server starting ({second} s): {'loading' if second < 80 else 'compiling'}")
+        clock.now += 1.0
+    seconds = [int(line.split("(")[1].split()[0]) for line in stream.getvalue().splitlines()]
+    assert seconds == [0, 5, 15, 35, 75, 80, 85, 95, 115]
+
+
 def test_without_a_label_there_is_no_colon(clock: Clock) -> None:
     stream = io.StringIO()
     PlainProgress("", stream, clock=clock).say("done")

@@ -15,7 +15,9 @@ from benchhydra.verbosity import Verbosity, verbosity
 if TYPE_CHECKING:
     from rich.live import Live
 
-PLAIN_INTERVAL_S = 5.0  # minimum time between two plain status lines
+#: Minimum time between two plain status lines. It doubles, up to the longer one, while they differ only in numbers.
+PLAIN_INTERVAL_S = 5.0
+LONGEST_INTERVAL_S = 40.0
 
 
 def _unknown() -> str:
@@ -57,7 +59,7 @@ class Progress:
     """Base of progress displays; this class itself shows nothing."""
 
     def begin(self, label: str, title: str, left: Callable[[], str] = _unknown) -> None:
-        """Begin a part of the work: ``label`` names it in the following lines (``point 3 of 8``), ``title`` describes it.
+        """Begin a part of the work: ``label`` (``point 3 of 8``) names it in the following lines, ``title`` says what it is.
 
         left: returns the time left of the whole work in words, "" if it is unknown.
         """
@@ -73,7 +75,7 @@ class Progress:
 
 
 class PlainProgress(Progress):
-    """Plain lines for logs and pipes: events at once, status lines at most every ``interval_s``."""
+    """Plain lines for logs and pipes: events at once, status lines at most every ``interval_s``, or more rarely."""
 
     def __init__(
         self,
@@ -87,7 +89,9 @@ class PlainProgress(Progress):
         self._stream = stream
         self._interval_s = interval_s
         self._clock = clock
-        self._next = clock()
+        self._written_s = clock() - interval_s
+        self._wait_s = interval_s
+        self._text_without_numbers = ""
         self._left: Callable[[], str] = _unknown
 
     def begin(self, label: str, title: str, left: Callable[[], str] = _unknown) -> None:
@@ -106,8 +110,11 @@ class PlainProgress(Progress):
         self._write_if_due(f"{load}; sweep: {left_words}" if left_words else str(load), now=load.done == load.total)
 
     def _write_if_due(self, text: str, *, now: bool = False) -> None:
-        if now or self._clock() >= self._next:
-            self._next = self._clock() + self._interval_s
+        without_numbers = "".join(character for character in text if not character.isdigit())
+        is_new = without_numbers != self._text_without_numbers
+        if now or self._clock() >= self._written_s + (self._interval_s if is_new else self._wait_s):
+            self._written_s, self._text_without_numbers = self._clock(), without_numbers
+            self._wait_s = self._interval_s if is_new else min(2 * self._wait_s, LONGEST_INTERVAL_S)
             self._write(text)
 
     def _write(self, text: str) -> None:

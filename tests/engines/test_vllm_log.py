@@ -157,8 +157,9 @@ def test_a_stamp_of_the_second_of_the_start() -> None:
     [
         ("", "importing vLLM"),
         ("Triton is installed, but doesn't include CPU backend.\n", "importing vLLM"),
-        (CPU_032[: CPU_032.index("(EngineCore")], "reading the model's configuration"),
-        (CPU_032[: CPU_032.index("(Worker")], "starting the engine's processes"),
+        (CPU_032[: CPU_032.index("(APIServer pid=13674) INFO 11-26 06:49:58")], "reading the model's configuration"),
+        (CPU_032[: CPU_032.index("(EngineCore")], "starting the engine's process"),
+        (CPU_032[: CPU_032.index("(Worker")], "starting the engine's workers"),
         (CPU_032[: CPU_032.index("Loading safetensors")], "loading weights"),
         ("Loading safetensors checkpoint shards:  75% Completed | 3/4 [00:07<00:02]", "loading weights, 3 of 4 files"),
         ("Starting to load model x...\nmodel-00001-of-00004.safetensors:  12%|#2 | 600M/4.98G", "downloading weights"),

@@ -1,4 +1,4 @@
-"""Reads phases, times and sizes of a start from vLLM's log: the wording of versions 0.6 to 0.32, V0 and V1, GPU, CPU."""
+"""Reads phases, times and sizes of a start from vLLM's log: the wording of versions 0.6 to 0.32, V0 and V1."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ CUT_S = 0.5
 LOADING = re.compile(r"Starting to load model")
 #: What vLLM does after it has written such a line. (Strings: compiling them would take 2 ms of every start.)
 PHASES = (
-    (r"vLLM API server version|non-default args|Resolved architecture", "reading the model's configuration"),
-    (r"Initializing a V\d LLM engine", "starting the engine's processes"),
+    (r"vLLM API server version|non-default args", "reading the model's configuration"),
+    (r"Resolved architecture|Using max model len", "starting the engine's process"),
+    (r"Initializing a V\d LLM engine", "starting the engine's workers"),
     (r"\.safetensors: +\d+%|Fetching \d+ files", "downloading weights"),
     (LOADING.pattern, "loading weights"),
     (r"Loading .*shards: .*\| (?P<done>\d+)/(?P<total>\d+)", "loading weights, {done} of {total} files"),
