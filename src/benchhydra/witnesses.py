@@ -85,21 +85,19 @@ def _gaps(window: Window, server: ServerMean) -> Witnesses | None:
     by the server's count; and both cover the same requests if they do for E2E latency.
     """
     whole = witnesses(window, "e2el")
-    rows = window.every
-    chunk_times_ns = _chunk_times_ns(rows)
-    gaps_ns = rows.gaps_ns[_inside(chunk_times_ns, server.span_ns)]
-    if whole is None or not len(gaps_ns):
+    if whole is None:
         return None
-    client_ms = float(gaps_ns.sum(dtype=np.float64)) / 1e6 / server.counted
-    return Witnesses(server.mean_ms, client_ms, whole.same_count)
+    total_ms = sum(_gaps_inside_ns(block, server.span_ns) for block in window.every.blocks()) / 1e6
+    return Witnesses(server.mean_ms, total_ms / server.counted, whole.same_count) if total_ms > 0 else None
 
 
-def _chunk_times_ns(rows: Records) -> Float64:
-    """Return when each chunk after the first of its row arrived, shape (gaps,)."""
+def _gaps_inside_ns(rows: Records, span_ns: tuple[int, int]) -> float:
+    """Return the sum of the gaps that end inside a span."""
     counts = np.diff(rows.gap_offsets)
     elapsed_ns = np.cumsum(rows.gaps_ns, dtype=np.float64)
     before_ns = np.concatenate(([0.0], elapsed_ns))[rows.gap_offsets[:-1]]
-    return np.asarray(np.repeat(rows.first_ns - before_ns, counts) + elapsed_ns)
+    ends_ns = np.repeat(rows.first_ns - before_ns, counts) + elapsed_ns
+    return float(rows.gaps_ns[_inside(ends_ns, span_ns)].sum(dtype=np.float64))
 
 
 def _enclosing_samples(counts: Sequence[Series], span_ns: tuple[int, int] | None) -> tuple[int, int] | None:

@@ -112,8 +112,8 @@ def test_a_rate_above_capacity_is_a_queue_at_the_server(two_slots: str, tiny: Ta
 
 
 def test_a_prefix_cache_shows_its_hits(two_slots: str, small_cache: str, tiny: Target, tmp_path: Path) -> None:
-    words = ("qps=4", "num_prompts=16", "dataset.prompt_tokens=300", "dataset.prefix_tokens=256")
-    words += ("dataset.output_tokens=4",)
+    lengths = ("dataset.prompt_tokens=300", "dataset.prefix_tokens=256", "dataset.output_tokens=4")
+    words = ("qps=4", "num_prompts=16", *lengths)
     with_cache, _ = measured(two_slots, tiny, tmp_path / "with", *words)
     without, _ = measured(small_cache, tiny, tmp_path / "without", *words)
     assert value(with_cache, "server_prefix_hit_fraction") > 0.75
@@ -122,8 +122,8 @@ def test_a_prefix_cache_shows_its_hits(two_slots: str, small_cache: str, tiny: T
 
 
 def test_a_small_kv_cache_is_full_and_preempts(small_cache: str, tiny: Target, run_dir: Path) -> None:
-    words = ("load=concurrency", "load.max_in_flight=16", "num_prompts=80")
-    words += ("dataset.prompt_tokens=48", "dataset.output_tokens=96")
+    lengths = ("dataset.prompt_tokens=48", "dataset.output_tokens=96")
+    words = ("load=concurrency", "load.max_in_flight=16", "num_prompts=80", *lengths)
     result, series = measured(small_cache, tiny, run_dir, *words)
     assert value(result, "server_max_kv_cache_usage") > 0.9
     assert value(result, "server_max_waiting") >= 1

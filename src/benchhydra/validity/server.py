@@ -44,9 +44,11 @@ def server_and_client(evidence: RunEvidence) -> Iterator[Reason]:
         both = witnesses(window, name)
         if both is None or not both.same_count:
             continue
-        allowed_ms = path_ms + (_wait_for_text_ms(window) if name == "ttft" else 0.0)
         limit_ms = max(limits.witness_ms, limits.witness_fraction * both.client_ms)
-        if not -limit_ms <= both.outside_ms <= limit_ms + allowed_ms:
+        if abs(both.outside_ms) <= limit_ms:
+            continue
+        allowed_ms = path_ms + (_wait_for_text_ms(window) if name == "ttft" else 0.0)
+        if both.outside_ms < 0 or both.outside_ms > limit_ms + allowed_ms:
             yield suspect("witnesses", _disagreement(what, both, allowed_ms, limit_ms))
             return
 
