@@ -59,7 +59,7 @@ class Progress:
     """Base of progress displays; this class itself shows nothing."""
 
     def begin(self, label: str, title: str, left: Callable[[], str] = _unknown) -> None:
-        """Begin a part of the work: ``label`` (``point 3 of 8``) names it in the following lines, ``title`` says what it is.
+        """Begin a part of the work: ``label`` (``point 3 of 8``) names it in later lines, ``title`` says what it is.
 
         left: returns the time left of the whole work in words, "" if it is unknown.
         """
