@@ -18,6 +18,9 @@ class Verbosity(Enum):
     QUIET = ("-q", "--quiet")
 
 
+#: Option -> what it chooses.
+OPTIONS = {option: choice for choice in Verbosity for option in choice.value}
+
 _verbosity = Verbosity.TABLES
 
 
@@ -29,6 +32,5 @@ def verbosity() -> Verbosity:
 def choose_verbosity(words: Sequence[str]) -> list[str]:
     """Keep the choice that is among the words of a command line (the last one), and return the other words."""
     global _verbosity
-    options = {option: choice for choice in Verbosity for option in choice.value}
-    _verbosity = next((options[word] for word in reversed(words) if word in options), Verbosity.TABLES)
-    return [word for word in words if word not in options]
+    _verbosity = next((OPTIONS[word] for word in reversed(words) if word in OPTIONS), Verbosity.TABLES)
+    return [word for word in words if word not in OPTIONS]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from benchhydra.commands._vocabulary import Vocabulary
 from benchhydra.overrides import grammar
+from benchhydra.verbosity import OPTIONS
 
 PROGRAM_WORDS = ("help", "version")
 HELP_TOPIC = "exit-codes"
@@ -49,7 +50,7 @@ def _of_run(words: Sequence[str], current: str, vocabulary: Vocabulary, flags: S
     if words and words[-1] in grammar.VALUED:
         return ()
     if current.startswith("-"):
-        return ("--help", *grammar.FLAGS, *grammar.VALUED)
+        return ("--help", *OPTIONS, *grammar.FLAGS, *grammar.VALUED)
     keys = _keys(words, vocabulary, flags)
     if "=" in current:
         return _values(current, keys | vocabulary.groups)
