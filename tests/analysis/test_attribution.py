@@ -41,7 +41,7 @@ QUIET = {
 }
 #: Each planted cause with the figures that it changes.
 PLANTED = {
-    "fewer_at_once": {"queue": 80.0, "server_waiting": 4.0, "server_running": 2.0, "server_max_kv_cache_usage": 0.3},
+    "limited_at_once": {"queue": 80.0, "server_waiting": 4.0, "server_running": 2.0, "server_max_kv_cache_usage": 0.3},
     "kv_cache_full": {
         "queue": 33.0,
         "prefill": 46.0,
@@ -312,7 +312,7 @@ def test_an_excluded_outlier_run_takes_no_part() -> None:
 
 def test_a_comparison_is_explained_in_six_lines_at_most() -> None:
     points = [planted("kv_cache_full", label=f"serving qps={qps}") for qps in (2, 4, 8)] + [
-        planted(cause, label=cause) for cause in ("fewer_at_once", "network_slow", "client_slow")
+        planted(cause, label=cause) for cause in ("limited_at_once", "network_slow", "client_slow")
     ]
     lines = why_lines(Comparison(points=tuple(points)))
     assert len(lines) <= MOST_LINES
@@ -333,7 +333,7 @@ def test_json_has_what_the_lines_say() -> None:
     assert ttft["metric"] == "mean_ttft_ms"
     assert ttft["parts"][0] == {"name": "queue", "change_ms": 31.0}
     assert ttft["causes"][0]["name"] == "kv_cache_full"
-    assert {"name": "waiting", "metric": "server_waiting", "unit": "requests", "base": 0.0, "candidate": 9.0} in ttft[
+    assert {"name": "waiting", "metric": "requests_waiting", "unit": "requests", "base": 0.0, "candidate": 9.0} in ttft[
         "moved"
     ]
     assert ttft["lines"][0].startswith("Why: the KV cache is full")
@@ -368,3 +368,15 @@ def test_an_unknown_time_outside_the_server_is_what_does_not_add_up() -> None:
     assert {part.name: part.change_ms for part in explanation.parts} == {"queue": 0, "prefill": 20, "frontend": 0}
     assert explanation.unaccounted_ms == 10
     assert not explanation.adds_up
+
+
+def test_waiting_and_running_follow_from_rate_and_times_where_these_are_known() -> None:
+    """Samples of /metrics may all have missed the running requests."""
+    missed = {"server_running": 0.0, "server_waiting": 0.0}
+    base, candidate = (
+        metrics(QUIET | missed | {"request_throughput": 8.0, "queue": queue, "decode": 460.0}) for queue in (0.0, 500.0)
+    )
+    (explanation,) = explain(point([base], [candidate], names=("mean_e2el_ms",)))
+    assert explanation.causes[0].cause.name == "limited_at_once"
+    (waiting,) = (move for move in explanation.moved if move.metric == "requests_waiting")
+    assert (waiting.base, waiting.candidate) == (0.0, 4.0)

@@ -29,7 +29,7 @@ ENGINE = (
 )
 #: What is changed in the engine or the load, by the name of the cause.
 SETTINGS = {
-    "fewer_at_once": "engine.max_concurrency=2",
+    "limited_at_once": "engine.max_concurrency=2",
     "kv_cache_full": "engine.kv_cache_tokens=220",
     "prefills_stall_decoding": "engine.chunked_prefill=false",
     "speculation_off": "engine.draft_tokens=0",

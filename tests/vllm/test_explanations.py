@@ -28,7 +28,7 @@ VLLM = (
 LOAD = ("qps=10", "num_prompts=50", "script.warmup_requests=2", "dataset.prompt_tokens=200", "dataset.output_tokens=64")
 #: What is changed in the engine, by the name of the cause.
 SETTINGS = {
-    "fewer_at_once": "++engine.args.max_num_seqs=1",
+    "limited_at_once": "++engine.args.max_num_seqs=1",
     "kv_cache_full": "++engine.args.num_gpu_blocks_override=6",
 }
 

@@ -22,6 +22,8 @@ SERVER = ("queue", "prefill", "decode", "frontend")
 EVERYWHERE = (*SERVER, "outside")
 #: A KV cache that was seen filled up to these fractions is surely not, and surely, full: samples miss its maximum.
 FULL_FRACTION = (0.75, 0.9)
+#: Up to this ratio of their mean numbers, no more requests run than before.
+MORE_RUNNING = 1.05
 #: What the parts of the server add up to where only the client's times are known.
 CLIENT_PARTS = {"first token": {"queue", "prefill", "frontend", "outside"}, "after it": {"decode", "outside"}}
 
@@ -164,14 +166,12 @@ def _kv_cache_full(context: Context) -> float:
     return max(filled, context.rise("server_preemptions_per_minute", 0.5, 5))
 
 
-def _fewer_at_once(context: Context) -> float:
-    """More requests wait and fewer run, though the KV cache has room: the number of running requests is limited."""
-    moves = context.moves
-    most = "server_max_running" if moves.base("server_max_running") is not None else "server_running"
-    fast, slow = moves.base(most), moves.candidate(most)
-    if fast is None or slow is None or slow > 0.95 * fast:
+def _limited_at_once(context: Context) -> float:
+    """More requests wait and no more run, though the KV cache has room: the number of running requests is limited."""
+    fast, slow = context.moves.base("requests_running"), context.moves.candidate("requests_running")
+    if fast is None or slow is None or slow > MORE_RUNNING * fast:
         return 0.0
-    return context.rise("server_waiting", 0.1, 0.5) * (1 - _kv_cache_full(context))
+    return context.rise("requests_waiting", 0.1, 0.5) * (1 - _kv_cache_full(context))
 
 
 def _prefills_stall_decoding(context: Context) -> float:
@@ -184,9 +184,9 @@ def _prefills_stall_decoding(context: Context) -> float:
 
 def _larger_batches(context: Context) -> float:
     """More requests run at once and no more wait: each step takes longer."""
-    if context.moves.rise("server_waiting") > 0:
+    if context.moves.rise("requests_waiting") > 0:
         return 0.0
-    return 0.6 * context.rise("server_running", 1.0, 4.0)
+    return 0.6 * context.rise("requests_running", 1.0, 4.0)
 
 
 def _client_slow(context: Context) -> float:
@@ -229,7 +229,7 @@ CAUSES = (
         worse="more requests arrive per second",
         better="fewer requests arrive per second",
         parts=SERVER,
-        metrics=("achieved_rps", "server_running"),
+        metrics=("achieved_rps", "requests_running"),
         strength=_higher_rate,
     ),
     Cause(
@@ -261,7 +261,7 @@ CAUSES = (
         worse="the KV cache is full",
         better="the KV cache is no longer full",
         parts=("queue", "prefill", "decode"),
-        metrics=("server_max_kv_cache_usage", "server_preemptions_per_minute", "server_waiting"),
+        metrics=("server_max_kv_cache_usage", "server_preemptions_per_minute", "requests_waiting"),
         strength=_kv_cache_full,
     ),
     Cause(
@@ -289,12 +289,12 @@ CAUSES = (
         strength=_prefix_hits_fell,
     ),
     Cause(
-        name="fewer_at_once",
-        worse="the server runs fewer requests at once, with room in the KV cache (a limit such as max_num_seqs)",
-        better="the server runs more requests at once (a limit such as max_num_seqs)",
+        name="limited_at_once",
+        worse="more requests wait and no more run, with room in the KV cache (a limit such as max_num_seqs)",
+        better="fewer requests wait and no fewer run (a limit such as max_num_seqs)",
         parts=("queue",),
-        metrics=("server_waiting", "server_max_running", "server_running"),
-        strength=_fewer_at_once,
+        metrics=("requests_waiting", "requests_running"),
+        strength=_limited_at_once,
     ),
     Cause(
         name="prefills_stall_decoding",
@@ -309,7 +309,7 @@ CAUSES = (
         worse="more requests run at once, so that each step takes longer",
         better="fewer requests run at once, so that each step takes less long",
         parts=("decode", "prefill"),
-        metrics=("server_running", "server_waiting"),
+        metrics=("requests_running", "requests_waiting"),
         strength=_larger_batches,
     ),
     Cause(

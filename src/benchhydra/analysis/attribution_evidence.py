@@ -43,9 +43,8 @@ class Observed:
 
 
 OBSERVED = (
-    Observed("server_waiting", "waiting", "requests", least=0.3),
-    Observed("server_running", "running", "requests", least=0.3),
-    Observed("server_max_running", "most running", "requests", least=1),
+    Observed("requests_waiting", "waiting", "requests", least=0.3),
+    Observed("requests_running", "running", "requests", least=0.3),
     Observed("server_max_kv_cache_usage", "KV cache", "fraction"),
     Observed("server_preemptions_per_minute", "preemptions", "a minute", least=0.5),
     Observed("server_prefix_hit_fraction", "prefix cache hits", "fraction"),
@@ -172,7 +171,20 @@ def observed_values(run: Run) -> dict[str, float]:
     values = _metadata_numbers(run) | run.metrics
     if "mean_itl_ms" in values and "median_itl_ms" in values:  # time that rare long gaps add to the usual one
         values["itl_stalls_ms"] = values["mean_itl_ms"] - values["median_itl_ms"]
-    return values
+    return values | dict(_mean_requests(values))
+
+
+def _mean_requests(values: Values) -> Iterator[tuple[str, float]]:
+    """The mean numbers of waiting and running requests, by Little's law: rate times time, which misses no peak.
+
+    Where the times are unknown, the means of what was sampled.
+    """
+    times = {"waiting": ("server_queue_ms",), "running": ("server_prefill_ms", "server_decode_ms")}
+    for name, of_name in times.items():
+        if values.keys() >= {"request_throughput", *of_name}:
+            yield f"requests_{name}", values["request_throughput"] * sum(values[time] for time in of_name) / 1e3
+        elif f"server_{name}" in values:
+            yield f"requests_{name}", values[f"server_{name}"]
 
 
 def _metadata_numbers(run: Run) -> dict[str, float]:
