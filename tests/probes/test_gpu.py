@@ -155,7 +155,7 @@ def test_in_a_container_others_are_unknown(tmp_path: Path, processes: Callable[[
 
 
 def test_a_gpu_that_is_lost_ends_its_series_and_no_other_probe(tmp_path: Path) -> None:
-    observation = watched(tmp_path, [H100], 1.5, lost_at_s=0.7)
+    observation = watched(tmp_path, [H100], 2.0, lost_at_s=1.2)
     assert observation.warnings == ("the probe gpu was switched off: NVMLError_GpuIsLost: GPU is lost",)
     power = of(observation, "power_w", 0)
     (memory,) = [series for series in observation.series if series.name == "host.memory_available_mib"]
@@ -166,8 +166,8 @@ def test_a_gpu_that_is_lost_ends_its_series_and_no_other_probe(tmp_path: Path) -
 
 def test_an_nvml_that_hangs_stops_no_other_probe(tmp_path: Path) -> None:
     begin_s = time.monotonic()
-    observation = watched(tmp_path, [H100], 1.0, hang_at_s=0.5)
-    assert time.monotonic() - begin_s < 1.0 + 3.5
+    observation = watched(tmp_path, [H100], 2.0, hang_at_s=1.2)
+    assert time.monotonic() - begin_s < 2.0 + 1.5 + 2.0  # the load, the patience, and what making all this takes
     assert observation.warnings == ("the probe gpu was switched off: it did not answer within 1.5 s after the load",)
     (memory,) = [series for series in observation.series if series.name == "host.memory_available_mib"]
     assert len(memory) >= 8

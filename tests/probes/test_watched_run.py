@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,6 @@ import psutil
 import pytest
 from tests import nvml
 from tests.nvml import P40, Card
-from tests.waiting import wait_for
 
 from benchhydra.artifacts import SERIES_FILE
 from benchhydra.registry import PLUGIN_NAMESPACE
@@ -104,21 +105,19 @@ def test_a_gpu_that_is_lost_in_the_run_leaves_the_run_and_no_figure_of_energy(tm
 
 def test_a_helper_that_is_killed_leaves_the_run_and_says_what_is_missing(tmp_path: Path) -> None:
     process = start(tmp_path)
-    killed: list[int] = []
+    killed: set[int] = set()
 
-    def kill() -> None:
-        def helper() -> psutil.Process | None:
-            children = psutil.Process(process.pid).children()
-            return next((child for child in children if "benchhydra.probes.helper" in child.cmdline()), None)
+    def kill_each() -> None:
+        """Kill the helper that waits for the point, and the one that watches it."""
+        while process.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                for child in psutil.Process(process.pid).children():
+                    if "benchhydra.probes.helper" in child.cmdline():
+                        child.kill()
+                        killed.add(child.pid)
+            time.sleep(0.3)
 
-        wait_for(lambda: (tmp_path / "point").exists() and helper() is not None, 20, "the helper")
-        child = helper()
-        assert child is not None
-        killed.append(child.pid)
-        threading.Event().wait(1.5)
-        child.kill()
-
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill_each)
     killer.start()
     result = finish(process, tmp_path)
     killer.join()
