@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from benchhydra.analysis.attribution import Explanation, explain
 from benchhydra.analysis.attribution_causes import CAUSES
 from benchhydra.analysis.attribution_evidence import OBSERVED
 from benchhydra.analysis.comparison import ChangeVerdict, Comparison, GateOutcome, MetricChange, PointChange, Problem
+from benchhydra.analysis.gate import Decision
 from benchhydra.analysis.runs import Run
+from benchhydra.render import rendered
 from benchhydra.render.attribution_json import explanation_objects
 from benchhydra.render.attribution_lines import MOST_LINES, point_why_lines, why_lines
 from benchhydra.result import Better, Verdict
@@ -380,3 +383,14 @@ def test_waiting_and_running_follow_from_rate_and_times_where_these_are_known() 
     assert explanation.causes[0].cause.name == "limited_at_once"
     (waiting,) = (move for move in explanation.moved if move.metric == "requests_waiting")
     assert (waiting.base, waiting.candidate) == (0.0, 4.0)
+
+
+def test_comparison_and_gate_say_why_in_every_format() -> None:
+    comparison = Comparison(points=(planted("kv_cache_full"),))
+    decision = Decision(outcome=GateOutcome.REGRESSION, comparison=comparison)
+    why, ttft, _ = why_lines(comparison)
+    assert {why, ttft} <= {*rendered("comparison", "matrix", comparison).splitlines()}
+    for kind, document in (("comparison", comparison), ("gate", decision)):
+        assert "the KV cache is full" in rendered(kind, "markdown", document)
+        (of_point,) = json.loads(rendered(kind, "json", document))["points"]
+        assert [each["metric"] for each in of_point["explanation"]] == ["mean_ttft_ms", "mean_e2el_ms"]
