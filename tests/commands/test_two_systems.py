@@ -82,3 +82,14 @@ def test_so_it_is_with_the_fake_engine() -> None:
     gated = subprocess.run([*program_words, "gate", "sweep", *SIDES, "--no-confirm"], capture_output=True, text=True)
     assert gated.returncode == 3
     assert "REGRESSION: mean_tpot_ms +" in gated.stderr.splitlines()[0]
+
+
+def test_the_gates_summary_has_a_line_a_metric(capsys: pytest.CaptureFixture[str]) -> None:
+    write_sweep(Path("sweep"))
+    assert program.run(["gate", "sweep", *SIDES, "--no-confirm"]) == 3
+    summary = capsys.readouterr().out.partition("<details>")[0]
+    lines = [line for line in summary.splitlines() if "**" in line]
+    tpot = [line for line in lines if "**mean_tpot_ms**" in line]
+    assert len(tpot) == 1
+    assert tpot[0].endswith(" at all 6 points")
+    assert len({line.partition("**")[2].partition("**")[0] for line in lines}) == len(lines)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
 from benchhydra.analysis.pairing import differing_settings, point_settings_of
 from benchhydra.render import comparison_rows
-from benchhydra.render.figures import TIME, count, latency_name, percent
+from benchhydra.render.figures import TIME, count, latency_name, percent_range
 from benchhydra.render.shared_lines import shared_lines
 from benchhydra.similar_texts import template
 
@@ -115,10 +115,9 @@ def _largest_possible_change(changes: Sequence[MetricChange]) -> float | None:
 def _size(changes: Sequence[MetricChange]) -> str:
     """What follows a metric in a headline: its change or range of changes, or what its evidence could have detected."""
     if changes[0].change in CHANGED:
-        ratios = sorted(metric.ratio for metric in changes)
         repeats = [metric.repeats_needed for metric in changes if metric.repeats_needed]
         settles = f" (repeats={max(repeats)} or ab would settle it)" if repeats else ""
-        return " " + " to ".join(dict.fromkeys((percent(ratios[0]), percent(ratios[-1])))) + settles
+        return f" {percent_range([metric.ratio for metric in changes])}{settles}"
     detectable = [metric.detectable for metric in changes if metric.detectable is not None]
     if changes[0].change is ChangeVerdict.INCONCLUSIVE and detectable:
         return f" (could have detected {max(detectable) * 100:.1f} %)"

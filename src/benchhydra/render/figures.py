@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from benchhydra.result import Better
 
@@ -39,6 +40,11 @@ def quantity(value: float, unit: str) -> str:
 def percent(ratio: float | None) -> str:
     """``0.031`` -> ``+3.1 %``; empty for None."""
     return "" if ratio is None else f"{ratio * 100:+.1f} %"
+
+
+def percent_range(ratios: Sequence[float]) -> str:
+    """``[0.03, 0.08, 0.05]`` -> ``+3.0 % to +8.0 %``; one figure if both ends look alike."""
+    return " to ".join(dict.fromkeys((percent(min(ratios)), percent(max(ratios)))))
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchhydra.analysis.comparison import ChangeVerdict, Comparison, GateOutcome, MetricChange, PointChange, Problem
 from benchhydra.analysis.gate import Decision
 from benchhydra.render.comparison_summary import change_headline, point_names
-from benchhydra.render.figures import count, percent
+from benchhydra.render.figures import count, percent_range
 from benchhydra.render.shared_lines import points_in_words
 from benchhydra.render.verdict_words import AB_WORDS, GATE_WORDS
 from benchhydra.similar_texts import merged, template
@@ -43,10 +43,9 @@ def ab_headline(comparison: Comparison, outcome: GateOutcome) -> str:
 def _changes_in_short(changes: Sequence[tuple[PointChange, MetricChange]]) -> str:
     """The first metric with all of its points, and the number of other changes."""
     point, metric = changes[0]
-    ratios = sorted(other.ratio for _, other in changes if other.metric == metric.metric)
-    sizes = " to ".join(dict.fromkeys((percent(ratios[0]), percent(ratios[-1]))))
+    ratios = [other.ratio for _, other in changes if other.metric == metric.metric]
     where = point.label if len(ratios) == 1 else count(len(ratios), "point")
-    return f"{metric.metric} {sizes} at {where}{_more(len(changes) - len(ratios))}"
+    return f"{metric.metric} {percent_range(ratios)} at {where}{_more(len(changes) - len(ratios))}"
 
 
 def _because(problems: Sequence[Problem], comparison: Comparison) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TextIO
 
 from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
@@ -11,8 +11,10 @@ from benchhydra.escaping import escape_markdown, markdown_code
 from benchhydra.render import comparison_rows, renderer
 from benchhydra.render.ab_report import AbReport
 from benchhydra.render.attribution_lines import why_lines
-from benchhydra.render.figures import interval, percent
+from benchhydra.render.comparison_summary import point_names
+from benchhydra.render.figures import interval, percent, percent_range
 from benchhydra.render.headlines import comparison_headline, gate_headline
+from benchhydra.render.shared_lines import points_in_words
 from benchhydra.render.text import markdown_table
 
 
@@ -38,15 +40,32 @@ def _write_figures(comparison: Comparison, stream: TextIO, headline: str = "") -
 def write_gate(decision: Decision, stream: TextIO) -> None:
     """The outcome, the regressions, the points that were measured again, and all figures in a collapsed section."""
     lines = [f"## Benchmark gate: {escape_markdown(gate_headline(decision))}\n"]
-    for point, metric in decision.regressions:
-        change = f"{percent(metric.ratio)} ({interval(metric.low, metric.high)})"
-        lines.append(f"- {escape_markdown(point.label)}: **{escape_markdown(metric.metric)}** {change}")
+    lines += _regressions(decision)
     lines += [f"- {escape_markdown(text)}" for text in why_lines(decision.comparison)]
     lines += [f"- measured again: {escape_markdown(text)}" for text in decision.reran]
     lines += [f"- {escape_markdown(note)}" for note in decision.notes]
     stream.write("\n".join(lines) + "\n\n<details><summary>All figures</summary>\n\n")
     _write_figures(decision.comparison, stream)
     stream.write("\n</details>\n")
+
+
+def _regressions(decision: Decision) -> Iterator[str]:
+    """A line for each metric that regressed: with its interval, or with its range if that is at several points."""
+    by_metric: dict[str, list[tuple[PointChange, MetricChange]]] = {}
+    for point, metric in decision.regressions:
+        by_metric.setdefault(metric.metric, []).append((point, metric))
+    keys = [point.point_key for point in decision.comparison.points]
+    for name, changes in by_metric.items():
+        bold = f"**{escape_markdown(name)}**"
+        if len(changes) == 1:
+            ((point, metric),) = changes
+            change = f"{percent(metric.ratio)} ({interval(metric.low, metric.high)})"
+            yield f"- {escape_markdown(point.label)}: {bold} {change}"
+            continue
+        indices = [keys.index(point.point_key) for point, _ in changes]
+        where = points_in_words(indices, point_names(decision.comparison.points)[1])
+        ratios = [metric.ratio for _, metric in changes]
+        yield f"- {bold} {percent_range(ratios)} at {escape_markdown(where)}"
 
 
 @renderer("ab", "markdown")
