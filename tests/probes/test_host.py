@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchhydra.probes import ProbeTarget, Sample
+from benchhydra.probes import ProbeTarget, Sample, _slow_reading
 from benchhydra.probes import host as host_module
 from benchhydra.probes._kernel_counters import rapl_domains, read_counters
 from benchhydra.probes._processes import cpu_s, process_tree, run_delays
@@ -138,7 +138,7 @@ def test_cores_are_grouped_by_who_may_use_them() -> None:
 
 def test_a_servers_wait_for_a_core_is_a_part_of_the_time_in_which_it_could_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_module, "WAITS_INTERVAL_S", 0.0)
-    monkeypatch.setattr(host_module, "SLOW_INTERVAL_RATIO", 0.0)
+    monkeypatch.setattr(_slow_reading, "RATIO", 0.0)
     spin = "while True: pass"
     with (
         worker(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {spin!r}])") as server,

@@ -11,6 +11,7 @@ from benchhydra.gpu_throttling import POWER_CAP, is_throttled
 from benchhydra.probes import Probe, ProbeTarget, Sample
 from benchhydra.probes._nvml import NvmlGpu, load_nvml
 from benchhydra.probes._processes import process_tree
+from benchhydra.probes._slow_reading import SlowReading
 
 OTHER_GPU_PIDS = fact(
     "other_gpu_pids", unit="processes", doc="processes on the GPUs of this run that are neither ours nor the server's"
@@ -40,10 +41,8 @@ POWERS_W = fact(
     in_metadata=True,
 )
 COUNTER, INTEGRAL = "counter", "integral of power"
-#: Listing the processes of a GPU takes up to some ms. So list them at most this often, and at most once in this many
-#: times the CPU time that a listing took.
+#: Listing the processes of a GPU takes up to some ms.
 LISTING_INTERVAL_S = 2.0
-LISTING_INTERVAL_RATIO = 500
 
 
 class GpuProbe(Probe):
@@ -131,20 +130,15 @@ class Neighbours:
         self._roots = [] if target.server_pid is None else [target.client_pid, target.server_pid]
         self._gpus = gpus
         self._ours: set[int] = set()
-        self._next_s = 0.0
+        self._listing = SlowReading(LISTING_INTERVAL_S)
         self._pids: set[int] = set()
         self._memory_mib = 0.0
         self._saw_ours = self._saw_memory = False
 
     def look(self, *, now: bool = False) -> None:
         """List the processes, if the last listing was long enough ago or ``now``."""
-        if not now and time.monotonic() < self._next_s:
-            return
-        begin_s = time.thread_time()
-        for gpu in self._gpus.values():
-            self._look_at(gpu)
-        took_s = time.thread_time() - begin_s
-        self._next_s = time.monotonic() + max(LISTING_INTERVAL_S, LISTING_INTERVAL_RATIO * took_s)
+        if now or self._listing.due():
+            self._listing.run(self._list_processes)
 
     def facts(self) -> dict[str, Any]:
         """Return what was seen in all listings."""
@@ -153,6 +147,10 @@ class Neighbours:
         return {OTHER_GPU_PIDS: tuple(sorted(self._pids))} | (
             {OTHER_GPU_MEMORY_MIB: self._memory_mib} if self._saw_memory else {}
         )
+
+    def _list_processes(self) -> None:
+        for gpu in self._gpus.values():
+            self._look_at(gpu)
 
     def _look_at(self, gpu: NvmlGpu) -> None:
         processes = gpu.processes() or ()

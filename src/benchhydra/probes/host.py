@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from benchhydra.facts import fact
 from benchhydra.probes import Probe, ProbeTarget, Sample
 from benchhydra.probes._kernel_counters import Counter, available_memory_mib, rapl_domains, read_counters
 from benchhydra.probes._processes import RunDelay, busy_s_by_core, cpu_s, process_tree, run_delays
+from benchhydra.probes._slow_reading import SlowReading
 
 OTHER_CPU_FRACTION = fact(
     "other_cpu_fraction",
@@ -22,10 +23,8 @@ OTHER_CPU_FRACTION = fact(
 LEAST_S = 1.0
 #: ... and minimum time between two samples.
 LEAST_SAMPLE_S = 0.1
-#: Listing all processes takes some ms (2 ms for 100), and so does reading the waits of 200 threads. So do each at most
-#: this often, and at most once in this many times the CPU time that it took.
+#: Listing all processes takes some ms (2 ms for 100), and so does reading the waits of 200 threads.
 LISTING_INTERVAL_S, WAITS_INTERVAL_S = 2.0, 0.5
-SLOW_INTERVAL_RATIO = 500
 
 
 class HostProbe(Probe):
@@ -45,24 +44,6 @@ class HostProbe(Probe):
 
     def stop(self) -> Mapping[str, Any]:
         return self._cpu.facts()
-
-
-class SlowReading:
-    """Decides when a reading that takes long is due again: not before ``least_s``."""
-
-    def __init__(self, least_s: float) -> None:
-        self._least_s = least_s
-        self._next_s = 0.0
-
-    def due(self) -> bool:
-        return time.monotonic() >= self._next_s
-
-    def run(self, read: Callable[[], None]) -> None:
-        """Call ``read``, and set the next time by how long it took."""
-        begin_s = time.thread_time()
-        read()
-        took_s = time.thread_time() - begin_s
-        self._next_s = time.monotonic() + max(self._least_s, SLOW_INTERVAL_RATIO * took_s)
 
 
 class _CpuTimes(NamedTuple):
