@@ -194,7 +194,9 @@ def lent(clean: Sequence[CleanRuns], points: int, metrics: int) -> VariancePrior
     return VariancePrior(*(np.asarray(each).reshape(total, metrics)[:, :MAIN] for each in prior))
 
 
-def evidence(clean: Sequence[CleanRuns], prior: VariancePrior | None, *, against_history: bool) -> Evidence:
+def evidence(
+    clean: Sequence[CleanRuns], prior: VariancePrior | None, drift_alpha: float, *, against_history: bool
+) -> Evidence:
     """What ``analysis.compare`` and ``analysis.drift`` make of clean runs: base, candidate, others."""
     total = sum(len(part.which) for part in clean)
     result = Evidence(*(np.empty((total, MAIN)) for _ in Evidence._fields))
@@ -205,13 +207,15 @@ def evidence(clean: Sequence[CleanRuns], prior: VariancePrior | None, *, against
         base, candidate, *others = (group[:, :MAIN] for group in groups)
         change = robust.compare_samples(base, candidate, others, part)
         p = student_t.upper_tail(change.t, change.freedom)
-        freed = freed_of_drift(change, [candidate] if against_history else [base, candidate], p)
+        freed = freed_of_drift(change, [candidate] if against_history else [base, candidate], p, drift_alpha)
         for array, values in zip(result, (change.difference, p, *freed), strict=True):
             array[which] = values
     return result
 
 
-def freed_of_drift(change: robust.ChangeEvidence, session: Sequence[Floats], p: Floats) -> tuple[Floats, Floats]:
+def freed_of_drift(
+    change: robust.ChangeEvidence, session: Sequence[Floats], p: Floats, alpha: float
+) -> tuple[Floats, Floats]:
     """Differences and p without drift, as ``analysis.drift`` has them; all metrics grow to the worse."""
     ends = np.cumsum([group.shape[-1] for group in session])
     places = [np.arange(end - group.shape[-1], end, dtype=np.float64) for group, end in zip(session, ends, strict=True)]
@@ -223,7 +227,7 @@ def freed_of_drift(change: robust.ChangeEvidence, session: Sequence[Floats], p: 
     error = np.hypot(change.error, slopes.error(change.scale, distance))
     freed_p = student_t.upper_tail(difference / error, change.freedom)
     is_surer = np.where(change.difference > 0, freed_p < p, freed_p > p)
-    freed = (slopes.p < drift.DRIFT_ALPHA)[:, None] & ~is_surer
+    freed = (slopes.p < alpha)[:, None] & ~is_surer
     return np.where(freed, difference, change.difference), np.where(freed, freed_p, p)
 
 
@@ -248,7 +252,7 @@ def decide(logs: GateLogs, rule: Rule) -> Verdicts:
     everything = np.arange(gates * points)
     clean = without_outliers(flat([base, logs.rounds[0], *others], everything))
     prior = None if rule.history else lent(clean, points, metrics)
-    first = evidence(clean, prior, against_history=rule.against_history)
+    first = evidence(clean, prior, drift.DRIFT_ALPHA, against_history=rule.against_history)
     if not rule.reruns:
         slower = first.freed_difference > SMALLEST
         worse, probable = (slower & (first.freed_p < factor * ALPHA / tests) for factor in (1, PROBABLE_FACTOR))
@@ -265,7 +269,7 @@ def decide(logs: GateLogs, rule: Rule) -> Verdicts:
             None if prior is None else VariancePrior(np.asarray(prior.scale)[again], np.asarray(prior.freedom)[again])
         )
         clean = without_outliers(flat([base, candidate, *others], again))
-        now = evidence(clean, part, against_history=rule.against_history)
+        now = evidence(clean, part, drift.DRIFT_ALPHA_OF_RERUNS, against_history=rule.against_history)
         slower, freed_slower = now.difference > SMALLEST, now.freed_difference > SMALLEST
         sure = suspects[again] & freed_slower & (now.freed_p < fraction * ALPHA / tests)
         worse[again] |= sure

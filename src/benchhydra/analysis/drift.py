@@ -15,9 +15,12 @@ from benchhydra.analysis.stats import Floats, drift, student_t
 from benchhydra.result import Better
 
 
-def without_drift(comparison: Comparison) -> Comparison:
-    """The comparison with the changes of points whose runs drift in time freed of it, and a note that says so."""
-    return replace(comparison, points=tuple(_without_drift(point) for point in comparison.points))
+def without_drift(comparison: Comparison, alpha: float = drift.DRIFT_ALPHA) -> Comparison:
+    """The comparison with the changes of points whose runs drift in time freed of it, and a note that says so.
+
+    alpha: p below which they drift.
+    """
+    return replace(comparison, points=tuple(_without_drift(point, alpha) for point in comparison.points))
 
 
 class _Session(NamedTuple):
@@ -28,7 +31,7 @@ class _Session(NamedTuple):
     distance: float
 
 
-def _without_drift(point: PointChange) -> PointChange:
+def _without_drift(point: PointChange, alpha: float) -> PointChange:
     if point.used_runs is None:
         return point
     metrics = sorted((m for m in point.metrics if m.has_run_evidence), key=lambda m: not m.is_main or bool(m.same_as))
@@ -41,7 +44,7 @@ def _without_drift(point: PointChange) -> PointChange:
     scale = np.array([metric.noise for metric in metrics], dtype=np.float64)
     logs = [_losses(side, metrics) for side in session.sides]
     slopes = drift.common_slopes(logs, session.places, scale, slice(main))
-    if slopes is None or float(slopes.p) >= drift.DRIFT_ALPHA:
+    if slopes is None or float(slopes.p) >= alpha:
         return point
     shifts, errors = slopes.shift(session.distance), slopes.error(scale, session.distance)
     freed = {m.metric: _freed(m, float(s), float(e)) for m, s, e in zip(metrics, shifts, errors, strict=True)}
@@ -88,6 +91,6 @@ def _note(slope: float) -> str:
     way = "worse" if slope > 0 else "better"
     percent = abs(math.expm1(slope)) * 100
     return (
-        f"the runs drift, their main metrics get {percent:.2g} % {way} with each run: what that explains is left out of"
-        " the changes; benchhydra ab alternates the sides"
+        f"the runs may drift, their main metrics get {percent:.2g} % {way} with each run: what that explains is left"
+        " out of the changes; benchhydra ab alternates the sides"
     )

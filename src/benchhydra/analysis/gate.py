@@ -31,6 +31,7 @@ from benchhydra.analysis.pairing import Pairing, usable_runs
 from benchhydra.analysis.problems import MetricRoles, listed, unread_files
 from benchhydra.analysis.rerun import Rerun
 from benchhydra.analysis.runs import Run, Runs
+from benchhydra.analysis.stats.drift import DRIFT_ALPHA_OF_RERUNS
 from benchhydra.analysis.stats.robust import VariancePrior
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.errors import ResultError
@@ -182,7 +183,7 @@ def _sift(
     """Suspects that stay unsure, and those that are sure at ``limit`` without drift, by point_key and metric."""
     unsure: dict[str, set[str]] = {}
     sure: dict[tuple[str, str], MetricChange] = {}
-    pairs = zip(comparison.main_changes, without_drift(comparison).main_changes, strict=True)
+    pairs = zip(comparison.main_changes, without_drift(comparison, DRIFT_ALPHA_OF_RERUNS).main_changes, strict=True)
     for (point, metric), (_, freed) in pairs:
         if metric.metric not in suspects.get(point.point_key, ()):
             continue
@@ -206,9 +207,8 @@ def _with_confirmed(
         unconfirmed = metric.is_main and metric.change is ChangeVerdict.WORSE
         return probably(metric, ChangeVerdict.PROBABLY_WORSE, limit) if unconfirmed else metric
 
-    points = (
-        replace(p, metrics=tuple(final(p, m) for m in p.metrics)) for p in judged(without_drift(comparison)).points
-    )
+    freed = without_drift(comparison, DRIFT_ALPHA_OF_RERUNS)
+    points = (replace(p, metrics=tuple(final(p, m) for m in p.metrics)) for p in judged(freed).points)
     return replace(comparison, points=tuple(points))
 
 

@@ -16,8 +16,10 @@ import numpy as np
 from benchhydra.analysis.stats import Floats, student_t
 from benchhydra.analysis.stats.robust import SMALLEST_SCALE
 
-#: Two-sided p below which runs drift. It is loose: to take out a drift that is none costs little, where runs are many.
+#: Two-sided p below which runs drift. To take out a drift that is none costs nearly all power of few runs.
 DRIFT_ALPHA = 0.05
+#: The same after re-runs, which are enough that it costs little; a drift that is missed makes more false alarms there.
+DRIFT_ALPHA_OF_RERUNS = 0.2
 #: Fewer degrees of freedom say nothing about a slope.
 FEWEST_DEGREES = 2
 
