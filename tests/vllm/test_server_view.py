@@ -22,7 +22,7 @@ from benchhydra.series import Series, read_series
 from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
 
-pytestmark = [pytest.mark.vllm, pytest.mark.alone, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.vllm, pytest.mark.alone, pytest.mark.timeout(900)]
 
 PARTS = ("server_queue_ms", "server_prefill_ms", "server_decode_ms", "server_frontend_ms", "outside_server_e2el_ms")
 #: The witnesses agree within this on a machine that does nothing else.
@@ -37,7 +37,7 @@ def serving(tiny: Target, directory: Path, **args: Any) -> Iterator[str]:
     pool = ServerPool(directory)
     try:
         with pool.lease(
-            engine.server(tiny), Progress(), ready_timeout_s=240.0, stop_timeout_s=20.0, headers={}
+            engine.server(tiny), Progress(), ready_timeout_s=600.0, stop_timeout_s=20.0, headers={}
         ) as lease:
             yield lease.base_url
     finally:

@@ -70,6 +70,7 @@ class Generation:
         self._first_ns = self._last_ns = 0
         self._due_ns = scheduled_ns
         self._chunk = 0
+        self._preemptions = request.preemptions
         self._prefill_ns = plan.first_wait_ns() + self._prefill_cost_ns(request.tokens - cached_tokens)
 
     async def next_chunk(self) -> None:
@@ -101,16 +102,17 @@ class Generation:
     async def _wait_due(self, *, prefilling: bool) -> None:
         """Wait until the chunk is due; it is due later if the request was preempted, or a prefill stops decoding."""
         engine, request = self._engine, self._request
-        await engine.clock.until(self._due_ns)
-        while request.preempted:
-            await engine.scheduler.wait_turn(request)
-            request.preempted = False
-            recomputed_ns = self._plan.first_wait_ns() + self._prefill_cost_ns(request.tokens)
-            self._due_ns = max(self._due_ns, request.admitted_ns + recomputed_ns)
+        while True:
             await engine.clock.until(self._due_ns)
-        while not prefilling and self._due_ns < engine.prefill_until_ns:
-            self._due_ns = engine.prefill_until_ns
-            await engine.clock.until(self._due_ns)
+            if request.preemptions > self._preemptions:
+                self._preemptions = request.preemptions
+                await engine.scheduler.wait_turn(request)
+                recomputed_ns = self._plan.first_wait_ns() + self._prefill_cost_ns(request.tokens)
+                self._due_ns = max(self._due_ns, request.admitted_ns + recomputed_ns)
+            elif not prefilling and self._due_ns < engine.prefill_until_ns:
+                self._due_ns = engine.prefill_until_ns
+            else:
+                return
 
     def _use_cpu(self) -> None:
         """Use CPU time in the event loop, so that other programs on its core slow the engine down."""

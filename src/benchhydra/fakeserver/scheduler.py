@@ -16,8 +16,7 @@ class ScheduledRequest:
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
-        self.admitted_ns = 0
-        self.preempted = False  # until its generation has noticed
+        self.admitted_ns = self.preemptions = 0
         self.turn: asyncio.Future[None] | None = None  # while it waits
 
 
@@ -46,8 +45,8 @@ class Scheduler:
         return True
 
     async def wait_turn(self, request: ScheduledRequest) -> None:
-        """Wait while the request is among those that wait."""
-        if request in self.waiting:
+        """Wait while the request is among those that wait. It may be preempted again before it runs on."""
+        while request in self.waiting:
             request.turn = asyncio.get_running_loop().create_future()
             await request.turn
 
@@ -84,7 +83,7 @@ class Scheduler:
 
     def _preempt(self, request: ScheduledRequest) -> None:
         self._stop(request)
-        request.preempted = True
+        request.preemptions += 1
         self.preemptions += 1
         self.waiting.insert(0, request)
 
