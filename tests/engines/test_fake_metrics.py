@@ -113,6 +113,7 @@ def test_speculation_needs_fewer_steps_and_counts_by_position(start: Start) -> N
     assert (records.chunks - 1).sum() == drafts == metrics["vllm:inter_token_latency_seconds_count"]
 
 
+@pytest.mark.alone
 def test_a_prefill_stops_decoding_unless_it_is_chunked(start: Start) -> None:
     slowest_ms = {}
     for chunked in (True, False):
@@ -122,10 +123,12 @@ def test_a_prefill_stops_decoding_unless_it_is_chunked(start: Start) -> None:
     assert slowest_ms[False] > 20 > slowest_ms[True]
 
 
+@pytest.mark.alone
 def test_other_running_requests_slow_decoding(start: Start) -> None:
     server = start(ttft_ms=5, itl_ms=1, itl_per_request_ms=2)
     records = _drive(server.base_url, count=8, in_flight=4, tokens=10)
-    assert 6 <= np.median(records.gaps_ns) / 1e6 < 12
+    decode_ms = np.mean(records.last_ns - records.first_ns) / 1e6
+    assert 9 * 5 <= decode_ms < 9 * 9  # 1 + 2 * 3 ms a gap, less while an answer begins or ends
 
 
 def test_requests_start_in_order_and_the_newest_is_preempted() -> None:
