@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path  # start-up time: the probes' helper process does without it
+
     from benchhydra.stored_runs import StoredRuns
 
 __version__ = "0.1.0"
