@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-from compare import Server
+from compare import Server, prefer
 from drive import make_plan
 
 from benchhydra import registry
@@ -34,7 +34,7 @@ from benchhydra.loadgen import run_load
 from benchhydra.probes import ProbeTarget
 from benchhydra.probes.helper_process import close_idle_helpers
 from benchhydra.probes.settings import ProbeSettings
-from benchhydra.probes.watch import Observation, Watch
+from benchhydra.probes.watch import Observation, Watch, start_helper
 from benchhydra.progress import Progress
 from benchhydra.series import write_series
 
@@ -153,8 +153,12 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=1)
     parser.add_argument("--server-cores", default="0")
     parser.add_argument("--cores", default="1")
+    parser.add_argument("--nice", type=int, default=0, help="priority over other work on this machine: -15 (root)")
     parser.add_argument("--watch-s", type=float)
     arguments = parser.parse_args()
+    if arguments.nice:
+        os.nice(arguments.nice)
+        prefer(os.getpid(), arguments.nice)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "metrics.txt").write_text(metrics_text())
@@ -162,6 +166,7 @@ def main() -> None:
             use_stand_in(arguments.gpus, directory)
         registry.import_modules("benchhydra.probes")
         server = Server(arguments.server, arguments.port, arguments.server_cores, 0, metrics=directory / "metrics.txt")
+        start_helper(ProbeSettings())  # before the client is pinned: the helper may use all cores
         if arguments.cores:
             os.sched_setaffinity(0, {int(core) for core in arguments.cores.split(",")})
         target = ProbeTarget(

@@ -42,5 +42,5 @@ def other_gpu_memory(evidence: RunEvidence) -> Iterator[Reason]:
     """Memory that a process outside this container holds leaves less for the server's KV cache."""
     memory_mib, limit_mib = evidence.facts["other_gpu_memory_mib"], evidence.limits.other_gpu_memory_mib
     if memory_mib is not None and memory_mib > limit_mib and not evidence.facts["other_gpu_pids"]:
-        text = f"{memory_mib:,.0f} MiB of a GPU of this run belong to no process of this run, or that is listed"
+        text = f"{memory_mib:,.0f} MiB of a GPU of this run are in use by no process that NVML lists"
         yield suspect("other_gpu_memory", f"{text} (limit {limit_mib:,.0f} MiB): less is left for the KV cache")
