@@ -159,6 +159,23 @@ def test_no_line_of_a_pipe_is_folded(tmp_path: Path, columns: str, monkeypatch: 
     assert f"  - {text}\n" in lines.getvalue() and "\x1b" not in lines.getvalue()
 
 
+def test_percentiles_are_in_order_and_the_machine_has_a_table_of_its_own(tmp_path: Path) -> None:
+    names = ("max", "p99.9", "mean", "p99", "p25", "median", "p90")
+    latency = [metric(f"{name}_ttft_ms", 1.0) for name in names]
+    more = (
+        metric("mean_client_loop_lag_ms", 3.0, better=Better.OBSERVATION),
+        metric("server_queue_ms", 2.0, better=Better.OBSERVATION),
+        metric("completed", 4, "requests", Better.OBSERVATION),
+    )
+    lines = point_text(result(metrics={m.key: m for m in (*latency, *more)}), tmp_path).splitlines()
+    assert lines[0].split()[-7:] == ["mean", "median", "p25", "p90", "p99", "p99.9", "max"]
+    assert lines[1].split() == ["TTFT", *["1"] * 7]
+    sections = [" ".join(line.split()[:-2]) for line in lines if line.startswith("serving: ")][1:]
+    assert sections == ["serving: metric", "serving: the server's own figures", "serving: machine"]
+    order = [line.split()[0] for line in lines if line.startswith(("completed", "server_queue", "mean_client"))]
+    assert order == ["completed", "server_queue_ms", "mean_client_loop_lag_ms"]
+
+
 def test_a_point_in_one_line() -> None:
     assert result_line(result()) == (
         "VALID, 9.167 requests/s, output 1,234 tokens/s, TTFT mean 50.45 ms, TTFT p99 50.76 ms, TPOT mean 10.00 ms, "

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
+from benchhydra.metrics import declared
 from benchhydra.render import renderer
 from benchhydra.render.figures import ARROWS, LATENCY, LEGEND, latency_name, number
 from benchhydra.render.point_report import PointReport
 from benchhydra.render.terminal._console import UNLIMITED, VERDICT_COLOURS, console
-from benchhydra.result import Result
+from benchhydra.result import MetricValue, Result
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+#: Beginnings of the names of series that tell about the machine.
+MACHINE_SERIES = ("host.", "gpu.", "client.")
 STATISTICS = ("mean", "median", "std", "max")
 
 
@@ -33,8 +37,10 @@ def print_point_on(terminal: Console, report: PointReport) -> None:
     if latencies(result):
         terminal.print(_latency_table(result))
         terminal.print()
+    for title, metrics in _sections(result).items():
+        terminal.print(_metric_table(f"{result.script}: {title}", metrics))
+        terminal.print()
     if result.metrics:
-        terminal.print(_other_table(result))
         terminal.print(f"[dim]{LEGEND}[/dim]\n", highlight=False)
     colour = VERDICT_COLOURS[result.verdict]
     status = "" if result.status == "ok" else f" ({escape(result.status)})"
@@ -52,7 +58,7 @@ def latencies(result: Result) -> list[tuple[str, dict[str, float]]]:
     statistics: dict[str, dict[str, float]] = {}
     for key, metric in result.metrics.items():
         match = LATENCY.fullmatch(key)
-        if match and (result.failures or not key.endswith("_with_failures_ms")):
+        if match and not _is_of_machine(key) and (result.failures or not key.endswith("_with_failures_ms")):
             statistics.setdefault(match[2], {})[match[1]] = metric.value
     return list(statistics.items())
 
@@ -79,13 +85,30 @@ def _statistic_order(name: str) -> tuple[bool, float]:
     return False, float(name[1:])
 
 
-def _other_table(result: Result) -> Table:
+def _sections(result: Result) -> dict[str, list[MetricValue]]:
+    """Title -> metrics that are not in the table of latencies: the client's, the server's own, those of the machine."""
+    sections: dict[str, list[MetricValue]] = {"metric": [], "the server's own figures": [], "machine": []}
+    for key, metric in result.metrics.items():
+        if _is_of_machine(key):
+            sections["machine"].append(metric)
+        elif not LATENCY.fullmatch(key):
+            is_of_server = key.startswith(("server_", "outside_server_"))
+            sections["the server's own figures" if is_of_server else "metric"].append(metric)
+    return {title: metrics for title, metrics in sections.items() if metrics}
+
+
+def _is_of_machine(key: str) -> bool:
+    """Whether a metric is computed from samples of the host, its GPUs or our own client."""
+    metric = declared(key)
+    return metric is not None and any(need.startswith(MACHINE_SERIES) for need in metric.needs)
+
+
+def _metric_table(title: str, metrics: Iterable[MetricValue]) -> Table:
     from rich.table import Table  # start-up time, as in _console
     from rich.text import Text
 
-    table = Table(f"{result.script}: metric", "value", "unit", box=None, header_style="bold", pad_edge=False)
+    table = Table(title, "value", "unit", box=None, header_style="bold", pad_edge=False)
     table.columns[1].justify = "right"
-    for key, metric in result.metrics.items():
-        if not LATENCY.fullmatch(key):
-            table.add_row(Text(key), number(metric.value), Text(metric.unit + ARROWS[metric.better]))
+    for metric in metrics:
+        table.add_row(Text(metric.key), number(metric.value), Text(metric.unit + ARROWS[metric.better]))
     return table
