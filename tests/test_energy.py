@@ -203,8 +203,8 @@ def test_others_on_a_gpu_are_named_with_their_memory() -> None:
 
 def test_memory_of_nobody_that_is_listed_is_suspect() -> None:
     assert reasons(other_gpu_pids=(), other_gpu_memory_mib=20_480)["other_gpu_memory"] == (
-        "20,480 MiB of a GPU of this run are in use by no process that NVML lists (limit 1,024 MiB): less is left for the "
-        "KV cache"
+        "20,480 MiB of a GPU of this run are in use by no process that NVML lists (limit 1,024 MiB): "
+        "less is left for the KV cache"
     )
     assert not {"other_gpu", "other_gpu_memory"} & reasons(other_gpu_pids=(), other_gpu_memory_mib=300).keys()
     assert not {"other_gpu", "other_gpu_memory"} & reasons().keys()
