@@ -34,9 +34,9 @@ def local(path: str, progress: Progress) -> Path:
     if not is_url(path):
         check_regular_file(Path(path))
         return Path(path)
-    import filelock  # start-up time: 6 ms, and 15 ms for a download's modules
+    import filelock  # start-up time: 6 ms
 
-    from benchhydra.datasets._download import download
+    from benchhydra.datasets._download import download  # start-up time: 15 ms, for http.client and email
 
     require_https(path)
     cached = cached_download(path)
