@@ -42,7 +42,7 @@ class TestComparison:
         assert [metric["name"] for metric in matrix["metrics"]] == list(MAIN)
         assert [row["name"] for row in matrix["rows"]] == [f"qps={rate:g}" for rate in RATES]
         tpot = [row["cells"][MAIN.index("mean_tpot_ms")] for row in matrix["rows"]]
-        assert all(cell["text"].startswith(("+7", "+8")) for cell in tpot)
+        assert all(6.5 < float(cell["text"].split()[0]) < 9.5 for cell in tpot)
         assert sum(cell["change"] == "worse" for cell in tpot) >= 5
 
     def test_curves_are_the_levels_of_both_sides_with_the_range_of_their_runs(self, comparison: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ class TestComparison:
         for each in explanations:
             parts = {part["name"]: part["change_ms"] for part in each["parts"]}
             assert max(parts, key=lambda name: abs(parts[name])) == "decode"
-            assert sum(parts.values()) == pytest.approx(each["change_ms"], rel=0.2)
+            assert sum(parts.values()) == pytest.approx(each["change_ms"], rel=0.05)
 
     def test_points_without_a_number_that_varies_have_no_curves(self, systems: Path) -> None:
         runs = read_runs(str(systems / "base"))
