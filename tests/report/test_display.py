@@ -71,5 +71,7 @@ def test_works_in_a_sandboxed_frame_without_an_address(browser: Browser, folder:
     frame.locator("nav >> text=Sweeps").click()
     frame.locator("tbody th a").first.click()
     frame.locator("h1", has_text="Sweep of").wait_for()
+    assert frame.locator("figure").count() > 2
+    assert frame.locator(".exports").count() == 0  # the frame may save no files
     assert troubles == []
     page.close()

@@ -189,6 +189,15 @@ class TestExport:
         assert [float(row[0]) for row in rows] == [rate for rate in RATES for _ in range(2)]
         assert len(rows[0][2].replace(".", "")) >= 6
 
+    def test_matrix_is_saved_as_figures(self, opened: Open, tmp_path: Path) -> None:
+        with opened("#/comparison", file=FILE) as page:
+            with page.expect_download() as download:
+                page.locator(".matrix .exports button").click()
+            download.value.save_as(tmp_path / "matrix.csv")
+        _, *rows = csv.reader((tmp_path / "matrix.csv").read_text(encoding="utf-8").splitlines())
+        tpot = [float(row[1 + MAIN.index("mean_tpot_ms")]) for row in rows]
+        assert all(6.5 < percent < 9.5 for percent in tpot)
+
     def test_formula_of_a_spreadsheet_stays_a_text(self, opened: Open) -> None:
         with opened("#/history", file=FILE) as page:
             texts = ["=cmd()", "+8.0 ✗", "-0.5", 'a "b", c']

@@ -52,9 +52,14 @@ def _matrix(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _cell(point: PointChange, metric: str) -> dict[str, str]:
-    text, change = comparison_summary.matrix_cell(point, metric)
-    return {"text": text, "change": change.value if change else ""}
+def _cell(point: PointChange, name: str) -> dict[str, Any]:
+    text, verdict = comparison_summary.matrix_cell(point, name)
+    ratio = next((metric.ratio for metric in point.metrics if metric.metric == name), None)
+    return {
+        "text": text,
+        "percent": None if ratio is None else rounded(100 * ratio),
+        "change": verdict.value if verdict else "",
+    }
 
 
 def _point(point: PointChange) -> dict[str, Any]:

@@ -109,7 +109,7 @@ function matrixColumn({ name, head }, i) {
     unit: `% ${directionArrow(metric)}`,
     title: `${name}: ${metric.doc} (${directionWords(metric)})`,
     numeric: true,
-    value: ({ cells }) => cells[i].text,
+    value: ({ cells }) => cells[i].percent,
     cell: ({ cells }) => element("span", { class: cells[i].change }, cells[i].text),
     shade: ({ cells }) => CHANGE_SHADES[cells[i].change] ?? "",
   };

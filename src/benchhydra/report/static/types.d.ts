@@ -363,7 +363,7 @@ interface ComparisonMatrix {
   shared: string;
   metrics: { name: string; head: string[] }[];
   /** The verdict of a cell is "" where the metric was not compared. */
-  rows: { name: string; cells: { text: string; change: string }[] }[];
+  rows: { name: string; cells: { text: string; percent: number | null; change: string }[] }[];
   legend: string;
   /** Which metrics have no column because they equal another; "" is none. */
   equal: string;
