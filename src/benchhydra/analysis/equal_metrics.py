@@ -54,4 +54,6 @@ def _varies(logs: Logs) -> bool:
 
 
 def _are_equal(left: Logs, right: Logs) -> bool:
+    if abs(left[-1] - right[-1]) > TOLERANCE:  # most pairs differ in any run: quicker than to compare all
+        return False
     return np.allclose(left, right, rtol=0.0, atol=TOLERANCE, equal_nan=True)

@@ -6,7 +6,7 @@ all others. Metrics that are equal by construction say it once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +45,7 @@ class _Cell(NamedTuple):
 
 def lent_noise(points: Iterable[UsedRuns], noise_model: NoiseModel) -> dict[tuple[str, str], VariancePrior]:
     """A prior for each metric that varies, by key of the candidate's point and metric; it needs two metrics."""
-    cells = [cell for used in points for metric in used.metrics for cell in _cells(used, metric, noise_model)]
+    cells = [cell for used in points for cell in _cells(used, noise_model)]
     first = {cell.source: cell for cell in reversed(cells)}
     sources = list(first)
     if len(sources) < 2:
@@ -61,19 +61,28 @@ def _prior(scale: float, freedom: float) -> VariancePrior:
     return VariancePrior(float(scale), float(freedom))
 
 
-def _cells(used: UsedRuns, metric: str, noise_model: NoiseModel) -> list[_Cell]:
-    """The cell of a metric that varies and is above 0 in all runs; none of others."""
+def _cells(used: UsedRuns, noise_model: NoiseModel) -> Iterator[_Cell]:
+    """The cells of the metrics that vary and are above 0 in all runs; those of equally many runs at once."""
+    point_key = used.candidate[-1].point_key
+    by_shape: dict[tuple[int, ...], dict[str, list[Floats]]] = {}
+    for metric in used.metrics:
+        groups = _groups(used, metric, noise_model)
+        if all(map(len, groups)) and robust.freedom(groups) > 0:
+            by_shape.setdefault(tuple(map(len, groups)), {})[metric] = groups
+    for of_shape in by_shape.values():
+        groups = [np.stack(same) for same in zip(*of_shape.values(), strict=True)]
+        for metric, scale in zip(of_shape, robust.scale(groups), strict=True):
+            if scale > robust.SMALLEST_SCALE:
+                yield _Cell(point_key, metric, float(scale), robust.freedom(groups))
+
+
+def _groups(used: UsedRuns, metric: str, noise_model: NoiseModel) -> list[Floats]:
+    """Logs of a metric on both sides and in history; a side is empty if a value has none."""
+    machine, point_keys = used.candidate[-1].machine, (used.base[-1].point_key, used.candidate[-1].point_key)
     sides = [_logs(side, metric) for side in (used.base, used.candidate)]
-    newest = used.candidate[-1]
-    groups = [*sides, *noise_model.groups(newest.machine, (used.base[-1].point_key, newest.point_key), metric)]
-    degrees = robust.freedom(groups)
-    if not all(map(len, sides)) or degrees < 1:
-        return []
-    scale = float(robust.scale(groups))
-    return [_Cell(newest.point_key, metric, scale, degrees)] if scale > robust.SMALLEST_SCALE else []
+    return [*sides, *noise_model.groups(machine, point_keys, metric)]
 
 
 def _logs(runs: Sequence[Run], metric: str) -> Floats:
-    """Logs of a metric; empty if a value has none."""
     values = positive_values(runs, metric)
     return np.log(values) if len(values) == sum(metric in run.metrics for run in runs) else np.array([])
