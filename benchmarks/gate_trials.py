@@ -381,7 +381,8 @@ def main() -> None:
     print(f"| {' | '.join(columns)} | identical builds measured again | re-runs a gate of them, mean |")
     print(f"|---|---|{'--:|' * 6}")
     for number, (name, make) in enumerate(makers.items()):
-        rows(name, make, args.gates, [args.seed, number], args.repeats)
+        number_of_kind = KINDS.index(name) if name in KINDS else number
+        rows(name, make, args.gates, [args.seed, number_of_kind], args.repeats)
 
 
 if __name__ == "__main__":
