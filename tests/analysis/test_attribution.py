@@ -394,3 +394,9 @@ def test_comparison_and_gate_say_why_in_every_format() -> None:
         assert "the KV cache is full" in rendered(kind, "markdown", document)
         (of_point,) = json.loads(rendered(kind, "json", document))["points"]
         assert [each["metric"] for each in of_point["explanation"]] == ["mean_ttft_ms", "mean_e2el_ms"]
+
+
+def test_a_server_that_waits_for_a_core_does_not_explain_time_outside_of_it() -> None:
+    waits = {"client_wait_fraction": 0.4, "server_cpu_wait_fraction": 0.5}
+    slower = point([metrics(QUIET)], [metrics(QUIET | waits | {"outside": 100.0, "prefill": 43.0})])
+    assert first_causes(slower) == ["client_slow", "client_slow"]

@@ -32,6 +32,10 @@ SETTINGS = {
     "kv_cache_full": "++engine.args.num_gpu_blocks_override=6",
 }
 
+#: Answers that are long enough to be drafted from. A model of random weights repeats itself, and a few have no text.
+LONG_ANSWERS = ("qps=3", "num_prompts=36", "dataset.output_tokens=200", "validity.failed_fraction=0.2")
+NGRAM = "{method: ngram, num_speculative_tokens: 4, prompt_lookup_max: 3, prompt_lookup_min: 1}"
+
 
 @contextmanager
 def servers(directory: Path) -> Iterator[ServerPool]:
@@ -57,19 +61,27 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory with the runs on one server: its usual one, and one for each cause that is not in the server."""
     directory = tmp_path_factory.mktemp("usual")
     with servers(directory) as pool:
-        with server_of(pool, *VLLM) as server, client_on(CORES[0]):
-            for name, delay_ms in (("direct", 0), ("network_slow", 100)):
-                with proxy(server.base_url, delay_ms) as url, servers(directory / f"{name}-servers") as attaching:
-                    attached = ("engine=attach", f"engine.base_url={url}", "model=tiny")
-                    measure(directory / name, *LOAD, *attached, pool=attaching)
+        with server_of(pool, *VLLM):  # starts it on all cores
+            pass
         with client_on(CORES[0]):
             measure(directory / "usual", *VLLM, *LOAD, pool=pool)
             measure(directory / "longer_prompts", *VLLM, *LOAD, "dataset.prompt_tokens=550", pool=pool)
-            with slow_client(per_packet_s=0.02):
+            measure(directory / "speculation_off", *VLLM, *LOAD, *LONG_ANSWERS, pool=pool)
+            with slow_client(per_packet_s=0.04):
                 measure(directory / "client_slow", *VLLM, *LOAD, pool=pool)
             with hogs([CORES[-1]], 4):
                 measure(directory / "server_lacks_cpu", *VLLM, *LOAD, pool=pool)
+            measure_through_proxies(directory, pool)
     return directory
+
+
+def measure_through_proxies(directory: Path, pool: ServerPool) -> None:
+    """Runs on the server of the pool, behind a proxy without a delay and one with it."""
+    with server_of(pool, *VLLM) as server:
+        for name, delay_ms in (("direct", 0), ("network_slow", 150)):
+            with proxy(server.base_url, delay_ms) as url, servers(directory / f"{name}-servers") as attaching:
+                attached = ("engine=attach", f"engine.base_url={url}", "model=tiny")
+                measure(directory / name, *LOAD, *attached, pool=attaching)
 
 
 def test_the_parts_are_the_clients_mean_and_the_witnesses_agree(usual: Path) -> None:
@@ -92,3 +104,10 @@ def test_a_setting_is_named(cause: str, usual: Path, tmp_path: Path) -> None:
     with servers(tmp_path) as pool:
         changed = measure(tmp_path / "run", *VLLM, *LOAD, SETTINGS[cause], pool=pool)
     assert_first(cause, usual / "usual", changed)
+
+
+def test_speculation_that_is_off_is_named(usual: Path, tmp_path: Path) -> None:
+    with servers(tmp_path) as pool:
+        drafting = (*LONG_ANSWERS, f"++engine.args.speculative_config={NGRAM}")
+        measure(tmp_path / "run", *VLLM, *LOAD, *drafting, pool=pool)
+    assert_first("speculation_off", tmp_path / "run", usual / "speculation_off")

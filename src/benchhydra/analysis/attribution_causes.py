@@ -142,10 +142,15 @@ def _prefix_hits_fell(context: Context) -> float:
 
 
 def _server_lacks_cpu(context: Context) -> float:
-    """Its waits, as the kernel counts them. Without these the CPU time of others, which may be that of idle cores."""
+    """Its waits, as the kernel counts them. Without these the CPU time of others, which may be that of idle cores.
+
+    A server that waits for a core takes longer itself: a change that is all outside of it has another cause.
+    """
     if context.moves.candidate("server_cpu_wait_fraction") is not None:
-        return context.rise("server_cpu_wait_fraction", 0.05, 0.25)
-    return 0.5 * context.rise("other_cpu_fraction", 0.1, 0.4)
+        waits = context.rise("server_cpu_wait_fraction", 0.05, 0.25)
+    else:
+        waits = 0.5 * context.rise("other_cpu_fraction", 0.1, 0.4)
+    return waits * ramp(_fraction_in(SERVER, context.increases), 0.0, 1 / 3)
 
 
 def _gpu_throttled(context: Context) -> float:
