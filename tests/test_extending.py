@@ -179,7 +179,7 @@ def test_series_of_a_probe_are_in_mlflow_and_on_the_report_page_of_the_run(tmp_p
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "point" / MLFLOW_FILE).is_file()
     with sqlite3.connect(store) as connection:
-        logged = connection.execute("select count(*) from metrics where key = 'memory.available_mib'").fetchone()
+        logged = connection.execute("select count(*) from metrics where key = 'memory/available_mib'").fetchone()
     assert logged[0] >= 2
     assert benchhydra(tmp_path, ["report", "point", "-o", "site", "--no-mlflow"]).returncode == 0
     (requests,) = (tmp_path / "site" / "data" / "requests").glob("*.js")
