@@ -400,3 +400,9 @@ def test_a_server_that_waits_for_a_core_does_not_explain_time_outside_of_it() ->
     waits = {"client_wait_fraction": 0.4, "server_cpu_wait_fraction": 0.5}
     slower = point([metrics(QUIET)], [metrics(QUIET | waits | {"outside": 100.0, "prefill": 43.0})])
     assert first_causes(slower) == ["client_slow", "client_slow"]
+
+
+def test_the_cause_of_the_largest_change_comes_first() -> None:
+    both = QUIET | PLANTED["speculation_off"] | {"outside": 12.0, "server_answer_ms": 11.0}
+    (why, *_) = point_why_lines(point([metrics(QUIET | BEFORE["speculation_off"])], [metrics(both)]))
+    assert why.startswith("Why: speculative decoding is off (+700 of +710 ms E2E latency); the way between")

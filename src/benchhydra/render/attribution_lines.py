@@ -82,13 +82,14 @@ def _extent(explanations: Sequence[Explanation]) -> float:
 
 
 def _causes(explanations: Sequence[Explanation]) -> str:
-    """The first causes of all latencies, then the second ones, with what each accounts for."""
-    accounts: dict[str, list[str]] = {}
-    for place in (0, 1):
-        for explanation in explanations:
-            for likely in _named_causes(explanation)[place : place + 1]:
-                part = signed(likely.change_ms, explanation.change_ms)
-                accounts.setdefault(likely.text, []).append(f"{part} of {_total(explanation)}")
+    """The first causes of all latencies, that of the largest change first, then the second ones, with their parts."""
+    largest_first = sorted(explanations, key=lambda explanation: -abs(explanation.change_ms))
+    order = [each.text for place in (0, 1) for e in largest_first for each in _named_causes(e)[place : place + 1]]
+    accounts: dict[str, list[str]] = {text: [] for text in order}
+    for explanation in explanations:
+        for likely in _named_causes(explanation):
+            part = signed(likely.change_ms, explanation.change_ms)
+            accounts[likely.text].append(f"{part} of {_total(explanation)}")
     accounts |= {_without_cause(e): [] for e in explanations if not e.causes}
     return "; ".join(f"{text} ({', '.join(parts)})" if parts else text for text, parts in accounts.items())
 
