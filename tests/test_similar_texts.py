@@ -36,3 +36,9 @@ def test_numbers_are_in_order_of_their_size() -> None:
     texts = ["a qps=16", "a qps=8", "a qps=inf", "b", "a qps=2.5", "a qps=8 x=2"]
     ordered = ["a qps=2.5", "a qps=8", "a qps=8 x=2", "a qps=16", "a qps=inf", "b"]
     assert sorted(texts, key=natural_order) == ordered
+
+
+def test_ranges_are_merged_again_and_changes_stay_changes() -> None:
+    assert merge_similar(["got 29 to 34 % of it", "got 53 % of it", "got 44 to 50 % of it"]) == ["got 29 to 53 % of it"]
+    assert merge_similar(["fell from 3 to 2", "fell from 5 to 2"]) == ["fell from 3-5 to 2"]
+    assert merge_similar(["fell from 3 to 2", "got 3 to 5"]) == ["fell from 3 to 2", "got 3 to 5"]

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 #: A number that stands by itself: not a part of a name (``p99``, ``qps=8``), of an address or of a hash.
-NUMBER = re.compile(r"(?<![\w.=:/+-])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w:/]|[.,-]\w)")
+_NUMBER = r"(?<![\w.=:/+-])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w:/]|[.,-]\w)"
+#: A change ("from 29 to 34"), a range of an earlier merge ("29 to 34"), or a number.
+NUMBER = re.compile(rf"from {_NUMBER} to {_NUMBER}|{_NUMBER}(?: to {_NUMBER})?")
 #: Every number, wherever it stands.
 ANY_NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
 
@@ -47,6 +49,18 @@ def merged(texts: Sequence[str]) -> str:
 
 
 def _range(values: Sequence[str]) -> str:
-    ordered = sorted(values, key=lambda value: float(value.replace(",", "")))
+    ends = [value.removeprefix("from ").split(" to ") for value in values]
+    if values[0].startswith("from "):
+        before, after = (_between(texts, "-") for texts in zip(*ends, strict=True))
+        return f"from {before} to {after}"
+    return _between([end for pair in ends for end in pair], " to ")
+
+
+def _between(numbers: Sequence[str], separator: str) -> str:
+    ordered = sorted(numbers, key=_number)
     first, last = ordered[0], ordered[-1]
-    return first if float(first.replace(",", "")) == float(last.replace(",", "")) else f"{first} to {last}"
+    return first if _number(first) == _number(last) else f"{first}{separator}{last}"
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", ""))

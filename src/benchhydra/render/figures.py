@@ -83,3 +83,9 @@ def latency_name(latency: str) -> str:
     words = latency.split("_")
     words.sort(key=lambda word: word not in ACRONYMS)
     return " ".join(word.upper() if word in ACRONYMS else word for word in words)
+
+
+def leaf_names(keys: Sequence[str]) -> list[str]:
+    """The last part of each key, ``ttft_ms`` of ``engine.ttft_ms``; the whole key where two keys end alike."""
+    leaves = [key.rpartition(".")[2] for key in keys]
+    return [leaf if leaves.count(leaf) == 1 else key for key, leaf in zip(keys, leaves, strict=True)]

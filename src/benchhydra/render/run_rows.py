@@ -96,11 +96,5 @@ def _names(run: Run, settings: dict[str, Any], keys: Sequence[str]) -> list[str]
     return [_setting_text(settings[key]) if key in settings else str(getattr(run, key)) for key in keys]
 
 
-def leaf_names(keys: Sequence[str]) -> list[str]:
-    """The last part of each key, or the whole key where two keys end alike."""
-    leaves = [key.rpartition(".")[2] for key in keys]
-    return [leaf if leaves.count(leaf) == 1 else key for key, leaf in zip(keys, leaves, strict=True)]
-
-
 def _setting_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)

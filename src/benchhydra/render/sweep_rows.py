@@ -9,7 +9,7 @@ from typing import Any
 
 from benchhydra.artifacts import SWEEP_FILE, read_json
 from benchhydra.errors import ResultError
-from benchhydra.render.figures import ARROWS, count, number
+from benchhydra.render.figures import ARROWS, count, leaf_names, number
 from benchhydra.render.shared_lines import shared_lines
 from benchhydra.result import Result, Verdict
 
@@ -115,12 +115,6 @@ def varying_overrides(rows: Sequence[PointRow]) -> list[str]:
     """The overrides that differ between some of the rows, in order of their first appearance."""
     keys = dict.fromkeys(key for row in rows for key in row.overrides)
     return [key for key in keys if len({row.overrides.get(key) for row in rows}) > 1]
-
-
-def leaf_names(keys: Sequence[str]) -> list[str]:
-    """The last part of each key, ``ttft_ms`` of ``engine.ttft_ms``; the whole key where two keys end alike."""
-    leaves = [key.rpartition(".")[2] for key in keys]
-    return [leaf if leaves.count(leaf) == 1 else key for key, leaf in zip(keys, leaves, strict=True)]
 
 
 def table_metrics(rows: Sequence[PointRow]) -> list[str]:

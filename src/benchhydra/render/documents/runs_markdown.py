@@ -6,7 +6,8 @@ from typing import TextIO
 
 from benchhydra.escaping import escape_markdown
 from benchhydra.render import renderer
-from benchhydra.render.run_rows import RunRows, leaf_names
+from benchhydra.render.figures import leaf_names
+from benchhydra.render.run_rows import RunRows
 from benchhydra.render.text import markdown_table
 
 

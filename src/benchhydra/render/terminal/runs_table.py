@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from benchhydra.escaping import printable
 from benchhydra.render import renderer
-from benchhydra.render.figures import LEGEND
-from benchhydra.render.run_rows import RunRows, leaf_names
+from benchhydra.render.figures import LEGEND, leaf_names
+from benchhydra.render.run_rows import RunRows
 from benchhydra.render.terminal._console import UNLIMITED, VERDICT_COLOURS, console
 
 if TYPE_CHECKING:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from benchhydra.render import renderer
-from benchhydra.render.figures import LEGEND, TIME, latency_name
+from benchhydra.render.figures import LEGEND, TIME, latency_name, leaf_names
 from benchhydra.render.repeat_rows import TITLE, repeat_table
 from benchhydra.render.sweep_rows import (
     PointRow,
     SweepRows,
-    leaf_names,
     table_metrics,
     unit_and_arrow,
     varying_overrides,
