@@ -110,15 +110,17 @@ def write_sweep(
     *,
     key: str = "model.id",
     rates: Sequence[float],
-    repeats: int = 1,
+    sampled: bool = True,
 ) -> None:
-    """Write a sweep of systems (value of ``key`` -> slowness) over rates. Its id is the directory's name."""
+    """Write a sweep of systems (value of ``key`` -> slowness) over rates. Its id is the directory's name.
+
+    sampled: with the series of probes.
+    """
     for value, slowness in systems.items():
         for qps in rates:
-            for repeat in range(repeats):
-                result = result_of(directory.name, qps, {key: value}, slowness, repeat)
-                point = directory / f"{str(value).replace('/', '_')},qps={qps:g},r{repeat}"
-                result.write(point)
+            point = directory / f"{str(value).replace('/', '_')},qps={qps:g}"
+            result_of(directory.name, qps, {key: value}, slowness).write(point)
+            if sampled:
                 write_series(series(qps, slowness), point / "series.parquet")
 
 
