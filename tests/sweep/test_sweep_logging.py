@@ -13,6 +13,8 @@ from typing import Any
 from tests.waiting import wait_for
 
 Sweeps = Any  # the fixture ``sweeps`` of conftest.py
+#: Two systems at three rates; three requests are too few for a VALID result.
+TWO_CURVES = ("model=llama2,mistral", "qps=50,100,200", "num_prompts=3", "validity.least_completed=1")
 TWO_GROUPS = ("model=llama2,mistral", "seed=1,2,3", "qps=inf", "num_prompts=3")
 
 
@@ -28,6 +30,21 @@ def logged(directory: Path) -> Counter[str]:
             " and runs.status = 'FINISHED' and runs.lifecycle_stage = 'active'"
         )
         return Counter(value for (value,) in base.execute(query))
+
+
+def curves(directory: Path, repeats: int = 1) -> dict[str, list[int]]:
+    """The name of each active curve, and its steps. Asserts that the points of each are its children."""
+    with closing(sqlite3.connect(directory / "store" / "mlflow.db")) as base:
+        active = "join runs r using (run_uuid) where r.lifecycle_stage = 'active'"
+        found = base.execute(f"select run_uuid, r.name from tags {active} and key = 'curve'").fetchall()
+        assert len(dict(found)) == len({name for _, name in found}), "each curve once"
+        steps = {}
+        for run_uuid, name in found:
+            query = "select step from metrics where run_uuid = ? and key = 'qps' order by step"
+            steps[name] = [step for (step,) in base.execute(query, (run_uuid,))]
+            children = f"select count(*) from tags {active} and key = 'mlflow.parentRunId' and value = ?"
+            assert base.execute(children, (run_uuid,)).fetchone()[0] == repeats * len(steps[name])
+        return steps
 
 
 def once_each(sweeps: Sweeps) -> Counter[str]:
@@ -60,3 +77,23 @@ def test_what_an_interrupted_sweep_measured_is_logged_before_it_ends(sweeps: Swe
     done = Counter(result["run_id"] for result in sweeps.results().values() if result["status"] == "ok")
     assert logged(tmp_path) == done
     assert "not logged" not in sweeps.log.read_text()
+
+
+def test_workers_write_each_curve_once(sweeps: Sweeps, tmp_path: Path) -> None:
+    assert sweeps.run(*TWO_CURVES, *mlflow(tmp_path), "launcher=joblib") == 0
+    assert curves(tmp_path) == {
+        "Llama-2-7b-chat-hf over qps": [50, 100, 200],
+        "Mistral-7B-Instruct-v0.2 over qps": [50, 100, 200],
+    }
+
+
+def test_curves_of_a_killed_sweep_are_completed_when_it_is_resumed(sweeps: Sweeps, tmp_path: Path) -> None:
+    words = (*TWO_CURVES, *mlflow(tmp_path))
+    process = sweeps.start(*words)
+    wait_for(lambda: len(sweeps.results()) >= 4, 60, "a group and a point")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert sweeps.run(*words, f"sweep.resume={sweeps.directory}") == 0
+    assert [*curves(tmp_path).values()] == [[50, 100, 200]] * 2
+    assert sweeps.run(*words, f"sweep.resume={sweeps.directory}", "repeats=2") == 0
+    assert [*curves(tmp_path, repeats=2).values()] == [[50, 100, 200]] * 2

@@ -68,6 +68,9 @@ class Notebook(Tracking):
     def log_repeats(self, repeated, directories):
         self.write(f"repeats {repeated['repeats']} {' '.join(d.name for d in directories)}")
 
+    def log_curves(self, sweep_id, directory):
+        self.write(f"curves {sweep_id} {directory.name}")
+
     def logged(self, directory):
         return Path(self.file).exists() and f"log {directory.name}" in Path(self.file).read_text().splitlines()
 
@@ -177,6 +180,36 @@ def test_repeats_come_after_their_points(notebook: Any, point: Make) -> None:
             outbox.log(notebook, result, directory)
         outbox.log_repeats(notebook, {"repeats": 2}, [directory for _, directory in made])
     assert lines(notebook) == ["log point1", "log point2", "repeats 2 point1 point2"]
+
+
+def test_curves_come_once_after_all_results_that_are_logged_together(
+    notebook: Any, point: Make, tmp_path: Path
+) -> None:
+    with Outbox() as outbox:
+        for sweep_id in ("a", "a", "b", "a"):
+            outbox.log(notebook, *point(sweep_id=sweep_id))
+    name = tmp_path.name
+    assert lines(notebook) == [
+        *("log point1", "log point2", "log point3", f"curves b {name}", "log point4", f"curves a {name}")
+    ]
+
+
+def test_curves_that_a_killed_process_has_not_logged_are_logged(notebook: Any, point: Make, tmp_path: Path) -> None:
+    result, directory = point(sweep_id="a")
+    notebook.log(result, directory)
+    with Outbox() as outbox:
+        outbox.catch_up(notebook, directory)
+        assert len(outbox) == 0
+    assert lines(notebook) == ["log point1", f"curves a {tmp_path.name}"]
+
+
+def test_curves_are_logged_after_an_interruption_too(notebook: Any, point: Make, tmp_path: Path) -> None:
+    result, directory = point(sweep_id="a")
+    notebook.log(result, directory)
+    with pytest.raises(KeyboardInterrupt), Outbox() as outbox:
+        outbox.catch_up(notebook, directory)
+        raise KeyboardInterrupt
+    assert lines(notebook) == ["log point1", f"curves a {tmp_path.name}"]
 
 
 def test_results_of_an_earlier_process_are_logged(notebook: Any, point: Make) -> None:
