@@ -71,7 +71,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
             measure(directory / "usual", *VLLM, *LOAD, pool=pool)
             measure(directory / "longer_prompts", *VLLM, *LOAD, "dataset.prompt_tokens=550", pool=pool)
             measure(directory / "speculation_off", *VLLM, *LOAD, *LONG_ANSWERS, pool=pool)
-            with slow_client(per_packet_s=0.04):
+            with slow_client(per_packet_s=0.02):
                 measure(directory / "client_slow", *VLLM, *LOAD, pool=pool)
             with hogs([CORES[-1]], 4):
                 measure(directory / "server_lacks_cpu", *VLLM, *LOAD, pool=pool)

@@ -319,8 +319,8 @@ CAUSES = (
     ),
     Cause(
         name="client_slow",
-        worse="the client is short of CPU: it reads answers late",
-        better="the client is no longer short of CPU",
+        worse="the client is slow: it sends and reads late",
+        better="the client is no longer slow",
         parts=("outside",),
         metrics=("client_wait_fraction", "mean_client_loop_lag_ms", "mean_client_cpu_fraction"),
         strength=_client_slow,
