@@ -29,6 +29,9 @@ SCALE_EFFICIENCY = 0.95
 SMALLEST_SCALE = 1e-4
 #: A prior lends what runs lack of so many degrees of freedom: runs that have them need no other metric's.
 ENOUGH_FREEDOM = 40.0
+#: A prior counts as no more than so many times a scale's own estimate: one quiet metric among very noisy ones would
+#: otherwise have their noise, and no change of it would be found.
+LARGEST_RAISE = 3.0
 
 
 class VariancePrior(NamedTuple):
@@ -106,8 +109,9 @@ def lent_by(prior: VariancePrior | None, groups: Sequence[Floats]) -> VariancePr
 
 
 def _moderated(estimate: Floats, degrees: float, prior: VariancePrior) -> Floats:
-    """A scale and its prior, weighted by their degrees of freedom (Smyth)."""
-    squares = prior.freedom * prior.scale**2 + degrees * estimate**2
+    """A scale and its prior, weighted by their degrees of freedom (Smyth), the prior at most ``LARGEST_RAISE``."""
+    lent_scale = np.minimum(prior.scale, LARGEST_RAISE * estimate)
+    squares = prior.freedom * lent_scale**2 + degrees * estimate**2
     return np.asarray(np.sqrt(squares / (prior.freedom + degrees)))
 
 
