@@ -280,6 +280,21 @@ def test_a_curve_that_was_left_half_written_is_finished(sweep: Sweep, monkeypatc
     assert curve.info.status == "FINISHED" and [step for step, _ in sweep.history(curve)] == [1, 2]
 
 
+def test_values_of_an_unfinished_run_are_not_trusted(sweep: Sweep) -> None:
+    """They may be means of fewer repeats than there are now."""
+    sweep.log(1)
+    sweep.log(2)
+    sweep.update()
+    (curve,) = sweep.curves().values()
+    sweep.client.set_tag(curve.info.run_id, "curve_sources", "{}")
+    sweep.client.update_run(curve.info.run_id, status="RUNNING")
+    sweep.log(2, repeat=1)
+    sweep.update()
+    (replaced,) = sweep.curves().values()
+    assert replaced.info.run_id != curve.info.run_id
+    assert [step for step, _ in sweep.history(replaced)] == [1, 2]
+
+
 def _killed(*_: Any) -> None:
     raise KeyboardInterrupt
 

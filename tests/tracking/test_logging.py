@@ -135,7 +135,7 @@ def test_long_series_are_thinned_out_and_many_take_several_batches(
     history = client.get_metric_history(run.info.run_id, "host/cpu n:11")
     assert 100 < len(history) < 200
     assert (history[0].value, history[-1].value) == (0.0, 1249.5), "means of the first and the last second"
-    gaps = np.diff([sample.value for sample in history])
+    gaps = np.diff([sample.step for sample in history])
     assert gaps.max() - gaps.min() <= 1
     assert max(batches) == 1000 and sum(batches) == 12 * len(history) + len(result.metrics)
 

@@ -87,14 +87,20 @@ def _write(opened: MlflowStore, curve: Curve, name: str, colour: str, run: Any |
     run_id = str(run.info.run_id)
     if run.info.run_name != name:
         opened.client.update_run(run_id, name=name)
-    if any(run.data.tags.get(key) != value for key, value in tags.items()) or run.info.status == "RUNNING":
-        missing = curve.steps.keys() - {int(step) for step in _logged_sources(run)}
-        _log(opened, run_id, curve, sorted(missing), tags)
+    is_current = all(run.data.tags.get(key) == value for key, value in tags.items())
+    if not is_current or run.info.status == "RUNNING":
+        missing_steps = curve.steps.keys() - {int(step) for step in _logged_sources(run)}
+        _log(opened, run_id, curve, sorted(missing_steps), tags)
     return run_id
 
 
 def _holds(run: Any, curve: Curve) -> bool:
-    """Whether everything in a run is still true: MLflow can add values to a run and parameters, but not change them."""
+    """Whether everything in a run is still true: MLflow can add values and parameters to a run, but not change them.
+
+    Of a run that was left unfinished nobody knows what its values are from.
+    """
+    if run.info.status == "RUNNING" and run.data.metrics:
+        return False
     sources, params = curve.sources(), curve.params()
     same_values = all(sources.get(step) == digest for step, digest in _logged_sources(run).items())
     return same_values and all(params.get(key) == value for key, value in run.data.params.items())
