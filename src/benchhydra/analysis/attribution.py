@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchhydra.analysis.attribution_causes import LikelyCause, likely_causes
+from benchhydra.analysis.attribution_causes import LikelyCause, Slowdown, likely_causes
 from benchhydra.analysis.attribution_evidence import Move, Moves, mean_change, moves_between
 from benchhydra.analysis.comparison import ChangeVerdict, GateOutcome, MetricChange, PointChange
 from benchhydra.analysis.pairing import usable_runs
@@ -152,10 +152,12 @@ def _explanation(change: MetricChange, moves: Moves) -> Explanation | None:
     if total is None or total.change == 0:
         return None
     parts = tuple(_parts(metric, moves))
-    oriented = moves if total.change > 0 else moves.swapped()
-    increases = {part.name: part.change_ms * math.copysign(1, total.change) for part in parts}
-    slowdown = abs(total.change) / min(total.base, total.candidate)
-    causes = likely_causes(increases, oriented, slowdown, total.change)
+    slowdown = Slowdown(
+        moves=moves if total.change > 0 else moves.swapped(),
+        ratio=abs(total.change) / min(total.base, total.candidate),
+        increases={part.name: part.change_ms * math.copysign(1, total.change) for part in parts},
+    )
+    causes = likely_causes(slowdown, total.change)
     return Explanation(
         metric=metric,
         base_ms=total.base,

@@ -3,7 +3,7 @@
 A cause acts on some parts of a request's time (queue, prefill, ...), and has a strength between 0 and 1: how much of
 the slowdown in these parts its evidence can account for, 0 without evidence. Causes are ranked by strength times the
 part of the change that lies in their parts; equals keep the order of this file, root causes before their effects.
-All evidence is seen from the fast side to the slow one, whichever of them is the candidate: ``Context.moves.base`` is
+All evidence is seen from the fast side to the slow one, whichever of them is the candidate: ``Slowdown.moves.base`` is
 the fast side.
 """
 
@@ -16,6 +16,8 @@ from benchhydra.analysis.attribution_evidence import Moves
 
 #: A cause that accounts for less than this fraction of a change is not named.
 LEAST_FRACTION = 0.1
+#: A relative rise of the work below this is no evidence.
+LEAST_RATIO = 0.02
 #: Queues grow faster than the work in them: a change of the work of 1 % may account for up to 3 % of a latency.
 LEVERAGE = 3.0
 SERVER = ("queue", "prefill", "decode", "frontend")
@@ -29,24 +31,23 @@ CLIENT_PARTS = {"first token": {"queue", "prefill", "frontend", "outside"}, "aft
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context:
-    """What a cause is judged by. slowdown: the relative rise of the latency; increases: of its parts, in ms."""
+class Slowdown:
+    """What a cause is judged by: what moved, the latency's relative rise (ratio), and the rise of each part in ms.
+
+    increases: by part, above 0 where the slow side is slower.
+    """
 
     moves: Moves
-    slowdown: float
+    ratio: float
     increases: Mapping[str, float]
 
     def rise(self, metric: str, least: float, full: float) -> float:
         """0 where a figure rose by ``least`` or less, 1 from ``full`` on, linear between."""
         return ramp(self.moves.rise(metric), least, full)
 
-    def proportional(self, ratio: float) -> float:
+    def proportional(self, work_ratio: float) -> float:
         """How much of the slowdown a relative rise of the work can account for."""
-        return ramp(LEVERAGE * ratio, 0.0, self.slowdown) if ratio > LEAST_RATIO else 0.0
-
-
-#: A relative rise of the work below this is no evidence.
-LEAST_RATIO = 0.02
+        return ramp(LEVERAGE * work_ratio, 0.0, self.ratio) if work_ratio > LEAST_RATIO else 0.0
 
 
 def ramp(value: float, least: float, full: float) -> float:
@@ -63,7 +64,7 @@ class Cause:
     better: str
     parts: tuple[str, ...]
     metrics: tuple[str, ...]
-    strength: Callable[[Context], float]
+    strength: Callable[[Slowdown], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,17 +81,11 @@ class LikelyCause:
         return self.cause.worse if self.change_ms > 0 else self.cause.better
 
 
-def likely_causes(
-    increases: Mapping[str, float], moves: Moves, slowdown: float, change_ms: float
-) -> tuple[LikelyCause, ...]:
-    """The causes of a change with evidence, the one that accounts for most of it first.
-
-    increases: of the parts, in ms, positive where the slow side is slower. moves: from the fast side to the slow one.
-    """
-    context = Context(moves=moves, slowdown=slowdown, increases=increases)
+def likely_causes(slowdown: Slowdown, change_ms: float) -> tuple[LikelyCause, ...]:
+    """The causes of a change with evidence, the one that accounts for most of it first."""
     likely = []
     for cause in CAUSES:
-        fraction = cause.strength(context) * _fraction_in(cause.parts, increases)
+        fraction = cause.strength(slowdown) * _fraction_in(cause.parts, slowdown.increases)
         if fraction >= LEAST_FRACTION:
             likely.append(LikelyCause(cause=cause, fraction=fraction, change_ms=fraction * change_ms))
     return tuple(sorted(likely, key=lambda each: -each.fraction))
@@ -105,111 +100,111 @@ def _fraction_in(parts: tuple[str, ...], increases: Mapping[str, float]) -> floa
     return inside / sum(rising.values())
 
 
-def _longer_prompts(context: Context) -> float:
-    return context.proportional(context.moves.relative_rise("mean_input_tokens"))
+def _longer_prompts(slowdown: Slowdown) -> float:
+    return slowdown.proportional(slowdown.moves.relative_rise("mean_input_tokens"))
 
 
-def _longer_answers(context: Context) -> float:
-    return context.proportional(context.moves.relative_rise("mean_output_tokens"))
+def _longer_answers(slowdown: Slowdown) -> float:
+    return slowdown.proportional(slowdown.moves.relative_rise("mean_output_tokens"))
 
 
-def _higher_rate(context: Context) -> float:
-    return context.proportional(context.moves.relative_rise("achieved_rps"))
+def _higher_rate(slowdown: Slowdown) -> float:
+    return slowdown.proportional(slowdown.moves.relative_rise("achieved_rps"))
 
 
-def _speculation_off(context: Context) -> float:
-    fast, slow = (side("server_accepted_length") for side in (context.moves.base, context.moves.candidate))
-    return _fewer_tokens_a_step(context) if fast and slow == 1.0 else 0.0
+def _speculation_off(slowdown: Slowdown) -> float:
+    fast, slow = (side("server_accepted_length") for side in (slowdown.moves.base, slowdown.moves.candidate))
+    return _fewer_tokens_a_step(slowdown) if fast and slow == 1.0 else 0.0
 
 
-def _acceptance_fell(context: Context) -> float:
-    slow = context.moves.candidate("server_accepted_length")
-    return _fewer_tokens_a_step(context) if slow != 1.0 else 0.0
+def _acceptance_fell(slowdown: Slowdown) -> float:
+    slow = slowdown.moves.candidate("server_accepted_length")
+    return _fewer_tokens_a_step(slowdown) if slow != 1.0 else 0.0
 
 
-def _fewer_tokens_a_step(context: Context) -> float:
-    fast, slow = (side("server_accepted_length") for side in (context.moves.base, context.moves.candidate))
-    if not fast or not slow or not context.moves.rise("server_accepted_length"):
+def _fewer_tokens_a_step(slowdown: Slowdown) -> float:
+    fast, slow = (side("server_accepted_length") for side in (slowdown.moves.base, slowdown.moves.candidate))
+    if not fast or not slow or not slowdown.moves.rise("server_accepted_length"):
         return 0.0
-    return context.proportional(fast / slow - 1)
+    return slowdown.proportional(fast / slow - 1)
 
 
-def _prefix_hits_fell(context: Context) -> float:
-    fast, slow = (side("server_prefix_hit_fraction") for side in (context.moves.base, context.moves.candidate))
-    if fast is None or slow is None or fast - slow < 0.03 or not context.moves.rise("server_prefix_hit_fraction"):
+def _prefix_hits_fell(slowdown: Slowdown) -> float:
+    fast, slow = (side("server_prefix_hit_fraction") for side in (slowdown.moves.base, slowdown.moves.candidate))
+    if fast is None or slow is None or fast - slow < 0.03 or not slowdown.moves.rise("server_prefix_hit_fraction"):
         return 0.0
-    return context.proportional((1 - slow) / max(1 - fast, 0.01) - 1)
+    return slowdown.proportional((1 - slow) / max(1 - fast, 0.01) - 1)
 
 
-def _server_lacks_cpu(context: Context) -> float:
+def _server_lacks_cpu(slowdown: Slowdown) -> float:
     """Its waits, as the kernel counts them. Without these the CPU time of others, which may be that of idle cores.
 
     A server that waits for a core takes longer itself: a change that is all outside of it has another cause.
     """
-    if context.moves.candidate("server_cpu_wait_fraction") is not None:
-        waits = context.rise("server_cpu_wait_fraction", 0.05, 0.25)
+    if slowdown.moves.candidate("server_cpu_wait_fraction") is not None:
+        waits = slowdown.rise("server_cpu_wait_fraction", 0.05, 0.25)
     else:
-        waits = 0.5 * context.rise("other_cpu_fraction", 0.1, 0.4)
-    return waits * ramp(_fraction_in(SERVER, context.increases), 0.0, 1 / 3)
+        waits = 0.5 * slowdown.rise("other_cpu_fraction", 0.1, 0.4)
+    return waits * ramp(_fraction_in(SERVER, slowdown.increases), 0.0, 1 / 3)
 
 
-def _gpu_throttled(context: Context) -> float:
-    return context.rise("gpu_throttled_fraction", 0.02, 0.2)
+def _gpu_throttled(slowdown: Slowdown) -> float:
+    return slowdown.rise("gpu_throttled_fraction", 0.02, 0.2)
 
 
-def _clocks_fell(context: Context) -> float:
-    fast, slow = (side("mean_gpu_sm_clock_mhz") for side in (context.moves.base, context.moves.candidate))
-    if not fast or not slow or not context.moves.rise("mean_gpu_sm_clock_mhz"):
+def _clocks_fell(slowdown: Slowdown) -> float:
+    fast, slow = (side("mean_gpu_sm_clock_mhz") for side in (slowdown.moves.base, slowdown.moves.candidate))
+    if not fast or not slow or not slowdown.moves.rise("mean_gpu_sm_clock_mhz"):
         return 0.0
-    return context.proportional(fast / slow - 1)
+    return slowdown.proportional(fast / slow - 1)
 
 
-def _kv_cache_full(context: Context) -> float:
+def _kv_cache_full(slowdown: Slowdown) -> float:
     """Preemptions, or a cache that is nearly full: then the next prompt finds no room."""
-    usage = context.moves.candidate("server_max_kv_cache_usage") or 0.0
-    filled = ramp(usage, *FULL_FRACTION) * context.rise("server_max_kv_cache_usage", 0.02, 0.1)
-    return max(filled, context.rise("server_preemptions_per_minute", 0.5, 5))
+    usage = slowdown.moves.candidate("server_max_kv_cache_usage") or 0.0
+    filled = ramp(usage, *FULL_FRACTION) * slowdown.rise("server_max_kv_cache_usage", 0.02, 0.1)
+    return max(filled, slowdown.rise("server_preemptions_per_minute", 0.5, 5))
 
 
-def _limited_at_once(context: Context) -> float:
+def _limited_at_once(slowdown: Slowdown) -> float:
     """More requests wait and no more run, though the KV cache has room: the number of running requests is limited."""
-    fast, slow = context.moves.base("requests_running"), context.moves.candidate("requests_running")
+    fast, slow = slowdown.moves.base("requests_running"), slowdown.moves.candidate("requests_running")
     if fast is None or slow is None or slow > MORE_RUNNING * fast:
         return 0.0
-    return context.rise("requests_waiting", 0.1, 0.5) * (1 - _kv_cache_full(context))
+    return slowdown.rise("requests_waiting", 0.1, 0.5) * (1 - _kv_cache_full(slowdown))
 
 
-def _prefills_stall_decoding(context: Context) -> float:
+def _prefills_stall_decoding(slowdown: Slowdown) -> float:
     """Rare long gaps between tokens account for a larger mean gap; the usual gap is as before."""
-    gap_ms, stalls_ms = context.moves.rise("mean_itl_ms"), context.moves.rise("itl_stalls_ms")
+    gap_ms, stalls_ms = slowdown.moves.rise("mean_itl_ms"), slowdown.moves.rise("itl_stalls_ms")
     if gap_ms <= 0:
         return 0.0
-    return 0.95 * ramp(stalls_ms / gap_ms, 0.1, 0.7) * ramp(context.moves.relative_rise("mean_itl_ms"), 0.02, 0.1)
+    return 0.95 * ramp(stalls_ms / gap_ms, 0.1, 0.7) * ramp(slowdown.moves.relative_rise("mean_itl_ms"), 0.02, 0.1)
 
 
-def _larger_batches(context: Context) -> float:
+def _larger_batches(slowdown: Slowdown) -> float:
     """More requests run at once and no more wait: each step takes longer."""
-    if context.moves.rise("requests_waiting") > 0:
+    if slowdown.moves.rise("requests_waiting") > 0:
         return 0.0
-    return 0.6 * context.rise("requests_running", 1.0, 4.0)
+    return 0.6 * slowdown.rise("requests_running", 1.0, 4.0)
 
 
-def _client_slow(context: Context) -> float:
+def _client_slow(slowdown: Slowdown) -> float:
     """Its waits for a core, its use of one, and how late its loop is, against the time outside the server."""
-    waits = context.rise("client_wait_fraction", 0.1, 0.4)
-    busy = context.rise("mean_client_cpu_fraction", 0.2, 0.5)
-    return max(waits, 0.5 * busy, _of_time_outside(context, "mean_client_loop_lag_ms"))
+    waits = slowdown.rise("client_wait_fraction", 0.1, 0.4)
+    busy = slowdown.rise("mean_client_cpu_fraction", 0.2, 0.5)
+    return max(waits, 0.5 * busy, _of_time_outside(slowdown, "mean_client_loop_lag_ms"))
 
 
-def _network_slow(context: Context) -> float:
+def _network_slow(slowdown: Slowdown) -> float:
     """A small request on the same way takes longer too, and that is not because the server waits for a core."""
-    return _of_time_outside(context, "server_answer_ms") * (1 - _server_lacks_cpu(context))
+    return _of_time_outside(slowdown, "server_answer_ms") * (1 - _server_lacks_cpu(slowdown))
 
 
-def _of_time_outside(context: Context, metric: str) -> float:
+def _of_time_outside(slowdown: Slowdown, metric: str) -> float:
     """1 where a time rose by most of what the time outside the server did, 0 where by less than a tenth of it."""
-    outside_ms = context.increases.get("outside", 0.0)
-    return ramp(context.moves.rise(metric) / outside_ms, 0.1, 0.6) if outside_ms > 0 else 0.0
+    outside_ms = slowdown.increases.get("outside", 0.0)
+    return ramp(slowdown.moves.rise(metric) / outside_ms, 0.1, 0.6) if outside_ms > 0 else 0.0
 
 
 CAUSES = (
