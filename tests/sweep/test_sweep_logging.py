@@ -33,7 +33,7 @@ def logged(directory: Path) -> Counter[str]:
 
 
 def curves(directory: Path, repeats: int = 1) -> dict[str, list[int]]:
-    """The name of each active curve, and its steps. Asserts that the points of each are its children."""
+    """The name of each active curve, without the time, and its steps. Asserts that its points are its children."""
     with closing(sqlite3.connect(directory / "store" / "mlflow.db")) as base:
         active = "join runs r using (run_uuid) where r.lifecycle_stage = 'active'"
         found = base.execute(f"select run_uuid, r.name from tags {active} and key = 'curve'").fetchall()
@@ -44,7 +44,7 @@ def curves(directory: Path, repeats: int = 1) -> dict[str, list[int]]:
             steps[name] = [step for (step,) in base.execute(query, (run_uuid,))]
             children = f"select count(*) from tags {active} and key = 'mlflow.parentRunId' and value = ?"
             assert base.execute(children, (run_uuid,)).fetchone()[0] == repeats * len(steps[name])
-        return steps
+        return {name.rpartition(", ")[0]: found_steps for name, found_steps in steps.items()}
 
 
 def once_each(sweeps: Sweeps) -> Counter[str]:

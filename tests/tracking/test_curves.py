@@ -41,6 +41,11 @@ def run_of(result: Result) -> PointRun:
     )
 
 
+def names(found: Sequence[Curve]) -> list[str]:
+    """The names without the time."""
+    return [name.rpartition(", ")[0] for name in curve_names(found)]
+
+
 def curves(results: Sequence[Result]) -> list[Curve]:
     return curves_of([run_of(result) for result in results])
 
@@ -48,7 +53,7 @@ def curves(results: Sequence[Result]) -> list[Curve]:
 def test_a_curve_is_a_system_over_its_rates() -> None:
     found = curves([result_of("s", qps, {SEQS: seqs}) for seqs in (64, 128) for qps in (1, 2, 4)])
     assert [(curve.axis, curve.steps) for curve in found] == [("qps", {1: 1.0, 2: 2.0, 4: 4.0})] * 2
-    assert set(curve_names(found)) == {f"{seqs} (max_num_seqs) small-model over qps" for seqs in (64, 128)}
+    assert set(names(found)) == {f"{seqs} (max_num_seqs) small-model over qps" for seqs in (64, 128)}
 
 
 def test_values_are_means_of_the_repeats() -> None:
@@ -108,7 +113,7 @@ def test_invalid_points_are_not_drawn_and_are_named() -> None:
     (curve,) = curves([result_of("s", 1, {}), bad, result_of("s", 4, {}, verdict=Verdict.SUSPECT)])
     assert list(curve.steps) == [1, 4]
     assert curve.verdict is Verdict.SUSPECT
-    (name,) = curve_names([curve])
+    (name,) = names([curve])
     assert name == "[1 INVALID] small-model over qps"
     assert "1 INVALID, 1 SUSPECT, 1 VALID" in curve_note(curve)
     (nothing,) = curves([replace(bad, load_label=f"qps={qps}") for qps in (1, 2)])
@@ -117,11 +122,18 @@ def test_invalid_points_are_not_drawn_and_are_named() -> None:
 
 def test_names_begin_with_what_differs() -> None:
     systems = [{"model.id": model, SEQS: seqs} for model in ("o/aa", "o/bb") for seqs in (8, 16)]
-    names = curve_names(curves([result_of("s", qps, system) for qps in (1, 2) for system in systems]))
-    assert sorted(names) == [f"{seqs} {model} (max_num_seqs) over qps" for seqs in (16, 8) for model in ("aa", "bb")]
+    found_names = names(curves([result_of("s", qps, system) for qps in (1, 2) for system in systems]))
+    assert sorted(found_names) == [
+        f"{seqs} {model} (max_num_seqs) over qps" for seqs in (16, 8) for model in ("aa", "bb")
+    ]
     builds = [{"engine.python": f"/{venv}/bin/python"} for venv in ("new", "old")]
-    names = curve_names(curves([result_of("s", qps, build) for qps in (1, 2) for build in builds]))
-    assert sorted(names) == [f"/{venv}/bin/python (python) small-model over qps" for venv in ("new", "old")]
+    found_names = names(curves([result_of("s", qps, build) for qps in (1, 2) for build in builds]))
+    assert sorted(found_names) == [f"/{venv}/bin/python (python) small-model over qps" for venv in ("new", "old")]
+
+
+def test_names_end_with_the_time() -> None:
+    (curve,) = curves([result_of("s", qps, {}, epoch_time=1_700_000_000.0 + qps) for qps in (1, 2)])
+    assert curve_names([curve]) == ["small-model over qps, 11-14 22:13"]
 
 
 def test_the_note_has_every_rate() -> None:
@@ -161,8 +173,8 @@ class Sweep:
         return list(self.client.search_runs([experiment], f"tags.sweep_id = '{self.id}'"))
 
     def curves(self) -> dict[str, Any]:
-        """Name -> run."""
-        return {run.info.run_name: run for run in self.runs() if is_curve(run)}
+        """Name without the time -> run."""
+        return {run.info.run_name.rpartition(", ")[0]: run for run in self.runs() if is_curve(run)}
 
     def points(self) -> list[Any]:
         return [run for run in self.runs() if not is_curve(run)]
@@ -192,6 +204,17 @@ def test_curves_hold_the_metrics_and_points_are_their_children(sweep: Sweep) -> 
         assert (run.info.status, run.data.tags["verdict"]) == ("FINISHED", "VALID")
         assert run.data.tags["better.mean_tpot_ms"] == "SmallerIsBetter"
     assert len({run.data.tags[COLOUR] for run in runs.values()}) == 2
+
+
+def test_the_next_sweep_has_other_colours(sweep: Sweep, tmp_path: Path) -> None:
+    later = Sweep(sweep.tracking, sweep.client, tmp_path / "later")
+    later.clock_s += 1000
+    for each in (sweep, later):
+        each.log(1)
+        each.log(2)
+        each.update()
+    (first,), (second,) = sweep.curves().values(), later.curves().values()
+    assert first.data.tags[COLOUR] != second.data.tags[COLOUR]
 
 
 def test_updating_again_changes_nothing(sweep: Sweep) -> None:

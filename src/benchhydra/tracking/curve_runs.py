@@ -7,9 +7,9 @@ rates gets them, one that holds values of other runs (a repeat was added, a poin
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ SHARED_TAGS = (
 COLOUR = "mlflow.runColor"
 #: Colours that colour-blind readers tell apart (Okabe and Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+#: The most recent curves that are looked at to choose a colour.
+COLOURED_RUNS = 100
 #: How long to wait for another process that writes the curves of the same sweep.
 LOCK_TIMEOUT_S = 60.0
 
@@ -55,7 +57,8 @@ def update_curves(opened: MlflowStore, sweep_id: str, directory: Path) -> list[C
         obsolete = _by_id(run for run in runs if is_curve(run))
         logged = _by_key(obsolete.values())
         parents: dict[str, str] = {}
-        for curve, name, colour in zip(curves, curve_names(curves), cycle(COLOURS), strict=False):
+        colours = _colours(opened, [logged.get(curve.key) for curve in curves])
+        for curve, name, colour in zip(curves, curve_names(curves), colours, strict=True):
             run_id = _write(opened, curve, name, colour, logged.get(curve.key))
             parents |= {point.run_id: run_id for point in curve.points}
             obsolete.pop(run_id, None)
@@ -75,6 +78,20 @@ def _by_key(runs: Iterable[Any]) -> dict[str, Any]:
     for run in sorted(runs, key=lambda run: str(run.info.run_id)):
         by_key.setdefault(run.data.tags[CURVE], run)
     return by_key
+
+
+def _colours(opened: MlflowStore, runs: Sequence[Any | None]) -> list[str]:
+    """The colours of curves: that of a curve's run, if it has one, else the one that is rarest among all curves."""
+    colours = [run.data.tags.get(COLOUR) if run is not None else None for run in runs]
+    if not all(colours):
+        others = opened.client.search_runs(
+            [opened.experiment_id], f"tags.`{COLOUR}` LIKE '#%'", max_results=COLOURED_RUNS
+        )
+        uses = Counter(run.data.tags[COLOUR] for run in others)
+        for row, colour in enumerate(colours):
+            colours[row] = colour or min(COLOURS, key=uses.__getitem__)
+            uses[colours[row]] += 1
+    return [str(colour) for colour in colours]
 
 
 def _write(opened: MlflowStore, curve: Curve, name: str, colour: str, run: Any | None) -> str:

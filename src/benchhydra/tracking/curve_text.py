@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from benchhydra.analysis.pairing import differing_settings
@@ -20,9 +21,10 @@ MOST_COLUMNS = 8
 
 
 def curve_names(curves: Sequence[Curve]) -> list[str]:
-    """A name for each curve of a sweep: ``64 (max_num_seqs) llama2 over qps``.
+    """A name for each curve of a sweep: ``64 (max_num_seqs) llama2 over qps, 11-26 13:25`` (UTC).
 
-    Names begin with the values that tell the curves apart, because MLflow's legends show about 14 characters.
+    Names begin with the values that tell the curves apart, because narrow legends show about 14 characters. The time
+    tells curves of different sweeps apart.
     """
     differing = _differing_values(curves)
     several_scripts = len({curve.script for curve in curves}) > 1
@@ -53,7 +55,8 @@ def _name(curve: Curve, values: Mapping[str, str], script: str) -> str:
         tags.get("description", ""),
         "" if MODEL in values else tags.get("model", ""),
         script,
-        f"over {curve.axis}",
+        f"over {curve.axis},",
+        time.strftime("%m-%d %H:%M", time.gmtime(curve.start_ms / 1000)),
     ]
     return " ".join(part for part in parts if part)
 
