@@ -390,7 +390,7 @@ def test_an_ab_test_that_measures_nothing(
 ) -> None:
     change, code, reason = VISITS[name]
 
-    def draw(overrides: list[str], directory: Path, repeats: int) -> Runs:
+    def draw(overrides: list[str], directory: Path, repeats: int, log: Path) -> Runs:
         write_runs(str(directory), repeats, **(change if "engine.ttft_ms=2" in overrides else {}))
         return read_runs(str(directory))
 
