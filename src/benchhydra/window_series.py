@@ -26,9 +26,12 @@ def named(series: Iterable[Series], name: str, **labels: str) -> list[Series]:
 def growth(counters: Sequence[Series], span_ns: Span | None) -> float | None:
     """Return by how much cumulative counters grew inside the window, in all; straight lines between samples.
 
-    None without counters, or if one of them begins after the window's start or ends before its end.
+    None without counters, if one of them begins after the window's start or ends before its end, or if one falls inside
+    it (the server was restarted).
     """
     if span_ns is None or not counters or not all(_encloses(counter, span_ns) for counter in counters):
+        return None
+    if any(falls(counter, span_ns) for counter in counters):
         return None
     return float(sum(np.diff(np.interp(span_ns, s.times_ns, s.values))[0] for s in counters))
 
@@ -58,6 +61,13 @@ def samples_inside(gauges: Sequence[Series], span_ns: Span | None) -> Mapping[st
     words = [" ".join(f"{key} {value}" for key, value in sorted(gauge.labels.items())) for gauge in gauges]
     samples = {word: _between(gauge, span_ns) for word, gauge in zip(words, gauges, strict=True)}
     return {word: values for word, values in samples.items() if len(values)}
+
+
+def falls(counter: Series, span_ns: Span) -> bool:
+    """Return whether a counter is lower at one sample than before, between the samples that enclose a span."""
+    first = max(0, int(np.searchsorted(counter.times_ns, span_ns[0], side="right")) - 1)
+    last = int(np.searchsorted(counter.times_ns, span_ns[1], side="left"))
+    return bool((np.diff(counter.values[first : last + 1]) < 0).any())
 
 
 def _inside(gauges: Sequence[Series], span_ns: Span | None) -> list[Float64] | None:

@@ -15,7 +15,7 @@ import numpy as np
 from benchhydra.records import Float64, Int64, Records
 from benchhydra.series import Series
 from benchhydra.window import Window
-from benchhydra.window_series import named
+from benchhydra.window_series import falls, named
 
 #: The server's count may differ by this fraction of the client's, or by one request: a request at an edge.
 COUNT_DIFFERENCE = 0.02
@@ -45,11 +45,14 @@ class Witnesses(NamedTuple):
 def server_mean(window: Window, name: str) -> ServerMean | None:
     """Return the server's mean of ``queue``, ``prefill``, ``decode``, ``ttft``, ``itl`` or ``e2el`` over the window.
 
-    None if the server does not publish it, the samples do not enclose the window, or nothing was counted.
+    None if the server does not publish it, the samples do not enclose the window, nothing was counted, or a counter
+    fell (the server was restarted).
     """
     sums, counts = (named(window.series, f"server.{name}_{kind}") for kind in ("sum_ms", "count"))
     span_ns = _enclosing_samples(counts, window.span_ns)
     if span_ns is None or not sums or len(sums[0]) != len(counts[0]):
+        return None
+    if falls(sums[0], span_ns) or falls(counts[0], span_ns):
         return None
     total_ms, count = (_growth(series[0], span_ns) for series in (sums, counts))
     return ServerMean(total_ms / count, count, span_ns) if count > 0 else None
