@@ -160,6 +160,20 @@ def test_a_server_that_stops_answering_has_no_figures() -> None:
     assert not any(name.startswith(("server_", "outside_server")) for name in figures)
 
 
+def test_a_server_that_restarts_has_no_figures_of_counters() -> None:
+    records = streamed()
+    times_ns = sample_times_ns(records)
+    since_restart = np.arange(len(times_ns), dtype=float)
+    since_restart[len(times_ns) // 2 :] -= len(times_ns) // 2
+    restarted = tuple(
+        dataclasses.replace(series, values=since_restart) if series.name.startswith("server.ttft") else series
+        for series in view(records, gauges={"preemptions": since_restart, "prompt_tokens": np.arange(len(times_ns))})
+    )
+    figures = metrics(window(records, restarted))
+    assert "server_prompt_throughput" in figures and "server_e2el_ms" in figures
+    assert not figures.keys() & {"server_preemptions_per_minute", "server_ttft_ms", "outside_server_ttft_ms"}
+
+
 def test_requests_of_others_leave_no_comparison() -> None:
     records = streamed()
     figures = metrics(window(records, view(records, more=20)))
@@ -223,6 +237,16 @@ def test_text_that_comes_some_tokens_later_is_honest() -> None:
     assert judged(streamed(), view(streamed(), ttft_ms=15.0))[0] == ["witnesses"]
 
 
+def test_marks_before_the_first_text_are_honest() -> None:
+    """``<think>`` is one token without a chunk: the text is a step later, the end of the answer is not."""
+    tokens = np.full(200, CHUNKS + 1, dtype=np.int32)
+    records = dataclasses.replace(streamed(), output_tokens=tokens, asked_output_tokens=tokens)
+    assert judged(records, view(records, ttft_ms=10.0))[0] == []
+    assert judged(records, view(records, ttft_ms=19.0))[0] == ["witnesses"]  # two steps
+    assert judged(records, view(records, ttft_ms=10.0, e2el_ms=10.0))[0] == ["witnesses"]  # the path delays all
+    assert judged(streamed(), view(streamed(), ttft_ms=10.0))[0] == ["witnesses"]
+
+
 @pytest.mark.parametrize("unknown", ["offered_rps", "stationary", "server_answer_ms"])
 def test_witnesses_are_not_judged_without_a_schedule_or_a_path(unknown: str) -> None:
     records = streamed()
@@ -237,6 +261,13 @@ def test_a_full_kv_cache_is_suspect_if_requests_wait_for_room() -> None:
     assert "100 % of the window (limit 10 %)" in text and "3 requests waited" in text
     assert judged(records, view(records, gauges=full | {"requests_waiting": 0.0}))[0] == []
     assert judged(records, view(records, gauges={"kv_cache_usage_fraction": 0.6, "requests_waiting": 3.0}))[0] == []
+
+
+def test_a_load_sent_all_at_once_may_fill_the_kv_cache() -> None:
+    records = streamed()
+    full = view(records, gauges={"kv_cache_usage_fraction": 1.0, "requests_waiting": 3.0})
+    assert judged(records, full, offered_rps=None, stationary=False)[0] == []
+    assert judged(records, full, offered_rps=None, stationary=False, max_in_flight=64)[0] == ["kv_cache_full"]
 
 
 def test_a_full_kv_cache_is_not_said_twice() -> None:

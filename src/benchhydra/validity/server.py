@@ -22,6 +22,8 @@ from benchhydra.witnesses import Witnesses, witnesses
 
 #: From this used part of the KV cache on, prompts of some blocks may not fit.
 FULL = 0.95
+#: The most tokens at the start of an answer that may be no text: a chat template's marks, as ``<think>``.
+MOST_MARKS = 3
 #: An acceptance rate of fewer drafted tokens is noise.
 LEAST_DRAFTED = 100
 
@@ -32,9 +34,10 @@ def server_and_client(evidence: RunEvidence) -> Iterator[Reason]:
 
     The path is honest: a slow network delays ``/metrics`` as much as a token, and the same front end answers it. So
     what such a small request takes is allowed, and that requests which arrive together are taken one after another.
-    The same holds for text that comes some tokens later (a byte-level tokenizer): the server counts the first token,
-    the client the first text. Only the rest is compared with the limit. It is judged only if both counted exactly the
-    same requests, and all of them were on a schedule: not if others use the server, or a gateway stands for several.
+    The same holds for text that comes some tokens later (a byte-level tokenizer, ``<think>``): the server counts the
+    first token, the client the first text. Only the rest is compared with the limit. It is judged only if both counted
+    exactly the same requests, and all of them were on a schedule: not if others use the server, or a gateway stands
+    for several.
     """
     window, facts, limits = evidence.window, evidence.facts, evidence.limits
     if not facts["stationary"] or facts["offered_rps"] is None or facts["server_answer_ms"] is None:
@@ -47,7 +50,7 @@ def server_and_client(evidence: RunEvidence) -> Iterator[Reason]:
         limit_ms = max(limits.witness_ms, limits.witness_fraction * both.client_ms)
         if abs(both.outside_ms) <= limit_ms:
             continue
-        allowed_ms = path_ms + (_wait_for_text_ms(window) if name == "ttft" else 0.0)
+        allowed_ms = path_ms + (_wait_for_text_ms(window, both) if name == "ttft" else 0.0)
         if both.outside_ms < 0 or both.outside_ms > limit_ms + allowed_ms:
             yield suspect("witnesses", _disagreement(what, both, allowed_ms, limit_ms))
             return
@@ -55,14 +58,19 @@ def server_and_client(evidence: RunEvidence) -> Iterator[Reason]:
 
 @rule("kv_cache_full")
 def kv_cache_full(evidence: RunEvidence) -> Iterator[Reason]:
-    """Requests that wait for room in the KV cache measure its size, not the speed of the engine."""
-    limit = evidence.limits.kv_cache_full_fraction
-    full, waiting = (_samples(evidence.window, name) for name in ("kv_cache_usage_fraction", "requests_waiting"))
-    if not full or full.keys() != waiting.keys() or any(overloaded(evidence)) or any(preemptions(evidence)):
+    """Requests that wait for room in the KV cache measure its size, not the speed of the engine.
+
+    A load that sends all requests at once is not judged: it is meant to fill the server.
+    """
+    facts, limit = evidence.facts, evidence.limits.kv_cache_full_fraction
+    usage, waiting = (_samples(evidence.window, name) for name in ("kv_cache_usage_fraction", "requests_waiting"))
+    if not usage or usage.keys() != waiting.keys() or any(overloaded(evidence)) or any(preemptions(evidence)):
         return
-    waits = [requests for time_ns, requests in waiting.items() if full[time_ns] >= FULL and requests >= 1]
-    if len(waits) / len(full) > limit:
-        fraction = f"in {as_percent(len(waits) / len(full))} of the window (limit {as_percent(limit)})"
+    if facts["offered_rps"] is None and facts["max_in_flight"] is None:
+        return
+    waits = [requests for time_ns, requests in waiting.items() if usage[time_ns] >= FULL and requests >= 1]
+    if len(waits) / len(usage) > limit:
+        fraction = f"in {as_percent(len(waits) / len(usage))} of the window (limit {as_percent(limit)})"
         text = f"the KV cache was full {fraction}, while {np.mean(waits):.3g} requests waited for room"
         yield suspect("kv_cache_full", f"{text}: fewer requests at once, or more memory for the KV cache")
 
@@ -121,13 +129,21 @@ def _path_ms(window: Window, answer_ms: float, connect_ms: float) -> float:
     return round_trip_ms + float((done_ns - sent_ns).mean()) / 1e6
 
 
-def _wait_for_text_ms(window: Window) -> float:
-    """Return how long the first text comes after the first token, if a chunk needs as many tokens as others do."""
-    gaps = witnesses(window, "itl")
+def _wait_for_text_ms(window: Window, ttft: Witnesses) -> float:
+    """Return how long the first text may come after the first token.
+
+    Either the first chunk needs as many tokens as others do; or an answer has tokens without a chunk, and up to
+    ``MOST_MARKS`` of them are its first ones. Those delay only the first text: what delays the last token as well is
+    the path.
+    """
+    gaps, whole = witnesses(window, "itl"), witnesses(window, "e2el")
     rows = window.where(window.completed & (window.chunks > 0) & (window.output_tokens > 0))
-    if gaps is None or not len(rows):
+    if gaps is None or whole is None or not len(rows):
         return 0.0
-    return max(0.0, float(rows.output_tokens.sum() / rows.chunks.sum()) - 1) * gaps.server_ms
+    further_tokens = max(0.0, float(rows.output_tokens.sum() / rows.chunks.sum()) - 1)
+    without_chunk = float(np.maximum(rows.output_tokens - rows.chunks, 0).mean())
+    marks_ms = min(MOST_MARKS, without_chunk) * gaps.server_ms
+    return max(further_tokens * gaps.server_ms, min(marks_ms, ttft.outside_ms - whole.outside_ms))
 
 
 def _samples(window: Window, name: str) -> dict[int, float]:
