@@ -81,8 +81,9 @@ class GroupRun:
     def _measure(self, point: PlannedPoint, extra: bool) -> Outcome:
         """Measure a point, and show its place in the sweep, the time left, and how it ended."""
         number, points = len(self.outcomes) + 1, self.job.sweep_points or len(self.job.points)
-        place = f"extra point {number - len(self.job.points)}" if extra else f"point {self.job.points_before + number}"
-        place = place if extra else f"{place} of {points}"
+        place = f"point {self.job.points_before + number} of {points}"
+        if extra:
+            place = f"extra point {number - len(self.job.points)}"
         label = point_label(point.overrides, self.job.swept)
         self.time_left.begin(point.identity)
         self.runner.progress.begin(place, label, self.time_left.words)
