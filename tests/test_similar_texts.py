@@ -42,3 +42,5 @@ def test_ranges_are_merged_again_and_changes_stay_changes() -> None:
     assert merge_similar(["got 29 to 34 % of it", "got 53 % of it", "got 44 to 50 % of it"]) == ["got 29 to 53 % of it"]
     assert merge_similar(["fell from 3 to 2", "fell from 5 to 2"]) == ["fell from 3-5 to 2"]
     assert merge_similar(["fell from 3 to 2", "got 3 to 5"]) == ["fell from 3 to 2", "got 3 to 5"]
+    for texts in (["took from 3 to 5 s", "took 5 s"], ["took 5 s", "took from 3 to 5 s"], ["from 3 to 5", "from 4"]):
+        assert merge_similar(texts) == texts

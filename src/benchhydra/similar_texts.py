@@ -29,7 +29,7 @@ def merge_similar(texts: Iterable[str]) -> list[str]:
 
 
 def groups_of_similar(texts: Iterable[str]) -> dict[str, list[str]]:
-    """The texts by what they have in common: the text with each number replaced by ``#``."""
+    """The texts by what they have in common (``template``)."""
     groups: dict[str, list[str]] = {}
     for text in texts:
         groups.setdefault(template(text), []).append(text)
@@ -37,8 +37,8 @@ def groups_of_similar(texts: Iterable[str]) -> dict[str, list[str]]:
 
 
 def template(text: str) -> str:
-    """The text with each number replaced by ``#``."""
-    return NUMBER.sub("#", text)
+    """The text with each number replaced by ``#``; a change stays one: ``from # to #``."""
+    return NUMBER.sub(lambda match: "from # to #" if match[0].startswith("from ") else "#", text)
 
 
 def merged(texts: Sequence[str]) -> str:
