@@ -12,7 +12,15 @@ import pytest
 from benchhydra.analysis.attribution import Explanation, explain
 from benchhydra.analysis.attribution_causes import CAUSES
 from benchhydra.analysis.attribution_evidence import OBSERVED
-from benchhydra.analysis.comparison import ChangeVerdict, Comparison, GateOutcome, MetricChange, PointChange, Problem
+from benchhydra.analysis.comparison import (
+    Basis,
+    ChangeVerdict,
+    Comparison,
+    GateOutcome,
+    MetricChange,
+    PointChange,
+    Problem,
+)
 from benchhydra.analysis.gate import Decision
 from benchhydra.analysis.runs import Run
 from benchhydra.render import rendered
@@ -264,7 +272,7 @@ def test_without_evidence_no_cause_is_claimed() -> None:
     slower = point([metrics(QUIET)], [metrics(QUIET | {"decode": 600.0})], names=("mean_e2el_ms",))
     assert first_causes(slower) == [""]
     assert point_why_lines(slower) == [
-        "Why: +100 ms E2E latency: nothing that was observed accounts for it; decode has +100 of it",
+        "Why: +100 ms E2E latency: nothing that was observed accounts for it; its largest part: decode +100",
         "E2E latency +100 ms: queue +0, prefill +0, decode +100, outside +0",
     ]
 
@@ -295,7 +303,7 @@ def test_a_server_without_times_leaves_the_clients_parts() -> None:
     lines = point_why_lines(point([sides[0]], [sides[1]]))
     assert lines[0].startswith("Why: the prompts are longer")
     assert "TTFT +55 ms: the server does not say in which part" in lines[1]
-    assert "E2E latency +115 ms: first token +55, after it +60" in lines[2]
+    assert "E2E latency +115 ms: first token +55, other tokens +60" in lines[2]
 
 
 def test_a_side_without_server_times_gives_no_false_parts() -> None:
@@ -303,7 +311,7 @@ def test_a_side_without_server_times_gives_no_false_parts() -> None:
     base = metrics(QUIET)
     candidate = {name: value for name, value in metrics(QUIET | {"decode": 700.0}).items() if "server" not in name}
     (explanation,) = explain(point([base], [candidate], names=("mean_e2el_ms",)))
-    assert {part.name: part.change_ms for part in explanation.parts} == {"first token": 0.0, "after it": 200.0}
+    assert {part.name: part.change_ms for part in explanation.parts} == {"first token": 0.0, "other tokens": 200.0}
 
 
 def test_an_excluded_outlier_run_takes_no_part() -> None:
@@ -311,6 +319,15 @@ def test_an_excluded_outlier_run_takes_no_part() -> None:
     outlier = run(metrics(QUIET | {"decode": 9000.0}))
     spoiled = replace(whole, candidate=(*whole.candidate, outlier), used_runs=(whole.base, whole.candidate))
     assert explain(spoiled)[0].change_ms == pytest.approx(100.0)
+
+
+def test_of_a_history_the_newest_level_is_explained() -> None:
+    """Older runs, from before a step, are no base: the metric was not judged against them."""
+    newest = point([metrics(QUIET)] * 3, [metrics(QUIET | {"decode": 600.0})] * 3, names=("mean_e2el_ms",))
+    older = tuple(run(metrics(QUIET | {"decode": 9000.0})) for _ in range(4))
+    changes = tuple(replace(change, basis=Basis.HISTORY, base_runs=3) for change in newest.metrics)
+    whole = replace(newest, metrics=changes, used_runs=((*older, *newest.base), newest.candidate))
+    assert explain(whole)[0].change_ms == pytest.approx(100.0)
 
 
 def test_a_comparison_is_explained_in_six_lines_at_most() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from benchhydra.analysis.attribution_causes import LikelyCause, Slowdown, likely_causes
 from benchhydra.analysis.attribution_evidence import Move, Moves, mean_change, moves_between
-from benchhydra.analysis.comparison import ChangeVerdict, GateOutcome, MetricChange, PointChange
+from benchhydra.analysis.comparison import Basis, ChangeVerdict, GateOutcome, MetricChange, PointChange
 from benchhydra.analysis.pairing import usable_runs
 from benchhydra.analysis.runs import Run
 
@@ -109,7 +109,7 @@ SERVER_PARTS: dict[str, dict[str, PartMean]] = {
 CLIENT_PARTS: dict[str, dict[str, PartMean]] = {
     "mean_e2el_ms": {
         "first token": _mean_of("mean_ttft_ms"),
-        "after it": _difference("mean_e2el_ms", "mean_ttft_ms"),
+        "other tokens": _difference("mean_e2el_ms", "mean_ttft_ms"),
     }
 }
 #: What must be known of both sides for the server's parts. The others are what does not add up if they are unknown.
@@ -122,17 +122,22 @@ def explain(point: PointChange) -> tuple[Explanation, ...]:
     real = [changes[metric] for metric in SERVER_PARTS if metric in changes and _is_real(changes[metric], point)]
     if not real:
         return ()
-    base, candidate = compared_runs(point)
+    base, candidate = _compared_runs(point, real)
     moves = moves_between(base, candidate)
     explanations = (_explanation(change, moves) for change in real)
     return tuple(explanation for explanation in explanations if explanation is not None)
 
 
-def compared_runs(point: PointChange) -> tuple[Sequence[Run], Sequence[Run]]:
-    """The runs of both sides that its figures come from: the usable ones that are no outliers."""
-    if point.used_runs is not None:
-        return point.used_runs
-    return usable_runs(point.base), usable_runs(point.candidate)
+def _compared_runs(point: PointChange, changes: Sequence[MetricChange]) -> tuple[Sequence[Run], Sequence[Run]]:
+    """The runs of both sides that the changes come from: the usable ones that are no outliers.
+
+    Of a history these are the newest ones, at the level that a metric was judged against.
+    """
+    if point.used_runs is None:
+        return usable_runs(point.base), usable_runs(point.candidate)
+    base, candidate = point.used_runs
+    segments = [change.base_runs for change in changes if change.basis is Basis.HISTORY]
+    return base[-min(segments, default=0) :], candidate
 
 
 def _is_real(change: MetricChange, point: PointChange) -> bool:

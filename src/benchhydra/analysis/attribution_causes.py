@@ -27,7 +27,7 @@ FULL_FRACTION = (0.75, 0.9)
 #: Up to this ratio of their mean numbers, no more requests run than before.
 MORE_RUNNING = 1.05
 #: What the parts of the server add up to where only the client's times are known.
-CLIENT_PARTS = {"first token": {"queue", "prefill", "frontend", "outside"}, "after it": {"decode", "outside"}}
+CLIENT_PARTS = {"first token": {"queue", "prefill", "frontend", "outside"}, "other tokens": {"decode", "outside"}}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -160,7 +160,8 @@ class PointChange:
 
     invalid: the side ("base", "candidate") that has runs and none that may be used, or "". missing: metrics that only
     the base has. notes: which runs were left out. problems: why its figures cannot be judged, or not all of them.
-    used_runs: the runs of base and candidate that its metrics come from; None if these are all usable ones.
+    used_runs: the runs of base (a whole history, oldest first) and candidate that its metrics come from; None
+    if these are all usable ones.
     """
 
     point_key: str

@@ -102,7 +102,7 @@ def _named_causes(explanation: Explanation) -> tuple[LikelyCause, ...]:
 
 def _without_cause(explanation: Explanation) -> str:
     part = explanation.largest_part
-    where = f"; {part.name} has {signed(part.change_ms, explanation.change_ms)} of it" if part else ""
+    where = f"; its largest part: {part.name} {signed(part.change_ms, explanation.change_ms)}" if part else ""
     return f"{_total(explanation)}: nothing that was observed accounts for it{where}"
 
 

@@ -1,13 +1,18 @@
 "use strict";
 // Why latencies changed: each change as a bar of the parts that add up to it, a bar for each point.
 
-/** The colours of the parts, in the order of a request's way. @type {Record<string, string>} */
+/**
+ * The colours of the parts, in the order of a request's way; the last two are those that the client alone tells apart.
+ * @type {Record<string, string>}
+ */
 const PART_COLOURS = {
   queue: "--c2",
   prefill: "--c1",
   decode: "--c3",
   frontend: "--c4",
   outside: "--c5",
+  "first token": "--c6",
+  "other tokens": "--c8",
 };
 const BAR_HEIGHT = 26;
 
