@@ -19,6 +19,7 @@ from benchhydra.analysis.comparison import (
 )
 from benchhydra.analysis.runs import Run
 from benchhydra.render import render, rendered
+from benchhydra.render.figures import interval
 from benchhydra.result import Better, Verdict
 
 W, B, S, U = ChangeVerdict.WORSE, ChangeVerdict.BETTER, ChangeVerdict.SAME, ChangeVerdict.INCONCLUSIVE
@@ -117,6 +118,23 @@ def test_a_problem_is_the_headline() -> None:
     text = rendered("comparison", "matrix", Comparison(points=(fine, gone)))
     assert text.startswith("INVALID: qps=2: bad (and 1 more)\n")
     assert [line.split() for line in text.splitlines() if line.startswith("qps=2 ")] == [["qps=2", "INVALID"]]
+
+
+def test_a_problem_of_points_of_one_label_names_all_of_them() -> None:
+    def at(ttft_ms: int) -> PointChange:
+        problem = Problem(outcome=GateOutcome.METRIC_MISSING, text=f"no TTFT in {ttft_ms} runs", point="serving qps=1")
+        settings = {"engine.ttft_ms": ttft_ms}
+        return replace(point(1, metric("mean_tpot_ms", S, 0.0), settings=settings), problems=(problem,))
+
+    fine = point(1, metric("mean_tpot_ms", S, 0.0), settings={"engine.ttft_ms": 7})
+    text = rendered("comparison", "matrix", Comparison(points=(at(5), fine, at(10))))
+    where = "2 points (ttft_ms=5, ttft_ms=10)"
+    assert text.startswith(f"METRIC MISSING at {where}: no TTFT in 5 to 10 runs\n")
+
+
+def test_an_interval_that_excludes_nothing_has_no_endless_figure() -> None:
+    assert interval(-0.02, 0.31) == "-2.0 % to +31.0 %"
+    assert interval(-1.0, 1e304) == "-100.0 % to over +1000.0 %"
 
 
 def test_without_main_metrics_all_are_shown_and_nothing_is_said() -> None:

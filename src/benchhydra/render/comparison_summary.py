@@ -23,7 +23,7 @@ HEADLINE_WORDS = {
     ChangeVerdict.INCONCLUSIVE: "inconclusive",
     ChangeVerdict.SAME: "no difference",
 }
-#: Verdicts that say that something changed.
+#: Verdicts that say that something changed, the gravest first.
 CHANGED = (
     ChangeVerdict.WORSE,
     ChangeVerdict.PROBABLY_WORSE,

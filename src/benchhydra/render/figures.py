@@ -13,6 +13,8 @@ LATENCY = re.compile(r"(mean|median|std|p\d+(?:\.\d+)?|max)_(.+)_ms")
 TIME = re.compile(r"(mean|median|std|p\d+(?:\.\d+)?|max)_(.+)_m?s")
 ACRONYMS = ("ttft", "tpot", "itl", "e2el")
 ARROWS = {Better.BIGGER: " ↑", Better.SMALLER: " ↓", Better.OBSERVATION: ""}
+#: An interval that ends above this ratio excludes nothing: the figure, of up to 300 digits, says no more.
+LARGEST_END = 10.0
 LEGEND = "↑ higher is better  ↓ lower is better"
 
 
@@ -49,7 +51,10 @@ def percent_range(ratios: Sequence[float]) -> str:
 
 def interval(low: float | None, high: float | None) -> str:
     """``(0.01, 0.03)`` -> ``+1.0 % to +3.0 %``; empty if ``low`` is None."""
-    return "" if low is None else f"{percent(low)} to {percent(high)}"
+    if low is None:
+        return ""
+    is_open = high is not None and high > LARGEST_END
+    return f"{percent(low)} to " + (f"over {percent(LARGEST_END)}" if is_open else percent(high))
 
 
 def mean_and_half_width(mean: float, low: float, high: float) -> str:
@@ -89,3 +94,8 @@ def leaf_names(keys: Sequence[str]) -> list[str]:
     """The last part of each key, ``ttft_ms`` of ``engine.ttft_ms``; the whole key where two keys end alike."""
     leaves = [key.rpartition(".")[2] for key in keys]
     return [leaf if leaves.count(leaf) == 1 else key for key, leaf in zip(keys, leaves, strict=True)]
+
+
+def setting_text(value: object) -> str:
+    """A setting's value: ``8`` for 8.0."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -56,10 +56,8 @@ def _because(problems: Sequence[Problem], comparison: Comparison) -> str:
     more = _more(len(problems) - len(alike))
     if len(alike) == 1:
         return f": {problems[0].sentence}{more}"
-    labels = [point.label for point in comparison.points]
-    _, names = point_names(comparison.points)
-    indices = [labels.index(problem.point) for problem in alike if problem.point in labels]
-    where = f" at {points_in_words(indices, names)}" if indices else ""
+    indices = [i for i, point in enumerate(comparison.points) if any(problem in alike for problem in point.problems)]
+    where = f" at {points_in_words(indices, point_names(comparison.points)[1])}" if indices else ""
     return f"{where}: {merged([problem.text for problem in alike])}{more}"
 
 

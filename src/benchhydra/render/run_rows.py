@@ -10,7 +10,7 @@ from typing import Any
 from benchhydra.analysis.pairing import varying_settings
 from benchhydra.analysis.runs import Run, Runs, ScriptHighlights
 from benchhydra.render.comparison_summary import matrix_head
-from benchhydra.render.figures import ARROWS, count, number
+from benchhydra.render.figures import ARROWS, count, number, setting_text
 from benchhydra.render.shared_lines import shared_lines
 from benchhydra.result import Verdict
 from benchhydra.similar_texts import natural_order
@@ -93,8 +93,4 @@ def _distinguishing_keys(rows: Sequence[tuple[Run, dict[str, Any]]]) -> list[str
 
 
 def _names(run: Run, settings: dict[str, Any], keys: Sequence[str]) -> list[str]:
-    return [_setting_text(settings[key]) if key in settings else str(getattr(run, key)) for key in keys]
-
-
-def _setting_text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return [setting_text(settings[key]) if key in settings else str(getattr(run, key)) for key in keys]

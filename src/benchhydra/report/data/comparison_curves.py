@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchhydra.analysis.comparison import ChangeVerdict, Comparison, MetricChange, PointChange
+from benchhydra.analysis.comparison import Comparison, MetricChange, PointChange
 from benchhydra.analysis.pairing import point_settings_of
 from benchhydra.analysis.runs import Run
+from benchhydra.render.comparison_summary import CHANGED
 from benchhydra.report.data.axes import value_axis
 from benchhydra.report.data.benchmarks import rounded
 from benchhydra.report.data.details import distinguishing_keys
 from benchhydra.report.data.sweep_curves import axis_data, load_axis
 from benchhydra.report.data.sweep_points import QPS_COPIES, number_of, settings_text
-
-#: Verdicts whose charts come first.
-TOLD_FIRST = (
-    ChangeVerdict.WORSE,
-    ChangeVerdict.PROBABLY_WORSE,
-    ChangeVerdict.BETTER,
-    ChangeVerdict.PROBABLY_BETTER,
-)
 
 
 def comparison_curves(comparison: Comparison, metrics: Sequence[str]) -> dict[str, Any]:
@@ -43,7 +36,7 @@ def comparison_curves(comparison: Comparison, metrics: Sequence[str]) -> dict[st
 def _gravity(comparison: Comparison, metric: str) -> int:
     """Metrics that changed come first, the worse ones before the better ones."""
     changes = {change.change for _, change in comparison.metrics if change.metric == metric}
-    return next((i for i, verdict in enumerate(TOLD_FIRST) if verdict in changes), len(TOLD_FIRST))
+    return next((i for i, verdict in enumerate(CHANGED) if verdict in changes), len(CHANGED))
 
 
 def _chart(metric: str, placed: Sequence[tuple[float, str, PointChange]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchhydra.analysis.pairing import WORKLOAD_ROOTS
 from benchhydra.analysis.runs import Run
+from benchhydra.render.figures import leaf_names, setting_text
 from benchhydra.report.data.benchmarks import rounded
 from benchhydra.report.data.details import file_slug
 from benchhydra.result import Verdict
@@ -105,18 +106,12 @@ def points_of(
 def settings_text(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
     """``qps=8 max_num_seqs=64``: the values of these keys, which are called by their last words if that is enough."""
     names = short_keys(keys)
-    return " ".join(f"{names[key]}={value_text(settings[key])}" for key in keys if settings.get(key) is not None)
+    return " ".join(f"{names[key]}={setting_text(settings[key])}" for key in keys if settings.get(key) is not None)
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
     """The last word of each key; the whole key if two of them end with the same word."""
-    leaves = [key.rpartition(".")[2] for key in keys]
-    return {key: leaf if leaves.count(leaf) == 1 else key for key, leaf in zip(keys, leaves, strict=True)}
-
-
-def value_text(value: object) -> str:
-    """A setting's value: ``8`` for 8.0."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return dict(zip(keys, leaf_names(keys), strict=True))
 
 
 def number_of(value: object) -> float | None:

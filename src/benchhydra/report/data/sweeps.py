@@ -7,12 +7,13 @@ from statistics import median
 from typing import Any
 
 from benchhydra.analysis.runs import MetricKind, Run, Runs, ScriptHighlights
+from benchhydra.render.figures import setting_text
 from benchhydra.render.shared_lines import shared_lines
 from benchhydra.report.data.answers import answers_data
 from benchhydra.report.data.benchmarks import rounded
 from benchhydra.report.data.details import RunDetails, distinguishing_keys, file_slug
 from benchhydra.report.data.sweep_curves import axis_data, curves_data, load_axis
-from benchhydra.report.data.sweep_points import QPS_COPIES, SweepPoint, points_of, short_keys, value_text
+from benchhydra.report.data.sweep_points import QPS_COPIES, SweepPoint, points_of, short_keys
 from benchhydra.result import Better, Verdict
 from benchhydra.similar_texts import merge_similar
 
@@ -139,7 +140,7 @@ def _setting(value: object) -> str | float | None:
     """A number stays one, so that the page can sort by it; None if the point has no such setting."""
     if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
         return value
-    return value_text(value)
+    return setting_text(value)
 
 
 def _gravest(runs: Sequence[Run]) -> Verdict:
