@@ -166,7 +166,7 @@ class StoredRun:
 
     @property
     def run_id(self) -> str:
-        """Its id, of which there is no second one."""
+        """Its id, which no other run has."""
         return self._run.run_id
 
     @property
