@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from benchhydra.artifacts import REPORT_FILE, SWEEP_FILE
 from benchhydra.commands import _sources
 from benchhydra.errors import ConfigError
+from benchhydra.render.figures import count
 
 if TYPE_CHECKING:
     from benchhydra.analysis.runs import Runs
@@ -89,8 +90,8 @@ def run(args: argparse.Namespace) -> int:
     page_file = _write(site, args.output)
     took_s = time.monotonic() - start_s
     sys.stdout.write(
-        f"{len(site.results.runs)} results, {len(site.benchmarks)} benchmarks, "
-        f"requests of {len(site.with_requests)} runs, {took_s:.1f} s\nreport: {page_file}\n"
+        f"{count(len(site.results.runs), 'result')}, {count(len(site.benchmarks), 'benchmark')}, "
+        f"requests of {count(len(site.with_requests), 'run')}, {took_s:.1f} s\nreport: {page_file}\n"
     )
     if not args.no_mlflow:
         for source, runs in zip(args.sources, parts, strict=True):

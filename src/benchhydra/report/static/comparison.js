@@ -44,7 +44,7 @@ async function comparisonPage({ query }) {
     unmatchedPoints("Only in the base", comparison.only_base),
     unmatchedPoints("Only in the candidate", comparison.only_candidate),
     mutedParagraph(
-      `"Better" and "worse" take an effect that matters and evidence that it is not noise; the chance of any false alarm among the main metrics is at most ${comparison.false_alarm_percent} % in each direction.`,
+      `"Better" and "worse" take an effect that matters and evidence that it is not noise; the limits are set for a false alarm among the main metrics in ${comparison.false_alarm_percent} % of comparisons, in each direction.`,
     ),
   ];
 }
