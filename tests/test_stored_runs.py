@@ -73,6 +73,7 @@ def test_pandas_gets_a_row_a_run_a_request_and_a_sample(sweep: Path) -> None:
     assert list(samples) == ["time_s", "name", "labels", "value", "unit"]
     assert set(samples["name"]) == set(runs[0].series.names)
     assert samples["time_s"].min() == 0.0
+    assert (len(runs[:0].to_pandas()), "verdict" in runs[:0].to_pandas()) == (0, True)
 
 
 def test_without_pandas_the_error_says_what_to_install(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:

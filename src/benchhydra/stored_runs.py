@@ -148,7 +148,7 @@ class StoredRuns(Sequence["StoredRun"]):
             {name: str(getattr(run, name)) for name in FIELDS} | settings | run.metrics
             for run, settings in zip(self._runs.runs, self.settings, strict=True)
         ]
-        frame = library.DataFrame(rows)
+        frame = library.DataFrame(rows) if rows else library.DataFrame(columns=list(FIELDS))
         times = library.to_datetime([run.epoch_time for run in self._runs.runs], unit="s", utc=True)
         frame.insert(len(FIELDS), "time", times)
         return frame
