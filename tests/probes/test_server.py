@@ -197,6 +197,17 @@ def test_a_sample_that_fails_is_missing_and_a_last_one_that_fails_is_an_error(me
         observed(metrics_server, one, None)
 
 
+def test_growth_is_unknown_where_the_reading_before_the_load_failed(metrics_server: MetricsServer) -> None:
+    probe = ServerProbe()
+    metrics_server.text = "vllm:num_preemptions_total 1\n"
+    probe.start(target_of(metrics_server))
+    for status in (500, 200, 200):
+        metrics_server.status = status
+        list(probe.sample())
+    with pytest.raises(ConnectionError, match="just before the load"):
+        probe.stop()
+
+
 def test_a_server_that_is_not_there_is_silent() -> None:
     probe = ServerProbe()
     probe.start(ProbeTarget(client_pid=os.getpid(), base_url="http://127.0.0.1:1"))

@@ -77,6 +77,7 @@ class ServerProbe(Probe):
         self._answers_ms: list[float] = []
         self._connects_ms: list[float] = []
         self._first = self._previous = self._last = Reading()
+        self._late = False  # whether there was no reading just before the load
         self._readable = bool(self._read())
         if self._timed_out:
             raise TimeoutError(f"/metrics did not answer within {TIMEOUT_S:g} s")
@@ -88,6 +89,7 @@ class ServerProbe(Probe):
             return
         self._last = self._read()
         if not self._first:
+            self._late = self._late or not self._last
             self._first = self._previous = self._last
         for quantity in GAUGES:
             if quantity.name in self._last.gauges:
@@ -100,6 +102,8 @@ class ServerProbe(Probe):
     def stop(self) -> Mapping[str, Any]:
         if self._first and not self._last:
             raise ConnectionError("/metrics did not answer after the load")
+        if self._first and self._late:
+            raise ConnectionError("/metrics did not answer just before the load, so its growth is unknown")
         if not self._first:
             return {}
         facts = facts_between(self._first, self._last)
