@@ -42,7 +42,7 @@ def test_plain_lines_are_printed_at_intervals(clock: Clock) -> None:
 def test_lines_that_differ_only_in_numbers_become_rarer(clock: Clock) -> None:
     stream = io.StringIO()
     progress = PlainProgress("a", stream, interval_s=5.0, clock=clock)
-    for second in range(0, 120):
+    for second in range(120):
         progress.status(f"server starting ({second} s): {'loading' if second < 80 else 'compiling'}")
         clock.now += 1.0
     seconds = [int(line.split("(")[1].split()[0]) for line in stream.getvalue().splitlines()]

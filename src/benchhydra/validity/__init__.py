@@ -102,8 +102,8 @@ class ValidityLimits:
     swap_mib_per_s: float = knob(1.0, "SUSPECT if the machine swaps more than this", unit="MiB/s")
     throttled_fraction: float = knob(
         0.05,
-        "SUSPECT if heat, a hardware slowdown or the power brake lowers a GPU's clocks in more than this fraction of the "
-        "window",
+        "SUSPECT if heat, a hardware slowdown or the power brake lowers a GPU's clocks in more than this fraction of "
+        "the window",
         unit="fraction",
     )
     other_gpu_memory_mib: float = knob(
