@@ -40,10 +40,10 @@ def family(pid: int | None) -> list[psutil.Process]:
     return [root, *root.children(recursive=True)]
 
 
-def counters(lease: Lease) -> dict[str, float]:
+def figures(lease: Lease) -> dict[str, float]:
     reading = read_metrics(ProbeTarget(client_pid=0, base_url=lease.base_url))
     assert reading
-    return {name: value for (name, _), value in reading.counters.items()}
+    return {**reading.gauges, **{name: value for (name, _), value in reading.counters.items()}}
 
 
 def complete(lease: Lease, model: str, tokens: int) -> dict[str, int]:
@@ -59,9 +59,9 @@ def complete(lease: Lease, model: str, tokens: int) -> dict[str, int]:
 
 def hits_of_one(lease: Lease, model: str) -> float:
     """Tokens that one request finds in the prefix cache."""
-    before = counters(lease)
+    before = figures(lease)
     complete(lease, model, 2)
-    return counters(lease)["prefix_cache_hits"] - before["prefix_cache_hits"]
+    return figures(lease)["prefix_cache_hits"] - before["prefix_cache_hits"]
 
 
 class OldVllm(ControlPlane):
@@ -96,9 +96,9 @@ def test_a_server_is_reused_with_an_empty_cache_and_stopped_whole(pool: ServerPo
         assert first.reset() is True
         assert hits_of_one(first, tiny.served_name) == 0
         empty_caches_without_the_answers_body(first, tiny.served_name)
-        before = counters(first)
+        before = figures(first)
         usage = complete(first, tiny.served_name, 7)
-        after = counters(first)
+        after = figures(first)
         assert after["generation_tokens"] - before["generation_tokens"] == 7
         assert after["prompt_tokens"] - before["prompt_tokens"] == usage["prompt_tokens"]
         assert after["requests_running"] == after["requests_waiting"] == 0
