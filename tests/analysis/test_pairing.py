@@ -101,7 +101,8 @@ def test_parts_of_one_source_are_compared(capsys: pytest.CaptureFixture[str]) ->
     code, _, err = compared(capsys, ".", "--base", "max_num_seqs=64", "--candidate", "max_num_seqs=256")
     assert code == 1
     assert "no run has max_num_seqs=256" in err and "one of 128, 64" in err
-    assert "no run has a setting max_seqs" in compared(capsys, ".", "--base", "max_seqs=1", "--candidate", "qps=1")[2]
+    err = compared(capsys, ".", "--base", "max_seqs=1", "--candidate", "qps=1")[2]
+    assert "no run has a setting max_seqs" in err and "did you mean max_num_seqs?" in err
 
 
 def test_a_setting_that_is_selected_may_be_of_the_workload(capsys: pytest.CaptureFixture[str]) -> None:

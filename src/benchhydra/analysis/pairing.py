@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import yaml
@@ -187,7 +188,10 @@ def _selected(name: str, points: Iterable[Mapping[str, Any]]) -> list[str]:
         selected = [key for key in keys if matches(key)]
         if selected:
             return selected
-    raise ConfigError(f"no run has a setting {name}", hint=f"one of {', '.join(keys)}")
+    near = get_close_matches(name, [*map(_leaf, keys), *keys], n=1)
+    raise ConfigError(
+        f"no run has a setting {name}", hint=f"did you mean {near[0]}?" if near else f"one of {', '.join(keys)}"
+    )
 
 
 def _has(settings: Mapping[str, Any], word: str, points: Iterable[Mapping[str, Any]]) -> bool:
