@@ -60,7 +60,7 @@ P40 = Card(
 
 
 @functools.cache
-def library_directory() -> Path:
+def stand_in_directory() -> Path:
     """The directory with the stand-in, for ``LD_LIBRARY_PATH``. Skips the test without a C compiler."""
     compiler = shutil.which("cc")
     if compiler is None:
@@ -73,7 +73,7 @@ def library_directory() -> Path:
 
 def environment(recording: Path, processes: Path | None = None, /, **more: float) -> dict[str, str]:
     """Environment variables of a process that is to find the stand-in. more: ``lost_at_s=2``, ``speed=10``."""
-    variables = {"LD_LIBRARY_PATH": str(library_directory()), "FAKE_NVML_RECORDING": str(recording)}
+    variables = {"LD_LIBRARY_PATH": str(stand_in_directory()), "FAKE_NVML_RECORDING": str(recording)}
     variables |= {} if processes is None else {"FAKE_NVML_PROCESSES": str(processes)}
     return variables | {f"FAKE_NVML_{name.upper()}": str(value) for name, value in more.items()}
 

@@ -176,7 +176,7 @@ def test_an_nvml_that_hangs_stops_no_other_probe(tmp_path: Path) -> None:
 def test_a_driver_that_cannot_be_loaded_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = nvml.write_recording
     monkeypatch.setattr(nvml, "write_recording", lambda *arguments: write(*arguments).rename(tmp_path / "elsewhere"))
-    monkeypatch.setattr(nvml, "environment", lambda *_: {"LD_LIBRARY_PATH": str(nvml.library_directory())})
+    monkeypatch.setattr(nvml, "environment", lambda *_: {"LD_LIBRARY_PATH": str(nvml.stand_in_directory())})
     (warning,) = watched(tmp_path, [H100], 0.1).warnings
     assert warning.startswith("the probe gpu was switched off: NVMLError_LibraryNotFound")
 
