@@ -47,7 +47,7 @@ def test_texts_are_few_short_harmless_and_without_secrets() -> None:
     assert len(failure.text) <= MOST_CHARACTERS and "verys" not in failure.text and "\x1b" not in failure.text
 
 
-@pytest.mark.parametrize("version", ["1.0.0", "1.1.0", "1.2.0", "1.3.0"])
+@pytest.mark.parametrize("version", ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0"])
 def test_results_of_every_schema_are_read(version: str) -> None:
     data = made().to_json() | {"json_schema_version": version}
     if version < "1.2.0":

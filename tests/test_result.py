@@ -58,7 +58,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 def test_the_format_is_a_superset_of_nm_vllms(tmp_path: Path) -> None:
     data = json.loads(made().write(tmp_path).read_text())
-    assert data["json_schema_version"] == SCHEMA_VERSION == "1.3.0"
+    assert data["json_schema_version"] == SCHEMA_VERSION == "1.4.0"
     nm_vllms = {"benchmarking_context", "description", "date", "epoch_time", "script_name", "tensor_parallel_size"}
     assert nm_vllms | {"model", "tokenizer", "dataset", "script_args", "metadata", "metrics"} <= set(data)
     assert data["metrics"]["p99_ttft_ms"] == {

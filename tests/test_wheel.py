@@ -48,7 +48,7 @@ def test_wheel_holds_every_file_of_conf(wheel: Path) -> None:
 
 def test_wheel_holds_the_schema_and_the_report_files(wheel: Path) -> None:
     held = zipfile.ZipFile(wheel).namelist()
-    assert "benchhydra/schema/result-1.3.0.json" in held
+    assert "benchhydra/schema/result-1.4.0.json" in held
     package = ROOT / "src" / "benchhydra" / "report"
     report = {
         f"benchhydra/report/{path.relative_to(package)}" for path in package.rglob("*.*") if path.suffix != ".pyc"

@@ -1,6 +1,6 @@
 """``result.json``: the complete result of one point. MLflow, tables, reports and comparisons are derived from it.
 
-It is a superset of nm-vllm's BenchmarkResult. Its JSON Schema is ``schema/result-1.3.0.json`` in this package; every
+It is a superset of nm-vllm's BenchmarkResult. Its JSON Schema is ``schema/result-1.4.0.json`` in this package; every
 file is validated before it is written. Unknown values are absent; there is no NaN and no Infinity.
 """
 
@@ -20,7 +20,7 @@ from benchhydra.artifacts import RESULT_FILE, read_json, write_json
 from benchhydra.errors import ResultError
 from benchhydra.redaction import excerpt, redact, redact_config, redact_value
 
-SCHEMA_VERSION = "1.3.0"
+SCHEMA_VERSION = "1.4.0"
 #: Later times are no times: the year 10000.
 LAST_EPOCH_S = 253_402_300_800
 SCHEMA_FILE = Path(__file__).parent / "schema" / f"result-{SCHEMA_VERSION}.json"
