@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,13 +19,26 @@ Message = dict[str, Any]
 MAX_TOKENS = 2**31 - 1
 
 
+class Media(NamedTuple):
+    """An image or a recording of a prompt. kind: "image" or "audio"; mime: ``image/png``, ``audio/wav``, ..."""
+
+    kind: str
+    mime: str
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """One request's input: ``text`` for completions; also ``messages`` (role and content) if it is a conversation.
 
     prompt_tokens: of ``text`` with the model's tokenizer, including special tokens, as the server counts them.
     output_tokens: how many tokens to request. The text of a conversation is rendered in the model's chat template,
-    except for a single message of the user, whose content it is.
+    except for a single message of the user, whose content it is. body: fields of this request's JSON body (``model`` of
+    an adapter, ``priority``). labels: numbers of this request by name, for results by group. expect: what the answer
+    must contain, a text or a ``/regex/`` (``output_check``); "": nothing is known.
+
+    texts: several texts of one request: a batch to embed, of which ``text`` is the first, or the documents that are
+    ranked for the query ``text``; prompt_tokens is of all of them together. media: images and recordings.
     """
 
     text: str
@@ -33,6 +46,11 @@ class Prompt:
     output_tokens: int
     messages: tuple[Message, ...] | None = None
     send_at_s: float | None = None  # recorded send time, for load=trace
+    texts: tuple[str, ...] = ()
+    media: tuple[Media, ...] = ()
+    body: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    expect: str = ""
 
 
 class Tokenizer(Protocol):
@@ -102,6 +120,10 @@ class Dataset:
     def warnings(self) -> tuple[str, ...]:
         """Return sentences for the result: which records were left out, and why."""
         return ()
+
+    def with_media(self, prompts: Iterable[Prompt], rng: np.random.Generator) -> Iterable[Prompt]:
+        """Return the prompts with what they carry besides text. Called for measured and for warm-up prompts."""
+        return prompts
 
     def prepare(self, progress: Progress) -> None:
         """Download files if needed, with progress. ``sample`` downloads them silently if this was not called."""
