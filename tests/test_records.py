@@ -73,6 +73,37 @@ def test_parts_merge_to_the_whole(spec: list[tuple[int, int, str]], parts: int) 
     assert same(Records.concat([whole.where(mask) for mask in masks]), whole)
 
 
+def labelled() -> Records:
+    recorder = Recorder(3)
+    for row in range(3):
+        recorder.times["scheduled_ns"][row] = 30 - row
+        recorder.counts["status"][row] = Status.OK
+    recorder.labels["adapter"] = array("i", [0, 1, 2])
+    return recorder.records()
+
+
+def test_labels_follow_their_rows(tmp_path: Path) -> None:
+    rows = labelled()
+    assert rows.labels["adapter"].tolist() == [2, 1, 0]
+    assert rows.where(np.array([True, False, True])).labels["adapter"].tolist() == [2, 0]
+    assert next(rows.blocks()).labels["adapter"].tolist() == [2, 1, 0]
+    rows.write(tmp_path / "records.parquet")
+    assert Records.read(tmp_path / "records.parquet").labels["adapter"].tolist() == [2, 1, 0]
+
+
+def test_rows_without_a_label_merge_with_rows_that_have_it() -> None:
+    merged = Records.concat([labelled(), recorded([(5, 0, "")])])
+    assert merged.labels["adapter"].tolist() == [NEVER, 2, 1, 0]
+
+
+def test_cancelled_requests_did_neither_complete_nor_fail() -> None:
+    recorder = Recorder(2)
+    recorder.error(0, Status.CANCELLED, "interrupted")
+    recorder.error(1, Status.USER_CANCELLED, "cancelled after 1 s")
+    rows = recorder.records()
+    assert rows.cancelled.all() and not rows.failed.any() and not rows.completed.any()
+
+
 @given(specs)
 def test_a_mask_and_its_complement_hold_every_row_and_gap(spec: list[tuple[int, int, str]]) -> None:
     rows = recorded(spec)
@@ -135,7 +166,8 @@ def test_every_failure_class_fails_and_cancelled_does_not() -> None:
         recorder.counts["status"][row] = status
     rows = recorder.records()
     assert rows.completed.tolist() == [status in (Status.OK, Status.SHORT) for status in Status]
-    assert rows.failed.tolist() == [status > Status.SHORT and status != Status.CANCELLED for status in Status]
+    cancelled = (Status.CANCELLED, Status.USER_CANCELLED)
+    assert rows.failed.tolist() == [status > Status.SHORT and status not in cancelled for status in Status]
 
 
 def test_anomalies_are_bits_of_a_row() -> None:

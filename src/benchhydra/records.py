@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ _BLOCK_ROWS = 2048
 
 
 class Status(IntEnum):
-    """How a request ended. OK and SHORT completed; all others except CANCELLED failed."""
+    """How a request ended. OK and SHORT completed; all others except the two kinds of CANCELLED failed."""
 
     OK = 0
     SHORT = 1  # a whole answer with fewer tokens than were asked for with ignore_eos
@@ -49,6 +49,7 @@ class Status(IntEnum):
     ABORTED = 12  # the finish_reason is abort, error or anything else that is not a normal end
     OTHER_MODEL = 13  # the answer names another model than the one that was asked for
     CLIENT_LIMIT = 14  # a limit of this machine: file descriptors, ports, buffers, memory
+    USER_CANCELLED = 15  # the client closed the connection on purpose, as a user who stops an answer (load.cancel_*)
 
 
 class Anomaly(IntFlag):
@@ -59,6 +60,8 @@ class Anomaly(IntFlag):
     IMPOSSIBLE_USAGE = 4  # ``usage`` has counts that are negative, not whole or above 2**31 - 1
     REPEATED = 8  # text came again after the answer's end
     BLANK = 16  # tokens were generated, but their text is empty (special tokens) or white space
+    INVALID_OUTPUT = 32  # the text does not match the schema, regex or choice that was asked for
+    WRONG_TOOL_CALL = 64  # a call of a tool that was not offered, or with arguments that do not fit it
 
 
 class Phase(IntEnum):
@@ -87,7 +90,8 @@ class Records:
     last_ns is the finish reason if that comes later); done_ns: end of the answer or of the attempt.
     ``gaps_ns[gap_offsets[i]:gap_offsets[i + 1]]`` are the gaps between successive chunks of row i. ``error`` indexes
     ``errors`` (-1: none). prompt_tokens and output_tokens are the server's ``usage`` (-1: not reported).
-    ``anomalies``: bits of ``Anomaly``.
+    ``anomalies``: bits of ``Anomaly``. ``labels``: further columns by name, shape (n,), that only some loads have: to
+    which group a request belongs (adapter, priority), or what is known of its answer (correct, tries); -1: unknown.
     """
 
     scheduled_ns: Int64
@@ -107,6 +111,7 @@ class Records:
     gaps_ns: Float32
     gap_offsets: Int64
     errors: tuple[str, ...] = ()
+    labels: Mapping[str, Int32] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.sent_ns)
@@ -119,7 +124,12 @@ class Records:
     @property
     def failed(self) -> Mask:
         """Mask of the rows that failed, shape (n,). Cancelled requests did not fail."""
-        return np.asarray((self.status > Status.SHORT) & (self.status != Status.CANCELLED))
+        return np.asarray((self.status > Status.SHORT) & ~self.cancelled)
+
+    @property
+    def cancelled(self) -> Mask:
+        """Mask of the rows that were cancelled, on purpose or by an interruption, shape (n,)."""
+        return np.asarray((self.status == Status.CANCELLED) | (self.status == Status.USER_CANCELLED))
 
     @property
     def chunks(self) -> Int64:
@@ -146,7 +156,11 @@ class Records:
         columns = {name: getattr(self, name)[mask] for name in TIMES + COUNTS}
         offsets = np.concatenate(([0], np.cumsum(counts[mask]))).astype(np.int64)
         return Records(
-            **columns, gaps_ns=self.gaps_ns[np.repeat(mask, counts)], gap_offsets=offsets, errors=self.errors
+            **columns,
+            gaps_ns=self.gaps_ns[np.repeat(mask, counts)],
+            gap_offsets=offsets,
+            errors=self.errors,
+            labels={name: values[mask] for name, values in self.labels.items()},
         )
 
     def blocks(self) -> Iterator[Records]:
@@ -157,8 +171,11 @@ class Records:
         for start in range(0, len(self), _BLOCK_ROWS):
             offsets = self.gap_offsets[start : start + _BLOCK_ROWS + 1]
             columns = {name: getattr(self, name)[start : start + _BLOCK_ROWS] for name in TIMES + COUNTS}
+            labels = {name: values[start : start + _BLOCK_ROWS] for name, values in self.labels.items()}
             gaps_ns = self.gaps_ns[offsets[0] : offsets[-1]]
-            yield Records(**columns, gaps_ns=gaps_ns, gap_offsets=offsets - offsets[0], errors=self.errors)
+            yield Records(
+                **columns, gaps_ns=gaps_ns, gap_offsets=offsets - offsets[0], errors=self.errors, labels=labels
+            )
 
     def measured(self) -> Records:
         """Return the rows of the measured window."""
@@ -207,6 +224,7 @@ class Records:
         import pyarrow as pa
 
         columns: dict[str, Any] = {name: arrow(getattr(self, name)) for name in TIMES + COUNTS if name != "error"}
+        columns |= {name: arrow(values) for name, values in self.labels.items()}
         columns["gaps_ns"] = pa.ListArray.from_arrays(arrow(self.gap_offsets.astype(np.int32)), arrow(self.gaps_ns))
         columns["error"] = self._error_texts()
         # values of times and gaps rarely repeat, so a dictionary would only cost memory
@@ -260,6 +278,7 @@ class Records:
             gaps_ns=gaps.flatten().to_numpy().copy(),
             gap_offsets=offsets - offsets[0] if len(offsets) else np.zeros(1, np.int64),
             errors=errors,
+            labels=_labels_of_table(table),
         )
 
     @classmethod
@@ -280,6 +299,7 @@ class Records:
             gaps_ns=_gathered(gaps, starts[order], counts[order]),
             gap_offsets=np.concatenate(([0], np.cumsum(counts[order]))).astype(np.int64),
             errors=errors,
+            labels={name: values[order] for name, values in _concat_labels(parts).items()},
         )
 
 
@@ -317,6 +337,24 @@ def arrow_texts(texts: Sequence[str]) -> Any:
     return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(encoded)))
 
 
+def _labels_of_table(table: Any) -> dict[str, Int32]:
+    """Return the columns of a table of requests that ``Records`` does not name."""
+    import pyarrow as pa
+
+    named = {*TIMES, *COUNTS, "gaps_ns"}
+    names = [field.name for field in table.schema if field.name not in named and field.type == pa.int32()]
+    return {name: table[name].to_numpy().copy() for name in names}
+
+
+def _concat_labels(parts: Sequence[Records]) -> dict[str, Int32]:
+    names = dict.fromkeys(name for part in parts for name in part.labels)
+    absent = [np.full(len(part), NEVER, dtype=np.int32) for part in parts] if names else []
+    return {
+        name: np.concatenate([part.labels.get(name, never) for part, never in zip(parts, absent, strict=True)])
+        for name in names
+    }
+
+
 def _renumber(part: Records, index: dict[str, int]) -> Int32:
     table = np.array([index[text] for text in part.errors] + [NEVER], dtype=np.int32)
     return np.asarray(table[part.error])
@@ -344,6 +382,7 @@ class Recorder:
         self.gap_start = array("q", [0]) * count
         self.gap_count = array("i", [0]) * count
         self.gaps_ns = array("f")
+        self.labels: dict[str, array[int]] = {}
         self._errors: dict[str, int] = {}
 
     def error(self, row: int, status: Status, text: str) -> None:
@@ -370,4 +409,5 @@ class Recorder:
             gaps_ns=_gathered(gaps, starts, counts),
             gap_offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
             errors=tuple(self._errors),
+            labels={name: np.array(column, dtype=np.int32)[order] for name, column in self.labels.items()},
         )

@@ -97,4 +97,5 @@ def take_rows(rows: Records, index: npt.NDArray[np.int64]) -> Records:
         gaps_ns=rows.gaps_ns[np.repeat(rows.gap_offsets[:-1][index], counts) + inside],
         gap_offsets=np.concatenate(([0], ends)).astype(np.int64),
         errors=rows.errors,
+        labels={name: values[index] for name, values in rows.labels.items()},
     )

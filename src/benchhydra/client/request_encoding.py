@@ -27,12 +27,13 @@ def request_path(endpoint: Endpoint) -> str:
 def encode_request(endpoint: Endpoint, prompt: PromptContent, output_tokens: int, options: RequestOptions) -> bytes:
     """Return one complete HTTP/1.1 request. ``options.body`` overrides the API's fields (None leaves one out).
 
+    The prompt's own fields (``prompt.body``) take precedence over both.
     Raises ValueError if a header or the URL contains a control character.
     """
     api = endpoint.api
     own = api.own_body(prompt, output_tokens)
     content = own.pop(api.prompt_key)
-    body: dict[str, Any] = {**api.shared_body(endpoint.model, options), **own, **options.body}
+    body: dict[str, Any] = {**api.shared_body(endpoint.model, options), **own, **options.body, **prompt.body}
     body = {key: value for key, value in body.items() if value is not None and key != api.prompt_key}
     body[api.prompt_key] = content
     payload = msgspec.json.encode(body)

@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
 
+_NO_LABEL = -1
 _LENGTH = b"\r\nContent-Length: "
 #: With more distinct beginnings, sharing them saves nothing: further requests are stored whole.
 _MAX_BEGINNINGS = 4096
 #: Requests per block: large enough that its memory is returned to the system when the block is released.
 BLOCK_ROWS = 256
+
+
+class RequestStore(Protocol):
+    """The requests of a load, as the load generator uses them; columns are by request.
+
+    A store with ``needs_texts`` is told the text of each answer, and may encode later requests with it.
+    """
+
+    needs_texts: ClassVar[bool]
+
+    @property
+    def prompt_tokens(self) -> array[int]: ...
+    @property
+    def output_tokens(self) -> array[int]: ...
+    @property
+    def labels(self) -> Mapping[str, array[int]]: ...
+    def __len__(self) -> int: ...
+    def take(self, i: int) -> bytes:
+        """Return the bytes of request i at the moment of sending. Called once per request."""
+
+    def answered(self, i: int, text: str) -> None:
+        """Receive the text of a completed answer, before the pacing learns that the request has ended."""
+
+    def every_nth(self, first: int, step: int) -> RequestStore:
+        """Return a store of the requests first, first + step, first + 2 * step, ..."""
 
 
 @dataclass(kw_only=True)
@@ -19,8 +47,12 @@ class Requests:
     The common beginning of requests (everything before the JSON key ``prompt_key``) is stored once:
     ``beginnings[beginning[i]]`` are the bytes before and after the value of Content-Length; -1: request i is stored
     whole. The remaining bytes are concatenated in blocks of ``BLOCK_ROWS`` requests, each starting at ``starts[i]`` in
-    its block. A block's memory is released when all its requests are taken.
+    its block. A block's memory is released when all its requests are taken. ``labels``: whole numbers by name, one for
+    each request, which its row gets too (``Records.labels``; -1: none). ``expected``: what each answer must contain,
+    for the output check; empty without one.
     """
+
+    needs_texts: ClassVar[bool] = False
 
     prompt_key: str = "prompt"
     blocks: list[bytearray] = field(default_factory=list, repr=False)
@@ -29,20 +61,39 @@ class Requests:
     beginnings: list[tuple[bytes, bytes]] = field(default_factory=list, repr=False)
     prompt_tokens: array[int] = field(default_factory=lambda: array("i"), repr=False)
     output_tokens: array[int] = field(default_factory=lambda: array("i"), repr=False)
+    labels: dict[str, array[int]] = field(default_factory=dict, repr=False)
+    expected: list[str] = field(default_factory=list, repr=False)
     _index: dict[tuple[bytes, bytes], int] = field(default_factory=dict, repr=False)
     _taken: dict[int, int] = field(default_factory=dict, repr=False)  # by block
 
     def __len__(self) -> int:
         return len(self.starts)
 
-    def add(self, request: bytes, prompt_tokens: int, output_tokens: int) -> None:
+    def add(
+        self,
+        request: bytes,
+        prompt_tokens: int,
+        output_tokens: int,
+        labels: Mapping[str, int] | None = None,
+        expected: str = "",
+    ) -> None:
         """Append one complete request (head and body)."""
+        if labels or self.labels:
+            self._add_labels(labels or {})
+        if expected or self.expected:
+            self.expected += [""] * (len(self) - len(self.expected)) + [expected]
         before, after, rest = _split(request, b'"%b":' % self.prompt_key.encode())
         index = self._index.get((before, after), -1)
         if index < 0 and before and len(self.beginnings) < _MAX_BEGINNINGS:
             index = self._index[before, after] = len(self.beginnings)
             self.beginnings.append((before, after))
         self._append(index, rest if index >= 0 else request, prompt_tokens, output_tokens)
+
+    def _add_labels(self, labels: Mapping[str, int]) -> None:
+        for name in labels.keys() - self.labels.keys():
+            self.labels[name] = array("i", [_NO_LABEL]) * len(self)
+        for name, values in self.labels.items():
+            values.append(labels.get(name, _NO_LABEL))
 
     def _append(self, index: int, rest: bytes | bytearray, prompt_tokens: int, output_tokens: int) -> None:
         if len(self) % BLOCK_ROWS == 0:
@@ -70,11 +121,16 @@ class Requests:
         # the head ends with an empty line: 4 bytes of ``after`` do not belong to the body
         return b"%b%d%b%b" % (before, len(after) - 4 + len(rest), after, bytes(rest))
 
+    def answered(self, i: int, text: str) -> None:
+        """Do nothing: these requests are encoded already."""
+
     def every_nth(self, first: int, step: int) -> Requests:
         """Return a store of the requests first, first + step, first + 2 * step, ..."""
         part = Requests(prompt_key=self.prompt_key, beginnings=self.beginnings, _index=self._index)
         for i in range(first, len(self), step):
             part._append(self.beginning[i], self._rest(i), self.prompt_tokens[i], self.output_tokens[i])
+        part.labels = {name: values[first::step] for name, values in self.labels.items()}
+        part.expected = self.expected[first::step]
         return part
 
 

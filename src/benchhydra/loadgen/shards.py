@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from benchhydra.client import Endpoint, Requests
+from benchhydra.client import Endpoint
+from benchhydra.client.request_store import RequestStore
 from benchhydra.loadgen.pacing import Pacing
 from benchhydra.loadgen.plan import LoadPlan
 from benchhydra.records import Phase, Recorder, Records, Status
@@ -20,7 +21,7 @@ class Shard:
     """The part of a load that one process sends."""
 
     endpoint: Endpoint
-    requests: Requests
+    requests: RequestStore
     pacing: Pacing
     stream: bool  # answers come as streams of events
     full_length: bool  # an answer with fewer tokens than requested is SHORT
@@ -83,6 +84,7 @@ def lost_shard(shard: Shard, start_ns: int, why: str) -> ShardResult:
     recorder.counts["asked_prompt_tokens"] = shard.requests.prompt_tokens
     recorder.counts["asked_output_tokens"] = shard.requests.output_tokens
     recorder.counts["phase"] = array("i", [Phase.MEASURED]) * count
+    recorder.labels.update(shard.requests.labels)
     scheduled_ns = (shard.pacing.send_times_s * 1e9).astype(np.int64) + start_ns
     recorder.times["scheduled_ns"] = array("q", scheduled_ns.tobytes())
     for row in range(count):

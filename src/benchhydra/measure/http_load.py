@@ -241,7 +241,7 @@ class HttpLoad:
     def _add(self, requests: Requests, prompt: Prompt) -> None:
         request = encode_request(self.endpoint, prompt, prompt.output_tokens, self._request_options)
         output_tokens = self._options.asked_tokens(prompt.output_tokens) if self.endpoint.api.limits_length() else 0
-        requests.add(request, prompt.prompt_tokens, output_tokens)
+        requests.add(request, prompt.prompt_tokens, output_tokens, prompt.labels, prompt.expect)
 
     def _plan(self, requests: Requests, send_times_s: Any) -> LoadPlan:
         load, options = self._point.load, self._options

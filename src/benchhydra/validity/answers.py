@@ -43,7 +43,7 @@ def completed(evidence: RunEvidence) -> Iterator[Reason]:
 def failed_fraction(evidence: RunEvidence) -> Iterator[Reason]:
     """Failed requests have no latencies, and put less load on the server."""
     window, limit = evidence.window, evidence.limits.failed_fraction
-    failed, ended = int(window.failed.sum()), int((window.status != Status.CANCELLED).sum())
+    failed, ended = int(window.failed.sum()), int((~window.cancelled).sum())
     if ended and failed / ended > limit:
         classes = ", ".join(f"{number} {name}" for name, number in window.where(window.failed).failures().items())
         text = f"{failed} of {ended} requests failed ({as_percent(failed / ended, 1)}, limit {as_percent(limit, 1)})"

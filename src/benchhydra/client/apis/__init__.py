@@ -39,12 +39,14 @@ _DIFFERS, _IMPOSSIBLE = int(Anomaly.TOTAL_DIFFERS), int(Anomaly.IMPOSSIBLE_USAGE
 
 
 class PromptContent(Protocol):
-    """A prompt as APIs read it: its text, and its messages in OpenAI's form if it is a conversation."""
+    """A prompt as APIs read it: text, messages in OpenAI's form if it is a conversation, and fields of its own body."""
 
     @property
     def text(self) -> str: ...
     @property
     def messages(self) -> Sequence[Mapping[str, Any]] | None: ...
+    @property
+    def body(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, kw_only=True)

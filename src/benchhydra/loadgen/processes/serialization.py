@@ -52,6 +52,7 @@ def pack_result(result: ShardResult) -> bytes:
     records = result.records
     packed = {
         "columns": {name: getattr(records, name).astype(kind).tobytes() for name, kind in _COLUMNS.items()},
+        "labels": {name: values.astype(np.int32).tobytes() for name, values in records.labels.items()},
         "gaps_ns": records.gaps_ns.astype(np.float32).tobytes(),
         "errors": records.errors,
         "start_ns": result.start_ns,
@@ -69,8 +70,9 @@ def unpack_result(data: bytes) -> ShardResult:
     packed: dict[str, Any] = msgspec.msgpack.decode(data)
     columns: dict[str, Any] = {name: np.frombuffer(packed["columns"][name], kind) for name, kind in _COLUMNS.items()}
     gaps = np.frombuffer(packed["gaps_ns"], np.float32)
+    labels = {name: np.frombuffer(values, np.int32) for name, values in packed["labels"].items()}
     return ShardResult(
-        records=Records(**columns, gaps_ns=gaps, errors=tuple(packed["errors"])),
+        records=Records(**columns, gaps_ns=gaps, errors=tuple(packed["errors"]), labels=labels),
         interrupted=packed["interrupted"],
         facts=packed["facts"],
         start_ns=packed["start_ns"],
@@ -122,13 +124,17 @@ def _unpack_pacing(packed: dict[str, Any]) -> Pacing:
 def _pack_requests(requests: Requests) -> dict[str, Any]:
     arrays = {name: getattr(requests, name).tobytes() for name in _REQUEST_ARRAYS}
     blocks = [bytes(block) for block in requests.blocks]
-    return {"blocks": blocks, "beginnings": requests.beginnings, **arrays}
+    labels = {name: values.tobytes() for name, values in requests.labels.items()}
+    own = {"blocks": blocks, "beginnings": requests.beginnings, "labels": labels, "expected": requests.expected}
+    return {**own, **arrays}
 
 
 def _unpack_requests(packed: dict[str, Any]) -> Requests:
     requests = Requests(
         blocks=[bytearray(block) for block in packed["blocks"]],
         beginnings=[(before, after) for before, after in packed["beginnings"]],
+        labels={name: array("i", values) for name, values in packed["labels"].items()},
+        expected=packed["expected"],
     )
     for name, code in _REQUEST_ARRAYS.items():
         setattr(requests, name, array(code, packed[name]))

@@ -27,13 +27,16 @@ class RowWriter:
         self.lags_ns = array("f")
         self._recorder = recorder = Recorder(count)
         self.scheduled_ns = recorder.times["scheduled_ns"]
+        self.statuses = recorder.counts["status"]
         recorder.counts["asked_prompt_tokens"] = shard.requests.prompt_tokens
         recorder.counts["asked_output_tokens"] = self._requested_tokens = shard.requests.output_tokens
         recorder.counts["phase"] = array("i", [Phase.MEASURED]) * count
+        recorder.labels.update(shard.requests.labels)
         self._stream = shard.stream
         self._generates = shard.endpoint.api.generates
         self._full_length = shard.full_length
         self._texts = [""] * count if shard.keep_text else []
+        self._on_text = shard.requests.answered if shard.requests.needs_texts else None
         protect(secrets_in(shard.endpoint.headers))  # servers repeat API keys in error messages
 
     def answered(self, connection: Connection, now_ns: int) -> None:
@@ -57,6 +60,8 @@ class RowWriter:
         if response.status is not None:
             self._failed(row, response.status, response.error)
             return
+        if self._on_text is not None:
+            self._on_text(row, "".join(response.texts))
         counts["status"][row] = _SHORT if self._full_length and self._is_short(response, row) else _OK
         progress = self.progress
         progress.done += 1
