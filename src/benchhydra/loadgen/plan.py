@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchhydra.client import Endpoint, Requests
+from benchhydra.client import Endpoint
 from benchhydra.client.apis import RequestOptions
+from benchhydra.client.request_store import RequestStore
 from benchhydra.loadgen.pacing import Pacing, Seconds
 from benchhydra.loadgen.pacing.default import default_pacing
 from benchhydra.records import Records
@@ -23,7 +24,7 @@ class LoadPlan:
     """
 
     endpoint: Endpoint
-    requests: Requests
+    requests: RequestStore
     send_times_s: Seconds
     pacing: Pacing | None = None
     max_in_flight: int | None = None

@@ -39,6 +39,10 @@ class Pacing:
         self.send_times_s = send_times_s
         self.max_in_flight = max_in_flight
         self.wake_ns = NEVER
+        #: How each row has ended (a ``Status``), NEVER until then. The sender keeps it up to date.
+        self.statuses: Sequence[int] = ()
+        #: Number of rows that will never be released.
+        self.skipped = 0
 
     def start(self, start_ns: int) -> None:
         """Start the load at ``start_ns`` (CLOCK_MONOTONIC): set ``wake_ns`` to when ``next`` is called first."""

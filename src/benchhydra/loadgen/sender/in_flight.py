@@ -57,7 +57,8 @@ class InFlight:
         self._unsent = count
         self._active: set[Connection] = set()
         self._dials: dict[int, Dial] = {}
-        self._pool = ConnectionPool(shard.endpoint, self, stream=shard.stream, keep_text=shard.keep_text)
+        keep_text = shard.keep_text or shard.requests.needs_texts
+        self._pool = ConnectionPool(shard.endpoint, self, stream=shard.stream, keep_text=keep_text)
 
     async def open(self) -> None:
         """Open connections before the window: as many as the load will need in its first second."""

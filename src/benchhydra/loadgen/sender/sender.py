@@ -41,6 +41,7 @@ class Sender:
         self._all_ended = asyncio.Event()
         self._rows = RowWriter(shard)
         self._scheduled_ns = self._rows.scheduled_ns
+        self._pacing.statuses = self._rows.statuses
         self._in_flight = InFlight(shard, self._rows, self._on_end, self._on_crash)
         self._housekeeping = Housekeeping(self._in_flight, shard.timeout_s, self._rows.progress, report)
         self._timer = Timer(self._loop, self._wake)
@@ -147,7 +148,7 @@ class Sender:
             if wake_ns != NEVER:
                 self._timer.at(wake_ns)
         if not self._under_way:
-            if not self._unsent:
+            if self._unsent <= self._pacing.skipped:
                 self._all_ended.set()
             elif wake_ns == NEVER or self._idle_wakes > _MAX_IDLE_WAKES:
                 kind = type(self._pacing).__name__
