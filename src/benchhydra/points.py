@@ -59,7 +59,7 @@ class Outcome:
 
     status: ok; failed (an error); invalid (measured, but rejected by script.fail_on); interrupted; skipped (not started
     because the sweep stopped). kept: taken from an earlier run of the sweep, not measured again. extra: added by a
-    search. metrics: by name, in the units of the metric table.
+    search. metrics: by name, in the units of the metric table. invalid_checks: the rules that made the result INVALID.
     """
 
     overrides: tuple[str, ...]
@@ -77,6 +77,7 @@ class Outcome:
     wall_s: float | None = None
     kept: bool = False
     extra: bool = False
+    invalid_checks: tuple[str, ...] = ()
 
     @classmethod
     def of_point(cls, point: PlannedPoint, *, status: str, error: str | None = None) -> Self:
@@ -109,12 +110,14 @@ class Outcome:
             log_tail=result.log_tail,
             engine_version=result.engine_version,
             wall_s=result.wall_s,
+            invalid_checks=tuple(reason.check for reason in result.reasons if reason.severity is Verdict.INVALID),
         )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of ``to_json``."""
-        return cls(**{**data, "overrides": tuple(data["overrides"])})
+        texts = {name: tuple(data.get(name, ())) for name in ("overrides", "invalid_checks")}
+        return cls(**{**data, **texts})
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as a JSON object."""

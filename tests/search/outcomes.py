@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from benchhydra.points import Identity, Outcome, PlannedPoint
 
 
@@ -23,3 +25,8 @@ def measured(point: PlannedPoint, **metrics: float) -> Outcome:
         verdict="VALID",
         metrics=metrics,
     )
+
+
+def invalid(point: PlannedPoint, *checks: str, **metrics: float) -> Outcome:
+    """The outcome of a point whose result these rules made INVALID."""
+    return replace(measured(point, **metrics), verdict="INVALID", invalid_checks=checks)

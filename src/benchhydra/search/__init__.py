@@ -54,19 +54,30 @@ class Search:
     """
 
     max_points: int = knob(100, "most points that the search may add to one study; more is an error", unit="points")
+    disturbed_repeats: int = knob(
+        2, "how often a probe that the load generator disturbed is measured again, in a search for a limit"
+    )
 
     #: Keys that the search varies. Planned points get an override for each, so that every outcome has its value.
     varies: ClassVar[tuple[str, ...]] = ()
     #: Whether the search may add points at all.
     adds_points: ClassVar[bool] = True
+    #: Whether the search looks for a limit of the server. An INVALID point is then no failure of the sweep: an overload
+    #: is a finding, and a point that the load generator disturbed is measured again. ``search/probe_faults.py``.
+    finds_limits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if isinstance(self.max_points, int) and self.max_points < 1:
             raise ConfigError(f"search.max_points={self.max_points} must be at least 1")
+        if isinstance(self.disturbed_repeats, int) and self.disturbed_repeats < 0:
+            raise ConfigError(f"search.disturbed_repeats={self.disturbed_repeats} must be at least 0")
 
     def metrics_read(self) -> dict[str, str | None]:
         """The metrics that the search reads, by the key that names them (None: not set): ``search.ci``."""
         return {}
+
+    def use_history(self, answers: Sequence[Answer]) -> None:
+        """Take earlier answers to the same question, the newest first: a place to begin. Called before ``next``."""
 
     def next(self, points: Sequence[PlannedPoint], outcomes: Sequence[Outcome]) -> Sequence[Overrides]:
         """The points to measure next; empty when the search is done.

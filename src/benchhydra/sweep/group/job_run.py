@@ -13,7 +13,7 @@ from typing import NoReturn
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 
-from benchhydra import interruption
+from benchhydra import interruption, registry
 from benchhydra.artifacts import SERVER_LOGS_DIR
 from benchhydra.points import Outcome
 from benchhydra.progress import make_progress
@@ -54,6 +54,7 @@ def _run_points(job: GroupJob) -> list[Outcome]:
             pool=pool,
             progress=progress,
             outbox=outbox,
+            search_judges=job.search is not None and registry.options("search")[job.search].finds_limits,
         )
         time_left = shared.time_left if shared else _time_left(job)
         return GroupRun(job=job, runner=runner, time_left=time_left).run()

@@ -16,8 +16,10 @@ from benchhydra.points import Outcome, PlannedPoint, read_outcome
 from benchhydra.progress import Progress
 from benchhydra.result import Result
 from benchhydra.run import refuse_verdict
+from benchhydra.search.probe_faults import has_client_fault
 from benchhydra.servers import SERVER_START_S, SERVER_STARTED
 from benchhydra.sweep.plan.check import Compose
+from benchhydra.sweep.plan.resume import read_earlier_results
 from benchhydra.tracking.outbox import Outbox
 
 #: A single server start may fail by accident; after this many failures in a row the group's other points are not tried.
@@ -37,7 +39,8 @@ class GroupServers(Protocol):
 class PointRunner:
     """Measures points on a pool of servers. ``run_point`` is a parameter for tests.
 
-    engine_versions: those that a result may have; empty for any.
+    engine_versions: those that a result may have; empty for any. search_judges: a search for a limit decides what an
+    INVALID result means, so that it is no failure, and is kept when the sweep is resumed.
     """
 
     sweep_id: str
@@ -47,16 +50,26 @@ class PointRunner:
     pool: GroupServers
     progress: Progress
     outbox: Outbox
+    search_judges: bool = False
     failed_starts: int = 0  # in a row
     result: Result | None = None  # of the point measured last, if it has one
 
     def earlier_outcome(self, point: PlannedPoint) -> Outcome | None:
-        """The outcome of an earlier run if it is ok and not INVALID; None if the point must be measured."""
+        """The outcome of an earlier run if it is ok and not INVALID; None if the point must be measured.
+
+        An INVALID result that a search has used is kept too: the search asks for the same points after it.
+        """
         outcome = read_outcome(point)
-        if outcome is None or not outcome.believable:
+        if outcome is None or not (outcome.believable or self._used_by_search(outcome)):
             return None
         self.outbox.catch_up(self.compose(point.overrides)[0].tracking, Path(point.directory))
         return replace(outcome, kept=True)
+
+    def _used_by_search(self, outcome: Outcome) -> bool:
+        """Whether a search has used an INVALID result. It has repeated a disturbed probe if there is a later repeat."""
+        if not self.search_judges or outcome.status != "ok":
+            return False
+        return not has_client_fault(outcome) or _has_later_repeat(outcome)
 
     @property
     def start_s(self) -> float | None:
@@ -111,7 +124,8 @@ class PointRunner:
         """The outcome of a result: "invalid" or "failed" if its verdict or its engine's version is refused."""
         outcome = Outcome.from_result(point, result)
         try:
-            refuse_verdict(result, config)
+            if not self.search_judges:
+                refuse_verdict(result, config)
         except RunInvalid as error:
             return replace(outcome, status="invalid", error=error.message)
         version, allowed = outcome.engine_version, self.engine_versions
@@ -126,6 +140,13 @@ def error_line(error: Exception) -> str:
     if isinstance(error, BenchhydraError):
         return error.message
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+
+
+def _has_later_repeat(outcome: Outcome) -> bool:
+    """Whether the sweep's directory holds a later repeat of the same point."""
+    results = read_earlier_results(Path(outcome.directory).parent)
+    later = (result.identity for result in results if result.identity.repeat > outcome.repeat)
+    return any(identity[:2] == outcome.identity[:2] for identity in later)
 
 
 def _never_served(outcome: Outcome) -> bool:

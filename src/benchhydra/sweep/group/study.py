@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchhydra.errors import BenchhydraError, ConfigError
+from benchhydra.errors import BenchhydraError, ConfigError, RunInvalid
 from benchhydra.interruption import reraising_interrupts
 from benchhydra.points import Outcome, PlannedPoint, override_key
 from benchhydra.search import Answer, Overrides, Search
+from benchhydra.search.probe_faults import CLIENT_CHECKS, has_client_fault, is_beyond_limit
 from benchhydra.sweep.group.point_runner import error_line
 from benchhydra.sweep.plan.point_names import point_label
 from benchhydra.sweep.study_result import StudyResult
@@ -40,9 +41,10 @@ class Study:
             return []
         try:
             with reraising_interrupts():
-                requested = self.search.next(self.points, tuple(self.outcomes))
-                planned = [self.plan_point(self._overrides(overrides)) for overrides in requested]
-                new = self._new_points(planned)
+                self._refuse_wrong_measurements()
+                disturbed = self._disturbed_probes()
+                requested = [self._again(probe) for probe in disturbed] or self._requested()
+                new = self._new_points([self.plan_point(overrides) for overrides in requested])
         except Exception as error:  # noqa: BLE001 - a search may raise anything, and must not end the group
             self._fail(error)
             return []
@@ -54,7 +56,7 @@ class Study:
         answer: Answer | None = None
         try:
             with reraising_interrupts():
-                answer = self.search.answer(tuple(self.outcomes)) if self.error is None else None
+                answer = self.search.answer(self.usable_outcomes()) if self.error is None else None
         except Exception as error:  # noqa: BLE001 - see next_points
             self._fail(error)
         return StudyResult(search=self.name, overrides=self.shared_overrides(), answer=answer, error=self.error)
@@ -62,6 +64,48 @@ class Study:
     def shared_overrides(self) -> tuple[str, ...]:
         """The overrides of the study's points without those that the search varies."""
         return study_key(self.points[0].overrides, self.search.varies)
+
+    def usable_outcomes(self) -> tuple[Outcome, ...]:
+        """The outcomes that the search sees: without probes that the load generator disturbed, if it finds limits."""
+        if not self.search.finds_limits:
+            return tuple(self.outcomes)
+        return tuple(outcome for outcome in self.outcomes if not has_client_fault(outcome))
+
+    def _requested(self) -> list[tuple[str, ...]]:
+        """All overrides of each point that the search asks for."""
+        return [self._overrides(overrides) for overrides in self.search.next(self.points, self.usable_outcomes())]
+
+    def _disturbed_probes(self) -> list[Outcome]:
+        """The probes to measure again: the last try of each that the load generator disturbed every time.
+
+        Raises RunInvalid if a probe stays disturbed.
+        """
+        tries: dict[tuple[str, str], list[Outcome]] = {}
+        for outcome in self.outcomes if self.search.finds_limits else ():
+            tries.setdefault((outcome.point_key, outcome.variant), []).append(outcome)
+        disturbed = [outcomes for outcomes in tries.values() if all(map(has_client_fault, outcomes))]
+        for outcomes in disturbed:
+            if len(outcomes) > self.search.disturbed_repeats:
+                times = "once" if len(outcomes) == 1 else f"{len(outcomes)} times"
+                raise RunInvalid(f"the load generator disturbed the probe at {self._named(outcomes[-1])} {times}")
+        return [outcomes[-1] for outcomes in disturbed]
+
+    def _refuse_wrong_measurements(self) -> None:
+        """Raise RunInvalid if a probe is INVALID for a reason that says nothing about the server's limit."""
+        for outcome in self.usable_outcomes() if self.search.finds_limits else ():
+            if outcome.invalid_checks and not is_beyond_limit(outcome):
+                raise RunInvalid(f"the probe at {self._named(outcome)} is INVALID, and not because of a limit")
+
+    def _named(self, outcome: Outcome) -> str:
+        """A probe and the rules that made it INVALID: ``qps=8 (client_lag, client_wait)``."""
+        checks = [name for name in outcome.invalid_checks if name in CLIENT_CHECKS] or outcome.invalid_checks
+        overrides = [override for override in outcome.overrides if override_key(override) != "repeat"]
+        return f"{point_label(overrides, self.search.varies)} ({', '.join(checks)})"
+
+    def _again(self, probe: Outcome) -> tuple[str, ...]:
+        """All overrides of the next repeat of a probe."""
+        overrides = [override for override in probe.overrides if override_key(override) != "repeat"]
+        return (*overrides, f"repeat={probe.repeat + 1}")
 
     def _overrides(self, overrides: Overrides) -> tuple[str, ...]:
         """All overrides of a point that the search asks for."""
