@@ -30,6 +30,7 @@ from benchhydra.registry import option_name
 from benchhydra.render.figures import duration
 from benchhydra.request_series import per_second_series
 from benchhydra.result import Reason, Result, Verdict, point_key, single_point_overrides
+from benchhydra.search.probe_faults import LIMIT_CHECKS
 from benchhydra.series import write_series
 from benchhydra.servers import SERVER_STARTED, Lease
 from benchhydra.servers.logs import shortened_log, tail
@@ -250,6 +251,9 @@ class _PointRun:
         if "duration_s" in result.metrics:
             result.metadata["duration"] = result.metrics["duration_s"].value  # nm-vllm's name for it
         result.verdict, result.reasons = judge(window, self.config.validity)
+        self.pool.overloaded = any(
+            reason.check in LIMIT_CHECKS and reason.severity is Verdict.INVALID for reason in result.reasons
+        )
         result.engine_version = result.engine_version or measurement.engine_version
         result.warnings += (*measurement.warnings, *few_samples(window, self.config.percentiles))
         result.status = "interrupted" if facts["interrupted"] else "ok"

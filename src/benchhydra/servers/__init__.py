@@ -15,6 +15,13 @@ SERVER_START_S = fact("server_start_s", unit="s", doc="time from the server's st
 SERVER_RESTARTED = fact(
     "server_restarted", unit="bool", doc="the previous server of this spec had died or its caches could not be reset"
 )
+SERVER_DRAIN_S = fact(
+    "server_drain_s",
+    unit="s",
+    doc="time until the server was empty after the overload of the point before; none without one",
+    in_metadata=True,
+)
+SERVER_DRAINED = fact("server_drained", unit="bool", doc="whether the server was empty after that time")
 CACHE_RESET = fact("cache_reset", unit="bool", doc="the server's caches were proven empty before the load")
 
 
@@ -28,6 +35,14 @@ class LeasedServer(Protocol):
         """Empty the caches. Returns True if that is proven, False if not, None if the server has no reset."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drain:
+    """A wait until a server has no request left: how long it took, and whether the server was empty at its end."""
+
+    wall_s: float
+    empty: bool
+
+
 @dataclass(kw_only=True)
 class Lease:
     """A server (or offline engine) for one point.
@@ -35,7 +50,7 @@ class Lease:
     ``api_path``: the path of its API below ``base_url``.
     ``fresh``: started for this lease. ``cache_reset``: whether the caches were proven empty before this point; None if
     there was nothing to reset (a fresh server, an engine without caches). ``restarted``: the previous server of this
-    spec had died or its caches could not be reset. ``log``: the server's log file (None: attached); this point's part
+    spec had died or its caches could not be reset. ``drain``: the wait after an overload in the point before. ``log``: the server's log file (None: attached); this point's part
     of it starts at byte ``log_offset``. ``started_ns``: start of its process (monotonic clock). ``start_s``: seconds
     from start to ready. ``pid``: the root of the server's process tree. ``gpus``: NVML indices of the GPUs it holds.
     ``warmed``: the warm-ups that this server has had, by kind of request: (concurrent requests, longest prompt in
@@ -48,6 +63,7 @@ class Lease:
     fresh: bool = True
     cache_reset: bool | None = None
     restarted: bool = False
+    drain: Drain | None = None
     started_ns: int | None = None
     start_s: float | None = None
     log: Path | None = None
@@ -64,6 +80,8 @@ class Lease:
             SERVER_STARTED: self.fresh,
             SERVER_START_S: self.start_s,
             SERVER_RESTARTED: self.restarted,
+            SERVER_DRAIN_S: self.drain.wall_s if self.drain else None,
+            SERVER_DRAINED: self.drain.empty if self.drain else None,
             CACHE_RESET: self.cache_reset,
         }
 

@@ -57,7 +57,7 @@ def proves_empty(control: ControlPlane, reset: Callable[[], bool]) -> bool | Non
     reset: asks the server for it, and returns whether the server accepted the request.
     """
     engines = list(prefix_counters(control))
-    request = _request(control) if engines else None
+    request = one_token_request(control) if engines else None
     if request is None:
         return None
     probe = _Probe(control=replace(control, timeout_s=ASK_TIMEOUT_S), body=request, ranked=len(engines) > 1)
@@ -107,8 +107,11 @@ class _Probe:
         return PrefixCounters(after.queries - before.queries, after.hits - before.hits)
 
 
-def _request(control: ControlPlane) -> dict[str, Any] | None:
-    """Return the body of the request for the first model that the server lists; None if it lists none."""
+def one_token_request(control: ControlPlane, words: int = WORDS) -> dict[str, Any] | None:
+    """Return the body of a request for one token from the first model that the server lists; None if it lists none.
+
+    words: of the prompt; fewer for a model of a short context.
+    """
     answer = control.ask(control.api("/models"))
     document = answer.json() if answer is not None and answer.ok else None
     models = document.get("data") if isinstance(document, dict) else None
@@ -116,6 +119,6 @@ def _request(control: ControlPlane) -> dict[str, Any] | None:
     if not isinstance(model, dict) or not isinstance(model.get("id"), str):
         return None
     length = model.get("max_model_len")
-    words = min(WORDS, length // CONTEXT_FRACTION) if isinstance(length, int) else WORDS
+    words = min(words, length // CONTEXT_FRACTION) if isinstance(length, int) else words
     prompt = " ".join(["prefix cache", *map(str, range(words))])
     return {"model": model["id"], "prompt": prompt, "max_tokens": 1, "temperature": 0}

@@ -44,6 +44,14 @@ def server_restarted(evidence: RunEvidence) -> Iterator[Reason]:
         yield suspect("server_restarted", "the server had died or its caches could not be reset: it was restarted")
 
 
+@rule("server_not_empty")
+def server_not_empty(evidence: RunEvidence) -> Iterator[Reason]:
+    """What an overload has left in the server's queue delays the requests of the next point."""
+    if evidence.facts["server_drained"] is False:
+        waited = f"{evidence.facts['server_drain_s']:.0f} s"
+        yield suspect("server_not_empty", f"the server still worked on the point before, {waited} after its overload")
+
+
 @rule("other_cpu")
 def other_cpu(evidence: RunEvidence) -> Iterator[Reason]:
     """Other processes on the cores of this run slow down the server, the client, or both."""
