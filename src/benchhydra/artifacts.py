@@ -46,6 +46,8 @@ LONGEST_INTEGER = 40
 REPORT_FILE = "report.html"
 AB_MARKDOWN_FILE = "ab.md"
 AB_JSON_FILE = "ab.json"
+BISECT_MARKDOWN_FILE = "bisect.md"
+BISECT_JSON_FILE = "bisect.json"
 
 
 T = TypeVar("T", covariant=True)

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -91,13 +92,17 @@ def stop_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
             signal.signal(name, handler if handler is not None else signal.SIG_DFL)
 
 
-def run_program(words: Sequence[str], *, stdout: int | None = None, stderr: int | None = None) -> int:
-    """Run a program in a process group of its own and return its exit code.
+def run_program(
+    words: Sequence[str], *, stdout: int | None = None, stderr: int | None = None, cwd: Path | None = None
+) -> int:
+    """Run a program in a process group of its own, in the directory ``cwd``, and return its exit code.
 
     After SIGINT or SIGTERM, send the program one SIGINT, wait for its exit, and re-raise. stdout, stderr: file
     descriptors for its output.
     """
-    with subprocess.Popen(words, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL, process_group=0) as process:
+    with subprocess.Popen(
+        words, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL, cwd=cwd, process_group=0
+    ) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:  # SIGTERM too

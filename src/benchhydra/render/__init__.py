@@ -10,6 +10,7 @@ kind           document
 comparison     ``analysis.comparison.Comparison``
 gate           ``analysis.gate.Decision``
 ab             ``render.ab_report.AbReport``
+bisect         ``render.bisect_report.BisectReport``
 history        list of ``analysis.history.MetricHistory``
 sweep          ``render.sweep_rows.SweepRows``
 point          ``render.point_report.PointReport``
