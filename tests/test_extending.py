@@ -46,7 +46,7 @@ def test_document_has_an_example_for_every_seam_each_shorter_than_40_lines() -> 
         "enough",
         "embeddings",
         "memory",
-        "sessions",
+        "chains",
         "halving",
         "comparison_csv",
     }
@@ -187,12 +187,12 @@ def test_series_of_a_probe_are_in_mlflow_and_on_the_report_page_of_the_run(tmp_p
 
 
 def test_a_load_with_a_pacing_of_its_own(tmp_path: Path) -> None:
-    words = ("load=sessions", "load.turns=4", "load.think_s=0.03", "qps=100", "num_prompts=40")
-    result = measure(tmp_path, "sessions", *words)
+    words = ("load=chains", "load.turns=4", "load.think_s=0.03", "qps=100", "num_prompts=40")
+    result = measure(tmp_path, "chains", *words)
     assert result.failures == {}
     rows = Records.read(tmp_path / "point" / RECORDS_FILE)  # in the order in which they were scheduled
     begins_ms, ends_ms = ((times - rows.scheduled_ns.min()) / 1e6 for times in (rows.scheduled_ns, rows.done_ns))
-    is_first = np.isclose(begins_ms % 40, 0, atol=1e-5)  # 10 sessions of 4 turns at 100 requests/s begin 40 ms apart
+    is_first = np.isclose(begins_ms % 40, 0, atol=1e-5)  # 10 chains of 4 turns at 100 requests/s begin 40 ms apart
     answers_ms = begins_ms[~is_first] - 30
     delays_ms = [np.abs(ends_ms - answer_ms).min() for answer_ms in answers_ms]
     assert is_first.sum() == 10
@@ -201,8 +201,8 @@ def test_a_load_with_a_pacing_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_load_with_a_pacing_of_its_own_runs_in_one_process(tmp_path: Path) -> None:
-    install(tmp_path, "sessions")
-    done = benchhydra(tmp_path, [*QUICK, "load=sessions", "load.processes=2", "num_prompts=8"])
+    install(tmp_path, "chains")
+    done = benchhydra(tmp_path, [*QUICK, "load=chains", "load.processes=2", "num_prompts=8"])
     assert done.returncode == 1
     assert "load.processes=2" in done.stderr
     assert not list(tmp_path.glob("**/result.json"))

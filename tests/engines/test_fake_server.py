@@ -25,7 +25,8 @@ from benchhydra.datasets import Prompt
 from benchhydra.engines import ServerSpec
 from benchhydra.engines.fake import Fake
 from benchhydra.errors import ConfigError
-from benchhydra.fakeserver.plan import FAULTS, PrefixCache
+from benchhydra.fakeserver.plan import FAULTS
+from benchhydra.fakeserver.prefix_cache import PrefixCache
 from benchhydra.loadgen import LoadPlan, run_load
 from benchhydra.progress import Progress
 from benchhydra.records import Anomaly, Records, Status

@@ -116,7 +116,7 @@ def test_embeddings_are_measured_from_the_command_line(server: EmbeddingServer, 
 
 
 def test_a_request_that_waits_for_another_ones_answer(import_plugin: ImportPlugin, server: EmbeddingServer) -> None:
-    load = import_plugin("sessions").Sessions(qps=100.0, turns=2, think_s=THINK_MS / 1e3)
+    load = import_plugin("chains").Chains(qps=100.0, turns=2, think_s=THINK_MS / 1e3)
     send_times_s = load.send_times_s(20, np.random.default_rng(1))
     plan = plan_of(
         endpoint_of(server.port, import_plugin("embeddings").Embeddings()),
@@ -139,11 +139,11 @@ def test_a_request_that_waits_for_another_ones_answer(import_plugin: ImportPlugi
 
 @pytest.mark.parametrize("fields", [{"processes": "2"}, {"executor": "ray"}])
 def test_such_a_load_runs_in_one_client_process(import_plugin: ImportPlugin, fields: dict[str, Any]) -> None:
-    sessions = import_plugin("sessions").Sessions
+    chains = import_plugin("chains").Chains
     setting = "=".join(*fields.items())
     with pytest.raises(ConfigError, match=f"load.{setting}: this load runs in one client process"):
-        sessions(qps=10.0, **fields)
-    pacing = sessions(qps=10.0).pacing(np.zeros(4))
+        chains(qps=10.0, **fields)
+    pacing = chains(qps=10.0).pacing(np.zeros(4))
     plan = plan_of(endpoint_of(1), [Prompt("hi", 1, 1)] * 4, send_times_s=np.zeros(4), pacing=pacing, **fields)
-    with pytest.raises(ConfigError, match="SessionPacing paces a load in one client process"):
+    with pytest.raises(ConfigError, match="ChainPacing paces a load in one client process"):
         run_load(plan, Progress())

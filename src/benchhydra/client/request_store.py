@@ -21,8 +21,8 @@ class RequestStore(Protocol):
     A store with ``needs_texts`` is told the text of each answer, and may encode later requests with it.
     """
 
-    needs_texts: ClassVar[bool]
-
+    @property
+    def needs_texts(self) -> bool: ...
     @property
     def prompt_tokens(self) -> array[int]: ...
     @property

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 
-from benchhydra.engines import Engine, ServerSpec
+from benchhydra.engines import Engine, ServerSpec, python_program
 from benchhydra.engines.starts import StartCaches
 from benchhydra.errors import ConfigError
 from benchhydra.fakeserver.plan import FAULTS
@@ -21,7 +20,7 @@ TIMES = (
 )
 COUNTS = (
     *("tokens_per_chunk", "max_concurrency", "crash_after_requests", "fake_seed"),
-    *("kv_cache_tokens", "draft_tokens"),
+    *("kv_cache_tokens", "draft_tokens", "prefix_cache_blocks", "prefix_block_tokens"),
 )
 FRACTIONS = tuple(f"{fault}_fraction" for fault in FAULTS)
 SWITCHES = ("fail_start", "reset_fails")
@@ -33,6 +32,7 @@ FEATURES = ("chunked_prefill", "prefix_caching")
 class Fake(Engine):
     """A built-in OpenAI-compatible server with programmable times and errors."""
 
+    python: str | None = knob(None, "Python interpreter, or a wrapper of one; null: the one that runs benchhydra")
     ttft_ms: float = knob(50.0, "time to first token", unit="ms")
     itl_ms: float = knob(10.0, "time between chunks", unit="ms")
     ttft_sigma: float = knob(0.0, "lognormal sigma of the time to first token; 0: constant")
@@ -50,6 +50,10 @@ class Fake(Engine):
         None, "size of the KV cache: requests wait for room, and are preempted without it", unit="tokens"
     )
     prefix_caching: bool = knob(True, "prompt tokens that were computed before are found in a cache")
+    prefix_cache_blocks: int | None = knob(
+        None, "size of the prefix cache: the blocks used least recently are forgotten; null: 200,000", unit="blocks"
+    )
+    prefix_block_tokens: int = knob(16, "length of a block of the prefix cache", unit="tokens")
     chunked_prefill: bool = knob(True, "prefills run beside decoding; false: a prefill stops all decoding")
     draft_tokens: int = knob(0, "tokens drafted by speculative decoding in each step; 0: no speculation", unit="tokens")
     acceptance: float = knob(0.7, "chance that a drafted token is right if those before it are", unit="fraction")
@@ -86,7 +90,8 @@ class Fake(Engine):
                 raise ConfigError(f"engine.{name}={getattr(self, name)} must be at least 0")
         if self.draft_tokens < 0 or self.acceptance > 1:
             raise ConfigError("engine=fake: draft_tokens must be at least 0, and acceptance at most 1")
-        for name in ("tokens_per_chunk", "max_concurrency", "crash_after_requests", "kv_cache_tokens"):
+        counts = ("tokens_per_chunk", "max_concurrency", "crash_after_requests", "kv_cache_tokens")
+        for name in (*counts, "prefix_cache_blocks", "prefix_block_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"engine.{name}={value} must be at least 1")
@@ -107,15 +112,19 @@ class Fake(Engine):
 
     def server(self, target: Target) -> ServerSpec:
         """Return the spec of the fake server."""
-        argv = [sys.executable, "-P", "-m", "benchhydra.fakeserver", "--model", target.served_name, *self._flags()]
+        argv = [self.interpreter(), "-P", "-m", "benchhydra.fakeserver", "--model", target.served_name, *self._flags()]
         for key, value in sorted(self.args.items()):
             argv += ["--engine-arg", f"{key}={value}"]
         return ServerSpec(kind="http", argv=tuple(argv), env=tuple(sorted(self.env.items())))
 
     def offline(self, target: Target, *, first_token_times: bool = False) -> ServerSpec:
         """Return the spec of a worker that sleeps for as long as generating would take."""
-        argv = (sys.executable, str(WORKER), "--ttft-ms", str(self.ttft_ms), "--itl-ms", str(self.itl_ms))
+        argv = (self.interpreter(), str(WORKER), "--ttft-ms", str(self.ttft_ms), "--itl-ms", str(self.itl_ms))
         return ServerSpec(kind="worker", argv=argv, env=tuple(sorted(self.env.items())))
+
+    def interpreter(self) -> str:
+        """Return the absolute path of the interpreter. Raises ConfigError if it does not exist."""
+        return python_program(self.python)
 
     def version(self, base_url: str) -> str | None:
         """Return ``fake-`` and benchhydra's version."""

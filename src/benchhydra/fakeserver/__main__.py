@@ -21,7 +21,10 @@ TIMES = (
     *("prefill-us-per-token", "itl-per-request-ms", "cpu-us-per-chunk"),
 )
 #: Default 0: no limit, no crash, seed 0, no speculative decoding.
-COUNTS = ("max-concurrency", "crash-after-requests", "fake-seed", "kv-cache-tokens", "draft-tokens")
+COUNTS = (
+    *("max-concurrency", "crash-after-requests", "fake-seed", "kv-cache-tokens", "draft-tokens"),
+    "prefix-cache-blocks",
+)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -47,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in COUNTS:
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--tokens-per-chunk", type=int, default=1)
+    parser.add_argument("--prefix-block-tokens", type=int, default=16)
     parser.add_argument("--acceptance", type=float, default=0.7)
     parser.add_argument("--engine-arg", action="append", help="a flag of a real engine, ignored here")
     for name in ("fail-start", "reset-fails", "no-chunked-prefill", "no-prefix-caching"):

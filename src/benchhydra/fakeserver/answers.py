@@ -21,6 +21,7 @@ class CompletionRequest:
         self.usage = bool((body.get("stream_options") or {}).get("include_usage"))
         self.tokens = max(1, int(body.get("max_completion_tokens") or body.get("max_tokens") or 16))
         self.words = _words(body["messages"] if chat else body["prompt"])
+        self.salt = str(body.get("cache_salt") or "")
         self.id = f"{'chatcmpl' if chat else 'cmpl'}-{random.getrandbits(64):x}"
 
     def usage_of(self, tokens: int) -> dict[str, int]:

@@ -108,7 +108,7 @@ class FakeServer:
         if plan.fault in ("http_4xx", "http_5xx"):
             return web.json_response(ERROR, status=400 if plan.fault == "http_4xx" else 500)
         try:
-            async with self.engine.generation(plan, completion.words, start_ns) as generation:
+            async with self.engine.generation(plan, completion.words, start_ns, completion.salt) as generation:
                 answer = await (self._answer_stream if completion.stream else self._answer_whole)(
                     request, completion, plan, generation
                 )

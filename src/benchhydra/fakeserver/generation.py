@@ -10,7 +10,8 @@ from typing import Any
 
 from benchhydra.fakeserver.clock import FakeClock
 from benchhydra.fakeserver.metrics import EngineMetrics
-from benchhydra.fakeserver.plan import AnswerPlan, PrefixCache
+from benchhydra.fakeserver.plan import AnswerPlan
+from benchhydra.fakeserver.prefix_cache import MAX_BLOCKS, Prefix, PrefixCache
 from benchhydra.fakeserver.scheduler import ScheduledRequest, Scheduler
 
 
@@ -20,7 +21,7 @@ class FakeEngine:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.clock = FakeClock()
-        self.cache = PrefixCache()
+        self.cache = PrefixCache(args.prefix_cache_blocks or MAX_BLOCKS, args.prefix_block_tokens)
         self.scheduler = Scheduler(args.max_concurrency, args.kv_cache_tokens)
         self.metrics = EngineMetrics(drafted=args.draft_tokens > 0)
         self.prefill_until_ns = 0  # without chunked prefill: no request decodes before this
@@ -36,16 +37,22 @@ class FakeEngine:
         usage = self.scheduler.kv_cache_usage()
         if usage is not None:
             gauges["kv_cache_usage_perc"] = usage
-        return self.metrics.text(self.args.model, dict(counters), gauges)
+        block_tokens = None if self.args.no_prefix_caching else self.args.prefix_block_tokens
+        return self.metrics.text(self.args.model, dict(counters), gauges, block_tokens)
 
     @asynccontextmanager
-    async def generation(self, plan: AnswerPlan, words: list[Any], arrival_ns: int) -> AsyncIterator[Generation]:
-        """Wait until the scheduler admits the request, and yield its generation; it ends with the context."""
+    async def generation(
+        self, plan: AnswerPlan, words: list[Any], arrival_ns: int, salt: str = ""
+    ) -> AsyncIterator[Generation]:
+        """Wait until the scheduler admits the request, and yield its generation; it ends with the context.
+
+        salt: prompts with another one share nothing in the prefix cache.
+        """
         request = ScheduledRequest(len(words))
         try:
             queued = await self.scheduler.admit(request)
-            hits = 0 if self.args.no_prefix_caching else self.cache.look_up(words)
-            yield Generation(self, plan, request, arrival_ns, request.admitted_ns if queued else arrival_ns, hits)
+            prefix = None if self.args.no_prefix_caching else self.cache.look_up(words, salt)
+            yield Generation(self, plan, request, arrival_ns, request.admitted_ns if queued else arrival_ns, prefix)
         finally:
             self.scheduler.release(request)
 
@@ -60,17 +67,19 @@ class Generation:
         request: ScheduledRequest,
         arrival_ns: int,
         scheduled_ns: int,
-        cached_tokens: int,
+        prefix: Prefix | None,
     ) -> None:
         self._engine = engine
         self._plan = plan
         self._request = request
+        self._prefix = prefix
         self._prompt_tokens = request.tokens
         self._arrival_ns, self._scheduled_ns = arrival_ns, scheduled_ns
         self._first_ns = self._last_ns = 0
         self._due_ns = scheduled_ns
         self._chunk = 0
         self._preemptions = request.preemptions
+        cached_tokens = prefix.hits if prefix is not None else 0
         self._prefill_ns = plan.first_wait_ns() + self._prefill_cost_ns(request.tokens - cached_tokens)
 
     async def next_chunk(self) -> None:
@@ -87,7 +96,9 @@ class Generation:
         self._chunk += 1
 
     def finish(self) -> None:
-        """Record the times of a whole answer."""
+        """Record the times of a whole answer, and keep it in the prefix cache."""
+        if self._prefix is not None:
+            self._engine.cache.store_answer(self._prefix, self._plan.text(self._plan.tokens).split())
         histograms = self._engine.metrics.histograms
         histograms["queue"].observe(self._scheduled_ns - self._arrival_ns)
         histograms["prefill"].observe(self._first_ns - self._scheduled_ns)

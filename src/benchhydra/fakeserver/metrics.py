@@ -48,14 +48,22 @@ class EngineMetrics:
         for position in range(draft_tokens):
             self.accepted_by_position[position] += position < accepted
 
-    def text(self, model: str, counters: dict[str, float], gauges: dict[str, float]) -> str:
-        """Return Prometheus' text. ``counters``, ``gauges``: values that other parts of the server have, by name."""
+    def text(
+        self, model: str, counters: dict[str, float], gauges: dict[str, float], block_tokens: int | None = None
+    ) -> str:
+        """Return Prometheus' text. ``counters``, ``gauges``: values that other parts of the server have, by name.
+
+        block_tokens: length of a block of the prefix cache; None: there is none.
+        """
         labels = f'engine="0",model_name="{model}"'
         lines = []
         for name, value in {**counters, **self._counters()}.items():
             lines += [*_head(name, "counter"), f"vllm:{name}_total{{{labels}}} {float(value)}"]
         for name, value in gauges.items():
             lines += [*_head(name, "gauge"), f"vllm:{name}{{{labels}}} {float(value)}"]
+        if block_tokens is not None:
+            name = "cache_config_info"
+            lines += [*_head(name, "gauge"), f'vllm:{name}{{block_size="{block_tokens}",engine="0"}} 1.0']
         if self._drafted:
             name = "spec_decode_num_accepted_tokens_per_pos"
             lines += _head(name, "counter")

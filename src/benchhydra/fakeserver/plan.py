@@ -1,11 +1,10 @@
-"""The plan of an answer, made when its request arrives (fault, tokens, times), and the simulated prefix cache."""
+"""The plan of an answer, made when its request arrives: fault, tokens, times."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import random
-from typing import Any
 
 #: Each fault has a flag for the fraction of requests that it affects (``--reset-fraction 0.05``); /stats counts them.
 #: Fault -> what its answers are.
@@ -31,37 +30,6 @@ FAULTS = {
 }
 #: Faults that need two tokens at least; an answer of one is right.
 _NEED_TWO = ("short", "abort", "usage_low")
-BLOCK_TOKENS = 16
-MAX_BLOCKS = 200_000
-
-
-class PrefixCache:
-    """Remembers blocks of prompts, and counts queries and hits in tokens, as vLLM does."""
-
-    def __init__(self) -> None:
-        self._blocks: set[int] = set()
-        self.queries = self.hits = 0
-
-    def look_up(self, words: list[Any]) -> int:
-        """Count a prompt's hits, store its blocks, and return the number of tokens that were found.
-
-        The last token is always computed, so it is never a hit.
-        """
-        self.queries += len(words)
-        if len(self._blocks) > MAX_BLOCKS:
-            self.clear()
-        key, hitting, hits, reusable = 0, True, 0, (len(words) - 1) // BLOCK_TOKENS
-        for i in range(len(words) // BLOCK_TOKENS):
-            key = hash((key, *words[i * BLOCK_TOKENS : (i + 1) * BLOCK_TOKENS]))
-            hitting = hitting and key in self._blocks and i < reusable
-            hits += BLOCK_TOKENS * hitting
-            self._blocks.add(key)
-        self.hits += hits
-        return hits
-
-    def clear(self) -> None:
-        """Forget all blocks; the counters keep their values."""
-        self._blocks.clear()
 
 
 class AnswerPlan:

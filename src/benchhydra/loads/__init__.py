@@ -48,6 +48,7 @@ class LoadShape:
     open_loop = True  # class constant: send times do not depend on answers
     stationary = True  # class constant: the rate is constant over the load
     replays = False  # class constant: the send times come from the dataset
+    has_schedule = False  # class constant: requests have scheduled times although these depend on answers
 
     def __post_init__(self) -> None:
         check_number(

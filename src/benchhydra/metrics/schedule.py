@@ -43,7 +43,8 @@ def offered_rps(window: Window) -> float | None:
     offered: float | None = window.facts["offered_rps"]
     if offered is not None:
         return offered
-    return _scheduled_rate(window, window.scheduled_ns) if window.scheduled else None
+    is_schedule = window.scheduled and window.facts["offered_sessions_per_s"] is None
+    return _scheduled_rate(window, window.scheduled_ns) if is_schedule else None
 
 
 @metric(

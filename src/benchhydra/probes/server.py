@@ -48,6 +48,12 @@ METRICS_ENGINE = fact(
     doc="whose names the server's metrics have: vllm, sglang, llamacpp",
     in_metadata=True,
 )
+PREFIX_BLOCK_TOKENS = fact(
+    "prefix_block_tokens",
+    unit="tokens",
+    doc="length of a block of the server's prefix cache: prompts share whole blocks",
+    in_metadata=True,
+)
 ANSWER_MS = fact(
     "server_answer_ms",
     unit="ms",
@@ -176,6 +182,8 @@ def facts_between(first: Reading, last: Reading) -> dict[str, Any]:
     if by_position:
         facts[ACCEPTED_BY_POSITION] = tuple(by_position[position] for position in sorted(by_position))
     facts[METRICS_ENGINE] = last.engine
+    if last.block_tokens:
+        facts[PREFIX_BLOCK_TOKENS] = last.block_tokens
     return facts
 
 

@@ -16,6 +16,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+#: vLLM's gauge whose labels are settings of the KV cache.
+CACHE_CONFIG = "vllm:cache_config_info"
 #: Servers -> how their names begin.
 ENGINES = {"vllm": "vllm:", "sglang": "sglang:", "llamacpp": "llamacpp:"}
 
@@ -159,13 +161,15 @@ HISTOGRAMS = (
 class Reading(NamedTuple):
     """One reading of ``/metrics``. Keys are a quantity's name and the value of its label ``by`` ("" without one).
 
-    times: of the histograms, (sum in ms, count) by name.
+    times: of the histograms, (sum in ms, count) by name. block_tokens: length of a block of the prefix cache; 0 if it is
+    unknown.
     """
 
     engine: str = ""
     gauges: Mapping[str, float] = {}
     counters: Mapping[tuple[str, str], float] = {}
     times: Mapping[str, tuple[float, float]] = {}
+    block_tokens: int = 0
 
     def __bool__(self) -> bool:
         """Whether anything was read."""
@@ -208,7 +212,7 @@ def reading_of(values: Values) -> Reading:
         sums, counts = (_read(quantity, engine, values, end=end) for end in ("_sum", "_count"))
         if sums and counts:
             times[quantity.name] = (sums[""] * 1e3, counts[""])
-    return Reading(engine, gauges, counters, times)
+    return Reading(engine, gauges, counters, times, _block_tokens(values))
 
 
 def _read(quantity: Quantity, engine: str, values: Values, end: str = "") -> dict[str, float]:
@@ -228,6 +232,11 @@ def _read(quantity: Quantity, engine: str, values: Values, end: str = "") -> dic
     return {}
 
 
+def _block_tokens(values: Values) -> int:
+    lengths = [_label(labels, "block_size") for labels, _ in values.get(CACHE_CONFIG, ())]
+    return int(lengths[0]) if lengths and lengths[0].isdecimal() else 0
+
+
 def _label(labels: str, name: str) -> str:
     match = re.search(rf'[{{,]{name}="([^"\\]*)"', labels) if name else None
     return match[1] if match else ""
@@ -242,7 +251,7 @@ def _number(text: str) -> float:
 
 def _names() -> list[str]:
     """Return every name that is looked for in the text."""
-    names = set()
+    names = {CACHE_CONFIG}
     for quantity in (*GAUGES, *COUNTERS, *HISTOGRAMS):
         ends = ("_sum", "_count") if quantity in HISTOGRAMS else ("",)
         for engine in ENGINES:

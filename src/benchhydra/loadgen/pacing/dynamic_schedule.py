@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from array import array
 
 from benchhydra.loadgen.pacing import Pacing, Seconds
 from benchhydra.records import NEVER
@@ -19,7 +20,7 @@ class DynamicSchedule(Pacing):
         super().__init__(send_times_s, max_in_flight)
         self._limit = len(send_times_s) if max_in_flight is None else max_in_flight
         self._planned: list[tuple[int, int]] = []  # (time, row), a heap
-        self._scheduled_ns: dict[int, int] = {}  # by planned or released row
+        self._scheduled_ns, self._planned_ns = (array("q", [NEVER]) * len(send_times_s) for _ in range(2))  # by row
         self._in_flight = 0
         self._room_ns = 0  # when the rows released last could be sent, if they had to wait for max_in_flight
 
@@ -31,9 +32,13 @@ class DynamicSchedule(Pacing):
         """Plan the rows that depend on ``row``, which has ended, and may have failed."""
         raise NotImplementedError
 
-    def plan(self, row: int, at_ns: int) -> None:
-        """Send a row at ``at_ns``, or later if ``max_in_flight`` requests are in flight then."""
-        self._scheduled_ns[row] = at_ns
+    def plan(self, row: int, at_ns: int, scheduled_ns: int | None = None) -> None:
+        """Send a row at ``at_ns``, or later if ``max_in_flight`` requests are in flight then.
+
+        scheduled_ns: its scheduled time, if it was to be sent earlier but had to wait; by default ``at_ns``.
+        """
+        self._planned_ns[row] = at_ns
+        self._scheduled_ns[row] = at_ns if scheduled_ns is None else scheduled_ns
         heapq.heappush(self._planned, (at_ns, row))
 
     def start(self, start_ns: int) -> None:
@@ -58,4 +63,4 @@ class DynamicSchedule(Pacing):
         return self._scheduled_ns[row]
 
     def ready_ns(self, row: int) -> int:
-        return max(self._scheduled_ns[row], self._room_ns)
+        return max(self._planned_ns[row], self._room_ns)

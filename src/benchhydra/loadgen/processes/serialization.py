@@ -28,6 +28,7 @@ _PACINGS: dict[str, type[Schedule] | type[ClosedLoop]] = {"schedule": Schedule, 
 
 def pack_shard(shard: Shard) -> bytes:
     """Return a shard as bytes. They contain the endpoint's headers with the API key: never write them to a file."""
+    assert isinstance(shard.requests, Requests)  # only a pacing that cannot be split has requests of another kind
     packed = {name: getattr(shard, name) for name in _SHARD_SETTINGS} | {
         "endpoint": _pack_endpoint(shard.endpoint),
         "pacing": _pack_pacing(shard.pacing),
