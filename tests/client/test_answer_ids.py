@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchhydra.client.answer_ids import AnswerIds, answer_id
+from benchhydra.client.answer_ids import AnswerIds, find_answer_id
 from benchhydra.client.apis.completions import Completions
 from benchhydra.client.chunk_template import TemplateLearner
 from benchhydra.client.response_parser import ResponseParser
@@ -69,6 +69,11 @@ def test_a_refused_answer_ends_its_connection() -> None:
 
 
 def test_only_ids_as_long_as_unique_ones_count() -> None:
-    assert answer_id(f'{{"id": "{A}"}}'.encode()) == A.encode()
-    assert answer_id(b'{"id": "chatcmpl-123"}') == answer_id(b"{}") == b""
+    assert find_answer_id(f'{{"id": "{A}"}}'.encode()) == A.encode()
+    assert find_answer_id(b"{}") == b""
+    parser = ResponseParser(Completions(), TemplateLearner(Completions()))
+    for identity in ("cmpl-1", "cmpl-2", "cmpl-2"):
+        parser.begin()
+        parser.feed(answer(identity, stream=True))
+        assert parser.response.status is None
     assert not AnswerIds().is_repeated(b"", A.encode())

@@ -15,10 +15,10 @@ ID_VALUE = re.compile(rb'"id"\s*:\s*"([\w-]+)"')
 _SEARCHED_BYTES = 256
 
 
-def answer_id(data: bytes) -> bytes:
-    """Return the id in the JSON of an answer or of its first event; b"" without one that may be unique."""
-    found = ID_VALUE.search(data, 0, _SEARCHED_BYTES)
-    return found[1] if found is not None and len(found[1]) >= LEAST_CHARACTERS else b""
+def find_answer_id(data: bytes) -> bytes:
+    """Return the id in the JSON of an answer or of its first event; b"" without one."""
+    match = ID_VALUE.search(data, 0, _SEARCHED_BYTES)
+    return match[1] if match is not None else b""
 
 
 class AnswerIds:

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import re
 from itertools import takewhile
+from typing import NamedTuple
 
 from benchhydra.client.answer_ids import ID_VALUE
-from benchhydra.client.apis import Api, is_blank
+from benchhydra.client.apis import Api, Usage, is_blank
 from benchhydra.client.lenient_json import BROKEN_JSON
 from benchhydra.client.lenient_json import decode_strictly as decode
 from benchhydra.client.sse import FIELD, is_event
+from benchhydra.client.usage_template import UsageTemplate
 
 _QUOTE = 34
 _MAX_TAILS = 16
 _MAX_REMEMBERED = 65536
 _MAX_EVENT_BYTES = 65536  # of an event that a template is learnt from
-#: Packets are split at the last bytes of a chunk, this many: bytes.split() is twice as fast as with the whole tail.
-_SEPARATOR_BYTES = 16
+#: Packets are split at the last bytes of a chunk, this many: with more or fewer, bytes.split() takes longer.
+_SEPARATOR_BYTES = 10
 #: Token texts that were checked to be valid JSON strings: the vocabulary, or its most frequent part.
 _valid_texts: set[bytes] = set()
 _blank_texts: set[bytes] = set()  # those of them that are only white space
 _MAX_TEXTS = 16384
+#: Servers whose events with usage differ in more than id, time and counts are not learnt from for ever.
+_USAGE_TRIES = 8
 _MAX_TEXT_BYTES = 64  # shorter than the bytes around a text
 #: Size lines of HTTP chunks by chunk length, and tails by the end of the event; shared by all streams.
 _size_lines: dict[int, bytes] = {}
@@ -62,10 +66,9 @@ class _Tail:
 class _Heads(dict[int, bytes]):
     """The bytes before the text in an HTTP chunk, by the chunk's length up to the separator."""
 
-    def __init__(self, prefix: bytes, separator: bytes) -> None:
-        super().__init__()
+    def __init__(self, prefix: bytes, separator_bytes: int) -> None:
         self._prefix = prefix
-        self._separator_bytes = len(separator)
+        self._separator_bytes = separator_bytes
 
     def __missing__(self, part_bytes: int) -> bytes:
         chunk_bytes = part_bytes + self._separator_bytes
@@ -78,11 +81,11 @@ class ChunkTemplate:
 
     __slots__ = ("_heads", "_skip", "_tail", "prefix")
 
-    def __init__(self, prefix: bytes, tail: bytes) -> None:
+    def __init__(self, prefix: bytes, tail: _Tail) -> None:
         self.prefix = prefix
         self._skip = len(prefix)
-        self._tail = _Tail.of(tail)
-        self._heads = _Heads(prefix, self._tail.separator)
+        self._tail = tail
+        self._heads = _Heads(prefix, len(tail.separator))
 
     def is_chunk(self, data: bytes) -> bool:
         """Return whether ``data`` is one complete HTTP chunk that matches the template."""
@@ -140,6 +143,13 @@ class ChunkTemplate:
         return body.endswith(b"}\n\n") and body[self._skip] != _QUOTE and is_event(body)  # it is longer than the prefix
 
 
+class RecalledEvent(NamedTuple):
+    """The answer's id in a stream's first content event, and the stream's template."""
+
+    answer_id: bytes
+    template: ChunkTemplate
+
+
 class _FirstEvent:
     """The first event of an earlier stream: those of other streams often differ from it only in id and text."""
 
@@ -147,9 +157,10 @@ class _FirstEvent:
         identity = ID_VALUE.search(data, 0, text[0])
         begin, end = identity.span(1) if identity else (0, 0)
         self._begin, self._middle, self._end = data[:begin], data[end : text[0]], data[text[1] :]
+        self._tail = _Tail.of(self._end + b"\n\n")
 
-    def template_for(self, data: bytes) -> ChunkTemplate | None:
-        """Return the template of an event that differs only in id and text; None for any other."""
+    def recall(self, data: bytes) -> RecalledEvent | None:
+        """Return the id and template of an event that differs only in id and text; None for any other."""
         begin = len(self._begin)
         end = data.find(b'"', begin)
         text = end + len(self._middle)
@@ -163,7 +174,7 @@ class _FirstEvent:
             and value not in _blank_texts
         ):
             return None
-        return ChunkTemplate(FIELD + data[:text], self._end + b"\n\n")
+        return RecalledEvent(data[begin:end], ChunkTemplate(FIELD + data[:text], self._tail))
 
 
 class TemplateLearner:
@@ -174,10 +185,23 @@ class TemplateLearner:
         self._api = api
         self._text_value = re.compile(rb'"(?:%b)"\s*:\s*"((?:[^"\\]|\\.)*)"' % keys) if keys else None
         self._first_event: _FirstEvent | None = None
+        self.starts_with_reasoning = False  # of the first event
+        self._usage: UsageTemplate | None = None
+        self._usage_tries = _USAGE_TRIES
 
-    def recall(self, data: bytes) -> ChunkTemplate | None:
-        """Return the template of a content event that is like an earlier stream's, without parsing JSON; or None."""
-        return None if self._first_event is None else self._first_event.template_for(data)
+    def recall(self, data: bytes) -> RecalledEvent | None:
+        """Return what a content event that is like an earlier stream's has, without parsing JSON; or None."""
+        return None if self._first_event is None else self._first_event.recall(data)
+
+    def recall_usage(self, data: bytes) -> Usage | None:
+        """Return the usage in an event that is like an earlier stream's and has nothing else, or None."""
+        return None if self._usage is None else self._usage.read(data)
+
+    def learn_usage(self, data: bytes) -> None:
+        """Learn how later events report usage from one whose JSON was read."""
+        if self._usage_tries:
+            self._usage_tries -= 1
+            self._usage = UsageTemplate.learn(data, self._api)
 
     def learn(self, data: bytes) -> ChunkTemplate | None:
         """Return the template of a content event (its JSON), or None.
@@ -199,7 +223,8 @@ class TemplateLearner:
         _is_text(text[1])  # stores the text as valid, which _FirstEvent and _Tail.ends require
         plain = marked.usage is None and not (marked.finish or marked.anomalies or marked.whole)
         self._first_event = _FirstEvent(data, text.span(1)) if plain else None
-        return ChunkTemplate(FIELD + head, data[text.end(1) :] + b"\n\n")
+        self.starts_with_reasoning = marked.reasoning
+        return ChunkTemplate(FIELD + head, _Tail.of(data[text.end(1) :] + b"\n\n"))
 
 
 def _is_text(text: bytes) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from benchhydra.client.answer_ids import find_answer_id
 from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
 from benchhydra.client.response import Response, ResponseReader, is_error_name
 from benchhydra.client.sse import FIELD, EventSplitter, is_event
@@ -125,14 +126,21 @@ class EventStream:
         if data.strip() == self._end_mark:
             self._end()
             return
-        if not self._identified:
-            self._identified = self._reader.identify(data)
+        if response.finish and not name and (usage := self._learner.recall_usage(data)) is not None:
+            response.prompt_tokens, response.output_tokens = usage
+            self._unread = b""
+            return
         if not (response.chunks or name or reader.keep_text):
-            self.template = self._learner.recall(data)
-            if self.template is not None:
+            recalled = self._learner.recall(data)
+            if recalled is not None:
+                self._identified = self._identified or reader.identify(recalled.answer_id)
+                self.template = recalled.template
                 response.chunks += 1
                 response.has_text = True
+                response.answered = not self._learner.starts_with_reasoning
                 return
+        if not self._identified:
+            self._identified = reader.identify(find_answer_id(data))
         if len(data) < _MAX_HEARTBEAT_BYTES and _HEARTBEAT.fullmatch(data) and not is_error_name(name):
             return
         event = reader.read(data, name)
@@ -140,6 +148,8 @@ class EventStream:
             return
         if event.usage is not None or event.texts:
             self._unread = b""
+            if not event.texts and response.status is None:
+                self._learner.learn_usage(data)
         if event.finish:
             self.template = None
         elif event.texts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchhydra.client.answer_ids import AnswerIds, answer_id
+from benchhydra.client.answer_ids import LEAST_CHARACTERS, AnswerIds
 from benchhydra.client.apis import (
     UNKNOWN_TOKENS,
     Api,
@@ -172,15 +172,14 @@ class ResponseReader:
         kind = {4: Status.HTTP_4XX, 5: Status.HTTP_5XX}.get(http_status // 100, Status.MALFORMED)
         self._response.fail(kind, f"HTTP {http_status}: {message or _beginning(body) or 'no body'}")
 
-    def identify(self, data: bytes) -> bool:
-        """Read the id of an answer; False if ``data`` has none. Ends an answer that came to the request before."""
-        now = answer_id(data)
-        if not now:
+    def identify(self, answer_id: bytes) -> bool:
+        """Process the id of an answer; False if it may not be unique. Ends an answer to the request before."""
+        if len(answer_id) < LEAST_CHARACTERS:
             return False
-        if self._answer_ids.is_repeated(self._answer_id, now):
+        if self._answer_ids.is_repeated(self._answer_id, answer_id):
             self._response.fail(Status.MALFORMED, "the server sent the answer to the request before again")
             self._response.close()
-        self._answer_id = now
+        self._answer_id = answer_id
         return True
 
     def read_after_end(self, data: bytes) -> None:

@@ -6,7 +6,7 @@ are counted without httptools. Everything else is parsed as HTTP.
 
 from __future__ import annotations
 
-from benchhydra.client.answer_ids import AnswerIds
+from benchhydra.client.answer_ids import AnswerIds, find_answer_id
 from benchhydra.client.apis import Api
 from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
 from benchhydra.client.event_stream import EventStream
@@ -140,6 +140,6 @@ class _Document:
         if http_status != 200:
             self._reader.read_refusal(http_status, data, location)
         elif self._response.status is None:
-            self._reader.identify(data)
+            self._reader.identify(find_answer_id(data))
             self._reader.read(data)
             self._reader.check_end(streamed=False)
