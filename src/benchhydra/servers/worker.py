@@ -26,6 +26,7 @@ class OfflineWorker:
     """A started offline engine. The constructor returns when it is ready, or raises EngineError."""
 
     base_url: ClassVar[str] = ""  # it has none
+    api_path: ClassVar[str] = ""
 
     def __init__(
         self,

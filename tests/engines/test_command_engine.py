@@ -1,0 +1,142 @@
+"""``engine=command``: its words, what it refuses, and a server of one's own measured by it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchhydra.engines import Engine
+from benchhydra.engines.command import CommandLine, help_flags, package_facts, printed_version
+from benchhydra.engines.flags import check_flags, flag_words
+from benchhydra.errors import ConfigError
+from benchhydra.progress import Progress
+from benchhydra.redaction import redact
+from benchhydra.servers.pool import ServerPool
+from benchhydra.target import Target
+
+TARGET = Target(model="org/model", tokenizer="org/model", served_name="org/model", max_model_len=2048)
+FAKE = [sys.executable, "-P", "-m", "benchhydra.fakeserver", "--model", "{served_model}"]
+ADDRESS = ["--host", "{host}", "--port", "{port}"]
+
+
+def test_words_are_filled_in_and_other_braces_stay() -> None:
+    engine = CommandLine(
+        command=["{python}", "--model={model}", "-c", "{max_model_len}", '{"a": {"b": 1}}', "--port", "{port}"]
+    )
+    spec = engine.server(TARGET)
+    assert spec.command("127.0.0.1", 8123) == [
+        *(sys.executable, "--model=org/model", "-c", "2048", '{"a": {"b": 1}}', "--port", "8123")
+    ]
+
+
+def test_a_variable_is_filled_in_at_the_start_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_SERVER_KEY", "sk-hidden-value")
+    engine = CommandLine(command=["server", "--api-key", "{env:MY_SERVER_KEY}", "--port", "{port}"])
+    spec = engine.server(TARGET)
+    assert "sk-hidden-value" not in repr(spec)
+    assert "sk-hidden-value" in spec.command("127.0.0.1", 1)
+    assert "sk-hidden-value" not in redact("key sk-hidden-value")
+    monkeypatch.delenv("MY_SERVER_KEY")
+    with pytest.raises(ConfigError, match="MY_SERVER_KEY"):
+        spec.command("127.0.0.1", 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"command": []}, "needs the words"),
+        ({"command": [sys.executable, "serve"]}, r"no \{port\}"),
+        ({"command": [sys.executable, "{modle}", "{port}"]}, r"no such placeholder: \{modle\}"),
+        ({"command": ["no-such-server-program", "{port}"]}, "no-such-server-program is not a program"),
+        ({"command": [sys.executable, "{port}"], "api_key_env": "NO_SUCH_VARIABLE"}, "NO_SUCH_VARIABLE"),
+    ],
+)
+def test_what_cannot_start_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        CommandLine(**fields).check(TARGET)
+
+
+@pytest.mark.parametrize("words", [["x", "--api-key", "sk-in-words"], ["x", "--hf-token=sk-in-words"]])
+def test_secrets_in_the_words_are_refused_and_not_repeated(words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        CommandLine(command=words)
+    assert "sk-in-words" not in f"{caught.value.message} {caught.value.hint}"
+    assert "sk-in-words" not in redact("sk-in-words")
+
+
+@pytest.mark.parametrize("reset", ["sometimes", "POST flush", "DELETE /cache"])
+def test_a_reset_that_is_none_is_refused(reset: str) -> None:
+    with pytest.raises(ConfigError, match="cache_reset"):
+        CommandLine(cache_reset=reset)
+
+
+def test_flags_become_words() -> None:
+    flags = {"ctx_size": 64, "metrics": True, "warmup": False, "gone": None, "sizes": [1, 2], "config": {"a": 1}}
+    assert flag_words(flags) == [
+        *("--ctx-size", "64", "--metrics", "--no-warmup", "--sizes", "1", "2", "--config", '{"a": 1}')
+    ]
+    assert flag_words(flags, separator="_", negatable=()) == [
+        *("--ctx_size", "64", "--metrics", "--sizes", "1", "2", "--config", '{"a": 1}')
+    ]
+
+
+def test_flags_are_checked() -> None:
+    known = {"ctx_size", "metrics"}
+    check_flags("it", {"ctx-size": 1, "no_metrics": True}, known)
+    check_flags("it", {"anything": 1}, None)
+    with pytest.raises(ConfigError, match="ctx_sise") as caught:
+        check_flags("it", {"ctx_sise": 1}, known)
+    assert "ctx_size" in caught.value.hint
+    with pytest.raises(ConfigError, match="is set by benchhydra"):
+        check_flags("it", {"port": 1}, None)
+
+
+def test_what_programs_say_of_themselves(tmp_path: Path) -> None:
+    program = tmp_path / "server"
+    program.write_text(
+        "#!/bin/sh\necho 'build info'\necho 'usage: --ctx-size N, --no-warmup' \necho 'version: 17 (abc)'\n"
+    )
+    program.chmod(0o755)
+    assert help_flags(str(program)) == {"ctx_size", "no_warmup"}
+    assert printed_version((str(program),)) == "version: 17 (abc)"
+    assert help_flags("/no/such/program") is None
+    assert printed_version(("/no/such/program",)) is None
+
+
+def test_facts_of_a_package_are_read_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "some_server"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('it was imported')\n")
+    (package / "args.py").write_text('parser.add_argument("--tp-size", "--tensor-parallel-size")\n')
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    facts = package_facts(sys.executable, "some_server", "args.py", "missing.py")
+    assert facts["flags"] == ["tensor_parallel_size", "tp_size"]
+    assert facts["version"] == "unknown"
+    assert "version" not in package_facts(sys.executable, "no_such_package")
+
+
+@pytest.mark.parametrize(
+    ("reset", "reused", "proven"),
+    [("restart", False, None), ("none", True, False), ("POST /reset_prefix_cache", True, True), ("vllm", True, True)],
+)
+def test_a_server_is_reused_as_its_reset_allows(tmp_path: Path, reset: str, reused: bool, proven: bool | None) -> None:
+    engine = CommandLine(command=[*FAKE, *ADDRESS], cache_reset=reset, ready_path="/v1/models")
+    engine.check(TARGET)
+    pool = ServerPool(tmp_path)
+    try:
+        pids = []
+        for _ in range(2):
+            with lease_of(pool, engine) as lease:
+                pids.append(lease.pid)
+                cache_reset = lease.cache_reset
+        assert (pids[0] == pids[1]) is reused
+        assert cache_reset is proven
+    finally:
+        pool.close()
+
+
+def lease_of(pool: ServerPool, engine: Engine) -> Any:
+    return pool.lease(engine.server(TARGET), Progress(), ready_timeout_s=20.0, stop_timeout_s=5.0, headers={})

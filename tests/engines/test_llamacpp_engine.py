@@ -1,0 +1,133 @@
+"""``engine=llamacpp``: its words, its checks, its tokenizer, and that its caches are proven empty."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import llamacpp
+
+from benchhydra import gguf
+from benchhydra.engine_side import llamacpp_server
+from benchhydra.engines.llamacpp import LlamaCpp
+from benchhydra.errors import ConfigError
+from benchhydra.fetch import fetch
+from benchhydra.servers.health import ControlPlane
+from benchhydra.servers.llamacpp_slots import reset_slots
+from benchhydra.target import Gpus, Model, Sparsity
+
+CPU = Gpus(device="cpu", count=0)
+
+
+def words(engine: LlamaCpp, model: Model) -> list[str]:
+    return engine.server(engine.target(model, Sparsity(), CPU)).command("127.0.0.1", 8080)
+
+
+def test_the_package_and_the_program_get_the_same_flags(tmp_path: Path) -> None:
+    program = tmp_path / "llama-server"
+    program.write_text("#!/bin/sh\necho 'usage: --ctx-size --threads'\n")
+    program.chmod(0o755)
+    of_package = words(LlamaCpp(args={"threads": 1}), llamacpp.MODEL)
+    of_program = words(LlamaCpp(args={"threads": 1}, program=[str(program)]), llamacpp.MODEL)
+    assert of_package[:2] == [sys.executable, llamacpp_server.__file__]
+    assert of_program[0] == str(program)
+    assert of_package[2:] == of_program[1:]
+    values = llamacpp_server.parse(of_package[2:])
+    assert values["ctx-size"] == 1024 * 4  # for each of 4 slots
+    assert values["threads"] == 1
+    assert values["metrics"] is True
+    assert (values["host"], values["port"]) == ("127.0.0.1", 8080)
+
+
+@pytest.mark.parametrize(
+    ("args", "reset"), [({}, "restart"), ({"cache-ram": 0}, "llamacpp"), ({"cache_ram": 9}, "restart")]
+)
+def test_a_server_that_keeps_prompts_in_memory_is_started_again(args: dict[str, Any], reset: str) -> None:
+    engine = LlamaCpp(args=args)
+    assert engine.server(engine.target(llamacpp.MODEL, Sparsity(), CPU)).cache_reset == reset
+
+
+def test_flags_of_both_forms_are_checked(tmp_path: Path) -> None:
+    engine = llamacpp.engine(ctx_sise=1)
+    with pytest.raises(ConfigError, match="ctx_sise"):
+        engine.check(engine.target(llamacpp.MODEL, Sparsity(), CPU))
+    program = tmp_path / "llama-server"
+    program.write_text("#!/bin/sh\necho 'usage: --ctx-size --threads'\n")
+    program.chmod(0o755)
+    engine = LlamaCpp(program=[str(program)], args={"thread": 1})
+    with pytest.raises(ConfigError, match="thread: llama"):
+        engine.check(engine.target(llamacpp.MODEL, Sparsity(), CPU))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Model(id="tiny", build="tiny"), "has no GGUF file"),
+        (Model(id="/no/such.gguf"), "no such file"),
+        (Model(id="org/model"), "is no GGUF file"),
+    ],
+)
+def test_models_that_it_cannot_load_are_refused(model: Model, message: str) -> None:
+    engine = LlamaCpp()
+    with pytest.raises(ConfigError, match=message):
+        engine.check(engine.target(model, Sparsity(), CPU))
+
+
+@pytest.mark.parametrize("flags", [["--no-such", "1"], ["--threads"], ["--threads", "many"], ["--no-threads"]])
+def test_the_server_program_refuses_what_llama_server_refuses(flags: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"no-such|threads|many"):
+        llamacpp_server.parse(flags)
+
+
+def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    for content, message in ((b"PK", "no GGUF"), (b"GGUF\x03\0\0\0", "truncated|buffer"), (gguf_of({}), "cannot read")):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=message):
+            gguf.write_tokenizer(path, tmp_path / "out")
+
+
+def gguf_of(metadata: dict[str, str]) -> bytes:
+    """A GGUF without tensors, whose metadata are texts."""
+
+    def text(value: str) -> bytes:
+        return len(value).to_bytes(8, "little") + value.encode()
+
+    entries = b"".join(text(key) + (8).to_bytes(4, "little") + text(value) for key, value in metadata.items())
+    return b"GGUF" + (3).to_bytes(4, "little") + bytes(8) + len(metadata).to_bytes(8, "little") + entries
+
+
+def test_prompts_are_counted_as_the_server_counts_them_and_its_caches_are_proven_empty(tmp_path: Path) -> None:
+    """One server for all that needs one: it takes 1.5 s to start."""
+    from tokenizers import Tokenizer
+
+    with llamacpp.leased(tmp_path) as lease:
+        control = ControlPlane(base_url=lease.base_url, timeout_s=60.0)
+        tokenizer = Tokenizer.from_file(str(Path(llamacpp.target(llamacpp.engine()).tokenizer) / "tokenizer.json"))
+        for text in ("hello world 1234", "don't  I'll\n\n x", "日本語 🎉", "<|im_start|>user\nhi<|im_end|>", "\t a  "):
+            assert tokenizer.encode(text).ids == post(control, "/tokenize", content=text, parse_special=True)["tokens"]
+        prompt = " ".join(map(str, range(20)))
+        cached = [ask(control, prompt) for _ in range(2)]
+        assert cached[0] == 0
+        assert cached[1] > 30
+        assert reset_slots(control) is True
+        assert ask(control, prompt) == 0
+        assert lease.reset() is True
+    with llamacpp.leased(tmp_path, cache_ram=100) as lease:
+        assert (
+            reset_slots(ControlPlane(base_url=lease.base_url)) is False
+        )  # found in memory after the slots were erased
+
+
+def post(control: ControlPlane, path: str, **body: Any) -> Any:
+    answer = fetch(f"{control.base_url}{path}", method="POST", body=json.dumps(body).encode(), timeout_s=60.0)
+    assert answer.ok
+    return answer.json()
+
+
+def ask(control: ControlPlane, prompt: str) -> int:
+    answer = post(control, "/v1/completions", prompt=prompt, max_tokens=1, temperature=0, id_slot=0)
+    return int(answer["timings"]["cache_n"])
