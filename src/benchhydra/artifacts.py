@@ -28,6 +28,7 @@ POINT_FILES = (RESULT_FILE, CONFIG_FILE, RECORDS_FILE, SERIES_FILE, SERVER_LOG_F
 SWEEP_FILE = "sweep.json"
 SUMMARY_MARKDOWN_FILE = "summary.md"
 SUMMARY_CSV_FILE = "summary.csv"
+ANSWERS_CSV_FILE = "answers.csv"
 JOURNALS_DIR = ".groups"
 FAILURES_FILE = "failures"
 SWEEP_LOCK_FILE = "sweep.lock"

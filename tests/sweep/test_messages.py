@@ -14,7 +14,6 @@ from benchhydra.points import Identity, Outcome, PlannedPoint
 from benchhydra.search import Answer
 from benchhydra.search.grid import Grid
 from benchhydra.sweep.messages import (
-    answer_lines,
     begin_line,
     config_options,
     failure_lines,
@@ -41,13 +40,6 @@ STUDIES = [
     StudyResult(search="capacity", overrides=("model=c",), error="ZeroDivisionError: division by zero"),
     StudyResult(search="capacity", overrides=("model=d",)),
 ]
-
-
-def test_each_answer_is_one_line() -> None:
-    assert list(answer_lines(STUDIES, ("model", "qps"))) == [
-        "search=capacity model=a: 12.50 requests/s (12 to 13.25), limited by p99_ttft_ms <= 200, 7 probes",
-        "search=repeats model=b: mean of p99_ttft_ms 31.23 ms, 1 probe",
-    ]
 
 
 def test_each_error_of_a_search_is_one_line() -> None:

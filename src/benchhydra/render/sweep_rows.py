@@ -9,6 +9,7 @@ from typing import Any
 
 from benchhydra.artifacts import SWEEP_FILE, read_json
 from benchhydra.errors import ResultError
+from benchhydra.render.answer_text import decisions
 from benchhydra.render.figures import ARROWS, count, leaf_names, number
 from benchhydra.render.shared_lines import shared_lines
 from benchhydra.result import Result, Verdict
@@ -19,7 +20,10 @@ MOST_COLUMNS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class PointRow:
-    """One point: its overrides as ``key: value``, its status and verdict, and its result if it has one."""
+    """One point: its overrides as ``key: value``, its status and verdict, and its result if it has one.
+
+    decision: what it decided as a probe of a search (``met``, ``missed``, ...); empty for other points.
+    """
 
     overrides: dict[str, str]
     directory: str
@@ -27,6 +31,7 @@ class PointRow:
     verdict: str
     error: str
     result: Result | None
+    decision: str = ""
 
     @property
     def reasons(self) -> list[str]:
@@ -107,7 +112,9 @@ def read_sweep(sweep_dir: Path) -> SweepRows:
         facts = read_json(sweep_dir / SWEEP_FILE)
     except ResultError as error:
         raise ResultError(error.message, hint="name the directory of a sweep") from error
-    rows = [_row(sweep_dir, point) for point in facts.get("points", ())]
+    answers = (answer for answer in facts.get("answers") or () if isinstance(answer, Mapping))
+    decided = decisions(answers)
+    rows = [_row(sweep_dir, point, decided) for point in facts.get("points", ())]
     return SweepRows(directory=sweep_dir, facts=facts, rows=rows)
 
 
@@ -137,7 +144,7 @@ def split_overrides(words: Sequence[Any]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _row(sweep_dir: Path, point: Mapping[str, Any]) -> PointRow:
+def _row(sweep_dir: Path, point: Mapping[str, Any], decided: Mapping[tuple[str, int], str]) -> PointRow:
     directory = _point_dir(sweep_dir, str(point.get("directory") or ""))
     try:
         result = Result.read(sweep_dir / directory) if directory else None
@@ -150,6 +157,7 @@ def _row(sweep_dir: Path, point: Mapping[str, Any]) -> PointRow:
         verdict=result.verdict.value if result else str(point.get("verdict") or ""),
         error=str(point.get("error") or (result.error if result else None) or ""),
         result=result,
+        decision=decided.get((result.point_key, result.repeat), "") if result else "",
     )
 
 

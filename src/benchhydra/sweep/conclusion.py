@@ -1,4 +1,4 @@
-"""The end of a sweep: write and print its summary, answers and failures, and raise if any point or search failed."""
+"""The end of a sweep: write and print its summary and failures, and raise if any point or search failed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from pathlib import Path
 
 from benchhydra.config import BenchConfig
 from benchhydra.errors import BenchhydraError
-from benchhydra.escaping import printable
 from benchhydra.points import Identity
 from benchhydra.render.sweep_summary import write_summary
 from benchhydra.sweep.messages import (
-    answer_lines,
     config_options,
     failure_lines,
     failure_summary,
@@ -43,14 +41,12 @@ def log_repeats(sweep_file: SweepFile, configs: Mapping[Identity, BenchConfig], 
 
 
 def conclude_sweep(sweep_file: SweepFile, swept: Iterable[str]) -> None:
-    """Write the summary; print it, the answers and the failures. Raises SweepFailed if a point or a search failed."""
+    """Write the summary; print it and the failures. Raises SweepFailed if a point or a search failed."""
     swept = tuple(swept)
     outcomes, studies = sweep_file.ordered_outcomes(), sweep_file.studies
     write_summary(sweep_file.directory)
     print_sweep(sweep_file.directory, [point.directory for point in sweep_file.points])
     if verbosity() is Verbosity.TABLES:
-        for line in answer_lines(studies, swept):
-            sys.stdout.write(f"{printable(line)}\n")
         link = sweep_link(sweep_file.sweep_id, [Path(point.directory) for point in sweep_file.points])
         sys.stdout.write(f"mlflow: {link}  (benchhydra ui serves it)\n" if link else "")
     for line in failure_lines(outcomes, swept, config_options(sys.argv[1:])):

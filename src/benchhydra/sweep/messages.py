@@ -1,4 +1,4 @@
-"""The texts that a sweep prints: its plan, its first line, the answers of its searches, failures and commands."""
+"""The texts that a sweep prints: its plan, its first line, failures and commands."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from benchhydra.engines import ServerSpec
 from benchhydra.escaping import printable_lines
 from benchhydra.points import Identity, Outcome, override_key
 from benchhydra.registry import option_name
-from benchhydra.render.figures import count, number, quantity
+from benchhydra.render.figures import count
 from benchhydra.result import single_point_overrides
 from benchhydra.run import load_s_of
-from benchhydra.search import Answer
 from benchhydra.similar_texts import merged, template
 from benchhydra.sweep.plan.estimate import estimate_line
 from benchhydra.sweep.plan.point_names import point_label
@@ -114,21 +113,6 @@ def config_options(words: Sequence[str]) -> list[str]:
         elif word.startswith((*(f"{option}=" for option in CONFIG_OPTIONS), "hydra.searchpath=")):
             options.append(word)
     return options
-
-
-def answer_lines(studies: Iterable[StudyResult], swept: Iterable[str]) -> Iterator[str]:
-    """A line for each answer of a search."""
-    for study in studies:
-        if study.answer is not None:
-            yield f"{_study_label(study, swept)}: {_answer_text(study.answer)}"
-
-
-def _answer_text(answer: Answer) -> str:
-    value = f"{answer.name} {quantity(answer.value, answer.unit)}".strip()
-    if answer.low is not None and answer.high is not None:
-        value += f" ({number(answer.low)} to {number(answer.high)})"
-    limit = f", limited by {answer.limited_by}" if answer.limited_by else ""
-    return f"{value}{limit}, {count(answer.probes, 'probe')}"
 
 
 def search_error_lines(studies: Iterable[StudyResult], swept: Iterable[str]) -> Iterator[str]:

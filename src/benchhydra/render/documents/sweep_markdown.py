@@ -28,14 +28,24 @@ def write_sweep(sweep: SweepRows, stream: TextIO) -> None:
 
 
 def _answers(sweep: SweepRows) -> list[str]:
-    rows = [[escape_markdown(cell) for cell in cells] for cells in answer_rows.answer_rows(sweep)]
-    return ["## Answers", "", *markdown_table(answer_rows.COLUMNS, rows), ""] if rows else []
+    columns, rows = answer_rows.answer_table(sweep)
+    escaped = [[escape_markdown(cell) for cell in cells] for cells in rows]
+    return ["## Answers", "", *markdown_table(columns, escaped), ""] if rows else []
 
 
 def _table(rows: Sequence[PointRow]) -> list[str]:
     metrics, varying = table_metrics(rows), varying_overrides(rows)
-    heads = [*map(escape_markdown, varying), *(_head(rows, name) for name in metrics), "verdict"]
-    cells = ([*_overrides(row, varying), *row.values(metrics), escape_markdown(row.verdict_words)] for row in rows)
+    slo = ["SLO"] if any(row.decision for row in rows) else []
+    heads = [*map(escape_markdown, varying), *(_head(rows, name) for name in metrics), "verdict", *slo]
+    cells = (
+        [
+            *_overrides(row, varying),
+            *row.values(metrics),
+            escape_markdown(row.verdict_words),
+            *([escape_markdown(row.decision)] if slo else []),
+        ]
+        for row in rows
+    )
     return markdown_table(heads, cells, right=range(len(varying), len(varying) + len(metrics)))
 
 

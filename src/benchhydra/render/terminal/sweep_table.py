@@ -1,11 +1,13 @@
-"""A sweep on the terminal: one table a script with one row a point, the repeats, and why points are not VALID."""
+"""A sweep on the terminal: its answers, a table a script with a row a point, the repeats, why points are not VALID."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from benchhydra.escaping import printable
 from benchhydra.render import renderer
+from benchhydra.render.answer_rows import answer_lines
 from benchhydra.render.figures import LEGEND, TIME, latency_name, leaf_names
 from benchhydra.render.repeat_rows import TITLE, repeat_table
 from benchhydra.render.sweep_rows import (
@@ -34,6 +36,8 @@ def print_sweep_on(terminal: Console, sweep: SweepRows) -> None:
 
     for text in sweep.descriptions():
         terminal.print(f"[bold]{escape(text)}[/bold]", highlight=False)
+    for line in answer_lines(sweep):
+        terminal.print(f"[bold]{escape(printable(line))}[/bold]", highlight=False, soft_wrap=True)
     for script, rows in sweep.by_script().items():
         _print_table(terminal, script, rows)
     _print_repeats(terminal, sweep)
@@ -48,6 +52,7 @@ def _print_table(terminal: Console, script: str, rows: list[PointRow]) -> None:
     from rich.text import Text
 
     metrics, varying = table_metrics(rows), varying_overrides(rows)
+    are_probes = any(row.decision for row in rows)
     time_unit = _time_unit(rows, metrics)
     title = Text(f"{script}: times in {time_unit}" if time_unit else script)
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
@@ -56,10 +61,12 @@ def _print_table(terminal: Console, script: str, rows: list[PointRow]) -> None:
     for name in metrics:
         table.add_column(Text(_head(rows, name, time_unit)), justify="right", overflow="fold")
     table.add_column("verdict", vertical="bottom")
+    if are_probes:
+        table.add_column("SLO", vertical="bottom")
     for row in rows:
         verdict = Text(row.verdict_words, style=_colour(row))
         cells = (Text(row.overrides.get(key, "")) for key in varying)
-        table.add_row(*cells, *row.values(metrics), verdict)
+        table.add_row(*cells, *row.values(metrics), verdict, *([Text(row.decision)] if are_probes else []))
     terminal.print(table)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from benchhydra.analysis.runs import Run
 from benchhydra.artifacts import SWEEP_FILE, read_json
 from benchhydra.errors import ResultError
-from benchhydra.render.answer_rows import COLUMNS, answer_rows
+from benchhydra.render.answer_rows import answer_table
 from benchhydra.render.sweep_rows import read_sweep
 
 
@@ -20,8 +20,8 @@ def answers_data(sweep_id: str, runs: Sequence[Run]) -> dict[str, Any] | None:
     directory = next((each for each in directories if _has_answers(each, sweep_id)), None)
     if directory is None:
         return None
-    rows = answer_rows(read_sweep(directory))
-    return {"columns": list(COLUMNS), "rows": [list(row) for row in rows]} if rows else None
+    columns, rows = answer_table(read_sweep(directory))
+    return {"columns": columns, "rows": rows} if rows else None
 
 
 def _sweep_directory(folder: Path) -> Path | None:
