@@ -62,6 +62,8 @@ class Anomaly(IntFlag):
     BLANK = 16  # tokens were generated, but their text is empty (special tokens) or white space
     INVALID_OUTPUT = 32  # the text does not match the schema, regex or choice that was asked for
     WRONG_TOOL_CALL = 64  # a call of a tool that was not offered, or with arguments that do not fit it
+    EQUAL_ITEMS = 256  # two vectors of an answer, or all of its scores, are equal
+    UNSORTED = 512  # the ranked documents are not in the order of their scores
 
 
 class Phase(IntEnum):

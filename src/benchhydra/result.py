@@ -68,6 +68,12 @@ RENAMED_KEYS = {
 #: Keys that were added since version 1 -> their default, which is not hashed: points of older results keep their keys.
 ADDED_KEYS: dict[str, Any] = {
     "api.token_limit": "max_tokens",
+    "api.json_schema": None,
+    "api.regex": None,
+    "api.choice": [],
+    "api.tools": None,
+    "api.tool_choice": "auto",
+    "api.reasoning": False,
     "dataset.columns": {},
     "dataset.lengths": "prompt",
     "dataset.time_unit": "auto",

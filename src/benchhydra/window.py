@@ -24,6 +24,7 @@ import numpy.typing as npt
 from benchhydra.facts import Facts
 from benchhydra.records import Float64, Int64, Phase, Records
 from benchhydra.series import Series
+from benchhydra.slo import SloLimit
 
 Floats = npt.NDArray[np.floating[Any]]
 BATCH = 5
@@ -33,12 +34,14 @@ BATCH = 5
 class Window(Records):
     """The measured rows of a run, with derived columns, each computed once. Arrays are float64 milliseconds.
 
-    every: all rows of the run, including warm-up and cool-down. slo: limits in ms by column (``ttft_ms``). samples:
-    values by name that do not belong to requests, shape (n,) (times of the starts of a server).
+    every: all rows of the run, including warm-up and cool-down. slo: limits of single requests in ms by column
+    (``ttft_ms``). limits: the other limits of the service level objective. samples: values by name that do not belong
+    to requests, shape (n,) (times of the starts of a server).
     """
 
     every: Records
     slo: Mapping[str, float] = field(default_factory=dict)
+    limits: tuple[SloLimit, ...] = ()
     facts: Facts = field(default_factory=Facts)
     samples: Mapping[str, Float64] = field(default_factory=dict)
     series: tuple[Series, ...] = ()
@@ -46,7 +49,7 @@ class Window(Records):
 
     @classmethod
     def of(cls, records: Records, **more: Any) -> Window:
-        """Return the measured window of a run's rows. ``more``: slo, facts, samples, series."""
+        """Return the measured window of a run's rows. ``more``: slo, limits, facts, samples, series."""
         rows = records if (records.phase == Phase.MEASURED).all() else records.measured()
         return cls.over(rows, records, **more)
 
@@ -74,6 +77,18 @@ class Window(Records):
     def ttft_ms(self) -> Float64:
         """First chunk with text - sent; NaN if there is none."""
         return self._since(self.sent_ns, self.first_ns)
+
+    @cached_property
+    def ttfat_ms(self) -> Float64:
+        """First chunk of the answer itself, after the reasoning - sent; NaN if there is none or it is unknown."""
+        reasoning = self.labels.get("reasoning_chunks")
+        if reasoning is None:
+            return np.full(len(self), np.nan)
+        answered = (reasoning >= 0) & (reasoning < self.chunks)
+        sums_ns = np.concatenate(([0.0], np.cumsum(self.gaps_ns, dtype=np.float64)))
+        starts = self.gap_offsets[:-1]
+        reasoning_ns = sums_ns[starts + np.where(answered, reasoning, 0)] - sums_ns[starts]
+        return np.where(answered, self.ttft_ms + reasoning_ns / 1e6, np.nan)
 
     @cached_property
     def tpot_ms(self) -> Float64:

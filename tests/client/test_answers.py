@@ -265,7 +265,7 @@ PARTS: list[tuple[dict[str, Any], str]] = [
     ({"reasoning_details": [{"type": "reasoning.text", "text": "a"}]}, "a"),
     ({"reasoning_details": [{"type": "reasoning.summary", "summary": "a"}]}, "a"),
     ({"content": None, "refusal": "a"}, "a"),
-    ({"function_call": {"name": "f"}}, '{"name":"f"}'),
+    ({"function_call": {"name": "f"}}, '\x1e{"name":"f"}'),
     ({"content": [{"type": "image_url", "image_url": {"url": "x"}}]}, ""),
     ({"content": [[[[[[[[["deep"]]]]]]]]]}, ""),
 ]

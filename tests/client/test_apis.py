@@ -16,12 +16,15 @@ from benchhydra.client.apis import Api, ApiEvent, RequestOptions, Usage
 from benchhydra.client.apis.chat import Chat
 from benchhydra.client.apis.completions import Completions
 from benchhydra.client.chunk_template import TemplateLearner
+from benchhydra.client.endpoint import Endpoint
+from benchhydra.client.request_encoding import encode_request
 from benchhydra.client.response import Response, ResponseReader
 from benchhydra.client.response_parser import ResponseParser
-from benchhydra.datasets import Prompt
+from benchhydra.datasets import Media, Prompt
 from benchhydra.records import Status
 
 registry.discover()
+PROMPT = Prompt("hi", 1, 5, texts=("hi", "there"), media=(Media("audio", "audio/wav", b"RIFF"),))
 ALL = registry.options("api")
 documents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
@@ -54,8 +57,14 @@ documents = st.recursive(
 class TestContract:
     def test_the_prompt_is_the_last_key_of_the_body(self, name: str) -> None:
         api: Api = ALL[name]()
-        assert list(api.own_body(Prompt("hi", 1, 5), 5))[-1] == api.prompt_key
-        assert api.path.startswith("/v1/")
+        assert api.prompt_key in api.own_body(PROMPT, 5)
+        request = encode_request(Endpoint(base_url="http://h", api=api, model="m"), PROMPT, 5, RequestOptions())
+        body = request.partition(b"\r\n\r\n")[2]
+        if name == "transcription":
+            assert body.rindex(b' name="') + 1 == body.index(b'name="file"')
+        else:
+            assert list(json.loads(body))[-1] == api.prompt_key
+        assert api.path.startswith("/")
 
     def test_what_requests_share_does_not_depend_on_the_prompt(self, name: str) -> None:
         shared = ALL[name]().shared_body("m", RequestOptions())
@@ -80,7 +89,7 @@ class TestContract:
         (Chat(), {"choices": [{"message": {"content": "a"}}]}, ["a"]),
         (Chat(), {"choices": [{"delta": {"content": "", "reasoning_content": "r"}}]}, ["r"]),
         (Chat(), {"choices": [{"delta": {"reasoning": "r"}}]}, ["r"]),
-        (Chat(), {"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}, ['[{"index":0}]']),
+        (Chat(), {"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}, ['\x1e[{"index":0}]']),
         (Chat(), {"choices": []}, []),
     ],
 )

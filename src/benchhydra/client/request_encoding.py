@@ -9,8 +9,6 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from benchhydra.client.apis import PromptContent, RequestOptions
 from benchhydra.client.endpoint import Endpoint
 from benchhydra.fetch import below_api_path
@@ -36,8 +34,9 @@ def encode_request(endpoint: Endpoint, prompt: PromptContent, output_tokens: int
     body: dict[str, Any] = {**api.shared_body(endpoint.model, options), **own, **options.body, **prompt.body}
     body = {key: value for key, value in body.items() if value is not None and key != api.prompt_key}
     body[api.prompt_key] = content
-    payload = msgspec.json.encode(body)
-    head = _head(endpoint.base_url, request_path(endpoint), api.streamed(options), tuple(endpoint.headers.items()))
+    kind, payload = api.payload(body)
+    more = ("Content-Type", kind), *endpoint.headers.items()
+    head = _head(endpoint.base_url, request_path(endpoint), api.streamed(options), more)
     return b"%b%d\r\n\r\n%b" % (head, len(payload), payload)
 
 
@@ -49,7 +48,7 @@ def _head(base_url: str, path: str, stream: bool, more: tuple[tuple[str, str], .
         "Accept": "text/event-stream" if stream else "application/json",
         "Accept-Encoding": "identity",
     }
-    headers = with_user_agent(headers | {"Content-Type": "application/json"}, dict(more))
+    headers = with_user_agent(headers, dict(more))
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if any(ord(character) < 32 for line in lines for character in line):
         raise ValueError("a header or the base URL contains a control character")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchhydra.client.answer_ids import LEAST_CHARACTERS, AnswerIds
+from benchhydra.client.answer_text import REASONING_END
 from benchhydra.client.apis import (
+    UNKNOWN_ITEMS,
     UNKNOWN_TOKENS,
     Api,
     ApiEvent,
@@ -35,12 +37,14 @@ class Response:
     one. ``complete``: the answer ended, successfully or not. ``status``: None, or the class of its failure, with its
     text in ``error``. ``prompt_tokens`` and ``output_tokens`` are the server's usage (-1: not reported). ``finish``:
     the finish reason, or the end mark of a stream without any ("": none yet). ``anomalies``: bits of ``Anomaly``.
-    ``texts``: only with keep_text.
+    ``texts``: only with keep_text; ``REASONING_END`` stands between reasoning and answer. ``answered``: a text that is
+    no reasoning was received, after ``reasoning_chunks`` chunks. ``reasoning_tokens``, ``items``: as in ``ApiEvent``.
     """
 
     __slots__ = (
-        *("anomalies", "chunks", "complete", "error", "finish", "has_text", "keep_alive"),
-        *("output_tokens", "prompt_tokens", "silent", "status", "texts", "whole"),
+        *("anomalies", "answered", "chunks", "complete", "error", "finish", "has_text", "items", "keep_alive"),
+        *("output_tokens", "prompt_tokens", "reasoning_chunks", "reasoning_tokens", "silent", "status"),
+        *("texts", "whole"),
     )
 
     def __init__(self) -> None:
@@ -49,14 +53,20 @@ class Response:
 
     def begin(self) -> None:
         """Reset all fields for the next answer."""
-        self.chunks = self.silent = self.anomalies = 0
-        self.complete = self.keep_alive = self.has_text = self.whole = False
+        self.chunks = self.silent = self.anomalies = self.reasoning_chunks = 0
+        self.complete = self.keep_alive = self.has_text = self.whole = self.answered = False
         self.finish = ""
         self.status: Status | None = None
         self.error = ""
-        self.prompt_tokens = self.output_tokens = UNKNOWN_TOKENS
+        self.prompt_tokens = self.output_tokens = self.reasoning_tokens = UNKNOWN_TOKENS
+        self.items = UNKNOWN_ITEMS
         if self.texts:
             self.texts = []
+
+    def text(self) -> str:
+        """Return the text that was received, with the separators of ``answer_text``. Only with keep_text."""
+        reasoning_alone = self.chunks > 0 and not self.answered
+        return "".join(self.texts) + REASONING_END * reasoning_alone
 
     def fail(self, status: Status, text: str) -> None:
         """Record a failure. Only the first one counts."""
@@ -84,7 +94,7 @@ class ResponseReader:
 
     def read(self, data: bytes, event_name: bytes = b"") -> ApiEvent | None:
         """Read the JSON of a document or event. Returns None if it has no content, or is a failure."""
-        foreign = bool(event_name) and event_name != b"message"
+        foreign = bool(event_name) and event_name != b"message" and not self._is_own(event_name)
         if foreign and is_error_name(event_name):
             self.read_error(data)
             return None
@@ -96,8 +106,16 @@ class ResponseReader:
             if not foreign or is_error(document):
                 self._response.fail(Status.ERROR_EVENT, event.error or _beginning(data))
             return None
+        if event.malformed:
+            self._response.fail(Status.MALFORMED, event.malformed)
+            return None
         self._add(event)
         return event
+
+    def _is_own(self, event_name: bytes) -> bool:
+        """Return whether an event's name is one that the API gives to its events."""
+        prefix = self._api.event_prefix
+        return prefix is not None and event_name.startswith(prefix)
 
     def read_rest(self, data: bytes) -> None:
         """Read what an event has apart from its text, which was counted before."""
@@ -128,7 +146,7 @@ class ResponseReader:
     def _add(self, event: ApiEvent) -> None:
         """Add an event to the response."""
         response = self._response
-        texts, usage, _, _, finish, model, anomalies, whole, silent = event
+        texts, usage, _, _, finish, model, anomalies, whole, silent, reasoning, reasoning_tokens, items, _ = event
         if usage is not None:
             response.prompt_tokens, response.output_tokens = usage
         if anomalies:
@@ -136,8 +154,12 @@ class ResponseReader:
         if model and model != self._model and not same_model(self._model, model):
             text = f"another model answered: {model!r}; {self._model!r} was asked for"
             response.fail(Status.OTHER_MODEL, f"{text} (script.answer_model={model} if it is the same)")
+        if reasoning_tokens >= 0:
+            response.reasoning_tokens = reasoning_tokens
+        if items >= 0:
+            response.items = items
         if texts:
-            self._add_texts(texts, finish, whole)
+            self._add_texts(texts, finish, whole, reasoning)
         elif silent:
             response.silent += 1
         if finish:
@@ -145,13 +167,18 @@ class ResponseReader:
             if not is_normal_end(finish):
                 response.fail(Status.ABORTED, f"finish_reason {finish!r} after {response.chunks} chunks")
 
-    def _add_texts(self, texts: Sequence[str], finish: str, whole: bool) -> None:
+    def _add_texts(self, texts: Sequence[str], finish: str, whole: bool, reasoning: bool) -> None:
         """Count texts as one chunk; those that only repeat the answer, after its parts or its end, do not count."""
         response = self._response
         if (whole and response.chunks and not response.whole) or (response.finish and not finish):
             response.anomalies |= Anomaly.REPEATED
             return
         response.whole = whole
+        if not reasoning and not response.answered:
+            response.answered = True
+            response.reasoning_chunks = response.chunks
+            if self.keep_text and response.chunks:
+                response.texts.append(REASONING_END)
         response.chunks += 1
         response.has_text = response.has_text or not all(map(is_blank, texts))
         if self.keep_text:

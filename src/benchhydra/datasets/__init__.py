@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -89,6 +89,9 @@ class Tokenizer(Protocol):
 class Dataset:
     """Base of the ``dataset`` group."""
 
+    #: The kind of media that the prompts carry: "image" or "audio".
+    media: ClassVar[str | None] = None
+
     output_tokens: int | None = knob(None, "output length of every request; null: the data's own", unit="tokens")
     lengths: str = knob(
         "prompt",
@@ -120,6 +123,10 @@ class Dataset:
     def warnings(self) -> tuple[str, ...]:
         """Return sentences for the result: which records were left out, and why."""
         return ()
+
+    def has_equal_images(self) -> bool:
+        """Return whether the prompts carry images that are all of one size."""
+        return False
 
     def with_media(self, prompts: Iterable[Prompt], rng: np.random.Generator) -> Iterable[Prompt]:
         """Return the prompts with what they carry besides text. Called for measured and for warm-up prompts."""

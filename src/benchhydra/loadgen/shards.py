@@ -69,7 +69,7 @@ def split_into_shards(plan: LoadPlan, parts: int) -> list[Shard]:
             requests=plan.requests if len(pacings) == 1 else plan.requests.every_nth(part, len(pacings)),
             pacing=pacing,
             stream=plan.streamed,
-            full_length=plan.options.ignore_eos and plan.endpoint.api.generates,
+            full_length=plan.endpoint.api.generates and plan.endpoint.api.fixed_length(plan.options),
             timeout_s=plan.timeout_s,
             keep_text=plan.keep_text,
         )

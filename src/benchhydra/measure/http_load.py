@@ -10,8 +10,8 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,26 @@ from benchhydra.client import Endpoint, Requests
 from benchhydra.client.apis import RequestOptions
 from benchhydra.client.model_names import ANY
 from benchhydra.client.request_encoding import encode_request
+from benchhydra.client.request_store import RequestStore
 from benchhydra.datasets import Prompt
+from benchhydra.datasets.conversations import conversations_of
 from benchhydra.datasets.tokenization import load_tokenizer
 from benchhydra.datasets.warmup_prompts import warmup_prompts
 from benchhydra.errors import ConfigError, EngineError
 from benchhydra.facts import fact
 from benchhydra.loadgen import LoadPlan, client_facts, run_load
 from benchhydra.loadgen.client_limits import check_connections
+from benchhydra.loadgen.pacing import Pacing, Seconds
 from benchhydra.loadgen.ray import cluster
 from benchhydra.loads import LoadShape
+from benchhydra.loads.sessions import SessionLoad
 from benchhydra.measure import Measurement, Point
+from benchhydra.measure.answer_checks import REQUEST, checked
 from benchhydra.measure.failure_hints import failure_hint
+from benchhydra.measure.media import check_media
 from benchhydra.measure.prompt_lengths import PromptLengths
+from benchhydra.measure.session_requests import SessionLengths, SessionRequests
+from benchhydra.measure.several_texts import joined_prompts
 from benchhydra.measure.texts import write_texts
 from benchhydra.measure.warmup import WarmupHistory, check_warmup, warmup_count
 from benchhydra.probes.watch import Watch, target_of
@@ -43,11 +51,17 @@ from benchhydra.records import Records
 from benchhydra.registry import knob, option_name
 from benchhydra.servers import Lease
 
+REMEMBERED_LENGTHS = 65536  # of texts, for the warm-up
 fact("asked_rps", unit="requests/s", doc="mean rate that the config asks for; none for closed loops and recordings")
 fact("offered_rps", unit="requests/s", doc="rate of the schedule; none for closed loops and loads sent all at once")
 fact("stationary", unit="bool", doc="the load has a schedule of constant rate")
+fact("media", unit="", doc="kind of media that prompts carry: image or audio; none for text alone", in_metadata=True)
+fact("equal_images", unit="bool", doc="all images in prompts have the same size")
 fact("max_in_flight", unit="requests", doc="maximum number of requests in flight that the load allows")
 fact("prefix_cache_intended", unit="bool", doc="prompts share prefixes on purpose")
+fact("planned_sessions", unit="sessions", doc="sessions of the load", in_metadata=True)
+fact("planned_turns", unit="requests", doc="turns of all sessions of the load", in_metadata=True)
+fact("offered_sessions_per_s", unit="sessions/s", doc="rate at which sessions start; none if all start at once")
 fact("calibrated_rps", unit="requests/s", doc="highest rate at which this client's TTFT error stayed under 1 ms")
 
 
@@ -75,7 +89,11 @@ class HttpLoadOptions:
         """Raise ConfigError if the point cannot be run."""
         check_warmup(self.warmup_requests)
         count = point.load.count(point.num_prompts)
-        point.dataset.check(count)
+        if isinstance(point.load, SessionLoad):
+            conversations_of(point.dataset).check_sessions(count)
+        else:
+            point.dataset.check(count * point.api.texts_per_request())
+        check_media(point.dataset, point.api)
         self.load_s(point)
         if point.load.warmup_s + point.load.cooldown_s and point.load.open_loop and count < 2:
             raise ConfigError("load.warmup_s and cooldown_s leave nothing to measure", hint="a larger num_prompts")
@@ -99,6 +117,9 @@ class HttpLoadOptions:
         Raises DatasetError if the load replays send times that the dataset does not have.
         """
         count = point.load.count(point.num_prompts)
+        if isinstance(point.load, SessionLoad):
+            starts_s = point.load.length_s(count)
+            return None if starts_s is None else starts_s + conversations_of(point.dataset).mean_think_s()
         recorded_s = point.dataset.recorded_s(count) if point.load.replays else None
         return point.load.length_s(count, None if recorded_s is None else np.asarray(recorded_s))
 
@@ -134,11 +155,15 @@ def load_label(load: LoadShape) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedLoad:
-    """A load that is ready to be sent once. prompts: only with ``keep_text``; offered_rps: None without a schedule."""
+    """A load that is ready to be sent once. prompts: only with ``keep_text``; offered_rps: None without a schedule.
+
+    facts: about the load, beside those of every load.
+    """
 
     plan: LoadPlan
     prompts: Sequence[Prompt]
     offered_rps: float | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class HttpLoad:
@@ -153,6 +178,7 @@ class HttpLoad:
         self._lengths = PromptLengths.of(load_tokenizer(point.target), point.api, point.dataset)
         self._request_options = options.request_options()
         self._warmup_requests = 0
+        self._text_lengths: list[int] = []  # tokens of each text, if a request has several; for the warm-up
         model = point.engine.model_name(point.target, lease.base_url)
         self.endpoint = Endpoint(
             base_url=lease.base_url,
@@ -176,12 +202,16 @@ class HttpLoad:
         """Return the load: request bytes and send times. Deterministic. Raises ConfigError or DatasetError."""
         point = self._point
         count = point.load.count(point.num_prompts)
+        if isinstance(point.load, SessionLoad):
+            return self._prepare_sessions(point.load, count)
         point.progress.status(f"preparing {count} prompts")
         requests = self._no_requests()
         prompts: list[Prompt] = []
         recorded_s: list[float] = []
         max_model_len = point.target.max_model_len
-        for prompt in self._lengths.sample(point.dataset, count, point.rng("prompts"), max_model_len):
+        texts = count * point.api.texts_per_request()
+        sampled = self._lengths.sample(point.dataset, texts, point.rng("prompts"), max_model_len)
+        for prompt in self._requests_of(self._remembered(sampled), "media"):
             self._add(requests, prompt)
             if self._options.keep_text:
                 prompts.append(prompt)
@@ -191,6 +221,31 @@ class HttpLoad:
         send_times_s = point.load.send_times_s(len(requests), point.rng("arrivals"), recorded)
         plan = self._plan(requests, send_times_s)
         return PreparedLoad(plan=plan, prompts=prompts, offered_rps=point.load.offered_rps(send_times_s))
+
+    def _prepare_sessions(self, load: SessionLoad, count: int) -> PreparedLoad:
+        """Return a load of ``count`` sessions, whose requests are encoded when they are sent."""
+        point, dataset = self._point, conversations_of(self._point.dataset)
+        point.progress.status(f"preparing {count} sessions")
+        lengths = SessionLengths.of(self._lengths.tokenizer, point.api, dataset, ignore_eos=self._options.ignore_eos)
+        requests = SessionRequests(
+            self.endpoint, self._request_options, lengths.tokenizer.chat, real_history=dataset.real_history
+        )
+        max_model_len = point.target.max_model_len
+        sessions = lengths.sessions(dataset, count, point.rng("prompts"), max_model_len)
+        prompts = [prompt for session in sessions for prompt in requests.add(session, self._asked_tokens)]
+        turns = requests.turns()
+        starts_s = load.send_times_s(count, point.rng("arrivals"))
+        send_times_s = starts_s[turns.session]
+        return PreparedLoad(
+            plan=self._plan(requests, send_times_s, load.pacing(send_times_s, turns)),
+            prompts=prompts if self._options.keep_text else (),
+            offered_rps=None,
+            facts={
+                "planned_sessions": count,
+                "planned_turns": len(turns),
+                "offered_sessions_per_s": load.sessions_per_s(starts_s),
+            },
+        )
 
     def warm_up(self, prepared: PreparedLoad) -> None:
         """Send other prompts of the load's lengths, all at once, unless the server has already had such a warm-up.
@@ -204,9 +259,8 @@ class HttpLoad:
         if not count or (configured is None and history.covers(kind, count, longest)):
             return
         self._point.progress.status(f"warming up with {count} requests")
-        lengths = plan.requests.prompt_tokens, plan.requests.output_tokens
         requests = self._no_requests()
-        for prompt in warmup_prompts(count, *lengths, self._lengths.templated, self._point.rng("warmup")):
+        for prompt in self._requests_of(self._warmup_texts(plan, count), "warmup media"):
             self._add(requests, prompt)
         self._send_warmup(plan, requests)
         history.add(kind, count, longest)
@@ -222,6 +276,8 @@ class HttpLoad:
         if self._options.keep_text:
             write_texts(point.out_dir, prepared.prompts, result.texts or ())
         records = window.mark_phases(result.records, load.warmup_s, load.cooldown_s, load.steady)
+        if point.api.checks_texts():
+            records = checked(records, result.texts or (), point.api)
         return Measurement(
             records=records,
             facts={**self._load_facts(prepared), **result.facts, **observed.facts},
@@ -235,27 +291,53 @@ class HttpLoad:
         """Start the probes without waiting for them. Call it before ``prepare``, so that both run in parallel."""
         return Watch.start(target_of(self._lease, self.endpoint.headers), self._point.probes)
 
+    def _requests_of(self, texts: Iterable[Prompt], stream: str) -> Iterable[Prompt]:
+        """Return a prompt for each request, with what it carries besides text. stream: of random numbers."""
+        return self._point.dataset.with_media(joined_prompts(texts, self._point.api), self._point.rng(stream))
+
+    def _remembered(self, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
+        """Yield prompts of the dataset, and remember the lengths of the first ones if a request has several."""
+        several = self._point.api.texts_per_request() > 1
+        for prompt in prompts:
+            if several and len(self._text_lengths) < REMEMBERED_LENGTHS:
+                self._text_lengths.append(prompt.prompt_tokens)
+            yield prompt
+
+    def _warmup_texts(self, plan: LoadPlan, count: int) -> Iterable[Prompt]:
+        """Return the texts of ``count`` warm-up requests."""
+        prompt_tokens: Sequence[int] = plan.requests.prompt_tokens
+        output_tokens: Sequence[int] = plan.requests.output_tokens
+        if self._text_lengths:
+            prompt_tokens, output_tokens = self._text_lengths, [1] * len(self._text_lengths)
+        texts, rng = count * self._point.api.texts_per_request(), self._point.rng("warmup")
+        return warmup_prompts(texts, prompt_tokens, output_tokens, self._lengths.templated, rng)
+
     def _no_requests(self) -> Requests:
         return Requests(prompt_key=self.endpoint.api.prompt_key)
 
     def _add(self, requests: Requests, prompt: Prompt) -> None:
         request = encode_request(self.endpoint, prompt, prompt.output_tokens, self._request_options)
-        output_tokens = self._options.asked_tokens(prompt.output_tokens) if self.endpoint.api.limits_length() else 0
-        requests.add(request, prompt.prompt_tokens, output_tokens, prompt.labels, prompt.expect)
+        output_tokens = self._asked_tokens(prompt.output_tokens)
+        labels = {**prompt.labels, REQUEST: len(requests)} if self.endpoint.api.checks_texts() else prompt.labels
+        prompt_tokens = prompt.prompt_tokens if self.endpoint.api.reads_text else 0
+        requests.add(request, prompt_tokens, output_tokens, labels, prompt.expect)
 
-    def _plan(self, requests: Requests, send_times_s: Any) -> LoadPlan:
+    def _asked_tokens(self, output_tokens: int) -> int:
+        return self._options.asked_tokens(output_tokens) if self.endpoint.api.limits_length() else 0
+
+    def _plan(self, requests: RequestStore, send_times_s: Seconds, pacing: Pacing | None = None) -> LoadPlan:
         load, options = self._point.load, self._options
         return LoadPlan(
             endpoint=self.endpoint,
             requests=requests,
             send_times_s=send_times_s,
-            pacing=load.pacing(send_times_s),
+            pacing=pacing or load.pacing(send_times_s),
             max_in_flight=load.max_in_flight,
             timeout_s=options.request_timeout_s,
             options=self._request_options,
             processes=load.processes,
             executor=load.executor,
-            keep_text=options.keep_text,
+            keep_text=options.keep_text or self.endpoint.api.checks_texts(),
         )
 
     def _request_kind(self) -> str:
@@ -291,10 +373,13 @@ class HttpLoad:
         return {
             "asked_rps": load.asked_rps(),
             "offered_rps": prepared.offered_rps,
+            **prepared.facts,
             "stationary": load.open_loop and load.stationary and prepared.offered_rps is not None,
             "max_in_flight": load.max_in_flight,
-            "ignore_eos": self._options.ignore_eos and self.endpoint.api.limits_length(),
+            "ignore_eos": self.endpoint.api.fixed_length(self._request_options),
             "prefix_cache_intended": self._point.dataset.prefix_cache_intended,
+            "media": self._point.dataset.media,
+            "equal_images": self._point.dataset.has_equal_images(),
             **self._lengths.facts(self._point.dataset),
             "calibrated_rps": calibration.load_calibration(environment.this_machine_class()),
             "warmup_requests": self._warmup_requests,
@@ -303,8 +388,10 @@ class HttpLoad:
     def _capabilities(self) -> frozenset[str]:
         api, load = self.endpoint.api, self._point.load
         has = {"requests", "latency", "tokens"}
-        has |= {"schedule"} if load.open_loop else set()
+        has |= {"schedule"} if load.open_loop or load.has_schedule else set()
+        has |= {"sessions"} if isinstance(load, SessionLoad) else set()
         has |= {"generated"} if api.generates else set()
+        has |= api.capabilities() | ({"images"} if self._point.dataset.media == "image" else set())
         has |= {"stream"} if api.streamed(self._request_options) else set()
         return frozenset(has)
 

@@ -14,6 +14,12 @@ capability      what a measurement with it has
 ``schedule``    a scheduled send time for each request
 ``slo``         limits of latencies
 ``price``       the price of the server's GPUs
+``items``       answers that are vectors or scores, a number of them each
+``images``      prompts with images
+``audio``       prompts with recordings
+``reasoning``   answers whose reasoning was measured apart
+``structured``  answers that must match a schema, a regex or a choice
+``tools``       prompts that offer tools
 ==============  =========================================================================
 
 The names of a measurement's samples and series are capabilities too; a script may define further ones for its own
@@ -37,6 +43,7 @@ from functools import cache
 from benchhydra import registry
 from benchhydra.errors import BenchhydraError, ConfigError
 from benchhydra.result import Better, MetricValue
+from benchhydra.slo import SloLimit
 from benchhydra.window import Window
 
 __all__ = [
@@ -46,6 +53,7 @@ __all__ = [
     "Percentile",
     "Window",
     "declared",
+    "limit_family",
     "metric",
     "missing_percentile",
     "not_computed_hint",
@@ -58,6 +66,8 @@ __all__ = [
 Compute = Callable[[Window], float | None]
 #: (window, percent) -> the percentile; None if it is unknown.
 Percentile = Callable[[Window, float], float | None]
+#: (window, a limit of its slo) -> a figure about it; None if it is unknown.
+LimitFigure = Callable[[Window, SloLimit], float | None]
 #: ``p99.9_ttft_ms``: the percent and the family.
 PERCENTILE_NAME = re.compile(r"p(\d+(?:\.\d+)?)_(.+)")
 
@@ -93,7 +103,27 @@ class _PercentileFamily:
         return Metric(name=name, unit="ms", better=Better.SMALLER, doc=doc, needs=self.needs, compute=compute)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _LimitFamily:
+    """A figure about each limit of ``slo``. prefix: of the metrics' names, ``slo_ratio_``; doc: {} is the limit."""
+
+    prefix: str
+    unit: str
+    better: Better
+    doc: str
+    figure: LimitFigure
+
+    def metric(self, limit: str) -> Metric:
+        def compute(window: Window) -> float | None:
+            limits = [each for each in window.limits if each.name == limit]
+            return self.figure(window, limits[0]) if limits else None
+
+        name, doc = f"{self.prefix}{limit}", self.doc.format(limit)
+        return Metric(name=name, unit=self.unit, better=self.better, doc=doc, needs=("requests",), compute=compute)
+
+
 _table: dict[str, Metric] = {}
+_limit_families: list[_LimitFamily] = []
 _families: dict[str, _PercentileFamily] = {}
 
 
@@ -121,6 +151,16 @@ def percentile_family(name: str, *, doc: str, needs: tuple[str, ...]) -> Callabl
     return declare
 
 
+def limit_family(prefix: str, *, unit: str, better: Better, doc: str) -> Callable[[LimitFigure], LimitFigure]:
+    """Declare that the decorated function computes a figure about each limit of ``slo``, named prefix + limit."""
+
+    def declare(figure: LimitFigure) -> LimitFigure:
+        _limit_families.append(_LimitFamily(prefix=prefix, unit=unit, better=better, doc=doc, figure=figure))
+        return figure
+
+    return declare
+
+
 def table() -> dict[str, Metric]:
     """Return all metrics by name, in a fixed order: module by module, the user's plugins last."""
     _discover()
@@ -128,8 +168,11 @@ def table() -> dict[str, Metric]:
 
 
 def declared(name: str) -> Metric | None:
-    """Return the metric of this name: one of the table, or any percentile of a family. None if there is no such."""
+    """Return the metric of this name: one of the table, any percentile, or a figure about a limit. None if unknown."""
     _discover()
+    for family in _limit_families:
+        if name.startswith(family.prefix):
+            return family.metric(name.removeprefix(family.prefix))
     match = PERCENTILE_NAME.fullmatch(name)
     if name in _table or match is None or match[2] not in _families:
         return _table.get(name)
@@ -174,7 +217,7 @@ def summarize(window: Window, has: Set[str], percentiles: Iterable[float] = ()) 
     computes NaN or infinity, which is a bug of the metric.
     """
     values = []
-    for metric in (*table().values(), *_further_percentiles(percentiles)):
+    for metric in (*table().values(), *_further_percentiles(percentiles), *_limit_figures(window)):
         value = metric.compute(window) if has >= set(metric.needs) else None
         if value is None:
             continue
@@ -189,6 +232,11 @@ def _further_percentiles(percentiles: Iterable[float]) -> list[Metric]:
     asked = sorted({float(percent) for percent in percentiles} - {50.0})
     metrics = [family.metric(percent) for family in _families.values() for percent in asked]
     return [metric for metric in metrics if metric.name not in _table]
+
+
+def _limit_figures(window: Window) -> list[Metric]:
+    """The figures about each limit of the window's slo."""
+    return [family.metric(limit.name) for limit in window.limits for family in _limit_families]
 
 
 def _percent_label(percent: float) -> str:

@@ -24,6 +24,10 @@ STATISTICS = {
 #: Column of the window -> its definition, its needs.
 LATENCIES = {
     "ttft": ("time to first token: first chunk with text - sent", ("latency", "stream")),
+    "ttfat": (
+        "time to first answer token: first chunk with text that is no reasoning - sent",
+        ("latency", "stream", "reasoning"),
+    ),
     "tpot": (
         "time per output token: (last chunk or finish reason - first chunk) / (output tokens - 1), "
         "of answers of two chunks or more",

@@ -3,11 +3,11 @@
 VALID: no rule gave a reason. SUSPECT: the figures were measured, but may be disturbed. INVALID: do not use them.
 
 A rule is a function of ``RunEvidence`` declared with ``@rule`` in a module of this package (``answers``: complete
-answers with the requested tokens, ``streams`` and ``buffering``: chunks that arrive when they are generated,
-``client``: sending and reading in time, ``overload`` and ``window``: a steady state of the server and figures that can
-be, ``server``: the server's own figures, ``environment_checks``: caches, restarts, other processes, ``gpu_checks``: the
-GPUs) or in ``benchhydra_plugins``. It gives no reason if a fact that it needs is unknown (None). docs/validity.md lists
-all rules.
+answers with the requested tokens, ``outputs``: answers that are more than text, ``streams`` and ``buffering``: chunks
+that arrive when they are generated, ``client``: sending and reading in time, ``overload`` and ``window``: a steady
+state of the server and figures that can be, ``server``: the server's own figures, ``environment_checks``: caches, restarts,
+other processes, ``gpu_checks``: the GPUs) or in ``benchhydra_plugins``. It gives no reason if a fact that it needs is
+unknown (None). docs/validity.md lists all rules.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ class ValidityLimits:
         0.01,
         "SUSPECT above this fraction of answers whose token counts contradict each other or the chunks that arrived",
         unit="fraction",
+    )
+    invalid_output_fraction: float = knob(
+        0.02, "SUSPECT above this fraction of answers that are not as api.json_schema, tools, ... ask", unit="fraction"
     )
     one_piece_fraction: float = knob(
         0.5, "SUSPECT above this fraction of streams whose tokens arrived all at once", unit="fraction"

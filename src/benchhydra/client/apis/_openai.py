@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchhydra.client.apis import (
+    UNKNOWN_TOKENS,
     Api,
     ApiEvent,
     RequestOptions,
     is_error,
     is_normal_end,
     looks_like_error,
+    model_of,
+    token_count,
     usage_anomalies,
     usage_of,
 )
@@ -56,7 +59,7 @@ class TextApi(Api):
         if options.stream:
             body["stream_options"] = {"include_usage": True}
         body["temperature"] = options.temperature
-        if options.ignore_eos and self.limits_length():
+        if self.fixed_length(options):
             body["ignore_eos"] = True
         return body
 
@@ -66,13 +69,14 @@ class TextApi(Api):
             return self._read_without_choices(document)
         error = is_error(document)
         texts: list[str] = []
-        finish, whole, silent, several = "", False, False, len(choices) > 1
+        finish, whole, silent, reasoning, several = "", False, False, False, len(choices) > 1
         for choice in choices:
             if not isinstance(choice, dict):
                 continue
             error = error or bool(choice.get("error"))
             if text := self.text_of(choice):
                 texts.append(text)
+                reasoning = self.is_reasoning(choice)
             else:
                 silent = silent or _has_empty_text(choice)
             if reason := choice.get("finish_reason"):
@@ -83,23 +87,42 @@ class TextApi(Api):
             return ApiEvent(error=self.error_message(document))
         usage = usage_of(document)
         anomalies = (usage_anomalies(document) if usage is not None else 0) | (_SEVERAL if several else 0)
-        return ApiEvent(texts, usage, None, False, finish, _model(document), anomalies, whole, silent and not texts)
+        return ApiEvent(
+            texts,
+            usage,
+            None,
+            False,
+            finish,
+            model_of(document),
+            anomalies,
+            whole,
+            silent and not texts,
+            reasoning,
+            UNKNOWN_TOKENS if usage is None else reasoning_tokens_of(document),
+        )
 
     def _read_without_choices(self, document: dict[str, Any]) -> ApiEvent:
         usage = usage_of(document)
         if is_error(document) or (not document.keys() <= _USUAL_KEYS and looks_like_error(document)):
             return ApiEvent(error=self.error_message(document))
         anomalies = usage_anomalies(document) if usage is not None else 0
-        return ApiEvent((), usage, None, False, "", _model(document), anomalies)
+        reasoning_tokens = UNKNOWN_TOKENS if usage is None else reasoning_tokens_of(document)
+        model = model_of(document)
+        return ApiEvent(usage=usage, model=model, anomalies=anomalies, reasoning_tokens=reasoning_tokens)
 
     def text_of(self, choice: dict[str, Any]) -> str:
         """The generated text of a choice; "" if it has none."""
         raise NotImplementedError
 
+    def is_reasoning(self, choice: dict[str, Any]) -> bool:
+        """Return whether the text of a choice, which has one, is reasoning and no answer."""
+        return False
 
-def _model(document: dict[str, Any]) -> str:
-    model = document.get("model")
-    return model if isinstance(model, str) else ""
+
+def reasoning_tokens_of(document: dict[str, Any]) -> int:
+    """Return the tokens of reasoning under ``usage``, which must be an object; -1 if there are none."""
+    details = document["usage"].get("completion_tokens_details")
+    return token_count(details.get("reasoning_tokens")) if isinstance(details, dict) else UNKNOWN_TOKENS
 
 
 def _worse(finish: str, reason: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from time import monotonic_ns
 
+from benchhydra.client.apis import UNKNOWN_TOKENS
 from benchhydra.client.connection import Connection
 from benchhydra.client.response import Response
 from benchhydra.loadgen.shards import Shard, ShardProgress
@@ -35,6 +36,8 @@ class RowWriter:
         self._stream = shard.stream
         self._generates = shard.endpoint.api.generates
         self._full_length = shard.full_length
+        self._asked_items = shard.requests.labels.get("items")
+        self._reasoning = self._reasoning_labels(count) if shard.endpoint.api.separates_reasoning() else ()
         self._texts = [""] * count if shard.keep_text else []
         self._on_text = shard.requests.answered if shard.requests.needs_texts else None
         protect(secrets_in(shard.endpoint.headers))  # servers repeat API keys in error messages
@@ -56,18 +59,33 @@ class RowWriter:
         counts["output_tokens"][row] = response.output_tokens
         counts["anomalies"][row] = response.anomalies
         if self._texts:
-            self._texts[row] = "".join(response.texts)
+            self._texts[row] = response.text()
         if response.status is not None:
             self._failed(row, response.status, response.error)
             return
+        if self._asked_items is not None and response.items != self._asked_items[row]:
+            self._failed(
+                row, Status.MALFORMED, f"{response.items} items in the answer, {self._asked_items[row]} asked for"
+            )
+            return
+        if self._reasoning:
+            chunks, tokens = self._reasoning
+            chunks[row] = response.reasoning_chunks if response.answered else response.chunks
+            tokens[row] = response.reasoning_tokens
         if self._on_text is not None:
-            self._on_text(row, "".join(response.texts))
+            self._on_text(row, response.text())
         counts["status"][row] = _SHORT if self._full_length and self._is_short(response, row) else _OK
         progress = self.progress
         progress.done += 1
         if connection.first_ns >= 0:
             progress.ttft_sum_ns += connection.first_ns - connection.sent_ns
             progress.ttft_count += 1
+
+    def _reasoning_labels(self, count: int) -> tuple[array[int], array[int]]:
+        """Add the columns of reasoning: chunks before the answer's first, tokens by the server's usage."""
+        columns = array("i", [UNKNOWN_TOKENS]) * count, array("i", [UNKNOWN_TOKENS]) * count
+        self._recorder.labels |= zip(("reasoning_chunks", "reasoning_tokens"), columns, strict=True)
+        return columns
 
     def never_sent(self, row: int, status: Status, text: str) -> None:
         """Record a request that never got a connection."""
