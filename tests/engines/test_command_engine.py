@@ -100,7 +100,7 @@ def test_what_programs_say_of_themselves(tmp_path: Path) -> None:
         "#!/bin/sh\necho 'build info'\necho 'usage: --ctx-size N, --no-warmup' \necho 'version: 17 (abc)'\n"
     )
     program.chmod(0o755)
-    assert help_flags(str(program)) == {"ctx_size", "no_warmup"}
+    assert help_flags(str(program)) == frozenset(("ctx_size", "no_warmup"))
     assert printed_version((str(program),)) == "version: 17 (abc)"
     assert help_flags("/no/such/program") is None
     assert printed_version(("/no/such/program",)) is None
@@ -131,6 +131,7 @@ def test_a_server_is_reused_as_its_reset_allows(tmp_path: Path, reset: str, reus
         for _ in range(2):
             with lease_of(pool, engine) as lease:
                 pids.append(lease.pid)
+                assert not lease.restarted  # as intended, so it is no reason for a doubt
                 cache_reset = lease.cache_reset
         assert (pids[0] == pids[1]) is reused
         assert cache_reset is proven

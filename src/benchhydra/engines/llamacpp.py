@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +71,7 @@ class LlamaCpp(ServerProgram):
             "ctx_size": target.max_model_len * self.slots if target.max_model_len else None,
             "parallel": self.slots,
             "n_gpu_layers": 0 if target.device == "cpu" else None,
+            "threads": _threads() if target.device == "cpu" else None,
             "chat_template_file": target.chat_template,
             "metrics": True,
             "slots": True,
@@ -132,6 +134,11 @@ class LlamaCpp(ServerProgram):
         elif str(SERVER) in self._start():
             text = f"model.id={target.model} is no GGUF file, and {PACKAGE} downloads none"
             raise ConfigError(text, hint="model.id=FILE.gguf, or model=smollm2")
+
+
+def _threads() -> int:
+    """Return the threads for computing on CPU: a core is left to the load generator, because these threads spin."""
+    return max(1, len(os.sched_getaffinity(0)) - 1)
 
 
 def _is_file(target: Target) -> bool:

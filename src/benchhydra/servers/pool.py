@@ -115,7 +115,7 @@ class ServerPool:
         if reused is not None:
             yield reused
             return
-        restarted = spec in self._servers
+        restarted = spec in self._servers and not self._restart_is_intended(spec)
         self._make_room(progress, [s for s in self._servers if s == spec or not self._keep])
         pooled = self._start(spec, progress, ready_timeout_s, stop_timeout_s, headers, start_phase)
         yield pooled.lease(restarted=restarted, start_s=pooled.server.start_s)
@@ -174,12 +174,19 @@ class ServerPool:
         if drain is not None and not drain.empty:
             progress.say("restarting the server: it was not empty in time")
             return None
+        if spec.cache_reset == "restart":
+            progress.status(f"starting the {_noun(spec)} again: its caches cannot be emptied otherwise")
+            return None
         log_offset = size(pooled.server.log)
         proven = pooled.server.reset()
         if proven is False and spec.cache_reset != "none":
             progress.say(f"the {_noun(spec)} did not confirm that its caches are empty: restarting it")
             return None
         return pooled.lease(fresh=False, cache_reset=proven, drain=drain, log_offset=log_offset)
+
+    def _restart_is_intended(self, spec: ServerSpec) -> bool:
+        """Return whether a server is started again only because its caches cannot be emptied otherwise."""
+        return spec.cache_reset == "restart" and self._servers[spec].server.alive()
 
     def _drain(self, server: HttpServer | OfflineWorker | AttachedServer, progress: Progress) -> Drain | None:
         """Wait until a server is empty if the last point overloaded it; None if it did not."""
