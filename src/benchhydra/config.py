@@ -10,7 +10,7 @@ from typing import Any
 
 import omegaconf
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from benchhydra import registry, yaml_files
 from benchhydra.client.apis import Api
@@ -18,10 +18,12 @@ from benchhydra.datasets import Dataset
 from benchhydra.engines import Engine
 from benchhydra.errors import ConfigError
 from benchhydra.loads import LoadShape
+from benchhydra.metrics.slo import REQUEST_LIMITS, slo_limits
 from benchhydra.probes.settings import ProbeSettings
 from benchhydra.registry import check_choices, knob, option_name
 from benchhydra.scripts import Script
 from benchhydra.search import Search
+from benchhydra.slo import SloLimit
 from benchhydra.target import Gpus, Model, Sparsity
 from benchhydra.tracking import Tracking
 from benchhydra.validity import ValidityLimits
@@ -47,20 +49,37 @@ class Sweep:
 
 @dataclass(kw_only=True)
 class Slo:
-    """The service level objective: upper limits of a request's latencies in ms. None: no limit."""
+    """The service level objective. None: no limit.
+
+    Further keys are names of metrics: ``slo.p99_ttft_ms=500``, ``slo.mean_tpot_ms=50``, ``slo.output_throughput=900``.
+    The value is the highest that is allowed, or the lowest for a metric that is better if it is bigger.
+    """
 
     ttft_ms: float | None = knob(None, "maximum time to first token of a good request", unit="ms")
     tpot_ms: float | None = knob(None, "maximum time per output token of a good request", unit="ms")
     e2el_ms: float | None = knob(None, "maximum E2E latency of a good request", unit="ms")
+    share: float | None = knob(
+        None, "least fraction of the requests that must be within all limits above", unit="fraction"
+    )
+    failed_fraction: float | None = knob(None, "largest fraction of failed requests", unit="fraction")
 
     def __post_init__(self) -> None:
-        for name, limit in self.limits().items():
+        for name, limit in self.request_limits().items():
             if not 0 < limit < math.inf:
                 raise ConfigError(f"slo.{name}={limit:g} must be above 0 and finite", hint=f"slo.{name}=200")
 
-    def limits(self) -> dict[str, float]:
-        """Return the limits that are set, in ms, by column of a window (``ttft_ms``)."""
-        return {name: limit for name, limit in dataclasses.asdict(self).items() if limit is not None}
+    def request_limits(self) -> dict[str, float]:
+        """Return the limits of single requests that are set, in ms, by column of a window (``ttft_ms``)."""
+        return {name: value for name, value in self.values().items() if name in REQUEST_LIMITS}
+
+    def limits(self) -> tuple[SloLimit, ...]:
+        """Return all other limits. Raises ConfigError for a name or value that cannot be a limit."""
+        return slo_limits(self.values())
+
+    def values(self) -> dict[str, Any]:
+        """Return all keys that are set: the declared ones, and names of metrics."""
+        values = {name: value for name, value in vars(self).items() if value is not None and not name.startswith("_")}
+        return {name: float(value) if type(value) is int else value for name, value in values.items()}
 
 
 @dataclass(kw_only=True)
@@ -103,12 +122,14 @@ class BenchConfig:
                 raise ConfigError(text, hint="percentiles=[25,99.9]")
         if isinstance(self.sweep, Sweep):
             check_choices(self.sweep)
+        if isinstance(self.slo, Slo):
+            self.slo.limits()
         self._refuse_unknown_keys()
 
     def _refuse_unknown_keys(self) -> None:
         """Raise ConfigError for a key that an option does not have: OmegaConf makes ``++engine.x=1`` an attribute."""
         for group, config in vars(self).items():
-            if not dataclasses.is_dataclass(config):
+            if not dataclasses.is_dataclass(config) or isinstance(config, Slo):  # it has keys that are metrics
                 continue
             unknown = vars(config).keys() - {field.name for field in dataclasses.fields(config)}
             for name in sorted(name for name in unknown if not name.startswith("_")):
@@ -122,6 +143,7 @@ class BenchConfig:
 def plain_config(config: BenchConfig) -> dict[str, Any]:
     """Return a config as plain data, as results store it and point keys hash it."""
     plain = dataclasses.asdict(config)
+    plain["slo"] |= config.slo.values()  # also the names of metrics
     plain["api"] = {"name": option_name(config.api), **plain["api"]}  # two APIs may differ only in their class
     return plain
 
@@ -131,7 +153,9 @@ def register() -> None:
     """Discover all options and store their schemas and the root schema in Hydra's ConfigStore, once per process."""
     registry.discover()
     store = ConfigStore.instance()
-    store.store(name="schema", node=BenchConfig)
+    schema = OmegaConf.structured(BenchConfig)
+    OmegaConf.set_struct(schema.slo, False)  # any metric may be limited
+    store.store(name="schema", node=schema)
     _limit_yaml()
 
 

@@ -23,6 +23,7 @@ from benchhydra.failure_texts import failure_texts
 from benchhydra.gpu_prices import SERVER_PRICE_PER_HOUR, server_price_per_hour
 from benchhydra.measure import Measurement, Point
 from benchhydra.metrics import refuse_not_computed, summarize
+from benchhydra.metrics.slo import percentiles_of
 from benchhydra.probes.watch import start_helper
 from benchhydra.progress import Progress
 from benchhydra.redaction import protect_config, redact_config, secret_names
@@ -57,10 +58,13 @@ def spec_of(config: BenchConfig) -> ServerSpec | None:
 
 
 def _refuse_missing_metrics(config: BenchConfig) -> None:
-    """Raise ConfigError if the objective or the search reads a metric that does not exist, or will not be computed."""
+    """Raise ConfigError if the objective or the search reads what does not exist, or will not be computed."""
+    if config.search.needs_slo and not config.slo.limits():
+        name = option_name(config.search)
+        raise ConfigError(f"search={name} needs a limit on a percentile, mean or fraction", hint="slo.p99_ttft_ms=500")
     for key, name in {"objective": config.objective, **config.search.metrics_read()}.items():
         if name is not None:
-            refuse_not_computed(key, name, config.percentiles)
+            refuse_not_computed(key, name, (*config.percentiles, *percentiles_of(config.slo.limits())))
 
 
 def load_s_of(config: BenchConfig) -> float | None:
@@ -123,7 +127,8 @@ def point_of(
         dataset=config.dataset,
         load=config.load,
         api=config.api,
-        slo=config.slo.limits(),
+        slo=config.slo.request_limits(),
+        limits=config.slo.limits(),
         probes=config.probes,
         num_prompts=config.num_prompts,
         seed=config.seed,
@@ -244,7 +249,9 @@ class _PointRun:
         series = (*request_series, *measurement.series)
         records.write(self.out_dir / RECORDS_FILE)
         write_series(series, self.out_dir / SERIES_FILE)
-        window = Window.of(records, slo=point.slo, facts=facts, samples=measurement.samples, series=series)
+        window = Window.of(
+            records, slo=point.slo, limits=point.limits, facts=facts, samples=measurement.samples, series=series
+        )
         result.metrics = self._metrics(window, measurement)
         result.failures, result.failure_texts = window.failures(), failure_texts(window)
         result.metadata |= {**measurement.metadata, **facts.metadata()}
@@ -262,7 +269,8 @@ class _PointRun:
         """Return the metrics by name. Raises BenchhydraError if none can be computed from the measurement."""
         has = measurement.capabilities | ({"slo"} if window.slo else set())
         has |= {"price"} if window.facts[SERVER_PRICE_PER_HOUR] else set()
-        metrics = {metric.key: metric for metric in summarize(window, has, self.config.percentiles)}
+        percentiles = (*self.config.percentiles, *percentiles_of(window.limits))
+        metrics = {metric.key: metric for metric in summarize(window, has, percentiles)}
         if not metrics:
             raise BenchhydraError(
                 f"no metric can be computed from the measurement of script={self.result.script}: its capabilities are "

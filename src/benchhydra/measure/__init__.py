@@ -22,6 +22,7 @@ from benchhydra.probes.settings import ProbeSettings
 from benchhydra.progress import Progress
 from benchhydra.records import Float64, Records
 from benchhydra.series import Series
+from benchhydra.slo import SloLimit
 from benchhydra.target import Target
 
 if TYPE_CHECKING:  # start-up time: it imports psutil (30 ms), and every command that lists scripts imports this module
@@ -32,7 +33,11 @@ fact("ignore_eos", unit="bool", doc="the engine was made to generate exactly the
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """The parts of a point's config that a script may use. slo: limits in ms by column of a window (``ttft_ms``)."""
+    """The parts of a point's config that a script may use.
+
+    slo: limits of single requests in ms, by column of a window (``ttft_ms``). limits: the other limits of the service
+    level objective.
+    """
 
     engine: Engine
     target: Target
@@ -40,6 +45,7 @@ class Point:
     load: LoadShape
     api: Api
     slo: Mapping[str, float] = field(default_factory=dict)
+    limits: tuple[SloLimit, ...] = ()
     probes: ProbeSettings = field(default_factory=ProbeSettings)
     num_prompts: int | None
     seed: int

@@ -8,7 +8,6 @@ in the tracker, and is measured on the group's running server.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,32 +15,12 @@ from typing import ClassVar
 from benchhydra.errors import ConfigError
 from benchhydra.points import Outcome, PlannedPoint
 from benchhydra.registry import knob
+from benchhydra.search.answer import Answer, Figure, Fit, Probe
+
+__all__ = ["Answer", "Figure", "Fit", "Overrides", "Probe", "Search"]
 
 #: The overrides that a search gives a point, such as ``("qps=7.5",)``.
 Overrides = Sequence[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """The answer of a search: a value, the bounds of its interval (None: unknown), and their unit.
-
-    name: what the value is, if the unit does not tell. limited_by: the limit that keeps the value from being better,
-    as text. probes: the number of measured points behind it. Raises ConfigError for a number that is not finite.
-    """
-
-    value: float
-    unit: str
-    name: str = ""
-    low: float | None = None
-    high: float | None = None
-    limited_by: str = ""
-    probes: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("value", "low", "high"):
-            number = getattr(self, name)
-            if number is not None and not math.isfinite(number):
-                raise ConfigError(f"the answer's {name} is {number}, which is not a finite number")
 
 
 @dataclass(kw_only=True)
@@ -58,10 +37,16 @@ class Search:
         2, "how often a probe that the load generator disturbed is measured again, in a search for a limit"
     )
 
+    history: bool = knob(True, "a search for a limit begins where earlier sweeps found it, in the same tree of outputs")
+
     #: Keys that the search varies. Planned points get an override for each, so that every outcome has its value.
     varies: ClassVar[tuple[str, ...]] = ()
+    #: Whether the search reads ratios to the limits of ``slo``; without such a limit nothing is started.
+    needs_slo: ClassVar[bool] = False
     #: Whether the search may add points at all.
     adds_points: ClassVar[bool] = True
+    #: Whether the points that the search asks for need other servers: then the sweep runs its trials, a group each.
+    spans_servers: ClassVar[bool] = False
     #: Whether the search looks for a limit of the server. An INVALID point is then no failure of the sweep: an overload
     #: is a finding, and a point that the load generator disturbed is measured again. ``search/probe_faults.py``.
     finds_limits: ClassVar[bool] = False
@@ -78,6 +63,10 @@ class Search:
 
     def use_history(self, answers: Sequence[Answer]) -> None:
         """Take earlier answers to the same question, the newest first: a place to begin. Called before ``next``."""
+
+    def progress_words(self, outcomes: Sequence[Outcome]) -> str:
+        """What is known so far, for the progress line of the next point: ``between 12 and 16 requests/s``."""
+        return ""
 
     def next(self, points: Sequence[PlannedPoint], outcomes: Sequence[Outcome]) -> Sequence[Overrides]:
         """The points to measure next; empty when the search is done.

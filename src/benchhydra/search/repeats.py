@@ -53,6 +53,7 @@ class Repeats(Search):
             value=mean,
             low=mean - half_width,
             high=mean + half_width,
+            confidence=0.95,
             unit=declared.unit if (declared := metrics.declared(metric)) else "",
             name=f"mean of {metric}",
             limited_by=limit,
