@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import field
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,7 @@ class Sessions(FileDataset, ConversationDataset):
     counted. With dataset.output_tokens=null, recorded answers set the output lengths.
     """
 
+    prefix_cache_intended: bool = field(default=True, metadata={"doc": "turns share their history"})
     path: str = knob("", "file or https URL of conversations; empty: made ones")
     output_tokens: int | None = knob(
         64, "output length of a turn, or its mean; null: that of a file's answers", unit="tokens"

@@ -207,6 +207,7 @@ class SessionLengths:
     def _counted(self, session: Session, known_prefix: bool) -> list[TurnLengths]:
         """Return lengths of prompts in the chat template, with a stand-in for each answer that is not known."""
         lengths, encoded = list[TurnLengths](), self._encoded(session)
+        latest = dict[int, list[int]]()  # by parent: the prompt of the last turn that followed it
         for turn, tokens in zip(session.turns, encoded, strict=True):
             if turn.parent == NO_TURN:
                 shared = self._prefix_tokens(turn) if known_prefix else 0
@@ -217,7 +218,9 @@ class SessionLengths:
                 (stand_in,) = self.tokenizer.count_batch([STAND_IN])
                 lengths.append(TurnLengths(UNKNOWN, UNKNOWN, len(tokens) - len(before) - stand_in))
             else:
-                lengths.append(TurnLengths(len(tokens), common_tokens(before, tokens), len(tokens) - len(before)))
+                shared = common_tokens(latest.get(turn.parent, before), tokens)
+                lengths.append(TurnLengths(len(tokens), shared, len(tokens) - len(before)))
+            latest[turn.parent] = tokens
         return lengths
 
     def _encoded(self, session: Session) -> list[list[int]]:
