@@ -53,7 +53,7 @@ def search(measure: Measure, search: Search) -> tuple[StudyResult, list[tuple[fl
 
     first = planned("qps=1")
     studies = split_studies(search, "doubling", plan, [first], [outcome_of(first)])
-    (result,) = run_studies(studies, outcome_of)
+    (result,) = run_studies(studies, lambda _, point: outcome_of(point))
     return result, order
 
 

@@ -46,7 +46,7 @@ class Group:
 
     def run(self, search: Search) -> tuple[StudyResult, ...]:
         studies = split_studies(search, "mine", self._plan, self.points, self.outcomes)
-        return run_studies(studies, self._measure)
+        return run_studies(studies, lambda _, point: self._measure(point))
 
     def measured(self) -> list[tuple[str, ...]]:
         return [outcome.overrides for outcome in self.outcomes]

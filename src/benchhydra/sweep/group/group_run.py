@@ -5,17 +5,20 @@ from __future__ import annotations
 import gc
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from benchhydra import interruption
 from benchhydra.points import Identity, Outcome, PlannedPoint
 from benchhydra.render.point_report import result_line
+from benchhydra.search import Answer
 from benchhydra.similar_texts import template
+from benchhydra.sweep.group.history import earlier_answers, question_key
 from benchhydra.sweep.group.job import GroupJob
 from benchhydra.sweep.group.journal import Journal, read_journal
 from benchhydra.sweep.group.limits import FailureCount
 from benchhydra.sweep.group.point_runner import PointRunner
 from benchhydra.sweep.group.search_points import SearchPointPlanner
-from benchhydra.sweep.group.study import run_studies, split_studies
+from benchhydra.sweep.group.study import Study, run_studies, split_studies
 from benchhydra.sweep.group.time_left import TimeLeft
 from benchhydra.sweep.plan.point_names import point_label
 from benchhydra.sweep.study_result import StudyResult
@@ -32,9 +35,11 @@ class GroupRun:
     studies: tuple[StudyResult, ...] = ()
     shown_reasons: set[str] = field(init=False, default_factory=set)  # without their numbers
     earlier_starts: int = field(init=False)  # server starts of earlier attempts at this group that were killed
+    histories: dict[str, tuple[Answer, ...]] = field(init=False)  # those of its studies, by their questions
 
     def __post_init__(self) -> None:
-        self.earlier_starts = read_journal(self.job.journal).server_starts
+        journal = read_journal(self.job.journal)
+        self.earlier_starts, self.histories = journal.server_starts, dict(journal.histories)
 
     def run(self) -> list[Outcome]:
         """Run every point and return the outcomes. An error is a point's outcome; only KeyboardInterrupt is raised."""
@@ -56,15 +61,18 @@ class GroupRun:
         self._write_journal()
         self.runner.outbox.begin()
 
-    def _run_point(self, point: PlannedPoint, *, extra: bool = False) -> Outcome:
-        """Reuse a point's earlier outcome, skip the point or measure it; add the outcome to the journal."""
+    def _run_point(self, point: PlannedPoint, study: Study | None = None) -> Outcome:
+        """Reuse a point's earlier outcome, skip the point or measure it; add the outcome to the journal.
+
+        study: the one that has asked for the point; None for a planned point.
+        """
         interruption.reraise_swallowed()
         outcome = self.runner.earlier_outcome(point) or self._skipped(point) or self.runner.refusal(point)
         if outcome is None:
-            outcome = self._measure(point, extra)
+            outcome = self._measure(point, study)
         else:
             self.time_left.end(point.identity, None, None)
-        outcome = replace(outcome, extra=extra)
+        outcome = replace(outcome, extra=study is not None)
         if not self.outcomes:
             _freeze_long_lived_objects()
         self.outcomes[point.identity] = outcome
@@ -78,12 +86,12 @@ class GroupRun:
         reason = self.job.limits.stop_reason(FailureCount(self.job.failures).read(), self.job.limits.now_s())
         return None if reason is None else Outcome.of_point(point, status="skipped", error=reason)
 
-    def _measure(self, point: PlannedPoint, extra: bool) -> Outcome:
+    def _measure(self, point: PlannedPoint, study: Study | None) -> Outcome:
         """Measure a point, and show its place in the sweep, the time left, and how it ended."""
         number, points = len(self.outcomes) + 1, self.job.sweep_points or len(self.job.points)
         place = f"point {self.job.points_before + number} of {points}"
-        if extra:
-            place = f"extra point {number - len(self.job.points)}"
+        if study is not None:
+            place = study.next_place() or f"extra point {number - len(self.job.points)}"
         label = point_label(point.overrides, self.job.swept)
         self.time_left.begin(point.identity)
         self.runner.progress.begin(place, label, self.time_left.words)
@@ -108,6 +116,7 @@ class GroupRun:
             studies=self.studies,
             server_starts=self.earlier_starts + self.runner.pool.starts,
             finished=finished,
+            histories=self.histories,
         ).write(self.job.journal)
 
     def _search(self, name: str) -> None:
@@ -118,11 +127,22 @@ class GroupRun:
         search = compose(self.job.points[0].overrides)[0].search
         plan_point = SearchPointPlanner(job=self.job, compose=compose).plan
         studies = split_studies(search, name, plan_point, self.job.points, self.outcomes.values())
+        for study in studies if search.finds_limits and search.history else ():
+            self._give_history(study)
         self.studies = run_studies(studies, self._search_outcome)
 
-    def _search_outcome(self, point: PlannedPoint) -> Outcome:
+    def _give_history(self, study: Study) -> None:
+        """Let a study begin with the earlier answers to its question: those of its journal if it is resumed."""
+        _, resolved = self.runner.compose(study.points[0].overrides)
+        study.question = question_key(study.name, resolved, study.search.varies)
+        if study.question not in self.histories:
+            self.histories[study.question] = earlier_answers(Path(self.job.sweep_dir), study.question)
+            self._write_journal()
+        study.search.use_history(self.histories[study.question])
+
+    def _search_outcome(self, study: Study, point: PlannedPoint) -> Outcome:
         """The outcome of a point that a search asks for; two studies may request the same point."""
-        return self.outcomes.get(point.identity) or self._run_point(point, extra=True)
+        return self.outcomes.get(point.identity) or self._run_point(point, study=study)
 
 
 def _freeze_long_lived_objects() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Study:
     outcomes: list[Outcome]
     added: int = 0
     error: str | None = None
+    question: str = ""
 
     def next_points(self) -> list[PlannedPoint]:
         """The points that the search asks for next; none if it is done or has failed."""
@@ -59,11 +61,25 @@ class Study:
                 answer = self.search.answer(self.usable_outcomes()) if self.error is None else None
         except Exception as error:  # noqa: BLE001 - see next_points
             self._fail(error)
-        return StudyResult(search=self.name, overrides=self.shared_overrides(), answer=answer, error=self.error)
+        return StudyResult(
+            search=self.name,
+            overrides=self.shared_overrides(),
+            answer=answer,
+            error=self.error,
+            question=self.question,
+        )
 
     def shared_overrides(self) -> tuple[str, ...]:
         """The overrides of the study's points without those that the search varies."""
         return study_key(self.points[0].overrides, self.search.varies)
+
+    def next_place(self) -> str:
+        """The next probe's place in a search for a limit, for the progress line; "" for other searches."""
+        if not self.search.finds_limits:
+            return ""
+        place = f"probe {len(self.outcomes) + 1} of at most {len(self.points) + self.search.max_points}"
+        known = self.search.progress_words(self.usable_outcomes())
+        return f"{place}, {known}" if known else place
 
     def usable_outcomes(self) -> tuple[Outcome, ...]:
         """The outcomes that the search sees: without probes that the load generator disturbed, if it finds limits."""
@@ -148,7 +164,7 @@ def split_studies(
     by_identity = {outcome.identity: outcome for outcome in outcomes}
     return [
         Study(
-            search=search,
+            search=copy(search),  # each study has a history of its own
             name=name,
             plan_point=plan_point,
             points=tuple(points),
@@ -158,14 +174,16 @@ def split_studies(
     ]
 
 
-def run_studies(studies: Sequence[Study], outcome_of: Callable[[PlannedPoint], Outcome]) -> tuple[StudyResult, ...]:
+def run_studies(
+    studies: Sequence[Study], outcome_of: Callable[[Study, PlannedPoint], Outcome]
+) -> tuple[StudyResult, ...]:
     """Measure the points that the studies request, one round of all studies after another. Returns their results.
 
     If a point is skipped because the sweep stops, only failed studies are returned: resuming continues the others.
     """
     while requested := [(study, point) for study in studies for point in study.next_points()]:
         for study, point in requested:
-            outcome = outcome_of(point)
+            outcome = outcome_of(study, point)
             if outcome.status == "skipped":
                 return tuple(study.result() for study in studies if study.error is not None)
             study.outcomes.append(outcome)

@@ -1,0 +1,59 @@
+"""Earlier answers to the question of a search: the same search, system, workload and SLO, in the same tree of outputs.
+
+They tell a search where to begin, and nothing else. A group stores those that it used in its journal, so that a resumed
+search gets the same ones and asks for the same points.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchhydra.artifacts import SWEEP_FILE, read_json_or_none
+from benchhydra.points import point_identity
+from benchhydra.result import point_settings
+from benchhydra.search import Answer
+
+#: The most earlier answers that a search is given.
+MOST_ANSWERS = 3
+
+
+def question_key(search: str, resolved: Mapping[str, Any], varies: Sequence[str]) -> str:
+    """Identify what a search asks: its name, and its first point's config without the keys that the search varies."""
+    varied = {*varies, *(f"load.{key}" for key in varies)}
+    settings = {key: value for key, value in point_settings(resolved).items() if key not in varied}
+    variant = [word for word in point_identity(resolved).variant.split(" ") if not word.startswith("seed=")]
+    question = json.dumps([search, settings, variant], sort_keys=True, default=str)
+    return hashlib.sha256(question.encode()).hexdigest()[:16]
+
+
+def earlier_answers(sweep_dir: Path, question: str) -> tuple[Answer, ...]:
+    """The answers to a question in the sweeps beside this one, the newest first: values and bounds only."""
+    dated = []
+    for directory in _other_sweeps(sweep_dir):
+        sweep = read_json_or_none(directory / SWEEP_FILE) or {}
+        dated += [(float(sweep.get("epoch_time") or 0), answer) for answer in _answers_to(question, sweep)]
+    dated.sort(key=lambda entry: -entry[0])
+    return tuple(answer for _, answer in dated[:MOST_ANSWERS])
+
+
+def _other_sweeps(sweep_dir: Path) -> Iterator[Path]:
+    """The sweeps in the same tree ``outputs/sweeps``, or in the same directory."""
+    outputs = next((parent for parent in sweep_dir.parents if parent.name == "outputs"), None)
+    files = sweep_dir.parent.glob(f"*/{SWEEP_FILE}") if outputs is None else outputs.glob(f"sweeps/*/*/{SWEEP_FILE}")
+    yield from (file.parent for file in files if file.parent != sweep_dir)
+
+
+def _answers_to(question: str, sweep: Mapping[str, Any]) -> Iterator[Answer]:
+    for data in sweep.get("answers", ()):
+        if data.get("question") == question and data.get("value") is not None:
+            yield without_evidence(Answer.from_json(data))
+
+
+def without_evidence(answer: Answer) -> Answer:
+    """The answer's value and bounds."""
+    return replace(answer, evidence=(), fit=None, figures=())

@@ -1,0 +1,72 @@
+"""Earlier answers as the place where a search begins: which ones count, and that a resumed search gets the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchhydra.search import Answer, Figure
+from benchhydra.sweep.group.history import earlier_answers, question_key
+from benchhydra.sweep.group.journal import Journal, read_journal
+from benchhydra.sweep.study_result import StudyResult
+
+CONFIG: dict[str, Any] = {
+    "script": "serving",
+    "qps": 4.0,
+    "seed": 1,
+    "load": {"qps": 4.0, "shape": "poisson"},
+    "slo": {"p99_ttft_ms": 500},
+    "engine": {"args": {"max_num_seqs": 64}},
+}
+VARIES = ("qps",)
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return {**CONFIG, **changes}
+
+
+def test_the_question_is_the_same_at_another_rate_or_seed_only() -> None:
+    question = question_key("capacity", CONFIG, VARIES)
+    same = changed(qps=8.0, load={"qps": 8.0, "shape": "poisson"}, seed=2)
+    assert question_key("capacity", same, VARIES) == question
+    others = [
+        question_key("knee", CONFIG, VARIES),
+        question_key("capacity", changed(slo={"p99_ttft_ms": 200}), VARIES),
+        question_key("capacity", changed(engine={"args": {"max_num_seqs": 128}}), VARIES),
+        question_key("capacity", changed(engine={"args": {"max_num_seqs": 64}, "python": "/b"}), VARIES),
+    ]
+    assert len({question, *others}) == 5
+
+
+def write(directory: Path, epoch_time: float, *answers: dict[str, Any]) -> None:
+    directory.mkdir(parents=True)
+    (directory / "sweep.json").write_text(json.dumps({"epoch_time": epoch_time, "answers": answers}))
+
+
+def answer(value: float, question: str = "q") -> dict[str, Any]:
+    found = Answer(value=value, unit="requests/s", low=value - 1, figures=(Figure(name="x", value=1.0, unit="W"),))
+    return StudyResult(search="capacity", overrides=(), answer=found, question=question).to_json()
+
+
+@pytest.mark.parametrize("tree", ["outputs/sweeps/2026-11-26", "mine"])
+def test_the_newest_answers_to_the_same_question_count(tmp_path: Path, tree: str) -> None:
+    root = tmp_path / tree
+    write(root / "old", 1.0, answer(10.0), answer(99.0, question="other"))
+    write(root / "new", 3.0, answer(12.0))
+    write(root / "middle", 2.0, answer(11.0), {"search": "capacity", "error": "no server", "question": "q"})
+    write(root / "this", 9.0, answer(50.0))
+    (root / "damaged").mkdir()
+    (root / "damaged/sweep.json").write_text("{")
+    found = earlier_answers(root / "this", "q")
+    assert [(one.value, one.low) for one in found] == [(12.0, 11.0), (11.0, 10.0), (10.0, 9.0)]
+    assert found[0].figures == ()
+    assert earlier_answers(root / "this", "nothing") == ()
+
+
+def test_the_journal_keeps_what_a_search_began_with(tmp_path: Path) -> None:
+    used = (Answer(value=12.0, unit="requests/s", low=11.0, high=13.0),)
+    Journal(histories={"q": used, "r": ()}).write(tmp_path / "0000.json")
+    assert read_journal(tmp_path / "0000.json").histories == {"q": used, "r": ()}
