@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -16,16 +16,26 @@ from benchhydra.loadgen.pacing.closed_loop import ClosedLoop
 from benchhydra.loadgen.pacing.default import default_pacing
 from benchhydra.loadgen.pacing.dynamic_schedule import DynamicSchedule
 from benchhydra.loadgen.pacing.schedule import Schedule
-from benchhydra.records import NEVER
+from benchhydra.records import NEVER, Status
 
 START_NS = 10**12
 MS = 10**6
 
 
 class Simulation:
-    """Runs a pacing against a server of given service times; a late client is ``late_ns`` behind every wake-up."""
+    """Runs a pacing against a server of given service times; a late client is ``late_ns`` behind every wake-up.
 
-    def __init__(self, pacing: Pacing, service_ns: Callable[[int], int], late_ns: int = 0) -> None:
+    statuses: how rows end, by row; by default all are completed.
+    """
+
+    def __init__(
+        self,
+        pacing: Pacing,
+        service_ns: Callable[[int], int],
+        late_ns: int = 0,
+        statuses: Sequence[int] | None = None,
+    ) -> None:
+        pacing.statuses = [Status.OK] * len(pacing.send_times_s) if statuses is None else statuses
         self.sent: list[int] = []
         self.sent_ns: dict[int, int] = {}
         self.scheduled_ns: dict[int, int] = {}

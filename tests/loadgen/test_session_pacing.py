@@ -18,16 +18,6 @@ PARENT = (-1, 0, 1, -1, 3, 4, 4)
 THINK_MS = (0, 5, 7, 0, 2, 3, 9)
 
 
-class Failing(list[int]):
-    """How rows ended: rows of ``failed`` in a failure."""
-
-    def __init__(self, failed: Sequence[int]) -> None:
-        super().__init__(failed)
-
-    def __getitem__(self, row: int) -> int:  # type: ignore[override]
-        return int(Status.RESET if row in self else Status.OK)
-
-
 def turns_of(session: Sequence[int], parent: Sequence[int], think_ms: Sequence[int]) -> Turns:
     return Turns(np.array(session, np.int32), np.array(parent, np.int32), np.array(think_ms, np.int64) * MS)
 
@@ -42,8 +32,8 @@ def run(
 ) -> tuple[Simulation, SessionPacing]:
     send_times_s = (np.array(starts_ms) / 1e3)[turns.session]
     pacing = SessionPacing(send_times_s, turns, max_in_flight, sessions_in_flight)
-    pacing.statuses = Failing(failed)
-    return Simulation(pacing, service_ns), pacing
+    statuses = [int(Status.RESET if row in failed else Status.OK) for row in range(len(turns))]
+    return Simulation(pacing, service_ns, statuses=statuses), pacing
 
 
 def sent_ms(simulation: Simulation) -> dict[int, float]:

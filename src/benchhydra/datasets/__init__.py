@@ -113,6 +113,10 @@ class Dataset:
         Called for every point before the first server starts. count: how many prompts the point needs.
         """
 
+    def recorded_count(self) -> int | None:
+        """Return how many prompts a recording has; None if the data is none, or must be downloaded first."""
+        return None
+
     def recorded_s(self, count: int) -> Sequence[float] | None:
         """Return the recorded send times of the first ``count`` prompts in seconds from the first; None without any.
 

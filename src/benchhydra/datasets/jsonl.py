@@ -56,6 +56,9 @@ class Jsonl(FileDataset):
         if self.local_files() is not None:
             self.require(len(self._requests()), count)
 
+    def recorded_count(self) -> int | None:
+        return None if self.local_files() is None else len(self._requests())
+
     def recorded_s(self, count: int) -> Sequence[float] | None:
         if self.shuffle:
             raise DatasetError("load=trace needs the file's order", hint="dataset.shuffle=false")

@@ -62,6 +62,9 @@ class TokenTrace(FileDataset):
         if self.local_files() is not None:
             self.require(len(self._requests()), count)
 
+    def recorded_count(self) -> int | None:
+        return None if self.local_files() is None else len(self._requests())
+
     def recorded_s(self, count: int) -> Sequence[float] | None:
         if self.local_files() is None:
             return None

@@ -40,6 +40,9 @@ class LoadShape:
         "the measured window: fixed: cut only warmup_s and cooldown_s; auto: also cut the remaining warm-up (MSER-5)",
         choices=("fixed", "auto"),
     )
+    stop_when_decided: bool = knob(
+        False, "end the load as soon as it is sure whether slo is met; only with one client process"
+    )
     processes: str = knob("auto", "number of client processes, or auto")
     executor: str = knob(
         "local", "where client processes run: on this machine, or on a Ray cluster", choices=("local", "ray")
@@ -48,6 +51,7 @@ class LoadShape:
     open_loop = True  # class constant: send times do not depend on answers
     stationary = True  # class constant: the rate is constant over the load
     replays = False  # class constant: the send times come from the dataset
+    loops = 1  # how often the dataset's prompts are sent, one time after the other
     has_schedule = False  # class constant: requests have scheduled times although these depend on answers
 
     def __post_init__(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-from benchhydra.errors import ConfigError
 from benchhydra.loadgen.pacing import Pacing, Seconds
 from benchhydra.loadgen.pacing.sessions import SessionPacing, Turns
 from benchhydra.loads import check_number
@@ -36,10 +35,8 @@ class SessionLoad(Poisson):
         check_number(self, "sessions_in_flight", lambda value: value >= 1, "must be at least 1, or null for no limit")
 
     def pacing(self, send_times_s: Seconds, turns: Turns | None = None) -> Pacing:
-        if turns is None:
-            raise ConfigError(
-                "load=sessions needs a dataset of conversations", hint="dataset=sessions, or load=poisson for prompts"
-            )
+        """Return the pacing of sessions. turns: of all of them; None: each request is a session of one turn."""
+        turns = turns or Turns.single(len(send_times_s))
         return SessionPacing(send_times_s, turns, self.max_in_flight, self.sessions_in_flight)
 
     def asked_rps(self) -> float | None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchhydra.client import Endpoint
+from benchhydra.client.answer_text import split_answer
 from benchhydra.client.apis import Api, RequestOptions
 from benchhydra.client.request_encoding import encode_request
 from benchhydra.datasets import Message, Prompt, Tokenizer
@@ -111,9 +112,9 @@ class SessionRequests:
         return encode_request(self._endpoint, prompt, turn.output_tokens, self._options)
 
     def answered(self, i: int, text: str) -> None:
-        """Add an answer to the history of the turns that follow it."""
+        """Add an answer, without its reasoning, to the history of the turns that follow it."""
         if self._following[i]:
-            self._histories[i] = (*self._histories[i], {"role": "assistant", "content": text})
+            self._histories[i] = (*self._histories[i], {"role": "assistant", "content": split_answer(text).answer})
 
     def every_nth(self, first: int, step: int) -> SessionRequests:
         """Refuse: the turns of a session cannot be sent by several processes."""

@@ -28,6 +28,11 @@ class Turns:
     parent: Int32
     think_ns: Int64
 
+    @classmethod
+    def single(cls, count: int) -> Turns:
+        """Return ``count`` sessions of one turn."""
+        return cls(np.arange(count, dtype=np.int32), np.full(count, -1, np.int32), np.zeros(count, np.int64))
+
     def __len__(self) -> int:
         return len(self.session)
 
