@@ -14,6 +14,7 @@ from tests.render.test_summary import printed, result, sweep
 from benchhydra.render.answer_text import answer_text, limit_text
 from benchhydra.render.sweep_rows import read_sweep
 from benchhydra.render.sweep_summary import write_summary
+from benchhydra.result import Result
 
 KEY = "0123456789abcdef"
 CAPACITY: dict[str, Any] = {
@@ -77,7 +78,9 @@ def test_a_limit_is_said_in_the_fields_words(limit: str, text: str) -> None:
 
 def directory_of(tmp_path: Path) -> Path:
     """A sweep of two models and two rates with an answer to one model, and an error of the other."""
-    points = {f"model={m} qps={q}": result(point_key=KEY, repeat=i) for m in "ab" for i, q in enumerate((8, 16))}
+    points: dict[str, Result | None] = {
+        f"model={m} qps={q}": result(point_key=KEY, repeat=i) for m in "ab" for i, q in enumerate((8, 16))
+    }
     failed = {"search": "capacity", "overrides": ["model=b"], "error": "=no; server"}
     return sweep(tmp_path, points, answers=[CAPACITY, failed])
 

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.report.made import HOSTILE, SLOWER, write_history, write_hostile, write_sweep, write_system
+from tests.report.made import (
+    HOSTILE,
+    SLOWER,
+    write_history,
+    write_hostile,
+    write_search,
+    write_sweep,
+    write_system,
+)
 
 from benchhydra.analysis.compare import compare
 from benchhydra.analysis.read_runs import read_runs
@@ -65,8 +73,16 @@ def systems_site(systems: Path) -> Site:
 
 
 @pytest.fixture(scope="session")
-def folder(found: Runs, systems_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site of all results, compared with themselves; and ``systems``."""
+def search_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The report of a search."""
+    root = tmp_path_factory.mktemp("search")
+    write_search(root)
+    return Site(results=read_runs(str(root)), title="Search")
+
+
+@pytest.fixture(scope="session")
+def folder(found: Runs, systems_site: Site, search_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of all results, compared with themselves; ``systems``; and ``search``."""
     made = Site(
         results=found,
         title="Nightly",
@@ -77,6 +93,7 @@ def folder(found: Runs, systems_site: Site, tmp_path_factory: pytest.TempPathFac
     pages.write_folder(made.pieces(), made.title, out / "site")
     pages.write_file(made.pieces(), made.title, out / "report.html")
     pages.write_folder(systems_site.pieces(), systems_site.title, out / "systems")
+    pages.write_folder(search_site.pieces(), search_site.title, out / "search")
     return out
 
 

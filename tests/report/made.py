@@ -215,6 +215,55 @@ def write_system(
     write_series([*per_second_series(rows), *watched_series(rows)], root / f"q24-{repeats - 1}" / "series.parquet")
 
 
+#: Rate, p99 TTFT in ms, what it decided; of the fifth the load generator was disturbed.
+PROBES = (
+    (8.0, 55.0, "met"),
+    (32.0, 9000.0, "missed"),
+    (16.0, 180.0, "met"),
+    (22.0, 640.0, "missed"),
+    (19.0, None, "unusable"),
+    (19.0, 430.0, "unclear"),
+    (19.5, 520.0, "unclear"),
+)
+LIMIT_MS = 500.0
+
+
+def write_search(root: Path) -> None:
+    """A search for the capacity of one system, which p99 TTFT limits; and one that failed."""
+    evidence, points = [], []
+    for i, (qps, p99_ms, decision) in enumerate(PROBES):
+        verdict = Verdict.VALID if decision in ("met", "unclear") else Verdict.INVALID
+        reasons = (Reason(check="x", severity=verdict, text=decision),) if verdict is Verdict.INVALID else ()
+        made = result(
+            f"probe-{i}",
+            ttft_ms=(p99_ms or 700.0) / 2,
+            qps=qps,
+            sweep_id="search",
+            repeat=int(i == 5),
+            verdict=verdict,
+            reasons=reasons,
+        )
+        made.write(root / f"p{i}")
+        points.append({"overrides": [f"qps={qps:g}"], "directory": f"p{i}", "extra": i > 0})
+        probe = {
+            "key_value": qps,
+            "decision": decision,
+            "point_key": made.point_key,
+            "repeat": made.repeat,
+            "requests": 300 + i,
+        }
+        evidence.append(probe | ({"value": p99_ms} if p99_ms else {}))
+    rates = [8.0, 12.0, 16.0, 19.3, 22.0]
+    fit = {"key": "qps", "metric": "p99_ttft_ms", "unit": "ms", "limit": LIMIT_MS, "x": rates}
+    fit |= {"y": [55, 100, 180, 500, 640], "low": [50, 90, 160, 430, 560], "high": [60, 115, 205, 580, 730]}
+    answer = {"search": "capacity", "overrides": [], "value": 19.3, "low": 18.8, "high": 19.9, "confidence": 0.95}
+    answer |= {"unit": "requests/s", "limited_by": "p99_ttft_ms <= 500", "probes": 6, "evidence": evidence, "fit": fit}
+    answer |= {"figures": [{"name": "output_throughput", "unit": "tokens/s", "value": 1930.0}]}
+    failed = {"search": "capacity", "overrides": [], "error": "every probe failed"}
+    facts = {"sweep_id": "search", "points": points, "answers": [answer, failed]}
+    (root / "sweep.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
 def _metric_value(key: str, value: float) -> MetricValue:
     is_observation = "server" in key
     unit, better = KINDS.get(key, ("ms", Better.OBSERVATION if is_observation else Better.SMALLER))

@@ -50,6 +50,7 @@ SCRIPTS = (
     "run",
     "sweep_table",
     "sweep_curves",
+    "search_charts",
     "trade_offs",
     "sweep",
     "sweep_list",

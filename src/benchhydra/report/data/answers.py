@@ -1,27 +1,96 @@
-"""The answers of a sweep's searches, in the words of the terminal's table."""
+"""The answers of a sweep's searches: the terminal's table, and for each answer its probes and fit as a chart."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchhydra.analysis.runs import Run
 from benchhydra.artifacts import SWEEP_FILE, read_json
 from benchhydra.errors import ResultError
-from benchhydra.render.answer_rows import answer_table
-from benchhydra.render.sweep_rows import read_sweep
+from benchhydra.render.answer_rows import answer_table, answers_of, study_name
+from benchhydra.render.answer_text import answer_text, limit_text
+from benchhydra.render.sweep_rows import SweepRows, read_sweep
+from benchhydra.report.data.axes import value_axis
+from benchhydra.report.data.benchmarks import rounded
+from benchhydra.report.data.details import file_slug
+
+#: Probes whose value is above this multiple of the limit are drawn at the upper edge.
+MOST_TIMES_THE_LIMIT = 3.0
 
 
-def answers_data(sweep_id: str, runs: Sequence[Run]) -> dict[str, Any] | None:
-    """``columns`` and ``rows`` of the answers; None if the sweep has none, or its file is not beside its runs."""
+def answers_data(sweep_id: str, runs: Sequence[Run], repeats: Mapping[str, int]) -> dict[str, Any] | None:
+    """``columns`` and ``rows`` of the table, and ``charts``; None without answers, or if sweep.json is not there.
+
+    repeats: the number of the repeat of each run, by its id.
+    """
     folders = dict.fromkeys(run.directory.parent for run in runs if run.directory)
     directories = dict.fromkeys(directory for folder in folders if (directory := _sweep_directory(folder)))
     directory = next((each for each in directories if _has_answers(each, sweep_id)), None)
     if directory is None:
         return None
-    columns, rows = answer_table(read_sweep(directory))
-    return {"columns": columns, "rows": rows} if rows else None
+    sweep = read_sweep(directory)
+    columns, rows = answer_table(sweep)
+    by_identity = {(run.point_key, repeats.get(run.run_id, 0)): run for run in runs}
+    charts = [_chart(sweep, answer, by_identity) for answer in answers_of(sweep) if answer.get("evidence")]
+    return {"columns": columns, "rows": rows, "charts": charts} if rows else None
+
+
+def _chart(sweep: SweepRows, answer: Mapping[str, Any], runs: Mapping[tuple[str, int], Run]) -> dict[str, Any]:
+    """What the chart of one search shows; ``metric`` is "" and the probes have no values without a fit's metric."""
+    fit = answer.get("fit") or {}
+    metric, limit = str(fit.get("metric") or _limiting_metric(answer)), fit.get("limit")
+    probes = [_probe(probe, metric, runs) for probe in answer["evidence"]]
+    return {
+        "name": study_name(sweep, answer),
+        "text": answer_text(answer),
+        "key": str(fit.get("key") or ""),
+        "unit": str(answer.get("unit") or ""),
+        "metric": metric,
+        "metric_unit": str(fit.get("unit") or ""),
+        "limit": rounded(limit),
+        "limit_text": limit_text(str(answer.get("limited_by") or "")),
+        "interval": [rounded(answer.get(key)) for key in ("value", "low", "high")],
+        "fit": [
+            [rounded(number) for number in row]
+            for row in zip(*(fit.get(key, ()) for key in ("x", "y", "low", "high")), strict=True)
+        ],
+        "probes": probes,
+        "range": _range(probes, fit, limit),
+    }
+
+
+def _limiting_metric(answer: Mapping[str, Any]) -> str:
+    """The metric of ``limited_by``: ``p99_ttft_ms <= 500``."""
+    return str(answer.get("limited_by") or "").partition(" ")[0]
+
+
+def _probe(probe: Mapping[str, Any], metric: str, runs: Mapping[tuple[str, int], Run]) -> dict[str, Any]:
+    """One probe: where it stands, what it decided, and its run, with that run's own value if the search has none."""
+    run = runs.get((str(probe.get("point_key")), int(probe.get("repeat") or 0)))
+    value = probe.get("value")
+    if value is None and run is not None:
+        value = run.metrics.get(metric)
+    return {
+        "x": rounded(probe.get("key_value")),
+        "y": rounded(value),
+        "decision": str(probe.get("decision") or ""),
+        "requests": probe.get("requests"),
+        "verdict": run.verdict.value if run else "",
+        "run": file_slug(run.run_id) if run else "",
+    }
+
+
+def _range(probes: Sequence[Mapping[str, Any]], fit: Mapping[str, Any], limit: float | None) -> dict[str, Any]:
+    """The ends of the vertical axis, from 0: the limit and what lies near it are visible."""
+    values = [*(probe["y"] for probe in probes if probe["y"] is not None), *fit.get("y", ())]
+    if limit is None:
+        return value_axis(values, from_zero=True)
+    highest = MOST_TIMES_THE_LIMIT * limit
+    shown = [value for value in (*values, limit) if value <= highest]
+    above = sum(probe["y"] is not None and probe["y"] > highest for probe in probes)
+    return {**value_axis(shown, from_zero=True), "above": above}
 
 
 def _sweep_directory(folder: Path) -> Path | None:

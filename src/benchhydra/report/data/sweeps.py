@@ -48,7 +48,7 @@ def sweep_data(sweep_id: str, runs: Sequence[Run], details: Mapping[str, RunDeta
         "id": file_slug(sweep_id),
         "sweep_id": sweep_id,
         "axis": axis_data(axis),
-        "answers": answers_data(sweep_id, runs),
+        "answers": answers_data(sweep_id, runs, {run.run_id: details[run.run_id].repeat for run in runs}),
         "tables": [sweep_table(part, details, source) for part in _by_script(points)],
         "reasons": reasons_in_lines(points),
         **curves_data(points, highlights, source.kinds),

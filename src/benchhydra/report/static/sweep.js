@@ -17,7 +17,7 @@ async function sweepPage({ path, query }) {
     element("p", { class: "crumbs" }, link(pageAddress(["sweeps"]), "Sweeps")),
     pageHeading(`Sweep of ${formatMinute(sweep.time)}`),
     sweepFacts(summary, sweep),
-    searchAnswers(sweep.answers),
+    searchAnswers(sweep),
     filterForm(
       filterToggle("rows", "Rows", [
         ["points", "points"],
@@ -55,12 +55,12 @@ function sweepFacts(summary, sweep) {
   ]);
 }
 
-/** @param {SweepData["answers"]} answers */
-function searchAnswers(answers) {
+/** @param {SweepData} sweep */
+function searchAnswers({ answers, benchmarks }) {
   if (!answers) return null;
   /** @type {Column<string[]>[]} */
   const columns = answers.columns.map((name, i) => ({ name, head: i === 0, cell: (row) => row[i] }));
-  return dataTable("Answers of the searches", columns, answers.rows);
+  return [dataTable("Answers of the searches", columns, answers.rows), searchCharts(answers.charts, benchmarks)];
 }
 
 /**

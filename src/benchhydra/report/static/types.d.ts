@@ -244,8 +244,8 @@ interface SweepData {
   description: string;
   /** The configuration key that metrics are drawn against. */
   axis: { key: string; unit: string } | null;
-  /** The answers of its searches as a table of texts. */
-  answers: { columns: string[]; rows: string[][] } | null;
+  /** The answers of its searches as a table of texts, and a chart for each search that has probes. */
+  answers: { columns: string[]; rows: string[][]; charts: SearchChart[] } | null;
   /** One for each script. */
   tables: SweepTable[];
   /** Why runs are not VALID, with the points that share a reason. */
@@ -258,6 +258,36 @@ interface SweepData {
   benchmarks: Record<string, string>;
   /** Quantiles of the runs whose requests are in the report. */
   quantiles: Record<string, RunRequests["quantiles"]>;
+}
+
+/** The probes of a search, the curve that was fitted through them, its limit and its answer. */
+interface SearchChart {
+  name: string;
+  /** The answer in a line. */
+  text: string;
+  /** The key that the search varied, "" is unknown, with the unit of the answer. */
+  key: string;
+  unit: string;
+  metric: string;
+  metric_unit: string;
+  limit: number | null;
+  limit_text: string;
+  /** The answer, and the ends of its interval. */
+  interval: [number | null, number | null, number | null];
+  /** Place on the axis, value, and the ends of the band. */
+  fit: [number, number, number, number][];
+  probes: SearchProbe[];
+  range: AxisRange;
+}
+
+interface SearchProbe {
+  x: number;
+  y: number | null;
+  decision: string;
+  requests: number | null;
+  /** "" where its run is not in the report. */
+  verdict: string;
+  run: string;
 }
 
 /** The ends of a vertical axis, and how many values lie above it; empty where there are no values. */
