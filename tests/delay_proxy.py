@@ -6,6 +6,7 @@ It prints the port on which it listens, and ends when its standard input does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 
 
@@ -24,7 +25,8 @@ async def serve(target_port: int, delay_s: float) -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target_port)
         there, back = pass_on(reader, far_writer, delay_s), pass_on(far_reader, writer, delay_s)
-        await asyncio.gather(there, back, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):  # the end of this program
+            await asyncio.gather(there, back, return_exceptions=True)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")

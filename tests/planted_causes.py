@@ -13,23 +13,25 @@ import pytest
 from tests import delay_proxy
 from tests.scripts.points import composed
 
-from benchhydra.analysis.attribution import Explanation, explain
+from benchhydra.analysis.attribution import explain
 from benchhydra.analysis.compare import compare
+from benchhydra.analysis.comparison import PointChange
 from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.client.connection import Connection
 from benchhydra.config import plain_config
 from benchhydra.progress import Progress
 from benchhydra.render.attribution_lines import why_lines
+from benchhydra.result import Result, Verdict
 from benchhydra.run import run_point
 from benchhydra.servers import Lease
 from benchhydra.servers.pool import ServerPool
 
-#: A busy machine must not decide which points are believable.
+#: A busy machine, or a model of random weights, must not make runs INVALID: these are not compared.
 CHECKS_OFF = (
     *("script=serving", "script.fail_on=never", "validity.lag_ms=1e9", "validity.stall_ms=1e9"),
     *("validity.client_cpu_fraction=99", "validity.client_wait_fraction=9", "validity.reached_fraction=0"),
-    "validity.client_wait_fraction_of_server=9",
+    *("validity.client_wait_fraction_of_server=9", "validity.blank_fraction=1", "validity.failed_fraction=0.2"),
 )
 
 
@@ -49,18 +51,22 @@ def server_of(pool: ServerPool, *overrides: str) -> Iterator[Lease]:
         yield lease
 
 
-def explanations(base: Path, candidate: Path) -> list[Explanation]:
-    """The explanations of the comparison of two runs. Writes what users see of it."""
+def compared(base: Path, candidate: Path) -> PointChange:
+    """The comparison of two runs. Writes what users see of it. Both runs must be usable."""
+    for directory in (base, candidate):
+        result = Result.read(directory)
+        assert result.verdict is not Verdict.INVALID, (directory.name, result.reasons)
     comparison = compare(read_runs(str(base)), read_runs(str(candidate)), thresholds=Thresholds())
     (point,) = comparison.points
     sys.stdout.write("\n".join([*why_lines(comparison), ""]))
-    return list(explain(point))
+    return point
 
 
 def assert_first(cause: str, base: Path, candidate: Path) -> None:
     """Assert that the cause of the latency that changed most is this one, and that its parts add up."""
-    explained = explanations(base, candidate)
-    assert explained, "no latency really changed"
+    point = compared(base, candidate)
+    explained = explain(point)
+    assert explained, f"no latency really changed: {[change for change in point.metrics if change.is_main]}"
     widest = max(explained, key=lambda explanation: abs(explanation.change_ms))
     assert [likely.cause.name for likely in widest.causes][:1] == [cause], widest
     assert widest.adds_up, (widest.unaccounted_ms, widest.parts)

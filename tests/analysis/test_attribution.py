@@ -257,6 +257,15 @@ def test_a_single_run_has_no_interval() -> None:
     assert "±" not in " ".join(point_why_lines(planted("kv_cache_full")))
 
 
+def test_waits_are_judged_by_how_much_longer_the_work_takes() -> None:
+    """A server that had 15 % of the time that it wants and now has 5 % takes three times as long."""
+    figures = {"decode": 500.0, "server_cpu_wait_fraction": 0.85}, {"decode": 1500.0, "server_cpu_wait_fraction": 0.95}
+    base, candidate = (metrics(QUIET | side) for side in figures)
+    (explanation,) = explain(point([base], [candidate | {"server_running": 16.0}], names=("mean_e2el_ms",)))
+    assert explanation.causes[0].cause.name == "server_lacks_cpu"
+    assert explanation.causes[0].fraction > 0.9
+
+
 def test_a_figure_that_varies_between_runs_is_no_evidence() -> None:
     waits = [0.0, 0.6, 0.05, 0.5], [0.55, 0.0, 0.6, 0.3]
     base, candidate = (

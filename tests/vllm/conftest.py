@@ -1,4 +1,4 @@
-"""Real vLLM on CPU: one server for the tests that only need one to talk to."""
+"""Real vLLM on CPU: the servers that the tests share."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.vllm.servers import PLAIN, VllmServers
 
 from benchhydra import models
 from benchhydra.engines.vllm import Vllm
 from benchhydra.progress import Progress
-from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Gpus, Model, Sparsity, Target
 
 
@@ -22,17 +22,16 @@ def tiny() -> Target:
 
 
 @pytest.fixture(scope="session")
-def vllm_url(tiny: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def vllm_servers(tiny: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServers]:
+    servers = VllmServers(tmp_path_factory.mktemp("servers"))
+    yield servers
+    servers.close()
+
+
+@pytest.fixture
+def vllm_url(vllm_servers: VllmServers) -> str:
     """A vLLM without prefix caching, so that the same prompts cost the same every time."""
-    engine = Vllm(args={"enable_prefix_caching": False, "enforce_eager": True})
-    pool = ServerPool(tmp_path_factory.mktemp("servers"))
-    try:
-        with pool.lease(
-            engine.server(tiny), Progress(), ready_timeout_s=180.0, stop_timeout_s=20.0, headers={}
-        ) as lease:
-            yield lease.base_url
-    finally:
-        pool.close()
+    return vllm_servers.url(**PLAIN)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Planted causes on real vLLM on CPU: the explanation names each first, and its parts add up.
 
-Three causes by default; ``ALL_CAUSES=1`` plants four more, which need a machine that does nothing else.
+Each side is one run, so the comparison has the evidence of its requests. The planted effects are several times larger
+than what another program on the machine does to a run. The server runs on one core, the client on another.
 """
 
 from __future__ import annotations
@@ -11,49 +12,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.planted_causes import assert_first, hogs, measure, proxy, server_of, slow_client
+from tests.planted_causes import assert_first, hogs, measure, proxy, slow_client
+from tests.vllm.servers import CORES, DRAFTING, PLAIN, SMALL_CACHE, TWO_SLOTS, VllmServers, words
 
 from benchhydra.result import Result
 from benchhydra.servers.pool import ServerPool
 
-CORES = sorted(os.sched_getaffinity(0))
 pytestmark = [
     pytest.mark.vllm,
+    pytest.mark.alone,
     pytest.mark.timeout(400),
     pytest.mark.skipif(len(CORES) < 2, reason="one core for the server, one for the client"),
 ]
 
-ALL = bool(os.environ.get("ALL_CAUSES"))
-only_with_all = pytest.mark.skipif(not ALL, reason="ALL_CAUSES=1 plants this one, too")
-
-VLLM = (
-    *("engine=vllm", "gpus=cpu", "model=tiny", "model.max_model_len=640"),
-    *("++engine.args.enable_prefix_caching=false", "++engine.args.max_num_seqs=64", "++engine.args.block_size=128"),
-    f"++engine.env.VLLM_CPU_OMP_THREADS_BIND='{CORES[-1]}'",
+#: Random tokens: a greedy answer of a random model is one token again and again, often without text.
+SHORT_ANSWERS = (
+    *("qps=12", "num_prompts=45", "script.warmup_requests=2", "script.temperature=1.0"),
+    *("dataset.prompt_tokens=48", "dataset.output_tokens=64"),
 )
-LOAD = (
-    *("qps=10", "num_prompts=50", "script.warmup_requests=2"),
-    *("dataset.prompt_tokens=200", "dataset.output_tokens=64"),
-    "validity.failed_fraction=0.2",  # a model of random weights answers now and then without text
+#: Greedy answers that are long enough to be drafted from: the model repeats itself.
+LONG_ANSWERS = (
+    *("qps=5", "num_prompts=35", "script.warmup_requests=2"),
+    *("dataset.prompt_tokens=48", "dataset.output_tokens=200"),
 )
-#: What is changed in the engine, by the name of the cause.
-SETTINGS = {
-    "limited_at_once": "++engine.args.max_num_seqs=1",
-    "kv_cache_full": "++engine.args.num_gpu_blocks_override=6",
-}
-
-#: Answers that are long enough to be drafted from: a model of random weights repeats itself.
-LONG_ANSWERS = ("qps=3", "num_prompts=36", "dataset.output_tokens=200")
-NGRAM = "{method: ngram, num_speculative_tokens: 4, prompt_lookup_max: 3, prompt_lookup_min: 1}"
-
-
-@contextmanager
-def servers(directory: Path) -> Iterator[ServerPool]:
-    pool = ServerPool(directory / "servers")
-    try:
-        yield pool
-    finally:
-        pool.close()
+DELAY_MS = 150
 
 
 @contextmanager
@@ -66,67 +48,85 @@ def client_on(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, CORES)
 
 
+class Runs:
+    """Measures each run once, on the shared servers."""
+
+    def __init__(self, directory: Path, servers: VllmServers) -> None:
+        self._directory = directory
+        self._servers = servers
+
+    def on(self, name: str, args: dict[str, object], *load: str) -> Path:
+        """The directory of a run on the server with these engine arguments."""
+        directory = self._directory / name
+        if not directory.exists():
+            pool = self._servers.pool(**args)
+            with client_on(CORES[0]):
+                measure(directory, *words(**args), *load, pool=pool)
+        return directory
+
+    def through_a_proxy(self, name: str, delay_ms: float) -> Path:
+        """The directory of a run behind a proxy."""
+        directory = self._directory / name
+        url = self._servers.url(**PLAIN)
+        with client_on(CORES[0]), proxy(url, delay_ms) as proxy_url:
+            attached = ("engine=attach", f"engine.base_url={proxy_url}", "model=tiny")
+            pool = ServerPool(self._directory / f"{name}-servers")
+            measure(directory, *SHORT_ANSWERS, *attached, pool=pool)
+            pool.close()
+        return directory
+
+    @property
+    def usual(self) -> Path:
+        """Short answers without any planted cause."""
+        return self.on("usual", PLAIN, *SHORT_ANSWERS)
+
+    @property
+    def usual_long(self) -> Path:
+        """Long answers without any planted cause."""
+        return self.on("usual-long", PLAIN, *LONG_ANSWERS)
+
+
 @pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory with the runs on one server: its usual one, and one for each cause that is not in the server."""
-    directory = tmp_path_factory.mktemp("usual")
-    with servers(directory) as pool:
-        with server_of(pool, *VLLM):  # starts it on all cores
-            pass
-        with client_on(CORES[0]):
-            measure(directory / "usual", *VLLM, *LOAD, pool=pool)
-            measure(directory / "longer_prompts", *VLLM, *LOAD, "dataset.prompt_tokens=550", pool=pool)
-            measure(directory / "speculation_off", *VLLM, *LOAD, *LONG_ANSWERS, pool=pool)
-            if ALL:
-                measure_through_proxies(directory, pool)
-                with slow_client(per_packet_s=0.02):
-                    measure(directory / "client_slow", *VLLM, *LOAD, pool=pool)
-                with hogs([CORES[-1]], 4):
-                    measure(directory / "server_lacks_cpu", *VLLM, *LOAD, pool=pool)
-    return directory
+def runs(vllm_servers: VllmServers, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(tmp_path_factory.mktemp("runs"), vllm_servers)
 
 
-def measure_through_proxies(directory: Path, pool: ServerPool) -> None:
-    """Runs on the server of the pool, behind a proxy without a delay and one with it."""
-    with server_of(pool, *VLLM) as server:
-        for name, delay_ms in (("direct", 0), ("network_slow", 150)):
-            with proxy(server.base_url, delay_ms) as url, servers(directory / f"{name}-servers") as attaching:
-                attached = ("engine=attach", f"engine.base_url={url}", "model=tiny")
-                measure(directory / name, *LOAD, *attached, pool=attaching)
-
-
-def test_the_parts_are_the_clients_mean(usual: Path) -> None:
-    values = {name: metric.value for name, metric in Result.read(usual / "usual").metrics.items()}
+def test_the_parts_are_the_clients_mean(runs: Runs) -> None:
+    values = {name: metric.value for name, metric in Result.read(runs.usual).metrics.items()}
     parts = [values[f"server_{part}_ms"] for part in ("queue", "prefill", "decode", "frontend")]
     assert sum(parts) + values["outside_server_e2el_ms"] == pytest.approx(values["mean_e2el_ms"], rel=0.05)
 
 
-@pytest.mark.parametrize(
-    "cause",
-    [
-        "longer_prompts",
-        pytest.param("client_slow", marks=only_with_all),
-        pytest.param("server_lacks_cpu", marks=only_with_all),
-    ],
-)
-def test_a_cause_outside_the_server_is_named(cause: str, usual: Path) -> None:
-    assert_first(cause, usual / "usual", usual / cause)
+def test_longer_prompts_are_named(runs: Runs) -> None:
+    changed = runs.on("longer", PLAIN, *SHORT_ANSWERS, "dataset.prompt_tokens=700")
+    assert_first("longer_prompts", runs.usual, changed)
 
 
-@only_with_all
-def test_a_slow_network_is_named(usual: Path) -> None:
-    assert_first("network_slow", usual / "direct", usual / "network_slow")
+def test_a_slow_network_is_named(runs: Runs) -> None:
+    assert_first("network_slow", runs.through_a_proxy("direct", 0), runs.through_a_proxy("delayed", DELAY_MS))
 
 
-@pytest.mark.parametrize("cause", ["limited_at_once", pytest.param("kv_cache_full", marks=only_with_all)])
-def test_a_setting_is_named(cause: str, usual: Path, tmp_path: Path) -> None:
-    with servers(tmp_path) as pool:
-        changed = measure(tmp_path / "run", *VLLM, *LOAD, SETTINGS[cause], pool=pool)
-    assert_first(cause, usual / "usual", changed)
+def test_a_slow_client_is_named(runs: Runs) -> None:
+    with slow_client(per_packet_s=0.1):
+        changed = runs.on("client", PLAIN, *SHORT_ANSWERS)
+    assert_first("client_slow", runs.usual, changed)
 
 
-def test_speculation_that_is_off_is_named(usual: Path, tmp_path: Path) -> None:
-    with servers(tmp_path) as pool:
-        drafting = (*LONG_ANSWERS, f"++engine.args.speculative_config={NGRAM}")
-        measure(tmp_path / "run", *VLLM, *LOAD, *drafting, pool=pool)
-    assert_first("speculation_off", tmp_path / "run", usual / "speculation_off")
+def test_programs_on_the_servers_core_are_named(runs: Runs) -> None:
+    base = runs.usual
+    with hogs([CORES[-1]], 4):
+        changed = runs.on("hogs", PLAIN, *SHORT_ANSWERS)
+    assert_first("server_lacks_cpu", base, changed)
+
+
+def test_a_limit_of_requests_at_once_is_named(runs: Runs) -> None:
+    assert_first("limited_at_once", runs.usual, runs.on("two-slots", TWO_SLOTS, *SHORT_ANSWERS))
+
+
+def test_a_small_kv_cache_is_named(runs: Runs) -> None:
+    assert_first("kv_cache_full", runs.usual_long, runs.on("small-cache", SMALL_CACHE, *LONG_ANSWERS))
+
+
+def test_speculation_that_is_off_is_named(runs: Runs) -> None:
+    drafting = runs.on("drafting", DRAFTING, *LONG_ANSWERS)
+    assert_first("speculation_off", drafting, runs.on("not-drafting", PLAIN, *LONG_ANSWERS))  # a run after the other

@@ -5,28 +5,19 @@ Three servers: one with two slots and a prefix cache, one with a small KV cache 
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import psutil
 import pytest
+from tests.vllm.servers import CORES, DRAFTING, SMALL_CACHE, TWO_SLOTS, VllmServers
 from tests.vllm.test_oracle import run
 
 from benchhydra.artifacts import SERIES_FILE
-from benchhydra.engines.vllm import Vllm
-from benchhydra.progress import Progress
 from benchhydra.result import Result, Verdict
 from benchhydra.series import Series, read_series
-from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Target
 
-CORES = sorted(os.sched_getaffinity(0))
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.alone,
@@ -37,51 +28,22 @@ pytestmark = [
 PARTS = ("server_queue_ms", "server_prefill_ms", "server_decode_ms", "server_frontend_ms", "outside_server_e2el_ms")
 #: The witnesses agree within this on a machine that does nothing else.
 AGREEMENT_MS = 3.0
-SLOTS = 2
-DRAFTING = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 3, "prompt_lookup_min": 1}
+SLOTS = TWO_SLOTS["max_num_seqs"]
 
 
-def serving(tiny: Target, directory: Path, **args: Any) -> Iterator[str]:
-    """The address of a vLLM with these arguments, on the last core; clients run on the first."""
-    engine = Vllm(args={"enforce_eager": True, **args}, env={"VLLM_CPU_OMP_THREADS_BIND": str(CORES[-1])})
-    pool = ServerPool(directory)
-    try:
-        with pool.lease(
-            engine.server(dataclasses.replace(tiny, max_model_len=512)),
-            Progress(),
-            ready_timeout_s=600.0,
-            stop_timeout_s=20.0,
-            headers={},
-        ) as lease:
-            assert lease.pid is not None
-            pin(psutil.Process(lease.pid), CORES[-1])
-            yield lease.base_url
-    finally:
-        pool.close()
+@pytest.fixture
+def two_slots(vllm_servers: VllmServers) -> str:
+    return vllm_servers.url(**TWO_SLOTS)
 
 
-def pin(root: psutil.Process, core: int) -> None:
-    """Let all threads of a process and of its children run on one core only."""
-    for process in (root, *root.children(recursive=True)):
-        for thread in process.threads():
-            with contextlib.suppress(OSError):  # it has ended
-                os.sched_setaffinity(thread.id, {core})
+@pytest.fixture
+def small_cache(vllm_servers: VllmServers) -> str:
+    return vllm_servers.url(**SMALL_CACHE)
 
 
-@pytest.fixture(scope="module")
-def two_slots(tiny: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    yield from serving(tiny, tmp_path_factory.mktemp("two-slots"), max_num_seqs=SLOTS)
-
-
-@pytest.fixture(scope="module")
-def small_cache(tiny: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    args = {"num_gpu_blocks_override": 20, "block_size": 32, "enable_prefix_caching": False}
-    yield from serving(tiny, tmp_path_factory.mktemp("small-cache"), **args)
-
-
-@pytest.fixture(scope="module")
-def drafting(tiny: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    yield from serving(tiny, tmp_path_factory.mktemp("drafting"), speculative_config=DRAFTING)
+@pytest.fixture
+def drafting(vllm_servers: VllmServers) -> str:
+    return vllm_servers.url(**DRAFTING)
 
 
 def measured(url: str, tiny: Target, out: Path, *words: str) -> tuple[Result, dict[str, Series]]:

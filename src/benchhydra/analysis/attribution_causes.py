@@ -142,10 +142,18 @@ def _server_lacks_cpu(slowdown: Slowdown) -> float:
     A server that waits for a core takes longer itself: a change that is all outside of it has another cause.
     """
     if slowdown.moves.candidate("server_cpu_wait_fraction") is not None:
-        waits = slowdown.rise("server_cpu_wait_fraction", 0.05, 0.25)
+        waits = max(slowdown.rise("server_cpu_wait_fraction", 0.05, 0.25), _longer_by_waits(slowdown))
     else:
         waits = 0.5 * slowdown.rise("other_cpu_fraction", 0.1, 0.4)
     return waits * ramp(_fraction_in(SERVER, slowdown.increases), 0.0, 1 / 3)
+
+
+def _longer_by_waits(slowdown: Slowdown) -> float:
+    """Work that waits for a core for a fraction w of its time takes 1 / (1 - w) times as long."""
+    fast, slow = (side("server_cpu_wait_fraction") for side in (slowdown.moves.base, slowdown.moves.candidate))
+    if fast is None or slow is None or not slowdown.moves.rise("server_cpu_wait_fraction"):
+        return 0.0
+    return slowdown.proportional((1 - min(fast, 0.99)) / (1 - min(slow, 0.99)) - 1)
 
 
 def _gpu_throttled(slowdown: Slowdown) -> float:
