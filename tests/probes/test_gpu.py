@@ -1,4 +1,4 @@
-"""The probe ``gpu``, on a stand-in for NVML that replays a recording (tests/nvml): no real GPU was read here."""
+"""The probe ``gpu``, on a stand-in for NVML that replays readings, real ones and made-up ones (tests/nvml)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests import nvml
-from tests.nvml import H100, P40, Card
+from tests.nvml import A100, H100, P40, STEP_S, V100, Card, RecordedCard
 
 from benchhydra import registry
 from benchhydra.gpu_throttling import causes, is_throttled
@@ -38,10 +38,11 @@ def server() -> Iterator[int]:
 
 def watched(
     directory: Path,
-    cards: Sequence[Card],
+    cards: Sequence[Card] | Sequence[RecordedCard],
     seconds: float,
     processes: Callable[[int], str] = lambda pid: f"0 {pid} 68000\n",
     attached_to: tuple[int, ...] = (),
+    interval_s: float = INTERVAL_S,
     **more: float,
 ) -> Observation:
     """Watch all cards for some seconds, or those of an attached server.
@@ -49,7 +50,8 @@ def watched(
     processes: the text of the stand-in's list, given the server's pid.
     """
     close_idle_helpers()  # the next helper gets this test's environment
-    recording = nvml.write_recording(directory / "recording.txt", cards, seconds + 5)
+    write = nvml.write_real_recording if isinstance(cards[0], RecordedCard) else nvml.write_recording
+    recording = write(directory / "recording.txt", cards, seconds + 5)  # type: ignore[arg-type]
     registry.import_modules("benchhydra.probes")
     with server() as pid, pytest.MonkeyPatch.context() as patch:
         (directory / "processes.txt").write_text(processes(pid))
@@ -59,7 +61,7 @@ def watched(
         if attached_to:
             target = ProbeTarget(client_pid=os.getpid())
         off = [name for name in probes() if name not in ("gpu", "host")]
-        settings = ProbeSettings(interval_s=INTERVAL_S, off=off, gpus=list(attached_to))
+        settings = ProbeSettings(interval_s=interval_s, off=off, gpus=list(attached_to))
         with Watch.start(target, settings) as watch:
             watch.begin()
             time.sleep(seconds)
@@ -118,6 +120,38 @@ def test_the_counter_is_within_5_percent_of_the_integral_of_power(observation: O
     assert energy.values[0] == 0 and np.all(np.diff(energy.values) >= 0)
     assert energy.values[-1] == pytest.approx(integral_j(power), rel=0.05)
     assert energy.values[-1] > 3 * 600
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Observation:
+    """The readings of a real A100 and a real V100, watched as often as in a run: idle, a load of 6 s, idle."""
+    return watched(tmp_path_factory.mktemp("recorded"), [A100, V100], 7.5, interval_s=0.25)
+
+
+@pytest.mark.parametrize(("gpu", "card"), [(0, A100), (1, V100)], ids=["A100", "V100"])
+def test_the_series_are_the_recorded_readings(recorded: Observation, gpu: int, card: RecordedCard) -> None:
+    """At one offset of the clocks, the readings of nearly all samples are those that the recording has at that time."""
+    readings = card.readings()
+    times_s = of(recorded, "power_w", gpu).times_ns / 1e9
+    seen = {name: of(recorded, name, gpu).values for name in ("power_w", "sm_clock_mhz", "temperature_c")}
+    seen["utilization_percent"] = of(recorded, "utilization_fraction", gpu).values * 100
+
+    def equal_fraction(start_s: float) -> float:
+        """The fraction of samples that are equal in all series if the first one was read at this time."""
+        at_s = times_s - times_s[0] + start_s
+        row = np.searchsorted(readings["time_s"], at_s - at_s % STEP_S + 1e-9, side="right") - 1
+        same = [np.isclose(values, readings[name][row]) for name, values in seen.items()]
+        return float(np.mean(np.all(same, axis=0)))
+
+    assert max(equal_fraction(float(start_s)) for start_s in np.arange(0, 3, STEP_S / 4)) >= 0.9
+    assert len(set(seen["power_w"])) > 2
+
+
+def test_the_counted_energy_of_a_recorded_load_is_the_integral_of_its_power(recorded: Observation) -> None:
+    energy, power = of(recorded, "energy_j", 0), of(recorded, "power_w", 0)
+    assert power.values.min() < 65 and power.values.max() > 185
+    assert energy.values[-1] == pytest.approx(integral_j(power), rel=0.05)
+    assert recorded.facts["gpu_energy_source"] == "counter"
 
 
 def test_a_card_without_a_counter_has_the_integral_and_the_result_says_so(observation: Observation) -> None:
