@@ -159,6 +159,7 @@ class _PointChecks:
             return
         yield from self._impossible_values()
         yield from self._failed_requests()
+        yield from self._wrong_answers()
         yield from self._lengths()
         yield from self._missing_metrics()
         yield from self._suspect_side()
@@ -189,6 +190,15 @@ class _PointChecks:
         if (failed and not base_failed) or more_often:
             text = f"{failed} of {every} requests failed in the candidate, {base_failed} of {base_all} in the base"
             yield GateOutcome.FAILURES, text
+
+    def _wrong_answers(self) -> Iterator[tuple[GateOutcome, str]]:
+        """A server that answers rightly less often does less work: its speed is no gain."""
+        (base_wrong, base_all), (wrong, every) = (_wrong_answers(runs) for runs in self.sides.values())
+        if not (base_all and every) or wrong / every <= base_wrong / base_all:
+            return
+        if fisher.p_value(wrong, every, base_wrong, base_all) < self.roles.thresholds.alpha:
+            text = f"{every - wrong} of {every} answers are right in the candidate"
+            yield GateOutcome.SUSPECT, f"{text}, {base_all - base_wrong} of {base_all} in the base (output check)"
 
     def _lengths(self) -> Iterator[tuple[GateOutcome, str]]:
         """Longer prompts and answers take longer, whatever the build."""
@@ -272,6 +282,14 @@ def _requests(runs: Sequence[Run]) -> tuple[int, int]:
         sum(int(_finite(run.metrics.get(key, 0.0))) for run in runs) for key in ("failed", "completed")
     )
     return failed, failed + completed
+
+
+def _wrong_answers(runs: Sequence[Run]) -> tuple[int, int]:
+    """(wrong, checked) answers of runs with an output check."""
+    checked = [int(_finite(run.metrics.get("output_checked", 0.0))) for run in runs]
+    right = [_finite(run.metrics.get("output_correct_fraction", 0.0)) for run in runs]
+    wrong = sum(count - round(count * fraction) for count, fraction in zip(checked, right, strict=True))
+    return wrong, sum(checked)
 
 
 def _finite(value: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -29,6 +29,8 @@ class RequestStore(Protocol):
     def output_tokens(self) -> array[int]: ...
     @property
     def labels(self) -> Mapping[str, array[int]]: ...
+    @property
+    def expected(self) -> Sequence[str]: ...
     def __len__(self) -> int: ...
     def take(self, i: int) -> bytes:
         """Return the bytes of request i at the moment of sending. Called once per request."""

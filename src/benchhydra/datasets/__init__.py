@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from benchhydra.errors import ConfigError
+from benchhydra.output_check import check_expectation
 from benchhydra.progress import Progress
 from benchhydra.registry import check_choices, knob
 
@@ -91,12 +92,25 @@ class Dataset:
 
     #: The kind of media that the prompts carry: "image" or "audio".
     media: ClassVar[str | None] = None
+    #: Whether prompts have a text for completions, and messages beside it that are not this text in a chat template.
+    has_two_forms: ClassVar[bool] = False
 
     output_tokens: int | None = knob(None, "output length of every request; null: the data's own", unit="tokens")
     lengths: str = knob(
         "prompt",
         "what prompt lengths mean with api=chat: prompt: the text's own; templated: with the chat template's tokens",
         choices=("prompt", "templated"),
+    )
+    expect: str | None = knob(
+        None,
+        "what every answer must contain: a text, as whole words, or /REGEX/; null: nothing is checked, unless the data "
+        "has an answer to each prompt",
+    )
+    adapters: dict[str, float] = knob(
+        {}, "LoRA adapters that requests ask for, by weight: {sql: 3, law: 1, base: 1}; base is the model without any"
+    )
+    priorities: dict[int, float] = knob(
+        {}, "priorities of requests by weight, lower ones first (vLLM's scheduling_policy=priority): {0: 1, 10: 4}"
     )
     prefix_cache_intended: bool = dataclasses.field(
         default=False, metadata={"doc": "prompts share prefixes on purpose"}
@@ -106,6 +120,8 @@ class Dataset:
         check_choices(self)
         if self.output_tokens is not None and not 1 <= self.output_tokens <= MAX_TOKENS:
             raise ConfigError(f"dataset.output_tokens={self.output_tokens} must be from 1 to {MAX_TOKENS}")
+        if self.expect is not None:
+            check_expectation("dataset.expect", self.expect)
 
     def check(self, count: int) -> None:
         """Raise DatasetError for whatever is wrong with the data, as far as that needs neither network nor tokenizer.

@@ -6,7 +6,7 @@ without a server. ``warmup``: how many requests warm an engine up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +68,8 @@ class Measurement:
     """The outcome of a script.
 
     records: one row per request, with phases. facts: by declared name (``benchhydra.facts``). has: capabilities that
-    metrics may need (the table in ``benchhydra.metrics``). samples: values by name that do not belong to requests,
+    metrics may need (the table in ``benchhydra.metrics``). groups: labels of the rows by which figures are given, each
+    with the names of its values 0, 1, ... samples: values by name that do not belong to requests,
     shape (n,). series: in addition to those of the requests, which are derived from the records. metadata: numbers and
     short texts, copied into the result. warnings: sentences for the result.
     """
@@ -76,6 +77,7 @@ class Measurement:
     records: Records
     facts: Mapping[str, Any] = field(default_factory=dict)
     has: frozenset[str] = frozenset({"requests"})
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     samples: Mapping[str, Float64] = field(default_factory=dict)
     series: tuple[Series, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)

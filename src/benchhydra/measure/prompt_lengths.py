@@ -71,6 +71,8 @@ class PromptLengths:
 
         With ``dataset.lengths=templated`` the dataset's lengths hold the template's tokens, else these come on top.
         """
+        if dataset.has_two_forms and self.templated is not self.tokenizer:
+            return self._as_messages(dataset.sample(count, self.tokenizer, rng, max_total_tokens))
         added = self.template_tokens or 0
         if dataset.lengths == "templated" or not added:
             return dataset.sample(count, self.templated, rng, max_total_tokens)
@@ -80,6 +82,15 @@ class PromptLengths:
         except DatasetError as error:
             text = f"{error.message} ({added} tokens of max_model_len={max_total_tokens} are the chat template's)"
             raise DatasetError(text if limit is not None else error.message, hint=error.hint) from error
+
+    def _as_messages(self, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
+        """Yield prompts with the lengths of their messages instead of their texts."""
+        source = iter(prompts)
+        while batch := list(itertools.islice(source, BATCH)):
+            texts = [self.tokenizer.chat(prompt.messages or ()) for prompt in batch]
+            counts = self.tokenizer.count_batch(texts)
+            for prompt, text, count in zip(batch, texts, counts, strict=True):
+                yield dataclasses.replace(prompt, text=text, prompt_tokens=count + self.tokenizer.overhead)
 
     def _with_template(self, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
         source = iter(prompts)

@@ -10,6 +10,7 @@ from typing import Any
 from benchhydra.artifacts import TEXTS_FILE
 from benchhydra.client.answer_text import split_answer
 from benchhydra.datasets import Prompt
+from benchhydra.output_check import is_correct
 from benchhydra.redaction import redact_known
 
 
@@ -23,4 +24,6 @@ def write_texts(directory: Path, prompts: Iterable[Prompt], texts: Iterable[str]
             line |= {"texts": prompt.texts} if prompt.texts else {}
             line |= {"reasoning": parts.reasoning} if parts.reasoning else {}
             line |= {"tool_calls": parts.calls} if parts.calls else {}
+            if prompt.expect:
+                line |= {"expect": prompt.expect, "correct": is_correct(parts.answer, prompt.expect)}
             file.write(redact_known(json.dumps(line, ensure_ascii=False)) + "\n")

@@ -5,9 +5,9 @@ VALID: no rule gave a reason. SUSPECT: the figures were measured, but may be dis
 A rule is a function of ``RunEvidence`` declared with ``@rule`` in a module of this package (``answers``: complete
 answers with the requested tokens, ``outputs``: answers that are more than text, ``streams`` and ``buffering``: chunks
 that arrive when they are generated, ``client``: sending and reading in time, ``overload`` and ``window``: a steady
-state of the server and figures that can be, ``server``: the server's own figures, ``environment_checks``: caches, restarts,
-other processes, ``gpu_checks``: the GPUs) or in ``benchhydra_plugins``. It gives no reason if a fact that it needs is
-unknown (None). docs/validity.md lists all rules.
+state of the server and figures that can be, ``server``: the server's own figures, ``environment_checks``: caches,
+restarts, other processes, ``gpu_checks``: the GPUs) or in ``benchhydra_plugins``. It gives no reason if a fact that it
+needs is unknown (None). docs/validity.md lists all rules.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ class ValidityLimits:
         0.1,
         "INVALID above this fraction of answers of special tokens or white space only, SUSPECT above a tenth of it",
         unit="fraction",
+    )
+    correct_fraction: float = knob(
+        0.8, "SUSPECT below this fraction of answers that are as dataset.expect says", unit="fraction"
     )
     usage_fraction: float = knob(
         0.01,

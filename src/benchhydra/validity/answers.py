@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.failure_texts import commonest_failure
+from benchhydra.output_check import checked_answers
 from benchhydra.records import Anomaly, Records, Status
 from benchhydra.result import Reason
 from benchhydra.validity import RunEvidence, as_percent, invalid, rule, suspect
@@ -115,6 +116,17 @@ def chunks(evidence: RunEvidence) -> Iterator[Reason]:
         fraction = f"{as_percent(count / total, 1)}, limit {as_percent(limit, 1)}"
         text = f"{count} of {total} streams have more chunks than tokens ({fraction}): {figures}"
         yield suspect("chunks", f"{text}; the server's usage leaves tokens out (reasoning), or chunks came twice")
+
+
+@rule("output_check")
+def output_check(evidence: RunEvidence) -> Iterator[Reason]:
+    """Most answers must be as dataset.expect says, or the data: an engine that talks nonsense may be fast."""
+    checked, limit = checked_answers(evidence.window.labels), evidence.limits.correct_fraction
+    if len(checked) and checked.mean() < limit:
+        text = f"only {checked.sum()} of {len(checked)} answers are as expected"
+        fraction = f"{as_percent(checked.mean(), 1)}, limit {as_percent(limit, 1)}"
+        advice = "script.keep_text=true shows the answers; validity.correct_fraction= is the limit for a weak model"
+        yield suspect("output_check", f"{text} ({fraction}): {advice}")
 
 
 @rule("usage")
