@@ -24,7 +24,10 @@ MANDATORY = {
     "engine=attach": ["engine.base_url=http://127.0.0.1:8000"],
     "dataset=jsonl": ["dataset.path=prompts.jsonl"],
     "dataset=sharegpt": ["dataset.path=sharegpt.json"],
-    "dataset=token_trace": ["dataset.path=trace.jsonl"],
+    **{
+        f"dataset={trace}": ["dataset.path=trace.jsonl"]
+        for trace in ("token_trace", "mooncake", "burstgpt", "azure_llm", "timed_trace")
+    },
     "dataset=ultrachat": [],
     "load=concurrency": ["load.max_in_flight=4"],
     "search=repeats": ["search.ci=p99_ttft_ms:2%"],

@@ -172,3 +172,38 @@ def test_the_length_of_a_replay_is_known_before(tmp_path: Path) -> None:
     recorded_s = times(tmp_path, 0.5, 27.5, 60.5).recorded_s(3)
     assert Trace(speedup=2.0).length_s(3, np.asarray(recorded_s)) == 30.0
     assert Trace().length_s(3) is None
+
+
+# Whole recordings, scaled and repeated
+
+
+def test_whole_blocks_are_shared_to_their_last_token(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    rows = [
+        {"timestamp": 0, "input_length": 32 + tokenizer.overhead, "output_length": 5, "hash_ids": [7, 8]},
+        {"timestamp": 1, "input_length": 48 + tokenizer.overhead, "output_length": 5, "hash_ids": [7, 8, 9]},
+    ]
+    for row in rows:  # the number of the last, shorter block may be left out
+        row["hash_ids"] = row["hash_ids"][: row["input_length"] // 16]  # type: ignore[index, operator]
+    first, second = sampled(TokenTrace(path=trace(tmp_path, rows), block_tokens=16), 2, tokenizer)
+    assert tokenizer.encode(second.text)[:32] == tokenizer.encode(first.text)
+
+
+def test_lengths_and_blocks_are_scaled_alike(tmp_path: Path, words: Tokenizer) -> None:
+    dataset = TokenTrace(path=trace(tmp_path, MOONCAKE), block_tokens=16, length_scale=0.5)
+    first, second, third, _ = sampled(dataset, 4, words)
+    assert [(p.prompt_tokens, p.output_tokens) for p in (first, second, third)] == [(20, 2), (24, 3), (16, 4)]
+    assert (shared_tokens(words, first, second), shared_tokens(words, first, third)) == (16, 8)
+
+
+def test_a_recording_knows_how_many_requests_it_has(tmp_path: Path) -> None:
+    assert TokenTrace(path=trace(tmp_path, MOONCAKE), block_tokens=16).recorded_count() == 4
+    assert Jsonl(path=trace(tmp_path, [{"prompt": "a", "output_tokens": 1}] * 3)).recorded_count() == 3
+
+
+def test_loops_follow_each_other_a_mean_gap_apart() -> None:
+    load = Trace(loops=3, speedup=2.0)
+    recorded_s = np.array([4.0, 5.0, 8.0])
+    assert load.count(3) == 9
+    sent_s = load.send_times_s(9, np.random.default_rng(0), np.tile(recorded_s, 3))
+    assert sent_s.tolist() == [0.0, 0.5, 2.0, 3.0, 3.5, 5.0, 6.0, 6.5, 8.0]
+    assert load.length_s(9, recorded_s) == 8.0

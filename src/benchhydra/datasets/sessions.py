@@ -26,6 +26,8 @@ LENGTH_SHAPES = ("fixed", "uniform", "exponential", "normal", "lognormal")
 TURN_SHAPES = ("fixed", "uniform", "geometric")
 THINK_SHAPES = ("fixed", "exponential", "lognormal")
 SALTS = ("none", "load", "session")
+#: With allow_repeat, so many conversations of a file are offered for each that is needed: some may be too long.
+REPEATS = 20
 #: Sessions whose texts are made together.
 BATCH_SESSIONS = 32
 #: Standard deviation of a length or think time / its mean, where the shape has one.
@@ -117,17 +119,18 @@ class Sessions(FileDataset, ConversationDataset):
     def sessions(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Session]:
-        """Return made sessions, ``count`` of them; or all of the file's, shuffled, so that some may be left out."""
+        """Return made sessions, ``count`` of them; or more of the file's, shuffled, so that some may be left out."""
         load_salt = f"{int(rng.integers(2**63)):x}"
-        made = self._recorded(tokenizer, rng) if self.path else self._made(count, tokenizer, rng)
+        made = self._recorded(count, tokenizer, rng) if self.path else self._made(count, tokenizer, rng)
         for number, session in enumerate(made):
             salt = {"none": "", "load": load_salt, "session": f"{load_salt}-{number}"}[self.cache_salt]
             yield Session(session.turns, session.prefix, {"cache_salt": salt}) if salt else session
 
-    def _recorded(self, tokenizer: Tokenizer, rng: np.random.Generator) -> Iterator[Session]:
+    def _recorded(self, count: int, tokenizer: Tokenizer, rng: np.random.Generator) -> Iterator[Session]:
         conversations = self._usable().items
         order = rng.permutation(len(conversations)).tolist()
-        for index in itertools.cycle(order) if self.allow_repeat else order:
+        most = len(order) + REPEATS * count if self.allow_repeat else len(order)
+        for index in itertools.islice(itertools.cycle(order), most):
             turns = conversations[index][: self.max_turns]
             thinks_s = self._draw_think_s(len(turns), rng).tolist()
             outputs = self._output_lengths(turns, tokenizer)
@@ -185,7 +188,7 @@ class SessionMaker:
         self._systems: list[str] = []
         if settings.system_tokens:
             self._systems = self._texts([settings.system_tokens] * settings.system_prompts)
-        weights = np.arange(1, settings.system_prompts + 1) ** -settings.system_zipf
+        weights = np.arange(1.0, settings.system_prompts + 1) ** -settings.system_zipf
         self._weights = weights / weights.sum()
 
     def sessions(self, count: int) -> Iterator[Session]:

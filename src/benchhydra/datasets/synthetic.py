@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from benchhydra.datasets import Dataset, Prompt, Tokenizer
+from benchhydra.datasets.prefix_groups import SALTS, drawn_groups, drawn_salts, prefix_lengths
 from benchhydra.errors import ConfigError, DatasetError
 from benchhydra.registry import knob, option
 
@@ -42,7 +43,26 @@ class Synthetic(Dataset):
     output_std: float | None = knob(None, "standard deviation of output lengths; null: mean / 4", unit="tokens")
     output_min: int | None = knob(None, "minimum output length; null: 1", unit="tokens")
     output_max: int | None = knob(None, "maximum output length; null: only max_model_len", unit="tokens")
-    prefix_tokens: int = knob(0, "length of the prefix that all prompts share, part of prompt_tokens", unit="tokens")
+    prefix_tokens: int = knob(
+        0, "length of the prefix that all prompts of a group share, part of prompt_tokens", unit="tokens"
+    )
+    prefix_groups: int = knob(1, "number of groups of prompts, each with a prefix of its own", unit="groups")
+    prefix_zipf: float = knob(
+        0.0, "exponent of the groups' popularity: the k-th in proportion to 1 / k^exponent; 0: all alike"
+    )
+    prefix_hit_fraction: float | None = knob(
+        None,
+        "fraction of prompt tokens that a prefix cache finds which forgets nothing; sets the lengths of prefixes, "
+        "instead of prefix_tokens",
+        unit="fraction",
+    )
+    prefix_block_tokens: int = knob(16, "length of a block of the prefix cache, for prefix_hit_fraction", unit="tokens")
+    cache_salt: str = knob(
+        "none",
+        "cache_salt of requests, for servers that know it (vLLM): load: one for the whole load, so that nothing is "
+        "found in the prefix cache that was there before; request: each its own, so that nothing is found at all",
+        choices=SALTS,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,7 +74,33 @@ class Synthetic(Dataset):
             raise ConfigError(
                 f"dataset.prefix_tokens={self.prefix_tokens} must be below prompt_tokens={self.prompt_tokens}"
             )
-        self.prefix_cache_intended = self.prefix_cache_intended or self.prefix_tokens > 0
+        self._check_prefixes()
+        self.prefix_cache_intended = (
+            self.prefix_cache_intended or self.prefix_tokens > 0 or bool(self.prefix_hit_fraction)
+        )
+
+    def _check_prefixes(self) -> None:
+        for name in ("prefix_groups", "prefix_block_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"dataset.{name}={getattr(self, name)} must be at least 1")
+        if not 0 <= self.prefix_zipf < math.inf:
+            raise ConfigError(f"dataset.prefix_zipf={self.prefix_zipf:g} must be at least 0 and finite")
+        if self.prefix_hit_fraction is None:
+            return
+        if not 0 <= self.prefix_hit_fraction < 1:
+            raise ConfigError(f"dataset.prefix_hit_fraction={self.prefix_hit_fraction:g} must be from 0 to below 1")
+        most = (self.prompt_tokens - 1) // self.prefix_block_tokens * self.prefix_block_tokens / self.prompt_tokens
+        if self.prefix_hit_fraction > most:
+            text = f"dataset.prefix_hit_fraction={self.prefix_hit_fraction:g}: whole blocks are at most {most:.3g} of"
+            raise ConfigError(f"{text} a prompt of {self.prompt_tokens} tokens", hint="a larger dataset.prompt_tokens")
+        if self.prefix_tokens:
+            text = f"dataset.prefix_tokens={self.prefix_tokens} and prefix_hit_fraction set the same lengths"
+            raise ConfigError(text, hint="only one of them")
+        if self.cache_salt == "request" and self.prefix_hit_fraction:
+            raise ConfigError(
+                f"dataset.prefix_hit_fraction={self.prefix_hit_fraction:g}: nothing is found with cache_salt=request",
+                hint="dataset.cache_salt=load",
+            )
 
     def _check_side(self, side: str, mean: int) -> None:
         low, high = getattr(self, f"{side}_min"), getattr(self, f"{side}_max")
@@ -76,16 +122,40 @@ class Synthetic(Dataset):
         """Return prompts of exact lengths, generated lazily. Texts are encoded unless their length is certain."""
         prompts, outputs = self._lengths(count, rng, tokenizer.overhead + 1, max_total_tokens)
         writer = Writer(tokenizer, rng)
-        prefix = writer.words(self.prefix_tokens) if self.prefix_tokens else []
-        return self._prompts(writer, prefix, prompts, outputs)
+        prefixes = self._prefixes(writer, prompts, rng, tokenizer.overhead)
+        return self._prompts(writer, prefixes, prompts, outputs, drawn_salts(self.cache_salt, len(prompts), rng))
 
-    def _prompts(self, writer: Writer, prefix: list[str], prompts: Ints, outputs: Ints) -> Iterator[Prompt]:
+    def _prefixes(
+        self, writer: Writer, prompts: Ints, rng: np.random.Generator, overhead: int
+    ) -> Callable[[int], list[str]]:
+        """Return a function from a prompt's number to the words that it shares with others of its group."""
+        if self.prefix_hit_fraction is None and self.prefix_groups == 1:
+            prefix = writer.words(self.prefix_tokens) if self.prefix_tokens else []
+            return lambda number: prefix
+        groups = drawn_groups(self.prefix_groups, self.prefix_zipf, len(prompts), rng).tolist()
+        lengths = [self.prefix_tokens] * len(prompts)
+        if self.prefix_hit_fraction is not None:
+            whole = prefix_lengths(groups, prompts.tolist(), self.prefix_hit_fraction, self.prefix_block_tokens)
+            lengths = [max(0, length - overhead) for length in whole]
+        longest = max(lengths, default=0)
+        words = [writer.words(longest) if longest else [] for _ in range(self.prefix_groups)]
+        return lambda number: words[groups[number]][: lengths[number]]
+
+    def _prompts(
+        self,
+        writer: Writer,
+        prefix_of: Callable[[int], list[str]],
+        prompts: Ints,
+        outputs: Ints,
+        bodies: Iterator[dict[str, str]],
+    ) -> Iterator[Prompt]:
         for start in range(0, len(prompts), BATCH_PROMPTS):
             prompt_lengths = prompts[start : start + BATCH_PROMPTS].tolist()
             output_lengths = outputs[start : start + BATCH_PROMPTS].tolist()
-            texts = writer.texts(prompt_lengths, prefix)
+            prefixes = [prefix_of(number) for number in range(start, start + len(prompt_lengths))]
+            texts = writer.texts_with_prefixes(prompt_lengths, prefixes)
             for text, length, output in zip(texts, prompt_lengths, output_lengths, strict=True):
-                yield Prompt(text, length, output)
+                yield Prompt(text, length, output, body=next(bodies))
 
     def _lengths(self, count: int, rng: np.random.Generator, shortest: int, longest: int | None) -> tuple[Ints, Ints]:
         """Return prompt and output lengths, shape (count,) each: prompt >= ``shortest``, sum <= ``longest``."""
@@ -150,6 +220,8 @@ class Writer:
 
         rng: by default the writer's own.
         """
+        if not count:
+            return []
         rng = rng or self._rng
         first = self._starts[int(rng.integers(len(self._starts)))]
         rest = rng.integers(len(self._pool), size=count - 1)

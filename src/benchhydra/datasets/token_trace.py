@@ -8,6 +8,7 @@ hold lengths only.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -47,6 +48,7 @@ class TokenTrace(FileDataset):
 
     prefix_cache_intended: bool = field(default=True, metadata={"doc": "prompts share the blocks of their records"})
     block_tokens: int = knob(512, "length of a block of hash_ids (Mooncake's traces: 512)", unit="tokens")
+    length_scale: float = knob(1.0, "multiply recorded lengths by this, for a model of another context length")
     time_unit: str = knob(
         "auto", "unit of numbers under timestamp; auto: recognized, ms for Mooncake's records", choices=TIME_UNITS
     )
@@ -57,6 +59,8 @@ class TokenTrace(FileDataset):
         super().__post_init__()
         if self.block_tokens < 1:
             raise ConfigError(f"dataset.block_tokens={self.block_tokens} must be at least 1")
+        if not 0 < self.length_scale < math.inf:
+            raise ConfigError(f"dataset.length_scale={self.length_scale:g} must be above 0 and finite")
 
     def check(self, count: int) -> None:
         if self.local_files() is not None:
@@ -79,7 +83,7 @@ class TokenTrace(FileDataset):
         self.require(len(requests), count)
         times = self._times([request.record for request in requests])
         source = itertools.islice(itertools.cycle(requests), count)
-        writer = BlockWriter(tokenizer, rng, self.block_tokens)
+        writer = BlockWriter(tokenizer, rng, self._scaled(self.block_tokens))
         while batch := list(itertools.islice(source, BATCH)):
             for request in batch:
                 self._check_length(request, tokenizer, max_total_tokens)
@@ -107,7 +111,11 @@ class TokenTrace(FileDataset):
         if input_tokens is None or output_tokens is None:
             name = "input_length" if input_tokens is None else "output_length"
             raise InvalidRecord(name, f"it is missing: the columns are {fields.column_names()}")
-        return RecordedRequest(record, input_tokens, output_tokens, self._blocks(fields, input_tokens))
+        lengths = self._scaled(input_tokens), self.output_tokens or self._scaled(output_tokens)
+        return RecordedRequest(record, *lengths, self._blocks(fields, input_tokens))
+
+    def _scaled(self, tokens: int) -> int:
+        return tokens if self.length_scale == 1 else max(1, round(tokens * self.length_scale))
 
     def _blocks(self, fields: RecordFields, input_tokens: int) -> tuple[int, ...]:
         name, blocks = fields.find("hash_ids")
@@ -116,7 +124,8 @@ class TokenTrace(FileDataset):
         if not isinstance(blocks, list) or not all(type(block) is int and abs(block) < 2**63 for block in blocks):
             raise InvalidRecord(name, f"{describe_value(blocks)} is not a list of whole numbers")
         needed = -(-input_tokens // self.block_tokens)
-        if len(blocks) != needed:
+        whole = input_tokens // self.block_tokens
+        if len(blocks) not in (whole, needed):  # some traces have no number for a prompt's last, shorter block
             text = f"{len(blocks)} blocks, but {input_tokens} tokens are {needed} blocks of {self.block_tokens}"
             raise InvalidRecord(name, text)
         return tuple(blocks)
@@ -153,9 +162,9 @@ class BlockWriter:
         return self._writer.texts_with_prefixes([request.input_tokens for request in requests], prefixes)
 
     def _prefix(self, request: RecordedRequest) -> list[str]:
-        """Return the words of the prompt's blocks but the last word: the writer adds it, and makes the length exact."""
+        """Return the words of the prompt's blocks; the writer adds those of a last block without a number."""
         words = [word for block in request.blocks for word in self._block(block)]
-        return words[: max(0, request.input_tokens - self._overhead - 1)]
+        return words[: request.input_tokens - self._overhead]
 
     def _block(self, number: int) -> list[str]:
         return self._writer.words(self._block_tokens, np.random.default_rng([self._seed, number % 2**64]))
