@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import shlex
 import time
@@ -23,6 +24,7 @@ from benchhydra.failure_texts import failure_texts
 from benchhydra.gpu_prices import SERVER_PRICE_PER_HOUR, server_price_per_hour
 from benchhydra.measure import Measurement, Point
 from benchhydra.metrics import refuse_not_computed, summarize
+from benchhydra.metrics.groups import group_figures
 from benchhydra.metrics.slo import percentiles_of
 from benchhydra.probes.watch import start_helper
 from benchhydra.progress import Progress
@@ -51,20 +53,33 @@ def spec_of(config: BenchConfig) -> ServerSpec | None:
     """Return the server that a point needs, after all checks that need no server. Raises BenchhydraError."""
     _refuse_secrets(config)
     _refuse_missing_metrics(config)
+    _refuse_unused_load(config)
     target = config.engine.target(config.model, config.sparsity, config.gpus)
     config.engine.check(target)
     config.script.check(point_of(config, target, Path(), Progress()))
-    return config.script.spec(config.engine, target)
+    spec = config.script.spec(config.engine, target)
+    return None if spec is None else config.engine.deployed(spec, target)
 
 
 def _refuse_missing_metrics(config: BenchConfig) -> None:
     """Raise ConfigError if the objective or the search reads what does not exist, or will not be computed."""
     if config.search.needs_slo and not config.slo.limits():
-        name = option_name(config.search)
-        raise ConfigError(f"search={name} needs a limit on a percentile, mean or fraction", hint="slo.p99_ttft_ms=500")
+        search = option_name(config.search)
+        raise ConfigError(f"search={search} needs a limit on a percentile, mean or fraction", hint="slo.p99_ttft_ms=500")
     for key, name in {"objective": config.objective, **config.search.metrics_read()}.items():
         if name is not None:
             refuse_not_computed(key, name, (*config.percentiles, *percentiles_of(config.slo.limits())))
+
+
+def _refuse_unused_load(config: BenchConfig) -> None:
+    """Raise ConfigError if the search varies a key that the load does not obey."""
+    varies, load, name = config.search.varies, config.load, option_name(config.load)
+    if "qps" in varies and not load.open_loop:
+        hint = "load=poisson, or search.over=load.max_in_flight"
+        raise ConfigError(f"search={option_name(config.search)} varies qps, and load={name} has no rate", hint=hint)
+    if "load.max_in_flight" in varies and "qps" not in varies and not math.isinf(load.qps):
+        hint = "load=concurrency"
+        raise ConfigError(f"the search varies load.max_in_flight, which only caps load={name}", hint=hint)
 
 
 def load_s_of(config: BenchConfig) -> float | None:
@@ -164,6 +179,7 @@ class _PointRun:
         self.result.load_label = script.load_label(point)
         self._announce_length(script.load_s(point))
         spec = script.spec(engine, target)
+        spec = None if spec is None else engine.deployed(spec, target)
         if spec is None or spec.kind != "attached":
             self._prepare(target)
         if spec is None:
@@ -217,10 +233,16 @@ class _PointRun:
                 lease.write_log(self.out_dir / SERVER_LOG_FILE)
         self._conclude(point, measurement, lease_facts)
 
+    def _gpu_count(self, point: Point) -> int | None:
+        """Return the number of GPUs of all replicas; None without GPUs, or if it is unknown."""
+        engine = self.config.engine
+        count = engine.gpu_count(point.target)
+        return None if count is None else count * engine.replicas
+
     def _price_facts(self, point: Point, lease: Lease) -> dict[str, Any]:
         """Return the price of the server's GPUs, if it is known."""
         names = [gpu["name"] for gpu in self.result.environment.get("gpus", ()) if gpu["index"] in lease.gpus]
-        price = server_price_per_hour(self.config.gpus, self.config.engine.gpu_count(point.target), names)
+        price = server_price_per_hour(self.config.gpus, self._gpu_count(point), names)
         return {} if price is None else {SERVER_PRICE_PER_HOUR: price}
 
     def _announce_length(self, load_s: float | None) -> None:
@@ -243,7 +265,7 @@ class _PointRun:
     def _conclude(self, point: Point, measurement: Measurement, lease_facts: Mapping[str, Any]) -> None:
         """Write the rows and series; add metrics, verdict and metadata to the result."""
         records, result = measurement.records, self.result
-        gpus = {ENGINE_GPUS: self.config.engine.gpu_count(point.target)}
+        gpus = {ENGINE_GPUS: self._gpu_count(point)}
         facts = Facts({**gpus, **lease_facts}) | measurement.facts
         request_series = per_second_series(records) if "requests" in measurement.has else ()
         series = (*request_series, *measurement.series)
@@ -270,6 +292,7 @@ class _PointRun:
         has = measurement.capabilities | ({"slo"} if window.slo else set())
         has |= {"price"} if window.facts[SERVER_PRICE_PER_HOUR] else set()
         percentiles = (*self.config.percentiles, *percentiles_of(window.limits))
+        self.result.groups = group_figures(window, has, measurement.groups)
         metrics = {metric.key: metric for metric in summarize(window, has, percentiles)}
         if not metrics:
             raise BenchhydraError(
@@ -314,9 +337,15 @@ def _result_of(config: BenchConfig, resolved: Mapping[str, Any], sweep_id: str |
         tokenizer=config.model.tokenizer or config.model.id,
         dataset=option_name(config.dataset),
         environment=environment.capture(),
-        key_metrics=config.script.key_metrics,
+        key_metrics=_key_metrics(config),
         charts=config.script.charts,
     )
+
+
+def _key_metrics(config: BenchConfig) -> tuple[str, ...]:
+    """Return the metrics that tables show first: the script's, as the API changes them."""
+    usual: tuple[str, ...] = config.script.key_metrics
+    return config.api.key_metrics(usual) if config.script.uses_api else usual
 
 
 def _make_directory(out_dir: Path, config: Mapping[str, Any]) -> None:

@@ -14,6 +14,9 @@ A search reads only these metrics, so it needs no limits of its own. For each li
 ``slo_allowed_NAME``
     The fraction that may lie beyond the limit.
 
+``slo_limit_NAME``
+    The limit.
+
 The first part of the window is left out: a server that begins empty is faster than in its steady state.
 """
 
@@ -201,8 +204,8 @@ def _latencies(window: Window, limit: SloLimit) -> Float64:
     """Return the steady part's latencies whose correlation is that of the values beyond the limit."""
     rows = _steady_rows(window)
     column = limit.column if limit.column not in (None, "itl_ms") else "e2el_ms"
-    values = np.asarray(getattr(window, column or "")[rows])
-    return values[~np.isnan(values)]
+    values: Float64 = getattr(window, column or "")[rows]
+    return np.asarray(values[~np.isnan(values)])
 
 
 def _steady_rows(window: Window) -> Any:
@@ -236,6 +239,9 @@ def correlation_time(values: Float64) -> float:
 limit_family("slo_ratio_", unit="ratio", better=Better.SMALLER, doc="ratio to the limit slo.{}; at most 1: met")(_ratio)
 limit_family("slo_samples_", unit="values", better=Better.OBSERVATION, doc="independent values behind slo_ratio_{}")(
     _samples
+)
+limit_family("slo_limit_", unit="as limited", better=Better.OBSERVATION, doc="the value of slo.{}")(
+    lambda window, limit: limit.bound
 )
 limit_family(
     "slo_allowed_", unit="fraction", better=Better.OBSERVATION, doc="fraction of values that may lie beyond slo.{}"

@@ -8,7 +8,7 @@ in the tracker, and is measured on the group's running server.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -39,8 +39,6 @@ class Search:
 
     history: bool = knob(True, "a search for a limit begins where earlier sweeps found it, in the same tree of outputs")
 
-    #: Keys that the search varies. Planned points get an override for each, so that every outcome has its value.
-    varies: ClassVar[tuple[str, ...]] = ()
     #: Whether the search reads ratios to the limits of ``slo``; without such a limit nothing is started.
     needs_slo: ClassVar[bool] = False
     #: Whether the search may add points at all.
@@ -56,6 +54,18 @@ class Search:
             raise ConfigError(f"search.max_points={self.max_points} must be at least 1")
         if isinstance(self.disturbed_repeats, int) and self.disturbed_repeats < 0:
             raise ConfigError(f"search.disturbed_repeats={self.disturbed_repeats} must be at least 0")
+
+    @property
+    def varies(self) -> tuple[str, ...]:
+        """Keys that the search varies. Planned points get an override for each, so that every outcome has its value."""
+        return ()
+
+    def first_point(self, keys: Set[str]) -> Overrides:
+        """Further overrides of the planned points, so that a search can begin with a point of its own choice.
+
+        keys: those that the overrides of the point set already.
+        """
+        return ()
 
     def metrics_read(self) -> dict[str, str | None]:
         """The metrics that the search reads, by the key that names them (None: not set): ``search.ci``."""

@@ -98,8 +98,8 @@ class Answer:
         fields["figures"] = tuple(Figure(**figure) for figure in data.get("figures", ()))
         fields["evidence"] = tuple(Probe(**probe) for probe in data.get("evidence", ()))
         if fields.get("fit"):
-            fit = data["fit"]
-            fields["fit"] = Fit(
-                **{key: tuple(value) if isinstance(value, list) else value for key, value in fit.items()}
-            )
+            fit: dict[str, Any] = {}
+            for key, value in data["fit"].items():
+                fit[key] = tuple(value) if isinstance(value, list) else value
+            fields["fit"] = Fit(**fit)
         return cls(**fields)

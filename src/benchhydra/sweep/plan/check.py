@@ -48,6 +48,10 @@ def check_points(points: Iterable[Sequence[str]], compose: Compose, spec_of: Spe
     first: BenchConfig | None = None
     for overrides in points:
         config, resolved = compose(overrides)
+        first_point = config.search.first_point({override_key(override) for override in overrides})
+        if first_point:
+            overrides = (*overrides, *first_point)
+            config, resolved = compose(overrides)
         spec = _checked_spec(config, overrides, spec_of)
         first = first or config
         for all_overrides, identity in _repeats(overrides, config, resolved):
