@@ -18,7 +18,7 @@ from benchhydra.result import Result, Verdict, flatten, point_key
 
 #: Keys that are not part of a point's key (so that builds and seeds can be compared), but may be axes of a sweep.
 VARIANT_KEYS = (
-    *("seed", "engine.python", "engine.base_url", "load.processes", "load.executor"),
+    *("seed", "engine.python", "engine.program", "engine.base_url", "load.processes", "load.executor"),
     *("engine.path", "engine.headers"),
 )
 
@@ -57,8 +57,8 @@ class PlannedPoint:
 class Outcome:
     """How the measurement of a point ended.
 
-    status: ok; failed (an error); invalid (measured, but rejected by script.fail_on); interrupted; skipped (not started
-    because the sweep stopped). kept: taken from an earlier run of the sweep, not measured again. extra: added by a
+    status: ok; failed (an error); infeasible (a trial of a search failed, which is a result of the search); invalid
+    (measured, but rejected by script.fail_on); interrupted; skipped (not started because the sweep stopped). kept: taken from an earlier run of the sweep, not measured again. extra: added by a
     search. metrics: by name, in the units of the metric table. invalid_checks: the rules that made the result INVALID.
     """
 

@@ -74,7 +74,18 @@ ADDED_KEYS: dict[str, Any] = {
     "api.tools": None,
     "api.tool_choice": "auto",
     "api.reasoning": False,
+    "engine.cache_reset": "vllm",
+    "engine.replicas": 1,
+    "engine.replica_args": [],
+    "engine.deal": "round_robin",
+    "engine.router": None,
+    "engine.router_args": {},
+    "engine.router_command": [],
+    "dataset.adapters": {},
     "dataset.columns": {},
+    "dataset.expect": None,
+    "dataset.priorities": {},
+    "load.stop_when_decided": False,
     "dataset.lengths": "prompt",
     "dataset.time_unit": "auto",
     **{
@@ -82,6 +93,7 @@ ADDED_KEYS: dict[str, Any] = {
         for fault in (
             *("empty", "blank", "abort", "other_model", "bare_error", "no_done"),
             *("several_choices", "long", "usage_low", "repeat"),
+            *("broken_items", "invalid_output", "wrong"),
         )
     },
     "engine.prefill_us_per_token": 0.0,
@@ -91,7 +103,20 @@ ADDED_KEYS: dict[str, Any] = {
     "engine.prefix_caching": True,
     "engine.chunked_prefill": True,
     "engine.draft_tokens": 0,
+    "engine.reasoning_tokens": 0,
+    "engine.context_tokens": None,
+    "engine.adapters": [],
+    "engine.adapter_ms": 0.0,
+    "engine.priority_scheduling": False,
+    "engine.ignore_disconnects": False,
     "engine.acceptance": 0.7,
+    "dataset.prefix_groups": 1,
+    "dataset.prefix_zipf": 0.0,
+    "dataset.prefix_hit_fraction": None,
+    "dataset.prefix_block_tokens": 16,
+    "dataset.cache_salt": "none",
+    "dataset.length_scale": 1.0,
+    "load.loops": 1,
     "engine.prefix_cache_blocks": None,
     "engine.prefix_block_tokens": 16,
 }
@@ -201,6 +226,7 @@ class Result:
     failures: dict[str, int] = field(default_factory=dict)
     failure_texts: tuple[FailureText, ...] = ()
     metrics: dict[str, MetricValue] = field(default_factory=dict)
+    groups: dict[str, dict[str, dict[str, MetricValue]]] = field(default_factory=dict)
     key_metrics: tuple[str, ...] = ()
     charts: tuple[tuple[str, str], ...] = ()
     load_label: str = ""
@@ -234,7 +260,11 @@ class Result:
             "warnings": list(self.warnings),
             "key_metrics": list(self.key_metrics),
             "charts": [list(pair) for pair in self.charts],
-            "metrics": {key: _metric_json(m) for key, m in self.metrics.items()},
+            "metrics": _metrics_json(self.metrics),
+            "groups": {
+                label: {name: _metrics_json(metrics) for name, metrics in groups.items()}
+                for label, groups in self.groups.items()
+            },
             "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.epoch_time)),
             "script_name": self.script,
             "script_args": {k: config.get(k) for k in ("script", "load", "dataset", "qps", "num_prompts", "seed")},
@@ -263,7 +293,11 @@ class Result:
         fields["reasons"] = tuple(Reason(**{**r, "severity": Verdict(r["severity"])}) for r in data.get("reasons", ()))
         fields["warnings"] = tuple(data.get("warnings", ()))
         fields["failure_texts"] = tuple(map(_failure_text, data.get("failure_texts", ())))
-        fields["metrics"] = {m.key: m for m in map(_metric_value, data["metrics"].values())}
+        fields["metrics"] = _metrics_of_json(data["metrics"])
+        fields["groups"] = {
+            label: {name: _metrics_of_json(metrics) for name, metrics in groups.items()}
+            for label, groups in data.get("groups", {}).items()
+        }
         script = data["script"]
         fields["key_metrics"] = tuple(data.get("key_metrics", LEGACY_KEY_METRICS.get(script, ())))
         fields["charts"] = tuple((x, y) for x, y in data.get("charts", LEGACY_CHARTS.get(script, ())))
@@ -356,6 +390,14 @@ def _metric_value(entry: Mapping[str, Any]) -> MetricValue:
     """Read a metric of a JSON object; replace an old name of the metric or its unit by the current one."""
     key, unit = RENAMED_METRICS.get(entry["key"], entry["key"]), RENAMED_UNITS.get(entry["unit"], entry["unit"])
     return MetricValue(key=key, unit=unit, value=entry["value"], better=Better(entry["type"]))
+
+
+def _metrics_of_json(data: Mapping[str, Any]) -> dict[str, MetricValue]:
+    return {metric.key: metric for metric in map(_metric_value, data.values())}
+
+
+def _metrics_json(metrics: Mapping[str, MetricValue]) -> dict[str, Any]:
+    return {key: _metric_json(metric) for key, metric in metrics.items()}
 
 
 def _metric_json(value: MetricValue) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from benchhydra.engines import Engine
-from benchhydra.engines.command import CommandLine, help_flags, package_facts, printed_version
+from benchhydra.engines.command import CommandLine
 from benchhydra.engines.flags import check_flags, flag_words
+from benchhydra.engines.programs import help_flags, package_facts, printed_version
 from benchhydra.errors import ConfigError
 from benchhydra.progress import Progress
 from benchhydra.redaction import redact

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchhydra.client.apis import Api
 
@@ -12,7 +12,8 @@ class Endpoint:
     """A server's endpoint. ``headers`` may contain the API key: never show, log or store them.
 
     api_path: the path below ``base_url`` of the server's API, which replaces the ``/v1`` of ``api.path``.
-    answer_model: the model's name that answers must have; "": any.
+    answer_model: the model's name that answers must have; "": any. replica_urls: the servers that the load generator
+    deals requests to, by the label ``replica`` of a request; () if there is only ``base_url``.
     """
 
     base_url: str
@@ -23,3 +24,8 @@ class Endpoint:
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     verify_tls: bool = True
     ca_file: str | None = None
+    replica_urls: tuple[str, ...] = ()
+
+    def replica(self, number: int) -> Endpoint:
+        """Return the endpoint of one of several servers that share the load; this one without several."""
+        return replace(self, base_url=self.replica_urls[number], replica_urls=()) if self.replica_urls else self

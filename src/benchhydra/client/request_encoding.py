@@ -40,7 +40,7 @@ def encode_request(endpoint: Endpoint, prompt: PromptContent, output_tokens: int
     return b"%b%d\r\n\r\n%b" % (head, len(payload), payload)
 
 
-@lru_cache(maxsize=4)  # all requests of a run have the same head
+@lru_cache(maxsize=64)  # all requests of a run to one server have the same head
 def _head(base_url: str, path: str, stream: bool, more: tuple[tuple[str, str], ...]) -> bytes:
     host = urlsplit(base_url).netloc.rpartition("@")[2]
     headers = {

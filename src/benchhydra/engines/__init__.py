@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import re
+import dataclasses
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchhydra.engines.request_headers import variable_value
+from benchhydra.engines.placeholders import fill_names, fill_variables, refuse_secrets
+from benchhydra.engines.programs import require_program
+from benchhydra.engines.routers import ROUTERS, Router, router_of
 from benchhydra.engines.starts import StartCaches, StartPhases
 from benchhydra.errors import ConfigError
 from benchhydra.facts import fact
-from benchhydra.registry import knob
+from benchhydra.registry import check_choices, knob
 from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target
 
-PLACEHOLDER = re.compile(r"\{(?:env:(?P<variable>[^{}]+)|(?P<name>[a-z_]+))\}")
+#: How requests are dealt to replicas without a router.
+DEALS = ("round_robin", "session")
 ENGINE_GPUS = fact("engine_gpus", unit="GPUs", doc="GPUs that the engine uses; unknown: absent", in_metadata=True)
 
 
@@ -41,7 +44,10 @@ class ServerSpec:
     argv: with ``places_address``, ``{host}``, ``{port}`` and ``{env:NAME}`` in its words are filled in at the start;
     without it, ``--host HOST --port PORT`` is appended. gpus: of one replica. api_path: the path below the server's URL
     of its OpenAI-compatible API. ready_path: answers 2xx when the server is ready. cache_reset: how its caches are
-    emptied between points, see ``servers.caches``.
+    emptied between points, see ``servers.caches``. config_file, config_text: a file that is written
+    before the start, with the same placeholders. base_urls: all URLs of an attached server with replicas.
+    replicas: the specs of all servers, if there are several; router: the words that start the router in front of them
+    (``{urls}``: the servers' URLs as words, ``{url0}``: one of them), router_config: its file, at ``{config}``.
     """
 
     kind: str
@@ -55,27 +61,19 @@ class ServerSpec:
     places_address: bool = False
     ready_path: str = "/health"
     cache_reset: str = "vllm"
+    config_file: str = ""
+    config_text: str = ""
+    base_urls: tuple[str, ...] = ()
+    replicas: tuple[ServerSpec, ...] = ()
+    router: tuple[str, ...] = ()
+    router_ready_path: str = "/health"
+    router_config: str = ""
 
     def command(self, host: str, port: int) -> list[str]:
         """Return the words that start a server at an address. Raises ConfigError if a variable is not set."""
         if not self.places_address:
             return [*self.argv, "--host", host, "--port", str(port)]
         return [fill_variables(fill_names(word, {"host": host, "port": str(port)})) for word in self.argv]
-
-
-def fill_names(word: str, values: Mapping[str, str]) -> str:
-    """Return a word of a command line with ``{name}`` replaced for the names in ``values``; other braces stay."""
-    return PLACEHOLDER.sub(lambda match: values.get(match["name"] or "", match[0]), word)
-
-
-def fill_variables(word: str) -> str:
-    """Return a word of a command line with each ``{env:NAME}`` filled in. Raises ConfigError if one is not set.
-
-    The values are hidden in everything that is stored or shown from then on.
-    """
-    return PLACEHOLDER.sub(
-        lambda match: variable_value(match[0], match["variable"]) if match["variable"] else match[0], word
-    )
 
 
 @dataclass(kw_only=True)
@@ -86,6 +84,58 @@ class Engine:
     env: dict[str, str] = knob({}, "environment variables of the engine's process")
     ready_timeout_s: float = knob(900.0, "maximum time from the engine's start to ready", unit="s")
     stop_timeout_s: float = knob(20.0, "time between SIGTERM and SIGKILL", unit="s")
+    replicas: int = knob(1, "servers of this kind, each on GPUs of its own, that share the load", unit="servers")
+    replica_args: list[dict[str, Any]] = knob([], "flags of each replica, in addition to engine.args: [{a: 1},{a: 2}]")
+    deal: str = knob(
+        "round_robin",
+        "which replica gets a request if there is no router: each in turn, or all of a session the same",
+        choices=DEALS,
+    )
+    router: str | None = knob(
+        None, f"router that is started in front of the replicas: {', '.join(ROUTERS)}; null: the load generator deals"
+    )
+    router_args: dict[str, Any] = knob({}, "flags of the router: engine.router_args.policy=cache_aware")
+    router_command: list[str] = knob(
+        [], "words that start any other router, with {urls} (or {url0}, {url1}, ...), {host} and {port}"
+    )
+
+    def deployed(self, spec: ServerSpec, target: Target) -> ServerSpec:
+        """Return the spec with the specs of all replicas and the router. Raises ConfigError if they do not fit it."""
+        check_choices(self)
+        router = self._router()
+        if self.replicas < 1:
+            raise ConfigError(f"engine.replicas={self.replicas} must be at least 1")
+        if len(self.replica_args) > self.replicas:
+            raise ConfigError(
+                f"engine.replica_args has {len(self.replica_args)} items for engine.replicas={self.replicas}"
+            )
+        if self.replicas == 1 and router is None and not self.replica_args:
+            return spec
+        if spec.kind != "http":
+            raise ConfigError(f"engine.replicas={self.replicas}: only servers that benchhydra starts have replicas")
+        args = [*self.replica_args, *({} for _ in range(self.replicas - len(self.replica_args)))]
+        members = [
+            dataclasses.replace(self, args={**self.args, **more}, replicas=1, replica_args=[]).server(target)
+            for more in args
+        ]
+        plain = dataclasses.replace(spec, replicas=tuple(members))
+        if router is None:
+            return plain
+        return dataclasses.replace(
+            plain, router=router.words, router_ready_path=router.ready_path, router_config=router.config
+        )
+
+    def _router(self) -> Router | None:
+        if self.router is not None and self.router_command:
+            raise ConfigError("engine.router and engine.router_command exclude each other")
+        if self.router_command:
+            refuse_secrets("engine.router_command", self.router_command)
+            program, *words = self.router_command
+            return Router((require_program(program, "engine.router_command"), *words))
+        if self.router is None:
+            return None
+        known = router_of(self.router, self.router_args)
+        return known._replace(words=(require_program(known.words[0], "engine.router"), *known.words[1:]))
 
     def target(self, model: Model, sparsity: Sparsity, gpus: Gpus) -> Target:
         """Return the model as this engine loads it. Raises ConfigError or GpuUnavailable."""

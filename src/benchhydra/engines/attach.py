@@ -20,7 +20,9 @@ ENDPOINTS = ("/chat/completions", "/completions")
 class Attach(Engine):
     """A running OpenAI-compatible server, which benchhydra neither starts nor stops."""
 
-    base_url: str = knob("http://127.0.0.1:8000", "URL of the server")
+    base_url: Any = knob(
+        "http://127.0.0.1:8000", "URL of the server; a list: of servers that share the load: [URL,URL]"
+    )
     path: str | None = knob(
         None,
         "path of the API below base_url: /v1, /api/v3, /v1beta/openai, '' for none; null: the version at the end of "
@@ -35,12 +37,19 @@ class Attach(Engine):
     gpus: int | None = knob(None, "GPUs of the server, for tokens/s per GPU; null: unknown", unit="GPUs")
     verify_tls: bool = knob(True, "check the server's certificate")
     ca_file: str | None = knob(None, "file with CA certificates to trust instead of the system's")
+    cache_reset: str = knob(
+        "vllm",
+        "how the server's caches are emptied between points: vllm or llamacpp (with proof), 'POST /path' (2xx means "
+        "emptied), none (not proven: SUSPECT)",
+    )
     ready_timeout_s: float = knob(
         10.0, "maximum time to wait for a server that refuses connections, or answers 502 or 503", unit="s"
     )
 
     def __post_init__(self) -> None:
-        self._split_url()
+        paths = {self._split_url(url)[1] for url in self._urls()}
+        if len(paths) > 1:
+            raise ConfigError("engine.base_url: the servers have different paths", hint="engine.path=/v1")
         if self.args or self.env:
             text = "engine=attach starts nothing: engine.args and engine.env have no effect"
             raise ConfigError(text, hint="leave them out, or engine=vllm")
@@ -54,8 +63,15 @@ class Attach(Engine):
     def server(self, target: Target) -> ServerSpec:
         """Return the spec of the server at base_url. Raises ConfigError for an invalid URL."""
         base_url, api_path = self._split_url()
+        urls = tuple(self._split_url(url)[0] for url in self._urls())
         return ServerSpec(
-            kind="attached", base_url=base_url, api_path=api_path, verify_tls=self.verify_tls, ca_file=self.ca_file
+            kind="attached",
+            base_url=base_url,
+            base_urls=urls if len(urls) > 1 else (),
+            api_path=api_path,
+            verify_tls=self.verify_tls,
+            ca_file=self.ca_file,
+            cache_reset=self.cache_reset,
         )
 
     def gpu_count(self, target: Target) -> int | None:
@@ -103,16 +119,27 @@ class Attach(Engine):
         listed = models if isinstance(models, list) else []
         return [m["id"] for m in listed if isinstance(m, dict) and isinstance(m.get("id"), str)]
 
-    def _split_url(self) -> tuple[str, str]:
-        """Return the server's URL, and the path below it of the API. Raises ConfigError."""
-        for key, value in (("base_url", self.base_url), ("path", self.path or "")):
+    def _urls(self) -> list[str]:
+        """Return the URLs of all servers. Raises ConfigError if there is none, or one is no text."""
+        urls = self.base_url if isinstance(self.base_url, (list, tuple)) else [self.base_url]
+        if not urls or not all(isinstance(url, str) for url in urls):
+            raise ConfigError(
+                f"engine.base_url={self.base_url} is neither a URL nor a list of URLs",
+                hint="engine.base_url=http://HOST:PORT, or 'engine.base_url=[http://A:PORT,http://B:PORT]'",
+            )
+        return list(urls)
+
+    def _split_url(self, url: str = "") -> tuple[str, str]:
+        """Return a server's URL (by default the first's), and the path below it of the API. Raises ConfigError."""
+        url = url or self._urls()[0]
+        for key, value in (("base_url", url), ("path", self.path or "")):
             end = next((end for end in ENDPOINTS if value.partition("?")[0].rstrip("/").endswith(end)), "")
             if end:
                 raise ConfigError(
                     f"engine.{key}={value}: {end} is added by the API",
                     hint=f"leave {end} out, and choose api=chat or another",
                 )
-        return split_api_path(check_base_url("engine.base_url", self.base_url), self.path)
+        return split_api_path(check_base_url("engine.base_url", url), self.path)
 
     def _get(self, base_url: str, path: str) -> Any:
         """Return the JSON of a response; None if there is no response, an error status, or no JSON."""

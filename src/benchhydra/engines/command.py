@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from benchhydra.engines import PLACEHOLDER, Engine, ServerSpec, fill_names
+from benchhydra.engines import Engine, ServerSpec
+from benchhydra.engines.placeholders import PLACEHOLDER, fill_names, refuse_secrets
+from benchhydra.engines.programs import printed_version, require_program, served_version
 from benchhydra.engines.request_headers import headers_from_environment, variable_value
 from benchhydra.errors import ConfigError
-from benchhydra.escaping import printable
-from benchhydra.fetch import fetch
-from benchhydra.redaction import excerpt, is_secret_name, protect
 from benchhydra.registry import knob, option
 from benchhydra.target import Target
 
-PROGRAM_FACTS = Path(__file__).resolve().parents[1] / "engine_side" / "program_facts.py"
-FACTS_TIMEOUT_S = 60.0
-ASK_TIMEOUT_S = 5.0
-VERSION_LENGTH = 100
-HELP_FLAG = re.compile(r"(?<![\w-])--([a-z0-9][\w-]*)")
 #: Placeholders of ``engine.command`` and what they stand for.
 PLACEHOLDERS = ("host", "port", "model", "tokenizer", "served_model", "max_model_len", "gpus", "python")
 #: Values of ``engine.cache_reset`` beside ``POST /path``.
@@ -149,95 +137,3 @@ class CommandLine(ServerProgram):
         if self.version_command:
             return printed_version(tuple(self.version_command))
         return served_version(f"{base_url}/version", self.request_headers())
-
-
-def refuse_secrets(key: str, words: Sequence[str]) -> None:
-    """Raise ConfigError if a command line holds a secret, as ``--api-key VALUE`` or ``--api-key=VALUE``."""
-    for word, following in zip(words, [*words[1:], ""], strict=False):
-        name, equals, value = word.partition("=")
-        value = value if equals else following
-        if name.startswith("--") and is_secret_name(name) and value and not PLACEHOLDER.search(value):
-            protect([value])
-            variable = name.lstrip("-").replace("-", "_").upper()
-            raise ConfigError(
-                f"{key}: {name} has a secret as its value, and results contain the config",
-                hint=f"export {variable}=... and {name},'{{env:{variable}}}'",
-            )
-
-
-def find_program(program: str) -> str | None:
-    """Return the absolute path of a program on PATH or at a path; None if there is none."""
-    path = shutil.which(str(Path(program).expanduser()))
-    return None if path is None else str(Path(path).absolute())
-
-
-def require_program(program: str, key: str, hint: str = "") -> str:
-    """Return the absolute path of a program. Raises ConfigError if there is none."""
-    path = find_program(program)
-    if path is None:
-        raise ConfigError(f"{key}: {program} is not a program", hint=hint or "give its path, or put it on PATH")
-    return path
-
-
-def interpreter_path(python: str | None) -> str:
-    """Return the absolute path of ``engine.python``, by default this process's. Raises ConfigError if there is none."""
-    return (
-        sys.executable if python is None else require_program(python, "engine.python", "engine.python=VENV/bin/python")
-    )
-
-
-@lru_cache(maxsize=32)
-def package_facts(interpreter: str, package: str, *files: str) -> dict[str, Any]:
-    """Return ``version`` and ``flags`` of an interpreter's package, without importing it. Raises ConfigError.
-
-    Without ``version`` the package is not installed; without ``flags`` no file declares any.
-    """
-    try:
-        command = [interpreter, str(PROGRAM_FACTS), package, *files]
-        process = subprocess.run(command, capture_output=True, timeout=FACTS_TIMEOUT_S, check=True)
-        facts: dict[str, Any] = json.loads(process.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        text = f"cannot determine the packages of {interpreter}: {type(error).__name__}"
-        raise ConfigError(text, hint="engine.python=VENV/bin/python") from error
-    return facts
-
-
-@lru_cache(maxsize=32)
-def help_flags(*command: str) -> frozenset[str] | None:
-    """Return the flags, with underscores, in what a program prints for ``--help``; None if it prints none."""
-    text = _output(*command, "--help")
-    names = {name.replace("-", "_") for name in HELP_FLAG.findall(text)}
-    return frozenset(names) or None
-
-
-@lru_cache(maxsize=32)
-def printed_version(command: tuple[str, ...]) -> str | None:
-    """Return the version in what a command prints: its first line that has a digit, shortened; None if it has none."""
-    lines = (line.strip() for line in _output(*command).splitlines())
-    line = next((line for line in lines if re.search(r"\d", line)), "")
-    return excerpt(printable(line), VERSION_LENGTH) or None
-
-
-def served_version(url: str, headers: Mapping[str, str], *keys: str) -> str | None:
-    """Return the version in the JSON that a URL answers, under the first of ``keys`` ("version"); None if unknown."""
-    try:
-        answer = fetch(url, headers=headers, timeout_s=ASK_TIMEOUT_S)
-    except OSError:
-        return None
-    document = answer.json() if answer.ok else None
-    for key in keys or ("version",):
-        version = document.get(key) if isinstance(document, dict) else None
-        if isinstance(version, str) and version:
-            return excerpt(printable(version), VERSION_LENGTH)
-    return None
-
-
-def _output(*command: str) -> str:
-    """Return what a command prints on both streams; "" if it cannot be run, or takes too long."""
-    try:
-        process = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=FACTS_TIMEOUT_S, text=True, errors="replace"
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return process.stdout + process.stderr

@@ -16,14 +16,15 @@ WORKER = Path(__file__).resolve().parents[1] / "engine_side" / "fake_worker.py"
 #: Fields that are flags of the server: ``ttft_ms`` is ``--ttft-ms``.
 TIMES = (
     *("ttft_ms", "itl_ms", "ttft_sigma", "itl_sigma", "start_s"),
-    *("prefill_us_per_token", "itl_per_request_ms", "cpu_us_per_chunk", "acceptance"),
+    *("prefill_us_per_token", "itl_per_request_ms", "cpu_us_per_chunk", "adapter_ms", "acceptance"),
 )
 COUNTS = (
     *("tokens_per_chunk", "max_concurrency", "crash_after_requests", "fake_seed"),
-    *("kv_cache_tokens", "draft_tokens", "prefix_cache_blocks", "prefix_block_tokens"),
+    *("kv_cache_tokens", "draft_tokens", "reasoning_tokens", "prefix_cache_blocks", "prefix_block_tokens"),
+    "context_tokens",
 )
 FRACTIONS = tuple(f"{fault}_fraction" for fault in FAULTS)
-SWITCHES = ("fail_start", "reset_fails")
+SWITCHES = ("fail_start", "reset_fails", "ignore_disconnects", "priority_scheduling")
 #: Fields that are on unless a flag switches them off: ``chunked_prefill=false`` is ``--no-chunked-prefill``.
 FEATURES = ("chunked_prefill", "prefix_caching")
 
@@ -57,6 +58,10 @@ class Fake(Engine):
     chunked_prefill: bool = knob(True, "prefills run beside decoding; false: a prefill stops all decoding")
     draft_tokens: int = knob(0, "tokens drafted by speculative decoding in each step; 0: no speculation", unit="tokens")
     acceptance: float = knob(0.7, "chance that a drafted token is right if those before it are", unit="fraction")
+    adapters: list[str] = knob([], "names of LoRA adapters that the server has: [sql,law]")
+    adapter_ms: float = knob(0.0, "time that an adapter adds to the time to first token", unit="ms")
+    priority_scheduling: bool = knob(False, "waiting requests are admitted by their priority, lower ones first")
+    ignore_disconnects: bool = knob(False, "the engine goes on generating for clients that have closed the connection")
     start_s: float = knob(0.0, "time from start to ready", unit="s")
     fake_seed: int = knob(0, "random seed of faults and times")
     reset_fraction: float = knob(0.0, "fraction of requests whose connection is reset")
@@ -77,6 +82,13 @@ class Fake(Engine):
     long_fraction: float = knob(0.0, "fraction of answers with twice as many tokens as requested")
     usage_low_fraction: float = knob(0.0, "fraction of answers whose usage says half of the tokens")
     repeat_fraction: float = knob(0.0, "fraction of streams that send text again after their end")
+    wrong_fraction: float = knob(0.0, "fraction of wrong answers to sums (arithmetic) and to texts to copy (copying)")
+    context_tokens: int | None = knob(
+        None, "last tokens of a prompt that the engine answers to; null: all of it", unit="tokens"
+    )
+    broken_items_fraction: float = knob(0.0, "fraction of answers with an embedding or score that is missing or wrong")
+    invalid_output_fraction: float = knob(0.0, "fraction of answers that ignore a schema, a choice, or tools")
+    reasoning_tokens: int = knob(0, "tokens of reasoning before each answer, part of its output tokens", unit="tokens")
     crash_after_requests: int | None = knob(None, "the server crashes at this request, counted from 1", unit="requests")
     fail_start: bool = knob(False, "the server prints an error and exits at once")
     reset_fails: bool = knob(False, "cache resets answer success: false")
@@ -88,10 +100,12 @@ class Fake(Engine):
         for name in TIMES:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"engine.{name}={getattr(self, name)} must be at least 0")
-        if self.draft_tokens < 0 or self.acceptance > 1:
-            raise ConfigError("engine=fake: draft_tokens must be at least 0, and acceptance at most 1")
+        if min(self.draft_tokens, self.reasoning_tokens) < 0 or self.acceptance > 1:
+            raise ConfigError(
+                "engine=fake: draft_tokens and reasoning_tokens must be at least 0, and acceptance at most 1"
+            )
         counts = ("tokens_per_chunk", "max_concurrency", "crash_after_requests", "kv_cache_tokens")
-        for name in (*counts, "prefix_cache_blocks", "prefix_block_tokens"):
+        for name in (*counts, "prefix_cache_blocks", "prefix_block_tokens", "context_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"engine.{name}={value} must be at least 1")
@@ -113,6 +127,7 @@ class Fake(Engine):
     def server(self, target: Target) -> ServerSpec:
         """Return the spec of the fake server."""
         argv = [self.interpreter(), "-P", "-m", "benchhydra.fakeserver", "--model", target.served_name, *self._flags()]
+        argv += [word for name in self.adapters for word in ("--adapter", name)]
         for key, value in sorted(self.args.items()):
             argv += ["--engine-arg", f"{key}={value}"]
         return ServerSpec(kind="http", argv=tuple(argv), env=tuple(sorted(self.env.items())))

@@ -11,8 +11,9 @@ from pathlib import Path
 from benchhydra import gguf
 from benchhydra.engine_side import llamacpp_server
 from benchhydra.engines import ServerSpec
-from benchhydra.engines.command import (
-    ServerProgram,
+from benchhydra.engines.command import ServerProgram
+from benchhydra.engines.flags import check_flags, flag_name, flag_words
+from benchhydra.engines.programs import (
     find_program,
     help_flags,
     interpreter_path,
@@ -20,7 +21,6 @@ from benchhydra.engines.command import (
     printed_version,
     require_program,
 )
-from benchhydra.engines.flags import check_flags, flag_name, flag_words
 from benchhydra.errors import ConfigError
 from benchhydra.registry import knob, option
 from benchhydra.target import GGUF_BUILDS, Gpus, Model, Sparsity, Target, built_path, cache_directory, resolve_target

@@ -9,10 +9,14 @@ from typing import Any
 from benchhydra.client import Endpoint
 from benchhydra.client.apis import RequestOptions
 from benchhydra.client.request_store import RequestStore
+from benchhydra.loadgen.client_behaviour import ClientBehaviour
 from benchhydra.loadgen.pacing import Pacing, Seconds
 from benchhydra.loadgen.pacing.default import default_pacing
 from benchhydra.records import Records
 from benchhydra.series import Series
+
+#: The label of a request, and of its row, that says which of several servers it is for.
+REPLICA = "replica"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,7 @@ class LoadPlan:
     processes: str = "auto"
     executor: str = "local"  # "ray": processes on the nodes of a Ray cluster
     keep_text: bool = False
+    behaviour: ClientBehaviour = field(default_factory=ClientBehaviour)
 
     @property
     def streamed(self) -> bool:

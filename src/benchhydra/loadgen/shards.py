@@ -11,6 +11,7 @@ import numpy as np
 
 from benchhydra.client import Endpoint
 from benchhydra.client.request_store import RequestStore
+from benchhydra.loadgen.client_behaviour import ClientBehaviour
 from benchhydra.loadgen.pacing import Pacing
 from benchhydra.loadgen.plan import LoadPlan
 from benchhydra.records import Phase, Recorder, Records, Status
@@ -27,6 +28,7 @@ class Shard:
     full_length: bool  # an answer with fewer tokens than requested is SHORT
     timeout_s: float
     keep_text: bool
+    behaviour: ClientBehaviour = field(default_factory=ClientBehaviour)
 
 
 @dataclass(kw_only=True)
@@ -72,6 +74,7 @@ def split_into_shards(plan: LoadPlan, parts: int) -> list[Shard]:
             full_length=plan.endpoint.api.generates and plan.endpoint.api.fixed_length(plan.options),
             timeout_s=plan.timeout_s,
             keep_text=plan.keep_text,
+            behaviour=plan.behaviour.every_nth(part, len(pacings)),
         )
         for part, pacing in enumerate(pacings)
     ]

@@ -7,13 +7,14 @@ steps calls ``prepare``, ``warm_up`` and ``send`` itself.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from benchhydra.client.request_encoding import encode_request
 from benchhydra.client.request_store import RequestStore
 from benchhydra.datasets import Prompt
 from benchhydra.datasets.conversations import conversations_of
+from benchhydra.datasets.request_mix import ADAPTER, mix_of, mixed
 from benchhydra.datasets.tokenization import load_tokenizer
 from benchhydra.datasets.warmup_prompts import warmup_prompts
 from benchhydra.errors import ConfigError, EngineError
@@ -41,10 +43,12 @@ from benchhydra.measure.answer_checks import REQUEST, checked
 from benchhydra.measure.failure_hints import failure_hint
 from benchhydra.measure.media import check_media
 from benchhydra.measure.prompt_lengths import PromptLengths
+from benchhydra.measure.replicas import REPLICA, dealt_replica, dealt_replicas, replica_groups
 from benchhydra.measure.session_requests import SessionLengths, SessionRequests
 from benchhydra.measure.several_texts import joined_prompts
 from benchhydra.measure.texts import write_texts
 from benchhydra.measure.warmup import WarmupHistory, check_warmup, warmup_count
+from benchhydra.output_check import CORRECT
 from benchhydra.probes.watch import Watch, target_of
 from benchhydra.progress import Progress
 from benchhydra.records import Records
@@ -69,6 +73,8 @@ fact("calibrated_rps", unit="requests/s", doc="highest rate at which this client
 class HttpLoadOptions:
     """Options of scripts that send a load over HTTP. Such a script inherits from this and from ``Script``."""
 
+    uses_api: ClassVar[bool] = True
+
     stream: bool = knob(True, "stream the answers; otherwise TTFT, TPOT and ITL are not measured")
     ignore_eos: bool = knob(True, "make the server generate exactly the requested number of tokens")
     temperature: float = knob(0.0, "sampling temperature")
@@ -88,12 +94,15 @@ class HttpLoadOptions:
     def check(self, point: Point) -> None:
         """Raise ConfigError if the point cannot be run."""
         check_warmup(self.warmup_requests)
-        count = point.load.count(point.num_prompts)
+        count = planned_requests(point)
         if isinstance(point.load, SessionLoad):
-            conversations_of(point.dataset).check_sessions(count)
+            check_sessions(point, count)
         else:
-            point.dataset.check(count * point.api.texts_per_request())
+            point.dataset.check(count // point.load.loops * point.api.texts_per_request())
         check_media(point.dataset, point.api)
+        mixes = mix_of(point.dataset.adapters, point.dataset.priorities)
+        if isinstance(point.load, SessionLoad) and (mixes or point.dataset.expect):
+            raise ConfigError("load=sessions has neither adapters nor priorities nor an output check")
         self.load_s(point)
         if point.load.warmup_s + point.load.cooldown_s and point.load.open_loop and count < 2:
             raise ConfigError("load.warmup_s and cooldown_s leave nothing to measure", hint="a larger num_prompts")
@@ -116,11 +125,11 @@ class HttpLoadOptions:
 
         Raises DatasetError if the load replays send times that the dataset does not have.
         """
-        count = point.load.count(point.num_prompts)
+        count = planned_requests(point)
         if isinstance(point.load, SessionLoad):
             starts_s = point.load.length_s(count)
             return None if starts_s is None else starts_s + conversations_of(point.dataset).mean_think_s()
-        recorded_s = point.dataset.recorded_s(count) if point.load.replays else None
+        recorded_s = point.dataset.recorded_s(count // point.load.loops) if point.load.replays else None
         return point.load.length_s(count, None if recorded_s is None else np.asarray(recorded_s))
 
     def load_label(self, point: Point) -> str:
@@ -144,6 +153,19 @@ class HttpLoadOptions:
         )
 
 
+def planned_requests(point: Point) -> int:
+    """Return how many requests (of ``load=sessions``: sessions) a point sends; by default, all of a recording."""
+    recorded = point.dataset.recorded_count() if point.load.replays and point.num_prompts is None else None
+    return point.load.count(point.num_prompts if recorded is None else recorded)
+
+
+def check_sessions(point: Point, count: int) -> None:
+    """Raise ConfigError or DatasetError if a point cannot send ``count`` sessions."""
+    if not point.api.generates:
+        raise ConfigError(f"load=sessions: answers of api={option_name(point.api)} are no text", hint="api=chat")
+    conversations_of(point.dataset).check_sessions(count)
+
+
 def load_label(load: LoadShape) -> str:
     """Return a short label of a load: ``qps=5``, ``concurrency=8``, or the option's name if it has no single rate."""
     if not math.isinf(load.qps):
@@ -157,13 +179,14 @@ def load_label(load: LoadShape) -> str:
 class PreparedLoad:
     """A load that is ready to be sent once. prompts: only with ``keep_text``; offered_rps: None without a schedule.
 
-    facts: about the load, beside those of every load.
+    facts: about the load, beside those of every load; groups: as those of ``Measurement``.
     """
 
     plan: LoadPlan
     prompts: Sequence[Prompt]
     offered_rps: float | None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    groups: dict[str, Sequence[str]] = field(default_factory=dict)
 
 
 class HttpLoad:
@@ -178,18 +201,31 @@ class HttpLoad:
         self._lengths = PromptLengths.of(load_tokenizer(point.target), point.api, point.dataset)
         self._request_options = options.request_options()
         self._warmup_requests = 0
+        self._mixes = mix_of(point.dataset.adapters, point.dataset.priorities)
         self._text_lengths: list[int] = []  # tokens of each text, if a request has several; for the warm-up
-        model = point.engine.model_name(point.target, lease.base_url)
+        self._replica_urls = () if lease.routed else lease.replica_urls
+        model = self._model_name(lease)
         self.endpoint = Endpoint(
             base_url=lease.base_url,
             api=point.api,
             api_path=lease.api_path,
             model=model,
-            answer_model=options.expected_model(model),
+            answer_model="" if point.dataset.adapters else options.expected_model(model),
             headers=point.engine.request_headers(),
             verify_tls=lease.verify_tls,
             ca_file=lease.ca_file,
+            replica_urls=self._replica_urls,
         )
+
+    def _model_name(self, lease: Lease) -> str:
+        """Return the model's name in requests. Raises EngineError if the servers do not all have it."""
+        urls = lease.replica_urls or (lease.base_url,)
+        names = {self._point.engine.model_name(self._point.target, url) for url in urls}
+        if len(names) > 1:
+            raise EngineError(
+                f"the servers serve different models: {', '.join(sorted(names))}", hint="engine.served_model=NAME"
+            )
+        return names.pop()
 
     def measure(self) -> Measurement:
         """Prepare the load, warm the server up, send the load. Raises EngineError."""
@@ -201,7 +237,7 @@ class HttpLoad:
     def prepare(self) -> PreparedLoad:
         """Return the load: request bytes and send times. Deterministic. Raises ConfigError or DatasetError."""
         point = self._point
-        count = point.load.count(point.num_prompts)
+        count = planned_requests(point)
         if isinstance(point.load, SessionLoad):
             return self._prepare_sessions(point.load, count)
         point.progress.status(f"preparing {count} prompts")
@@ -209,9 +245,10 @@ class HttpLoad:
         prompts: list[Prompt] = []
         recorded_s: list[float] = []
         max_model_len = point.target.max_model_len
-        texts = count * point.api.texts_per_request()
-        sampled = self._lengths.sample(point.dataset, texts, point.rng("prompts"), max_model_len)
-        for prompt in self._requests_of(self._remembered(sampled), "media"):
+        texts, rng = count // point.load.loops * point.api.texts_per_request(), point.rng("prompts")
+        loops = (self._lengths.sample(point.dataset, texts, rng, max_model_len) for _ in range(point.load.loops))
+        sampled = itertools.chain.from_iterable(loops)
+        for prompt in self._expecting(self._requests_of(self._remembered(sampled), "media")):
             self._add(requests, prompt)
             if self._options.keep_text:
                 prompts.append(prompt)
@@ -233,6 +270,9 @@ class HttpLoad:
         max_model_len = point.target.max_model_len
         sessions = lengths.sessions(dataset, count, point.rng("prompts"), max_model_len)
         prompts = [prompt for session in sessions for prompt in requests.add(session, self._asked_tokens)]
+        if self._replica_urls:
+            replicas, deal = len(self._replica_urls), point.engine.deal
+            requests.labels[REPLICA] = dealt_replicas(requests.labels, len(requests), replicas, deal)
         turns = requests.turns()
         starts_s = load.send_times_s(count, point.rng("arrivals"))
         send_times_s = starts_s[turns.session]
@@ -245,6 +285,7 @@ class HttpLoad:
                 "planned_turns": len(turns),
                 "offered_sessions_per_s": load.sessions_per_s(starts_s),
             },
+            groups=requests.turn_groups(),
         )
 
     def warm_up(self, prepared: PreparedLoad) -> None:
@@ -253,7 +294,7 @@ class HttpLoad:
         Raises EngineError if all of them fail.
         """
         plan, configured = prepared.plan, self._options.warmup_requests
-        count = warmup_count(configured, len(plan.requests), plan.max_in_flight)
+        count = warmup_count(configured, len(plan.requests), plan.max_in_flight) * max(1, len(self._lease.replica_urls))
         longest = max(plan.requests.prompt_tokens[:count], default=0)
         history, kind = WarmupHistory(by_kind=self._lease.warmed), self._request_kind()
         if not count or (configured is None and history.covers(kind, count, longest)):
@@ -281,7 +322,10 @@ class HttpLoad:
         return Measurement(
             records=records,
             facts={**self._load_facts(prepared), **result.facts, **observed.facts},
-            has=self._capabilities(),
+            has=self._capabilities(records),
+            groups={mix.label: mix.names for mix in self._mixes}
+            | replica_groups(self._replica_urls, self._lease)
+            | prepared.groups,
             series=(*result.series, *observed.series),
             metadata=self._metadata(records, len(prepared.plan.requests)),
             warnings=(*observed.warnings, *self._lengths.warnings(), *point.dataset.warnings()),
@@ -293,7 +337,15 @@ class HttpLoad:
 
     def _requests_of(self, texts: Iterable[Prompt], stream: str) -> Iterable[Prompt]:
         """Return a prompt for each request, with what it carries besides text. stream: of random numbers."""
-        return self._point.dataset.with_media(joined_prompts(texts, self._point.api), self._point.rng(stream))
+        prompts = self._point.dataset.with_media(joined_prompts(texts, self._point.api), self._point.rng(stream))
+        return mixed(prompts, self._mixes, self._point.rng(f"{stream} mix"))
+
+    def _expecting(self, prompts: Iterable[Prompt]) -> Iterable[Prompt]:
+        """Return the prompts with the answer that the config expects, where the data has none."""
+        expect = self._point.dataset.expect
+        if expect is None:
+            return prompts
+        return (prompt if prompt.expect else dataclasses.replace(prompt, expect=expect) for prompt in prompts)
 
     def _remembered(self, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
         """Yield prompts of the dataset, and remember the lengths of the first ones if a request has several."""
@@ -316,9 +368,14 @@ class HttpLoad:
         return Requests(prompt_key=self.endpoint.api.prompt_key)
 
     def _add(self, requests: Requests, prompt: Prompt) -> None:
-        request = encode_request(self.endpoint, prompt, prompt.output_tokens, self._request_options)
+        labels = prompt.labels
+        endpoint = self.endpoint
+        if self._replica_urls:
+            replica = dealt_replica(len(requests), labels, len(self._replica_urls), self._point.engine.deal)
+            labels, endpoint = {**labels, REPLICA: replica}, endpoint.replica(replica)
+        request = encode_request(endpoint, prompt, prompt.output_tokens, self._request_options)
         output_tokens = self._asked_tokens(prompt.output_tokens)
-        labels = {**prompt.labels, REQUEST: len(requests)} if self.endpoint.api.checks_texts() else prompt.labels
+        labels = {**labels, REQUEST: len(requests)} if self.endpoint.api.checks_texts() else labels
         prompt_tokens = prompt.prompt_tokens if self.endpoint.api.reads_text else 0
         requests.add(request, prompt_tokens, output_tokens, labels, prompt.expect)
 
@@ -385,9 +442,11 @@ class HttpLoad:
             "warmup_requests": self._warmup_requests,
         }
 
-    def _capabilities(self) -> frozenset[str]:
+    def _capabilities(self, records: Records) -> frozenset[str]:
         api, load = self.endpoint.api, self._point.load
         has = {"requests", "latency", "tokens"}
+        has |= {"output_check"} if CORRECT in records.labels else set()
+        has |= {"adapters"} if ADAPTER in records.labels else set()
         has |= {"schedule"} if load.open_loop or load.has_schedule else set()
         has |= {"sessions"} if isinstance(load, SessionLoad) else set()
         has |= {"generated"} if api.generates else set()

@@ -31,6 +31,7 @@ class ProbeTarget(NamedTuple):
 
     ``base_url``: the HTTP server's, "" for an offline engine. ``server_pid``: the root of its process tree, None for a
     server that benchhydra did not start. ``gpus``: NVML indices. ``client_pid``: the process that sends the load.
+    ``replica_urls``, ``server_pids``: of all servers, if there are several; ``server_pid`` is the first then.
     ``client_thread``: the native id of the thread that sends, None for an offline engine (the client sends nothing).
     """
 
@@ -42,6 +43,8 @@ class ProbeTarget(NamedTuple):
     ca_file: str | None = None
     server_pid: int | None = None
     gpus: tuple[int, ...] = ()
+    replica_urls: tuple[str, ...] = ()
+    server_pids: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         """Return the fields without the headers, which may contain a key."""

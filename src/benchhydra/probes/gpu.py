@@ -127,7 +127,7 @@ class Neighbours:
     """
 
     def __init__(self, target: ProbeTarget, gpus: Mapping[str, NvmlGpu]) -> None:
-        self._roots = [] if target.server_pid is None else [target.client_pid, target.server_pid]
+        self._roots = [] if target.server_pid is None else [target.client_pid, target.server_pid, *target.server_pids]
         self._gpus = gpus
         self._ours: set[int] = set()
         self._listing = SlowReading(LISTING_INTERVAL_S)

@@ -117,8 +117,8 @@ class CpuGroups:
         return _CpuTimes(time.monotonic(), busy_s_by_core(), cpu_s(self._client), cpu_s(self.server))
 
     def _list_processes(self) -> None:
-        server_pid = self._target.server_pid
-        self.server = process_tree([] if server_pid is None else [server_pid])
+        roots = self._target.server_pids or (self._target.server_pid,)
+        self.server = process_tree(pid for pid in roots if pid is not None)
         self._client = process_tree([self._target.client_pid]) - self.server
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from benchhydra.facts import fact
 from benchhydra.http_exchange import HttpExchange, exchange
 from benchhydra.probes import Probe, ProbeTarget, Sample
-from benchhydra.probes.server_metrics import COUNTERS, GAUGES, HISTOGRAMS, Reading, parse_metrics
+from benchhydra.probes.server_metrics import COUNTERS, GAUGES, HISTOGRAMS, Reading, combined, parse_metrics
 
 #: A busy server may take longer than this to answer; that sample is missing then.
 TIMEOUT_S = 1.0
@@ -79,6 +79,9 @@ class ServerProbe(Probe):
 
     def start(self, target: ProbeTarget) -> None:
         self._target = target
+        self._urls = target.replica_urls or (target.base_url,)
+        self._readings: list[Reading] = []  # the last ones, of each server
+        self._first_readings: list[Reading] = []
         self._work_s = float("inf")  # least time that answering took the server
         self._answers_ms: list[float] = []
         self._connects_ms: list[float] = []
@@ -97,12 +100,14 @@ class ServerProbe(Probe):
         if not self._first:
             self._late = self._late or not self._last
             self._first = self._previous = self._last
+            self._first_readings = self._readings
         for quantity in GAUGES:
             if quantity.name in self._last.gauges:
                 yield Sample(quantity.name, quantity.unit, self._last.gauges[quantity.name])
         if self._last:
             yield from totals_between(self._first, self._last)
             yield from self._recent()
+            yield from self._by_replica()
         self._previous = self._last or self._previous
 
     def stop(self) -> Mapping[str, Any]:
@@ -116,6 +121,18 @@ class ServerProbe(Probe):
         facts[READINGS] = len(self._answers_ms)
         facts[ANSWER_MS], facts[CONNECT_MS] = _median(self._answers_ms), _median(self._connects_ms)
         return facts
+
+    def _by_replica(self) -> Iterator[Sample]:
+        """Yield gauges and counters of each of several servers, as ``replica_NAME`` with the label ``replica``."""
+        if len(self._readings) < 2:
+            return
+        units = {quantity.name: quantity.unit for quantity in GAUGES}
+        for number, (first, last) in enumerate(zip(self._first_readings, self._readings, strict=True)):
+            label = {"replica": str(number)}
+            for name, value in last.gauges.items():
+                yield Sample(f"replica_{name}", units[name], value, label)
+            for sample in totals_between(first, last):
+                yield Sample(f"replica_{sample.name}", sample.unit, sample.value, {**sample.labels, **label})
 
     def _recent(self) -> Iterator[Sample]:
         """Yield the acceptance rate and the mean times since the previous sample."""
@@ -135,15 +152,17 @@ class ServerProbe(Probe):
         """
         self._timed_out = False
         try:
-            answer = _ask(self._target)
+            answers = [_ask(self._target._replace(base_url=url)) for url in self._urls]
         except OSError as error:
             self._timed_out = isinstance(error, TimeoutError)
             return Reading()
-        self._answers_ms.append(answer.first_byte_s * 1e3)
-        self._connects_ms.append(answer.connect_s * 1e3)
-        self._work_s = min(self._work_s, max(0.0, answer.first_byte_s - answer.connect_s))
+        for answer in answers:
+            self._answers_ms.append(answer.first_byte_s * 1e3)
+            self._connects_ms.append(answer.connect_s * 1e3)
+            self._work_s = min(self._work_s, max(0.0, answer.first_byte_s - answer.connect_s))
         self.min_interval_s = min(self._work_s / READING_FRACTION, LONGEST_INTERVAL_S)
-        return _reading(answer)
+        self._readings = [_reading(answer) for answer in answers]
+        return combined(self._readings)
 
 
 def read_metrics(target: ProbeTarget) -> Reading:

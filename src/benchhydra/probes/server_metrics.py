@@ -176,6 +176,30 @@ class Reading(NamedTuple):
         return bool(self.gauges or self.counters or self.times)
 
 
+def combined(readings: Sequence[Reading]) -> Reading:
+    """Return the reading of several servers as if they were one; an empty one if that of a server is missing.
+
+    Counters, times and gauges are added up, fractions averaged. What one server does not publish is left out.
+    """
+    if not readings or not all(readings):
+        return Reading()
+    gauges = {name: [reading.gauges.get(name, math.nan) for reading in readings] for name in readings[0].gauges}
+    means = {quantity.name for quantity in GAUGES if quantity.mean}
+    counters = {key: sum(reading.counters.get(key, math.nan) for reading in readings) for key in readings[0].counters}
+    in_all = [name for name in readings[0].times if all(name in reading.times for reading in readings)]
+    times = {name: [reading.times[name] for reading in readings] for name in in_all}
+    return Reading(
+        readings[0].engine,
+        {name: _total(values, mean=name in means) for name, values in gauges.items() if not math.isnan(sum(values))},
+        {key: value for key, value in counters.items() if not math.isnan(value)},
+        {name: (sum(ms for ms, _ in pairs), sum(count for _, count in pairs)) for name, pairs in times.items()},
+    )
+
+
+def _total(values: Sequence[float], *, mean: bool) -> float:
+    return sum(values) / (len(values) if mean else 1)
+
+
 Values = Mapping[str, list[tuple[str, float]]]  # name in the text -> labels and value of each line
 
 

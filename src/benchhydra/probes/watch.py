@@ -65,6 +65,8 @@ def target_of(lease: Lease, headers: Mapping[str, str] | None = None, *, client_
         ca_file=lease.ca_file,
         server_pid=lease.pid,
         gpus=lease.gpus,
+        replica_urls=lease.replica_urls,
+        server_pids=lease.pids,
     )
 
 

@@ -50,16 +50,21 @@ class Lease:
     ``api_path``: the path of its API below ``base_url``.
     ``fresh``: started for this lease. ``cache_reset``: whether the caches were proven empty before this point; None if
     there was nothing to reset (a fresh server, an engine without caches). ``restarted``: the previous server of this
-    spec had died or its caches could not be reset. ``drain``: the wait after an overload in the point before. ``log``: the server's log file (None: attached); this point's part
-    of it starts at byte ``log_offset``. ``started_ns``: start of its process (monotonic clock). ``start_s``: seconds
-    from start to ready. ``pid``: the root of the server's process tree. ``gpus``: NVML indices of the GPUs it holds.
-    ``warmed``: the warm-ups that this server has had, by kind of request: (concurrent requests, longest prompt in
-    tokens).
+    spec had died or its caches could not be reset. ``drain``: the wait after an overload in the point before. ``log``:
+    the server's log file (None: attached); this point's part of it starts at byte ``log_offset``. ``started_ns``: start
+    of its process (monotonic clock). ``start_s``: seconds from start to ready. ``pid``: the root of the server's
+    process tree. ``gpus``: NVML indices of the GPUs it holds. ``warmed``: the warm-ups that this server has had, by
+    kind of request: (concurrent requests, longest prompt in tokens). With several servers: ``replica_urls``, ``logs``
+    and ``pids`` are of all of them; ``routed``: ``base_url`` is a router in front of them.
     """
 
     server: LeasedServer | None = None
     base_url: str = ""
     api_path: str = "/v1"
+    replica_urls: tuple[str, ...] = ()
+    routed: bool = False
+    logs: tuple[Path, ...] = ()
+    pids: tuple[int, ...] = ()
     fresh: bool = True
     cache_reset: bool | None = None
     restarted: bool = False
@@ -101,6 +106,10 @@ class Lease:
         if self.log is None or not self.log.exists():
             return
         path.write_bytes(shortened_log(self.log, self.log_offset))
+        with path.open("ab") as file:
+            for log in self.logs:
+                if log != self.log and log.exists():
+                    file.write(b"\n[benchhydra: %b]\n" % log.name.encode() + shortened_log(log))
 
     def _leased(self) -> LeasedServer:
         if self.server is None:

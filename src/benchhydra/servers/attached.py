@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
@@ -15,6 +16,8 @@ from benchhydra.servers.health import ControlPlane, wait_until_ready
 
 class AttachedServer:
     """A running server. The constructor waits for it while it starts, and raises EngineError if it does not answer."""
+
+    replica_urls: ClassVar[tuple[str, ...]] = ()  # it has none
 
     def __init__(
         self, spec: ServerSpec, headers: Mapping[str, str], progress: Progress, *, ready_timeout_s: float
@@ -31,6 +34,11 @@ class AttachedServer:
         self._cache_reset = spec.cache_reset
         self.ready = wait_until_ready(self.control, progress, ready_timeout_s)
 
+    @property
+    def controls(self) -> tuple[ControlPlane, ...]:
+        """Its address, for requests apart from the load."""
+        return (self.control,)
+
     def call(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
         """Raise EngineError: only offline engines have calls."""
         raise EngineError("this is an HTTP server, not an offline engine")
@@ -38,3 +46,32 @@ class AttachedServer:
     def reset(self) -> bool | None:
         """Empty its caches. Returns True if that is proven, False if not, None if it has no reset endpoint."""
         return reset_caches(self.control, how=self._cache_reset)
+
+
+class AttachedServers:
+    """Several running servers that share the load. The constructor waits for all of them."""
+
+    def __init__(
+        self, spec: ServerSpec, headers: Mapping[str, str], progress: Progress, *, ready_timeout_s: float
+    ) -> None:
+        specs = [replace(spec, base_url=url, base_urls=()) for url in spec.base_urls]
+        self._servers = [AttachedServer(one, headers, progress, ready_timeout_s=ready_timeout_s) for one in specs]
+        self.ready = all(server.ready for server in self._servers)
+        self.base_url, self.api_path = self._servers[0].base_url, self._servers[0].api_path
+        self.replica_urls = tuple(server.base_url for server in self._servers)
+
+    @property
+    def controls(self) -> tuple[ControlPlane, ...]:
+        """Their addresses, for requests apart from the load."""
+        return tuple(server.control for server in self._servers)
+
+    def call(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
+        """Raise EngineError: only offline engines have calls."""
+        return self._servers[0].call(request, timeout_s)
+
+    def reset(self) -> bool | None:
+        """Empty all caches. Returns True if that is proven of each server, False if not, None if one has no reset."""
+        proven = [server.reset() for server in self._servers]
+        if False in proven:
+            return False
+        return None if None in proven else True

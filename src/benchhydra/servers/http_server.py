@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from benchhydra.engines import ServerSpec
+from benchhydra.engines.placeholders import fill_names
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
 from benchhydra.servers import ports
@@ -61,6 +62,9 @@ class HttpServer:
         """Start the process on a free port."""
         spec = self._spec
         self.port = ports.free_port()
+        if spec.config_file:
+            names = {"host": "127.0.0.1", "port": str(self.port), "config": spec.config_file}
+            Path(spec.config_file).write_text(fill_names(spec.config_text, names), encoding="utf-8")
         argv = spec.command("127.0.0.1", self.port)
         self.process = EngineProcess(argv, self._env, self.log, stop_timeout_s=self._stop_timeout_s)
         self._sockets: set[int] = set()  # inodes of its sockets at termination
@@ -84,6 +88,11 @@ class HttpServer:
     def base_url(self) -> str:
         """The server's URL, without a path."""
         return self.control.base_url
+
+    @property
+    def controls(self) -> tuple[ControlPlane, ...]:
+        """Its address, for requests apart from the load."""
+        return (self.control,)
 
     @property
     def api_path(self) -> str:

@@ -14,13 +14,14 @@ from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
 from benchhydra.servers import Drain, Lease, gpus
-from benchhydra.servers.attached import AttachedServer
+from benchhydra.servers.attached import AttachedServer, AttachedServers
 from benchhydra.servers.drain import wait_until_empty
 from benchhydra.servers.logs import StartPhase, size, unknown_phase
 from benchhydra.servers.shutdown import PendingShutdown
 
 if TYPE_CHECKING:
     from benchhydra.servers.http_server import HttpServer
+    from benchhydra.servers.replicas import ReplicaServers
     from benchhydra.servers.worker import OfflineWorker
 
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class _PooledServer:
     """A server that benchhydra started, the GPUs that it holds, and the warm-ups that it has had."""
 
-    server: HttpServer | OfflineWorker
+    server: HttpServer | OfflineWorker | ReplicaServers
     claims: ExitStack
     gpus: tuple[int, ...] = ()
     gpus_before_mib: dict[int, int] = field(default_factory=dict)
@@ -61,7 +62,11 @@ class _PooledServer:
             server=server,
             base_url=server.base_url,
             api_path=server.api_path,
+            replica_urls=getattr(server, "replica_urls", ()),
+            routed=getattr(server, "router", None) is not None,
             log=server.log,
+            logs=getattr(server, "logs", ()),
+            pids=getattr(server, "pids", ()),
             started_ns=server.process.started_ns,
             pid=server.process.pid,
             gpus=self.gpus,
@@ -188,13 +193,14 @@ class ServerPool:
         """Return whether a server is started again only because its caches cannot be emptied otherwise."""
         return spec.cache_reset == "restart" and self._servers[spec].server.alive()
 
-    def _drain(self, server: HttpServer | OfflineWorker | AttachedServer, progress: Progress) -> Drain | None:
+    def _drain(self, server: object, progress: Progress) -> Drain | None:
         """Wait until a server is empty if the last point overloaded it; None if it did not."""
         overloaded, self.overloaded = self.overloaded, False
-        control = getattr(server, "control", None)  # an offline engine has none, and works on one call at a time
-        if not overloaded or control is None:
+        controls = getattr(server, "controls", ())  # an offline engine has none, and works on one call at a time
+        if not overloaded or not controls:
             return None
-        drain = wait_until_empty(control, progress)
+        drains = [wait_until_empty(control, progress) for control in controls]
+        drain = Drain(wall_s=sum(one.wall_s for one in drains), empty=all(one.empty for one in drains))
         if drain.wall_s > 1:
             state = "empty" if drain.empty else "not empty"
             progress.say(f"waited {drain.wall_s:.1f} s after the overload: the server is {state}")
@@ -221,6 +227,7 @@ class ServerPool:
         self.overloaded = False
         # start-up time: psutil takes 7 ms, and attached servers do not need it
         from benchhydra.servers.http_server import HttpServer
+        from benchhydra.servers.replicas import ReplicaServers
         from benchhydra.servers.worker import OfflineWorker
 
         self.log = self._new_log()
@@ -228,7 +235,8 @@ class ServerPool:
         if announce:
             self.on_start()
         with ExitStack() as claims:
-            claimed = claims.enter_context(gpus.claim(spec.gpus)) if spec.gpus else ()
+            count = sum(replica.gpus for replica in spec.replicas) or spec.gpus
+            claimed = claims.enter_context(gpus.claim(count)) if count else ()
             before_mib = gpus.used_mib(claimed) if claimed else {}
             env = dict(spec.env) | _visible_gpus(claimed)
             options: dict[str, Any] = {
@@ -236,9 +244,17 @@ class ServerPool:
                 "stop_timeout_s": stop_timeout_s,
                 "start_phase": start_phase,
             }
-            server: HttpServer | OfflineWorker
+            server: HttpServer | OfflineWorker | ReplicaServers
             if spec.kind == "worker":
                 server = OfflineWorker(spec, env, self.log, progress, **options)
+            elif spec.replicas:
+
+                def launch(one: ServerSpec, number: int, log: Path) -> HttpServer:
+                    env = dict(one.env) | _visible_gpus(_part(claimed, spec, number))
+                    return HttpServer(one, env, log, headers=headers, **options)
+
+                server = ReplicaServers(spec, self._more_logs(len(spec.replicas)), launch)
+                server.wait_ready(progress)
             else:
                 server = HttpServer(spec, env, self.log, headers=headers, **options)
                 server.wait_ready(progress)
@@ -257,19 +273,29 @@ class ServerPool:
         """
         timeout_s = 0.0 if spec in self._unready else ready_timeout_s
         self._unready.add(spec)
-        server = AttachedServer(spec, headers, progress, ready_timeout_s=timeout_s)
+        kind = AttachedServers if spec.base_urls else AttachedServer
+        server = kind(spec, headers, progress, ready_timeout_s=timeout_s)
         if server.ready:
             self._unready.discard(spec)
         return Lease(
             server=server,
             base_url=server.base_url,
             api_path=server.api_path,
+            replica_urls=server.replica_urls,
             fresh=False,
             drain=self._drain(server, progress),
             cache_reset=server.reset(),
             verify_tls=spec.verify_tls,
             ca_file=spec.ca_file,
         )
+
+    def _more_logs(self, count: int) -> list[Path]:
+        """Return the log that was made last, and ``count`` new ones beside it: for each replica and the router."""
+        assert self.log is not None
+        logs = [self.log, *(self.log.with_name(f"{self.log.stem}-{number}.log") for number in range(1, count + 1))]
+        for log in logs[1:]:
+            log.touch()
+        return logs
 
     def _new_log(self) -> Path:
         """Create a new, empty log file and return its path. Raises EngineError."""
@@ -295,5 +321,15 @@ def _visible_gpus(claimed: tuple[int, ...]) -> dict[str, str]:
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, claimed))}
 
 
+def _part(claimed: tuple[int, ...], spec: ServerSpec, number: int) -> tuple[int, ...]:
+    """Return the GPUs of one replica; none for the router (-1)."""
+    if number < 0:
+        return ()
+    first = sum(replica.gpus for replica in spec.replicas[:number])
+    return claimed[first : first + spec.replicas[number].gpus]
+
+
 def _noun(spec: ServerSpec) -> str:
+    if spec.replicas:
+        return f"{len(spec.replicas)} servers"
     return "offline engine" if spec.kind == "worker" else "server"

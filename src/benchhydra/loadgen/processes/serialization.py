@@ -14,6 +14,7 @@ import numpy as np
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.apis import Api
 from benchhydra.errors import ConfigError
+from benchhydra.loadgen.client_behaviour import ClientBehaviour
 from benchhydra.loadgen.pacing import Pacing
 from benchhydra.loadgen.pacing.closed_loop import ClosedLoop
 from benchhydra.loadgen.pacing.schedule import Schedule
@@ -33,6 +34,7 @@ def pack_shard(shard: Shard) -> bytes:
         "endpoint": _pack_endpoint(shard.endpoint),
         "pacing": _pack_pacing(shard.pacing),
         "requests": _pack_requests(shard.requests),
+        "behaviour": dataclasses.asdict(shard.behaviour),
     }
     return msgspec.msgpack.encode(packed)
 
@@ -44,6 +46,7 @@ def unpack_shard(data: bytes) -> Shard:
         endpoint=_unpack_endpoint(packed["endpoint"]),
         pacing=_unpack_pacing(packed["pacing"]),
         requests=_unpack_requests(packed["requests"]),
+        behaviour=ClientBehaviour.unpack(packed["behaviour"]),
         **{name: packed[name] for name in _SHARD_SETTINGS},
     )
 

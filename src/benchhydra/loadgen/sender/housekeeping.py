@@ -9,7 +9,7 @@ from typing import Any
 from benchhydra.loadgen.client_facts import CPU_FRACTION
 from benchhydra.loadgen.client_limits import OPEN_FILES_LIMIT
 from benchhydra.loadgen.loop.loop_lag import LoopLagMonitor
-from benchhydra.loadgen.sender.in_flight import InFlight
+from benchhydra.loadgen.sender.in_flight import RequestsInFlight
 from benchhydra.loadgen.shards import ReportProgress, ShardProgress
 
 _REPORT_NS = 250_000_000
@@ -18,7 +18,9 @@ _REPORT_NS = 250_000_000
 class Housekeeping:
     """Runs the periodic tasks of one sender."""
 
-    def __init__(self, in_flight: InFlight, timeout_s: float, progress: ShardProgress, report: ReportProgress) -> None:
+    def __init__(
+        self, in_flight: RequestsInFlight, timeout_s: float, progress: ShardProgress, report: ReportProgress
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._in_flight = in_flight
         self._timeout_s = timeout_s
@@ -47,6 +49,7 @@ class Housekeeping:
         if now_ns >= self._next_timeouts_ns:
             self._next_timeouts_ns = now_ns + self._timeouts_every_ns
             self._in_flight.give_up_after(self._timeout_s, now_ns)
+        self._in_flight.cancel_due(now_ns)
         if now_ns >= self._next_report_ns:
             self._next_report_ns = now_ns + _REPORT_NS
             self._report(self._progress)

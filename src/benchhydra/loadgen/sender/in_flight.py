@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from benchhydra.client.connection import Connection, classify_os_error
 from benchhydra.client.connection_pool import ConnectionPool
 from benchhydra.loadgen.client_limits import OTHER_FILES, raise_open_files
+from benchhydra.loadgen.sender.retrier import TRIES, Retrier
 from benchhydra.loadgen.sender.rows import RowWriter
 from benchhydra.loadgen.shards import Shard
-from benchhydra.records import Status
+from benchhydra.records import NEVER, Status
 
 #: Idle connections kept open if the number of requests in flight is not fixed.
 RESERVE = 64
@@ -32,6 +33,20 @@ class Dial(NamedTuple):
 
     began_ns: int
     ready_ns: int
+
+
+class RequestsInFlight(Protocol):
+    """What a sender does with its requests in flight, to one server or to several."""
+
+    open_files_limit: int
+
+    async def open(self) -> None: ...
+    def send(self, row: int, ready_ns: int) -> None: ...
+    def cancel(self, text: str) -> None: ...
+    def give_up_after(self, timeout_s: float, now_ns: int) -> None: ...
+    def cancel_due(self, now_ns: int) -> None: ...
+    async def close(self) -> None: ...
+    async def abort(self) -> None: ...
 
 
 class InFlight:
@@ -57,7 +72,13 @@ class InFlight:
         self._unsent = count
         self._active: set[Connection] = set()
         self._dials: dict[int, Dial] = {}
-        keep_text = shard.keep_text or shard.requests.needs_texts
+        self._cancellations = shard.behaviour.cancellations
+        retries = shard.behaviour.retries
+        self._retrier = Retrier(retries, shard.requests, self._send_again) if retries else None
+        self._take = shard.requests.take if self._retrier is None else self._retrier.take
+        if self._retrier is not None:
+            rows.add_label(TRIES, self._retrier.tries)
+        keep_text = shard.keep_text or shard.requests.needs_texts or bool(shard.requests.expected)
         self._pool = ConnectionPool(shard.endpoint, self, stream=shard.stream, keep_text=keep_text)
 
     async def open(self) -> None:
@@ -70,8 +91,17 @@ class InFlight:
     def send(self, row: int, ready_ns: int) -> None:
         """Send a request that was ready at ``ready_ns``: at once, or when a connection has been opened."""
         self._unsent -= 1
+        self._send_now(row, ready_ns)
+
+    def _send_again(self, row: int) -> None:
+        """Send a request whose last try failed."""
+        self._send_now(row, monotonic_ns())
+
+    def _send_now(self, row: int, ready_ns: int) -> None:
         pool = self._pool
         now_ns = monotonic_ns()
+        if self._retrier is not None:
+            self._retrier.begin(row, now_ns)
         connection = pool.take(now_ns)
         if connection is None:
             self._dials[row] = Dial(now_ns, ready_ns)
@@ -86,7 +116,7 @@ class InFlight:
 
     def _send_on(self, connection: Connection, row: int, ready_ns: int) -> None:
         self._active.add(connection)
-        connection.send(row, self._requests.take(row))
+        connection.send(row, self._take(row))
         self._rows.lags_ns.append(connection.sent_ns - ready_ns)
 
     async def _dial(self, row: int) -> None:
@@ -103,14 +133,25 @@ class InFlight:
 
     def _abandon(self, row: int, status: Status, text: str) -> None:
         """End a row that never got a connection."""
-        if self._dials.pop(row, None) is not None:
-            self._rows.never_sent(row, status, text)
-            self._on_end(row, monotonic_ns())
+        if self._dials.pop(row, None) is None:
+            return
+        if self._retrier is not None:
+            if self._retrier.retry(row, status, text):
+                return
+            self._retrier.first_sent_ns(row)
+        self._rows.never_sent(row, status, text)
+        self._on_end(row, monotonic_ns())
 
     def finished(self, connection: Connection, now_ns: int) -> None:
         """Record the row of a connection's request that has ended, and return the connection to the pool."""
         row = connection.row
         self._active.discard(connection)
+        if self._retrier is not None:
+            response = connection.response
+            if self._retrier.retry(row, response.status, response.error, response.chunks):
+                self._pool.put_back(connection, now_ns)
+                return
+            connection.sent_ns = self._retrier.first_sent_ns(row)
         self._rows.answered(connection, now_ns)
         self._pool.put_back(connection, now_ns)
         self._on_end(row, now_ns)
@@ -125,6 +166,24 @@ class InFlight:
             connection.give_up(Status.CANCELLED, text)
         for row in tuple(self._dials):
             self._abandon(row, Status.CANCELLED, text)
+        for row in self._retrier.stop() if self._retrier is not None else ():
+            self._rows.never_sent(row, Status.CANCELLED, text)
+            self._on_end(row, monotonic_ns())
+
+    def cancel_due(self, now_ns: int) -> None:
+        """End the requests that the client cancels by now, and close their connections. Called every 20 ms."""
+        cancellations = self._cancellations
+        if cancellations is None:
+            return
+        rows, after_chunks = cancellations.rows, cancellations.after_chunks
+        latest_ns = NEVER if cancellations.after_s is None else now_ns - int(cancellations.after_s * 1e9)
+        for connection in [
+            active
+            for active in self._active
+            if rows[active.row]
+            and (active.sent_ns <= latest_ns if after_chunks is None else active.response.chunks >= after_chunks)
+        ]:
+            connection.give_up(Status.USER_CANCELLED, f"the client cancelled it {cancellations.words}")
 
     def give_up_after(self, timeout_s: float, now_ns: int) -> None:
         """End all requests that exceed the timeout as TIMEOUT, and answers that do not end as MALFORMED.

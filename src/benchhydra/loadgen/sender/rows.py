@@ -96,6 +96,10 @@ class RowWriter:
         self._recorder.labels |= zip(("reasoning_chunks", "reasoning_tokens"), columns, strict=True)
         return columns
 
+    def add_label(self, name: str, column: array[int]) -> None:
+        """Add a column of labels by row, which its owner fills while the load runs."""
+        self._recorder.labels[name] = column
+
     def never_sent(self, row: int, status: Status, text: str) -> None:
         """Record a request that never got a connection."""
         self._recorder.times["done_ns"][row] = monotonic_ns()
@@ -111,7 +115,7 @@ class RowWriter:
 
     def _failed(self, row: int, status: Status, error: str) -> None:
         self.progress.done += 1
-        self.progress.failed += 1
+        self.progress.failed += status != Status.USER_CANCELLED
         self._recorder.error(row, status, redact(error))
 
     def _is_short(self, response: Response, row: int) -> bool:

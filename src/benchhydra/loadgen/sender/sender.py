@@ -13,7 +13,8 @@ from typing import Any
 from benchhydra.errors import EngineError
 from benchhydra.loadgen.loop.timerfd import Timer
 from benchhydra.loadgen.sender.housekeeping import Housekeeping
-from benchhydra.loadgen.sender.in_flight import InFlight
+from benchhydra.loadgen.sender.in_flight import InFlight, RequestsInFlight
+from benchhydra.loadgen.sender.replicas import ReplicasInFlight
 from benchhydra.loadgen.sender.rows import RowWriter
 from benchhydra.loadgen.shards import ReportProgress, Shard, ShardResult
 from benchhydra.records import NEVER
@@ -42,7 +43,8 @@ class Sender:
         self._rows = RowWriter(shard)
         self._scheduled_ns = self._rows.scheduled_ns
         self._pacing.statuses = self._rows.statuses
-        self._in_flight = InFlight(shard, self._rows, self._on_end, self._on_crash)
+        in_flight = ReplicasInFlight if shard.endpoint.replica_urls else InFlight
+        self._in_flight: RequestsInFlight = in_flight(shard, self._rows, self._on_end, self._on_crash)
         self._housekeeping = Housekeeping(self._in_flight, shard.timeout_s, self._rows.progress, report)
         self._timer = Timer(self._loop, self._wake)
         self._wake_ns = NEVER  # the time that the timer is set to
