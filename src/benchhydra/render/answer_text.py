@@ -38,6 +38,8 @@ def answer_text(answer: Mapping[str, Any]) -> str:
 def value_text(answer: Mapping[str, Any]) -> str:
     """``14.2 requests/s (13.7 to 14.8, 95 %)``; ``at least 40 requests/s``."""
     unit, name, bound = (str(answer.get(key) or "") for key in ("unit", "name", "bound"))
+    if name == answer.get("search"):
+        name = ""  # the unit tells enough: a line of search=capacity begins with the rate
     text = " ".join(word for word in (name, bound, quantity(answer["value"], unit)) if word)
     inside = interval_text(answer)
     return f"{text} ({inside})" if inside else text
@@ -92,12 +94,16 @@ def requests_of(answer: Mapping[str, Any]) -> int:
     return sum(int(probe.get("requests") or 0) for probe in _mappings(answer.get("evidence")))
 
 
-def decisions(answers: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], str]:
-    """(point key, repeat) -> what its probe decided: ``met``, ``missed``, ``unclear`` or ``unusable``."""
-    probes = (probe for answer in answers for probe in _mappings(answer.get("evidence")))
-    return {
-        (str(probe.get("point_key")), int(probe.get("repeat") or 0)): str(probe.get("decision", "")) for probe in probes
-    }
+def decisions(answers: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], list[str]]:
+    """(point key, repeat) -> what its probes decided: ``met``, ``missed``, ``unclear`` or ``unusable``.
+
+    Probes of one point with different seeds share a key; they are in their order.
+    """
+    decided: dict[tuple[str, int], list[str]] = {}
+    for probe in (probe for answer in answers for probe in _mappings(answer.get("evidence"))):
+        key = str(probe.get("point_key")), int(probe.get("repeat") or 0)
+        decided.setdefault(key, []).append(str(probe.get("decision", "")))
+    return decided
 
 
 def _mappings(value: object) -> list[Mapping[str, Any]]:

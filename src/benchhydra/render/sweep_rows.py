@@ -144,12 +144,13 @@ def split_overrides(words: Sequence[Any]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _row(sweep_dir: Path, point: Mapping[str, Any], decided: Mapping[tuple[str, int], str]) -> PointRow:
+def _row(sweep_dir: Path, point: Mapping[str, Any], decided: Mapping[tuple[str, int], list[str]]) -> PointRow:
     directory = _point_dir(sweep_dir, str(point.get("directory") or ""))
     try:
         result = Result.read(sweep_dir / directory) if directory else None
     except ResultError:
         result = None
+    decisions_of_point = decided.get((result.point_key, result.repeat)) if result else None
     return PointRow(
         overrides=split_overrides(point.get("overrides") or ()),
         directory=directory,
@@ -157,7 +158,7 @@ def _row(sweep_dir: Path, point: Mapping[str, Any], decided: Mapping[tuple[str, 
         verdict=result.verdict.value if result else str(point.get("verdict") or ""),
         error=str(point.get("error") or (result.error if result else None) or ""),
         result=result,
-        decision=decided.get((result.point_key, result.repeat), "") if result else "",
+        decision=decisions_of_point.pop(0) if decisions_of_point else "",
     )
 
 

@@ -32,12 +32,14 @@ def answers_data(sweep_id: str, runs: Sequence[Run], repeats: Mapping[str, int])
         return None
     sweep = read_sweep(directory)
     columns, rows = answer_table(sweep)
-    by_identity = {(run.point_key, repeats.get(run.run_id, 0)): run for run in runs}
+    by_identity: dict[tuple[str, int], list[Run]] = {}  # probes of one point with different seeds share a key
+    for run in runs:
+        by_identity.setdefault((run.point_key, repeats.get(run.run_id, 0)), []).append(run)
     charts = [_chart(sweep, answer, by_identity) for answer in answers_of(sweep) if answer.get("evidence")]
     return {"columns": columns, "rows": rows, "charts": charts} if rows else None
 
 
-def _chart(sweep: SweepRows, answer: Mapping[str, Any], runs: Mapping[tuple[str, int], Run]) -> dict[str, Any]:
+def _chart(sweep: SweepRows, answer: Mapping[str, Any], runs: Mapping[tuple[str, int], list[Run]]) -> dict[str, Any]:
     """What the chart of one search shows; ``metric`` is "" and the probes have no values without a fit's metric."""
     fit = answer.get("fit") or {}
     metric, limit = str(fit.get("metric") or _limiting_metric(answer)), fit.get("limit")
@@ -66,9 +68,10 @@ def _limiting_metric(answer: Mapping[str, Any]) -> str:
     return str(answer.get("limited_by") or "").partition(" ")[0]
 
 
-def _probe(probe: Mapping[str, Any], metric: str, runs: Mapping[tuple[str, int], Run]) -> dict[str, Any]:
+def _probe(probe: Mapping[str, Any], metric: str, runs: Mapping[tuple[str, int], list[Run]]) -> dict[str, Any]:
     """One probe: where it stands, what it decided, and its run, with that run's own value if the search has none."""
-    run = runs.get((str(probe.get("point_key")), int(probe.get("repeat") or 0)))
+    same_key = runs.get((str(probe.get("point_key")), int(probe.get("repeat") or 0)))
+    run = same_key.pop(0) if same_key else None
     value = probe.get("value")
     if value is None and run is not None:
         value = run.metrics.get(metric)
