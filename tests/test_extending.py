@@ -44,7 +44,7 @@ def test_document_has_an_example_for_every_seam_each_shorter_than_40_lines() -> 
         "cached",
         "tails",
         "enough",
-        "embeddings",
+        "tokenize",
         "memory",
         "chains",
         "halving",
@@ -112,8 +112,8 @@ def test_a_rule_of_the_verdict(tmp_path: Path, count: int, doubted: bool) -> Non
         assert reasons["enough"].text.startswith("20 completed requests: a load of ")
 
 
-class _EmbeddingsServer(BaseHTTPRequestHandler):
-    """Answers with a vector of the text's length."""
+class _TokenizeServer(BaseHTTPRequestHandler):
+    """Answers with a token for each word."""
 
     protocol_version = "HTTP/1.1"
 
@@ -122,12 +122,10 @@ class _EmbeddingsServer(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path != "/v1/embeddings":  # it has no caches to empty
+        if self.path != "/tokenize":  # it has no caches to empty
             self.send_error(404)
             return
-        request = json.loads(body)
-        usage = {"prompt_tokens": len(request["input"].split())}
-        self._answer({"data": [{"embedding": [float(len(request["input"]))]}], "usage": usage})
+        self._answer({"tokens": [len(word) for word in json.loads(body)["prompt"].split()]})
 
     def _answer(self, document: object) -> None:
         body = json.dumps(document).encode()
@@ -141,23 +139,24 @@ class _EmbeddingsServer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def embeddings_url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _EmbeddingsServer)
+def tokenize_url() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _TokenizeServer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
 
 
-def test_an_api(tmp_path: Path, embeddings_url: str) -> None:
-    install(tmp_path, "embeddings")
-    attach = ("engine=attach", f"engine.base_url={embeddings_url}", "model=llama2", "model.tokenizer=word")
-    words = (*attach, *LOAD, "api=embeddings", "num_prompts=20", "tracking=none", "script.fail_on=never")
+def test_an_api(tmp_path: Path, tokenize_url: str) -> None:
+    install(tmp_path, "tokenize")
+    attach = ("engine=attach", f"engine.base_url={tokenize_url}", "model=llama2", "model.tokenizer=word")
+    words = (*attach, *LOAD, "api=tokenize", "num_prompts=20", "tracking=none", "script.fail_on=never")
     done = benchhydra(tmp_path, [*words, "hydra.run.dir=point"])
     assert done.returncode == 0, done.stdout + done.stderr
     result = Result.read(tmp_path / "point")
     assert result.metrics["completed"].value == 20
     assert result.metrics["mean_e2el_ms"].value > 0
+    assert result.metrics["mean_input_tokens"].value == 16
     assert not [name for name in result.metrics if "ttft" in name or "tpot" in name or "output" in name]
     assert result.failures == {}
 

@@ -20,7 +20,7 @@ ImportPlugin = Callable[[str], ModuleType]
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's directory with an API and a load."""
     directory = tmp_path_factory.mktemp("user")
-    install(directory, "embeddings", "chains")
+    install(directory, "tokenize", "chains")
     return directory
 
 

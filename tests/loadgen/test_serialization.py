@@ -48,7 +48,7 @@ def test_a_shard_is_the_same_after_packing(api: Api, closed_loop: bool) -> None:
 
 
 def test_an_api_of_a_users_own(import_plugin: ImportPlugin) -> None:
-    api = import_plugin("embeddings").Embeddings()
+    api = import_plugin("tokenize").Tokenize()
     there = unpack_shard(pack_shard(shards(api)[0])).endpoint.api
     assert there == api and type(there) is type(api)
 

@@ -27,8 +27,8 @@ from benchhydra.result import Result
 THINK_MS = 30.0
 
 
-class EmbeddingServer:
-    """Answers embedding requests; an input of "error" with an error object, one of "refuse" with a 422."""
+class TokenizeServer:
+    """Answers with four tokens; a prompt of "error" with an error object, one of "refuse" with a 422."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, object]] = []
@@ -46,31 +46,31 @@ class EmbeddingServer:
 
     def _response(self, path: bytes, body: dict[str, object]) -> bytes:
         status = b"200 OK"
-        document: dict[str, object] = {"data": [{"embedding": [0.5, 0.25]}], "usage": {"prompt_tokens": 4}}
+        document: dict[str, object] = {"tokens": [1, 2, 3, 4]}
         if path in (b"/health", b"/v1/models"):
             document = {"data": [{"id": "m"}]}
-        elif path != b"/v1/embeddings":
+        elif path != b"/tokenize":
             status, document = b"404 Not Found", {"error": {"message": f"no {path.decode()}"}}
-        elif body["input"] == "refuse":
+        elif body["prompt"] == "refuse":
             status, document = b"422 No", {"detail": "too long"}
-        elif body["input"] == "error":
+        elif body["prompt"] == "error":
             document = {"object": "error", "message": "out of memory"}
-        if path == b"/v1/embeddings":
+        if path == b"/tokenize":
             self.bodies.append(body)
         payload = json.dumps(document).encode()
         return b"HTTP/1.1 %b\r\ncontent-length: %d\r\n\r\n%b" % (status, len(payload), payload)
 
 
 @pytest.fixture
-def server() -> Iterator[EmbeddingServer]:
-    made = EmbeddingServer()
+def server() -> Iterator[TokenizeServer]:
+    made = TokenizeServer()
     with served(made.answer) as made.port:
         yield made
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_an_api_that_generates_nothing(import_plugin: ImportPlugin, server: EmbeddingServer, processes: str) -> None:
-    api = import_plugin("embeddings").Embeddings()
+def test_an_api_that_generates_nothing(import_plugin: ImportPlugin, server: TokenizeServer, processes: str) -> None:
+    api = import_plugin("tokenize").Tokenize()
     texts = [f"text {i}" for i in range(18)] + ["error", "refuse"]
     plan = plan_of(
         endpoint_of(server.port, api),
@@ -82,8 +82,8 @@ def test_an_api_that_generates_nothing(import_plugin: ImportPlugin, server: Embe
     result = run_load(plan, Progress())
     rows = result.records
     assert result.facts["client_processes"] == int(processes)
-    assert sorted(str(body["input"]) for body in server.bodies) == sorted(texts)
-    assert all(set(body) == {"model", "input"} for body in server.bodies)
+    assert sorted(str(body["prompt"]) for body in server.bodies) == sorted(texts)
+    assert all(set(body) == {"model", "prompt"} for body in server.bodies)
     assert rows.failures() == {"error_event": 1, "http_4xx": 1}  # none is SHORT, though no output tokens came
     assert set(rows.errors) == {"out of memory", "HTTP 422: too long"}
     completed = rows.where(rows.completed)
@@ -95,9 +95,9 @@ def test_an_api_that_generates_nothing(import_plugin: ImportPlugin, server: Embe
     assert len(completed.gaps_ns) == 0
 
 
-def test_embeddings_are_measured_from_the_command_line(server: EmbeddingServer, plugins: Path, tmp_path: Path) -> None:
+def test_the_api_is_measured_from_the_command_line(server: TokenizeServer, plugins: Path, tmp_path: Path) -> None:
     words = ["engine=attach", f"engine.base_url=http://127.0.0.1:{server.port}", "model.id=m", "model=custom"]
-    words += ["model.tokenizer=word", "api=embeddings", "num_prompts=20", "qps=100", "load.processes=2"]
+    words += ["model.tokenizer=word", "api=tokenize", "num_prompts=20", "qps=100", "load.processes=2"]
     words += ["tracking=none", "script.fail_on=never", f"hydra.run.dir={tmp_path}/run"]
     ran = subprocess.run(
         [sys.executable, "-m", "benchhydra", *words],
@@ -115,11 +115,11 @@ def test_embeddings_are_measured_from_the_command_line(server: EmbeddingServer, 
     assert not [name for name in metrics if "ttft" in name or "tpot" in name or "itl" in name or "output" in name]
 
 
-def test_a_request_that_waits_for_another_ones_answer(import_plugin: ImportPlugin, server: EmbeddingServer) -> None:
+def test_a_request_that_waits_for_another_ones_answer(import_plugin: ImportPlugin, server: TokenizeServer) -> None:
     load = import_plugin("chains").Chains(qps=100.0, turns=2, think_s=THINK_MS / 1e3)
     send_times_s = load.send_times_s(20, np.random.default_rng(1))
     plan = plan_of(
-        endpoint_of(server.port, import_plugin("embeddings").Embeddings()),
+        endpoint_of(server.port, import_plugin("tokenize").Tokenize()),
         [Prompt(str(i), i, 1) for i in range(20)],
         send_times_s=send_times_s,
         pacing=load.pacing(send_times_s),

@@ -18,12 +18,12 @@ from benchhydra.fakeserver.plan import FAULTS
 
 TIMES = (
     *("ttft-ms", "itl-ms", "ttft-sigma", "itl-sigma", "start-s"),
-    *("prefill-us-per-token", "itl-per-request-ms", "cpu-us-per-chunk"),
+    *("prefill-us-per-token", "itl-per-request-ms", "cpu-us-per-chunk", "adapter-ms"),
 )
 #: Default 0: no limit, no crash, seed 0, no speculative decoding.
 COUNTS = (
-    *("max-concurrency", "crash-after-requests", "fake-seed", "kv-cache-tokens", "draft-tokens"),
-    "prefix-cache-blocks",
+    *("max-concurrency", "crash-after-requests", "fake-seed", "kv-cache-tokens", "draft-tokens", "reasoning-tokens"),
+    *("prefix-cache-blocks", "context-tokens"),
 )
 
 
@@ -53,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prefix-block-tokens", type=int, default=16)
     parser.add_argument("--acceptance", type=float, default=0.7)
     parser.add_argument("--engine-arg", action="append", help="a flag of a real engine, ignored here")
-    for name in ("fail-start", "reset-fails", "no-chunked-prefill", "no-prefix-caching"):
+    parser.add_argument("--adapter", action="append", help="the name of a LoRA adapter, which is a model's name too")
+    switches = ("fail-start", "reset-fails", "no-chunked-prefill", "no-prefix-caching")
+    for name in (*switches, "ignore-disconnects", "priority-scheduling"):
         parser.add_argument(f"--{name}", action="store_true")
     for name in ("api-key", "ssl-certfile", "ssl-keyfile"):
         parser.add_argument(f"--{name}", default="")
@@ -65,11 +67,14 @@ async def _serve(args: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     server = FakeServer(args)
-    runner = web.AppRunner(server.app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
+    runner = web.AppRunner(
+        server.app(), access_log=None, handler_cancellation=not args.ignore_disconnects, shutdown_timeout=0.2
+    )
     await runner.setup()
     server.site = web.TCPSite(runner, args.host, args.port, ssl_context=_tls(args), backlog=4096)
     await server.site.start()
-    sys.stdout.write(f"fake server: {args.model} on {args.host}:{args.port}\n")
+    host, port = runner.addresses[0][:2]
+    sys.stdout.write(f"fake server: {args.model} on {host}:{port}\n")
     sys.stdout.flush()
     await stop.wait()
     await runner.cleanup()

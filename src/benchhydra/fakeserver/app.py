@@ -12,18 +12,34 @@ import struct
 import sys
 import time
 from collections import Counter
+from typing import Any
 
 from aiohttp import web
 
-from benchhydra.fakeserver.answers import CompletionRequest
+from benchhydra.fakeserver.answers import ChatRequest, CompletionRequest
 from benchhydra.fakeserver.generation import FakeEngine, Generation
+from benchhydra.fakeserver.items import ClassifyRequest, PoolingRequest, RerankRequest, ScoreRequest, VectorsRequest
 from benchhydra.fakeserver.plan import AnswerPlan
+from benchhydra.fakeserver.responses import ResponsesRequest
+from benchhydra.fakeserver.transcription import TranscriptionRequest
 
 OTHER_MODEL = "another-model"
 ERROR = {"error": {"message": "the fake engine was configured to fail", "type": "fake", "code": 500}}
 
 #: The error objects that come with status 200.
 ERRORS = {"error_event": ERROR, "bare_error": {"code": 50001, "message": "the fake engine was configured to fail"}}
+#: Path of an endpoint -> how its requests are read.
+ENDPOINTS: dict[str, type[CompletionRequest]] = {
+    "/v1/completions": CompletionRequest,
+    "/v1/chat/completions": ChatRequest,
+    "/v1/responses": ResponsesRequest,
+    "/v1/embeddings": VectorsRequest,
+    "/pooling": PoolingRequest,
+    "/classify": ClassifyRequest,
+    "/v1/score": ScoreRequest,
+    "/v1/rerank": RerankRequest,
+    "/v1/audio/transcriptions": TranscriptionRequest,
+}
 
 
 class FakeServer:
@@ -34,6 +50,7 @@ class FakeServer:
         self.engine = FakeEngine(args)
         self.index = itertools.count(1)
         self.classes: Counter[str] = Counter()
+        self.truth: Counter[str] = Counter()  # of answers without a fault
         self.site: web.BaseSite | None = None  # where it listens; a crash closes it first
         self.requests = self.resets = 0
 
@@ -44,8 +61,8 @@ class FakeServer:
         app.router.add_get("/v1/models", self.models)
         app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/stats", self.stats)
-        app.router.add_post("/v1/completions", self.completions)
-        app.router.add_post("/v1/chat/completions", self.completions)
+        for path in ENDPOINTS:
+            app.router.add_post(path, self.completions)
         for name in ("prefix", "mm", "encoder"):
             app.router.add_post(f"/reset_{name}_cache", self.reset_cache)
         return app
@@ -58,11 +75,13 @@ class FakeServer:
 
     async def models(self, _: web.Request) -> web.Response:
         model = {"id": self.args.model, "object": "model", "owned_by": "benchhydra", "root": self.args.model}
-        return web.json_response({"object": "list", "data": [model]})
+        adapters = [{**model, "id": name, "parent": self.args.model} for name in self.args.adapter or ()]
+        return web.json_response({"object": "list", "data": [model, *adapters]})
 
     async def stats(self, _: web.Request) -> web.Response:
         scheduler = self.engine.scheduler
         body = {"requests": self.requests, "classes": dict(self.classes), "running": len(scheduler.running)}
+        body |= {"truth": dict(self.truth)}
         return web.json_response({**body, "most_running": scheduler.most_running, "resets": self.resets})
 
     async def metrics(self, _: web.Request) -> web.Response:
@@ -87,12 +106,14 @@ class FakeServer:
         if self.args.api_key and request.headers.get("Authorization") != f"Bearer {self.args.api_key}":
             return self._refuse(401, "Unauthorized")
         try:
-            completion = CompletionRequest(await request.json(), request.path.endswith("chat/completions"))
+            completion = ENDPOINTS[request.path](await _body(request), self.args.reasoning_tokens)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return self._refuse(400, f"bad request: {error!r}")
-        if completion.model != self.args.model:
+        if completion.model not in (self.args.model, *(self.args.adapter or ())):
             return self._refuse(404, f"The model `{completion.model}` does not exist.")
-        return await self._serve(request, completion, AnswerPlan(self.args, index, completion.tokens), start_ns)
+        plan = completion.plan(self.args, index)
+        plan.solve(completion.words)
+        return await self._serve(request, completion, plan, start_ns)
 
     def _refuse(self, status: int, message: str) -> web.Response:
         self.classes[f"http_{status // 100}xx"] += 1
@@ -108,7 +129,10 @@ class FakeServer:
         if plan.fault in ("http_4xx", "http_5xx"):
             return web.json_response(ERROR, status=400 if plan.fault == "http_4xx" else 500)
         try:
-            async with self.engine.generation(plan, completion.words, start_ns, completion.salt) as generation:
+            plan.has_adapter = completion.model != self.args.model
+            async with self.engine.generation(
+                plan, completion.words, start_ns, completion.salt, completion.priority
+            ) as generation:
                 answer = await (self._answer_stream if completion.stream else self._answer_whole)(
                     request, completion, plan, generation
                 )
@@ -116,6 +140,7 @@ class FakeServer:
             self.classes["client_gone"] += plan.fault is None
             raise
         self.classes["ok"] += plan.fault is None
+        self.truth.update(completion.truth if plan.fault is None else {})
         return answer
 
     async def _answer_whole(
@@ -131,9 +156,7 @@ class FakeServer:
         generation.finish()
         if plan.fault in ERRORS:
             return web.json_response(ERRORS[plan.fault])
-        tokens = plan.reported_tokens * plan.choices
-        text = plan.text(plan.tokens)
-        body = json.dumps(completion.whole(text, plan.finish, tokens, choices=plan.choices)).encode()
+        body = json.dumps(completion.whole(completion.pieces(plan), plan)).encode()
         if plan.fault == "early_end":
             await self._cut(request, body)
         if plan.fault == "malformed":
@@ -159,11 +182,10 @@ class FakeServer:
             await self._reset(request)
         await answer.prepare(request)
         complete = await self._send_chunks(request, answer, completion, plan, generation)
-        if complete and completion.usage:
-            tokens = plan.reported_tokens * plan.choices
-            await answer.write(completion.event([], usage=completion.usage_of(tokens)))
-        if plan.fault not in ("early_end", "no_done"):
-            await answer.write(b"data: [DONE]\n\n")
+        ending = completion.closing(plan) if complete else b""
+        ending += b"" if plan.fault in ("early_end", "no_done") else completion.end()
+        if ending:
+            await answer.write(ending)
         await answer.write_eof()
         return answer
 
@@ -176,27 +198,36 @@ class FakeServer:
         generation: Generation,
     ) -> bool:
         """Send each chunk when it is due; False if the plan's fault ended the answer early."""
-        bodies = {size: completion.chunk(plan.text(size), choices=plan.choices) for size in {*plan.sizes}}
-        for i, size in enumerate(plan.sizes):
+        pieces = completion.pieces(plan)
+        bodies = {piece: completion.chunk(piece, choices=plan.choices) for piece in {*pieces}}
+        for i, piece in enumerate(pieces):
             await generation.next_chunk()
-            body = bodies[size]
+            body = bodies[piece]
             if i + 1 == plan.chunks:
-                body = completion.chunk(plan.text(size), plan.finish, choices=plan.choices)
+                body = completion.chunk(piece, plan.finish, choices=plan.choices)
             if i == 0 and plan.fault == "malformed":
                 body = b'data: {"choices": [{"te\n\n'
-            elif i == 0 and completion.chat:
-                body = completion.role() + body
+            elif i == 0:
+                body = completion.opening() + body
             if i == plan.fault_chunk and plan.fault in ("reset", "early_end", *ERRORS):
                 if plan.fault == "reset":
                     await self._reset(request)
                 if plan.fault in ERRORS:
                     await answer.write(b"data: " + json.dumps(ERRORS[plan.fault]).encode() + b"\n\n")
                 return False
-            await answer.write(body)
+            await self._write(answer, body)
         generation.finish()
         if plan.fault == "repeat":
-            await answer.write(bodies[plan.sizes[0]])
+            await answer.write(bodies[pieces[0]])
         return True
+
+    async def _write(self, answer: web.StreamResponse, body: bytes) -> None:
+        """Send bytes; to a client that is gone only if that does not end the generation."""
+        try:
+            await answer.write(body)
+        except ConnectionError:
+            if not self.args.ignore_disconnects:
+                raise
 
     async def _reset(self, request: web.Request) -> None:
         """Reset the connection: SO_LINGER with a time of 0 makes the close a RST."""
@@ -206,3 +237,12 @@ class FakeServer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
         await asyncio.Event().wait()
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    """Return the fields of a JSON body, or of a multipart form, whose files are bytes."""
+    if not request.content_type.startswith("multipart/"):
+        body: dict[str, Any] = await request.json()
+        return body
+    form = await request.post()
+    return {name: value.file.read() if isinstance(value, web.FileField) else value for name, value in form.items()}

@@ -42,13 +42,13 @@ class FakeEngine:
 
     @asynccontextmanager
     async def generation(
-        self, plan: AnswerPlan, words: list[Any], arrival_ns: int, salt: str = ""
+        self, plan: AnswerPlan, words: list[Any], arrival_ns: int, salt: str = "", priority: int = 0
     ) -> AsyncIterator[Generation]:
         """Wait until the scheduler admits the request, and yield its generation; it ends with the context.
 
-        salt: prompts with another one share nothing in the prefix cache.
+        salt: prompts with another one share nothing in the prefix cache. priority: lower ones are admitted first.
         """
-        request = ScheduledRequest(len(words))
+        request = ScheduledRequest(len(words), priority if self.args.priority_scheduling else 0)
         try:
             queued = await self.scheduler.admit(request)
             prefix = None if self.args.no_prefix_caching else self.cache.look_up(words, salt)

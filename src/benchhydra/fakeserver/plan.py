@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import random
+from collections.abc import Sequence
+from typing import Any
+
+from benchhydra.fakeserver.tasks import solve
 
 #: Each fault has a flag for the fraction of requests that it affects (``--reset-fraction 0.05``); /stats counts them.
 #: Fault -> what its answers are.
@@ -27,6 +32,9 @@ FAULTS = {
     "long": "completed: twice the tokens that were asked for",
     "usage_low": "completed: usage says half of the tokens",
     "repeat": "completed: after its finish_reason, the stream sends its first text again",
+    "wrong": "completed: words instead of the answer to a sum, or to a text to copy",
+    "broken_items": "failed: an embedding or score is missing, doubled, out of order or no number; else completed",
+    "invalid_output": "completed: words instead of the JSON, choice or tool call that was asked for",
 }
 #: Faults that need two tokens at least; an answer of one is right.
 _NEED_TWO = ("short", "abort", "usage_low")
@@ -35,13 +43,17 @@ _NEED_TWO = ("short", "abort", "usage_low")
 class AnswerPlan:
     """The plan of one answer: its fault, its tokens, and how long each chunk takes.
 
+    index: of its request, from 1; usage_tokens: those that usage reports, if that is not of the requested ones.
     sizes: tokens of each chunk. accepted: drafted tokens that each chunk but the first has accepted; empty without
     speculative decoding.
     """
 
-    def __init__(self, args: argparse.Namespace, index: int, requested_tokens: int) -> None:
+    def __init__(
+        self, args: argparse.Namespace, index: int, requested_tokens: int, usage_tokens: int | None = None
+    ) -> None:
         rng = random.Random((args.fake_seed << 40) + index)
-        self.fault = _draw_fault(args, rng, requested_tokens)
+        self.index = index
+        self.fault = _draw_fault(args, rng, usage_tokens or requested_tokens)
         half = max(1, requested_tokens // 2)
         self.tokens = {"short": half, "abort": half, "long": 2 * requested_tokens}.get(
             self.fault or "", requested_tokens
@@ -52,11 +64,26 @@ class AnswerPlan:
         self.chunks = len(self.sizes)
         self.finish = {"short": "stop", "empty": "stop", "abort": "abort"}.get(self.fault or "", "length")
         self.fault_chunk = rng.randrange(self.chunks)
+        self.has_adapter = False
+        self.answer: list[str] = []  # the first words of the answer, if the prompt has only one right answer
         self._rng, self._args = rng, args
+
+    def solve(self, words: Sequence[Any]) -> None:
+        """Answer a prompt rightly if it is a task with one right answer, as far as the engine's context reaches."""
+        if self.fault not in ("wrong", "empty", "blank"):
+            self.answer = solve(words[-self._args.context_tokens :] if self._args.context_tokens else words)
+
+    def texts(self) -> list[str]:
+        """Return the text of each chunk: the words of the answer, then others."""
+        if not self.answer:
+            return [self.text(size) for size in self.sizes]
+        words = itertools.chain(self.answer, itertools.repeat("w"))
+        return ["".join(f" {word}" for word in itertools.islice(words, size)) for size in self.sizes]
 
     def first_wait_ns(self) -> int:
         """Draw how long the first chunk takes, without the part that depends on the prompt."""
-        return int(_spread(self._rng, self._args.ttft_ms, self._args.ttft_sigma) * 1e6)
+        adapter_ms = self._args.adapter_ms if self.has_adapter else 0.0
+        return int((_spread(self._rng, self._args.ttft_ms, self._args.ttft_sigma) + adapter_ms) * 1e6)
 
     def next_wait_ns(self) -> int:
         """Draw how long a further chunk takes."""

@@ -8,14 +8,16 @@ waits in front of the others, and computes its tokens again.
 from __future__ import annotations
 
 import asyncio
+import bisect
 import time
 
 
 class ScheduledRequest:
-    """A request's place: ``tokens`` is what it holds, or needs to start, in the KV cache."""
+    """A request's place. tokens: that it holds, or needs to start, in the KV cache; priority: low ones go first."""
 
-    def __init__(self, tokens: int) -> None:
+    def __init__(self, tokens: int, priority: int = 0) -> None:
         self.tokens = tokens
+        self.priority = priority
         self.admitted_ns = self.preemptions = 0
         self.turn: asyncio.Future[None] | None = None  # while it waits
 
@@ -40,7 +42,7 @@ class Scheduler:
         if not self.waiting and self._fits(request):
             self._start(request)
             return False
-        self.waiting.append(request)
+        bisect.insort_right(self.waiting, request, key=lambda waiting: waiting.priority)
         await self.wait_turn(request)
         return True
 

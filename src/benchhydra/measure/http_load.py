@@ -33,7 +33,9 @@ from benchhydra.datasets.warmup_prompts import warmup_prompts
 from benchhydra.errors import ConfigError, EngineError
 from benchhydra.facts import fact
 from benchhydra.loadgen import LoadPlan, client_facts, run_load
+from benchhydra.loadgen.client_behaviour import TRIES, ClientBehaviour, Retries
 from benchhydra.loadgen.client_limits import check_connections
+from benchhydra.loadgen.early_stop import EarlyStop
 from benchhydra.loadgen.pacing import Pacing, Seconds
 from benchhydra.loadgen.ray import cluster
 from benchhydra.loads import LoadShape
@@ -87,6 +89,8 @@ class HttpLoadOptions:
     )
     body: dict[str, Any] = knob({}, "further fields of each request's JSON body; null leaves out one of ours")
     keep_text: bool = knob(False, "write prompts and generated texts to texts.jsonl")
+    retries: int = knob(0, "how often a failed request is sent again, as OpenAI's client does; latencies include it")
+    retry_backoff_s: float = knob(0.5, "wait before the first retry; it doubles with each, up to 8 s", unit="s")
     answer_model: str | None = knob(
         None, "model name that answers must have; null: the one that was asked for; any: do not check"
     )
@@ -94,6 +98,7 @@ class HttpLoadOptions:
     def check(self, point: Point) -> None:
         """Raise ConfigError if the point cannot be run."""
         check_warmup(self.warmup_requests)
+        check_retries(self.retries, self.retry_backoff_s)
         count = planned_requests(point)
         if isinstance(point.load, SessionLoad):
             check_sessions(point, count)
@@ -151,6 +156,14 @@ class HttpLoadOptions:
         return RequestOptions(
             stream=self.stream, ignore_eos=self.ignore_eos, temperature=self.temperature, body=self.body
         )
+
+
+def check_retries(retries: int, backoff_s: float) -> None:
+    """Raise ConfigError if ``script.retries`` or ``script.retry_backoff_s`` is impossible."""
+    if retries < 0:
+        raise ConfigError(f"script.retries={retries} must be at least 0")
+    if not 0 <= backoff_s < math.inf:
+        raise ConfigError(f"script.retry_backoff_s={backoff_s:g} must be at least 0 and finite")
 
 
 def planned_requests(point: Point) -> int:
@@ -395,7 +408,20 @@ class HttpLoad:
             processes=load.processes,
             executor=load.executor,
             keep_text=options.keep_text or self.endpoint.api.checks_texts(),
+            early_stop=self._early_stop(),
+            behaviour=ClientBehaviour(
+                cancellations=load.cancellations(len(requests), self._point.rng("cancellations")),
+                retries=Retries(count=options.retries, backoff_s=options.retry_backoff_s) if options.retries else None,
+            ),
         )
+
+    def _early_stop(self) -> EarlyStop | None:
+        """Return what ends the load as soon as it is sure whether slo is met; None if that is not asked for."""
+        point, load = self._point, self._point.load
+        if not load.stop_when_decided or not point.limits:
+            return None
+        has_rate = load.open_loop and load.stationary and not math.isinf(load.qps)
+        return EarlyStop(request_limits=point.slo, limits=point.limits, has_rate=has_rate)
 
     def _request_kind(self) -> str:
         """Return what distinguishes warm-ups apart from the number and length of prompts: path, options and body."""
@@ -412,6 +438,8 @@ class HttpLoad:
             processes="1",
             executor="local",
             keep_text=False,
+            behaviour=ClientBehaviour(),
+            early_stop=None,
         )
         result = run_load(warmup, Progress())
         if result.facts[client_facts.INTERRUPTED]:
@@ -446,6 +474,8 @@ class HttpLoad:
         api, load = self.endpoint.api, self._point.load
         has = {"requests", "latency", "tokens"}
         has |= {"output_check"} if CORRECT in records.labels else set()
+        has |= {"retries"} if TRIES in records.labels else set()
+        has |= {"cancellations"} if load.cancel_fraction else set()
         has |= {"adapters"} if ADAPTER in records.labels else set()
         has |= {"schedule"} if load.open_loop or load.has_schedule else set()
         has |= {"sessions"} if isinstance(load, SessionLoad) else set()

@@ -20,6 +20,8 @@ class Script:
 
     #: The metrics that tables and charts show first.
     key_metrics: ClassVar[tuple[str, ...]] = ()
+    #: Whether the script sends requests to the endpoint of ``api``.
+    uses_api: ClassVar[bool] = False
     #: Pairs of metrics for charts: (x, y).
     charts: ClassVar[tuple[tuple[str, str], ...]] = ()
 

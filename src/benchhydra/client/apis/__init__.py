@@ -166,8 +166,6 @@ class Api:
     takes_media: ClassVar[frozenset[str]] = frozenset()
     #: Whether the first text of a request with several is a query for the others.
     has_query: ClassVar[bool] = False
-    #: Metrics that tables show instead of the script's; () for the script's.
-    key_metrics: ClassVar[tuple[str, ...]] = ()
 
     def shared_body(self, model: str, options: RequestOptions) -> dict[str, Any]:
         """Return the part of the body that all requests share: model, sampling, stream options."""
@@ -198,6 +196,10 @@ class Api:
     def asked_prompt_tokens(self, counts: Sequence[int]) -> int:
         """Return the prompt tokens that the server counts, from those of each text; 0 if that cannot be known."""
         return sum(counts)
+
+    def key_metrics(self, usual: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the metrics that tables show first; usual: those of the script."""
+        return usual
 
     def capabilities(self) -> frozenset[str]:
         """Return what a measurement with this API has besides what every load has, for the metrics that need it."""

@@ -59,6 +59,10 @@ class Chat(TextApi):
         """A structured answer, or a call, ends where it is complete."""
         return super().fixed_length(options) and not self.checks_texts()
 
+    def key_metrics(self, usual: tuple[str, ...]) -> tuple[str, ...]:
+        further = {"reasoning": "mean_ttfat_ms", "structured": "valid_output_fraction", "tools": "valid_tool_call_fraction"}
+        return *usual, *(name for part, name in further.items() if part in self.capabilities())
+
     def capabilities(self) -> frozenset[str]:
         parts = {"structured": self._constraint is not None, "tools": self._tools is not None}
         return frozenset(name for name, is_on in {**parts, "reasoning": self.reasoning}.items() if is_on)

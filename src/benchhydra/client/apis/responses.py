@@ -43,6 +43,9 @@ class Responses(Api):
 
     reasoning: bool = knob(False, "measure reasoning apart: time to the first token of the answer, reasoning tokens")
 
+    def key_metrics(self, usual: tuple[str, ...]) -> tuple[str, ...]:
+        return (*usual, "mean_ttfat_ms") if self.reasoning else usual
+
     def capabilities(self) -> frozenset[str]:
         return frozenset({"reasoning"} if self.reasoning else ())
 

@@ -25,12 +25,14 @@ class Transcription(TextApi):
     reads_text = False
     text_keys = ("content",)
     event_prefix = b"transcript."
-    key_metrics = ("audio_throughput", "mean_real_time_factor", "request_throughput", "mean_ttft_ms", "mean_e2el_ms")
 
     token_limit: str | None = knob(
         "none", "field of the form with the number of output tokens; none: the server decides"
     )
     language: str | None = knob(None, "language of the recordings, ISO 639-1; null: the server finds out")
+
+    def key_metrics(self, usual: tuple[str, ...]) -> tuple[str, ...]:
+        return ("audio_throughput", "mean_real_time_factor", *usual)
 
     def capabilities(self) -> frozenset[str]:
         return frozenset({"audio"})
