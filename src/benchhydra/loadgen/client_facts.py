@@ -45,12 +45,6 @@ SLO_DECISION = fact(
     "slo_decision", unit="text", doc="what ended a load early: all limits of slo met, or one missed", in_metadata=True
 )
 PROCESSES = fact("client_processes", unit="processes", doc="client processes that sent the load", in_metadata=True)
-STOPPED_EARLY = fact(
-    "stopped_early", unit="bool", doc="the load ended early because it was decided whether slo is met", in_metadata=True
-)
-SLO_DECISION = fact(
-    "slo_decision", unit="text", doc="what ended a load early: all limits of slo met, or one missed", in_metadata=True
-)
 LOST_PROCESSES = fact(
     "lost_client_processes", unit="text", doc="a sentence for each client process that ended without returning rows"
 )

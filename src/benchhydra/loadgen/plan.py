@@ -10,6 +10,7 @@ from benchhydra.client import Endpoint
 from benchhydra.client.apis import RequestOptions
 from benchhydra.client.request_store import RequestStore
 from benchhydra.loadgen.client_behaviour import ClientBehaviour
+from benchhydra.loadgen.early_stop import EarlyStop
 from benchhydra.loadgen.pacing import Pacing, Seconds
 from benchhydra.loadgen.pacing.default import default_pacing
 from benchhydra.records import Records
@@ -37,6 +38,7 @@ class LoadPlan:
     processes: str = "auto"
     executor: str = "local"  # "ray": processes on the nodes of a Ray cluster
     keep_text: bool = False
+    early_stop: EarlyStop | None = None  # only with one client process
     behaviour: ClientBehaviour = field(default_factory=ClientBehaviour)
 
     @property

@@ -12,6 +12,7 @@ import numpy as np
 from benchhydra.client import Endpoint
 from benchhydra.client.request_store import RequestStore
 from benchhydra.loadgen.client_behaviour import ClientBehaviour
+from benchhydra.loadgen.early_stop import EarlyStop
 from benchhydra.loadgen.pacing import Pacing
 from benchhydra.loadgen.plan import LoadPlan
 from benchhydra.records import Phase, Recorder, Records, Status
@@ -29,6 +30,7 @@ class Shard:
     timeout_s: float
     keep_text: bool
     behaviour: ClientBehaviour = field(default_factory=ClientBehaviour)
+    early_stop: EarlyStop | None = None
 
 
 @dataclass(kw_only=True)
@@ -75,6 +77,7 @@ def split_into_shards(plan: LoadPlan, parts: int) -> list[Shard]:
             timeout_s=plan.timeout_s,
             keep_text=plan.keep_text,
             behaviour=plan.behaviour.every_nth(part, len(pacings)),
+            early_stop=plan.early_stop if len(pacings) == 1 else None,
         )
         for part, pacing in enumerate(pacings)
     ]

@@ -17,6 +17,7 @@ import numpy as np
 from omegaconf import II
 
 from benchhydra.errors import ConfigError
+from benchhydra.loadgen.client_behaviour import Cancellations
 from benchhydra.loadgen.pacing import Pacing, Seconds
 from benchhydra.loadgen.pacing.default import default_pacing
 from benchhydra.registry import check_choices, knob
@@ -43,6 +44,13 @@ class LoadShape:
     stop_when_decided: bool = knob(
         False, "end the load as soon as it is sure whether slo is met; only with one client process"
     )
+    cancel_fraction: float = knob(
+        0.0, "fraction of requests that the client cancels: it closes their connections", unit="fraction"
+    )
+    cancel_after_s: float | None = knob(None, "when they are cancelled: this long after they were sent", unit="s")
+    cancel_after_chunks: int | None = knob(
+        None, "when they are cancelled: after so many chunks of text (to 20 ms)", unit="chunks"
+    )
     processes: str = knob("auto", "number of client processes, or auto")
     executor: str = knob(
         "local", "where client processes run: on this machine, or on a Ray cluster", choices=("local", "ray")
@@ -62,6 +70,7 @@ class LoadShape:
         check_number(self, "max_in_flight", lambda value: value >= 1, "must be at least 1, or null for no limit")
         check_number(self, "warmup_s", lambda value: 0 <= value < math.inf, "must be at least 0")
         check_number(self, "cooldown_s", lambda value: 0 <= value < math.inf, "must be at least 0")
+        self._check_cancellations()
         processes = str(self.processes)
         if processes != "auto" and not (processes.isdecimal() and int(processes) >= 1):
             raise ConfigError(f"load.processes={processes} is neither auto nor a number of at least 1")
@@ -100,6 +109,14 @@ class LoadShape:
         """
         return default_pacing(send_times_s, self.max_in_flight)
 
+    def cancellations(self, count: int, rng: np.random.Generator) -> Cancellations | None:
+        """Return which of ``count`` requests the client cancels, and when; None if it cancels none."""
+        if not self.cancel_fraction:
+            return None
+        rows = np.zeros(count, dtype=np.uint8)
+        rows[rng.permutation(count)[: round(count * self.cancel_fraction)]] = 1
+        return Cancellations(rows=rows.tobytes(), after_s=self.cancel_after_s, after_chunks=self.cancel_after_chunks)
+
     def asked_rps(self) -> float | None:
         """Return the mean rate in requests/s that the config asks for; None if the load has no such rate."""
         return None if not self.open_loop or math.isinf(self.qps) else self.qps
@@ -119,6 +136,18 @@ class LoadShape:
         """Return how many of ``count`` requests are certainly in flight together; 1 if that depends on the server."""
         together = count if math.isinf(self.qps) and not self.replays and self._has_default_pacing() else 1
         return min(together, self.max_in_flight or count)
+
+    def _check_cancellations(self) -> None:
+        """Raise ConfigError if it is not clear when requests are cancelled."""
+        check_number(self, "cancel_fraction", lambda value: 0 <= value <= 1, "must be from 0 to 1")
+        check_number(self, "cancel_after_s", lambda value: 0 <= value < math.inf, "must be at least 0 and finite")
+        check_number(self, "cancel_after_chunks", lambda value: value >= 1, "must be at least 1")
+        chosen = [name for name in ("cancel_after_s", "cancel_after_chunks") if getattr(self, name) is not None]
+        if self.cancel_fraction and len(chosen) != 1:
+            text = f"load.cancel_fraction={self.cancel_fraction:g} needs a time or a number of chunks"
+            raise ConfigError(text, hint="load.cancel_after_s=2, or load.cancel_after_chunks=20")
+        if chosen and not self.cancel_fraction:
+            raise ConfigError(f"load.{chosen[0]} has no effect", hint="load.cancel_fraction=0.1")
 
     def _has_default_pacing(self) -> bool:
         return type(self).pacing is LoadShape.pacing

@@ -37,6 +37,12 @@ class ValidityLimits:
         "INVALID above this fraction of answers of special tokens or white space only, SUSPECT above a tenth of it",
         unit="fraction",
     )
+    retried_fraction: float = knob(0.01, "SUSPECT above this fraction of requests sent again", unit="fraction")
+    unread_fraction: float = knob(
+        0.5,
+        "SUSPECT if the server generates more than this fraction of the tokens that cancelled requests do not wait for",
+        unit="fraction",
+    )
     correct_fraction: float = knob(
         0.8, "SUSPECT below this fraction of answers that are as dataset.expect says", unit="fraction"
     )

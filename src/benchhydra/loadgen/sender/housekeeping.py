@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
+from collections.abc import Callable
 from typing import Any
 
 from benchhydra.loadgen.client_facts import CPU_FRACTION
@@ -13,13 +14,19 @@ from benchhydra.loadgen.sender.in_flight import RequestsInFlight
 from benchhydra.loadgen.shards import ReportProgress, ShardProgress
 
 _REPORT_NS = 250_000_000
+_SECOND_NS = 1_000_000_000
 
 
 class Housekeeping:
     """Runs the periodic tasks of one sender."""
 
     def __init__(
-        self, in_flight: RequestsInFlight, timeout_s: float, progress: ShardProgress, report: ReportProgress
+        self,
+        in_flight: RequestsInFlight,
+        timeout_s: float,
+        progress: ShardProgress,
+        report: ReportProgress,
+        every_second: Callable[[], None] | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._in_flight = in_flight
@@ -27,7 +34,8 @@ class Housekeeping:
         self._timeouts_every_ns = int(min(1.0, max(0.02, timeout_s / 10)) * 1e9)
         self._progress = progress
         self._report = report
-        self._next_report_ns = self._next_timeouts_ns = 0
+        self._every_second = every_second
+        self._next_report_ns = self._next_timeouts_ns = self._next_second_ns = 0
         self._lag_monitor = LoopLagMonitor(loop, self._beat)
 
     @property
@@ -54,3 +62,6 @@ class Housekeeping:
             self._next_report_ns = now_ns + _REPORT_NS
             self._report(self._progress)
             self._progress.ttft_sum_ns = self._progress.ttft_count = 0
+        if self._every_second is not None and now_ns >= self._next_second_ns:
+            self._next_second_ns = now_ns + _SECOND_NS
+            self._every_second()

@@ -12,7 +12,7 @@ import numpy as np
 from benchhydra.client.connection import Connection, classify_os_error
 from benchhydra.client.connection_pool import ConnectionPool
 from benchhydra.loadgen.client_limits import OTHER_FILES, raise_open_files
-from benchhydra.loadgen.sender.retrier import TRIES, Retrier
+from benchhydra.loadgen.sender.retrier import Retrier
 from benchhydra.loadgen.sender.rows import RowWriter
 from benchhydra.loadgen.shards import Shard
 from benchhydra.records import NEVER, Status
@@ -74,10 +74,8 @@ class InFlight:
         self._dials: dict[int, Dial] = {}
         self._cancellations = shard.behaviour.cancellations
         retries = shard.behaviour.retries
-        self._retrier = Retrier(retries, shard.requests, self._send_again) if retries else None
+        self._retrier = Retrier(retries, shard.requests, rows.tries, self._send_again) if retries else None
         self._take = shard.requests.take if self._retrier is None else self._retrier.take
-        if self._retrier is not None:
-            rows.add_label(TRIES, self._retrier.tries)
         keep_text = shard.keep_text or shard.requests.needs_texts or bool(shard.requests.expected)
         self._pool = ConnectionPool(shard.endpoint, self, stream=shard.stream, keep_text=keep_text)
 
@@ -203,6 +201,8 @@ class InFlight:
 
         Waits for those that are being opened, because uvloop may hang in closing a loop in which one was cancelled.
         """
+        if self._retrier is not None:
+            self._retrier.stop()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         if others:
             await asyncio.wait(others, timeout=_SETTLING_S)

@@ -9,6 +9,7 @@ from benchhydra.client.answer_text import split_answer
 from benchhydra.client.apis import UNKNOWN_TOKENS
 from benchhydra.client.connection import Connection
 from benchhydra.client.response import Response
+from benchhydra.loadgen.client_behaviour import TRIES
 from benchhydra.loadgen.shards import Shard, ShardProgress
 from benchhydra.output_check import CORRECT, is_correct
 from benchhydra.records import Phase, Recorder, Records, Status
@@ -22,7 +23,7 @@ class RowWriter:
     """The rows of one shard.
 
     ``progress`` counts them. The sender fills ``scheduled_ns`` (by row) and ``lags_ns`` (the client's own lateness of
-    each request, in order of sending).
+    each request, in order of sending), and ``tries`` (by row), if failed requests are sent again.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -47,6 +48,9 @@ class RowWriter:
         self._correct = array("i", [_UNKNOWN]) * count if self._expected else array("i")
         if self._expected:
             recorder.labels[CORRECT] = self._correct
+        self.tries = array("i", [0]) * count if shard.behaviour.retries else array("i")
+        if shard.behaviour.retries:
+            recorder.labels[TRIES] = self.tries
         protect(secrets_in(shard.endpoint.headers))  # servers repeat API keys in error messages
 
     def answered(self, connection: Connection, now_ns: int) -> None:
@@ -96,10 +100,6 @@ class RowWriter:
         self._recorder.labels |= zip(("reasoning_chunks", "reasoning_tokens"), columns, strict=True)
         return columns
 
-    def add_label(self, name: str, column: array[int]) -> None:
-        """Add a column of labels by row, which its owner fills while the load runs."""
-        self._recorder.labels[name] = column
-
     def never_sent(self, row: int, status: Status, text: str) -> None:
         """Record a request that never got a connection."""
         self._recorder.times["done_ns"][row] = monotonic_ns()
@@ -112,6 +112,10 @@ class RowWriter:
     def texts(self) -> tuple[str, ...]:
         """Return the generated texts by row; () without ``keep_text``."""
         return tuple(self._texts)
+
+    def steady_prefix(self) -> Records:
+        """Return the rows that have ended and were sent before the oldest one in flight, without their gaps."""
+        return self._recorder.prefix()
 
     def _failed(self, row: int, status: Status, error: str) -> None:
         self.progress.done += 1

@@ -11,7 +11,10 @@ from time import monotonic_ns
 from typing import Any
 
 from benchhydra.errors import EngineError
+from benchhydra.loadgen.client_facts import SLO_DECISION, STOPPED_EARLY
+from benchhydra.loadgen.early_stop import Decision
 from benchhydra.loadgen.loop.timerfd import Timer
+from benchhydra.loadgen.pacing.nothing_more import NothingMore
 from benchhydra.loadgen.sender.housekeeping import Housekeeping
 from benchhydra.loadgen.sender.in_flight import InFlight, RequestsInFlight
 from benchhydra.loadgen.sender.replicas import ReplicasInFlight
@@ -45,7 +48,10 @@ class Sender:
         self._pacing.statuses = self._rows.statuses
         in_flight = ReplicasInFlight if shard.endpoint.replica_urls else InFlight
         self._in_flight: RequestsInFlight = in_flight(shard, self._rows, self._on_end, self._on_crash)
-        self._housekeeping = Housekeeping(self._in_flight, shard.timeout_s, self._rows.progress, report)
+        self._early_stop = shard.early_stop
+        self._decision: Decision | None = None
+        look = self._look_at_limits if shard.early_stop is not None else None
+        self._housekeeping = Housekeeping(self._in_flight, shard.timeout_s, self._rows.progress, report, look)
         self._timer = Timer(self._loop, self._wake)
         self._wake_ns = NEVER  # the time that the timer is set to
         self._idle_wakes = 0
@@ -68,6 +74,8 @@ class Sender:
                 self._housekeeping.start(start_ns)
                 await self._all_ended.wait()
         facts = self._housekeeping.stop()
+        if self._decision is not None:
+            facts |= {STOPPED_EARLY: True, SLO_DECISION: self._decision}
         self._timer.close()
         await self._in_flight.close()
         if self._crash is not None:
@@ -90,6 +98,15 @@ class Sender:
         self.interrupted = self._stopped = True
         self._in_flight.cancel("the run was interrupted")
         self._all_ended.set()
+
+    def _look_at_limits(self) -> None:
+        """Stop sending, and wait for the answers in flight, if it is decided whether the limits are met."""
+        if self._early_stop is None or self._decision is not None or not self._unsent:
+            return
+        self._decision = self._early_stop.decide(self._rows.steady_prefix())
+        if self._decision is not None:
+            self._pacing = NothingMore(self._pacing, self._unsent)
+            self._schedule_wake()
 
     def _wake(self) -> None:
         """Send the rows that the pacing releases at its ``wake_ns``."""
