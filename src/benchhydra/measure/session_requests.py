@@ -23,10 +23,13 @@ from benchhydra.datasets.conversations import NO_TURN, ConversationDataset, Sess
 from benchhydra.datasets.tokenization import WordTokenizer
 from benchhydra.errors import ConfigError, DatasetError
 from benchhydra.loadgen.pacing.sessions import Turns
+from benchhydra.measure.replicas import REPLICA
 
 NO_PREFIX = -1
 #: An answer of one token, for the count of prompts whose answers are not known.
 STAND_IN = "a"
+#: Figures are given for so many turns at most.
+MOST_GROUPS = 16
 #: A length that is not known before the answers are.
 UNKNOWN = -1
 #: Columns of the rows of sessions. request, parent: index among the load's requests, parent -1 for a first turn.
@@ -109,7 +112,10 @@ class SessionRequests:
             self._histories[i] = (*messages, *answer)
         text = "" if self._endpoint.api.templated else self._render(messages)
         prompt = Prompt(text, UNKNOWN, turn.output_tokens, messages, body=self._bodies[i])
-        return encode_request(self._endpoint, prompt, turn.output_tokens, self._options)
+        endpoint = self._endpoint
+        if REPLICA in self.labels:
+            endpoint = endpoint.replica(self.labels[REPLICA][i])
+        return encode_request(endpoint, prompt, turn.output_tokens, self._options)
 
     def answered(self, i: int, text: str) -> None:
         """Add an answer, without its reasoning, to the history of the turns that follow it."""
@@ -124,6 +130,11 @@ class SessionRequests:
         """Return what the pacing needs to know of all turns."""
         session, parent = (np.array(self.labels[name], dtype=np.int32) for name in ("session", "parent"))
         return Turns(session, parent, np.array(self._think_ns, dtype=np.int64))
+
+    def turn_groups(self) -> dict[str, Sequence[str]]:
+        """Return the names of the groups of first, second, ... turns."""
+        deepest = max(self.labels["turn"], default=-1)
+        return {"turn": [f"turn {number}" for number in range(1, min(deepest + 1, MOST_GROUPS) + 1)]}
 
     def _history(self, parent: int) -> tuple[Message, ...]:
         self._following[parent] -= 1

@@ -1,10 +1,10 @@
 """What inference servers publish at ``/metrics``: the one table of their names, and its parser.
 
 A quantity has one name here and in series, whatever the server calls it. Names are those of vLLM 0.32 (older ones
-follow), SGLang 0.5 and llama.cpp's server of 2026. Their definitions agree but for these: SGLang counts gaps between
-tokens, vLLM between steps (several tokens with speculative decoding). llama.cpp has no histograms, and counts cached
-prompt tokens apart from the others. TTFT and E2E latency begin when the request reaches the API server (vLLM 0.32:
-before tokenization, ``renderers/base.py``; SGLang: in its tokenizer manager).
+follow), SGLang 0.5, llama.cpp's server of 2026 and text-generation-inference 3. Their definitions agree but for these:
+SGLang counts gaps between tokens, vLLM between steps (several tokens with speculative decoding). llama.cpp has no
+histograms, and counts cached prompt tokens apart from the others. TTFT and E2E latency begin when the request reaches
+the API server (vLLM 0.32: before tokenization, ``renderers/base.py``; SGLang: in its tokenizer manager).
 
 The probes' helper process imports this module: keep it light.
 """
@@ -19,13 +19,13 @@ from typing import NamedTuple
 #: vLLM's gauge whose labels are settings of the KV cache.
 CACHE_CONFIG = "vllm:cache_config_info"
 #: Servers -> how their names begin.
-ENGINES = {"vllm": "vllm:", "sglang": "sglang:", "llamacpp": "llamacpp:"}
+ENGINES = {"vllm": "vllm:", "sglang": "sglang:", "llamacpp": "llamacpp:", "tgi": "tgi_"}
 
 
 class Quantity(NamedTuple):
     """A quantity and where servers publish it.
 
-    vllm, sglang, llamacpp: names, of which the first that is present is read; ``a + b`` is a sum of two. Label sets
+    vllm, sglang, ...: names, of which the first that is present is read; ``a + b`` is a sum of two. Label sets
     (the server's engines) are added up, or averaged for a ``mean`` quantity, or kept apart by the label ``by``.
     """
 
@@ -34,6 +34,7 @@ class Quantity(NamedTuple):
     vllm: tuple[str, ...] = ()
     sglang: tuple[str, ...] = ()
     llamacpp: tuple[str, ...] = ()
+    tgi: tuple[str, ...] = ()
     mean: bool = False
     by: str = ""
 
@@ -50,6 +51,7 @@ GAUGES = (
         vllm=("vllm:num_requests_running",),
         sglang=("sglang:num_running_reqs",),
         llamacpp=("llamacpp:requests_processing",),
+        tgi=("tgi_batch_current_size",),
     ),
     Quantity(
         "requests_waiting",
@@ -57,6 +59,7 @@ GAUGES = (
         vllm=("vllm:num_requests_waiting",),
         sglang=("sglang:num_queue_reqs",),
         llamacpp=("llamacpp:requests_deferred",),
+        tgi=("tgi_queue_size",),
     ),
     Quantity("requests_swapped", "requests", vllm=("vllm:num_requests_swapped",)),
     Quantity(
@@ -76,6 +79,7 @@ COUNTERS = (
         vllm=("vllm:prompt_tokens_total",),
         sglang=("sglang:prompt_tokens_total",),
         llamacpp=("llamacpp:prompt_tokens_total + llamacpp:prompt_tokens_cached_total", "llamacpp:prompt_tokens_total"),
+        tgi=("tgi_request_input_length_sum",),
     ),
     Quantity(
         "generation_tokens",
@@ -83,6 +87,7 @@ COUNTERS = (
         vllm=("vllm:generation_tokens_total",),
         sglang=("sglang:generation_tokens_total",),
         llamacpp=("llamacpp:tokens_predicted_total",),
+        tgi=("tgi_request_generated_tokens_sum",),
     ),
     Quantity(
         "prefix_cache_queries",
@@ -134,7 +139,13 @@ COUNTERS = (
 )
 #: Histograms of times in seconds; of each, the sum and the number of values are read.
 HISTOGRAMS = (
-    Quantity("queue", "requests", vllm=("vllm:request_queue_time_seconds",), sglang=("sglang:queue_time_seconds",)),
+    Quantity(
+        "queue",
+        "requests",
+        vllm=("vllm:request_queue_time_seconds",),
+        sglang=("sglang:queue_time_seconds",),
+        tgi=("tgi_request_queue_duration",),
+    ),
     Quantity("prefill", "requests", vllm=("vllm:request_prefill_time_seconds",)),
     Quantity("decode", "requests", vllm=("vllm:request_decode_time_seconds",)),
     Quantity(
@@ -154,6 +165,7 @@ HISTOGRAMS = (
         "requests",
         vllm=("vllm:e2e_request_latency_seconds",),
         sglang=("sglang:e2e_request_latency_seconds",),
+        tgi=("tgi_request_duration",),
     ),
 )
 
@@ -193,6 +205,7 @@ def combined(readings: Sequence[Reading]) -> Reading:
         {name: _total(values, mean=name in means) for name, values in gauges.items() if not math.isnan(sum(values))},
         {key: value for key, value in counters.items() if not math.isnan(value)},
         {name: (sum(ms for ms, _ in pairs), sum(count for _, count in pairs)) for name, pairs in times.items()},
+        readings[0].block_tokens if len({reading.block_tokens for reading in readings}) == 1 else 0,
     )
 
 

@@ -75,7 +75,7 @@ def overloaded(evidence: RunEvidence) -> Iterator[Reason]:
     offered_rps, order = evidence.facts["offered_rps"], sending_order(evidence.window)
     if not evidence.facts["stationary"] or offered_rps is None or len(order) < LEAST_ROWS:
         return
-    sign = _queue(window, order, limit) or _slow_decoding(window, order, offered_rps, limit)
+    sign = growing_queue(window, order, limit) or _slow_decoding(window, order, offered_rps, limit)
     if sign is not None:
         rates = f"about {sign.finished_fraction * offered_rps:.3g} of {offered_rps:.3g} requests/s offered"
         fraction = f"{as_percent(sign.finished_fraction)}, limit {as_percent(limit)}"
@@ -94,7 +94,7 @@ def _server_queue(window: Window, order: npt.NDArray[np.intp]) -> str:
     return ""
 
 
-def _queue(window: Window, order: npt.NDArray[np.intp], limit: float) -> Sign | None:
+def growing_queue(window: Window, order: npt.NDArray[np.intp], limit: float) -> Sign | None:
     """Return the sign of a queue: latencies that rise with the time of sending. order: the rows as they were sent."""
     at_s = (window.sent_ns[order] - window.sent_ns[order[0]]) / 1e9
     for name, values_ms in latencies_ms(window, order).items() if at_s[-1] > 0 else ():

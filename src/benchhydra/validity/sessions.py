@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from benchhydra.failure_texts import commonest_failure
 from benchhydra.result import Reason
 from benchhydra.session_table import session_table
 from benchhydra.validity import RunEvidence, as_percent, invalid, rule
-from benchhydra.validity.overload import LEAST_ROWS, backlog
+from benchhydra.validity.overload import LEAST_ROWS, growing_queue
+from benchhydra.validity.window import sending_order
 
 
 @rule("broken_sessions")
@@ -30,26 +29,19 @@ def broken_sessions(evidence: RunEvidence) -> Iterator[Reason]:
 
 @rule("sessions_overloaded")
 def sessions_overloaded(evidence: RunEvidence) -> Iterator[Reason]:
-    """Sessions must end as fast as they start, or each takes longer than the one before.
+    """While sessions start at a constant rate, latencies must not keep rising: see ``overload``.
 
-    As in ``overload``, ended / started = 1 / (1 + slope of the duration over the time of starting).
+    Requests have no constant rate at first, until as many sessions end as start; a rise must go on after that.
     """
     window, limit = evidence.window, evidence.limits.reached_fraction
     offered = evidence.facts["offered_sessions_per_s"]
     if "session" not in window.labels or offered is None:
         return
-    table = session_table(window)
-    order = np.flatnonzero(table.complete)
-    order = order[np.argsort(table.start_ns[order], kind="stable")]
-    if len(order) < LEAST_ROWS or np.ptp(table.start_ns[order]) == 0:
-        return
-    at_s = (table.start_ns[order] - table.start_ns[order[0]]) / 1e9
-    duration_s = table.duration_s[order]
-    queue = backlog(at_s, duration_s * 1e3, limit, waits=False)
-    if queue.grows:
-        ended = float(queue.finished_fraction)
-        early_s, late_s = (float(np.median(part)) for part in np.array_split(duration_s, 2))
-        fraction = f"{as_percent(ended)}, limit {as_percent(limit)}"
-        rates = f"about {ended * offered:.3g} of {offered:.3g} sessions/s ended ({fraction})"
-        rise = f"the duration of sessions rose from {early_s:.3g} s (first half) to {late_s:.3g} s (second half)"
-        yield invalid("sessions_overloaded", f"the server was overloaded: {rates}, and {rise}: lower qps")
+    order = sending_order(window)
+    last_start_ns = int(window.scheduled_ns[window.labels["parent"] < 0].max(initial=0))
+    order = order[window.sent_ns[order] <= last_start_ns]
+    sign = growing_queue(window, order, limit) if len(order) >= LEAST_ROWS else None
+    if sign is not None:
+        fraction = f"{as_percent(sign.finished_fraction)} of their rate (limit {as_percent(limit)})"
+        text = f"the server was overloaded by {offered:.3g} sessions/s: it answered requests at about {fraction}"
+        yield invalid("sessions_overloaded", f"{text}, and {sign.text} while sessions started: lower qps")

@@ -1,0 +1,267 @@
+"""Conversations and recordings at full size: pacing, memory, prefix hits. Each part prints JSON.
+
+python benchmarks/sessions.py pacing --server ./mockserver    # 200 sessions/s of 8 turns, beside a plain schedule
+python benchmarks/sessions.py hits                            # 1,000 sessions of 8 turns on the fake engine
+python benchmarks/sessions.py trace [--path mooncake.jsonl]   # 10,000 rows; without a file, made ones
+
+``pacing`` sends with the load generator alone to the server in C (built as benchmarks/README.md says), pinned to a core
+each if there are two. The others run whole points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchhydra.client import Endpoint, Requests
+from benchhydra.client.apis import RequestOptions
+from benchhydra.client.apis.chat import Chat
+from benchhydra.client.request_encoding import encode_request
+from benchhydra.datasets import Prompt
+from benchhydra.datasets.sessions import Sessions
+from benchhydra.datasets.tokenization import WordTokenizer
+from benchhydra.loadgen import LoadPlan, LoadResult, run_load
+from benchhydra.loads.poisson import Poisson
+from benchhydra.loads.sessions import SessionLoad
+from benchhydra.measure.session_requests import SessionLengths, SessionRequests
+from benchhydra.progress import Progress
+from benchhydra.records import Records
+
+PORT = 8917
+BLOCK_TOKENS = 16
+
+
+def main() -> None:
+    """Run one part."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--server", default="./mockserver")
+    parser.add_argument("--sessions", type=int, default=1000)
+    parser.add_argument("--turns", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=200.0, help="sessions/s of pacing")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--path", help="a Mooncake trace")
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--speedup", type=float, default=30.0)
+    parser.add_argument("--out", default="outputs/session-benchmarks")
+    arguments = parser.parse_args()
+    for line in PARTS[arguments.part](arguments):
+        print(json.dumps(line), flush=True)
+
+
+def pacing(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Compare the lateness of turns with that of a plain schedule at the same rate of requests."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[-1]})
+    with _server(arguments.server, cores[0]):
+        for _ in range(arguments.repeats):
+            for history in ("real", "recorded"):
+                yield _measured(f"sessions, {history} histories", *_session_plan(arguments, history))
+            yield _measured("schedule", *_schedule_plan(arguments))
+
+
+@contextlib.contextmanager
+def _server(program: str, core: int) -> Iterator[None]:
+    argv = ["taskset", "-c", str(core), program, "--port", str(PORT), "--ttft", "20", "--itl", "2"]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+    time.sleep(0.5)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _endpoint() -> Endpoint:
+    return Endpoint(base_url=f"http://127.0.0.1:{PORT}", api=Chat(), model="mock")
+
+
+def _session_plan(arguments: argparse.Namespace, history: str) -> tuple[LoadPlan, int]:
+    dataset = Sessions(turns=arguments.turns, prompt_tokens=64, output_tokens=32, think_s=0.5, history=history)
+    tokenizer, endpoint, options = WordTokenizer(), _endpoint(), RequestOptions()
+    requests = SessionRequests(endpoint, options, tokenizer.chat, real_history=dataset.real_history)
+    lengths = SessionLengths.of(tokenizer, endpoint.api, dataset, ignore_eos=True)
+    for session in lengths.sessions(dataset, arguments.sessions, np.random.default_rng(1), None):
+        requests.add(session, lambda tokens: tokens)
+    turns, load = requests.turns(), SessionLoad(qps=arguments.rate)
+    send_times_s = load.send_times_s(arguments.sessions, np.random.default_rng(2))[turns.session]
+    pacing = load.pacing(send_times_s, turns)
+    plan = LoadPlan(
+        endpoint=endpoint, requests=requests, send_times_s=send_times_s, pacing=pacing, options=options, processes="1"
+    )
+    return plan, len(requests)
+
+
+def _schedule_plan(arguments: argparse.Namespace) -> tuple[LoadPlan, int]:
+    """As many requests as the sessions have turns, at their mean rate, with prompts of their mean length."""
+    count, words = arguments.sessions * arguments.turns, 64 + 96 * (arguments.turns - 1) // 2
+    endpoint, options = _endpoint(), RequestOptions()
+    requests = Requests(prompt_key="messages")
+    request = encode_request(endpoint, Prompt("the " * words, words, 32), 32, options)
+    for _ in range(count):
+        requests.add(request, words, 32)
+    session_s = arguments.turns * 0.082 + (arguments.turns - 1) * 0.5
+    rate = count / (arguments.sessions / arguments.rate + session_s)
+    send_times_s = Poisson(qps=rate).send_times_s(count, np.random.default_rng(2))
+    return LoadPlan(
+        endpoint=endpoint, requests=requests, send_times_s=send_times_s, options=options, processes="1"
+    ), count
+
+
+def _measured(name: str, plan: LoadPlan, count: int) -> dict[str, Any]:
+    memory_mib, stop = list[float](), threading.Event()
+    watcher = threading.Thread(target=_watch_memory, args=(memory_mib, stop))
+    watcher.start()
+    result = run_load(plan, Progress())
+    stop.set()
+    watcher.join()
+    return {"load": name, "requests": count, **_lateness(result), **_growth(memory_mib)}
+
+
+def _lateness(result: LoadResult) -> dict[str, Any]:
+    records = result.records
+    late_ms = (records.sent_ns - records.scheduled_ns) / 1e6
+    seconds = (records.sent_ns.max() - records.sent_ns.min()) / 1e9
+    return {
+        "completed": int(records.completed.sum()),
+        "requests_per_s": round(len(records) / seconds, 1),
+        "late_mean_ms": round(float(late_ms.mean()), 4),
+        "late_p99_ms": round(float(np.percentile(late_ms, 99)), 4),
+        "client_cpu": result.facts.get("client_cpu_fraction"),
+    }
+
+
+def _watch_memory(memory_mib: list[float], stop: threading.Event) -> None:
+    page_mib = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+    while not stop.wait(0.5):
+        memory_mib.append(int(Path("/proc/self/statm").read_text().split()[1]) * page_mib)
+
+
+def _growth(memory_mib: list[float]) -> dict[str, float]:
+    """Return the resident memory in the second half of the load, less that in its first quarter."""
+    quarter = max(1, len(memory_mib) // 4)
+    return {
+        "memory_mib": round(max(memory_mib), 1),
+        "memory_growth_mib": round(max(memory_mib[2 * quarter :]) - max(memory_mib[:quarter]), 2),
+    }
+
+
+def hits(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Run sessions on the fake engine, and compare order, histories, think times and prefix hits with those by hand."""
+    system, prompt, output = 48, 64, 32
+    words = (
+        *("dataset=sessions", "load=sessions", "qps=40", f"num_prompts={arguments.sessions}", "api=chat"),
+        *(f"dataset.turns={arguments.turns}", f"dataset.system_tokens={system}", f"dataset.prompt_tokens={prompt}"),
+        *(f"dataset.output_tokens={output}", "dataset.think_s=0.3", "engine.ttft_ms=5", "engine.itl_ms=0.5"),
+    )
+    point = _run(arguments, "hits", *words)
+    records = Records.read(point / "records.parquet")
+    order = np.argsort(records.labels["request"])
+    parent, turn = records.labels["parent"][order], records.labels["turn"][order]
+    later = parent >= 0
+    prompts = system + prompt + turn * (prompt + output)
+    shared = np.where(turn == 0, system, prompts - prompt - 1)
+    by_hand = int((np.minimum(shared, prompts - 1) // BLOCK_TOKENS * BLOCK_TOKENS).sum()) - system
+    after_s = (records.scheduled_ns[order][later] - records.done_ns[order][parent[later]]) / 1e9
+    metadata = json.loads((point / "result.json").read_text())["metadata"]
+    yield {
+        "turns": len(records),
+        "prompt_tokens_as_by_hand": bool((records.prompt_tokens[order] == prompts).all()),
+        "in_order": bool((records.sent_ns[order][later] >= records.done_ns[order][parent[later]]).all()),
+        "mean_think_s": round(float(after_s.mean()), 4),
+        "hits": metadata["prefix_cache_hits"],
+        "hits_by_hand": by_hand,
+        "late_mean_ms": round(float((records.sent_ns - records.scheduled_ns).mean() / 1e6), 4),
+    }
+
+
+def trace(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Replay a Mooncake trace on the fake engine, and compare gaps and prefix hits with the recording's."""
+    out = Path(arguments.out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    path = Path(arguments.path or _made_trace(out / "mooncake.jsonl", arguments.rows))
+    rows = [json.loads(line) for line in path.read_text().splitlines()[: arguments.rows]]
+    words = (
+        *("dataset=mooncake", f"dataset.path={path}", "load=trace", f"load.speedup={arguments.speedup}"),
+        *(f"num_prompts={len(rows)}", "engine.ttft_ms=5", "engine.itl_ms=0", "dataset.output_tokens=4"),
+        *("engine.prefix_cache_blocks=100000000", "model.max_model_len=null"),
+    )
+    point = _run(arguments, "trace", *words)
+    records = Records.read(point / "records.parquet")
+    recorded_ns = np.array([row["timestamp"] for row in rows]) * 1e6 / arguments.speedup
+    gap_error_ms = np.abs(np.diff(records.sent_ns) - np.diff(recorded_ns)) / 1e6
+    metadata = json.loads((point / "result.json").read_text())["metadata"]
+    yield {
+        "rows": len(rows),
+        "seconds": round(float(recorded_ns[-1] / 1e9), 1),
+        "gap_error_mean_ms": round(float(gap_error_ms.mean()), 4),
+        "gap_error_p99_ms": round(float(np.percentile(gap_error_ms, 99)), 4),
+        "gap_error_max_ms": round(float(gap_error_ms.max()), 3),
+        "hits": metadata["prefix_cache_hits"],
+        "hits_by_hand": _hits_of(rows),
+        "prompt_tokens_as_recorded": records.prompt_tokens.tolist() == [row["input_length"] for row in rows],
+    }
+
+
+def _made_trace(path: Path, count: int) -> Path:
+    """Write rows of Mooncake's form: turns of conversations over a few shared documents, a mean gap of 300 ms."""
+    rng, rows, now_ms, block = np.random.default_rng(0), list[dict[str, Any]](), 0, 1000
+    histories: list[list[int]] = []
+    while len(rows) < count:
+        now_ms += int(rng.exponential(300))
+        if not histories or rng.random() < 0.4:
+            histories.append([int(rng.integers(20)), *range(block, block + int(rng.integers(1, 12)))])
+            block += 12
+        history = histories[int(rng.integers(max(0, len(histories) - 50), len(histories)))]
+        history += range(block, block + int(rng.integers(1, 3)))
+        block += 3
+        length = 512 * (len(history) - 1) + int(rng.integers(1, 513))
+        rows.append({"timestamp": now_ms, "input_length": length, "output_length": 50, "hash_ids": [*history]})
+        if len(history) > 40:
+            histories.remove(history)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def _hits_of(rows: list[dict[str, Any]]) -> int:
+    """Tokens in whole blocks of the fake engine that lie in recorded blocks that a row before began with, as by hand.
+
+    A row's last recorded block may be shorter: it is shared as far as it goes.
+    """
+    known: dict[tuple[int, int], int] = {}  # (hash of the blocks before, block) -> tokens that a row has had of it
+    hits = 0
+    for row in rows:
+        key, shared, intact, left = 0, 0, True, row["input_length"]
+        for number in row["hash_ids"]:
+            tokens = min(512, left)
+            had = known.get((key, number), 0)
+            shared += min(tokens, had) if intact else 0
+            intact = intact and had == 512
+            known[key, number] = max(had, tokens)
+            key, left = hash((key, number)), left - tokens
+        hits += min(shared // BLOCK_TOKENS, (row["input_length"] - 1) // BLOCK_TOKENS) * BLOCK_TOKENS
+    return hits
+
+
+def _run(arguments: argparse.Namespace, name: str, *words: str) -> Path:
+    point = Path(arguments.out).resolve() / f"{name}-{int(time.time())}"
+    argv = [sys.executable, "-m", "benchhydra", "engine=fake", "model=llama2", "tracking=none", "script.fail_on=never"]
+    subprocess.run([*argv, f"hydra.run.dir={point}", *words], check=True, stdout=sys.stderr)
+    return point
+
+
+PARTS = {"pacing": pacing, "hits": hits, "trace": trace}
+
+if __name__ == "__main__":
+    main()
