@@ -89,9 +89,20 @@ def probes_text(answer: Mapping[str, Any]) -> str:
     return f"{text}, {number(requests)} requests" if text and requests else text
 
 
+def probes_of(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the search made of each point that it used."""
+    return _mappings(answer.get("evidence"))
+
+
+def limiting_metric(answer: Mapping[str, Any]) -> str:
+    """The metric of ``limited_by``: ``p99_ttft_ms`` of ``p99_ttft_ms <= 500``; "" if no metric limits."""
+    match = LIMIT.fullmatch(str(answer.get("limited_by") or ""))
+    return match[1] if match else ""
+
+
 def requests_of(answer: Mapping[str, Any]) -> int:
     """The number of requests that all probes sent; 0 if unknown."""
-    return sum(int(probe.get("requests") or 0) for probe in _mappings(answer.get("evidence")))
+    return sum(int(probe.get("requests") or 0) for probe in probes_of(answer))
 
 
 def decisions(answers: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], list[str]]:
@@ -100,7 +111,7 @@ def decisions(answers: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], lis
     Probes of one point with different seeds share a key; they are in their order.
     """
     decided: dict[tuple[str, int], list[str]] = {}
-    for probe in (probe for answer in answers for probe in _mappings(answer.get("evidence"))):
+    for probe in (probe for answer in answers for probe in probes_of(answer)):
         key = str(probe.get("point_key")), int(probe.get("repeat") or 0)
         decided.setdefault(key, []).append(str(probe.get("decision", "")))
     return decided

@@ -35,9 +35,21 @@ def log_repeats(sweep_file: SweepFile, configs: Mapping[Identity, BenchConfig], 
     outcomes = sweep_file.ordered_outcomes()
     for entry in summarize_repeats(outcomes):
         point = entry["point_key"], entry["variant"]
-        config = next(config for identity, config in configs.items() if identity[:2] == point)
+        of_point = (config for identity, config in configs.items() if identity[:2] == point)
+        config = next(of_point, next(iter(configs.values())))  # points that a search added log as the planned ones
         repeats = [Path(o.directory) for o in outcomes if o.identity[:2] == point and o.status == "ok"]
         outbox.log_repeats(config.tracking, entry, repeats)
+
+
+def log_answers(sweep_file: SweepFile, config: BenchConfig, outbox: Outbox) -> None:
+    """Log the answers of a search for a limit, each with the points that it is based on. config: of any point."""
+    outcomes = [outcome for outcome in sweep_file.ordered_outcomes() if outcome.status == "ok"]
+    for study in sweep_file.studies:
+        evidence = study.answer.evidence if study.answer is not None else ()
+        used = {(probe.point_key, probe.repeat) for probe in evidence}
+        points = [Path(o.directory) for o in outcomes if (o.point_key, o.repeat) in used]
+        if points:
+            outbox.log_answer(config.tracking, sweep_file.sweep_id, study.to_json(), points)
 
 
 def conclude_sweep(sweep_file: SweepFile, swept: Iterable[str]) -> None:
@@ -56,5 +68,6 @@ def conclude_sweep(sweep_file: SweepFile, swept: Iterable[str]) -> None:
     problem = failure_summary(outcomes, studies)
     if problem:
         reason = f"{sweep_file.stopped}: " if sweep_file.stopped else ""
-        first = next((f": {o.error_summary}" for o in outcomes if o.status not in ("ok", "skipped") and o.error), "")
+        failed = (o for o in outcomes if o.status not in ("ok", "skipped", "infeasible") and o.error)
+        first = next((f": {outcome.error_summary}" for outcome in failed), "")
         raise SweepFailed(f"{reason}{problem}{first}", hint=f"to resume: {resume_command(sweep_file.directory)}")

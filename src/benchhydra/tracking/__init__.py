@@ -35,6 +35,9 @@ class Tracking:
     def log_repeats(self, repeated: Mapping[str, Any], directories: Sequence[Path]) -> None:
         """Log the summary of a point's repeats: an entry of ``repeats`` in ``sweep.json``. Never raises."""
 
+    def log_answer(self, sweep_id: str, answer: Mapping[str, Any], directories: Sequence[Path]) -> None:
+        """Log an entry of ``answers`` in ``sweep.json``; directories: of the search's points. Never raises."""
+
     def log_curves(self, sweep_id: str, directory: Path) -> None:
         """Log the curves of a sweep's logged points. ``directory``: the sweep's. Never raises."""
 

@@ -23,6 +23,8 @@ from benchhydra.tracking.store import MlflowStore, log_metrics, log_params, sear
 
 #: Tags of a curve's run: its key; step -> digest of the runs that its values are from.
 CURVE, SOURCES = "curve", "curve_sources"
+#: Tag of an answer's run (``answer_runs``): its key.
+ANSWER = "answer"
 PARENT = "mlflow.parentRunId"
 #: Tags that a curve has if all its points have the same value.
 SHARED_TAGS = (
@@ -41,8 +43,13 @@ LOCK_TIMEOUT_S = 60.0
 
 
 def is_curve(run: Any) -> bool:
-    """Whether an MLflow run is that of a curve, which has no result."""
+    """Whether an MLflow run is that of a curve."""
     return CURVE in run.data.tags
+
+
+def has_no_result(run: Any) -> bool:
+    """Whether an MLflow run is that of a curve or of an answer."""
+    return is_curve(run) or ANSWER in run.data.tags
 
 
 def update_curves(opened: MlflowStore, sweep_id: str, directory: Path) -> list[Curve]:
@@ -52,7 +59,8 @@ def update_curves(opened: MlflowStore, sweep_id: str, directory: Path) -> list[C
     """
     with _only_writer(directory):
         runs = list(search_runs(opened.client, opened.experiment_id, f"tags.sweep_id = '{sweep_id}'"))
-        points = [PointRun.of_run(run) for run in runs if not is_curve(run) and run.info.status != "RUNNING"]
+        points = [PointRun.of_run(run) for run in runs if not has_no_result(run) and run.info.status != "RUNNING"]
+        answers = {str(run.info.run_id) for run in runs if ANSWER in run.data.tags}
         curves = curves_of(points)
         obsolete = _by_id(run for run in runs if is_curve(run))
         logged = _by_key(obsolete.values())
@@ -62,7 +70,7 @@ def update_curves(opened: MlflowStore, sweep_id: str, directory: Path) -> list[C
             run_id = _write(opened, curve, name, colour, logged.get(curve.key))
             parents |= {point.run_id: run_id for point in curve.points}
             obsolete.pop(run_id, None)
-        _set_parents(opened, points, parents)
+        _set_parents(opened, [point for point in points if point.tags.get(PARENT) not in answers], parents)
         for run_id in obsolete:
             opened.client.delete_run(run_id)
         return curves

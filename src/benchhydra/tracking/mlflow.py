@@ -18,7 +18,17 @@ from benchhydra.redaction import copy_redacted
 from benchhydra.registry import knob, option
 from benchhydra.result import Result
 from benchhydra.series import Series, drawn_series, read_series
-from benchhydra.tracking import Tracking, curve_runs, entry, logged_series, repeats, store, superseded, view
+from benchhydra.tracking import (
+    Tracking,
+    answer_runs,
+    curve_runs,
+    entry,
+    logged_series,
+    repeats,
+    store,
+    superseded,
+    view,
+)
 from benchhydra.tracking.links import read_links, read_run_ids, write_links
 from benchhydra.tracking.metric_tags import metric_tags
 from benchhydra.tracking.plot import load_plotting, write_plot
@@ -78,6 +88,15 @@ class Mlflow(Tracking):
                 repeats.log_repeat_metrics(opened, read_run_ids(directories), repeated["repeats"], metrics)
         except store.failures() as error:
             sys.stderr.write(f"summary of repeats not logged to MLflow ({store.one_line(error)}); sweep.json has it\n")
+
+    def log_answer(self, sweep_id: str, answer: Mapping[str, Any], directories: Sequence[Path]) -> None:
+        uri = store.tracking_uri(self.uri)
+        try:
+            with store.impatient(), store.quiet():
+                opened = store.open_store(uri, self.experiment)
+                answer_runs.write_answer(opened, sweep_id, answer, read_run_ids(directories))
+        except store.failures() as error:
+            sys.stderr.write(f"answer not logged to MLflow ({store.one_line(error)}); sweep.json has it\n")
 
     def log_curves(self, sweep_id: str, directory: Path) -> None:
         uri = store.tracking_uri(self.uri)

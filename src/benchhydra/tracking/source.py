@@ -12,7 +12,7 @@ from benchhydra.artifacts import RESULT_FILE
 from benchhydra.errors import BenchhydraError, ResultError
 from benchhydra.result import Result
 from benchhydra.tracking import store
-from benchhydra.tracking.curve_runs import is_curve
+from benchhydra.tracking.curve_runs import has_no_result
 
 FORM = "mlflow:EXPERIMENT, or mlflow:EXPERIMENT?params.model = 'tiny'"
 
@@ -71,5 +71,5 @@ def _open(experiment: str) -> tuple[Any, str]:
 def _results(client: Any, experiment_id: str, search_filter: str) -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as folder:
         for run in store.search_runs(client, experiment_id, search_filter):
-            if run.info.status != "RUNNING" and not is_curve(run):
+            if run.info.status != "RUNNING" and not has_no_result(run):
                 yield Result.read(Path(client.download_artifacts(run.info.run_id, RESULT_FILE, folder)))

@@ -10,7 +10,7 @@ from benchhydra.analysis.runs import Run
 from benchhydra.artifacts import SWEEP_FILE, read_json
 from benchhydra.errors import ResultError
 from benchhydra.render.answer_rows import answer_table, answers_of, study_name
-from benchhydra.render.answer_text import answer_text, limit_text
+from benchhydra.render.answer_text import answer_text, limit_text, limiting_metric, probes_of
 from benchhydra.render.sweep_rows import SweepRows, read_sweep
 from benchhydra.report.data.axes import value_axis
 from benchhydra.report.data.benchmarks import rounded
@@ -35,15 +35,15 @@ def answers_data(sweep_id: str, runs: Sequence[Run], repeats: Mapping[str, int])
     by_identity: dict[tuple[str, int], list[Run]] = {}  # probes of one point with different seeds share a key
     for run in runs:
         by_identity.setdefault((run.point_key, repeats.get(run.run_id, 0)), []).append(run)
-    charts = [_chart(sweep, answer, by_identity) for answer in answers_of(sweep) if answer.get("evidence")]
+    charts = [_chart(sweep, answer, by_identity) for answer in answers_of(sweep) if probes_of(answer)]
     return {"columns": columns, "rows": rows, "charts": charts} if rows else None
 
 
 def _chart(sweep: SweepRows, answer: Mapping[str, Any], runs: Mapping[tuple[str, int], list[Run]]) -> dict[str, Any]:
     """What the chart of one search shows; ``metric`` is "" and the probes have no values without a fit's metric."""
     fit = answer.get("fit") or {}
-    metric, limit = str(fit.get("metric") or _limiting_metric(answer)), fit.get("limit")
-    probes = [_probe(probe, metric, runs) for probe in answer["evidence"]]
+    metric, limit = str(fit.get("metric") or limiting_metric(answer)), fit.get("limit")
+    probes = [_probe(probe, metric, runs) for probe in probes_of(answer)]
     return {
         "name": study_name(sweep, answer),
         "text": answer_text(answer),
@@ -61,11 +61,6 @@ def _chart(sweep: SweepRows, answer: Mapping[str, Any], runs: Mapping[tuple[str,
         "probes": probes,
         "range": _range(probes, fit, limit),
     }
-
-
-def _limiting_metric(answer: Mapping[str, Any]) -> str:
-    """The metric of ``limited_by``: ``p99_ttft_ms <= 500``."""
-    return str(answer.get("limited_by") or "").partition(" ")[0]
 
 
 def _probe(probe: Mapping[str, Any], metric: str, runs: Mapping[tuple[str, int], list[Run]]) -> dict[str, Any]:

@@ -74,6 +74,16 @@ class Outbox:
         paths = [str(directory.absolute()) for directory in directories]
         self._add(order_text(tracking, "repeats", repeated=repeated, directories=paths))
 
+    def log_answer(
+        self, tracking: Tracking, sweep_id: str, answer: Mapping[str, Any], directories: Sequence[Path]
+    ) -> None:
+        """Log the answer of a search, after the results in the queue."""
+        if not tracking.slow:
+            tracking.log_answer(sweep_id, answer, directories)
+            return
+        paths = [str(directory.absolute()) for directory in directories]
+        self._add(order_text(tracking, "answer", sweep_id=sweep_id, answer=answer, directories=paths))
+
     def catch_up(self, tracking: Tracking, directory: Path) -> None:
         """Log a result of an earlier process if that ended before logging it, and the curves of its sweep."""
         if not tracking.slow:

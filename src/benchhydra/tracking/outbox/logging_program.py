@@ -72,6 +72,10 @@ def _log_repeats(tracking: Tracking, order: Mapping[str, Any]) -> None:
     tracking.log_repeats(order["repeated"], [Path(directory) for directory in order["directories"]])
 
 
+def _log_answer(tracking: Tracking, order: Mapping[str, Any]) -> None:
+    tracking.log_answer(order["sweep_id"], order["answer"], [Path(directory) for directory in order["directories"]])
+
+
 def _log_curves(tracking: Tracking, order: Mapping[str, Any]) -> None:
     tracking.log_curves(order["sweep_id"], Path(order["directory"]))
 
@@ -81,6 +85,7 @@ ACTIONS: Mapping[str, Callable[[Tracking, Mapping[str, Any]], None]] = {
     "log": _log,
     "repeats": _log_repeats,
     "curves": _log_curves,
+    "answer": _log_answer,
 }
 
 
