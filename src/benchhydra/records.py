@@ -398,6 +398,25 @@ class Recorder:
         self.gap_count[row] = len(gaps_ns)
         self.gaps_ns.extend(gaps_ns)
 
+    def prefix(self) -> Records:
+        """Return the rows that were scheduled before the oldest one that has not ended, without their gaps.
+
+        Of the rows scheduled later, the fast ones have ended first: they are no fair sample.
+        """
+        columns: dict[str, Any] = {
+            name: np.array(column) for name, column in (*self.times.items(), *self.counts.items())
+        }
+        scheduled_ns, ended = columns["scheduled_ns"], columns["status"] != NEVER
+        in_flight = (scheduled_ns >= 0) & ~ended
+        oldest_ns = scheduled_ns[in_flight].min() if in_flight.any() else np.iinfo(np.int64).max
+        rows = np.flatnonzero(ended & (scheduled_ns < oldest_ns))
+        return Records(
+            **{name: column[rows] for name, column in columns.items()},
+            gaps_ns=np.zeros(0, dtype=np.float32),
+            gap_offsets=np.zeros(len(rows) + 1, dtype=np.int64),
+            errors=tuple(self._errors),
+        )
+
     def records(self) -> Records:
         """Return the rows that were sent or failed, by scheduled time; rows without a status are left out."""
         columns: dict[str, Any] = {name: np.array(column) for name, column in self.times.items()}

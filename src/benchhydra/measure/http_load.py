@@ -228,6 +228,7 @@ class HttpLoad:
             verify_tls=lease.verify_tls,
             ca_file=lease.ca_file,
             replica_urls=self._replica_urls,
+            keep_alive=point.engine.reuses_connections(),
         )
 
     def _model_name(self, lease: Lease) -> str:

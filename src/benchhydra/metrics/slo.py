@@ -139,10 +139,29 @@ class _Sample(NamedTuple):
         return float(np.average(self.values, weights=self.weights))
 
 
+class LimitFigures(NamedTuple):
+    """How far the values of requests are from a limit. ratio: at most 1 if it is met; samples: independent values."""
+
+    ratio: float
+    samples: float
+
+
+def limit_figures(window: Window, limit: SloLimit) -> LimitFigures | None:
+    """Return the figures about a limit on values of requests; None if there are no values, or for another limit."""
+    sample = _sample(window, limit) if limit.is_sampled else None
+    if sample is None:
+        return None
+    independent = len(sample.values) / correlation_time(_latencies(window, limit))
+    if limit.allowed is not None:
+        return LimitFigures(sample.mean / limit.allowed, independent)
+    variance = float(sample.values.var())
+    return LimitFigures(sample.mean / limit.bound, independent * sample.mean**2 / max(variance, 1e-9 * sample.mean**2))
+
+
 def _ratio(window: Window, limit: SloLimit) -> float | None:
     if limit.is_sampled:
-        sample = _sample(window, limit)
-        return None if sample is None else sample.mean / (limit.bound if limit.allowed is None else limit.allowed)
+        figures = limit_figures(window, limit)
+        return None if figures is None else figures.ratio
     declared = metrics.declared(limit.name)
     value = None if declared is None else declared.compute(window)
     if value is None or (value <= 0 and not limit.is_upper):
@@ -151,15 +170,8 @@ def _ratio(window: Window, limit: SloLimit) -> float | None:
 
 
 def _samples(window: Window, limit: SloLimit) -> float | None:
-    sample = _sample(window, limit) if limit.is_sampled else None
-    if sample is None:
-        return None
-    time = correlation_time(_latencies(window, limit))
-    independent = len(sample.values) / time
-    if limit.allowed is not None:
-        return independent
-    variance = float(sample.values.var())
-    return independent * sample.mean**2 / max(variance, 1e-9 * sample.mean**2)
+    figures = limit_figures(window, limit)
+    return None if figures is None else figures.samples
 
 
 def _sample(window: Window, limit: SloLimit) -> _Sample | None:
