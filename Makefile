@@ -76,8 +76,8 @@ demo: setup
 
 test: setup lint type
 	$(BIN)/python -m compileall -q -j 0 src  # the tests start many processes, which start faster with byte code
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not vllm and not alone" --durations=15 --cov --cov-report=
-	$(BIN)/python -m pytest -m "vllm or alone" --durations=15 --cov --cov-append --cov-report=term --cov-fail-under=85
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" --durations=15 --cov --cov-report=
+	$(BIN)/python -m pytest -m "alone" --durations=15 --cov --cov-append --cov-report=term --cov-fail-under=85
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not vllm and not slow" -q

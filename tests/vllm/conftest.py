@@ -15,6 +15,14 @@ from benchhydra.progress import Progress
 from benchhydra.target import Gpus, Model, Sparsity, Target
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on shared servers run in one process, which is the one that runs what must run alone."""
+    for item in items:
+        if "vllm_servers" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.alone)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Target:
     target = Vllm().target(Model(id="tiny", build="tiny"), Sparsity(), Gpus(device="cpu"))
