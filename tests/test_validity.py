@@ -99,6 +99,11 @@ def decoding(load: float, count: int = 40, tokens: int = 64) -> Records:
     return dataclasses.replace(made, **times, gaps_ns=gaps_ns, gap_offsets=offsets)
 
 
+def labelled(name: str, values: Any) -> Records:
+    """A healthy run whose rows have a label."""
+    return dataclasses.replace(rows(), labels={name: values})
+
+
 def failing(status: Status, text: str) -> Records:
     """A run in which 30 of 200 requests failed with a text."""
     made = rows(status=some(30, int(status)), error=some(30, 0, otherwise=NEVER))
@@ -147,6 +152,8 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
     ("tokens", Verdict.INVALID, rows(output_tokens=0, status=int(Status.SHORT)), {}, ("no token",)),
     ("tokens", Verdict.SUSPECT, rows(output_tokens=NEVER), {}, ("200 of 200", "usage", "absent")),
     ("tokens", Verdict.SUSPECT, rows(output_tokens=some(3, NEVER, otherwise=64)), {}, ("3 of 200", "incomplete")),
+    ("output_check", Verdict.SUSPECT, labelled("correct", some(50, 0, otherwise=1)), {}, ("150 of 200", "75.0 %")),
+    ("retried", Verdict.SUSPECT, labelled("tries", some(3, 2, otherwise=1)), {}, ("3 of 200", "1.5 %")),
     ("short", Verdict.SUSPECT, rows(status=some(5, Status.SHORT)), {}, ("5 of 200", "2.5 %", "1.0 %")),
     ("long", Verdict.SUSPECT, rows(output_tokens=some(5, 80, otherwise=64)), {}, ("5 of 200", "80.0", "64.0", "2.5 %")),
     (
@@ -298,6 +305,10 @@ VALID: list[tuple[Records, dict[str, Any]]] = [
     (rows(status=some(150, Status.SHORT), output_tokens=some(150, 1, otherwise=64)), {"ignore_eos": False}),
     (rows(output_tokens=some(2, 80, otherwise=64)), {}),
     (rows(output_tokens=256, asked_output_tokens=0), {}),
+    (labelled("correct", some(39, 0, otherwise=1)), {}),
+    (labelled("correct", some(150, NEVER, otherwise=1)), {}),
+    (labelled("tries", some(2, 2, otherwise=1)), {}),
+    (rows(status=some(20, Status.USER_CANCELLED), first_ns=NEVER), {"server_generation_tokens": 180 * 64.0 + 400}),
     (rows(anomalies=some(2, Anomaly.TOTAL_DIFFERS)), {}),
     (rows(anomalies=some(2, Anomaly.BLANK)), {}),
     (rows(anomalies=some(60, Anomaly.BLANK), output_tokens=1, asked_output_tokens=1), {}),
@@ -360,6 +371,7 @@ def test_no_rule_fires(records: Records, known: dict[str, Any]) -> None:
 #: Rules that read series -> the file with their tests.
 TESTED_ELSEWHERE = {
     "acceptance": "test_server_view.py",
+    "goes_on": "test_mixed_loads.py",
     "gpu_throttled": "test_energy.py",
     "machine_swapping": "test_energy.py",
     "kv_cache_full": "test_server_view.py",

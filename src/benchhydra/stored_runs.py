@@ -6,6 +6,7 @@ A source is what subcommands take: a result.json, a run's or a sweep's directory
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import weakref
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Any, overload
 from benchhydra.analysis.pairing import varying_settings
 from benchhydra.analysis.read_runs import MLFLOW, read_runs
 from benchhydra.analysis.runs import MetricKind, Run, Runs, runs_of_results
-from benchhydra.artifacts import RECORDS_FILE, SERIES_FILE
+from benchhydra.artifacts import RECORDS_FILE, SERIES_FILE, TEXTS_FILE
 from benchhydra.errors import BenchhydraError, ResultError
+from benchhydra.output_check import check_expectation, is_correct
 from benchhydra.records import Phase, Records, Status
 from benchhydra.render.figures import count
 from benchhydra.result import Result
@@ -222,6 +224,25 @@ class StoredRun:
         starts = [int(single.times_ns[0]) for single in series if len(single)]
         start_ns = RequestRows(Records.read(rows)).start_ns if rows is not None else min(starts, default=0)
         return RunSeries(series, start_ns)
+
+    def correct_fraction(self, expect: str | None = None) -> float | None:
+        """Return the fraction of stored answers that are right: as ``expect`` says, or as the data of each request.
+
+        expect: as ``dataset.expect``. None if nothing is expected of any answer. Raises ResultError without texts.jsonl
+        (``script.keep_text=true``), and ConfigError for an ``expect`` that means nothing.
+        """
+        path = self._file(TEXTS_FILE)
+        if path is None:
+            raise ResultError(f"{self.label} has no {TEXTS_FILE}", hint="script.keep_text=true")
+        if expect is not None:
+            check_expectation("expect", expect)
+        right: list[bool] = []
+        with path.open(encoding="utf-8") as file:
+            for line in map(json.loads, file):
+                expected = expect or line.get("expect")
+                if expected:
+                    right.append(is_correct(line["generated"], expected))
+        return sum(right) / len(right) if right else None
 
     def _file(self, name: str) -> Path | None:
         if self._from_mlflow is not None:

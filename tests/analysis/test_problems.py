@@ -70,6 +70,7 @@ CASES: dict[str, tuple[Change, GateOutcome, str]] = {
     "p99 of 0": (set_metric("p99_e2el_ms", 0.0), GateOutcome.IMPOSSIBLE, "p99_e2el_ms is 0"),
     "length NaN": (set_metric("mean_output_tokens", math.nan), GateOutcome.IMPOSSIBLE, "mean_output_tokens is nan"),
     "failed requests": (set_metric("failed", 1.0, 1), GateOutcome.FAILURES, "1 of 501 requests failed in the cand"),
+    "wrong answers": (set_metric("output_correct_fraction", 0.6), GateOutcome.SUSPECT, "300 of 500 answers are right"),
     "crashed run": (set_field("status", "failed", 1), GateOutcome.INVALID, "1 of 5 runs of the candidate"),
     "invalid run": (set_verdict(Verdict.INVALID, "tokens", 1), GateOutcome.INVALID, "because of tokens"),
     "all interrupted": (set_field("status", "interrupted"), GateOutcome.INVALID, "run interrupted"),
@@ -88,11 +89,14 @@ def sides(make: Make) -> tuple[Runs, Runs]:
             "mean_output_tokens": MetricKind("tokens", Better.OBSERVATION),
             "mean_input_tokens": MetricKind("tokens", Better.OBSERVATION),
             "failed": MetricKind("requests", Better.SMALLER),
+            "output_checked": MetricKind("requests", Better.OBSERVATION),
+            "output_correct_fraction": MetricKind("fraction", Better.OBSERVATION),  # or the fall is a regression too
             "p99_e2el_ms": MetricKind("ms", Better.SMALLER),
         }
         for run in runs.runs:
             run.model = "tiny"
             run.metrics |= {"mean_output_tokens": 16.0, "mean_input_tokens": 64.0, "failed": 0.0}
+            run.metrics |= {"output_checked": 100.0, "output_correct_fraction": 0.97}
     return sides
 
 
@@ -109,7 +113,9 @@ def test_a_problem_is_the_outcome_and_is_said(sides: tuple[Runs, Runs], name: st
 
 
 ON_EITHER_SIDE = [
-    name for name, (_, outcome, _) in CASES.items() if outcome not in (GateOutcome.INVALID, GateOutcome.FAILURES)
+    name
+    for name, (_, outcome, _) in CASES.items()
+    if outcome not in (GateOutcome.INVALID, GateOutcome.FAILURES) and name != "wrong answers"
 ]
 
 

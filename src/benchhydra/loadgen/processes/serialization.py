@@ -92,7 +92,7 @@ def _pack_endpoint(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _unpack_endpoint(fields: dict[str, Any]) -> Endpoint:
-    return Endpoint(**fields | {"api": _unpack_api(**fields["api"])})
+    return Endpoint(**fields | {"api": _unpack_api(**fields["api"]), "replica_urls": tuple(fields["replica_urls"])})
 
 
 def _pack_api(api: Api) -> dict[str, Any]:

@@ -1,0 +1,183 @@
+"""Requests that the client cancels, and requests that it sends again."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import pytest
+from tests.loadgen.loads import endpoint_of, plan_of
+from tests.loadgen.servers import served
+from tests.loadgen.test_sender import ANSWER, EVENTS
+from tests.waiting import wait_for
+
+from benchhydra.datasets import Prompt
+from benchhydra.loadgen import LoadResult, run_load
+from benchhydra.loadgen.client_behaviour import Cancellations, ClientBehaviour, Retries
+from benchhydra.loadgen.processes.serialization import pack_shard, unpack_shard
+from benchhydra.loadgen.shards import split_into_shards
+from benchhydra.progress import Progress
+from benchhydra.records import Status
+
+TEXT = EVENTS.partition(b"\n\n")[0] + b"\n\n"
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 1000000\r\n\r\n"
+
+
+def refusal(status: str) -> bytes:
+    return f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}".encode()
+
+
+@contextmanager
+def server(answer_to: Callable[[str, int], bytes]) -> Iterator[tuple[int, Counter[str]]]:
+    """A server that answers the n-th try of a prompt as told, b"" resets. Yields its port and the tries by prompt."""
+    tries: Counter[str] = Counter()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                body = await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
+                prompt = re.findall(rb'"prompt":"(.*?)"', body)[0].decode()
+                tries[prompt] += 1
+                data = answer_to(prompt, tries[prompt])
+                if not data:
+                    break
+                writer.write(data)
+                await writer.drain()
+        await closed(writer)
+
+    with served(answer) as port:
+        yield port, tries
+        time.sleep(0.1)  # the server sees that its clients are gone
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+def load(port: int, prompts: list[str], behaviour: ClientBehaviour, processes: str = "1") -> LoadResult:
+    plan = plan_of(
+        endpoint_of(port),
+        [Prompt(prompt, 1, 1) for prompt in prompts],
+        send_times_s=np.zeros(len(prompts)),
+        behaviour=behaviour,
+        processes=processes,
+        timeout_s=10.0,
+    )
+    return run_load(plan, Progress())
+
+
+RETRIES = ClientBehaviour(retries=Retries(count=2, backoff_s=0.1))
+
+
+@pytest.mark.parametrize("failure", [refusal("500 E"), refusal("429 Too Many"), refusal("503 E"), b""])
+def test_a_failure_that_may_pass_is_tried_again_and_latency_counts_from_the_first_try(failure: bytes) -> None:
+    with server(lambda _, n: failure if n < 3 else ANSWER) as (port, tries):
+        rows = load(port, ["a"], RETRIES).records
+    assert rows.completed.all() and rows.labels["tries"].tolist() == [3] and tries == {"a": 3}
+    waited_ms = (rows.first_ns[0] - rows.sent_ns[0]) / 1e6
+    assert 0.75 * 300 <= waited_ms < 2000  # 100 ms and 200 ms, each up to a quarter shorter
+
+
+def test_retries_end_and_what_cannot_pass_is_not_tried_again() -> None:
+    def answer_to(prompt: str, n: int) -> bytes:
+        return {"good": ANSWER, "bad": refusal("400 Bad"), "down": refusal("500 E")}[prompt]
+
+    with server(answer_to) as (port, tries):
+        rows = load(port, ["good", "bad", "down"], RETRIES).records
+    assert tries == {"good": 1, "bad": 1, "down": 3}
+    assert rows.status.tolist() == [Status.OK, Status.HTTP_4XX, Status.HTTP_5XX]
+    assert rows.labels["tries"].tolist() == [1, 1, 3]
+
+
+def test_an_answer_that_has_begun_is_not_asked_for_again() -> None:
+    cut = HEAD + TEXT
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(cut)
+        await writer.drain()
+        await closed(writer)
+
+    with served(answer) as port:
+        rows = load(port, ["a"], RETRIES).records
+    assert rows.failed.all() and rows.labels["tries"].tolist() == [1]
+
+
+def test_a_server_that_is_not_there_is_tried_again() -> None:
+    with served(lambda *_: asyncio.sleep(0)) as port:
+        pass  # nobody listens on the port any more
+    rows = load(port, ["a", "b"], RETRIES).records
+    assert rows.status.tolist() == [Status.REFUSED] * 2 and rows.labels["tries"].tolist() == [3, 3]
+
+
+def test_without_retries_nothing_is_sent_twice_and_rows_have_no_tries() -> None:
+    with server(lambda *_: refusal("500 E")) as (port, tries):
+        rows = load(port, ["a"], ClientBehaviour()).records
+    assert tries == {"a": 1} and not rows.labels
+
+
+def endless() -> tuple[Callable[[asyncio.StreamReader, asyncio.StreamWriter], object], list[str]]:
+    """A server that sends a chunk every 20 ms until the client is gone, and the ends that it saw."""
+    ends: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(HEAD)
+            try:
+                while True:
+                    writer.write(TEXT)
+                    await writer.drain()
+                    await asyncio.sleep(0.02)
+            except ConnectionError:
+                ends.append("gone")
+        await closed(writer)
+
+    return answer, ends
+
+
+@pytest.mark.parametrize("when", [{"after_s": 0.3}, {"after_chunks": 5}])
+def test_a_cancelled_request_closes_its_connection_and_counts_apart(when: dict[str, float]) -> None:
+    answer, ends = endless()
+    cancellations = Cancellations(rows=b"\1\1", **when)  # type: ignore[arg-type]
+    with served(answer) as port:  # type: ignore[arg-type]
+        rows = load(port, ["a", "b"], ClientBehaviour(cancellations=cancellations)).records
+        wait_for(lambda: len(ends) == 2, 10, "both ends")
+        time.sleep(0.1)
+    assert rows.status.tolist() == [Status.USER_CANCELLED] * 2
+    assert not rows.failed.any() and not rows.completed.any()
+    assert (rows.chunks >= 5).all()
+    if "after_s" in when:
+        assert ((rows.done_ns - rows.sent_ns) / 1e9 >= 0.3).all()
+
+
+def test_only_the_chosen_requests_are_cancelled_also_in_several_processes() -> None:
+    chosen = bytes(int(i % 3 == 0) for i in range(9))
+    behaviour = ClientBehaviour(cancellations=Cancellations(rows=chosen, after_s=0.0))
+
+    def answer_to(prompt: str, n: int) -> bytes:
+        return HEAD if int(prompt) % 3 == 0 else ANSWER
+
+    with server(answer_to) as (port, _):
+        result = load(port, [str(i) for i in range(9)], behaviour, processes="2")
+    assert sorted(result.records.status.tolist()) == [Status.OK] * 6 + [Status.USER_CANCELLED] * 3
+
+
+def test_a_shards_behaviour_survives_packing() -> None:
+    behaviour = ClientBehaviour(
+        cancellations=Cancellations(rows=b"\1\0\1\0", after_chunks=3), retries=Retries(count=2, backoff_s=0.5)
+    )
+    prompts = [Prompt("p", 1, 1)] * 4
+    plan = plan_of(endpoint_of(1), prompts, send_times_s=np.arange(4.0), behaviour=behaviour)
+    first, second = (unpack_shard(pack_shard(shard)).behaviour for shard in split_into_shards(plan, 2))
+    assert first.cancellations == Cancellations(rows=b"\1\1", after_chunks=3)
+    assert second.cancellations == Cancellations(rows=b"\0\0", after_chunks=3)
+    assert first.retries == second.retries == behaviour.retries
