@@ -118,6 +118,10 @@ class LyingServer:
         self.truth: dict[int, TrueAnswer] = {}
         self._free_ns: list[int] = [0] * (behaviour.slots or 0)
 
+    def read(self, data: bytes) -> Request:
+        """Read an encoded request."""
+        return read_request(data)
+
     def answer(self, request: Request, received_ns: int) -> list[Packet]:
         """Return what the server sends for a request that has arrived at ``received_ns``, in order of time."""
         rng = np.random.default_rng([self.behaviour.seed, request.row])  # whatever the order of arrival

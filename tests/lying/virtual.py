@@ -15,10 +15,11 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Protocol
 from unittest import mock
 
-from tests.lying.server import LyingServer, read_request
+from tests.lying.behaviour import Behaviour
+from tests.lying.server import Packet
 
 from benchhydra.client.connection_pool import ConnectionPool
 from benchhydra.loadgen.driver import merge_results
@@ -34,6 +35,18 @@ LONGEST_NS = 3_600_000_000_000
 BEAT_NS = 250_000_000
 
 
+class SimulatedServer(Protocol):
+    """A server without sockets and clock: ``LyingServer`` and ``EndpointServer``."""
+
+    behaviour: Behaviour
+
+    def read(self, data: bytes) -> Any:
+        """Read a request's bytes."""
+
+    def answer(self, request: Any, received_ns: int) -> list[Packet]:
+        """Return what the server sends for a request that has arrived, in order of time."""
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop without files. ``at`` schedules a call; while nothing is ready, time jumps to the next one."""
 
@@ -43,7 +56,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._calls: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
         self._selector = self  # asyncio asks it for files that are ready
-        self.server: LyingServer | None = None
+        self.server: SimulatedServer | None = None
 
     def at(self, when_ns: int, call: Callable[..., None], *args: Any) -> None:
         """Call at a time; calls at the same time keep their order."""
@@ -90,7 +103,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 class VirtualSocket:
     """Both ends of a connection: the client's socket, and the server that plays its answers into it."""
 
-    def __init__(self, loop: VirtualLoop, server: LyingServer) -> None:
+    def __init__(self, loop: VirtualLoop, server: SimulatedServer) -> None:
         self.protocol: Any = None
         self.closed = False  # by either side
         self._loop = loop
@@ -118,7 +131,7 @@ class VirtualSocket:
             self._to_client(self._loop.now_ns, b"")
             return
         self._requests += 1
-        packets = self._server.answer(read_request(data), self._loop.now_ns)
+        packets = self._server.answer(self._server.read(data), self._loop.now_ns)
         for packet in packets:
             self._to_client(packet.at_ns, packet.data)
         idle_s = self._server.behaviour.idle_close_s
@@ -209,7 +222,7 @@ def virtual_time() -> Iterator[None]:
         yield
 
 
-def run_virtually(plan: LoadPlan, server: LyingServer) -> LoadResult:
+def run_virtually(plan: LoadPlan, server: SimulatedServer) -> LoadResult:
     """Send a plan to a server inside ``virtual_time``. The facts about the client are those of one without delay."""
     loop = VirtualLoop()
     loop.server = server
