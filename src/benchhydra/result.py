@@ -75,6 +75,7 @@ ADDED_KEYS: dict[str, Any] = {
     "api.tool_choice": "auto",
     "api.reasoning": False,
     "engine.cache_reset": "vllm",
+    "engine.keep_alive": True,
     "engine.replicas": 1,
     "engine.replica_args": [],
     "engine.deal": "round_robin",

@@ -268,6 +268,11 @@ def built_path(build: str) -> Path:
     return cache_directory() / "models" / f"{build}-v{BUILDS[build]}"
 
 
+def is_path(model: str) -> bool:
+    """Return whether a model is a file or directory on this machine, not an id of the hub."""
+    return model.startswith(("/", "./", "../", "~")) or Path(model).is_dir()
+
+
 def model_file(model: str, name: str, revision: str | None = None) -> Path | None:
     """Return a file of a local model directory or of the hub's cache; None if it is not there. Never downloads."""
     if Path(model).is_dir():

@@ -7,16 +7,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests import llamacpp
 
 from benchhydra import gguf
+from benchhydra.client import Endpoint, Requests
+from benchhydra.client.apis import RequestOptions
+from benchhydra.client.apis.completions import Completions
+from benchhydra.client.request_encoding import encode_request
+from benchhydra.datasets import Prompt
 from benchhydra.engine_side import llamacpp_server
 from benchhydra.engines.llamacpp import LlamaCpp
 from benchhydra.errors import ConfigError
 from benchhydra.fetch import fetch
+from benchhydra.loadgen import LoadPlan, run_load
+from benchhydra.loadgen.plan import REPLICA
+from benchhydra.probes.server_metrics import parse_metrics
+from benchhydra.progress import Progress
 from benchhydra.servers.health import ControlPlane
 from benchhydra.servers.llamacpp_slots import reset_slots
+from benchhydra.servers.pool import ServerPool
 from benchhydra.target import Gpus, Model, Sparsity
 
 CPU = Gpus(device="cpu", count=0)
@@ -120,6 +131,43 @@ def test_prompts_are_counted_as_the_server_counts_them_and_its_caches_are_proven
         assert (
             reset_slots(ControlPlane(base_url=lease.base_url)) is False
         )  # found in memory after the slots were erased
+
+
+def test_two_servers_share_a_load(tmp_path: Path) -> None:
+    engine = LlamaCpp(slots=1, args={"threads": 1, "cache_ram": 0}, replicas=2)
+    target = llamacpp.target(engine)
+    pool = ServerPool(tmp_path)
+    try:
+        spec = engine.deployed(engine.server(target), target)
+        with pool.lease(spec, Progress(), ready_timeout_s=60.0, stop_timeout_s=10.0, headers={}) as lease:
+            endpoint = Endpoint(
+                base_url=lease.base_url,
+                api=Completions(),
+                model="smollm2",
+                replica_urls=lease.replica_urls,
+                keep_alive=engine.reuses_connections(),
+            )
+            options, requests = RequestOptions(stream=True, ignore_eos=True, temperature=0.0), Requests()
+            for row in range(6):
+                request = encode_request(endpoint.replica(row % 2), Prompt(f"{row} go", 0, 3), 3, options)
+                requests.add(request, 0, 3, {REPLICA: row % 2})
+            plan = LoadPlan(
+                endpoint=endpoint, requests=requests, send_times_s=np.zeros(6), max_in_flight=2, options=options
+            )
+            records = run_load(plan, Progress()).records
+            assert records.completed.all(), records.errors
+            assert records.labels[REPLICA].tolist() == [0, 1, 0, 1, 0, 1]
+            controls = [ControlPlane(base_url=url) for url in lease.replica_urls]
+            assert [predicted_tokens(control) for control in controls] == [9, 9]
+            assert lease.reset() is True
+    finally:
+        pool.close()
+
+
+def predicted_tokens(control: ControlPlane) -> int:
+    answer = control.ask("/metrics")
+    assert answer is not None
+    return int(parse_metrics(answer.body.decode()).counters["generation_tokens", ""])
 
 
 def post(control: ControlPlane, path: str, **body: Any) -> Any:

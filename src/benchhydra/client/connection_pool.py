@@ -135,6 +135,8 @@ class ConnectionPool:
     def put_back(self, connection: Connection, now_ns: int) -> None:
         """Add a connection to the idle ones if it is open."""
         connection.row = -1
+        if connection.sent_ns >= 0 and not self._endpoint.keep_alive:
+            connection.close()
         if connection.open:
             connection.idle_since_ns = now_ns
             self.idle.append(connection)

@@ -13,7 +13,7 @@ class Endpoint:
 
     api_path: the path below ``base_url`` of the server's API, which replaces the ``/v1`` of ``api.path``.
     answer_model: the model's name that answers must have; "": any. replica_urls: the servers that the load generator
-    deals requests to, by the label ``replica`` of a request; () if there is only ``base_url``.
+    deals requests to, by the label ``replica`` of a request; () if there is only ``base_url``. keep_alive: whether a connection is used again after an answer.
     """
 
     base_url: str
@@ -25,6 +25,7 @@ class Endpoint:
     verify_tls: bool = True
     ca_file: str | None = None
     replica_urls: tuple[str, ...] = ()
+    keep_alive: bool = True
 
     def replica(self, number: int) -> Endpoint:
         """Return the endpoint of one of several servers that share the load; this one without several."""

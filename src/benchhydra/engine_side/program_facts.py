@@ -1,6 +1,6 @@
 """Prints an interpreter's version of a package and the flags that its source files declare, without importing it.
 
-Usage: program_facts.py PACKAGE FILE... (files relative to the package). The output is one JSON object:
+Usage: program_facts.py PACKAGE FILE... (patterns relative to the package). The output is one JSON object:
 ``{"python": ..., "version": ... or absent, "flags": [...] or absent}``; flags have underscores.
 """
 
@@ -29,8 +29,8 @@ def program_facts(package: str, files: Sequence[str]) -> dict[str, Any]:
         return facts
     facts["version"] = version(package) or "unknown"
     folder = Path(spec.submodule_search_locations[0])
-    texts = [(folder / file).read_text(encoding="utf-8") for file in files if (folder / file).is_file()]
-    names = {name for text in texts for name in (*literal_flags(text), *typer_flags(text))}
+    texts = [path.read_text(encoding="utf-8") for file in files for path in sorted(folder.glob(file))]
+    names = {name for text in texts for name in (*literal_flags(text), *typer_flags(text), *class_flags(text))}
     return facts | ({"flags": sorted(names)} if names else {})
 
 
@@ -60,6 +60,17 @@ def typer_flags(text: str) -> set[str]:
                 if argument.annotation is not None and "typer.Option" in ast.unparse(argument.annotation)
             }
     return names
+
+
+def class_flags(text: str) -> set[str]:
+    """Return the annotated fields of classes, from which SGLang makes its flags: ``class Parallel: tp_size: int``."""
+    return {
+        item.target.id
+        for node in ast.parse(text).body
+        if isinstance(node, ast.ClassDef)
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+    }
 
 
 if __name__ == "__main__":

@@ -175,6 +175,10 @@ class Engine:
         """Return the headers of every request. Secrets are read from the environment at each call and never stored."""
         return {}
 
+    def reuses_connections(self) -> bool:
+        """Return whether a connection may be used again after an answer."""
+        return True
+
     def start_caches(self, target: Target) -> StartCaches | None:
         """Return what makes a start faster than the first one on a machine; None if unknown."""
         return None

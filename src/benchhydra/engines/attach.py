@@ -42,6 +42,7 @@ class Attach(Engine):
         "how the server's caches are emptied between points: vllm or llamacpp (with proof), 'POST /path' (2xx means "
         "emptied), none (not proven: SUSPECT)",
     )
+    keep_alive: bool = knob(True, "use a connection again after an answer; false for llama.cpp, see docs/engines.md")
     ready_timeout_s: float = knob(
         10.0, "maximum time to wait for a server that refuses connections, or answers 502 or 503", unit="s"
     )
@@ -92,6 +93,10 @@ class Attach(Engine):
         if "authorization" in map(str.lower, headers):
             raise ConfigError("engine.api_key_env and engine.headers.Authorization exclude each other")
         return {"Authorization": f"Bearer {variable_value('engine.api_key_env', self.api_key_env)}", **headers}
+
+    def reuses_connections(self) -> bool:
+        """Return ``engine.keep_alive``."""
+        return self.keep_alive
 
     def version(self, base_url: str) -> str | None:
         """Return the version from ``/version``; None if the server does not report one."""

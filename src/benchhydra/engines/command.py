@@ -80,6 +80,7 @@ class CommandLine(ServerProgram):
     )
     version_command: list[str] = knob([], "words that print the server's version: [my-server,--version]")
     served_model: str | None = knob(None, "model name in requests; null: model.id")
+    keep_alive: bool = knob(True, "use a connection again after an answer")
 
     def __post_init__(self) -> None:
         if self.cache_reset not in RESETS and not self.cache_reset.startswith(("POST /", "GET /")):
@@ -131,6 +132,10 @@ class CommandLine(ServerProgram):
     def model_name(self, target: Target, base_url: str) -> str:
         """Return the model name for requests."""
         return self.served_model or target.served_name
+
+    def reuses_connections(self) -> bool:
+        """Return ``engine.keep_alive``."""
+        return self.keep_alive
 
     def version(self, base_url: str) -> str | None:
         """Return what ``version_command`` prints, or the answer of ``/version``; None if neither tells."""

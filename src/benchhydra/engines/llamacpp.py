@@ -40,6 +40,11 @@ class LlamaCpp(ServerProgram):
         "words that start llama-server; []: the package xllamacpp if engine.python has it, else llama-server on PATH",
     )
     python: str | None = knob(None, "Python interpreter with xllamacpp; null: the one that runs benchhydra")
+    keep_alive: bool = knob(
+        False,
+        "use a connection again after an answer; the server of 2026-10 closes it after two streams, without a word, "
+        "which fails requests that follow at once",
+    )
     slots: int = knob(4, "requests that are served at once; more wait in a queue", unit="requests")
 
     def __post_init__(self) -> None:
@@ -95,6 +100,10 @@ class LlamaCpp(ServerProgram):
         if target.build is None:
             self._check_file(target)
         self.request_headers()
+
+    def reuses_connections(self) -> bool:
+        """Return ``engine.keep_alive``."""
+        return self.keep_alive
 
     def interpreter(self) -> str:
         """Return the interpreter with xllamacpp, which has the small model's package too."""

@@ -18,7 +18,7 @@ from benchhydra.engines.starts import StartCaches, StartPhases
 from benchhydra.errors import ConfigError
 from benchhydra.fetch import fetch
 from benchhydra.registry import knob, option
-from benchhydra.target import Gpus, Model, Sparsity, Target, model_file, model_files, resolve_target
+from benchhydra.target import Gpus, Model, Sparsity, Target, is_path, model_file, model_files, resolve_target
 
 ENGINE_SIDE = Path(__file__).resolve().parents[1] / "engine_side"
 FACTS_TIMEOUT_S = 30.0
@@ -89,7 +89,7 @@ class Vllm(Engine):
         _check_model(target)
         if (
             target.build is None
-            and not _is_path(target.model)
+            and not is_path(target.model)
             and not any(map(OTHER_SOURCES.match, {*os.environ, *self.env}))
         ):
             _check_hub(target.model, target.revision)
@@ -154,7 +154,7 @@ class Vllm(Engine):
         env = {"VLLM_NO_USAGE_STATS": "1", "VLLM_SERVER_DEV_MODE": "1"}  # dev mode adds the cache resets
         if target.device == "cpu":
             env["VLLM_CPU_KVCACHE_SPACE"] = str(self.cpu_kv_cache_gib)
-        if _is_path(target.model):
+        if is_path(target.model):
             env["HF_HUB_OFFLINE"] = "1"
         return tuple(sorted((env | {key: str(value) for key, value in self.env.items()}).items()))
 
@@ -205,14 +205,10 @@ def _key(name: str) -> str:
     return name.lstrip("-").replace("-", "_")
 
 
-def _is_path(model: str) -> bool:
-    return model.startswith(("/", "./", "../", "~")) or Path(model).is_dir()
-
-
 def _check_model(target: Target) -> None:
     if target.build is not None:
         return
-    if _is_path(target.model):
+    if is_path(target.model):
         if not (Path(target.model).expanduser() / "config.json").is_file():
             raise ConfigError(f"model.id={target.model} contains no config.json", hint="model.id=DIRECTORY")
     elif not HUB_ID.fullmatch(target.model):
