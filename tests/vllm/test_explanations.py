@@ -107,7 +107,7 @@ def test_a_slow_network_is_named(runs: Runs) -> None:
 
 
 def test_a_slow_client_is_named(runs: Runs) -> None:
-    with slow_client(per_packet_s=0.1):
+    with slow_client(per_packet_s=0.03):
         changed = runs.on("client", PLAIN, *SHORT_ANSWERS)
     assert_first("client_slow", runs.usual, changed)
 

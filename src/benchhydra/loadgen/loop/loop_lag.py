@@ -32,15 +32,24 @@ class LoopLagMonitor:
 
     def _fired(self) -> None:
         now_ns = monotonic_ns()
+        self._record(now_ns)
+        self._beat(now_ns)
+
+    def _record(self, now_ns: int) -> None:
         while self._next_ns <= now_ns:
             self.late_ns.append(now_ns - self._next_ns)
             self._next_ns += PERIOD_NS
-        self._beat(now_ns)
 
     def stop(self) -> float | None:
-        """Stop beating. Returns CPU seconds per second since the start; None if never started."""
+        """Stop beating. Returns CPU seconds per second since the start; None if never started.
+
+        It records the beats that are still due: a loop that was held up until the end of the load misses them.
+        """
         self._timer.close()
-        wall_s = (monotonic_ns() - self._start_ns) / 1e9
+        now_ns = monotonic_ns()
+        if self._start_ns:
+            self._record(now_ns)
+        wall_s = (now_ns - self._start_ns) / 1e9
         if not self._start_ns or wall_s <= 0:
             return None
         return (time.process_time() - self._cpu_s) / wall_s

@@ -68,12 +68,12 @@ class Sender:
         EngineError if the pacing stops before it has released all rows.
         """
         self._pacing.start(start_ns)
-        if self._unsent and not self.interrupted:
-            with _no_garbage_collection():
+        with _no_garbage_collection():
+            if self._unsent and not self.interrupted:
                 self._schedule_wake()
                 self._housekeeping.start(start_ns)
                 await self._all_ended.wait()
-        facts = self._housekeeping.stop()
+            facts = self._housekeeping.stop()
         if self._decision is not None:
             facts |= {STOPPED_EARLY: True, SLO_DECISION: self._decision}
         self._timer.close()
