@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchhydra.analysis.definition_diff import definition_differences
 from benchhydra.analysis.runs import Run
 from benchhydra.artifacts import RESULT_FILE, read_json
 from benchhydra.errors import ResultError
@@ -18,20 +19,23 @@ LONGEST = 60
 
 
 def config_differences(base: Run, candidate: Run) -> tuple[str, ...]:
-    """What differs, a line each: ``engine version: 0.5 -> 0.6``.
+    """What differs, a line each: ``engine version: 0.5 -> 0.6``; first, where definitions differ between two engines.
 
     Configurations are compared where both runs lie in directories, otherwise only their point keys. Where a result
     cannot be read, this is the only line.
     """
+    definitions: tuple[str, ...] = ()
     pairs = [(name.replace("_", " "), getattr(base, name), getattr(candidate, name)) for name in ATTRIBUTES]
     if base.directory is None or candidate.directory is None:
         pairs.append(("point key", base.point_key, candidate.point_key))
     else:
         try:
-            pairs += _setting_pairs(_read_result(base), _read_result(candidate))
+            results = _read_result(base), _read_result(candidate)
         except ResultError as error:
             return (f"configurations are not compared: {error.message}",)
-    return tuple(f"{name}: {_text(a)} -> {_text(b)}" for name, a, b in pairs if a != b)
+        pairs += _setting_pairs(*results)
+        definitions = definition_differences(*results)
+    return (*definitions, *(f"{name}: {_text(a)} -> {_text(b)}" for name, a, b in pairs if a != b))
 
 
 def _read_result(run: Run) -> dict[str, Any]:
