@@ -7,7 +7,7 @@ answers, example by example. Small models solve tasks in the one form that their
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,6 @@ from benchhydra.errors import ConfigError, DatasetError
 from benchhydra.registry import knob
 
 BATCH = 256
-#: Tokens that are generated beside those of the answer: a space or a line feed before it.
-MARGIN_TOKENS = 2
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class TaskDataset(Dataset):
     """Tasks of one kind; every request has examples of its own."""
 
     examples: int = knob(3, "solved examples before each task")
-    output_tokens: int | None = knob(None, "output length; null: the answer's, and two more", unit="tokens")
+    output_tokens: int | None = knob(None, "output length; null: the answer's", unit="tokens")
 
     has_two_forms = True
 
@@ -43,8 +41,8 @@ class TaskDataset(Dataset):
         if self.examples < 0:
             raise ConfigError(f"dataset.examples={self.examples} must be at least 0")
 
-    def task(self, rng: np.random.Generator) -> Task:
-        """Draw a task."""
+    def tasks(self, count: int, rng: np.random.Generator) -> list[Task]:
+        """Draw the tasks of one prompt: its examples, then what is asked."""
         raise NotImplementedError
 
     def as_text(self, task: Task) -> str:
@@ -59,19 +57,17 @@ class TaskDataset(Dataset):
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
         """Return tasks. Raises DatasetError if one is too long for the model."""
-        tasks = ([self.task(rng) for _ in range(self.examples + 1)] for _ in range(count))
-        while batch := list(itertools.islice(tasks, BATCH)):
-            texts = [self._text(*each) for each in batch]
-            lengths = tokenizer.count_batch(texts)
-            answers = tokenizer.count_batch([each[-1].answer for each in batch])
-            for each, text, length, answer_tokens in zip(batch, texts, lengths, answers, strict=True):
-                output_tokens = self.output_tokens or answer_tokens + MARGIN_TOKENS
+        prompts = (self.tasks(self.examples + 1, rng) for _ in range(count))
+        while batch := list(itertools.islice(prompts, BATCH)):
+            texts = [self._text(*tasks) for tasks in batch]
+            lengths = zip(tokenizer.count_batch(texts), _answer_tokens(batch, tokenizer), strict=True)
+            for tasks, text, (prompt_tokens, answer_tokens) in zip(batch, texts, lengths, strict=True):
                 prompt = Prompt(
                     text,
-                    length + tokenizer.overhead,
-                    output_tokens,
-                    messages=self._messages(*each),
-                    expect=self.expect or each[-1].answer,
+                    prompt_tokens + tokenizer.overhead,
+                    self.output_tokens or answer_tokens,
+                    messages=self._messages(*tasks),
+                    expect=self.expect or tasks[-1].answer,
                 )
                 self._check_length(prompt, max_total_tokens)
                 yield prompt
@@ -93,3 +89,13 @@ class TaskDataset(Dataset):
         if max_total_tokens is not None and total > max_total_tokens:
             text = f"{total} tokens of prompt and output exceed max_model_len={max_total_tokens}"
             raise DatasetError(text, hint="a smaller dataset.examples")
+
+
+def _answer_tokens(prompts: Sequence[Sequence[Task]], tokenizer: Tokenizer) -> list[int]:
+    """Return the length of each answer, with the space before it or without: one token more does no harm.
+
+    With ignore_eos, tokens after the answer's end would be glued to its last word.
+    """
+    answers = [tasks[-1].answer for tasks in prompts]
+    alone, after_space = tokenizer.count_batch(answers), tokenizer.count_batch([f" {answer}" for answer in answers])
+    return list(map(max, alone, after_space))

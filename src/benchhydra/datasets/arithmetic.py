@@ -22,9 +22,9 @@ class Arithmetic(TaskDataset):
         if not 1 <= self.digits <= MOST_DIGITS:
             raise ConfigError(f"dataset.digits={self.digits} must be from 1 to {MOST_DIGITS}")
 
-    def task(self, rng: np.random.Generator) -> Task:
-        left, right = rng.integers(10 ** (self.digits - 1), 10**self.digits, size=2).tolist()
-        return Task(f"{left} + {right} =", str(left + right))
+    def tasks(self, count: int, rng: np.random.Generator) -> list[Task]:
+        pairs = rng.integers(10 ** (self.digits - 1), 10**self.digits, size=(count, 2)).tolist()
+        return [Task(f"{left} + {right} =", str(left + right)) for left, right in pairs]
 
     def as_text(self, task: Task) -> str:
         return task.question

@@ -29,12 +29,15 @@ class Copying(TaskDataset):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.words <= len(WORDS):
-            raise ConfigError(f"dataset.words={self.words} must be from 1 to {len(WORDS)}")
+        most = len(WORDS) // (self.examples + 1)
+        if not 1 <= self.words <= most:
+            raise ConfigError(f"dataset.words={self.words} must be from 1 to {most} with {self.examples} examples")
 
-    def task(self, rng: np.random.Generator) -> Task:
-        words = " ".join(WORDS[i] for i in rng.permutation(len(WORDS))[: self.words].tolist())
-        return Task(words, words)
+    def tasks(self, count: int, rng: np.random.Generator) -> list[Task]:
+        """Draw texts that have no word in common: small models leave out words that they have seen before."""
+        words = [WORDS[i] for i in rng.permutation(len(WORDS)).tolist()]
+        texts = [" ".join(words[i * self.words : (i + 1) * self.words]) for i in range(count)]
+        return [Task(text, text) for text in texts]
 
     def as_text(self, task: Task) -> str:
         return f"Input: {task.question}\nOutput:"
