@@ -31,6 +31,7 @@ MANDATORY = {
     "dataset=ultrachat": [],
     "load=concurrency": ["load.max_in_flight=4"],
     "search=repeats": ["search.ci=p99_ttft_ms:2%"],
+    "search=optimize": ["objective=p99_ttft_ms", "++search.space={engine.args.max_num_seqs: [32,64]}"],
 }
 
 

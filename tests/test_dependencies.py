@@ -16,7 +16,7 @@ DISTRIBUTIONS = {"hydra": "hydra-core", "yaml": "pyyaml", "pynvml": "nvidia-ml-p
 #: Modules of packages that a dependency brings, and whose objects it takes or returns.
 BROUGHT = {"markupsafe": "jinja2", "sqlalchemy": "mlflow", "requests": "mlflow", "huggingface_hub": "transformers"}
 #: Modules that the base does not have -> the extra that has them.
-EXTRAS = {"vllm": "cpu", "torch": "cpu", "ray": "ray", "pandas": "pandas", "joblib": "joblib"}
+EXTRAS = {"vllm": "cpu", "torch": "cpu", "ray": "ray", "pandas": "pandas", "joblib": "joblib", "optuna": "optimize"}
 #: The engine's packages: each file runs by itself in the engine's interpreter, beside modules of its own folder.
 ENGINE_SIDE = {path.stem for path in (ROOT / "src" / "benchhydra" / "engine_side").glob("*.py")}
 #: Namespaces that are filled by plugins.

@@ -134,7 +134,7 @@ def failure_lines(outcomes: Iterable[Outcome], swept: Iterable[str], options: Se
     swept = tuple(swept)
     alike: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
-        if outcome.status not in ("ok", "skipped"):
+        if outcome.status not in ("ok", "skipped", "infeasible"):
             alike.setdefault((outcome.status, template(outcome.error_summary)), []).append(outcome)
     for (status, _), members in alike.items():
         if len(members) > 1:
@@ -161,7 +161,7 @@ def _error_lines(outcome: Outcome) -> list[str]:
 
 def failure_summary(outcomes: Sequence[Outcome], studies: Iterable[StudyResult] = ()) -> str | None:
     """Why the sweep exits non-zero, in one line; None if no point and no search failed."""
-    counts = Counter(outcome.status for outcome in outcomes if outcome.status != "ok")
+    counts = Counter(outcome.status for outcome in outcomes if outcome.status not in ("ok", "infeasible"))
     parts = []
     if counts:
         statuses = ", ".join(f"{points} {status}" for status, points in counts.items())

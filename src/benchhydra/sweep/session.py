@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.types import HydraContext, TaskFunction
@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from benchhydra.points import Outcome, read_outcome
 from benchhydra.registry import option_name
 from benchhydra.run import spec_of
+from benchhydra.search.optimize import Optimize
 from benchhydra.servers.shutdown import PendingShutdown
-from benchhydra.sweep.conclusion import conclude_sweep, log_repeats
+from benchhydra.sweep.conclusion import conclude_sweep, log_answers, log_repeats
 from benchhydra.sweep.group.job import GroupJob
 from benchhydra.sweep.group.limits import stop_limits
 from benchhydra.sweep.group.time_left import TimeLeft
@@ -36,6 +37,9 @@ from benchhydra.sweep.sweep_file import SweepFile
 from benchhydra.tracking.outbox import Outbox
 from benchhydra.verbosity import Verbosity, verbosity
 
+if TYPE_CHECKING:
+    from benchhydra.sweep.trials.trial_run import LaunchJobs, StudyEnd
+
 
 @dataclass(kw_only=True)
 class Session:
@@ -46,6 +50,7 @@ class Session:
     master: DictConfig
     composer: Composer = field(init=False)
     outbox: Outbox = field(init=False, default_factory=Outbox)
+    study_ends: list[StudyEnd] = field(init=False, default_factory=list)  # of a search that spans servers
 
     def __post_init__(self) -> None:
         loader = self.context.config_loader
@@ -70,6 +75,8 @@ class Session:
             if verbosity() is not Verbosity.QUIET:
                 say(begin_line(plan))
             ends = self._launch(plan, sweep_file, jobs)
+            if isinstance(plan.search, Optimize) and not sweep_file.stopped:
+                self._confirm(plan.search, sweep_file)
             conclude_sweep(sweep_file, plan.swept)
         return ends
 
@@ -107,24 +114,72 @@ class Session:
     def _launch(self, plan: SweepPlan, sweep_file: SweepFile, jobs: Sequence[GroupJob]) -> list[GroupEnd]:
         """Run all jobs and add their outcomes to the sweep's file; wait for the last server and the tracker."""
         ends: list[GroupEnd] = []
+        launched: list[GroupJob] = []
         shutdown = PendingShutdown()
         shared = SharedContext(
             composer=self.composer, outbox=self.outbox, shutdown=shutdown, time_left=_time_left(plan)
         )
         hydra_jobs = HydraJobs(context=self.context, task=self.task, master=self.master, composer=self.composer)
+
+        def launch(jobs: Sequence[GroupJob]) -> Iterator[GroupEnd]:
+            launched.extend(jobs)
+            for end in launch_batches(hydra_jobs.batches(jobs)):
+                ends.append(end)
+                yield end
+
         with shutdown, self.outbox, share_with_jobs(shared):
             try:
-                for end in launch_batches(hydra_jobs.batches(jobs)):
-                    ends.append(end)
-                    sweep_file.add(end.outcomes, end.studies, end.server_starts)
+                if isinstance(plan.search, Optimize):
+                    self._run_trials(plan, plan.search, sweep_file, jobs[0], launch)
+                else:
+                    for end in launch(jobs):
+                        sweep_file.add(end.outcomes, end.studies, end.server_starts)
             except KeyboardInterrupt:
-                _interrupted(sweep_file, jobs, ends)
+                _interrupted(sweep_file, launched or jobs, ends)
                 raise
             skipped = next((outcome for outcome in sweep_file.ordered_outcomes() if outcome.status == "skipped"), None)
             sweep_file.stopped = skipped.error if skipped else None
             sweep_file.write(finished=skipped is None)
             log_repeats(sweep_file, plan.configs, self.outbox)
+            log_answers(sweep_file, next(iter(plan.configs.values())), self.outbox)
         return ends
+
+    def _run_trials(
+        self, plan: SweepPlan, search: Optimize, sweep_file: SweepFile, template: GroupJob, launch: LaunchJobs
+    ) -> None:
+        """Run the trials of a search that spans servers, and add their outcomes and answers to the sweep's file."""
+        from benchhydra.sweep.trials.trial_file import TrialFile  # start-up time: other sweeps have no trials
+        from benchhydra.sweep.trials.trial_points import TrialPlanner, default_overrides, without_search
+        from benchhydra.sweep.trials.trial_run import TrialRun
+
+        sweep_file.points = [replace(point, overrides=without_search(point.overrides)) for point in plan.points]
+        template = replace(template, points=tuple(plan.points), sweep_points=0)
+        trials = TrialRun(
+            search=search,
+            planner=TrialPlanner(search=search, compose=self.composer, template=template),
+            launch=launch,
+            file=TrialFile(directory=plan.directory),
+            add_outcomes=lambda outcomes, starts: sweep_file.add(outcomes, (), starts),
+            say=say,
+        )
+        self.study_ends = list(trials.run(default_overrides(plan.points, search.parsed_space())))
+        sweep_file.studies += [end.result for end in self.study_ends]
+
+    def _confirm(self, search: Optimize, sweep_file: SweepFile) -> None:
+        """Test the answer of each study against its default, once the last server has stopped."""
+        from benchhydra.sweep.trials.confirmation import CONFIRM_DIR, Confirmation  # start-up time: the statistics
+
+        for number, end in enumerate(self.study_ends):
+            confirmation = Confirmation(
+                search=search,
+                compose=self.composer,
+                server_of=spec_of,
+                directory=sweep_file.directory / CONFIRM_DIR / str(number),
+                hydra_overrides=list(self.master.hydra.overrides.hydra),
+                say=say,
+            )
+            sweep_file.studies[number] = confirmation.confirmed(end)
+            sweep_file.write(finished=True)
 
 
 def _time_left(plan: SweepPlan) -> TimeLeft:

@@ -14,7 +14,8 @@ class StudyResult:
     """The answer of one study, or the error that ended it. search: the name of the search's option.
 
     overrides: those that all points of the study share; the answer holds for them. question: the same for studies of
-    other sweeps that ask the same; "" if the search takes no earlier answers.
+    other sweeps that ask the same; "" if the search takes no earlier answers. cut: why the study was stopped early, as
+    a trial of another search.
     """
 
     search: str
@@ -22,12 +23,13 @@ class StudyResult:
     answer: Answer | None = None
     error: str | None = None
     question: str = ""
+    cut: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The result as one flat JSON object; fields that are None or empty are left out."""
         answer = self.answer.to_json() if self.answer is not None else {}
         data = {"search": self.search, "overrides": list(self.overrides), **answer, "error": self.error}
-        data["question"] = self.question
+        data |= {"question": self.question, "cut": self.cut}
         return {key: value for key, value in data.items() if value not in (None, "")}
 
     @classmethod
@@ -39,4 +41,5 @@ class StudyResult:
             answer=Answer.from_json(data) if "value" in data else None,
             error=data.get("error"),
             question=data.get("question", ""),
+            cut=data.get("cut", ""),
         )

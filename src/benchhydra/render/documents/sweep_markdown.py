@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TextIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TextIO
 
 from benchhydra.escaping import escape_markdown
 from benchhydra.render import answer_rows, renderer
+from benchhydra.render.optimum_rows import optimum_lines, optimum_of, trial_columns, trial_rows
 from benchhydra.render.repeat_rows import TITLE, repeat_table
 from benchhydra.render.sweep_rows import PointRow, SweepRows, table_metrics, unit_and_arrow, varying_overrides
 from benchhydra.render.text import markdown_table
@@ -20,6 +21,8 @@ def write_sweep(sweep: SweepRows, stream: TextIO) -> None:
     if sweep.facts.get("command"):
         lines += [f"Command: {escape_markdown(str(sweep.facts['command']))}", ""]
     lines += _answers(sweep)
+    for answer in answer_rows.answers_of(sweep):
+        lines += _trials(answer)
     for script, rows in sweep.by_script().items():
         lines += [f"## {escape_markdown(script or 'no result')}", "", *_table(rows), ""]
     lines += _repeats(sweep)
@@ -31,6 +34,17 @@ def _answers(sweep: SweepRows) -> list[str]:
     columns, rows = answer_rows.answer_table(sweep)
     escaped = [[escape_markdown(cell) for cell in cells] for cells in rows]
     return ["## Answers", "", *markdown_table(columns, escaped), ""] if rows else []
+
+
+def _trials(answer: Mapping[str, Any]) -> list[str]:
+    """The trials of ``search=optimize`` in rank order, and what follows from them."""
+    optimum = optimum_of(answer)
+    if optimum is None:
+        return []
+    rows = [[escape_markdown(cell) for cell in row] for row in trial_rows(optimum, len(optimum["trials"]))]
+    columns = [escape_markdown(name) for name in trial_columns(optimum)]
+    lines = [f"- {escape_markdown(line)}" for line in optimum_lines(answer)]
+    return ["## Trials", "", *lines, "", *markdown_table(columns, rows), ""]
 
 
 def _table(rows: Sequence[PointRow]) -> list[str]:

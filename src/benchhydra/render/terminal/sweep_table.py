@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from benchhydra.escaping import printable
 from benchhydra.render import renderer
-from benchhydra.render.answer_rows import answer_lines
+from benchhydra.render.answer_rows import answer_lines, answers_of
 from benchhydra.render.figures import LEGEND, TIME, latency_name, leaf_names
 from benchhydra.render.repeat_rows import TITLE, repeat_table
 from benchhydra.render.sweep_rows import (
@@ -18,6 +18,7 @@ from benchhydra.render.sweep_rows import (
     varying_overrides,
 )
 from benchhydra.render.terminal._console import UNLIMITED, VERDICT_COLOURS, console
+from benchhydra.render.terminal.trials_table import print_trials
 from benchhydra.result import Verdict
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def print_sweep_on(terminal: Console, sweep: SweepRows) -> None:
         terminal.print(f"[bold]{escape(text)}[/bold]", highlight=False)
     for line in answer_lines(sweep):
         terminal.print(f"[bold]{escape(printable(line))}[/bold]", highlight=False, soft_wrap=True)
+    for answer in answers_of(sweep):
+        print_trials(terminal, answer)
     for script, rows in sweep.by_script().items():
         _print_table(terminal, script, rows)
     _print_repeats(terminal, sweep)

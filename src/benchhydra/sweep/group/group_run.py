@@ -11,6 +11,7 @@ from benchhydra import interruption
 from benchhydra.points import Identity, Outcome, PlannedPoint
 from benchhydra.render.point_report import result_line
 from benchhydra.search import Answer
+from benchhydra.search.cut import Cut
 from benchhydra.similar_texts import template
 from benchhydra.sweep.group.history import earlier_answers, question_key
 from benchhydra.sweep.group.job import GroupJob
@@ -76,7 +77,7 @@ class GroupRun:
         if not self.outcomes:
             _freeze_long_lived_objects()
         self.outcomes[point.identity] = outcome
-        if outcome.status in ("failed", "invalid"):
+        if outcome.status in ("failed", "invalid") and not self.job.is_trial:
             FailureCount(self.job.failures).add()
         self._write_journal()
         return outcome
@@ -127,6 +128,8 @@ class GroupRun:
         search = compose(self.job.points[0].overrides)[0].search
         plan_point = SearchPointPlanner(job=self.job, compose=compose).plan
         studies = split_studies(search, name, plan_point, self.job.points, self.outcomes.values())
+        for study in studies:
+            study.cut = Cut.from_json(self.job.cut) if self.job.cut is not None else None
         for study in studies if search.finds_limits and search.history else ():
             self._give_history(study)
         self.studies = run_studies(studies, self._search_outcome)

@@ -7,6 +7,7 @@ import json
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchhydra.artifacts import FAILURES_FILE, JOURNALS_DIR
 from benchhydra.errors import ConfigError
@@ -21,7 +22,8 @@ class GroupJob:
     swept: the keys that vary; labels and directories of points are made of them. engine_versions: the versions that a
     result of the resumed sweep may have; empty for any. search: the option's name if the search may add points; its
     settings are in the config of the first point. points_before: the points of the groups before; sweep_points: the
-    points of the sweep to measure (0: those of this group), for the progress display.
+    points of the sweep to measure (0: those of this group), for the progress display. is_trial: the group is a trial of
+    a search, whose failures are its result. cut: what a trial must be able to beat (``search.cut.Cut`` as JSON).
     """
 
     sweep_id: str
@@ -36,6 +38,8 @@ class GroupJob:
     search: str | None = None
     points_before: int = 0
     sweep_points: int = 0
+    is_trial: bool = False
+    cut: dict[str, Any] | None = None
 
     @property
     def journal(self) -> Path:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchhydra.errors import BenchhydraError, ConfigError, RunInvalid
 from benchhydra.interruption import reraising_interrupts
 from benchhydra.points import Outcome, PlannedPoint, override_key
-from benchhydra.search import Answer, Overrides, Search
+from benchhydra.search import Answer, Overrides, Probe, Search
+from benchhydra.search.cut import Cut
 from benchhydra.search.probe_faults import CLIENT_CHECKS, has_client_fault, is_beyond_limit
 from benchhydra.sweep.group.point_runner import error_line
 from benchhydra.sweep.plan.point_names import point_label
@@ -25,7 +27,8 @@ PlanPoint = Callable[[tuple[str, ...]], PlannedPoint]
 class Study:
     """The planned points that differ only in the keys that the search varies, and the outcomes so far.
 
-    An error of the search ends its study; other studies and all points go on.
+    An error of the search ends its study; other studies and all points go on. cut: what the study must be able to beat,
+    or it is stopped early, with ``cut_reason``.
     """
 
     search: Search
@@ -36,6 +39,8 @@ class Study:
     added: int = 0
     error: str | None = None
     question: str = ""
+    cut: Cut | None = None
+    cut_reason: str = ""
 
     def next_points(self) -> list[PlannedPoint]:
         """The points that the search asks for next; none if it is done or has failed."""
@@ -58,7 +63,9 @@ class Study:
         answer: Answer | None = None
         try:
             with reraising_interrupts():
-                answer = self.search.answer(self.usable_outcomes()) if self.error is None else None
+                answer = (
+                    self._with_disturbed_probes(self.search.answer(self.usable_outcomes())) if not self.error else None
+                )
         except Exception as error:  # noqa: BLE001 - see next_points
             self._fail(error)
         return StudyResult(
@@ -67,6 +74,7 @@ class Study:
             answer=answer,
             error=self.error,
             question=self.question,
+            cut=self.cut_reason,
         )
 
     def shared_overrides(self) -> tuple[str, ...]:
@@ -87,8 +95,25 @@ class Study:
             return tuple(self.outcomes)
         return tuple(outcome for outcome in self.outcomes if not has_client_fault(outcome))
 
+    def _with_disturbed_probes(self, answer: Answer | None) -> Answer | None:
+        """The answer, whose evidence names the probes that the load generator disturbed too."""
+        if answer is None or not answer.evidence:
+            return answer
+        disturbed = [outcome for outcome in self.outcomes if has_client_fault(outcome)]
+        loads = [float(outcome.override(self.search.varies[0]) or "nan") for outcome in disturbed]
+        probes = [
+            Probe(key_value=load, decision="unusable", point_key=outcome.point_key, repeat=outcome.repeat)
+            for outcome, load in zip(disturbed, loads, strict=True)
+            if math.isfinite(load)
+        ]
+        return replace(answer, evidence=(*answer.evidence, *probes))
+
     def _requested(self) -> list[tuple[str, ...]]:
-        """All overrides of each point that the search asks for."""
+        """All overrides of each point that the search asks for; none once the study cannot beat what it must."""
+        if self.cut is not None:
+            self.cut_reason = self.cut.reason(self.search, self.usable_outcomes())
+            if self.cut_reason:
+                return []
         return [self._overrides(overrides) for overrides in self.search.next(self.points, self.usable_outcomes())]
 
     def _disturbed_probes(self) -> list[Outcome]:
@@ -115,8 +140,8 @@ class Study:
     def _named(self, outcome: Outcome) -> str:
         """A probe and the rules that made it INVALID: ``qps=8 (client_lag, client_wait)``."""
         checks = [name for name in outcome.invalid_checks if name in CLIENT_CHECKS] or outcome.invalid_checks
-        overrides = [override for override in outcome.overrides if override_key(override) != "repeat"]
-        return f"{point_label(overrides, self.search.varies)} ({', '.join(checks)})"
+        load = self.search.varies[0]
+        return f"{load}={outcome.override(load)} ({', '.join(checks)})"
 
     def _again(self, probe: Outcome) -> tuple[str, ...]:
         """All overrides of the next repeat of a probe."""

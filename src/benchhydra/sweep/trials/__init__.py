@@ -1,0 +1,1 @@
+"""Trials of ``search=optimize``: configurations that need servers of their own, one group a trial."""

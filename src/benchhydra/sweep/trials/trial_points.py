@@ -1,0 +1,112 @@
+"""Planning a trial: the overrides of its configuration and of its own search, checked, and placed in the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchhydra.errors import ConfigError
+from benchhydra.nm_vllm_config import quoted
+from benchhydra.points import PlannedPoint, override_key
+from benchhydra.registry import option_name
+from benchhydra.result import flatten
+from benchhydra.run import spec_of
+from benchhydra.search import Search
+from benchhydra.search.cut import Cut
+from benchhydra.search.optimize import Optimize
+from benchhydra.search.proposals import Settings, Space
+from benchhydra.search.trials import CAPACITY
+from benchhydra.sweep.group.job import GroupJob
+from benchhydra.sweep.group.study import study_key
+from benchhydra.sweep.plan.check import Compose, check_points
+from benchhydra.sweep.plan.resume import place_points, read_earlier_results
+
+#: Keys of the sweep's points that its trials do not have: they have a search of their own.
+OWN_KEYS = ("search", "objective", "repeats", "repeat")
+OWN_PREFIXES = ("search.",)
+#: Keys that a search for the capacity may vary and that take whole numbers.
+WHOLE_NUMBERS = ("load.max_in_flight",)
+
+
+def default_overrides(points: Iterable[PlannedPoint], space: Space) -> list[tuple[str, ...]]:
+    """The overrides of the default of each study: those of the planned points, without the search and repeats.
+
+    Raises ConfigError if they set a key of the space.
+    """
+    defaults = dict.fromkeys(without_search(study_key(point.overrides, ())) for point in points)
+    for overrides in defaults:
+        for key in map(override_key, overrides):
+            if key in space.values:
+                raise ConfigError(f"{key} is set, and search.space varies it", hint=f"leave {key}=... out")
+    return list(defaults)
+
+
+def without_search(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The overrides of a point itself, without its search, objective and repeat."""
+    keys = {override: override_key(override) for override in overrides}
+    return tuple(o for o, key in keys.items() if key not in OWN_KEYS and not key.startswith(OWN_PREFIXES))
+
+
+def setting_overrides(settings: Settings) -> list[str]:
+    """Settings as overrides in Hydra's grammar."""
+    return [f"{key}={_value(value)}" for key, value in settings.items()]
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return quoted(value) if isinstance(value, str) else str(value)
+
+
+def settings_of(resolved: Mapping[str, Any], space: Space) -> dict[str, Any] | None:
+    """The settings in the space that a composed config has; None if one of them is not in the space, or unknown."""
+    flat = flatten(resolved)
+    settings = {key: flat[key] for key in space.values if key in flat}
+    return settings if space.holds(settings) else None
+
+
+@dataclass(kw_only=True)
+class TrialPlanner:
+    """Plans the trials of a sweep. template: a job with what all jobs of the sweep share, and the planned points."""
+
+    search: Optimize
+    compose: Compose
+    template: GroupJob
+
+    def job(self, number: int, default: Sequence[str], settings: Settings, cut: Cut | None) -> GroupJob:
+        """The job of a trial. Raises BenchhydraError, or what composing raises, if the configuration cannot run."""
+        overrides = [*default, *setting_overrides(settings), *self.search.trial_overrides()]
+        checked = check_points([overrides], self.compose, spec_of)
+        start = self._start(checked.search, cut)
+        if start:
+            checked = check_points([[*overrides, *start]], self.compose, spec_of)
+        swept = tuple(dict.fromkeys((*self.template.swept, *self.search.space, *checked.search.varies)))
+        root = Path(self.template.sweep_dir)
+        planned = {point.identity: point.directory for point in self.template.points}
+        points = [
+            replace(point, directory=planned.get(point.identity, point.directory))
+            for point in place_points(checked.points, root, swept, read_earlier_results(root))
+        ]
+        return replace(
+            self.template,
+            number=number,
+            points=tuple(points),
+            swept=swept,
+            search=option_name(checked.search),
+            is_trial=True,
+            cut=cut.to_json() if cut is not None else None,
+        )
+
+    def _start(self, search: Search, cut: Cut | None) -> list[str]:
+        """Where a trial's search for its capacity begins: at what it must beat, so that a bad trial ends at once."""
+        if cut is None or cut.names != (CAPACITY,):
+            return []
+        value = max(rival[0] for rival in cut.rivals)
+        keys = [key for key in search.varies if key != "repeat"]
+        return (
+            [f"{keys[0]}={round(value) if keys[0] in WHOLE_NUMBERS else f'{value:.4g}'}"] if keys and value > 0 else []
+        )
