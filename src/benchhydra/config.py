@@ -97,8 +97,12 @@ class BenchConfig:
     sparsity: Sparsity = MISSING
     tracking: Tracking = MISSING
     search: Search = MISSING
-    qps: float = knob(1.0, "mean offered rate of open loops; inf sends everything at once", unit="requests/s")
-    num_prompts: int | None = knob(None, "number of requests; null: load.duration_s * qps", unit="requests")
+    qps: float = knob(
+        1.0, "mean offered rate of open loops (load=sessions: sessions/s); inf sends everything at once", unit="requests/s"
+    )
+    num_prompts: int | None = knob(
+        None, "number of requests (load=sessions: of sessions); null: load.duration_s * qps", unit="requests"
+    )
     seed: int = knob(0, "random seed of prompts and arrivals")
     repeats: int = knob(1, "how often each point is measured")
     repeat: int = knob(0, "number of this repeat, from 0; set by the sweep")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchhydra.datasets import Tokenizer
-from benchhydra.datasets.conversations import Session
+from benchhydra.datasets.conversations import Dialogue
 from benchhydra.datasets.sessions import Sessions
 from benchhydra.errors import ConfigError, DatasetError
 
@@ -53,12 +53,12 @@ def file_of(folder: Path, *records: dict[str, Any]) -> str:
     return str(path)
 
 
-def sessions(dataset: Sessions, count: int, tokenizer: Tokenizer, seed: int = 1) -> list[Session]:
+def sessions(dataset: Sessions, count: int, tokenizer: Tokenizer, seed: int = 1) -> list[Dialogue]:
     dataset.check_sessions(count)
     return list(itertools.islice(dataset.sessions(count, tokenizer, np.random.default_rng(seed), None), count))
 
 
-def own_texts(session: Session) -> list[list[str]]:
+def own_texts(session: Dialogue) -> list[list[str]]:
     return [[message["content"] for message in turn.messages] for turn in session.turns]
 
 

@@ -34,7 +34,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class Dialogue:
     """The turns of one conversation, each after the one that it follows.
 
     prefix: number of its system prompt among those that sessions share; -1: it shares none. body: fields of the JSON
@@ -66,7 +66,7 @@ class ConversationDataset(Dataset):
 
     def sessions(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
-    ) -> Iterator[Session]:
+    ) -> Iterator[Dialogue]:
         """Return ``count`` sessions; ``rng`` is the only source of randomness. Raises DatasetError.
 
         tokenizer: counts the text of messages. max_total_tokens: upper limit of a turn's prompt and output.

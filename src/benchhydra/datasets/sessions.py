@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.datasets import Message, Tokenizer
-from benchhydra.datasets.conversations import NO_TURN, ConversationDataset, Session, Turn, own_text, turns_of
+from benchhydra.datasets.conversations import NO_TURN, ConversationDataset, Dialogue, Turn, own_text, turns_of
 from benchhydra.datasets.data_file import DataRecord
 from benchhydra.datasets.file_dataset import FileDataset, UsableRecords, read_usable
 from benchhydra.datasets.files import local
@@ -118,15 +118,15 @@ class Sessions(FileDataset, ConversationDataset):
 
     def sessions(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
-    ) -> Iterator[Session]:
+    ) -> Iterator[Dialogue]:
         """Return made sessions, ``count`` of them; or more of the file's, shuffled, so that some may be left out."""
         load_salt = f"{int(rng.integers(2**63)):x}"
         made = self._recorded(count, tokenizer, rng) if self.path else self._made(count, tokenizer, rng)
         for number, session in enumerate(made):
             salt = {"none": "", "load": load_salt, "session": f"{load_salt}-{number}"}[self.cache_salt]
-            yield Session(session.turns, session.prefix, {"cache_salt": salt}) if salt else session
+            yield Dialogue(session.turns, session.prefix, {"cache_salt": salt}) if salt else session
 
-    def _recorded(self, count: int, tokenizer: Tokenizer, rng: np.random.Generator) -> Iterator[Session]:
+    def _recorded(self, count: int, tokenizer: Tokenizer, rng: np.random.Generator) -> Iterator[Dialogue]:
         conversations = self._usable().items
         order = rng.permutation(len(conversations)).tolist()
         most = len(order) + REPEATS * count if self.allow_repeat else len(order)
@@ -134,7 +134,7 @@ class Sessions(FileDataset, ConversationDataset):
             turns = conversations[index][: self.max_turns]
             thinks_s = self._draw_think_s(len(turns), rng).tolist()
             outputs = self._output_lengths(turns, tokenizer)
-            yield Session(
+            yield Dialogue(
                 tuple(
                     Turn(turn.messages, output, turn.parent, think_s if turn.parent != NO_TURN else 0.0, turn.answer)
                     for turn, output, think_s in zip(turns, outputs, thinks_s, strict=True)
@@ -162,7 +162,7 @@ class Sessions(FileDataset, ConversationDataset):
             raise InvalidRecord(name, "there is no question with an answer")
         return turns
 
-    def _made(self, count: int, tokenizer: Tokenizer, rng: np.random.Generator) -> Iterator[Session]:
+    def _made(self, count: int, tokenizer: Tokenizer, rng: np.random.Generator) -> Iterator[Dialogue]:
         maker = SessionMaker(self, tokenizer, rng)
         for start in range(0, count, BATCH_SESSIONS):
             yield from maker.sessions(min(BATCH_SESSIONS, count - start))
@@ -191,7 +191,7 @@ class SessionMaker:
         weights = np.arange(1.0, settings.system_prompts + 1) ** -settings.system_zipf
         self._weights = weights / weights.sum()
 
-    def sessions(self, count: int) -> Iterator[Session]:
+    def sessions(self, count: int) -> Iterator[Dialogue]:
         """Yield ``count`` sessions."""
         shapes = [self._parents(turns) for turns in self._settings.draw_turns(count, self._rng).tolist()]
         total = sum(map(len, shapes))
@@ -208,7 +208,7 @@ class SessionMaker:
                 messages, answer = self._messages(next(texts), parent, system), next(answers)
                 message = {"role": "assistant", "content": answer} if recorded else None
                 turns.append(Turn(messages, output_tokens, parent, think_s if parent != NO_TURN else 0.0, message))
-            yield Session(tuple(turns), system)
+            yield Dialogue(tuple(turns), system)
 
     def _parents(self, turns: int) -> list[int]:
         """Return the turn before each turn of a session: a chain that becomes several after ``branch_turn``."""

@@ -19,7 +19,7 @@ from benchhydra.client.answer_text import split_answer
 from benchhydra.client.apis import Api, RequestOptions
 from benchhydra.client.request_encoding import encode_request
 from benchhydra.datasets import Message, Prompt, Tokenizer
-from benchhydra.datasets.conversations import NO_TURN, ConversationDataset, Session, Turn
+from benchhydra.datasets.conversations import NO_TURN, ConversationDataset, Dialogue, Turn
 from benchhydra.datasets.tokenization import WordTokenizer
 from benchhydra.errors import ConfigError, DatasetError
 from benchhydra.loadgen.pacing.sessions import Turns
@@ -47,10 +47,10 @@ class TurnLengths(NamedTuple):
     added: int
 
 
-class CountedSession(NamedTuple):
+class CountedDialogue(NamedTuple):
     """A session and the lengths of its turns."""
 
-    session: Session
+    session: Dialogue
     lengths: Sequence[TurnLengths]
 
 
@@ -77,7 +77,7 @@ class SessionRequests:
     def __len__(self) -> int:
         return len(self._turns)
 
-    def add(self, counted: CountedSession, asked_tokens: Callable[[int], int]) -> list[Prompt]:
+    def add(self, counted: CountedDialogue, asked_tokens: Callable[[int], int]) -> list[Prompt]:
         """Append the turns of a session. Returns each turn's own messages as a prompt.
 
         asked_tokens: from a turn's output length to the number of tokens that its request asks for.
@@ -166,7 +166,7 @@ class SessionLengths:
 
     def sessions(
         self, dataset: ConversationDataset, count: int, rng: np.random.Generator, max_total_tokens: int | None
-    ) -> Iterator[CountedSession]:
+    ) -> Iterator[CountedDialogue]:
         """Yield ``count`` sessions of a dataset. Raises DatasetError if there are fewer whose first turn fits."""
         taken = 0
         sessions = dataset.sessions(count, self.tokenizer, rng, max_total_tokens)
@@ -177,7 +177,7 @@ class SessionLengths:
             text = f"only {taken} sessions fit into max_model_len={max_total_tokens}, but {count} are needed"
             raise DatasetError(text, hint=f"num_prompts={taken}" if taken else "shorter messages, or another model")
 
-    def _fitting(self, sessions: Iterator[Session], max_total_tokens: int | None) -> Iterator[CountedSession]:
+    def _fitting(self, sessions: Iterator[Dialogue], max_total_tokens: int | None) -> Iterator[CountedDialogue]:
         """Yield sessions without the turns that are too long, and those after them."""
         prefixes: set[int] = set()
         for session in sessions:
@@ -185,10 +185,10 @@ class SessionLengths:
             kept = self._within(session, lengths, max_total_tokens)
             if kept:
                 prefixes |= {session.prefix} - {NO_PREFIX}
-                trimmed = Session(session.turns[:kept], session.prefix, session.body)
-                yield CountedSession(trimmed, lengths[:kept])
+                trimmed = Dialogue(session.turns[:kept], session.prefix, session.body)
+                yield CountedDialogue(trimmed, lengths[:kept])
 
-    def _within(self, session: Session, lengths: Sequence[TurnLengths], limit: int | None) -> int:
+    def _within(self, session: Dialogue, lengths: Sequence[TurnLengths], limit: int | None) -> int:
         """Return how many turns are not too long, nor come after one that is; lengths unknown so far are estimated."""
         if limit is None:
             return len(lengths)
@@ -201,10 +201,10 @@ class SessionLengths:
                 return len(totals) - 1
         return len(totals)
 
-    def _lengths(self, session: Session, *, known_prefix: bool) -> list[TurnLengths]:
+    def _lengths(self, session: Dialogue, *, known_prefix: bool) -> list[TurnLengths]:
         return self._summed(session, known_prefix) if self.exact_answers else self._counted(session, known_prefix)
 
-    def _summed(self, session: Session, known_prefix: bool) -> list[TurnLengths]:
+    def _summed(self, session: Dialogue, known_prefix: bool) -> list[TurnLengths]:
         """Return lengths where the tokens of a prompt are those of its messages."""
         lengths = list[TurnLengths]()
         own = self.tokenizer.count_batch([self.render(turn.messages) for turn in session.turns])
@@ -216,7 +216,7 @@ class SessionLengths:
                 lengths.append(TurnLengths(before + added, UNKNOWN, added))
         return lengths
 
-    def _counted(self, session: Session, known_prefix: bool) -> list[TurnLengths]:
+    def _counted(self, session: Dialogue, known_prefix: bool) -> list[TurnLengths]:
         """Return lengths of prompts in the chat template, with a stand-in for each answer that is not known."""
         lengths, encoded = list[TurnLengths](), self._encoded(session)
         latest = dict[int, list[int]]()  # by parent: the prompt of the last turn that followed it
@@ -235,7 +235,7 @@ class SessionLengths:
             latest[turn.parent] = tokens
         return lengths
 
-    def _encoded(self, session: Session) -> list[list[int]]:
+    def _encoded(self, session: Dialogue) -> list[list[int]]:
         """Return the tokens of each turn's prompt."""
         conversations = list[tuple[Message, ...]]()
         for turn in session.turns:
