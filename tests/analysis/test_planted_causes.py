@@ -33,7 +33,7 @@ SETTINGS = {
     "kv_cache_full": "engine.kv_cache_tokens=220",
     "prefills_stall_decoding": "engine.chunked_prefill=false",
     "speculation_off": "engine.draft_tokens=0",
-    "longer_prompts": "dataset.prompt_tokens=256",
+    "longer_prompts": "dataset.prompt_tokens=512",
 }
 
 
