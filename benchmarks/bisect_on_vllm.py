@@ -1,0 +1,85 @@
+"""``benchhydra bisect`` on real vLLM on CPU: a line of builds, one of which makes every step of the engine slower.
+
+``python benchmarks/bisect_on_vllm.py DIR [--builds 5] [--first-bad 3] [--slowdown-ms 3]`` continues where an earlier
+call with the same DIR stopped. A build is a wrapper of this interpreter. From the first bad one on it has a module
+``sitecustomize`` on its path that adds a sleep to each step of vLLM's engine. One more build in the line cannot start.
+The exit code is 1 if another build is found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SLOWER = """
+import importlib.abc, importlib.util, sys, time
+
+class SlowerSteps(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "vllm.v1.engine.core":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            for method in ("step", "step_with_batch_queue"):
+                def slower(self, *args, _original=getattr(module.EngineCore, method), **kwargs):
+                    time.sleep({seconds})
+                    return _original(self, *args, **kwargs)
+                setattr(module.EngineCore, method, slower)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, SlowerSteps())
+"""
+METRIC = "mean_tpot_ms"
+POINT = ["model=tiny", "qps=4", "num_prompts=24", "dataset.prompt_tokens=32", "dataset.output_tokens=32"]
+CHECKS_OFF = ["validity.stall_ms=1e6", "validity.lag_ms=1e6", "validity.client_cpu_fraction=2"]
+CHECKS_OFF += ["validity.client_wait_fraction=1", "validity.client_wait_fraction_of_server=1"]
+
+
+def make_builds(directory: Path, builds: int, first_bad: int, slowdown_ms: float) -> list[Path]:
+    """Wrappers of this interpreter, and one program that is no interpreter; returns them in their order."""
+    slower = directory / "slower" / "sitecustomize.py"
+    slower.parent.mkdir(parents=True, exist_ok=True)
+    slower.write_text(SLOWER.replace("{seconds}", str(slowdown_ms / 1000)))
+    programs = []
+    for number in range(builds):
+        program = directory / f"build-{number}"
+        path = f"PYTHONPATH={slower.parent} " if number >= first_bad else ""
+        body = "echo this build is broken >&2\nexit 3" if number == 1 else f'{path}exec {sys.executable} "$@"'
+        program.write_text(f"#!/bin/sh\n{body}\n")
+        program.chmod(0o755)
+        programs.append(program)
+    return programs
+
+
+def main() -> int:
+    """Bisect, and compare the answer with the build that was made slower."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--builds", type=int, default=5)
+    parser.add_argument("--first-bad", type=int, default=3)
+    parser.add_argument("--slowdown-ms", type=float, default=3.0)
+    args = parser.parse_args()
+    programs = make_builds(args.directory.absolute(), args.builds, args.first_bad, args.slowdown_ms)
+    output = args.directory / "bisect"
+    words = [f"--good=engine.python={programs[0]}", f"--bad=engine.python={programs[-1]}"]
+    words += [f"--pythons={','.join(map(str, programs[1:-1]))}", f"--metric={METRIC}", f"--output={output}"]
+    if (output / "bisect.json").exists():
+        words, more = ["--resume", str(output)], list[str]()
+    else:
+        more = [*POINT, *CHECKS_OFF]
+    subprocess.run([sys.executable, "-m", "benchhydra", "bisect", *words, *more], check=False)
+    answer = json.loads((output / "bisect.json").read_text())
+    return int(answer.get("first_bad") != str(programs[args.first_bad]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
