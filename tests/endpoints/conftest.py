@@ -23,12 +23,12 @@ from benchhydra.validity import rules
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """A measured point: its result, its rows, and what the fake server counted meanwhile."""
+    """A measured point: its result, its rows, and what a fake server counted meanwhile."""
 
     result: Result
     rows: Records
-    truth: Counter[str]
-    classes: Counter[str]
+    truth: Counter[str] = dataclasses.field(default_factory=Counter)
+    classes: Counter[str] = dataclasses.field(default_factory=Counter)
 
     @property
     def metrics(self) -> dict[str, float]:

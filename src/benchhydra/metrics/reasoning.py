@@ -11,13 +11,16 @@ from benchhydra.window import Window
     "mean_reasoning_tokens",
     unit="tokens",
     better=Better.OBSERVATION,
-    doc="tokens of reasoning of a completed request, by the server's usage; absent if it does not report them",
+    doc="tokens of reasoning of a completed request, by the server's usage; absent if it does not count them",
     needs=("requests", "tokens", "reasoning"),
 )
 def mean_reasoning_tokens(window: Window) -> float | None:
     tokens = window.labels.get("reasoning_tokens")
     if tokens is None or not window.completed.any() or (tokens[window.completed] < 0).any():
         return None
+    chunks = window.labels.get("reasoning_chunks")
+    if chunks is not None and chunks[window.completed].any() and not tokens[window.completed].any():
+        return None  # vLLM says 0 if the chat template has opened the reasoning
     return float(tokens[window.completed].mean())
 
 

@@ -60,7 +60,7 @@ def reasoning(evidence: RunEvidence) -> Iterator[Reason]:
     if not answered.any():
         text = f"the reasoning of all {int(streams.sum())} answers ended at the token limit, before the answer"
         yield suspect("reasoning", f"{text}: a larger dataset.output_tokens")
-    counted = streams & (tokens >= 0)
+    counted = streams & (tokens >= 0) & bool((tokens[streams] > 0).any())  # else it does not count them
     total, count = int(counted.sum()), int((counted & (tokens < chunks)).sum())
     if total and count / total > limit:
         fraction = f"{as_percent(count / total, 1)}, limit {as_percent(limit, 1)}"
