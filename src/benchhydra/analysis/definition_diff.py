@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from benchhydra.result import ENGINE_NAME, point_settings
+
 #: Smaller relative differences of counts are rounding or chance.
 TOKENS_FRACTION, CHUNKS_FRACTION, HITS = 0.01, 0.05, 0.01
 
@@ -20,11 +22,10 @@ def definition_differences(base: Mapping[str, Any], candidate: Mapping[str, Any]
     return tuple(line for line in (_tokens(base, candidate), _chunks(base, candidate), _hits(base, candidate)) if line)
 
 
-def engine_of(result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what tells engines apart: the keys of the engine's config."""
+def engine_of(result: Mapping[str, Any]) -> str | None:
+    """Return the engine's option of a ``result.json``; None if it is unknown."""
     config = result.get("config")
-    engine = config.get("engine") if isinstance(config, dict) else None
-    return tuple(sorted(engine)) if isinstance(engine, dict) else ()
+    return point_settings(config).get(ENGINE_NAME) if isinstance(config, dict) else None
 
 
 def _tokens(base: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
