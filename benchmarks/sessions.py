@@ -30,7 +30,9 @@ from benchhydra.client.apis.chat import Chat
 from benchhydra.client.request_encoding import encode_request
 from benchhydra.datasets import Prompt
 from benchhydra.datasets.sessions import Sessions
+from benchhydra.datasets.token_trace import TokenTrace
 from benchhydra.datasets.tokenization import WordTokenizer
+from benchhydra.fakeserver.prefix_cache import PrefixCache
 from benchhydra.loadgen import LoadPlan, LoadResult, run_load
 from benchhydra.loads.poisson import Poisson
 from benchhydra.loads.sessions import SessionLoad
@@ -208,7 +210,8 @@ def trace(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "gap_error_mean_ms": round(float(gap_error_ms.mean()), 4),
         "gap_error_p99_ms": round(float(np.percentile(gap_error_ms, 99)), 4),
         "gap_error_max_ms": round(float(gap_error_ms.max()), 3),
-        "hits": metadata["prefix_cache_hits"],
+        "hits": metadata["prefix_cache_hits"],  # requests that are sent together may arrive in another order
+        "hits_in_recorded_order": _hits_in_order(path, len(rows)),
         "hits_by_hand": _hits_of(rows),
         "prompt_tokens_as_recorded": records.prompt_tokens.tolist() == [row["input_length"] for row in rows],
     }
@@ -232,6 +235,15 @@ def _made_trace(path: Path, count: int) -> Path:
             histories.remove(history)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def _hits_in_order(path: Path, count: int) -> int:
+    """Tokens that a cache finds which sees the trace's prompts in their order."""
+    cache = PrefixCache(max_blocks=10**9, block_tokens=BLOCK_TOKENS)
+    dataset = TokenTrace(path=str(path), time_unit="ms")
+    for prompt in dataset.sample(count, WordTokenizer(), np.random.default_rng(0), None):
+        cache.look_up(prompt.text.split())
+    return cache.hits
 
 
 def _hits_of(rows: list[dict[str, Any]]) -> int:
