@@ -217,7 +217,7 @@ class EndpointServer:
         truth.work = TEXTS - (lie == "copied")
         items = [self._item(index, vector, lie) for index, vector in enumerate(vectors)]
         usage = self._usage(truth, lie, 0)
-        document = {"id": "x", "model": "other" if lie == "other model" else MODEL, "usage": usage}
+        document: dict[str, Any] = {"id": "x", "model": "other" if lie == "other model" else MODEL, "usage": usage}
         document[getattr(api, "list_key", "data")] = _spoilt(items, lie, sort=self._case.api == "rerank")
         if lie == "no list":
             del document[getattr(api, "list_key", "data")]
