@@ -24,6 +24,7 @@ MANDATORY = {
     "engine=attach": ["engine.base_url=http://127.0.0.1:8000"],
     "dataset=jsonl": ["dataset.path=prompts.jsonl"],
     "dataset=sharegpt": ["dataset.path=sharegpt.json"],
+    "dataset=hub": ["dataset.repo=owner/name"],
     **{
         f"dataset={trace}": ["dataset.path=trace.jsonl"]
         for trace in ("token_trace", "mooncake", "burstgpt", "azure_llm", "timed_trace")

@@ -233,7 +233,7 @@ def test_other_columns_are_named(tmp_path: Path, words: Tokenizer) -> None:
         Jsonl(path=str(path), columns={"prompt": "query"}, output_tokens=1).check(1)
     with pytest.raises(ConfigError, match=r"dataset\.columns\.query: this dataset has no field 'query'") as caught:
         Jsonl(path=str(path), columns={"query": "question"})
-    assert "prompt, messages, output_tokens, send_at_s" in caught.value.hint
+    assert "prompt, messages, output_tokens, output, expect, send_at_s" in caught.value.hint
 
 
 def test_parts_and_tool_turns_are_sent_as_they_are(tmp_path: Path, words: Tokenizer) -> None:

@@ -36,8 +36,12 @@ class FileDataset(Dataset):
         check_columns(self.columns, self.field_names)
 
     def prepare(self, progress: Progress) -> None:
-        """Download a URL once."""
-        local(self.path, progress)
+        """Download what is not on this machine, once."""
+        self.files(progress)
+
+    def files(self, progress: Progress) -> list[Path]:
+        """Return the files with the records, downloaded unless they are on this machine. Raises DatasetError."""
+        return [local(self.path, progress)]
 
     def local_files(self) -> list[Path] | None:
         """Return the files if they can be read without the network; None if they must be downloaded first."""

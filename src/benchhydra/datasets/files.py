@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchhydra.datasets.data_file import check_regular_file
 from benchhydra.errors import DatasetError
 from benchhydra.progress import Progress
+
+#: The endings of data files on the hub.
+HUB_KINDS = ("parquet", "jsonl", "json", "csv", "jsonl.gz", "json.gz", "csv.gz", "jsonl.zst")
 
 
 def is_url(path: str) -> bool:
@@ -52,19 +56,31 @@ def local(path: str, progress: Progress) -> Path:
     return cached
 
 
-def hub(repo: str, split: str, progress: Progress) -> list[Path]:
-    """Return the files of a split of a dataset on the hub, downloaded unless cached. Raises DatasetError."""
+def hub(
+    repo: str, split: str, progress: Progress, *, subset: str | None = None, revision: str | None = None
+) -> list[Path]:
+    """Return the files of a split of a dataset on the hub, downloaded unless cached. Raises DatasetError.
+
+    subset: the folder that holds them; None: any. The hub is ``HF_ENDPOINT``, by default huggingface.co.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     progress.say(f"fetching {repo} ({split}) from the hub, or its cache")
-    patterns = [f"*{split}*.{kind}" for kind in ("parquet", "jsonl", "json")]
+    patterns = [f"{f'{subset}/' if subset else ''}*{split}*.{kind}" for kind in HUB_KINDS]
     try:
-        folder = snapshot_download(repo, repo_type="dataset", allow_patterns=patterns)
+        folder = snapshot_download(
+            repo,
+            repo_type="dataset",
+            allow_patterns=patterns,
+            revision=revision,
+            endpoint=os.environ.get("HF_ENDPOINT"),
+        )
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         reason = str(error).splitlines()[0]
         raise DatasetError(f"cannot fetch {repo}: {reason}", hint="dataset.path=FILE, or dataset=synthetic") from error
-    files = sorted(file for pattern in patterns for file in Path(folder).rglob(pattern))
+    names = (str(file.relative_to(folder)) for file in Path(folder).rglob("*") if file.is_file())
+    files = sorted({Path(folder) / name for name in names if any(fnmatchcase(name, each) for each in patterns)})
     if not files:
-        raise DatasetError(f"{repo} has no split {split}", hint="dataset.split=NAME")
+        raise DatasetError(f"{repo} has no split {split}{f' in {subset}' if subset else ''}", hint="dataset.split=NAME")
     return files

@@ -22,6 +22,7 @@ class Candidate:
     output_tokens: int | None = None
     messages: tuple[Message, ...] | None = None
     send_at_s: float | None = None
+    expect: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,14 @@ def fitting(
         for candidate, text_tokens, answer_length in zip(batch, prompt_tokens, answer_tokens, strict=True):
             output_length = output_tokens or candidate.output_tokens or answer_length
             prompt_length = text_tokens + tokenizer.overhead
-            prompt = Prompt(candidate.text, prompt_length, output_length, candidate.messages, candidate.send_at_s)
+            prompt = Prompt(
+                candidate.text,
+                prompt_length,
+                output_length,
+                candidate.messages,
+                candidate.send_at_s,
+                expect=candidate.expect,
+            )
             violation = bounds.violation(prompt)
             if violation:
                 dropped[violation] += 1

@@ -11,12 +11,12 @@ import numpy as np
 from benchhydra.datasets import Message, Prompt, Tokenizer
 from benchhydra.datasets.data_file import DataRecord
 from benchhydra.datasets.file_dataset import FileDataset, read_usable
-from benchhydra.datasets.files import local
 from benchhydra.datasets.fitting import Bounds, Candidate, fitting, take_prompts
 from benchhydra.datasets.record_fields import InvalidRecord, RecordFields
 from benchhydra.datasets.rendering import render_conversation
 from benchhydra.datasets.trace_times import TIME_NAMES, TIME_UNITS, TraceTimes
-from benchhydra.errors import DatasetError
+from benchhydra.errors import ConfigError, DatasetError
+from benchhydra.output_check import check_expectation
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
 
@@ -28,19 +28,25 @@ IGNORED_KEYS = ("tools", "tool_choice", "response_format", "temperature", "stop"
 
 @dataclass(frozen=True, slots=True)
 class OwnRequest:
-    """What one record asks for. messages: None if it is a prompt, whose ``text`` it is."""
+    """What one record asks for. messages: None if it is a prompt, whose ``text`` it is.
+
+    output: a recorded answer, whose tokens are the output length if ``output_tokens`` is None.
+    """
 
     record: DataRecord
     text: str
     messages: tuple[Message, ...] | None
-    output_tokens: int
+    output_tokens: int | None
+    output: str = ""
+    expect: str = ""
 
 
 @option("dataset", "jsonl")
 class Jsonl(FileDataset):
-    """Records of {"prompt": TEXT} or {"messages": [...]}; optional keys: "output_tokens", "send_at_s", "timestamp".
+    """Records of {"prompt": TEXT} or {"messages": [...]}; "output_tokens", or an "output" of this length.
 
-    A record that cannot be used ends the run before it has started.
+    Optional keys: "expect" (of the output check), "send_at_s", "timestamp". A record that cannot be used ends the run
+    before it has started.
     """
 
     shuffle: bool = knob(False, "draw prompts in random order; else in the file's order")
@@ -50,7 +56,7 @@ class Jsonl(FileDataset):
         choices=TIME_UNITS,
     )
 
-    field_names = ("prompt", "messages", "output_tokens", "send_at_s")
+    field_names = ("prompt", "messages", "output_tokens", "output", "expect", "send_at_s")
 
     def check(self, count: int) -> None:
         if self.local_files() is not None:
@@ -91,13 +97,15 @@ class Jsonl(FileDataset):
 
     def _requests(self) -> list[OwnRequest]:
         """Return the requests of all records. Raises DatasetError for the first record that cannot be used."""
-        return read_usable(self, [local(self.path, Progress())], self._request).items
+        return read_usable(self, self.files(Progress()), self._request).items
 
     def _candidate(self, request: OwnRequest, times: TraceTimes, tokenizer: Tokenizer) -> Candidate:
         record, messages = request.record, request.messages
         return Candidate(
             request.text if messages is None else render_conversation(messages, tokenizer, record.place),
+            answer=request.output,
             output_tokens=request.output_tokens,
+            expect=request.expect,
             messages=messages,
             send_at_s=times.relative_s(record),
         )
@@ -116,10 +124,20 @@ class Jsonl(FileDataset):
         if messages is None and not text:
             raise InvalidRecord("prompt", "it is empty")
         output_tokens = self.output_tokens or fields.tokens(*OUTPUT_TOKENS)
-        if output_tokens is None:
+        output = fields.text("output") or ""
+        if output_tokens is None and not output:
             raise InvalidRecord("output_tokens", "it is missing")
         fields.time(*TIME_NAMES)
-        return OwnRequest(record, text, messages, output_tokens)
+        return OwnRequest(record, text, messages, output_tokens, output, self._expectation(fields))
+
+    def _expectation(self, fields: RecordFields) -> str:
+        expect = fields.text("expect") or ""
+        if expect:
+            try:
+                check_expectation("expect", expect)
+            except ConfigError as error:
+                raise InvalidRecord("expect", error.message.removeprefix("expect: ")) from error
+        return expect
 
     def hint(self, field: str, record: DataRecord) -> str:
         if field == "prompt" and "prompt" not in record.values:

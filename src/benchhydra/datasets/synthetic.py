@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from benchhydra.datasets import Dataset, Prompt, Tokenizer
+from benchhydra.datasets.files import is_url, local, require_https
+from benchhydra.datasets.length_distributions import BOUNDED, SHAPES, Ints, draw_lengths
+from benchhydra.datasets.length_pairs import drawn_pairs, read_pairs
 from benchhydra.datasets.prefix_groups import SALTS, drawn_groups, drawn_salts, prefix_lengths
 from benchhydra.errors import ConfigError, DatasetError
+from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
 
-SHAPES = ("fixed", "uniform", "normal", "lognormal")
-Ints = npt.NDArray[np.int64]
 #: Number of words to draw from: large enough that two prompts rarely start alike, and collected in milliseconds.
 POOL_WORDS = 2048
 BATCH_PROMPTS = 512
@@ -43,6 +44,14 @@ class Synthetic(Dataset):
     output_std: float | None = knob(None, "standard deviation of output lengths; null: mean / 4", unit="tokens")
     output_min: int | None = knob(None, "minimum output length; null: 1", unit="tokens")
     output_max: int | None = knob(None, "maximum output length; null: only max_model_len", unit="tokens")
+    zipf_exponent: float = knob(
+        1.0, "exponent of the shape zipf: the k-th length from the minimum on is drawn in proportion to 1 / k^exponent"
+    )
+    lengths_from: str | None = knob(
+        None,
+        "file or https URL with pairs of lengths, drawn at random instead of all the above: numbers (prompt_tokens and "
+        "output_tokens, or a trace's names) or the texts of another dataset (prompt and output, conversations)",
+    )
     prefix_tokens: int = knob(
         0, "length of the prefix that all prompts of a group share, part of prompt_tokens", unit="tokens"
     )
@@ -75,9 +84,34 @@ class Synthetic(Dataset):
                 f"dataset.prefix_tokens={self.prefix_tokens} must be below prompt_tokens={self.prompt_tokens}"
             )
         self._check_prefixes()
+        self._check_pairs()
         self.prefix_cache_intended = (
             self.prefix_cache_intended or self.prefix_tokens > 0 or bool(self.prefix_hit_fraction)
         )
+
+    def _check_pairs(self) -> None:
+        if not 0 <= self.zipf_exponent < math.inf:
+            raise ConfigError(f"dataset.zipf_exponent={self.zipf_exponent:g} must be at least 0 and finite")
+        if self.lengths_from is None:
+            return
+        if is_url(self.lengths_from):
+            require_https(self.lengths_from)
+        if self.prompt_shape != "fixed" or self.output_shape != "fixed" or self.prefix_hit_fraction is not None:
+            text = "dataset.lengths_from sets all lengths: prompt_shape, output_shape and prefix_hit_fraction"
+            raise ConfigError(f"{text} have no effect", hint="leave them out")
+
+    def check(self, count: int) -> None:
+        if self.lengths_from is not None and not is_url(self.lengths_from):
+            read_pairs(self.lengths_from)
+
+    def prepare(self, progress: Progress) -> None:
+        """Download the file of lengths once."""
+        if self.lengths_from is not None:
+            local(self.lengths_from, progress)
+
+    def warnings(self) -> tuple[str, ...]:
+        sentence = read_pairs(self.lengths_from).sentence(self.lengths_from) if self.lengths_from is not None else ""
+        return (sentence,) if sentence else ()
 
     def _check_prefixes(self) -> None:
         for name in ("prefix_groups", "prefix_block_tokens"):
@@ -109,9 +143,10 @@ class Synthetic(Dataset):
             raise ConfigError(f"dataset.{side}_tokens={mean} must be at least 1")
         if std is not None and std <= 0:
             raise ConfigError(f"dataset.{side}_std={std} must be above 0")
-        if getattr(self, f"{side}_shape") == "uniform" and (low is None or high is None):
+        shape = getattr(self, f"{side}_shape")
+        if shape in BOUNDED and (low is None or high is None):
             raise ConfigError(
-                f"dataset.{side}_shape=uniform needs its bounds", hint=f"dataset.{side}_min=64 dataset.{side}_max=256"
+                f"dataset.{side}_shape={shape} needs its bounds", hint=f"dataset.{side}_min=64 dataset.{side}_max=256"
             )
         if (low is not None and low < 1) or (low is not None and high is not None and low > high):
             raise ConfigError(f"dataset.{side}_min={low} must be at least 1 and at most {side}_max={high}")
@@ -120,7 +155,7 @@ class Synthetic(Dataset):
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
         """Return prompts of exact lengths, generated lazily. Texts are encoded unless their length is certain."""
-        prompts, outputs = self._lengths(count, rng, tokenizer.overhead + 1, max_total_tokens)
+        prompts, outputs = self._lengths(count, rng, tokenizer, max_total_tokens)
         writer = Writer(tokenizer, rng)
         prefixes = self._prefixes(writer, prompts, rng, tokenizer.overhead)
         return self._prompts(writer, prefixes, prompts, outputs, drawn_salts(self.cache_salt, len(prompts), rng))
@@ -157,13 +192,14 @@ class Synthetic(Dataset):
             for text, length, output in zip(texts, prompt_lengths, output_lengths, strict=True):
                 yield Prompt(text, length, output, body=next(bodies))
 
-    def _lengths(self, count: int, rng: np.random.Generator, shortest: int, longest: int | None) -> tuple[Ints, Ints]:
-        """Return prompt and output lengths, shape (count,) each: prompt >= ``shortest``, sum <= ``longest``."""
-        assert self.output_tokens is not None
-        shortest += self.prefix_tokens
+    def _lengths(
+        self, count: int, rng: np.random.Generator, tokenizer: Tokenizer, longest: int | None
+    ) -> tuple[Ints, Ints]:
+        """Return prompt and output lengths, shape (count,) each: prompts with room for a word, sum <= ``longest``."""
+        shortest = tokenizer.overhead + 1 + self.prefix_tokens
         self._check_fixed_lengths(shortest, longest)
-        prompts = np.maximum(self._draw("prompt", self.prompt_tokens, count, rng), shortest)
-        outputs = np.maximum(self._draw("output", self.output_tokens, count, rng), 1)
+        prompts, outputs = self._draw(count, rng, tokenizer)
+        prompts, outputs = np.maximum(prompts, shortest), np.maximum(outputs, 1)
         if longest is None:
             return prompts, outputs
         if shortest >= longest:
@@ -175,6 +211,8 @@ class Synthetic(Dataset):
 
     def _check_fixed_lengths(self, shortest: int, longest: int | None) -> None:
         """Raise DatasetError if a fixed length is impossible: truncating it would measure something else."""
+        if self.lengths_from is not None:
+            return
         assert self.output_tokens is not None
         fixed = self.prompt_shape == self.output_shape == "fixed"
         if fixed and longest and self.prompt_tokens + self.output_tokens > longest:
@@ -189,19 +227,26 @@ class Synthetic(Dataset):
                 raise DatasetError(f"{text} with the chat template's tokens", hint=hint)
             raise DatasetError(text)
 
-    def _draw(self, side: str, mean: int, count: int, rng: np.random.Generator) -> Ints:
-        shape, std = getattr(self, f"{side}_shape"), getattr(self, f"{side}_std") or mean / 4
-        low, high = getattr(self, f"{side}_min") or 1, getattr(self, f"{side}_max")
-        if shape == "fixed":
-            return np.full(count, mean, dtype=np.int64)
-        if shape == "uniform":
-            return rng.integers(low, high, count, endpoint=True)
-        if shape == "normal":
-            drawn = rng.normal(mean, std, count)
-        else:
-            sigma2 = math.log1p((std / mean) ** 2)
-            drawn = rng.lognormal(math.log(mean) - sigma2 / 2, math.sqrt(sigma2), count)
-        return np.clip(np.rint(drawn), low, high).astype(np.int64)
+    def _draw(self, count: int, rng: np.random.Generator, tokenizer: Tokenizer) -> tuple[Ints, Ints]:
+        """Draw the lengths of prompts and outputs, shape (count,) each."""
+        if self.lengths_from is not None:
+            pairs = drawn_pairs(read_pairs(self.lengths_from).items, count, tokenizer, rng)
+            return pairs[:, 0], pairs[:, 1]
+        assert self.output_tokens is not None
+        prompts, outputs = (
+            draw_lengths(
+                getattr(self, f"{side}_shape"),
+                mean,
+                count,
+                rng,
+                std=getattr(self, f"{side}_std"),
+                low=getattr(self, f"{side}_min"),
+                high=getattr(self, f"{side}_max"),
+                exponent=self.zipf_exponent,
+            )
+            for side, mean in (("prompt", self.prompt_tokens), ("output", self.output_tokens))
+        )
+        return prompts, outputs
 
 
 class Writer:
