@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from benchhydra import registry
 from benchhydra.facts import Facts
+from benchhydra.loadgen.early_stop import Decision, EarlyStop
 from benchhydra.loads import relative_times
 from benchhydra.metrics import summarize
 from benchhydra.metrics.slo import slo_limits
@@ -173,7 +174,7 @@ def _shared(
     return Times(sent_s, (np.array(first_at) - sent_s) * 1e3, (np.array(end_at) - sent_s) * 1e3, tokens)
 
 
-def window_of(times: Times, slo: Mapping[str, float], rate: float) -> Window:
+def window_of(times: Times, slo: Mapping[str, float]) -> Window:
     """Return the window that a run with these times would have, without the gaps between chunks."""
     count = len(times.sent_s)
     sent_ns = (times.sent_s * 1e9).astype(np.int64)
@@ -212,11 +213,35 @@ def probe(server: Server, slo: Mapping[str, float], point: PlannedPoint, rng: np
         times = simulate(server, 1e6, count, rng)
         throughput = count / (float((times.sent_s + times.e2el_ms / 1e3).max()) - times.sent_s[0])
         return replace(outcome, verdict="VALID", metrics={"request_throughput": throughput})
-    window = window_of(simulate(server, rate, count, rng), slo, rate)
+    times = simulate(server, rate, count, rng)
+    decided = _early_decision(times, slo)
+    if decided is not None:
+        sent, decision = decided
+        times = Times(*(column[:sent] for column in times))
+    window = window_of(times, slo)
     values = {metric.key: metric.value for metric in summarize(window, {"requests"}, ())}
     reasons = list(overloaded(RunEvidence(window=window, limits=ValidityLimits())))
+    values["completed"] = float(len(window))
+    if decided is not None:
+        values["slo_decision"] = float(decision == "met")
     verdict, checks = ("INVALID", ("overloaded",)) if reasons else ("VALID", ())
     return replace(outcome, verdict=verdict, metrics=values, invalid_checks=checks)
+
+
+def _early_decision(times: Times, slo: Mapping[str, float]) -> tuple[int, Decision] | None:
+    """Return (requests sent until then, decision) if the load would have been ended early; None if not.
+
+    The load is looked at when the first n requests have ended, for as many n as ``EarlyStop`` looks at.
+    """
+    window = window_of(times, slo)
+    early_stop = EarlyStop(request_limits=window.slo, limits=window.limits, has_rate=True)
+    ended_s = np.maximum.accumulate(times.sent_s + times.e2el_ms / 1e3)
+    while early_stop.next_count <= len(window):
+        count = early_stop.next_count
+        decision = early_stop.decide(window.every.where(np.arange(len(window)) < count))
+        if decision is not None:
+            return int(np.searchsorted(times.sent_s, ended_s[count - 1])), decision
+    return None
 
 
 class Found(NamedTuple):
@@ -241,7 +266,7 @@ def search_once(name: str, truth: float, start: float | None, seed: int, search:
         for each in asked:
             point = _point(tuple(each))
             outcomes.append(probe(server, slo, point, rng))
-            requests += int(outcomes[-1].override("num_prompts") or 0)
+            requests += int(outcomes[-1].metrics["completed"])
     answer = search.answer(outcomes)
     if answer is None or answer.low is None or answer.high is None:
         return Found(math.nan, False, math.inf, len(outcomes), requests)

@@ -20,7 +20,7 @@ BELOW_SATURATION = 0.8
 #: Without a bracket, the next probe is so much higher or lower than the last one, at least and at most.
 UP, DOWN = (1.3, 2.0), (0.75, 0.4)
 #: A probe may have so many times the requests of the longest before it.
-GROWTH = 4
+GROWTH = 5
 #: The offsets of the probes near the limit, in log(load): they are spread, because the slope is unknown too.
 OFFSETS = (0.0, 0.03, -0.03)
 
@@ -39,7 +39,7 @@ class Capacity(Search):
     )
     max_probes: int = knob(15, "most points that the search adds; it then answers with what it knows", unit="points")
     min_requests: int = knob(300, "fewest requests of a probe", unit="requests")
-    max_requests: int = knob(20_000, "most requests of a probe", unit="requests")
+    max_requests: int = knob(50_000, "most requests of a probe", unit="requests")
     max_probe_s: float = knob(900.0, "longest load of a probe, at its rate", unit="s")
     stop_when_decided: bool = knob(True, "a probe ends early as soon as it is sure whether slo is met")
 

@@ -38,7 +38,7 @@ SLOPES = 20
 FRACTION_SLOPE, FRACTION_ENDS = (np.log(12.0), 0.8), (2.0, 60.0)
 MEAN_SLOPE, MEAN_ENDS = (np.log(4.0), 0.9), (0.3, 30.0)
 #: Probes at this distance from the limit, in x, have the weight exp(-1 / 2).
-WIDTH = 0.25
+WIDTH = 0.15
 MOST_BEYOND = 8.0
 #: A logarithm of mean / bound counts as no more than this.
 MOST_LOG_RATIO = 1.5

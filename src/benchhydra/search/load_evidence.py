@@ -17,11 +17,14 @@ RATE, IN_FLIGHT = "qps", "load.max_in_flight"
 #: Fewest probes behind a precise answer.
 LEAST_PROBES = 3
 #: Requests are sized for a half width of this fraction of the precision.
-MARGIN = 0.9
+MARGIN = 0.8
 #: Probes this near to the limit, in log(load), tell how strongly requests resemble their neighbours there.
 NEAR = 0.3
 #: One request in so many is independent, where no probe near the limit has told.
 USUAL_CORRELATION = 20.0
+#: Independent requests count so many times in an open loop: a schedule has exactly the rate that was asked for, so that
+#: runs differ less than parts of one long run do, from which the correlation is estimated (search_trials.py).
+EXACT_RATE = 1.4
 #: Quantile of the normal distribution of a 95 % interval.
 NORMAL = 1.96
 RATIO = "slo_ratio_"
@@ -63,12 +66,13 @@ class Evidence:
         probes: list[MeasuredProbe] = []
         unusable: list[Outcome] = []
         saturation: float | None = None
+        weight = EXACT_RATE if key == RATE else 1.0
         for outcome in outcomes:
             load = float(outcome.override(key) or "nan")
             if outcome.status == "ok" and math.isinf(load):
                 saturation = outcome.metrics.get("request_throughput", saturation)
                 continue
-            probe = _probe(outcome, load) if math.isfinite(load) and load > 0 else None
+            probe = _probe(outcome, load, weight) if math.isfinite(load) and load > 0 else None
             if probe is None:
                 unusable.append(outcome)
             else:
@@ -146,8 +150,8 @@ class Evidence:
         return math.ceil(max(0.0, wanted) / information)
 
 
-def _probe(outcome: Outcome, load: float) -> MeasuredProbe | None:
-    """What an outcome says about the limits; None if it is no measurement of the server."""
+def _probe(outcome: Outcome, load: float, weight: float) -> MeasuredProbe | None:
+    """What an outcome says about the limits; None if it is no measurement of the server. weight: of its samples."""
     is_overload = is_beyond_limit(outcome)
     figures = outcome.metrics
     names = [key.removeprefix(RATIO) for key in figures if key.startswith(RATIO)]
@@ -161,6 +165,6 @@ def _probe(outcome: Outcome, load: float) -> MeasuredProbe | None:
     for name in names:
         ratio = figures[f"{RATIO}{name}"]
         side: Side = "within" if is_met else "beyond" if is_missed and (ratio > 1 or name == worst) else ""
-        limits[name] = LimitEvidence(math.log(load), ratio, figures[f"slo_samples_{name}"], side)
+        limits[name] = LimitEvidence(math.log(load), ratio, weight * figures[f"slo_samples_{name}"], side)
     requests = int(outcome.override("num_prompts") or figures.get("completed", 0))
     return MeasuredProbe(outcome=outcome, load=load, requests=requests, limits=limits)
