@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.report.made import LIMIT_MS, PROBES
+from tests.report.made import LIMIT_MS, PROBES, write_search
 from tests.report.test_in_browser import until
 from tests.report.test_systems_in_browser import picture, series
 
+from benchhydra.analysis.read_runs import read_runs
 from benchhydra.report.data.details import file_slug
 from benchhydra.report.site import Site
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 Open = Callable[..., "AbstractContextManager[Page]"]
 SWEEP = f"#/sweep/{file_slug('search')}"
-TITLE = "search=capacity: p99 TTFT of the probes"
+TITLE = "search=capacity: p99 TTFT"
 
 
 @pytest.fixture
@@ -94,3 +97,22 @@ def test_a_click_on_a_probe_opens_its_run(opened: Open) -> None:
         page.click(".canvas", position={"x": place[0], "y": place[1]})
         until(page, "location.hash.startsWith('#/run/')")
         assert page.url.endswith(file_slug("probe-2"))
+
+
+def test_the_ratio_to_a_limit_is_drawn_where_it_was_fitted(tmp_path: Path) -> None:
+    write_search(tmp_path)
+    file = tmp_path / "sweep.json"
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    answer = facts["answers"][0]
+    answer["fit"] |= {"metric": "slo_ratio_p99_ttft_ms", "unit": "ratio", "limit": 1.0}
+    answer["fit"] |= {name: [value / 500 for value in answer["fit"][name]] for name in ("y", "low", "high")}
+    for probe in answer["evidence"]:
+        if "value" in probe:
+            probe["ratio"] = probe["value"] / 500
+    file.write_text(json.dumps(facts), encoding="utf-8")
+    pieces = dict(Site(results=read_runs(str(tmp_path)), title="Search").pieces())
+    (chart,) = pieces[f"sweeps/{file_slug('search')}"]["answers"]["charts"]
+    assert [probe["y"] for probe in chart["probes"]][:4] == [0.11, 18.0, 0.36, 1.28]
+    assert [probe["value"] for probe in chart["probes"]][:5] == [55.0, 9000.0, 180.0, 640.0, 700.0]
+    assert (chart["metric"], chart["value_metric"], chart["limit"]) == ("slo_ratio_p99_ttft_ms", "p99_ttft_ms", 1.0)
+    assert chart["range"]["max"] < 3 and chart["range"]["above"] == 1

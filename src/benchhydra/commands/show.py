@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchhydra.artifacts import SWEEP_FILE
 from benchhydra.commands import _sources
 from benchhydra.errors import ConfigError
 from benchhydra.render.run_rows import RunRows
@@ -45,9 +46,18 @@ def run(args: argparse.Namespace) -> int:
     if len(runs.runs) == 1 and directory and args.format == "table" and not metrics and not args.quiet:
         _show_point(directory, args.output)
     else:
-        rows = RunRows(runs=runs, metrics=metrics, quiet=args.quiet)
+        answers = tuple(line for source in args.sources for line in _answers(source))
+        rows = RunRows(runs=runs, metrics=metrics, quiet=args.quiet, answers=answers)
         _sources.write_document("runs", args.format, rows, args.output)
     return 0
+
+
+def _answers(source: str) -> list[str]:
+    """The answers of the searches of a sweep, if the source is one: a line each."""
+    from benchhydra.render.answer_rows import answer_lines  # start-up time, as above
+    from benchhydra.render.sweep_rows import read_sweep
+
+    return answer_lines(read_sweep(Path(source))) if (Path(source) / SWEEP_FILE).is_file() else []
 
 
 def _show_point(directory: Path, output: Path | None) -> None:

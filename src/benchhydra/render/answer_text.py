@@ -18,6 +18,7 @@ WORDS = {
     "request_throughput": ("", " requests/s"),
     "output_throughput": ("", " tokens/s"),
     "output_throughput_per_gpu": ("", " per GPU"),
+    "total_token_throughput": ("", " tokens/s with prompts"),
     "cost_per_1m_output_tokens": ("$", " per million"),
 }
 SHARE = "requests within the limits"

@@ -23,11 +23,15 @@ FIELDS = ("script", "model", "dataset", "machine", "engine_version")
 
 @dataclass(frozen=True, kw_only=True)
 class RunRows:
-    """Runs, and the metrics to show of them (none: the key metrics of their scripts). quiet: only the figures."""
+    """Runs, and the metrics to show of them (none: the key metrics of their scripts). quiet: only the figures.
+
+    answers: a line for each answer of the searches of the sweeps that were named.
+    """
 
     runs: Runs
     metrics: tuple[str, ...] = ()
     quiet: bool = False
+    answers: tuple[str, ...] = ()
 
     @cached_property
     def rows(self) -> list[tuple[Run, dict[str, Any]]]:

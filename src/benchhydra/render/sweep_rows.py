@@ -16,6 +16,8 @@ from benchhydra.result import Result, Verdict
 
 #: The most metrics in a table if no result names its key metrics.
 MOST_COLUMNS = 6
+#: What a search changes besides the load and the length of its probes: it tells a reader nothing.
+SEARCH_KEYS = ("seed", "load.stop_when_decided")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +121,12 @@ def read_sweep(sweep_dir: Path) -> SweepRows:
 
 
 def varying_overrides(rows: Sequence[PointRow]) -> list[str]:
-    """The overrides that differ between some of the rows, in order of their first appearance."""
-    keys = dict.fromkeys(key for row in rows for key in row.overrides)
+    """The overrides that differ between some of the rows, in order of their first appearance.
+
+    Without those that a search gives its probes for its own purposes.
+    """
+    left_out = SEARCH_KEYS if any(row.decision for row in rows) else ()
+    keys = dict.fromkeys(key for row in rows for key in row.overrides if key not in left_out)
     return [key for key in keys if len({row.overrides.get(key) for row in rows}) > 1]
 
 

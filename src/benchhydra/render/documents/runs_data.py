@@ -25,6 +25,7 @@ def write_json(rows: RunRows, stream: TextIO) -> None:
     document = {
         "json_schema_version": VERSION,
         "metrics": {n: {"unit": rows.runs.kinds[n].unit, "better": rows.runs.kinds[n].better.value} for n in shown},
+        **({"answers": list(rows.answers)} if rows.answers else {}),
         "runs": [_run(run, settings, shown) for run, settings in rows.rows],
     }
     stream.write(json.dumps(document, indent=1, allow_nan=False) + "\n")

@@ -22,5 +22,6 @@ def write_markdown(rows: RunRows, stream: TextIO) -> None:
     first = len(rows.keys)
     lines = markdown_table(list(map(escape_markdown, heads)), cells, right=range(first, first + len(rows.columns)))
     if not rows.quiet:
+        lines = [*(f"{escape_markdown(text)}\n" for text in rows.answers), *lines]
         lines += ["", *(f"- {escape_markdown(text)}" for text in rows.reasons()), escape_markdown(rows.counts())]
     stream.write("\n".join(lines) + "\n")

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 @renderer("runs", "table")
 def print_runs(rows: RunRows, stream: TextIO) -> None:
-    """The table, the reasons and the counts; if ``quiet``, only the exact figures, separated by tabs."""
+    """The answers, the table, the reasons and the counts; if ``quiet``, only the exact figures, separated by tabs."""
     if rows.quiet:
         for run, _ in rows.rows:
             values = [repr(run.metrics[name]) if name in run.metrics else "" for name in rows.columns]
             stream.write("\t".join(values) + "\n")
         return
     terminal = console(stream, UNLIMITED)
+    for text in rows.answers:
+        terminal.print(printable(text), style="bold", markup=False, highlight=False, soft_wrap=True)
     terminal.print(_table(rows))
     for text in rows.reasons():
         terminal.print(f"  {printable(text)}", markup=False, highlight=False)

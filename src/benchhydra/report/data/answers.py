@@ -40,16 +40,21 @@ def answers_data(sweep_id: str, runs: Sequence[Run], repeats: Mapping[str, int])
 
 
 def _chart(sweep: SweepRows, answer: Mapping[str, Any], runs: Mapping[tuple[str, int], list[Run]]) -> dict[str, Any]:
-    """What the chart of one search shows; ``metric`` is "" and the probes have no values without a fit's metric."""
+    """What the chart of one search shows: its fit's metric, or the limiting one, against the load.
+
+    The metric of a fit may be the ratio to a limit; ``value_metric`` is what this is a limit of.
+    """
     fit = answer.get("fit") or {}
-    metric, limit = str(fit.get("metric") or limiting_metric(answer)), fit.get("limit")
-    probes = [_probe(probe, metric, runs) for probe in probes_of(answer)]
+    value_metric, limit = limiting_metric(answer), fit.get("limit")
+    metric = str(fit.get("metric") or value_metric)
+    probes = [_probe(probe, metric, value_metric, runs) for probe in probes_of(answer)]
     return {
         "name": study_name(sweep, answer),
         "text": answer_text(answer),
         "key": str(fit.get("key") or ""),
         "unit": str(answer.get("unit") or ""),
         "metric": metric,
+        "value_metric": value_metric,
         "metric_unit": str(fit.get("unit") or ""),
         "limit": rounded(limit),
         "limit_text": limit_text(str(answer.get("limited_by") or "")),
@@ -63,16 +68,19 @@ def _chart(sweep: SweepRows, answer: Mapping[str, Any], runs: Mapping[tuple[str,
     }
 
 
-def _probe(probe: Mapping[str, Any], metric: str, runs: Mapping[tuple[str, int], list[Run]]) -> dict[str, Any]:
-    """One probe: where it stands, what it decided, and its run, with that run's own value if the search has none."""
+def _probe(
+    probe: Mapping[str, Any], metric: str, value_metric: str, runs: Mapping[tuple[str, int], list[Run]]
+) -> dict[str, Any]:
+    """One probe: where it stands, what it decided, and its run. y: the metric, of the run if the search has none."""
     same_key = runs.get((str(probe.get("point_key")), int(probe.get("repeat") or 0)))
     run = same_key.pop(0) if same_key else None
-    value = probe.get("value")
-    if value is None and run is not None:
-        value = run.metrics.get(metric)
+    measured = run.metrics if run else {}
+    value = probe.get("value", measured.get(value_metric))
+    ratio = measured.get(metric, probe.get("ratio"))
     return {
         "x": rounded(probe.get("key_value")),
-        "y": rounded(value),
+        "y": rounded(value if metric == value_metric else ratio),
+        "value": rounded(value),
         "decision": str(probe.get("decision") or ""),
         "requests": probe.get("requests"),
         "verdict": run.verdict.value if run else "",

@@ -28,15 +28,15 @@ function searchCharts(charts, benchmarks) {
  * @param {SweepData["benchmarks"]} benchmarks
  */
 function searchChart(search, benchmarks) {
-  const { metric, metric_unit, key, unit, range } = search;
-  const quantity = metric ? metricTitle(metric) : "Probes";
+  const { metric, metric_unit, value_metric, key, unit, range } = search;
+  const quantity = metric === value_metric ? metricTitle(metric) : `ratio to the limit ${search.limit_text}`;
   const makeOption = () => ({
     xAxis: chartAxis([key, unit].filter(Boolean).join(", "), { scale: true }),
     yAxis: verticalAxis(metric_unit, { ...axisEnds(range), axisLabel: innerLabelStyle() }),
     tooltip: pointTooltip(({ data }) => (data.lines ? data.lines : [])),
     series: [...fitSeries(search), ...Object.keys(PROBE_SIGNS).map((decision) => probeSeries(search, decision))],
   });
-  return chartFigure(`${search.name}: ${quantity} of the probes`, makeOption, {
+  return chartFigure(`${search.name}: ${quantity}`, makeOption, {
     height: 300,
     label: `${quantity} of the probes; ${search.text}`,
     note: search.text + (range.above ? `. Probes above the axis stand at its upper end: ${range.above}.` : ""),
@@ -127,17 +127,18 @@ function answerArea([, low, high]) {
  * @param {string} decision
  * @returns {ChartSeries}
  */
-function probeSeries({ probes, metric, metric_unit, key, unit, range }, decision) {
+function probeSeries({ probes, metric, metric_unit, value_metric, key, unit, range }, decision) {
   const [name, colour, symbol] = PROBE_SIGNS[decision];
   const highest = range.max ?? Infinity;
   const data = probes
     .filter((probe) => probe.decision === decision)
-    .map(({ x, y, requests, verdict, run }) => ({
+    .map(({ x, y, value, requests, verdict, run }) => ({
       value: [x, y === null ? (range.min ?? 0) : Math.min(y, highest)],
       run,
       lines: [
         `${key || "at"} ${formatFigure(x, unit)}: ${name}`,
         y === null ? "no value" : `${metric}: ${formatFigure(y, metric_unit)}`,
+        metric !== value_metric && value !== null && `${value_metric}: ${formatNumber(value)}`,
         requests !== null && `${formatNumber(requests)} requests`,
         verdict && `verdict ${verdict}`,
       ],

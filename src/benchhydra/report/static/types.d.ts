@@ -270,6 +270,8 @@ interface SearchChart {
   unit: string;
   metric: string;
   metric_unit: string;
+  /** What is limited: the metric itself, or what it is a ratio to a limit of. */
+  value_metric: string;
   limit: number | null;
   limit_text: string;
   /** The answer, and the ends of its interval. */
@@ -283,6 +285,8 @@ interface SearchChart {
 interface SearchProbe {
   x: number;
   y: number | null;
+  /** Of `value_metric`. */
+  value: number | null;
   decision: string;
   requests: number | null;
   /** "" where its run is not in the report. */

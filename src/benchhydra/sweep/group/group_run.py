@@ -10,6 +10,7 @@ from pathlib import Path
 from benchhydra import interruption
 from benchhydra.points import Identity, Outcome, PlannedPoint
 from benchhydra.render.point_report import result_line
+from benchhydra.render.sweep_rows import SEARCH_KEYS
 from benchhydra.search import Answer
 from benchhydra.search.cut import Cut
 from benchhydra.similar_texts import template
@@ -91,9 +92,11 @@ class GroupRun:
         """Measure a point, and show its place in the sweep, the time left, and how it ended."""
         number, points = len(self.outcomes) + 1, self.job.sweep_points or len(self.job.points)
         place = f"point {self.job.points_before + number} of {points}"
+        swept = self.job.swept
         if study is not None:
+            swept = tuple(key for key in swept if key not in SEARCH_KEYS or not study.search.finds_limits)
             place = study.next_place() or f"extra point {number - len(self.job.points)}"
-        label = point_label(point.overrides, self.job.swept)
+        label = point_label(point.overrides, swept)
         self.time_left.begin(point.identity)
         self.runner.progress.begin(place, label, self.time_left.words)
         outcome = self.runner.measure(point)

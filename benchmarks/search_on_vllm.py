@@ -1,0 +1,90 @@
+"""Whether the answer of search=capacity repeats on real vLLM (CPU), and whether it tells two configurations apart.
+
+``python benchmarks/search_on_vllm.py --python VLLM_PYTHON`` (about 40 minutes on two idle cores) runs ``--searches``
+searches of one configuration, each on a server of its own and without a history, then one of each of ``--seqs``. It
+prints the answers, whether they lie within each other's intervals, and whether the intervals of the configurations are
+apart. It exits with 1 if not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+WORDS = (
+    *("-m", "script=serving", "engine=vllm", "model=tiny", "gpus=cpu", "tracking=none", "search=capacity"),
+    f"++engine.env.VLLM_CPU_OMP_THREADS_BIND='{max(os.sched_getaffinity(0))}'",  # the client has the other cores
+    *("dataset=synthetic", "dataset.prompt_tokens=64", "dataset.output_tokens=32", "search.history=false"),
+)
+
+
+def search(directory: Path, words: Sequence[str]) -> list[dict[str, Any]]:
+    """The answers of one sweep; an answer without a value has its error."""
+    command = [sys.executable, "-m", "benchhydra", *WORDS, *words, f"hydra.sweep.dir={directory}"]
+    with directory.with_suffix(".log").open("ab") as log:
+        subprocess.run(command, stdout=log, stderr=log, check=False)
+    answers: list[dict[str, Any]] = json.loads((directory / "sweep.json").read_text())["answers"]
+    return answers
+
+
+def line(name: str, answer: dict[str, Any]) -> str:
+    """An answer in a line."""
+    if "value" not in answer:
+        return f"{name}: {answer.get('error')}"
+    requests = sum(probe.get("requests") or 0 for probe in answer.get("evidence", ()))
+    interval = f"{answer.get('low') or 0:.2f} to {answer.get('high') or 0:.2f}"
+    return (
+        f"{name}: {answer['value']:.2f} {answer['unit']} ({interval}), {answer['probes']} probes, {requests} requests"
+    )
+
+
+def within_each_other(answers: Sequence[dict[str, Any]]) -> int:
+    """The number of ordered pairs in which an answer lies within the other's interval."""
+    pairs = [pair for first in combinations(answers, 2) for pair in (first, first[::-1])]
+    return sum(one["low"] <= other["value"] <= one["high"] for one, other in pairs)
+
+
+def main() -> None:
+    """Run the searches and print what they found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", default=sys.executable, help="an interpreter with vLLM")
+    parser.add_argument("--searches", type=int, default=5)
+    parser.add_argument(
+        "--seqs", default="4,5", help="max_num_seqs of the two configurations; the first is searched often"
+    )
+    parser.add_argument("--slo", default="slo.p90_ttft_ms=250")
+    parser.add_argument("--directory", type=Path, default=None)
+    parser.add_argument("words", nargs="*", help="further overrides: search.precision=0.1")
+    args = parser.parse_args()
+    directory = args.directory or Path(tempfile.mkdtemp(prefix="search-on-vllm-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    first, *others = args.seqs.split(",")
+    words = [args.slo, f"engine.python={args.python}", *args.words]
+    found: list[dict[str, Any]] = []
+    for number in range(args.searches):
+        found += search(directory / f"repeat-{number}", [*words, f"engine.args.max_num_seqs={first}"])
+        print(line(f"max_num_seqs={first}, search {number + 1}", found[-1]), flush=True)
+    apart = True
+    for seqs in others:
+        (other,) = search(directory / f"seqs-{seqs}", [*words, f"engine.args.max_num_seqs={seqs}"])
+        print(line(f"max_num_seqs={seqs}", other), flush=True)
+        if other.get("low") is not None and found and found[0].get("low") is not None:
+            apart &= other["low"] > found[0]["high"] or other["high"] < found[0]["low"]
+            print(f"ratio {other['value'] / found[0]['value']:.3f}: {'told apart' if apart else 'not told apart'}")
+    usable = [answer for answer in found if answer.get("low") is not None and answer.get("high") is not None]
+    pairs = len(usable) * (len(usable) - 1)
+    inside = within_each_other(usable)
+    print(f"{inside} of {pairs} answers lie within another search's interval; files: {directory}")
+    sys.exit(not (apart and len(usable) == args.searches and inside == pairs))
+
+
+if __name__ == "__main__":
+    main()
