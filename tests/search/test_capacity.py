@@ -1,0 +1,188 @@
+"""``search=capacity`` on a queue that is computed, and on the fake engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import pytest
+from tests.search.outcomes import invalid, measured, planned
+
+from benchhydra import registry
+from benchhydra.errors import ConfigError
+from benchhydra.points import Outcome, PlannedPoint
+from benchhydra.search import Answer
+from benchhydra.search.capacity import Capacity
+from benchhydra.search.load_evidence import IN_FLIGHT
+
+registry.discover()
+
+TRUTH, ALLOWED, SLOPE = 20.0, 0.01, 12.0
+Measure = Callable[[PlannedPoint], Outcome]
+
+
+def figures(name: str, ratio: float, samples: float, **more: float) -> dict[str, float]:
+    return {
+        f"slo_ratio_{name}": ratio,
+        f"slo_samples_{name}": samples,
+        f"slo_allowed_{name}": ALLOWED,
+        f"slo_limit_{name}": 500.0,
+        name: 400.0,
+        **more,
+    }
+
+
+def exact(truth: float = TRUTH, key: str = "qps") -> Measure:
+    """A server whose fraction of slow requests is exactly that of the model; one request in ten is independent."""
+
+    def measure(point: PlannedPoint) -> Outcome:
+        outcome = measured(point)
+        load, count = float(outcome.override(key) or 1), float(outcome.override("num_prompts") or 300)
+        if math.isinf(load):
+            return replace(outcome, metrics={"request_throughput": 1.2 * truth})
+        ratio = min((load / truth) ** SLOPE, 1 / ALLOWED)
+        metrics = figures("p99_ttft_ms", ratio, count / 10, output_throughput=64 * load, completed=count)
+        return replace(outcome, metrics=metrics)
+
+    return measure
+
+
+def run(search: Capacity, measure: Measure, first: Iterable[str] = ("qps=inf", "num_prompts=100")) -> list[Outcome]:
+    points = [planned(*first)]
+    outcomes = [measure(points[0])]
+    while asked := search.next(points, outcomes):
+        outcomes += [measure(planned(*overrides)) for overrides in asked]
+        assert len(outcomes) < 40
+    return outcomes
+
+
+def answer_of(search: Capacity, outcomes: Sequence[Outcome]) -> Answer:
+    answer = search.answer(outcomes)
+    assert answer is not None
+    return answer
+
+
+@pytest.mark.parametrize("start", ["inf", "5", "20", "90"])
+def test_the_capacity_is_found_from_any_start(start: str) -> None:
+    search = Capacity()
+    outcomes = run(search, exact(), (f"qps={start}", "num_prompts=300"))
+    answer = answer_of(search, outcomes)
+    assert answer.low is not None and answer.high is not None
+    assert answer.low < TRUTH < answer.high
+    assert answer.value == pytest.approx(TRUTH, rel=0.02)
+    assert (answer.high - answer.low) / 2 / answer.value <= 0.05
+    assert (answer.unit, answer.confidence, answer.note) == ("requests/s", 0.95, "")
+    assert answer.limited_by == "p99_ttft_ms <= 500"
+    assert len(outcomes) <= 12
+
+
+def test_the_answer_has_figures_probes_and_a_curve() -> None:
+    search = Capacity()
+    answer = answer_of(search, run(search, exact()))
+    throughput = next(figure for figure in answer.figures if figure.name == "output_throughput")
+    assert throughput.value == pytest.approx(64 * answer.value)
+    assert len(answer.evidence) == answer.probes
+    assert {probe.decision for probe in answer.evidence} <= {"met", "missed", "unclear"}
+    assert answer.fit is not None and answer.fit.limit == 1.0
+    at = [y for x, y in zip(answer.fit.x, answer.fit.y, strict=True) if x >= answer.value]
+    assert at[0] == pytest.approx(1, abs=0.5)
+    assert all(low <= y <= high for low, y, high in zip(answer.fit.low, answer.fit.y, answer.fit.high, strict=True))
+    assert Answer.from_json(answer.to_json()) == answer
+
+
+def test_next_is_a_function_of_the_outcomes() -> None:
+    outcomes = run(Capacity(), exact())
+    points = [planned("qps=inf", "num_prompts=100")]
+    for count in range(1, len(outcomes)):
+        (again,) = Capacity().next(points, outcomes[:count])
+        assert tuple(again) == outcomes[count].overrides
+
+
+def test_each_probe_has_arrivals_of_its_own() -> None:
+    outcomes = run(Capacity(), exact())[1:]
+    seeds = [outcome.override("seed") for outcome in outcomes]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_history_is_where_it_begins() -> None:
+    search = Capacity()
+    search.use_history([Answer(value=21.0, unit="requests/s"), Answer(value=3.0, unit="requests/s")])
+    points = [planned("qps=inf", "num_prompts=100")]
+    (first,) = search.next(points, [exact()(points[0])])
+    assert "qps=21" in first
+
+
+def test_overloads_bound_the_capacity_from_above() -> None:
+    def measure(point: PlannedPoint) -> Outcome:
+        outcome = exact()(point)
+        load = float(outcome.override("qps") or 1)
+        return invalid(point, "overloaded", **outcome.metrics) if TRUTH * 1.1 < load < math.inf else outcome
+
+    answer = answer_of(Capacity(), run(Capacity(), measure))
+    assert answer.value == pytest.approx(TRUTH, rel=0.03)
+
+
+def test_without_a_load_that_misses_the_answer_is_a_lower_bound() -> None:
+    answer = answer_of(Capacity(max_probes=4), run(Capacity(max_probes=4), exact(truth=1e9), ("qps=5",)))
+    assert (answer.bound, answer.high) == ("at least", None)
+    assert answer.value == answer.low
+    assert "all limits were met" in answer.note
+
+
+def test_without_a_load_that_meets_the_answer_is_an_upper_bound() -> None:
+    answer = answer_of(Capacity(max_probes=4), run(Capacity(max_probes=4), exact(truth=1e-6), ("qps=5",)))
+    assert (answer.bound, answer.low) == ("at most", None)
+    assert "no load that was tried met" in answer.note
+
+
+def test_an_imprecise_answer_says_so() -> None:
+    search = Capacity(max_requests=400, max_probes=6)
+    answer = answer_of(search, run(search, exact()))
+    assert "wider than asked" in answer.note
+
+
+def test_a_point_that_is_invalid_for_another_reason_is_not_the_servers_limit() -> None:
+    outcomes = run(Capacity(), exact())
+    bad = invalid(planned("qps=2", "num_prompts=300"), "tokens", **figures("p99_ttft_ms", 100.0, 1000))
+    without, with_bad = answer_of(Capacity(), outcomes), answer_of(Capacity(), [*outcomes, bad])
+    assert with_bad.value == without.value
+    assert "1 point (qps=2) not used" in with_bad.note
+    assert with_bad.evidence[-1].decision == "unusable"
+
+
+def test_the_first_of_two_limits_is_named() -> None:
+    def measure(point: PlannedPoint) -> Outcome:
+        outcome = exact()(point)
+        load = float(outcome.override("qps") or 1)
+        more = {} if math.isinf(load) else figures("p99_tpot_ms", (load / (0.8 * TRUTH)) ** SLOPE, 1000)
+        return replace(outcome, metrics={**outcome.metrics, **more})
+
+    answer = answer_of(Capacity(), run(Capacity(), measure))
+    assert answer.limited_by.startswith("p99_tpot_ms")
+    assert answer.value == pytest.approx(0.8 * TRUTH, rel=0.03)
+
+
+def test_a_load_that_was_stopped_early_says_only_a_side() -> None:
+    met = {**figures("p99_ttft_ms", 0.0, 50), "slo_decision": 1.0}
+    missed = {**figures("p99_ttft_ms", 5.0, 50), "slo_decision": 0.0}
+    outcomes = [measured(planned("qps=10"), **met), measured(planned("qps=40"), **missed)]
+    answer = answer_of(Capacity(), outcomes)
+    assert answer.low is not None and answer.high is not None
+    assert 9.5 < answer.low < answer.high < 42
+
+
+def test_requests_in_flight_are_whole_numbers() -> None:
+    search = Capacity(over=IN_FLIGHT)
+    assert search.varies[0] == IN_FLIGHT
+    assert search.first_point(set()) == (f"{IN_FLIGHT}=8", "num_prompts=300")
+    outcomes = run(search, exact(key=IN_FLIGHT), (f"{IN_FLIGHT}=8", "num_prompts=300"))
+    loads = [float(outcome.override(IN_FLIGHT) or 0) for outcome in outcomes]
+    assert all(load.is_integer() and load >= 1 for load in loads)
+    assert answer_of(search, outcomes).value == pytest.approx(TRUTH, rel=0.05)
+
+
+@pytest.mark.parametrize("wrong", [{"precision": 0.0}, {"max_probes": 1}, {"over": "seed"}, {"min_requests": 5}])
+def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        Capacity(**wrong)  # type: ignore[arg-type]
