@@ -74,7 +74,7 @@ def _refuse_missing_metrics(config: BenchConfig) -> None:
 def _refuse_unused_load(config: BenchConfig) -> None:
     """Raise ConfigError if the search varies a key that the load does not obey."""
     varies, load, name = config.search.varies, config.load, option_name(config.load)
-    if "qps" in varies and not load.open_loop:
+    if "qps" in varies and not (load.open_loop or load.has_schedule):
         hint = "load=poisson, or search.over=load.max_in_flight"
         raise ConfigError(f"search={option_name(config.search)} varies qps, and load={name} has no rate", hint=hint)
     if "load.max_in_flight" in varies and "qps" not in varies and not math.isinf(load.qps):

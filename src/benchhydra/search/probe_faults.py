@@ -9,7 +9,9 @@ from __future__ import annotations
 from benchhydra.points import Outcome
 
 #: Rules that say that the server did not keep up with the load.
-LIMIT_CHECKS = frozenset({"overloaded", "stationary", "failed_fraction", "completed"})
+LIMIT_CHECKS = frozenset(
+    {"overloaded", "sessions_overloaded", "stationary", "failed_fraction", "broken_sessions", "completed"}
+)
 #: Rules that say that the load generator did not do its work.
 CLIENT_CHECKS = frozenset(
     {"rate", "client_lag", "loop_stall", "client_cpu", "client_wait", "client_limits", "lost_processes"}
