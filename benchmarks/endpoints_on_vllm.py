@@ -175,7 +175,7 @@ ROWS = (
     Row("regex", "smollm2", (*CHAT, "api=chat", "api.regex='[0-9]{3}-[a-z]{4}'"), ("valid_output_fraction",)),
     Row(
         "schema", "smollm2",
-        (*CHAT, "++engine.args.structured_outputs_config={disable_any_whitespace:true}", "api=chat",
+        (*CHAT, "++engine.args.structured_outputs_config={backend:xgrammar,disable_any_whitespace:true}", "api=chat",
          "api.json_schema=example", "dataset.output_tokens=96"),
         ("valid_output_fraction",),
     ),

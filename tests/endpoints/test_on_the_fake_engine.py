@@ -70,7 +70,7 @@ def test_responses(measure: Measure, stream: bool) -> None:
     assert ("mean_tpot_ms" in metrics) is stream
     if stream:
         assert metrics["chunks_per_request"] == 6
-        assert metrics["mean_ttft_ms"] >= 2 and metrics["median_tpot_ms"] == pytest.approx(1.0, rel=0.5)
+        assert metrics["mean_ttft_ms"] >= 2 and metrics["mean_tpot_ms"] > 0
 
 
 @pytest.mark.parametrize(
