@@ -8,7 +8,8 @@ the stand-in of tests/nvml (``--gpus 0`` leaves them out), whose readings take l
 
     python benchmarks/watching_cost.py --server ./mockserver --watch-s 1000
 
-watches an idle server for so long, and prints the helper's memory and the size of the file of series.
+watches an idle server for so long, and prints the helper's memory (resident, private) in ten steps, the samples of those
+that were due, and the size of the file of series.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ COUNTERS = ("prompt_tokens_total", "generation_tokens_total", "num_preemptions_t
 LABELS = 'engine="0",model_name="HuggingFaceTB/SmolLM2-135M-Instruct"'
 BUCKETS = 40
 TTFT_MS, ITL_MS = 50, 10
+#: A long watch prints the memory at its begin and after each of so many parts.
+STEPS = 10
 
 
 def metrics_text() -> str:
@@ -76,17 +79,16 @@ def helper() -> psutil.Process:
 
 @contextmanager
 def watching(target: ProbeTarget, observed: dict[str, Any]) -> Iterator[None]:
-    """Watch meanwhile; then ``observed`` has the observation, the helper's CPU seconds a second, and its memory."""
+    """Watch meanwhile; then ``observed`` has the observation, and the helper's CPU seconds a second."""
     with Watch.start(target, ProbeSettings()) as watch:
         time.sleep(1.0)  # as while prompts are made
         watch.begin()
         process, begin_s = helper(), time.monotonic()
-        before_s, before_mib = sum(process.cpu_times()[:2]), process.memory_info().rss / (1 << 20)
+        before_s = sum(process.cpu_times()[:2])
         yield
         elapsed_s = time.monotonic() - begin_s
         observed["cpu_fraction"] = (sum(process.cpu_times()[:2]) - before_s) / elapsed_s
         observed["seconds"] = elapsed_s
-        observed["memory_mib"] = before_mib, process.memory_info().rss / (1 << 20)
         observed["observation"] = watch.end(client_processes=1)
 
 
@@ -125,21 +127,32 @@ def compare(server: Server, target: ProbeTarget, arguments: argparse.Namespace) 
     print(f"helper: {np.mean(used):.2%} of a core (highest {max(used):.2%})")
 
 
+def memory_mib(process: psutil.Process) -> tuple[float, float]:
+    """Resident memory, and what of it belongs to the process alone."""
+    memory = process.memory_full_info()
+    return memory.rss / (1 << 20), memory.uss / (1 << 20)
+
+
 def watch_long(target: ProbeTarget, seconds: float, directory: Path) -> None:
-    """Print the helper's memory and the size of the file after watching for ``seconds``."""
+    """Print the helper's memory in ten steps while watching for ``seconds``, its samples, and the size of the file."""
     observed: dict[str, Any] = {}
     with watching(target, observed):
-        time.sleep(seconds)
+        process, begin_s = helper(), time.monotonic()
+        for step in range(STEPS + 1):
+            time.sleep(max(0.0, begin_s + step * seconds / STEPS - time.monotonic()))
+            resident, private = memory_mib(process)
+            print(f"{step * seconds / STEPS:6.0f} s: {resident:.2f} MiB resident, {private:.2f} private", flush=True)
     observation: Observation = observed["observation"]
     path = directory / "series.parquet"
     write_series(observation.series, path)
-    before_mib, after_mib = observed["memory_mib"]
-    samples = max(len(series) for series in observation.series)
     minutes = observed["seconds"] / 60
-    print(f"{seconds:g} s: {len(observation.series)} series of up to {samples} samples; {observation.warnings}")
-    print(
-        f"helper's memory: {before_mib:.1f} -> {after_mib:.1f} MiB; its CPU: {observed['cpu_fraction']:.2%} of a core"
-    )
+    due = observed["seconds"] / ProbeSettings().interval_s
+    print(f"{len(observation.series)} series; warnings: {observation.warnings}")
+    for probe in ("server", "gpu", "host", "client"):
+        counts = [len(series) for series in observation.series if series.name.startswith(f"{probe}.")]
+        if counts:
+            print(f"{probe}: {len(counts)} series of {min(counts)} to {max(counts)} samples; {due:.0f} intervals")
+    print(f"the helper's CPU: {observed['cpu_fraction']:.2%} of a core")
     print(f"series.parquet: {path.stat().st_size / 1e6:.2f} MB, {path.stat().st_size / 1e6 / minutes:.3f} MB a minute")
 
 

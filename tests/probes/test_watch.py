@@ -18,8 +18,8 @@ from tests.probes.conftest import MetricsServer
 from tests.waiting import wait_for
 
 from benchhydra.errors import ConfigError
-from benchhydra.probes import Probe, ProbeTarget, probes
-from benchhydra.probes.helper import NICENESS
+from benchhydra.probes import Probe, ProbeTarget, Sample, probes
+from benchhydra.probes.helper import CHUNK, NICENESS, SampleColumn, SpilledSamples
 from benchhydra.probes.helper_process import close_idle_helpers
 from benchhydra.probes.settings import ProbeSettings
 from benchhydra.probes.watch import Observation, Watch, start_helper
@@ -465,3 +465,24 @@ def test_the_helper_ends_with_its_owner(how: str, words: tuple[str, ...]) -> Non
             if process.is_running():
                 process.kill()
         assert alive == []
+
+
+class FullDisk(SpilledSamples):
+    def write(self, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("spilled", [SpilledSamples, FullDisk])
+def test_samples_that_went_to_a_file_come_back_in_their_order(spilled: type[SpilledSamples]) -> None:
+    files = spilled()
+    columns = [SampleColumn(Sample(name, "W", 0.0, {"gpu": name}), files) for name in "ab"]
+    count = 2 * CHUNK + 7
+    for k in range(count):
+        for sign, column in zip((1, -1), columns, strict=True):
+            column.append(1000 + k, sign * k)
+    for sign, column in zip((1, -1), columns, strict=True):
+        head, data = column.encode()
+        assert head == {"name": column.name, "unit": "W", "labels": {"gpu": column.name}, "count": count}
+        assert np.frombuffer(data[: 8 * count], np.int64).tolist() == list(range(1000, 1000 + count))
+        assert np.frombuffer(data[8 * count :], np.float64).tolist() == [sign * k for k in range(count)]
+    files.close()

@@ -31,6 +31,8 @@ from benchhydra.probes._processes import read_text
 #: How long ``begin`` and ``end`` wait for the probes; a probe that takes longer is abandoned.
 PATIENCE_S = 1.5
 NICENESS = 5
+#: So many samples of a series are kept in memory: those of about a minute.
+CHUNK = 256
 #: With fewer cores, avoiding the client's core would put the helper on the server's.
 LEAST_CORES = 3
 #: How often to check which core the client runs on.
@@ -38,21 +40,70 @@ PLACEMENT_INTERVAL_S = 1.0
 _CORE = 36  # field of /proc/PID/task/TID/stat after the name
 
 
-class SampleColumn:
-    """The samples of one series."""
+class SpilledSamples:
+    """An unnamed file for the older samples of a probe: without it the memory grows while a load runs."""
 
-    def __init__(self, sample: Sample) -> None:
+    def __init__(self) -> None:
+        self._file: IO[bytes] | None = None
+
+    def write(self, data: bytes) -> int:
+        """Append data. Returns where it begins. Raises OSError."""
+        if self._file is None:
+            import tempfile  # start-up time: most loads are over before the first chunk is full
+
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as its probe
+        begin = self._file.seek(0, os.SEEK_END)
+        self._file.write(data)
+        return begin
+
+    def read(self, begin: int, size: int) -> bytes:
+        """Return ``size`` bytes from ``begin``."""
+        assert self._file is not None
+        self._file.seek(begin)
+        return self._file.read(size)
+
+    def close(self) -> None:
+        """Remove the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+class SampleColumn:
+    """The samples of one series: the newest ones in memory, and full chunks of ``CHUNK`` samples in a file."""
+
+    def __init__(self, sample: Sample, spilled: SpilledSamples) -> None:
         self.name = sample.name
         self.unit = sample.unit
         self.labels = dict(sample.labels)
-        self.times_ns = array("q")
-        self.values = array("d")
+        self._times_ns = array("q")
+        self._values = array("d")
+        self._spilled = spilled
+        self._chunks: list[int] = []  # where each begins: CHUNK times, then CHUNK values
+
+    def append(self, time_ns: int, value: float) -> None:
+        """Add a sample."""
+        self._times_ns.append(time_ns)
+        self._values.append(value)
+        if len(self._values) >= CHUNK:
+            with contextlib.suppress(OSError):  # a full disk: the samples stay in memory until it has room
+                self._spill()
 
     def encode(self) -> tuple[dict[str, Any], bytes]:
         """Return the description of the series, and its times and values as bytes."""
-        count = min(len(self.times_ns), len(self.values))  # an abandoned probe's thread may still append
-        head = {"name": self.name, "unit": self.unit, "labels": self.labels, "count": count}
-        return head, self.times_ns[:count].tobytes() + self.values[:count].tobytes()
+        times, values = array("q"), array("d")
+        for begin in self._chunks:
+            data = self._spilled.read(begin, CHUNK * (times.itemsize + values.itemsize))
+            times.frombytes(data[: CHUNK * times.itemsize])
+            values.frombytes(data[CHUNK * times.itemsize :])
+        times += self._times_ns
+        values += self._values
+        head = {"name": self.name, "unit": self.unit, "labels": self.labels, "count": len(values)}
+        return head, times.tobytes() + values.tobytes()
+
+    def _spill(self) -> None:
+        chunk = self._times_ns[:CHUNK].tobytes() + self._values[:CHUNK].tobytes()
+        self._chunks.append(self._spilled.write(chunk))
+        del self._times_ns[:CHUNK], self._values[:CHUNK]
 
 
 class ProbeRunner:
@@ -60,9 +111,12 @@ class ProbeRunner:
 
     def __init__(self, description: dict[str, Any], target: ProbeTarget, interval_s: float) -> None:
         self.name: str = description["name"]
-        self.columns: dict[tuple[Any, ...], SampleColumn] = {}
+        self._columns: dict[tuple[Any, ...], SampleColumn] = {}
+        self._spilled = SpilledSamples()
+        self._lock = threading.Lock()  # of the columns: the thread of an abandoned probe may still run
         self.facts: dict[str, Any] = {}
         self.error: str | None = None
+        self.samples_taken = 0  # of each series that it had from the begin on
         self.begun, self.done = threading.Event(), threading.Event()
         self._description = description
         self._target = target
@@ -86,6 +140,17 @@ class ProbeRunner:
         self.abandoned = True
         self._begin.set()
         self._end.set()
+
+    def series(self) -> list[tuple[dict[str, Any], bytes]]:
+        """Return the description and the samples of each series."""
+        with self._lock:
+            return [column.encode() for column in self._columns.values()]
+
+    def close(self) -> None:
+        """Forget the samples of an abandoned probe."""
+        with self._lock:
+            self._columns.clear()
+            self._spilled.close()
 
     def _run(self) -> None:
         try:
@@ -126,20 +191,20 @@ class ProbeRunner:
         begin_ns = time.monotonic_ns()
         samples = list(probe.sample())
         time_ns = (begin_ns + time.monotonic_ns()) // 2
-        for sample in samples:
-            if not self.abandoned and math.isfinite(sample.value):
-                column = self._column(sample)
-                column.times_ns.append(time_ns)
-                column.values.append(sample.value)
+        with self._lock:
+            for sample in samples:
+                if not self.abandoned and math.isfinite(sample.value):
+                    self._column(sample).append(time_ns, sample.value)
+        self.samples_taken += 1
 
     def _column(self, sample: Sample) -> SampleColumn:
         unit = self._units.setdefault(sample.name, sample.unit)
         if unit != sample.unit:
             raise ValueError(f"series {sample.name} has two units: {unit} and {sample.unit}")
         key = (sample.name, *sorted(sample.labels.items()))
-        if key not in self.columns:
-            self.columns[key] = SampleColumn(sample)
-        return self.columns[key]
+        if key not in self._columns:
+            self._columns[key] = SampleColumn(sample, self._spilled)
+        return self._columns[key]
 
 
 class Placement:
@@ -189,7 +254,7 @@ class PointProbes:
             runner.abandon(f"it did not answer within {PATIENCE_S:g} s after the load")
         documents, samples = [], []
         for runner in self._runners:
-            series = [column.encode() for column in list(runner.columns.values())]
+            series = runner.series()
             documents.append({"name": runner.name, **_findings(runner), "series": [head for head, _ in series]})
             samples += [values for _, values in series]
         self.drop()
@@ -199,6 +264,7 @@ class PointProbes:
         """Abandon the probes of the current point."""
         for runner in self._runners:
             runner.abandon("its point has ended")
+            runner.close()
         self.target, self._runners = None, []
 
 
