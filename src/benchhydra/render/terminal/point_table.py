@@ -10,6 +10,7 @@ from benchhydra.render import renderer
 from benchhydra.render.figures import ARROWS, LATENCY, LEGEND, latency_name, number
 from benchhydra.render.point_report import PointReport
 from benchhydra.render.terminal._console import UNLIMITED, VERDICT_COLOURS, console
+from benchhydra.render.terminal.group_table import group_tables
 from benchhydra.result import MetricValue, Result
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ def print_point_on(terminal: Console, report: PointReport) -> None:
         terminal.print()
     for title, metrics in _sections(result).items():
         terminal.print(_metric_table(f"{result.script}: {title}", metrics))
+        terminal.print()
+    for table in group_tables(result):
+        terminal.print(table)
         terminal.print()
     if result.metrics:
         terminal.print(f"[dim]{LEGEND}[/dim]\n", highlight=False)
