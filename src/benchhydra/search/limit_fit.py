@@ -136,7 +136,9 @@ def first_limit(fits: Sequence[LimitFit]) -> Place:
 def _fit(evidence: Sequence[LimitEvidence], allowed: float | None, grid: Floats, center: float | None) -> LimitFit:
     (middle, spread), ends = (MEAN_SLOPE, MEAN_ENDS) if allowed is None else (FRACTION_SLOPE, FRACTION_ENDS)
     slopes = np.geomspace(*ends, SLOPES)
-    log_weights = np.tile(-((np.log(slopes) - middle) ** 2) / (2 * spread**2), (len(grid), 1))
+    # flat in the fraction at a probe, not in the place: a flat slope would win only because it spreads the place
+    log_prior = np.log(slopes) - (np.log(slopes) - middle) ** 2 / (2 * spread**2)
+    log_weights = np.tile(log_prior, (len(grid), 1))
     for each in evidence:
         if each.side:
             distance = (each.x - grid[:, None]) * (1 if each.side == "beyond" else -1)

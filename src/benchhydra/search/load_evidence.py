@@ -17,11 +17,13 @@ RATE, IN_FLIGHT = "qps", "load.max_in_flight"
 #: Fewest probes behind a precise answer.
 LEAST_PROBES = 3
 #: Requests are sized for a half width of this fraction of the precision.
-MARGIN = 0.8
+MARGIN = 0.9
 #: Probes this near to the limit, in log(load), tell how strongly requests resemble their neighbours there.
 NEAR = 0.3
 #: One request in so many is independent, where no probe near the limit has told.
 USUAL_CORRELATION = 20.0
+#: With so many independent requests, half of them count: shorter runs underestimate how long latencies are correlated.
+FEW_SAMPLES = 50.0
 #: Independent requests count so many times in an open loop: a schedule has exactly the rate that was asked for, so that
 #: runs differ less than parts of one long run do, from which the correlation is estimated (search_trials.py).
 EXACT_RATE = 1.4
@@ -150,6 +152,11 @@ class Evidence:
         return math.ceil(max(0.0, wanted) / information)
 
 
+def _reliable(samples: float) -> float:
+    """The number of independent requests, less where a short run shows too little of how long they are correlated."""
+    return samples**2 / (samples + FEW_SAMPLES)
+
+
 def _probe(outcome: Outcome, load: float, weight: float) -> MeasuredProbe | None:
     """What an outcome says about the limits; None if it is no measurement of the server. weight: of its samples."""
     is_overload = is_beyond_limit(outcome)
@@ -165,6 +172,6 @@ def _probe(outcome: Outcome, load: float, weight: float) -> MeasuredProbe | None
     for name in names:
         ratio = figures[f"{RATIO}{name}"]
         side: Side = "within" if is_met else "beyond" if is_missed and (ratio > 1 or name == worst) else ""
-        limits[name] = LimitEvidence(math.log(load), ratio, weight * figures[f"slo_samples_{name}"], side)
+        limits[name] = LimitEvidence(math.log(load), ratio, weight * _reliable(figures[f"slo_samples_{name}"]), side)
     requests = int(outcome.override("num_prompts") or figures.get("completed", 0))
     return MeasuredProbe(outcome=outcome, load=load, requests=requests, limits=limits)
