@@ -24,3 +24,12 @@ def check_media(dataset: Dataset, api: Api) -> None:
         raise ConfigError(
             f"api={option_name(api)} sends no {given} data, as dataset={option_name(dataset)} has", hint=hint
         )
+
+
+def refuse_parts(dataset: Dataset, api: Api | None = None) -> None:
+    """Raise ConfigError for media, and for several texts in a request, where a script sends one text at a time."""
+    if dataset.media is not None:
+        raise ConfigError(f"this script sends no {dataset.media} data", hint="script=serving")
+    if api is not None and api.texts_per_request() > 1:
+        name = option_name(api)
+        raise ConfigError(f"this script sends one text at a time, api={name} several", hint="script=serving")

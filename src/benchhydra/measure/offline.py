@@ -18,6 +18,7 @@ from benchhydra.datasets.tokenization import load_tokenizer
 from benchhydra.datasets.warmup_prompts import warmup_prompts
 from benchhydra.errors import EngineError
 from benchhydra.measure import Measurement, Point
+from benchhydra.measure.media import refuse_parts
 from benchhydra.measure.texts import write_texts
 from benchhydra.measure.warmup import check_warmup
 from benchhydra.probes import Sample
@@ -44,6 +45,7 @@ class OfflineOptions:
         """Raise ConfigError if the point cannot be run."""
         check_warmup(self.warmup_requests)
         point.dataset.check(1 if point.num_prompts is None else point.num_prompts)
+        refuse_parts(point.dataset)
 
 
 @dataclass(frozen=True, kw_only=True)

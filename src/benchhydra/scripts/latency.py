@@ -14,6 +14,7 @@ from benchhydra.errors import ConfigError
 from benchhydra.loadgen.pacing.batches import Batches
 from benchhydra.loads.burst import Burst
 from benchhydra.measure.http_load import HttpLoad, HttpLoadOptions
+from benchhydra.measure.media import refuse_parts
 from benchhydra.measure.offline import Batch, OfflineLoad, OfflineOptions, engine_facts, engine_series
 from benchhydra.records import Phase, Records
 from benchhydra.registry import knob, option
@@ -68,6 +69,7 @@ class Latency(Script):
             hint = "script.batch_size=8 script.iterations=30"
             raise ConfigError(f"num_prompts={point.num_prompts} has no effect on script=latency", hint=hint)
         point.dataset.check(self._requests)
+        refuse_parts(point.dataset, point.api)
 
     def spec(self, engine: Engine, target: Target) -> ServerSpec:
         if self.on == "server":

@@ -60,7 +60,11 @@ class Chat(TextApi):
         return super().fixed_length(options) and not self.checks_texts()
 
     def key_metrics(self, usual: tuple[str, ...]) -> tuple[str, ...]:
-        further = {"reasoning": "mean_ttfat_ms", "structured": "valid_output_fraction", "tools": "valid_tool_call_fraction"}
+        further = {
+            "reasoning": "mean_ttfat_ms",
+            "structured": "valid_output_fraction",
+            "tools": "valid_tool_call_fraction",
+        }
         return *usual, *(name for part, name in further.items() if part in self.capabilities())
 
     def capabilities(self) -> frozenset[str]:
