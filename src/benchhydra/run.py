@@ -57,8 +57,18 @@ def spec_of(config: BenchConfig) -> ServerSpec | None:
     target = config.engine.target(config.model, config.sparsity, config.gpus)
     config.engine.check(target)
     config.script.check(point_of(config, target, Path(), Progress()))
+    return deployed_spec(config, target)
+
+
+def deployed_spec(config: BenchConfig, target: Target) -> ServerSpec | None:
+    """Return the server that the script needs, with its replicas and router. Raises ConfigError if they do not fit."""
     spec = config.script.spec(config.engine, target)
-    return None if spec is None else config.engine.deployed(spec, target)
+    if spec is not None:
+        return config.engine.deployed(spec, target)
+    if config.engine.replicas != 1 or config.engine.router is not None:
+        text = f"script={option_name(config.script)} starts servers itself, one at a time: it has no replicas"
+        raise ConfigError(text, hint="engine.replicas=1")
+    return None
 
 
 def _refuse_missing_metrics(config: BenchConfig) -> None:
@@ -178,8 +188,7 @@ class _PointRun:
         point = point_of(self.config, target, self.out_dir, self.progress, self.pool)
         self.result.load_label = script.load_label(point)
         self._announce_length(script.load_s(point))
-        spec = script.spec(engine, target)
-        spec = None if spec is None else engine.deployed(spec, target)
+        spec = deployed_spec(self.config, target)
         if spec is None or spec.kind != "attached":
             self._prepare(target)
         if spec is None:

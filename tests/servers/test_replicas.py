@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from benchhydra import config, environment, registry
-from benchhydra.config import plain_config
+from benchhydra.config import BenchConfig, plain_config
 from benchhydra.engines import ServerSpec
 from benchhydra.engines.attach import Attach
 from benchhydra.engines.fake import Fake
@@ -26,7 +26,7 @@ from benchhydra.probes.server_metrics import Reading, combined
 from benchhydra.progress import Progress
 from benchhydra.records import Records
 from benchhydra.result import Result
-from benchhydra.run import run_point
+from benchhydra.run import run_point, spec_of
 from benchhydra.series import read_series
 from benchhydra.servers import gpus
 from benchhydra.servers.pool import ServerPool
@@ -44,10 +44,16 @@ def deployed(**fields: Any) -> ServerSpec:
     return engine.deployed(engine.server(TARGET), TARGET)
 
 
-def run(tmp_path: Path, *words: str) -> Result:
+def composed(*words: str) -> BenchConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(registry.CONF_DIR), version_base="1.3"):
         made: Any = OmegaConf.to_object(compose("config", overrides=[*WORDS, *words]))
+    assert isinstance(made, BenchConfig)
+    return made
+
+
+def run(tmp_path: Path, *words: str) -> Result:
+    made = composed(*words)
     pool = ServerPool(tmp_path / "servers")
     try:
         return run_point(made, resolved=plain_config(made), out_dir=tmp_path, pool=pool)
@@ -92,6 +98,11 @@ def test_the_offline_engine_and_an_attached_server_have_no_replicas() -> None:
     engine = Fake(replicas=2)
     with pytest.raises(ConfigError, match="only servers that benchhydra starts"):
         engine.deployed(engine.offline(TARGET), TARGET)
+
+
+def test_a_script_that_starts_servers_itself_has_no_replicas() -> None:
+    with pytest.raises(ConfigError, match="script=startup starts servers itself"):
+        spec_of(composed("script=startup", "engine=fake", "engine.replicas=2", "num_prompts=null", "qps=1"))
 
 
 def test_three_servers_share_a_load_and_have_figures_of_their_own(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class Transformers(ServerProgram):
             "quantization": target.quantization,
         }
         flags |= {flag_name(key): value for key, value in self.args.items()}
-        start = [self.interpreter(), "-m", "transformers.cli.transformers", "serve", target.model]
+        start = [self.interpreter(), "-m", "transformers.cli.transformers", "serve", self.model_name(target, "")]
         return [*start, *flag_words(flags), "--host", "{host}", "--port", "{port}"]
 
     def environment(self, target: Target) -> dict[str, str]:
@@ -48,8 +48,8 @@ class Transformers(ServerProgram):
                 hint="pip install 'transformers[serving]>=5', or engine.python=PATH",
             )
         check_flags(f"transformers {facts['version']}", self.args, facts.get("flags"))
-        if target.revision is not None or target.chat_template is not None:
-            raise ConfigError("transformers serve takes neither model.revision nor model.chat_template")
+        if target.chat_template is not None:
+            raise ConfigError("transformers serve takes no model.chat_template")
         self.request_headers()
 
     def interpreter(self) -> str:
@@ -57,8 +57,8 @@ class Transformers(ServerProgram):
         return interpreter_path(self.python)
 
     def model_name(self, target: Target, base_url: str) -> str:
-        """Return the model's path or id, under which it is loaded."""
-        return target.model
+        """Return the model's path or id with its revision, as the server calls it in its answers."""
+        return f"{target.model}@{target.revision or 'main'}"
 
     def version(self, base_url: str) -> str | None:
         """Return the version of the interpreter's transformers."""
