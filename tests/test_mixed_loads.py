@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from benchhydra import config, registry
 from benchhydra.config import BenchConfig
 from benchhydra.errors import ConfigError
 from benchhydra.records import NEVER, Records, Status
+from benchhydra.render.point_report import PointReport
+from benchhydra.render.terminal.point_table import print_point
 from benchhydra.result import Result
 from benchhydra.run import spec_of
 from benchhydra.servers.pool import ServerPool
@@ -110,6 +114,10 @@ def test_results_are_given_by_adapter_and_by_priority(pool: ServerPool, tmp_path
         assert sum(metrics["completed"].value for metrics in groups.values()) == 60
     assert set(by_priority) == {"0", "5"}
     assert Result.read(tmp_path / "p").groups == result.groups
+    stream = io.StringIO()
+    print_point(PointReport(result=result, directory=tmp_path), stream)
+    assert re.search(r"by adapter +sql +base +unit", stream.getvalue())
+    assert re.search(r"by priority +0 +5 +unit", stream.getvalue())
 
 
 def test_an_adapter_that_the_server_does_not_have_fails(pool: ServerPool, tmp_path: Path) -> None:

@@ -96,6 +96,6 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         Synthetic(lengths_from="http://host/pairs.csv")
     for fields in ({"prompt_shape": "uniform", "prompt_min": 1, "prompt_max": 2}, {"prefix_hit_fraction": 0.2}):
         with pytest.raises(ConfigError, match="sets all lengths"):
-            Synthetic(lengths_from="pairs.csv", **fields)  # type: ignore[arg-type]
+            Synthetic(lengths_from="pairs.csv", **fields)
     with pytest.raises(ConfigError, match="shape=zipf needs its bounds"):
         Synthetic(prompt_shape="zipf")

@@ -116,7 +116,7 @@ CLASSES: dict[str, str] = {
     "bare_error": "error_event",
     "usage_low": "short",
     **dict.fromkeys(("blank", "no_done", "several_choices", "long", "repeat"), "ok"),
-    **dict.fromkeys(("broken_items", "invalid_output"), "ok"),  # of words there are neither
+    **dict.fromkeys(("broken_items", "invalid_output", "wrong"), "ok"),  # words are none of these
 }
 CLASSES_OF_DOCUMENTS = {"early_end": "reset"}  # a document that ends early is a connection that broke
 
