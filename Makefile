@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests that run at once. Many wait for servers and timers most of their time.
+WORKERS ?= 3
 LOCK := requirements/cpu.lock
 STAMP := $(VENV)/.installed-$(shell sha256sum $(LOCK) pyproject.toml | sha256sum | cut -c1-12)
 IS_NODE_RECENT := const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)
@@ -76,7 +78,7 @@ demo: setup
 
 test: setup lint type
 	$(BIN)/python -m compileall -q -j 0 src  # the tests start many processes, which start faster with byte code
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" --durations=15 --cov --cov-report=
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone" --durations=15 --cov --cov-report=
 	$(BIN)/python -m pytest -m "alone" --durations=15 --cov --cov-append --cov-report=term --cov-fail-under=85
 
 test-fast: setup

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+#: About how long a test with this marker takes, in s.
+DURATIONS_S = {"vllm": 30, "slow": 5}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers, begin with the files that take longest, so that no worker ends long after the others."""
+    if not hasattr(config, "workerinput"):
+        return
+    file_s: Counter[Path] = Counter()
+    for item in items:
+        file_s[item.path] += sum(seconds for name, seconds in DURATIONS_S.items() if item.get_closest_marker(name))
+    items.sort(key=lambda item: -file_s[item.path])  # stable: the tests of a file keep their order
 
 
 @pytest.fixture
