@@ -8,8 +8,8 @@ the stand-in of tests/nvml (``--gpus 0`` leaves them out), whose readings take l
 
     python benchmarks/watching_cost.py --server ./mockserver --watch-s 1000
 
-watches an idle server for so long, and prints the helper's memory (resident, private) in ten steps, the samples of those
-that were due, and the size of the file of series.
+watches an idle server for so long, and prints the helper's memory (resident, private) in ten steps, the samples
+of those that were due, and the size of the file of series.
 """
 
 from __future__ import annotations

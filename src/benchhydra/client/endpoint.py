@@ -13,7 +13,8 @@ class Endpoint:
 
     api_path: the path below ``base_url`` of the server's API, which replaces the ``/v1`` of ``api.path``.
     answer_model: the model's name that answers must have; "": any. replica_urls: the servers that the load generator
-    deals requests to, by the label ``replica`` of a request; () if there is only ``base_url``. keep_alive: whether a connection is used again after an answer.
+    deals requests to, by the label ``replica`` of a request; () if there is only ``base_url``. keep_alive: whether a
+    connection is used again after an answer.
     """
 
     base_url: str

@@ -173,8 +173,8 @@ HISTOGRAMS = (
 class Reading(NamedTuple):
     """One reading of ``/metrics``. Keys are a quantity's name and the value of its label ``by`` ("" without one).
 
-    times: of the histograms, (sum in ms, count) by name. block_tokens: length of a block of the prefix cache; 0 if it is
-    unknown.
+    times: of the histograms, (sum in ms, count) by name. block_tokens: length of a block of the prefix cache; 0 if
+    it is unknown.
     """
 
     engine: str = ""
