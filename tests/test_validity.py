@@ -163,6 +163,13 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
         ("4 of 200", "2.0 %", "1.0 %", "4 reset"),
     ),
     ("interrupted", Verdict.SUSPECT, rows(), {"interrupted": True}, ("interrupted", "200 completed")),
+    (
+        "server_not_empty",
+        Verdict.SUSPECT,
+        rows(),
+        {"server_drained": False, "server_drain_s": 60.4},
+        ("still worked on the point before", "60 s"),
+    ),
     ("tokens", Verdict.INVALID, rows(output_tokens=0, status=int(Status.SHORT)), {}, ("no token",)),
     ("tokens", Verdict.SUSPECT, rows(output_tokens=NEVER), {}, ("200 of 200", "usage", "absent")),
     ("tokens", Verdict.SUSPECT, rows(output_tokens=some(3, NEVER, otherwise=64)), {}, ("3 of 200", "incomplete")),
@@ -409,11 +416,13 @@ def test_no_rule_fires(records: Records, known: dict[str, Any]) -> None:
 #: Rules that read series -> the file with their tests.
 TESTED_ELSEWHERE = {
     "acceptance": "test_server_view.py",
+    "broken_sessions": "scripts/test_session_runs.py",
     "goes_on": "test_mixed_loads.py",
     "gpu_throttled": "test_energy.py",
     "machine_swapping": "test_energy.py",
     "kv_cache_full": "test_server_view.py",
     "other_gpu_memory": "test_energy.py",
+    "sessions_overloaded": "scripts/test_session_runs.py",
     "swapping": "test_server_view.py",
     "witnesses": "test_server_view.py",
 }
@@ -422,7 +431,7 @@ TESTED_ELSEWHERE = {
 def test_every_rule_is_tested() -> None:
     assert {case[0] for case in FIRES} | TESTED_ELSEWHERE.keys() == set(rules())
     for name, file in TESTED_ELSEWHERE.items():
-        assert f'["{name}"]' in Path(__file__).with_name(file).read_text(encoding="utf-8")
+        assert f'["{name}"]' in (Path(__file__).parent / file).read_text(encoding="utf-8")
 
 
 def test_every_rule_and_limit_is_in_the_document() -> None:

@@ -59,7 +59,8 @@ class Outcome:
 
     status: ok; failed (an error); infeasible (a trial of a search failed, which is a result of the search); invalid
     (measured, but rejected by script.fail_on); interrupted; skipped (not started because the sweep stopped). kept:
-    taken from an earlier run of the sweep, not measured again. extra: added by a search. metrics: by name, in the units of the metric table. invalid_checks: the rules that made the result INVALID.
+    taken from an earlier run of the sweep, not measured again. extra: added by a search. metrics: by name, in
+    the units of the metric table. invalid_checks: the rules that made the result INVALID.
     """
 
     overrides: tuple[str, ...]
