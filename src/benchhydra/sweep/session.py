@@ -162,7 +162,9 @@ class Session:
             add_outcomes=lambda outcomes, starts: sweep_file.add(outcomes, (), starts),
             say=say,
         )
-        self.study_ends = list(trials.run(default_overrides(plan.points, search.parsed_space())))
+        defaults = default_overrides(plan.points, search.parsed_space())
+        trials.planner.check(defaults)
+        self.study_ends = list(trials.run(defaults))
         sweep_file.studies += [end.result for end in self.study_ends]
 
     def _confirm(self, search: Optimize, sweep_file: SweepFile) -> None:

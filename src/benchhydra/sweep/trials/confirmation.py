@@ -27,7 +27,7 @@ from benchhydra.search.trials import CAPACITY, Trial
 from benchhydra.sweep.messages import point_command, server_line
 from benchhydra.sweep.plan.check import Compose, SpecOf
 from benchhydra.sweep.study_result import StudyResult
-from benchhydra.sweep.trials.trial_points import setting_overrides
+from benchhydra.sweep.trials.trial_points import composable, setting_overrides
 from benchhydra.sweep.trials.trial_run import StudyEnd
 
 CONFIRM_DIR = "confirm"
@@ -56,7 +56,7 @@ class Confirmation:
         if best is None or answer is None:
             return end.result
         overrides = (*end.default, *setting_overrides(best.settings))
-        config, _ = self.compose(overrides)
+        config, _ = self.compose(composable(overrides))
         optimum = {
             **(answer.optimum or {}),
             "command": point_command(overrides),

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchhydra.errors import ConfigError
 from benchhydra.nm_vllm_config import quoted
+from benchhydra.overrides import grammar
 from benchhydra.points import PlannedPoint, override_key
 from benchhydra.registry import option_name
 from benchhydra.result import flatten
@@ -26,6 +27,7 @@ from benchhydra.sweep.plan.resume import place_points, read_earlier_results
 #: Keys of the sweep's points that its trials do not have: they have a search of their own.
 OWN_KEYS = ("search", "objective", "repeats", "repeat")
 OWN_PREFIXES = ("search.",)
+MULTIRUN = "--multirun"
 #: Keys that a search for the capacity may vary and that take whole numbers.
 WHOLE_NUMBERS = ("load.max_in_flight",)
 
@@ -54,6 +56,11 @@ def setting_overrides(settings: Settings) -> list[str]:
     return [f"{key}={_value(value)}" for key, value in settings.items()]
 
 
+def composable(overrides: Sequence[str]) -> list[str]:
+    """Overrides as a command line's are rewritten before Hydra composes them: new keys need its ``++``."""
+    return [word for word in grammar.rewrite(overrides) if word != MULTIRUN]
+
+
 def _value(value: Any) -> str:
     if value is None:
         return "null"
@@ -77,9 +84,19 @@ class TrialPlanner:
     compose: Compose
     template: GroupJob
 
+    def check(self, defaults: Iterable[Sequence[str]]) -> None:
+        """Check each default with each value of the space, before anything starts.
+
+        Raises BenchhydraError, or what composing raises. Values that only fail together make a trial infeasible.
+        """
+        singles = [{key: value} for key, values in self.search.parsed_space().values.items() for value in values]
+        for default in defaults:
+            overrides = [[*default, *setting_overrides(single), *self.search.trial_overrides()] for single in singles]
+            check_points(map(composable, overrides), self.compose, spec_of)
+
     def job(self, number: int, default: Sequence[str], settings: Settings, cut: Cut | None) -> GroupJob:
         """The job of a trial. Raises BenchhydraError, or what composing raises, if the configuration cannot run."""
-        overrides = [*default, *setting_overrides(settings), *self.search.trial_overrides()]
+        overrides = composable([*default, *setting_overrides(settings), *self.search.trial_overrides()])
         checked = check_points([overrides], self.compose, spec_of)
         start = self._start(checked.search, cut)
         if start:
