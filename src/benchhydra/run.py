@@ -75,7 +75,8 @@ def _refuse_missing_metrics(config: BenchConfig) -> None:
     """Raise ConfigError if the objective or the search reads what does not exist, or will not be computed."""
     if config.search.needs_slo and not config.slo.limits():
         search = option_name(config.search)
-        raise ConfigError(f"search={search} needs a limit on a percentile, mean or fraction", hint="slo.p99_ttft_ms=500")
+        text = f"search={search} needs a limit on a percentile, mean or fraction"
+        raise ConfigError(text, hint="slo.p99_ttft_ms=500")
     for key, name in {"objective": config.objective, **config.search.metrics_read()}.items():
         if name is not None:
             refuse_not_computed(key, name, (*config.percentiles, *percentiles_of(config.slo.limits())))

@@ -72,7 +72,7 @@ def test_only_rows_sent_before_the_oldest_in_flight_count() -> None:
 
 
 def test_nothing_more_is_sent_after_the_decision() -> None:
-    before = Schedule(np.arange(5.0))
+    before = Schedule(np.arange(5, dtype=np.float64))
     before.start(0)
     assert list(before.next(0)) == [0]
     after = NothingMore(before, unsent=4)

@@ -15,9 +15,9 @@ from typing import ClassVar
 from benchhydra.errors import ConfigError
 from benchhydra.points import Outcome, PlannedPoint
 from benchhydra.registry import knob
-from benchhydra.search.answer import Answer, Figure, Fit, Probe
+from benchhydra.search.answer import Answer, Figure, Fit, ProbeFinding
 
-__all__ = ["Answer", "Figure", "Fit", "Overrides", "Probe", "Search"]
+__all__ = ["Answer", "Figure", "Fit", "Overrides", "ProbeFinding", "Search"]
 
 #: The overrides that a search gives a point, such as ``("qps=7.5",)``.
 Overrides = Sequence[str]

@@ -22,7 +22,7 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
+class ProbeFinding:
     """What the search made of one point.
 
     key_value: the value of the key that the search varies. decision: ``met``, ``missed``, ``unclear`` (the point alone
@@ -77,7 +77,7 @@ class Answer:
     bound: str = ""
     note: str = ""
     figures: tuple[Figure, ...] = ()
-    evidence: tuple[Probe, ...] = ()
+    evidence: tuple[ProbeFinding, ...] = ()
     fit: Fit | None = None
     optimum: Mapping[str, Any] | None = None
 
@@ -96,7 +96,7 @@ class Answer:
         """The inverse of ``to_json``; other keys of ``data`` are ignored."""
         fields = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
         fields["figures"] = tuple(Figure(**figure) for figure in data.get("figures", ()))
-        fields["evidence"] = tuple(Probe(**probe) for probe in data.get("evidence", ()))
+        fields["evidence"] = tuple(ProbeFinding(**probe) for probe in data.get("evidence", ()))
         if fields.get("fit"):
             fit: dict[str, Any] = {}
             for key, value in data["fit"].items():

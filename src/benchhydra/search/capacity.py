@@ -72,7 +72,7 @@ class Capacity(Search):
         return (f"{RATE}=inf", f"num_prompts={BURST_REQUESTS}")
 
     def use_history(self, answers: Sequence[Answer]) -> None:
-        values = [answer.value for answer in answers if answer.unit == UNITS[self.over]]
+        values = [answer.value for answer in answers if answer.unit == UNITS[self.over] or self.over == RATE]
         self._start = values[0] if values else None
 
     def progress_words(self, outcomes: Sequence[Outcome]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchhydra import metrics
-from benchhydra.search import Answer, Figure, Fit, Probe
+from benchhydra.search import Answer, Figure, Fit, ProbeFinding
 from benchhydra.search.limit_fit import CONFIDENCE
 from benchhydra.search.load_evidence import IN_FLIGHT, RATE, RATIO, Evidence, MeasuredProbe
 
@@ -47,7 +47,7 @@ def capacity_answer(evidence: Evidence, precision: float) -> Answer | None:
         low=low,
         high=high,
         confidence=CONFIDENCE,
-        unit=UNITS[evidence.key],
+        unit=_unit(evidence),
         name="capacity",
         limited_by=_limit_text(evidence, name),
         probes=len(evidence.probes),
@@ -56,6 +56,12 @@ def capacity_answer(evidence: Evidence, precision: float) -> Answer | None:
         evidence=_probes(evidence, name),
         fit=_curve(evidence, name),
     )
+
+
+def _unit(evidence: Evidence) -> str:
+    """The unit of the load; ``qps`` counts sessions if the load is one of sessions."""
+    has_sessions = any("offered_sessions_per_s" in probe.outcome.metrics for probe in evidence.probes)
+    return "sessions/s" if evidence.key == RATE and has_sessions else UNITS[evidence.key]
 
 
 def _bound(evidence: Evidence) -> Answer:
@@ -70,7 +76,7 @@ def _bound(evidence: Evidence) -> Answer:
         low=value if is_met else None,
         high=None if is_met else value,
         bound="at least" if is_met else "at most",
-        unit=UNITS[evidence.key],
+        unit=_unit(evidence),
         name="capacity",
         limited_by="nothing that was tried" if is_met else _limit_text(evidence, name),
         probes=len(evidence.probes),
@@ -163,10 +169,10 @@ def _scale(evidence: Evidence, factor: float, power: int) -> float:
     return factor**power if evidence.key == RATE else 1.0
 
 
-def _probes(evidence: Evidence, name: str) -> tuple[Probe, ...]:
+def _probes(evidence: Evidence, name: str) -> tuple[ProbeFinding, ...]:
     """What the search made of each point, in the order of measuring."""
     used = [
-        Probe(
+        ProbeFinding(
             key_value=probe.load,
             decision=_decision(probe),
             point_key=probe.outcome.point_key,
@@ -178,7 +184,7 @@ def _probes(evidence: Evidence, name: str) -> tuple[Probe, ...]:
         for probe in evidence.probes
     ]
     unusable = [
-        Probe(
+        ProbeFinding(
             key_value=load,
             decision="unusable",
             point_key=outcome.point_key,

@@ -22,11 +22,8 @@ MARGIN = 0.9
 NEAR = 0.3
 #: One request in so many is independent, where no probe near the limit has told.
 USUAL_CORRELATION = 20.0
-#: With so many independent requests, half of them count: shorter runs underestimate how long latencies are correlated.
-FEW_SAMPLES = 50.0
-#: Independent requests count so many times in an open loop: a schedule has exactly the rate that was asked for, so that
-#: runs differ less than parts of one long run do, from which the correlation is estimated (search_trials.py).
-EXACT_RATE = 1.4
+#: With so many independent requests, half of them count: short runs underestimate how long latencies are correlated.
+FEW_SAMPLES = 200.0
 #: Quantile of the normal distribution of a 95 % interval.
 NORMAL = 1.96
 RATIO = "slo_ratio_"
@@ -68,13 +65,12 @@ class Evidence:
         probes: list[MeasuredProbe] = []
         unusable: list[Outcome] = []
         saturation: float | None = None
-        weight = EXACT_RATE if key == RATE else 1.0
         for outcome in outcomes:
             load = float(outcome.override(key) or "nan")
             if outcome.status == "ok" and math.isinf(load):
                 saturation = outcome.metrics.get("request_throughput", saturation)
                 continue
-            probe = _probe(outcome, load, weight) if math.isfinite(load) and load > 0 else None
+            probe = _probe(outcome, load) if math.isfinite(load) and load > 0 else None
             if probe is None:
                 unusable.append(outcome)
             else:
@@ -157,8 +153,8 @@ def _reliable(samples: float) -> float:
     return samples**2 / (samples + FEW_SAMPLES)
 
 
-def _probe(outcome: Outcome, load: float, weight: float) -> MeasuredProbe | None:
-    """What an outcome says about the limits; None if it is no measurement of the server. weight: of its samples."""
+def _probe(outcome: Outcome, load: float) -> MeasuredProbe | None:
+    """What an outcome says about the limits; None if it is no measurement of the server."""
     is_overload = is_beyond_limit(outcome)
     figures = outcome.metrics
     names = [key.removeprefix(RATIO) for key in figures if key.startswith(RATIO)]
@@ -172,6 +168,6 @@ def _probe(outcome: Outcome, load: float, weight: float) -> MeasuredProbe | None
     for name in names:
         ratio = figures[f"{RATIO}{name}"]
         side: Side = "within" if is_met else "beyond" if is_missed and (ratio > 1 or name == worst) else ""
-        limits[name] = LimitEvidence(math.log(load), ratio, weight * _reliable(figures[f"slo_samples_{name}"]), side)
+        limits[name] = LimitEvidence(math.log(load), ratio, _reliable(figures[f"slo_samples_{name}"]), side)
     requests = int(outcome.override("num_prompts") or figures.get("completed", 0))
     return MeasuredProbe(outcome=outcome, load=load, requests=requests, limits=limits)

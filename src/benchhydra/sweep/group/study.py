@@ -12,7 +12,7 @@ from pathlib import Path
 from benchhydra.errors import BenchhydraError, ConfigError, RunInvalid
 from benchhydra.interruption import reraising_interrupts
 from benchhydra.points import Outcome, PlannedPoint, override_key
-from benchhydra.search import Answer, Overrides, Probe, Search
+from benchhydra.search import Answer, Overrides, ProbeFinding, Search
 from benchhydra.search.cut import Cut
 from benchhydra.search.probe_faults import CLIENT_CHECKS, has_client_fault, is_beyond_limit
 from benchhydra.sweep.group.point_runner import error_line
@@ -102,7 +102,7 @@ class Study:
         disturbed = [outcome for outcome in self.outcomes if has_client_fault(outcome)]
         loads = [float(outcome.override(self.search.varies[0]) or "nan") for outcome in disturbed]
         probes = [
-            Probe(key_value=load, decision="unusable", point_key=outcome.point_key, repeat=outcome.repeat)
+            ProbeFinding(key_value=load, decision="unusable", point_key=outcome.point_key, repeat=outcome.repeat)
             for outcome, load in zip(disturbed, loads, strict=True)
             if math.isfinite(load)
         ]
