@@ -98,7 +98,9 @@ class BenchConfig:
     tracking: Tracking = MISSING
     search: Search = MISSING
     qps: float = knob(
-        1.0, "mean offered rate of open loops (load=sessions: sessions/s); inf sends everything at once", unit="requests/s"
+        1.0,
+        "mean offered rate of open loops (load=sessions: sessions/s); inf sends everything at once",
+        unit="requests/s",
     )
     num_prompts: int | None = knob(
         None, "number of requests (load=sessions: of sessions); null: load.duration_s * qps", unit="requests"
