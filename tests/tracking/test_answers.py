@@ -11,7 +11,7 @@ import pytest
 from tests.tracking.made import result_of
 
 from benchhydra.result import Result
-from benchhydra.search import Answer, Figure, Fit, Probe
+from benchhydra.search import Answer, Figure, Fit, ProbeFinding
 from benchhydra.sweep.study_result import StudyResult
 from benchhydra.tracking.curve_runs import ANSWER, PARENT, is_curve
 from benchhydra.tracking.mlflow import Mlflow
@@ -24,7 +24,7 @@ RATES = (8.0, 16.5, 12.0)
 def answer_of(results: list[Result], value: float) -> dict[str, Any]:
     """The entry of ``sweep.json``."""
     probes = tuple(
-        Probe(key_value=rate, decision="met", point_key=result.point_key, value=40 + rate, requests=100)
+        ProbeFinding(key_value=rate, decision="met", point_key=result.point_key, value=40 + rate, requests=100)
         for rate, result in zip(RATES, results, strict=True)
     )
     fit = Fit(key="qps", metric="p99_ttft_ms", unit="ms", x=(8.0,), y=(48.0,), low=(40.0,), high=(50.0,), limit=50.0)
