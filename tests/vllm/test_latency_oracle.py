@@ -68,6 +68,7 @@ def ours(model: Path, out: Path) -> dict[str, float]:
 def test_agrees_with_vllm_bench_latency(wide_tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")  # for upstream: the default takes half of the memory
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # both engines in one process each, which starts faster
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as vLLM sets it where the engine has a process of its own
     theirs: list[dict[str, float]] = []
     mine: list[dict[str, float]] = []
     for k in range(ROUNDS):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.vllm.servers import CORES
 
 from benchhydra.datasets.synthetic import Synthetic
 from benchhydra.datasets.tokenization import load_tokenizer
@@ -24,6 +25,8 @@ from benchhydra.target import Target
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
+#: The server has the last core.
+ON_FIRST_CORE = ("taskset", "-c", str(CORES[0]))
 UPSTREAM = Path(__file__).with_name("upstream_bench.py")
 ROUNDS = 3
 RATE = 4
@@ -68,7 +71,7 @@ class UpstreamBench:
         self._log = directory / "upstream.log"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(UPSTREAM)],
+                [*ON_FIRST_CORE, sys.executable, str(UPSTREAM)],
                 env=environment(directory),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -105,7 +108,8 @@ def upstream(bench: UpstreamBench, url: str, target: Target, prompts: Path, out:
 
 
 def ours(url: str, target: Target, prompts: Path, out: Path, seed: int, rate: float = RATE) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchhydra", "script=serving", "engine=attach", f"engine.base_url={url}"]
+    command = [*ON_FIRST_CORE, sys.executable, "-m", "benchhydra"]
+    command += ["script=serving", "engine=attach", f"engine.base_url={url}"]
     command += ["model=custom", f"model.id={target.served_name}", f"model.tokenizer={target.tokenizer}"]
     command += ["dataset=jsonl", f"dataset.path={prompts}", f"dataset.output_tokens={OUTPUT_TOKENS}"]
     command += [f"num_prompts={COUNT}", f"qps={rate}", f"seed={seed}", "script.warmup_requests=0", "tracking=none"]
