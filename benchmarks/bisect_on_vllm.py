@@ -2,7 +2,7 @@
 
 ``python benchmarks/bisect_on_vllm.py DIR [--builds 5] [--first-bad 3] [--slowdown-ms 3]`` continues where an earlier
 call with the same DIR stopped. A build is a wrapper of this interpreter. From the first bad one on it has a module
-``sitecustomize`` on its path that adds a sleep to each step of vLLM's engine. One more build in the line cannot start.
+``sitecustomize`` on its path that adds a sleep to each step of vLLM's model. One more build in the line cannot start.
 The exit code is 1 if another build is found.
 """
 
@@ -19,7 +19,7 @@ import importlib.abc, importlib.util, sys, time
 
 class SlowerSteps(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != "vllm.v1.engine.core":
+        if name != "vllm.v1.worker.gpu_model_runner":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
@@ -27,11 +27,13 @@ class SlowerSteps(importlib.abc.MetaPathFinder):
 
         def exec_module(module):
             execute(module)
-            for method in ("step", "step_with_batch_queue"):
-                def slower(self, *args, _original=getattr(module.EngineCore, method), **kwargs):
-                    time.sleep({seconds})
-                    return _original(self, *args, **kwargs)
-                setattr(module.EngineCore, method, slower)
+            original = module.GPUModelRunner.execute_model
+
+            def slower(self, *args, **kwargs):
+                time.sleep({seconds})
+                return original(self, *args, **kwargs)
+
+            module.GPUModelRunner.execute_model = slower
 
         spec.loader.exec_module = exec_module
         return spec
