@@ -35,6 +35,7 @@ from benchhydra.errors import ConfigError, ResultError
 from benchhydra.escaping import printable_lines
 from benchhydra.output_directory import PathLock, claim_directory
 from benchhydra.redaction import excerpt
+from benchhydra.renamed_keys import rename
 
 if TYPE_CHECKING:
     from benchhydra.analysis.bisect_run import BisectRun
@@ -148,8 +149,6 @@ def _items(text: str | None) -> list[str]:
 
 def _check_builds(args: argparse.Namespace, builds: list[Build]) -> list[str]:
     """The overrides of all builds, renamed, after a check that they make a point. Raises BenchhydraError."""
-    from benchhydra.renamed_keys import rename
-
     shared, notes = rename(args.words)
     for note in notes:
         _say(note)
