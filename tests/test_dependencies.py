@@ -17,7 +17,12 @@ DISTRIBUTIONS = {"hydra": "hydra-core", "yaml": "pyyaml", "pynvml": "nvidia-ml-p
 BROUGHT = {"markupsafe": "jinja2", "sqlalchemy": "mlflow", "requests": "mlflow", "huggingface_hub": "transformers"}
 #: Modules that the base does not have -> the extra that has them.
 EXTRAS = {
-    "vllm": "cpu", "torch": "cpu", "xllamacpp": "llamacpp", "ray": "ray", "pandas": "pandas", "joblib": "joblib",
+    "vllm": "cpu",
+    "torch": "cpu",
+    "xllamacpp": "llamacpp",
+    "ray": "ray",
+    "pandas": "pandas",
+    "joblib": "joblib",
     "optuna": "optimize",
 }
 #: The engine's packages: each file runs by itself in the engine's interpreter, beside modules of its own folder.
