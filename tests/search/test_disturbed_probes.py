@@ -70,6 +70,18 @@ def test_a_disturbed_probe_is_measured_again_and_an_overloaded_one_is_not() -> N
     assert (result.answer.value, result.answer.probes) == (4, 4)
 
 
+def test_repeats_of_disturbed_probes_do_not_count_as_points_of_the_search() -> None:
+    def measure(point: PlannedPoint) -> Outcome:
+        if point.identity.repeat == 0:
+            return invalid(point, "client_wait")
+        return invalid(point, "overloaded") if _rate(point.overrides) >= 8 else measured(point)
+
+    result, order = search(measure, Doubling(max_points=3))
+    assert order == [(rate, repeat) for rate in (1, 2, 4, 8) for repeat in (0, 1)]
+    assert result.error is None and result.answer is not None
+    assert result.answer.value == 4
+
+
 @pytest.mark.parametrize(("repeats", "times"), [(0, "once"), (1, "2 times"), (3, "4 times")])
 def test_a_probe_that_stays_disturbed_ends_the_search_and_is_no_limit(repeats: int, times: str) -> None:
     def measure(point: PlannedPoint) -> Outcome:

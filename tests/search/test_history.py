@@ -54,12 +54,16 @@ def answer(value: float, question: str = "q") -> dict[str, Any]:
 @pytest.mark.parametrize("tree", ["outputs/sweeps/2026-11-26", "mine"])
 def test_the_newest_answers_to_the_same_question_count(tmp_path: Path, tree: str) -> None:
     root = tmp_path / tree
-    write(root / "old", 1.0, answer(10.0), answer(99.0, question="other"))
     write(root / "new", 3.0, answer(12.0))
     write(root / "middle", 2.0, answer(11.0), {"search": "capacity", "error": "no server", "question": "q"})
     write(root / "this", 9.0, answer(50.0))
     (root / "damaged").mkdir()
     (root / "damaged/sweep.json").write_text("{")
+    write(root / "text", 4.0, {"question": "q", "value": "many"}, {"question": "q", "value": None})
+    newer_fields = {**answer(10.0), "figures": [{"name": "x", "symbol": "a field of another version"}]}
+    write(root / "old", 1.0, newer_fields, answer(99.0, question="other"))
+    (root / "null").mkdir()
+    (root / "null/sweep.json").write_text('{"epoch_time": "yesterday", "answers": null}')
     found = earlier_answers(root / "this", "q")
     assert [(one.value, one.low) for one in found] == [(12.0, 11.0), (11.0, 10.0), (10.0, 9.0)]
     assert found[0].figures == ()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,9 @@ def earlier_answers(sweep_dir: Path, question: str) -> tuple[Answer, ...]:
     dated = []
     for directory in _other_sweeps(sweep_dir):
         sweep = read_json_or_none(directory / SWEEP_FILE) or {}
-        dated += [(float(sweep.get("epoch_time") or 0), answer) for answer in _answers_to(question, sweep)]
+        time = sweep.get("epoch_time")
+        epoch_time = float(time) if isinstance(time, int | float) else 0.0
+        dated += [(epoch_time, answer) for answer in _answers_to(question, sweep)]
     dated.sort(key=lambda entry: -entry[0])
     return tuple(answer for _, answer in dated[:MOST_ANSWERS])
 
@@ -49,11 +50,9 @@ def _other_sweeps(sweep_dir: Path) -> Iterator[Path]:
 
 
 def _answers_to(question: str, sweep: Mapping[str, Any]) -> Iterator[Answer]:
-    for data in sweep.get("answers", ()):
-        if data.get("question") == question and data.get("value") is not None:
-            yield without_evidence(Answer.from_json(data))
-
-
-def without_evidence(answer: Answer) -> Answer:
-    """The answer's value and bounds."""
-    return replace(answer, evidence=(), fit=None, figures=())
+    """The value and bounds of each answer. Other versions write other fields, so that no more is read."""
+    answers = sweep.get("answers")
+    for data in answers if isinstance(answers, list) else ():
+        if isinstance(data, dict) and data.get("question") == question and isinstance(data.get("value"), int | float):
+            ends = {name: end for name in ("low", "high") if isinstance(end := data.get(name), int | float)}
+            yield Answer(value=data["value"], unit=str(data.get("unit") or ""), **ends)

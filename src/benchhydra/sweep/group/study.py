@@ -28,7 +28,8 @@ class Study:
     """The planned points that differ only in the keys that the search varies, and the outcomes so far.
 
     An error of the search ends its study; other studies and all points go on. cut: what the study must be able to beat,
-    or it is stopped early, with ``cut_reason``.
+    or it is stopped early, with ``cut_reason``. added: the points that the search asked for, without repeats of those
+    that the load generator disturbed.
     """
 
     search: Search
@@ -52,10 +53,11 @@ class Study:
                 disturbed = self._disturbed_probes()
                 requested = [self._again(probe) for probe in disturbed] or self._requested()
                 new = self._new_points([self.plan_point(overrides) for overrides in requested])
+                if not disturbed:
+                    self._count(new)
         except Exception as error:  # noqa: BLE001 - a search may raise anything, and must not end the group
             self._fail(error)
             return []
-        self.added += len(new)
         return new
 
     def result(self) -> StudyResult:
@@ -85,7 +87,8 @@ class Study:
         """The next probe's place in a search for a limit, for the progress line; "" for other searches."""
         if not self.search.finds_limits:
             return ""
-        place = f"probe {len(self.outcomes) + 1} of at most {len(self.points) + self.search.max_points}"
+        number = len(self.usable_outcomes()) + 1  # a repeat of a disturbed probe has the number of that probe
+        place = f"probe {number} of at most {len(self.points) + self.search.max_points}"
         known = self.search.progress_words(self.usable_outcomes())
         return f"{place}, {known}" if known else place
 
@@ -163,9 +166,13 @@ class Study:
         if planned and not new:
             labels = ", ".join(point_label(point.overrides, self.search.varies) for point in planned)
             raise ConfigError(f"it asks for points that are already measured: {labels}; repeat=N measures one again")
+        return new
+
+    def _count(self, new: Sequence[PlannedPoint]) -> None:
+        """Count the points that the search asks for. Raises ConfigError if they are too many."""
         if self.added + len(new) > self.search.max_points:
             raise ConfigError(f"it asks for more than search.max_points={self.search.max_points} points")
-        return new
+        self.added += len(new)
 
     def _fail(self, error: Exception) -> None:
         self.error = f"{error_line(error)}, after {len(self.outcomes)} points"
