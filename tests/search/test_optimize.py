@@ -215,6 +215,15 @@ def test_no_rate_that_keeps_the_limits_is_infeasible() -> None:
     assert trial_of(1, {}, [CAPACITY_OBJECTIVE], outcomes_of(1.0), answer).status == "infeasible"
 
 
+def test_a_trial_that_was_cut_before_it_had_a_value_is_cut_and_not_infeasible() -> None:
+    result = trial_of(1, {}, [CAPACITY_OBJECTIVE], outcomes_of(1.0), None, cut="capacity is at most 9")
+    assert (result.status, result.reason, result.estimates) == ("cut", "capacity is at most 9", ())
+    optimization = Optimization(objectives=[CAPACITY_OBJECTIVE], space=SPACE)
+    optimization.add(result)
+    assert optimization.best() is None
+    assert [ranked.status for ranked in optimization.ranked()] == ["cut"]
+
+
 def test_trials_are_ranked_and_their_intervals_share_the_noise() -> None:
     optimization = with_default(100.0, 102.0)
     optimization.add(trial(1, SPACE.settings((0, 0, 0)), 120.0))

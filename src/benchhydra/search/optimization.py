@@ -200,6 +200,8 @@ def trial_of(
         trial = replace(trial, directory=outcomes[0].directory)
     estimates, values = _estimates(objectives, outcomes, answer)
     if estimates is None:
+        if cut:  # of a search that has no answer yet
+            return replace(trial, status="cut", reason=cut)
         return replace(trial, status="infeasible", reason=_why_unmeasured(outcomes, error))
     trial = replace(trial, estimates=estimates, values=values)
     missed = {} if CAPACITY in (objective.name for objective in objectives) else _missed_limits(outcomes)

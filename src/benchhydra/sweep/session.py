@@ -166,6 +166,8 @@ class Session:
         trials.planner.check(defaults)
         self.study_ends = list(trials.run(defaults))
         sweep_file.studies += [end.result for end in self.study_ends]
+        if not trials.stopped:  # a search for the capacity begins at another rate than the planned point
+            sweep_file.points = [point for point in sweep_file.points if point.identity in sweep_file.outcomes]
 
     def _confirm(self, search: Optimize, sweep_file: SweepFile) -> None:
         """Test the answer of each study against its default, once the last server has stopped."""

@@ -14,11 +14,9 @@ from benchhydra.points import PlannedPoint, override_key
 from benchhydra.registry import option_name
 from benchhydra.result import flatten
 from benchhydra.run import spec_of
-from benchhydra.search import Search
 from benchhydra.search.cut import Cut
 from benchhydra.search.optimize import Optimize
 from benchhydra.search.proposals import Settings, Space
-from benchhydra.search.trials import CAPACITY
 from benchhydra.sweep.group.job import GroupJob
 from benchhydra.sweep.group.study import study_key
 from benchhydra.sweep.plan.check import Compose, check_points
@@ -28,8 +26,6 @@ from benchhydra.sweep.plan.resume import place_points, read_earlier_results
 OWN_KEYS = ("search", "objective", "repeats", "repeat")
 OWN_PREFIXES = ("search.",)
 MULTIRUN = "--multirun"
-#: Keys that a search for the capacity may vary and that take whole numbers.
-WHOLE_NUMBERS = ("load.max_in_flight",)
 
 
 def default_overrides(points: Iterable[PlannedPoint], space: Space) -> list[tuple[str, ...]]:
@@ -98,9 +94,6 @@ class TrialPlanner:
         """The job of a trial. Raises BenchhydraError, or what composing raises, if the configuration cannot run."""
         overrides = composable([*default, *setting_overrides(settings), *self.search.trial_overrides()])
         checked = check_points([overrides], self.compose, spec_of)
-        start = self._start(checked.search, cut)
-        if start:
-            checked = check_points([[*overrides, *start]], self.compose, spec_of)
         swept = tuple(dict.fromkeys((*self.template.swept, *self.search.space, *checked.search.varies)))
         root = Path(self.template.sweep_dir)
         planned = {point.identity: point.directory for point in self.template.points}
@@ -116,14 +109,4 @@ class TrialPlanner:
             search=option_name(checked.search),
             is_trial=True,
             cut=cut.to_json() if cut is not None else None,
-        )
-
-    def _start(self, search: Search, cut: Cut | None) -> list[str]:
-        """Where a trial's search for its capacity begins: at what it must beat, so that a bad trial ends at once."""
-        if cut is None or cut.names != (CAPACITY,):
-            return []
-        value = max(rival[0] for rival in cut.rivals)
-        keys = [key for key in search.varies if key != "repeat"]
-        return (
-            [f"{keys[0]}={round(value) if keys[0] in WHOLE_NUMBERS else f'{value:.4g}'}"] if keys and value > 0 else []
         )
