@@ -136,6 +136,52 @@ def test_without_a_load_that_meets_the_answer_is_an_upper_bound() -> None:
     assert "no load that was tried met" in answer.note
 
 
+@pytest.mark.parametrize(("ratio", "bound"), [(0.9, "at least"), (1.1, "at most")])
+def test_one_short_probe_near_the_limit_claims_no_more_than_it_shows(ratio: float, bound: str) -> None:
+    def bound_of(samples: float) -> float:
+        probe = measured(planned("qps=20", "num_prompts=300"), **figures("p99_ttft_ms", ratio, samples))
+        answer = answer_of(Capacity(), [probe])
+        assert answer.bound == bound
+        assert answer.value in (answer.low, answer.high)
+        return answer.value
+
+    short, long = abs(math.log(bound_of(300) / 20)), abs(math.log(bound_of(30_000) / 20))
+    assert short > 0.1
+    assert long < short / 2
+
+
+def test_a_closed_loop_with_one_request_that_misses_is_at_most_a_whole_number() -> None:
+    missed = invalid(planned(f"{IN_FLIGHT}=1"), "failed_fraction", **figures("p99_ttft_ms", 90.0, 300))
+    answer = answer_of(Capacity(over=IN_FLIGHT), [missed])
+    assert (answer.bound, answer.value) == ("at most", 1)
+
+
+def test_a_closed_loops_figures_are_those_of_a_probe_and_have_no_interval() -> None:
+    search = Capacity(over=IN_FLIGHT)
+    answer = answer_of(search, run(search, exact(key=IN_FLIGHT), (f"{IN_FLIGHT}=8", "num_prompts=300")))
+    (throughput,) = answer.figures
+    assert throughput.value % 64 == 0
+    assert (throughput.low, throughput.high) == (None, None)
+
+
+def test_figures_at_the_capacity_are_not_those_of_an_overload() -> None:
+    """A server that is offered 21 requests/s and finishes 15 yields more at its capacity of 20."""
+    outcomes = run(Capacity(), exact())
+    overload = figures("p99_ttft_ms", 80.0, 1000, output_throughput=64 * 15.0, completed=100_000)
+    overloaded = invalid(planned("qps=20.2", "num_prompts=100000"), "overloaded", **overload)
+    answer = answer_of(Capacity(), [*outcomes, overloaded])
+    throughput = next(figure for figure in answer.figures if figure.name == "output_throughput")
+    assert throughput.value == pytest.approx(64 * answer.value)
+
+
+def test_a_load_that_was_ended_early_counts_with_the_requests_that_it_sent() -> None:
+    ended = {**figures("p99_ttft_ms", 0.0, 50, completed=180.0, failed=2.0), "slo_decision": 1.0}
+    whole = figures("p99_ttft_ms", 5.0, 50, completed=4500.0)
+    points = planned("qps=10", "num_prompts=5000"), planned("qps=40", "num_prompts=5000")
+    answer = answer_of(Capacity(), [measured(points[0], **ended), measured(points[1], **whole)])
+    assert [probe.requests for probe in answer.evidence] == [182, 5000]
+
+
 def test_an_imprecise_answer_says_so() -> None:
     search = Capacity(max_requests=400, max_probes=6)
     answer = answer_of(search, run(search, exact()))

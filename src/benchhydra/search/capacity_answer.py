@@ -65,9 +65,16 @@ def _unit(evidence: Evidence) -> str:
 
 
 def _bound(evidence: Evidence) -> Answer:
-    """The answer if every probe met all limits, or none did."""
+    """The answer if every probe met all limits, or none did.
+
+    A short probe near the limit may be on the wrong side of it by chance. The bound is then that of the fit's interval.
+    """
     is_met = bool(evidence.met)
-    value = max(evidence.met) if is_met else min(evidence.missed)
+    place = evidence.place
+    assert place is not None
+    value = min(max(evidence.met), math.exp(place.low)) if is_met else max(min(evidence.missed), math.exp(place.high))
+    if evidence.key == IN_FLIGHT:
+        value = math.floor(value)
     worst = max(evidence.probes, key=lambda probe: probe.ratio)
     name = max(worst.limits, key=lambda each: worst.limits[each].ratio)
     words = "all limits were met at every load that was tried" if is_met else "no load that was tried met all limits"
@@ -131,16 +138,23 @@ def _limit_text(evidence: Evidence, name: str) -> str:
 
 
 def _nearest(evidence: Evidence) -> MeasuredProbe:
-    """The longest of the probes that are nearest to the capacity."""
+    """The longest of the probes that are nearest to the capacity, in a steady state if there is one."""
     x = evidence.place.x if evidence.place else 0.0
+    steady = [probe for probe in evidence.probes if not probe.says_only_a_side]
     return min(
-        evidence.probes, key=lambda probe: abs(math.log(probe.load) - x) - 0.05 * math.log(max(probe.requests, 1))
+        steady or evidence.probes,
+        key=lambda probe: abs(math.log(probe.load) - x) - 0.05 * math.log(max(probe.requests, 1)),
     )
 
 
 def _figures(evidence: Evidence, value: float, low: float | None, high: float | None) -> tuple[Figure, ...]:
-    """Throughput and cost at the capacity: those of the nearest probe, scaled by the rate."""
+    """Throughput and cost at the capacity: those of the nearest probe, scaled by the rate.
+
+    In a closed loop they are not scaled, and have no interval.
+    """
     nearest = _nearest(evidence)
+    if evidence.key != RATE:
+        low = high = None
     figures = []
     for name, power in FIGURES.items():
         declared, measured = metrics.declared(name), nearest.outcome.metrics.get(name)
@@ -177,7 +191,7 @@ def _probes(evidence: Evidence, name: str) -> tuple[ProbeFinding, ...]:
             decision=_decision(probe),
             point_key=probe.outcome.point_key,
             repeat=probe.outcome.repeat,
-            requests=probe.requests,
+            requests=probe.sent_requests,
             value=probe.outcome.metrics.get(name),
             ratio=probe.ratio,
         )
@@ -197,8 +211,7 @@ def _probes(evidence: Evidence, name: str) -> tuple[ProbeFinding, ...]:
 
 
 def _decision(probe: MeasuredProbe) -> str:
-    has_side = any(each.side for each in probe.limits.values())
-    if not has_side and 1 / UNCLEAR < probe.ratio < UNCLEAR:
+    if not probe.says_only_a_side and 1 / UNCLEAR < probe.ratio < UNCLEAR:
         return "unclear"
     return "met" if probe.is_met else "missed"
 

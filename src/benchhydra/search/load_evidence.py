@@ -31,11 +31,15 @@ RATIO = "slo_ratio_"
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredProbe:
-    """A point that says something about the limits. limits: what it says of each, by name."""
+    """A point that says something about the limits. limits: what it says of each, by name.
+
+    requests: those that were asked for; sent_requests: fewer if the load was ended early.
+    """
 
     outcome: Outcome
     load: float
     requests: int
+    sent_requests: int
     limits: Mapping[str, LimitEvidence]
 
     @property
@@ -48,6 +52,11 @@ class MeasuredProbe:
         """Whether all limits are met, by the figures of this point alone."""
         sides = {each.side for each in self.limits.values()}
         return "within" in sides or ("beyond" not in sides and self.ratio <= 1)
+
+    @property
+    def says_only_a_side(self) -> bool:
+        """Whether the load was ended early, or the server was overloaded: its figures are of no steady state."""
+        return any(each.side for each in self.limits.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,4 +179,6 @@ def _probe(outcome: Outcome, load: float) -> MeasuredProbe | None:
         side: Side = "within" if is_met else "beyond" if is_missed and (ratio > 1 or name == worst) else ""
         limits[name] = LimitEvidence(math.log(load), ratio, _reliable(figures[f"slo_samples_{name}"]), side)
     requests = int(outcome.override("num_prompts") or figures.get("completed", 0))
-    return MeasuredProbe(outcome=outcome, load=load, requests=requests, limits=limits)
+    ended = int(figures.get("completed", 0) + figures.get("failed", 0))
+    sent_requests = requests if decision is None else min(ended, requests)
+    return MeasuredProbe(outcome=outcome, load=load, requests=requests, sent_requests=sent_requests, limits=limits)
