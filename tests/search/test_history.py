@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.search.outcomes import planned
 
 from benchhydra.search import Answer, Figure
-from benchhydra.sweep.group.history import earlier_answers, question_key
-from benchhydra.sweep.group.journal import Journal, read_journal
+from benchhydra.sweep.group.history import earlier_answers, history_of, question_key
 from benchhydra.sweep.study_result import StudyResult
+from benchhydra.sweep.sweep_directory import open_sweep
 
 CONFIG: dict[str, Any] = {
     "script": "serving",
@@ -70,7 +71,15 @@ def test_the_newest_answers_to_the_same_question_count(tmp_path: Path, tree: str
     assert earlier_answers(root / "this", "nothing") == ()
 
 
-def test_the_journal_keeps_what_a_search_began_with(tmp_path: Path) -> None:
-    used = (Answer(value=12.0, unit="requests/s", low=11.0, high=13.0),)
-    Journal(histories={"q": used, "r": ()}).write(tmp_path / "0000.json")
-    assert read_journal(tmp_path / "0000.json").histories == {"q": used, "r": ()}
+def test_a_resumed_sweep_begins_with_the_answers_of_its_first_run(tmp_path: Path) -> None:
+    """Opening a sweep again removes its journals, and another sweep may have answered the question meanwhile."""
+    sweep, point = tmp_path / "this", planned("qps=1")
+    write(tmp_path / "old", 1.0, answer(10.0))
+    with open_sweep(sweep, [point], resumed=False):
+        first, none = history_of(sweep, "q"), history_of(sweep, "new")
+    assert [(one.value, one.low) for one in first] == [(10.0, 9.0)]
+    assert none == ()
+    write(tmp_path / "newer", 2.0, answer(99.0), answer(98.0, question="new"))
+    with open_sweep(sweep, [point], resumed=True):
+        assert history_of(sweep, "q") == first
+        assert history_of(sweep, "new") == none

@@ -11,10 +11,9 @@ from benchhydra import interruption
 from benchhydra.points import Identity, Outcome, PlannedPoint
 from benchhydra.render.point_report import result_line
 from benchhydra.render.sweep_rows import SEARCH_KEYS
-from benchhydra.search import Answer
 from benchhydra.search.cut import Cut
 from benchhydra.similar_texts import template
-from benchhydra.sweep.group.history import earlier_answers, question_key
+from benchhydra.sweep.group.history import history_of, question_key
 from benchhydra.sweep.group.job import GroupJob
 from benchhydra.sweep.group.journal import Journal, read_journal
 from benchhydra.sweep.group.limits import FailureCount
@@ -37,11 +36,9 @@ class GroupRun:
     studies: tuple[StudyResult, ...] = ()
     shown_reasons: set[str] = field(init=False, default_factory=set)  # without their numbers
     earlier_starts: int = field(init=False)  # server starts of earlier attempts at this group that were killed
-    histories: dict[str, tuple[Answer, ...]] = field(init=False)  # those of its studies, by their questions
 
     def __post_init__(self) -> None:
-        journal = read_journal(self.job.journal)
-        self.earlier_starts, self.histories = journal.server_starts, dict(journal.histories)
+        self.earlier_starts = read_journal(self.job.journal).server_starts
 
     def run(self) -> list[Outcome]:
         """Run every point and return the outcomes. An error is a point's outcome; only KeyboardInterrupt is raised."""
@@ -120,7 +117,6 @@ class GroupRun:
             studies=self.studies,
             server_starts=self.earlier_starts + self.runner.pool.starts,
             finished=finished,
-            histories=self.histories,
         ).write(self.job.journal)
 
     def _search(self, name: str) -> None:
@@ -138,13 +134,10 @@ class GroupRun:
         self.studies = run_studies(studies, self._search_outcome)
 
     def _give_history(self, study: Study) -> None:
-        """Let a study begin with the earlier answers to its question: those of its journal if it is resumed."""
+        """Let a study begin with the earlier answers to its question."""
         _, resolved = self.runner.compose(study.points[0].overrides)
         study.question = question_key(study.name, resolved, study.search.varies)
-        if study.question not in self.histories:
-            self.histories[study.question] = earlier_answers(Path(self.job.sweep_dir), study.question)
-            self._write_journal()
-        study.search.use_history(self.histories[study.question])
+        study.search.use_history(history_of(Path(self.job.sweep_dir), study.question))
 
     def _search_outcome(self, study: Study, point: PlannedPoint) -> Outcome:
         """The outcome of a point that a search asks for; two studies may request the same point."""

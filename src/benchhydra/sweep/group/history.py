@@ -1,7 +1,7 @@
 """Earlier answers to the question of a search: the same search, system, workload and SLO, in the same tree of outputs.
 
-They tell a search where to begin, and nothing else. A group stores those that it used in its journal, so that a resumed
-search gets the same ones and asks for the same points.
+They tell a search where to begin, and nothing else. Those that were used stay in the sweep's directory, so that a
+resumed search gets the same ones and asks for the same points, whatever other sweeps have answered meanwhile.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchhydra.artifacts import SWEEP_FILE, read_json_or_none
+from benchhydra.artifacts import JOURNALS_DIR, SWEEP_FILE, read_json_or_none, write_json
 from benchhydra.points import point_identity
 from benchhydra.result import point_settings
 from benchhydra.search import Answer
 
 #: The most earlier answers that a search is given.
 MOST_ANSWERS = 3
+#: A file for each question. Not beside the journals, which a resumed sweep removes.
+HISTORIES_DIR = f"{JOURNALS_DIR}/histories"
 
 
 def question_key(search: str, resolved: Mapping[str, Any], varies: Sequence[str]) -> str:
@@ -28,6 +30,17 @@ def question_key(search: str, resolved: Mapping[str, Any], varies: Sequence[str]
     variant = [word for word in point_identity(resolved).variant.split(" ") if not word.startswith("seed=")]
     question = json.dumps([search, settings, variant], sort_keys=True, default=str)
     return hashlib.sha256(question.encode()).hexdigest()[:16]
+
+
+def history_of(sweep_dir: Path, question: str) -> tuple[Answer, ...]:
+    """The earlier answers with which a search begins, or has begun before the sweep was resumed. Raises ResultError."""
+    file = sweep_dir / HISTORIES_DIR / f"{question}.json"
+    stored = read_json_or_none(file)
+    if stored is not None:
+        return tuple(Answer.from_json(answer) for answer in stored["answers"])
+    answers = earlier_answers(sweep_dir, question)
+    write_json(file, {"answers": [answer.to_json() for answer in answers]})
+    return answers
 
 
 def earlier_answers(sweep_dir: Path, question: str) -> tuple[Answer, ...]:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchhydra.artifacts import read_json_or_none, write_json
 from benchhydra.points import Outcome
-from benchhydra.search import Answer
 from benchhydra.sweep.study_result import StudyResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class Journal:
-    """The outcomes, answers and server starts of a group, including the server starts of its earlier attempts.
-
-    histories: the earlier answers with which each study began, by the study's question.
-    """
+    """The outcomes, answers and server starts of a group, including the server starts of its earlier attempts."""
 
     outcomes: tuple[Outcome, ...] = ()
     studies: tuple[StudyResult, ...] = ()
     server_starts: int = 0
     finished: bool = False
-    histories: Mapping[str, tuple[Answer, ...]] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write the journal. Raises ResultError."""
@@ -34,7 +28,6 @@ class Journal:
                 "server_starts": self.server_starts,
                 "outcomes": [outcome.to_json() for outcome in self.outcomes],
                 "studies": [study.to_json() for study in self.studies],
-                "histories": {key: [answer.to_json() for answer in used] for key, used in self.histories.items()},
             },
         )
 
@@ -48,10 +41,6 @@ def read_journal(path: Path) -> Journal:
             studies=tuple(StudyResult.from_json(study) for study in data.get("studies", ())),
             server_starts=int(data.get("server_starts", 0)),
             finished=bool(data.get("finished")),
-            histories={
-                key: tuple(Answer.from_json(answer) for answer in used)
-                for key, used in data.get("histories", {}).items()
-            },
         )
     except (AttributeError, KeyError, TypeError, ValueError):  # a file that this program has not written
         return Journal()
