@@ -21,6 +21,7 @@ import benchhydra
 from benchhydra import config, registry
 from benchhydra.config import BenchConfig
 from benchhydra.errors import ConfigError
+from benchhydra.measure import answer_checks
 from benchhydra.records import NEVER, Records, Status
 from benchhydra.render.point_report import PointReport
 from benchhydra.render.terminal.point_table import print_point
@@ -91,6 +92,18 @@ def test_an_expectation_of_ones_own_and_the_answers_in_a_file(pool: ServerPool, 
     (stored,) = benchhydra.load(tmp_path / "p")
     assert stored.correct_fraction() == 1.0
     assert stored.correct_fraction("w w w w") == 1.0 and stored.correct_fraction("nothing of it") == 0.0
+
+
+def test_answers_that_take_too_long_to_check_are_unknown(
+    pool: ServerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_checks, "LONGEST_CHECK_S", 0.2)
+    words = ("dataset.expect='/(w| |w )+x/'", "dataset.output_tokens=60", "script.keep_text=true")
+    result = run(pool, tmp_path / "p", *words)
+    assert result.value("completed") == 12 and result.value("output_checked") == 0
+    assert any("12 of 12 answers were not checked" in warning for warning in result.warnings)
+    lines = [json.loads(line) for line in (tmp_path / "p" / "texts.jsonl").read_text().splitlines()]
+    assert [line["correct"] for line in lines] == [None] * 12
 
 
 def test_nothing_is_checked_by_default(pool: ServerPool, tmp_path: Path) -> None:

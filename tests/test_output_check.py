@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 
 from benchhydra.errors import ConfigError
-from benchhydra.output_check import check_expectation, is_correct
+from benchhydra.output_check import UNKNOWN, check_answers, check_expectation, is_correct
 
 
 @pytest.mark.parametrize(
@@ -33,3 +36,15 @@ def test_an_answer_is_right_if_it_contains_the_words_or_matches(answer: str, exp
 def test_an_expectation_that_means_nothing_is_refused(expect: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         check_expectation("dataset.expect", expect)
+
+
+def test_answers_are_checked_where_something_is_expected() -> None:
+    assert check_answers(["yes", "no", "no", "?"], ["yes", "yes", "/^n/", ""]) == [1, 0, 1, UNKNOWN]
+
+
+def test_an_expression_that_backtracks_does_not_hold_a_run_up() -> None:
+    before, began_s = signal.getsignal(signal.SIGALRM), time.monotonic()
+    answers = ["x", "a" * 64 + "b", "x"]
+    assert check_answers(answers, ["/x/", "/(a+)+$/", "/x/"], limit_s=0.2) == [1, UNKNOWN, UNKNOWN]
+    assert time.monotonic() - began_s < 5
+    assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL)[0] == 0

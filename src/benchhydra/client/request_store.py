@@ -51,7 +51,7 @@ class Requests:
     whole. The remaining bytes are concatenated in blocks of ``BLOCK_ROWS`` requests, each starting at ``starts[i]`` in
     its block. A block's memory is released when all its requests are taken. ``labels``: whole numbers by name, one for
     each request, which its row gets too (``Records.labels``; -1: none). ``expected``: what each answer must contain,
-    for the output check; empty without one.
+    for the output check after the load; empty without one. ``every_nth`` leaves it out.
     """
 
     needs_texts: ClassVar[bool] = False
@@ -132,7 +132,6 @@ class Requests:
         for i in range(first, len(self), step):
             part._append(self.beginning[i], self._rest(i), self.prompt_tokens[i], self.output_tokens[i])
         part.labels = {name: values[first::step] for name, values in self.labels.items()}
-        part.expected = self.expected[first::step]
         return part
 
 

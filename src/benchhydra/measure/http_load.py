@@ -41,7 +41,7 @@ from benchhydra.loadgen.ray import cluster
 from benchhydra.loads import LoadShape
 from benchhydra.loads.sessions import SessionLoad
 from benchhydra.measure import Measurement, Point
-from benchhydra.measure.answer_checks import REQUEST, checked
+from benchhydra.measure.answer_checks import REQUEST, checked, output_check, unchecked_warning, with_outcomes
 from benchhydra.measure.failure_hints import failure_hint
 from benchhydra.measure.media import check_media
 from benchhydra.measure.prompt_lengths import PromptLengths
@@ -328,11 +328,14 @@ class HttpLoad:
             probes.begin()
             result = run_load(prepared.plan, point.progress)
             observed = probes.end(client_processes=result.facts[client_facts.PROCESSES])
+        texts, expected = result.texts or (), prepared.plan.requests.expected
+        outcomes = output_check(texts, expected)
         if self._options.keep_text:
-            write_texts(point.out_dir, prepared.prompts, result.texts or ())
+            write_texts(point.out_dir, prepared.prompts, texts, outcomes)
         records = window.mark_phases(result.records, load.warmup_s, load.cooldown_s, load.steady)
         if point.api.checks_texts():
-            records = checked(records, result.texts or (), point.api)
+            records = checked(records, texts, point.api)
+        records = with_outcomes(records, outcomes)
         return Measurement(
             records=records,
             facts={**self._load_facts(prepared), **result.facts, **observed.facts},
@@ -342,7 +345,12 @@ class HttpLoad:
             | prepared.groups,
             series=(*result.series, *observed.series),
             metadata=self._metadata(records, len(prepared.plan.requests)),
-            warnings=(*observed.warnings, *self._lengths.warnings(), *point.dataset.warnings()),
+            warnings=(
+                *observed.warnings,
+                *self._lengths.warnings(),
+                *point.dataset.warnings(),
+                *unchecked_warning(outcomes, expected),
+            ),
         )
 
     def watch(self) -> Watch:
@@ -389,7 +397,8 @@ class HttpLoad:
             labels, endpoint = {**labels, REPLICA: replica}, endpoint.replica(replica)
         request = encode_request(endpoint, prompt, prompt.output_tokens, self._request_options)
         output_tokens = self._asked_tokens(prompt.output_tokens)
-        labels = {**labels, REQUEST: len(requests)} if self.endpoint.api.checks_texts() else labels
+        is_checked = self.endpoint.api.checks_texts() or bool(prompt.expect)
+        labels = {**labels, REQUEST: len(requests)} if is_checked else labels
         prompt_tokens = prompt.prompt_tokens if self.endpoint.api.reads_text else 0
         requests.add(request, prompt_tokens, output_tokens, labels, prompt.expect)
 
@@ -408,7 +417,7 @@ class HttpLoad:
             options=self._request_options,
             processes=load.processes,
             executor=load.executor,
-            keep_text=options.keep_text or self.endpoint.api.checks_texts(),
+            keep_text=options.keep_text or self.endpoint.api.checks_texts() or bool(requests.expected),
             early_stop=self._early_stop(),
             behaviour=ClientBehaviour(
                 cancellations=load.cancellations(len(requests), self._point.rng("cancellations")),

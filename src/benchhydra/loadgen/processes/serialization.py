@@ -129,8 +129,7 @@ def _pack_requests(requests: Requests) -> dict[str, Any]:
     arrays = {name: getattr(requests, name).tobytes() for name in _REQUEST_ARRAYS}
     blocks = [bytes(block) for block in requests.blocks]
     labels = {name: values.tobytes() for name, values in requests.labels.items()}
-    own = {"blocks": blocks, "beginnings": requests.beginnings, "labels": labels, "expected": requests.expected}
-    return {**own, **arrays}
+    return {"blocks": blocks, "beginnings": requests.beginnings, "labels": labels, **arrays}
 
 
 def _unpack_requests(packed: dict[str, Any]) -> Requests:
@@ -138,7 +137,6 @@ def _unpack_requests(packed: dict[str, Any]) -> Requests:
         blocks=[bytearray(block) for block in packed["blocks"]],
         beginnings=[(before, after) for before, after in packed["beginnings"]],
         labels={name: array("i", values) for name, values in packed["labels"].items()},
-        expected=packed["expected"],
     )
     for name, code in _REQUEST_ARRAYS.items():
         setattr(requests, name, array(code, packed[name]))

@@ -76,7 +76,7 @@ class InFlight:
         retries = shard.behaviour.retries
         self._retrier = Retrier(retries, shard.requests, rows.tries, self._send_again) if retries else None
         self._take = shard.requests.take if self._retrier is None else self._retrier.take
-        keep_text = shard.keep_text or shard.requests.needs_texts or bool(shard.requests.expected)
+        keep_text = shard.keep_text or shard.requests.needs_texts
         self._pool = ConnectionPool(shard.endpoint, self, stream=shard.stream, keep_text=keep_text)
 
     async def open(self) -> None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from array import array
 from time import monotonic_ns
 
-from benchhydra.client.answer_text import split_answer
 from benchhydra.client.apis import UNKNOWN_TOKENS
 from benchhydra.client.connection import Connection
 from benchhydra.client.response import Response
 from benchhydra.loadgen.client_behaviour import TRIES
 from benchhydra.loadgen.shards import Shard, ShardProgress
-from benchhydra.output_check import CORRECT, is_correct
 from benchhydra.records import Phase, Recorder, Records, Status
 from benchhydra.redaction import protect, redact
 
-_UNKNOWN = -1
 _OK, _SHORT = int(Status.OK), int(Status.SHORT)  # constants, because reading an enum member is slow
 
 
@@ -44,10 +41,6 @@ class RowWriter:
         self._reasoning = self._reasoning_labels(count) if shard.endpoint.api.separates_reasoning() else ()
         self._texts = [""] * count if shard.keep_text else []
         self._on_text = shard.requests.answered if shard.requests.needs_texts else None
-        self._expected = shard.requests.expected
-        self._correct = array("i", [_UNKNOWN]) * count if self._expected else array("i")
-        if self._expected:
-            recorder.labels[CORRECT] = self._correct
         self.tries = array("i", [0]) * count if shard.behaviour.retries else array("i")
         if shard.behaviour.retries:
             recorder.labels[TRIES] = self.tries
@@ -85,8 +78,6 @@ class RowWriter:
             tokens[row] = response.reasoning_tokens
         if self._on_text is not None:
             self._on_text(row, response.text())
-        if self._expected and self._expected[row]:
-            self._correct[row] = is_correct(split_answer(response.text()).answer, self._expected[row])
         counts["status"][row] = _SHORT if self._full_length and self._is_short(response, row) else _OK
         progress = self.progress
         progress.done += 1
