@@ -108,11 +108,14 @@ class Confirmation:
 
 
 def _with_capacity(runs: Runs, directory: Path) -> Runs:
-    """The runs of a search for the capacity as one run, whose metric is the answer; none if it has no answer."""
+    """The runs of a search for the capacity as one run, whose metric is the answer.
+
+    None if it has no answer, or only a bound: "at least 40" is no figure to compare.
+    """
     answers = (read_json_or_none(directory / SWEEP_FILE) or {}).get("answers") or [{}]
     value = answers[0].get("value")
     usable = [run for run in runs.runs if run.usable]
-    if not isinstance(value, int | float) or not usable:
+    if not isinstance(value, int | float) or answers[0].get("bound") or not usable:
         return _only(runs, [])
     last = usable[-1]
     last.metrics = {**last.metrics, CAPACITY: float(value)}

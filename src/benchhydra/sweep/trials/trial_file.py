@@ -24,25 +24,23 @@ class TrialRecord:
 
 @dataclass(kw_only=True)
 class TrialFile:
-    """The file in a sweep's directory. ``earlier``: the records of earlier runs, by study and number of the trial."""
+    """The file in a sweep's directory. records: of this run and of earlier ones, by study and number of the trial."""
 
     directory: Path
-    earlier: dict[tuple[int, int], TrialRecord] = field(init=False)
-    records: list[TrialRecord] = field(init=False, default_factory=list)
+    records: dict[tuple[int, int], TrialRecord] = field(init=False)
 
     def __post_init__(self) -> None:
-        records = self._read()
-        self.earlier = {(record.study, record.trial.number): record for record in records}
+        self.records = {(record.study, record.trial.number): record for record in self._read()}
 
     def earlier_record(self, study: int, number: int, settings: Mapping[str, Any]) -> TrialRecord | None:
         """The record of the same trial of an earlier run; None if it has to be run."""
-        record = self.earlier.get((study, number))
+        record = self.records.get((study, number))
         return record if record is not None and dict(record.trial.settings) == dict(settings) else None
 
     def add(self, record: TrialRecord) -> None:
-        """Add a record, and write the file. Raises ResultError."""
-        self.records.append(record)
-        write_json(self.directory / TRIALS_FILE, {"trials": [_to_json(record) for record in self.records]})
+        """Add a record, and write the file, with the records of earlier runs too. Raises ResultError."""
+        self.records[record.study, record.trial.number] = record
+        write_json(self.directory / TRIALS_FILE, {"trials": [_to_json(each) for each in self.records.values()]})
 
     def _read(self) -> list[TrialRecord]:
         """The records of earlier runs; none if the file is missing or damaged: the trials are run again then."""

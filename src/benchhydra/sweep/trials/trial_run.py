@@ -97,7 +97,6 @@ class TrialRun:
             if earlier is not None:
                 records[trial_number] = earlier
                 self.add_outcomes([replace(outcome, kept=True) for outcome in earlier.outcomes], 0)
-                self.file.add(earlier)
                 continue
             self.say(self._beginning(trial_number, settings, optimization))
             try:
