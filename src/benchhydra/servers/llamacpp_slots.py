@@ -3,11 +3,13 @@
 The server keeps the last prompt of each slot, and those of earlier requests in memory unless ``--cache-ram 0``.
 ``POST /slots/N?action=erase`` empties a slot (the server needs ``--slot-save-path``), but not that memory. Its answers
 say how many prompt tokens came from a cache (``timings.cache_n``). The proof: a prompt that the cache has served,
-and one that has then replaced it in its slot, are both not found after the slots were erased.
+and one that has then replaced it in its slot, are both not found after the slots were erased, but for the token with
+which all prompts of some models begin.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +18,8 @@ from benchhydra.servers.health import ControlPlane
 ASK_TIMEOUT_S = 60.0
 #: Words of the prompts: enough to be kept, few enough for any context.
 WORDS = 10
+#: Tokens with which all prompts of a model may begin: one that marks the beginning, or none.
+MOST_SHARED_TOKENS = 1
 
 
 def reset_slots(control: ControlPlane) -> bool | None:
@@ -26,12 +30,13 @@ def reset_slots(control: ControlPlane) -> bool | None:
         return None
     first, second = (" ".join(str(start + i) for i in range(WORDS)) for start in (1000, 5000))
     _cached_tokens(control, first, slots[0])
-    if not _cached_tokens(control, first, slots[0]) or _cached_tokens(control, second, slots[0]) is None:
+    repeated, shared = (_cached_tokens(control, prompt, slots[0]) for prompt in (first, second))
+    if not repeated or shared is None or not shared <= MOST_SHARED_TOKENS < repeated:
         return False
-    if not all(_erase(control, slot) for slot in slots):
+    if not _erase_all(control, slots):
         return False
     cached = [_cached_tokens(control, prompt, slots[0]) for prompt in (second, first)]
-    return cached == [0, 0] and all(_erase(control, slot) for slot in slots)
+    return cached == [0, shared] and _erase_all(control, slots)
 
 
 def _slots(control: ControlPlane) -> list[int] | None:
@@ -43,9 +48,9 @@ def _slots(control: ControlPlane) -> list[int] | None:
     return numbers or None
 
 
-def _erase(control: ControlPlane, slot: int) -> bool:
-    answer = control.ask(f"/slots/{slot}?action=erase", "POST")
-    return answer is not None and answer.ok
+def _erase_all(control: ControlPlane, slots: Sequence[int]) -> bool:
+    answers = [control.ask(f"/slots/{slot}?action=erase", "POST") for slot in slots]
+    return all(answer is not None and answer.ok for answer in answers)
 
 
 def _cached_tokens(control: ControlPlane, prompt: str, slot: int) -> int | None:
