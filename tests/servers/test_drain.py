@@ -130,8 +130,22 @@ def test_other_engines_gauges_are_read() -> None:
         assert drain.requests_on_server(control) == 5
     with serving(lambda: "llamacpp:requests_processing 1\nllamacpp:requests_deferred 0\n") as control:
         assert drain.requests_on_server(control) == 1
+    with serving(lambda: "tgi_batch_current_size 2\ntgi_queue_size 3\n") as control:
+        assert drain.requests_on_server(control) == 5
     with serving(lambda: "other 1\n") as control:
         assert drain.requests_on_server(control) is None
+
+
+def test_a_server_that_is_started_again_need_not_be_empty(pool: ServerPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchhydra.servers.pool.wait_until_empty", lambda *_: pytest.fail("it was waited for"))
+    argv = (sys.executable, "-P", "-m", "benchhydra.fakeserver", "--model", "m")
+    spec = ServerSpec(kind="http", argv=argv, cache_reset="restart")
+    limits: dict[str, Any] = {"ready_timeout_s": 30.0, "stop_timeout_s": 5.0, "headers": {}}
+    with pool.lease(spec, Progress(), **limits) as first:
+        pass
+    pool.overloaded = True
+    with pool.lease(spec, Progress(), **limits) as second:
+        assert second.pid != first.pid and second.facts()["server_drain_s"] is None
 
 
 def test_the_point_after_an_overload_begins_on_an_empty_server(pool: ServerPool) -> None:

@@ -18,9 +18,10 @@ from benchhydra.servers.prefix_probe import one_token_request
 
 DRAIN_TIMEOUT_S = 120.0
 POLL_S = 0.1
-#: Gauges of requests that a server works on or keeps in its queue: vLLM's, SGLang's, llama.cpp's.
+#: Gauges of requests that a server works on or keeps in its queue: vLLM's, SGLang's, llama.cpp's, TGI's.
 _LOAD = re.compile(
-    r"^(?:vllm:num_requests_(?:running|waiting)|sglang:num_(?:running|queue)_reqs|llamacpp:requests_(?:processing|deferred))"
+    r"^(?:vllm:num_requests_(?:running|waiting)|sglang:num_(?:running|queue)_reqs"
+    r"|llamacpp:requests_(?:processing|deferred)|tgi_(?:batch_current|queue)_size)"
     r"(?:\{[^}\n]*\})?[ \t]+([\d.eE+-]+)",
     re.M,
 )

@@ -175,12 +175,12 @@ class ServerPool:
         if not pooled.server.alive():
             progress.say(f"the {_noun(spec)} has died since the last point: restarting it")
             return None
-        drain = self._drain(pooled.server, progress)
-        if drain is not None and not drain.empty:
-            progress.say("restarting the server: it was not empty in time")
-            return None
         if spec.cache_reset == "restart":
             progress.status(f"starting the {_noun(spec)} again: its caches cannot be emptied otherwise")
+            return None
+        drain = self._drain(pooled.server, progress)
+        if drain is not None and not drain.empty:
+            progress.say(f"restarting the {_noun(spec)}: not empty in time")
             return None
         log_offset = size(pooled.server.log)
         proven = pooled.server.reset()
