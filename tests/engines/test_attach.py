@@ -322,3 +322,9 @@ def test_it_claims_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchhydra.target.gpu_count", lambda: 8)
     target = Attach().target(Model(id="org/model"), Sparsity(), Gpus(device="auto"))
     assert (target.gpus, Attach().server(target).gpus) == (0, 0)
+
+
+@pytest.mark.parametrize("reset", ["restart", "POST/flush", "POST @elsewhere/flush", "sometimes"])
+def test_a_reset_that_cannot_be_done_is_refused(reset: str) -> None:
+    with pytest.raises(ConfigError, match=r"engine\.cache_reset"):
+        Attach(cache_reset=reset)

@@ -11,7 +11,9 @@ import pytest
 from benchhydra.engines import Engine
 from benchhydra.engines.command import CommandLine
 from benchhydra.engines.flags import check_flags, flag_words
+from benchhydra.engines.llamacpp import LlamaCpp
 from benchhydra.engines.programs import help_flags, package_facts, printed_version
+from benchhydra.engines.tgi import Tgi
 from benchhydra.errors import ConfigError
 from benchhydra.progress import Progress
 from benchhydra.redaction import redact
@@ -60,12 +62,21 @@ def test_what_cannot_start_is_refused(fields: dict[str, Any], message: str) -> N
         CommandLine(**fields).check(TARGET)
 
 
-@pytest.mark.parametrize("words", [["x", "--api-key", "sk-in-words"], ["x", "--hf-token=sk-in-words"]])
+@pytest.mark.parametrize(
+    "words",
+    [["x", "--api-key", "sk-in-words"], ["x", "--hf-token=sk-in-words"], ["env", "MY_API_KEY=sk-in-words", "x"]],
+)
 def test_secrets_in_the_words_are_refused_and_not_repeated(words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         CommandLine(command=words)
     assert "sk-in-words" not in f"{caught.value.message} {caught.value.hint}"
     assert "sk-in-words" not in redact("sk-in-words")
+
+
+@pytest.mark.parametrize("preset", [LlamaCpp, Tgi])
+def test_secrets_in_the_words_of_a_preset_are_refused(preset: Any) -> None:
+    with pytest.raises(ConfigError, match=r"engine\.program: --api-key has a secret"):
+        preset(program=["server", "--api-key", "sk-in-preset"])
 
 
 @pytest.mark.parametrize("reset", ["sometimes", "POST flush", "DELETE /cache"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
+import re
 import sys
 from array import array
 from pathlib import Path
@@ -19,7 +21,9 @@ from benchhydra.config import BenchConfig, plain_config
 from benchhydra.engines import ServerSpec
 from benchhydra.engines.attach import Attach
 from benchhydra.engines.fake import Fake
+from benchhydra.engines.llamacpp import LlamaCpp
 from benchhydra.engines.routers import router_of
+from benchhydra.engines.sglang import SGLang
 from benchhydra.errors import ConfigError, EngineError
 from benchhydra.measure.replicas import dealt_replicas
 from benchhydra.probes.server_metrics import Reading, combined
@@ -87,6 +91,8 @@ def test_each_replica_has_flags_and_an_address_of_its_own() -> None:
         ({"replicas": 2, "router_command": ["no-such-program", "{urls}"]}, "no-such-program is not a program"),
         ({"replicas": 2, "router": "nginx", "router_args": {"policy": "by_luck"}}, "by_luck"),
         ({"replicas": 2, "router": "nginx", "router_command": ["x"]}, "exclude each other"),
+        ({"replicas": 2, "router": "vllm-router", "router_args": {"host": "0.0.0.0"}}, r"router_args\.host is set by"),
+        ({"replicas": 2, "replica_args": [{"tensor-parallel-size": 2}]}, "same number of GPUs"),
     ],
 )
 def test_what_does_not_fit_is_refused(fields: dict[str, Any], message: str) -> None:
@@ -191,7 +197,23 @@ def test_several_attached_servers_share_a_load(tmp_path: Path) -> None:
     assert result.metadata["server_generation_tokens"] == 60 * 4
 
 
-@pytest.mark.parametrize("url", [[], [1], ["http://a/v1", "http://b/v2"], ["nonsense"]])
+def test_flags_of_replicas_are_checked_before_anything_starts() -> None:
+    engine = LlamaCpp(program=[sys.executable], slots=1, replicas=2, replica_args=[{"port": 1}])
+    with pytest.raises(ConfigError, match="port is set by benchhydra"):
+        engine.deployed(engine.server(TARGET), TARGET)
+
+
+def test_replicas_have_equally_many_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SGLang, "check", lambda self, target: None)  # it is not installed
+    engine = SGLang(replicas=2, replica_args=[{"pp_size": 2}])
+    target = dataclasses.replace(TARGET, gpus=1)
+    with pytest.raises(ConfigError, match=r"sets a parallel size: .* same number of GPUs"):
+        engine.deployed(engine.server(target), target)
+    engine.replica_args = [{"max_running_requests": 2}]
+    assert [spec.gpus for spec in engine.deployed(engine.server(target), target).replicas] == [1, 1]
+
+
+@pytest.mark.parametrize("url", [[], [1], ["http://a/v1", "http://b/v2"], ["nonsense"], ["http://a", "http://a/"]])
 def test_lists_of_urls_are_checked(url: Any) -> None:
     with pytest.raises(ConfigError, match=r"engine\.base_url"):
         Attach(base_url=url)
@@ -218,6 +240,10 @@ def test_known_routers_get_the_urls_and_the_address() -> None:
         assert " ".join(words[-11:]).endswith("--host {host} --port {port}")
         assert "{urls}" in words
         assert words[words.index("--policy") + 1] == "cache_aware"
-    config = router_of("nginx", {"policy": "least_conn"}).config
+        assert words[words.index("--prometheus-host") + 1] == "127.0.0.1"  # sglang-router's own default is 0.0.0.0
+    nginx = router_of("nginx", {"policy": "least_conn"})
+    config = nginx.config
+    assert nginx.ready_path == ""  # that of the servers behind it
+    assert not re.search(r'(?<!")\{config\}', config)  # quoted: the path may have a space
     assert "least_conn;" in config
     assert "proxy_buffering off" in config

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from benchhydra.engines.flags import flag_name
 from benchhydra.engines.placeholders import fill_names, fill_variables, refuse_secrets
 from benchhydra.engines.programs import require_program
 from benchhydra.engines.routers import ROUTERS, Router, router_of
@@ -21,18 +20,17 @@ from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target
 
 #: How requests are dealt to replicas without a router.
 DEALS = ("round_robin", "session")
+#: Flags of the number of GPUs that a model is spread over, which replicas have in common.
+TENSOR_PARALLEL_SIZES = frozenset(("tensor_parallel_size", "tp_size", "num_shard"))
 ENGINE_GPUS = fact("engine_gpus", unit="GPUs", doc="GPUs that the engine uses; unknown: absent", in_metadata=True)
 
 
-def python_program(python: str | None) -> str:
-    """Return the absolute path of ``engine.python``; None: this interpreter. Raises ConfigError if it is no program."""
-    if python is None:
-        return sys.executable
-    path = Path(python).expanduser()
-    program = shutil.which(str(path.absolute()) if "/" in python else python)
-    if program is None:
-        raise ConfigError(f"engine.python={python} is not a program", hint="engine.python=VENV/bin/python")
-    return str(Path(program).absolute())
+def check_cache_reset(how: str, names: Sequence[str]) -> None:
+    """Raise ConfigError if ``engine.cache_reset`` is none of ``names`` and no request: ``POST /path``."""
+    if how not in names and not how.startswith(("POST /", "GET /")):
+        raise ConfigError(
+            f"engine.cache_reset={how} is not allowed", hint=f"one of {', '.join(names)}, or 'POST /path'"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,16 +112,29 @@ class Engine:
         if spec.kind != "http":
             raise ConfigError(f"engine.replicas={self.replicas}: only servers that benchhydra starts have replicas")
         args = [*self.replica_args, *({} for _ in range(self.replicas - len(self.replica_args)))]
-        members = [
-            dataclasses.replace(self, args={**self.args, **more}, replicas=1, replica_args=[]).server(target)
-            for more in args
-        ]
-        plain = dataclasses.replace(spec, replicas=tuple(members))
+        plain = dataclasses.replace(spec, replicas=tuple(self._replica(more, target) for more in args))
         if router is None:
             return plain
         return dataclasses.replace(
-            plain, router=router.words, router_ready_path=router.ready_path, router_config=router.config
+            plain,
+            router=router.words,
+            router_ready_path=router.ready_path or spec.ready_path,
+            router_config=router.config,
         )
+
+    def _replica(self, more_args: dict[str, Any], target: Target) -> ServerSpec:
+        """Return the spec of a replica with further flags. Raises ConfigError if the engine has no such flag."""
+        engine = dataclasses.replace(self, args={**self.args, **more_args}, replicas=1, replica_args=[])
+        if more_args:
+            engine.check(target)
+            sizes = TENSOR_PARALLEL_SIZES & {flag_name(key) for key in more_args}
+            if sizes or engine.gpu_count(target) != self.gpu_count(target):
+                names = ", ".join(sorted(sizes)) or "a parallel size"
+                raise ConfigError(
+                    f"engine.replica_args sets {names}: all replicas must have the same number of GPUs",
+                    hint="engine.args.NAME=... sets it for all",
+                )
+        return engine.server(target)
 
     def _router(self) -> Router | None:
         if self.router is not None and self.router_command:
@@ -134,8 +145,8 @@ class Engine:
             return Router((require_program(program, "engine.router_command"), *words))
         if self.router is None:
             return None
-        known = router_of(self.router, self.router_args)
-        return known._replace(words=(require_program(known.words[0], "engine.router"), *known.words[1:]))
+        router = router_of(self.router, self.router_args)
+        return router._replace(words=(require_program(router.words[0], "engine.router"), *router.words[1:]))
 
     def target(self, model: Model, sparsity: Sparsity, gpus: Gpus) -> Target:
         """Return the model as this engine loads it. Raises ConfigError or GpuUnavailable."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchhydra.engines import Engine, ServerSpec
+from benchhydra.engines import Engine, ServerSpec, check_cache_reset
 from benchhydra.engines.request_headers import headers_from_environment, variable_value
 from benchhydra.errors import ConfigError, EngineError
 from benchhydra.fetch import below_api_path, check_base_url, fetch, split_api_path
@@ -14,6 +14,8 @@ from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target
 
 #: What users paste with the URL, and the API adds to it.
 ENDPOINTS = ("/chat/completions", "/completions")
+#: Values of ``engine.cache_reset`` beside ``POST /path``: benchhydra cannot start this server again.
+RESETS = ("vllm", "llamacpp", "none")
 
 
 @option("engine", "attach")
@@ -48,9 +50,12 @@ class Attach(Engine):
     )
 
     def __post_init__(self) -> None:
-        paths = {self._split_url(url)[1] for url in self._urls()}
-        if len(paths) > 1:
+        servers = [self._split_url(url) for url in self._urls()]
+        if len(set(servers)) < len(servers):
+            raise ConfigError(f"engine.base_url={self.base_url} names a server twice", hint="each URL once")
+        if len({path for _, path in servers}) > 1:
             raise ConfigError("engine.base_url: the servers have different paths", hint="engine.path=/v1")
+        check_cache_reset(self.cache_reset, RESETS)
         if self.args or self.env:
             text = "engine=attach starts nothing: engine.args and engine.env have no effect"
             raise ConfigError(text, hint="leave them out, or engine=vllm")

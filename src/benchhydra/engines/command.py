@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from benchhydra.engines import Engine, ServerSpec
+from benchhydra.engines import Engine, ServerSpec, check_cache_reset
 from benchhydra.engines.placeholders import PLACEHOLDER, fill_names, refuse_secrets
 from benchhydra.engines.programs import printed_version, require_program, served_version
 from benchhydra.engines.request_headers import headers_from_environment, variable_value
@@ -83,11 +83,7 @@ class CommandLine(ServerProgram):
     keep_alive: bool = knob(True, "use a connection again after an answer")
 
     def __post_init__(self) -> None:
-        if self.cache_reset not in RESETS and not self.cache_reset.startswith(("POST /", "GET /")):
-            raise ConfigError(
-                f"engine.cache_reset={self.cache_reset} is not allowed",
-                hint=f"one of {', '.join(RESETS)}, or 'POST /path'",
-            )
+        check_cache_reset(self.cache_reset, RESETS)
         if not self.ready_path.startswith("/"):
             raise ConfigError(f"engine.ready_path={self.ready_path} must begin with a /")
         refuse_secrets("engine.command", self.command)

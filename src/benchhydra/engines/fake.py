@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from benchhydra.engines import Engine, ServerSpec, python_program
+from benchhydra.engines import Engine, ServerSpec
+from benchhydra.engines.programs import interpreter_path
 from benchhydra.engines.starts import StartCaches
 from benchhydra.errors import ConfigError
 from benchhydra.fakeserver.plan import FAULTS
@@ -139,7 +140,7 @@ class Fake(Engine):
 
     def interpreter(self) -> str:
         """Return the absolute path of the interpreter. Raises ConfigError if it does not exist."""
-        return python_program(self.python)
+        return interpreter_path(self.python)
 
     def version(self, base_url: str) -> str | None:
         """Return ``fake-`` and benchhydra's version."""

@@ -42,18 +42,19 @@ def flag_words(
     return words
 
 
-def check_flags(program: str, args: Mapping[str, Any], known: Collection[str] | None) -> None:
+def check_flags(
+    program: str, args: Mapping[str, Any], known: Collection[str] | None, *, key: str = "engine.args"
+) -> None:
     """Raise ConfigError for a flag that benchhydra sets itself, and for one that the program does not have.
 
-    known: the program's flags, with underscores; None: they are unknown, so the program checks them itself.
+    known: the program's flags, with underscores; None: they are unknown, so the program checks them itself. key: the
+    config key that holds ``args``.
     """
     for name in map(flag_name, args):
         if name in RESERVED_FLAGS:
-            raise ConfigError(
-                f"engine.args.{name} is set by benchhydra itself", hint="engine=attach for your own server"
-            )
+            raise ConfigError(f"{key}.{name} is set by benchhydra itself", hint="engine=attach for your own server")
         if known is None or name in known or name.removeprefix("no_") in known:
             continue
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-        hint = f"did you mean engine.args.{near[0]}?" if near else "its --help lists its flags"
-        raise ConfigError(f"engine.args.{name}: {program} has no such flag", hint=hint)
+        hint = f"did you mean {key}.{near[0]}?" if near else "its --help lists its flags"
+        raise ConfigError(f"{key}.{name}: {program} has no such flag", hint=hint)

@@ -13,6 +13,7 @@ from benchhydra.engine_side import llamacpp_server
 from benchhydra.engines import ServerSpec
 from benchhydra.engines.command import ServerProgram
 from benchhydra.engines.flags import check_flags, flag_name, flag_words
+from benchhydra.engines.placeholders import refuse_secrets
 from benchhydra.engines.programs import (
     find_program,
     help_flags,
@@ -50,6 +51,7 @@ class LlamaCpp(ServerProgram):
     def __post_init__(self) -> None:
         if isinstance(self.slots, int) and self.slots < 1:
             raise ConfigError(f"engine.slots={self.slots} must be at least 1")
+        refuse_secrets("engine.program", self.program)
 
     def target(self, model: Model, sparsity: Sparsity, gpus: Gpus) -> Target:
         """Return the model as a GGUF file; its tokenizer is read from the file unless model.tokenizer is set."""

@@ -28,14 +28,15 @@ def fill_variables(word: str) -> str:
 
 
 def refuse_secrets(key: str, words: Sequence[str]) -> None:
-    """Raise ConfigError if a command line holds a secret, as ``--api-key VALUE`` or ``--api-key=VALUE``."""
+    """Raise ConfigError if words hold a secret, as ``--api-key VALUE``, ``--api-key=VALUE`` or ``API_KEY=VALUE`` do."""
     for word, following in zip(words, [*words[1:], ""], strict=False):
         name, equals, value = word.partition("=")
         value = value if equals else following
-        if name.startswith("--") and is_secret_name(name) and value and not PLACEHOLDER.search(value):
-            protect([value])
-            variable = name.lstrip("-").replace("-", "_").upper()
-            raise ConfigError(
-                f"{key}: {name} has a secret as its value, and results contain the config",
-                hint=f"export {variable}=... and {name},'{{env:{variable}}}'",
-            )
+        if not (equals or name.startswith("--")) or not is_secret_name(name) or not value or PLACEHOLDER.search(value):
+            continue
+        protect([value])
+        variable = name.lstrip("-").replace("-", "_").upper()
+        hint = f"export {variable}=... and {name},'{{env:{variable}}}'"
+        if not name.startswith("-"):
+            hint = f"export {variable}=... instead: engines inherit the environment"
+        raise ConfigError(f"{key}: {name} has a secret as its value, and results contain the config", hint=hint)

@@ -9,23 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from benchhydra.engines.flags import flag_words
+from benchhydra.engines.flags import check_flags, flag_name, flag_words
 from benchhydra.errors import ConfigError
 
+ROUTERS = ("vllm-router", "sglang-router", "nginx")
 #: nginx without buffering, so that tokens are passed on as they come; files in its log's directory need no root.
 NGINX_CONFIG = """\
 worker_processes 1;
 daemon off;
-pid {config}.pid;
+pid "{config}.pid";
 error_log stderr warn;
 events { worker_connections 4096; }
 http {
   access_log off;
-  client_body_temp_path {config}.body;
-  proxy_temp_path {config}.proxy;
-  fastcgi_temp_path {config}.fastcgi;
-  uwsgi_temp_path {config}.uwsgi;
-  scgi_temp_path {config}.scgi;
+  client_body_temp_path "{config}.body";
+  proxy_temp_path "{config}.proxy";
+  fastcgi_temp_path "{config}.fastcgi";
+  uwsgi_temp_path "{config}.uwsgi";
+  scgi_temp_path "{config}.scgi";
   upstream replicas {
 {policy}{servers}
     keepalive 256;
@@ -43,11 +44,16 @@ http {
   }
 }
 """
+#: Routers with the same flags -> how they are started. sglang-router's metrics are open to the network by default.
+RUST_ROUTERS = {"vllm-router": ("vllm-router",), "sglang-router": ("sglang-router", "launch")}
 NGINX_POLICIES = {"round_robin": "", "least_conn": "    least_conn;\n", "random": "    random;\n"}
 
 
 class Router(NamedTuple):
-    """How a router is started. words: with ``{urls}``, ``{host}``, ``{port}``, ``{config}``; config: its file."""
+    """How a router is started. words: with ``{urls}``, ``{host}``, ``{port}``, ``{config}``; config: its file.
+
+    ready_path: answers 2xx when it is ready; "": that of the replicas, to which it passes every path on.
+    """
 
     words: tuple[str, ...]
     ready_path: str = "/health"
@@ -56,14 +62,11 @@ class Router(NamedTuple):
 
 def router_of(name: str, args: Mapping[str, Any]) -> Router:
     """Return a known router with its flags. Raises ConfigError for a name or an nginx policy that is unknown."""
-    flags = {"policy": "round_robin"} | dict(args)
-    address = ("--host", "{host}", "--port", "{port}")
-    if name == "vllm-router":
-        return Router(("vllm-router", "--worker-urls", "{urls}", *flag_words(flags, negatable=()), *address))
-    if name == "sglang-router":
-        return Router(
-            ("sglang-router", "launch", "--worker-urls", "{urls}", *flag_words(flags, negatable=()), *address)
-        )
+    check_flags(name, args, None, key="engine.router_args")
+    flags = {"policy": "round_robin"} | {flag_name(key): value for key, value in args.items()}
+    if name in RUST_ROUTERS:
+        words = flag_words({"prometheus_host": "127.0.0.1"} | flags, negatable=())
+        return Router((*RUST_ROUTERS[name], "--worker-urls", "{urls}", *words, "--host", "{host}", "--port", "{port}"))
     if name == "nginx":
         policy = flags.pop("policy")
         if policy not in NGINX_POLICIES or flags:
@@ -72,8 +75,5 @@ def router_of(name: str, args: Mapping[str, Any]) -> Router:
                 hint=f"engine.router_args.policy={'|'.join(NGINX_POLICIES)}",
             )
         config = NGINX_CONFIG.replace("{policy}", NGINX_POLICIES[policy])
-        return Router(("nginx", "-c", "{config}"), "/health", config)
+        return Router(("nginx", "-c", "{config}"), "", config)
     raise ConfigError(f"engine.router={name} is not allowed", hint=f"one of {', '.join(ROUTERS)}, null")
-
-
-ROUTERS = ("vllm-router", "sglang-router", "nginx")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from benchhydra.engines.command import ServerProgram
 from benchhydra.engines.flags import check_flags, flag_name, flag_words
+from benchhydra.engines.placeholders import refuse_secrets
 from benchhydra.engines.programs import help_flags, require_program, served_version
 from benchhydra.registry import knob, option
 from benchhydra.target import Target, is_path
@@ -21,6 +22,9 @@ class Tgi(ServerProgram):
     """text-generation-inference, started and stopped by benchhydra."""
 
     program: list[str] = knob([LAUNCHER], "words that start the launcher")
+
+    def __post_init__(self) -> None:
+        refuse_secrets("engine.program", self.program)
 
     def words(self, target: Target) -> Sequence[str]:
         """Return the words that start the launcher."""

@@ -13,7 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchhydra.engines import Engine, ServerSpec, python_program, vllm_log
+from benchhydra.engines import Engine, ServerSpec, vllm_log
+from benchhydra.engines.programs import interpreter_path
 from benchhydra.engines.starts import StartCaches, StartPhases
 from benchhydra.errors import ConfigError
 from benchhydra.fetch import fetch
@@ -105,7 +106,7 @@ class Vllm(Engine):
 
     def interpreter(self) -> str:
         """Return the absolute path of the interpreter with vLLM. Raises ConfigError if it does not exist."""
-        return python_program(self.python)
+        return interpreter_path(self.python)
 
     def version(self, base_url: str) -> str | None:
         """Return the version of the interpreter's vLLM."""
