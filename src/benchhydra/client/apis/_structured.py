@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from benchhydra.errors import ConfigError
 
@@ -66,14 +67,22 @@ class Constraint:
 
 def read_schema(name: str) -> dict[str, Any]:
     """Return the JSON schema in a file; ``example``: a built-in one. Raises ConfigError."""
+    schema: dict[str, Any] = EXAMPLE_SCHEMA if name == EXAMPLE else read_json("json_schema", name)
+    check_schema(f"api.json_schema={name}", schema)
+    return schema
+
+
+def check_schema(name: str, schema: Any) -> None:
+    """Raise ConfigError if this is no JSON schema, or refers to one elsewhere: none is fetched."""
     import jsonschema  # start-up time: 60 ms, only needed with a schema
 
-    schema = EXAMPLE_SCHEMA if name == EXAMPLE else read_json("json_schema", name)
     try:
         jsonschema.validators.validator_for(schema).check_schema(schema)
     except (jsonschema.SchemaError, AttributeError, TypeError) as error:
-        raise ConfigError(f"api.json_schema={name} is no JSON schema: {getattr(error, 'message', error)}") from error
-    return schema
+        raise ConfigError(f"{name} is no JSON schema: {getattr(error, 'message', error)}") from error
+    for reference in _references(schema):
+        if not _is_inside(reference, schema):
+            raise ConfigError(f"{name} refers to {reference}, which is not in it", hint="put it under $defs")
 
 
 def read_json(key: str, name: str) -> Any:
@@ -95,6 +104,31 @@ def matches_schema(text: str, schema: Mapping[str, Any]) -> bool:
     except (ValueError, RecursionError):
         return False
     return bool(jsonschema.validators.validator_for(schema)(schema).is_valid(value))
+
+
+def _references(schema: Any) -> Iterator[str]:
+    """Yield the targets of all ``$ref`` in a schema."""
+    if isinstance(schema, Mapping):
+        reference = schema.get("$ref")
+        if isinstance(reference, str):
+            yield reference
+    for part in schema.values() if isinstance(schema, Mapping) else schema if isinstance(schema, list) else ():
+        yield from _references(part)
+
+
+def _is_inside(reference: str, schema: Any) -> bool:
+    """Return whether a reference leads to a part of the schema: a JSON pointer (RFC 6901), or the name of an anchor."""
+    if not reference.startswith("#/"):
+        return reference == "#" or (reference.startswith("#") and f'"{reference[1:]}"' in json.dumps(schema))
+    for word in unquote(reference).split("/")[1:]:
+        key = word.replace("~1", "/").replace("~0", "~")
+        if isinstance(schema, list) and key.isdecimal() and int(key) < len(schema):
+            schema = schema[int(key)]
+        elif isinstance(schema, Mapping) and key in schema:
+            schema = schema[key]
+        else:
+            return False
+    return True
 
 
 def _check_regex(regex: str | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchhydra.client.apis._structured import EXAMPLE, matches_schema, read_json
+from benchhydra.client.apis._structured import EXAMPLE, check_schema, matches_schema, read_json
 from benchhydra.errors import ConfigError
 
 #: ``api.tools=example``.
@@ -66,6 +66,8 @@ class Tools:
         names = _names(definitions)
         if names is None:
             raise ConfigError(f"api.tools={name} is no list of tools in OpenAI's form", hint=f"api.tools={EXAMPLE}")
+        for tool in definitions:
+            check_schema(f"api.tools={name}: parameters of {tool['function']['name']}", _parameters(tool))
         if choice not in (*CHOICES, *names):
             raise ConfigError(f"api.tool_choice={choice} is no tool", hint=f"one of {', '.join((*CHOICES, *names))}")
         return cls(definitions=definitions, choice=choice)
@@ -82,9 +84,9 @@ class Tools:
 
     def allows(self, call: ToolCall) -> bool:
         """Return whether a call is of one of these tools, and its arguments fit it."""
-        if self.choice not in CHOICES and call.name != self.choice:
+        if self.choice == "none" or (self.choice not in CHOICES and call.name != self.choice):
             return False
-        schemas = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in self.definitions}
+        schemas = {tool["function"]["name"]: _parameters(tool) for tool in self.definitions}
         return call.name in schemas and matches_schema(call.arguments or "{}", schemas[call.name])
 
 
@@ -96,8 +98,10 @@ def calls_of(pieces: Iterable[str]) -> list[ToolCall]:
         for number, call in enumerate(_calls_in(piece)):
             index = call.get("index")
             at = index if type(index) is int else number
-            function = call.get("function") or {}
-            names[at] = names.get(at, "") + (function.get("name") or "")
+            function = call.get("function")
+            function = function if isinstance(function, dict) else {}  # a call that no tool allows
+            name = function.get("name")
+            names[at] = names.get(at, "") + (name if isinstance(name, str) else "")
             arguments[at] = arguments.get(at, "") + _text(function.get("arguments"))
     return [ToolCall(name=names[at], arguments=arguments[at]) for at in sorted(names)]
 
@@ -114,6 +118,11 @@ def _calls_in(piece: str) -> list[dict[str, Any]]:
 def _text(arguments: Any) -> str:
     """Return arguments as JSON text; some servers send them as an object."""
     return arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments)
+
+
+def _parameters(tool: Mapping[str, Any]) -> Any:
+    """Return the JSON schema of a tool's arguments."""
+    return tool["function"].get("parameters") or {}
 
 
 def _names(definitions: Any) -> list[str] | None:
