@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from benchhydra.records import Float64, Int32, Int64, Mask, Phase
-from benchhydra.window import Window
+from benchhydra.records import Float64, Int32, Int64, Mask, Phase, Records
+from benchhydra.window import Window, started_ns
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionTable:
-    """The sessions of a window, by their number; columns of shape (sessions,).
+    """Sessions by their number; columns of shape (sessions,).
 
-    Only sessions whose turns were all measured. turns: planned; completed: of these, answered as a whole; start_ns: the
-    first turn's scheduled time; end_ns: the last turn's end; waited_ms: sum over turns of the time from the scheduled
-    time to the end of the answer, what the user waited.
+    turns: planned; completed: of these, answered as a whole; broken: a turn failed, so that those after it were not
+    sent; measured: all of its rows belong to the measured window; start_ns: the first turn's scheduled time;
+    first_sent_ns: when it was sent; end_ns: the last turn's end; waited_ms: sum over turns of the time from the
+    scheduled time to the end of the answer, what the user waited.
     """
 
     turns: Int64
     completed: Int64
     sent: Int64
+    broken: Mask
+    measured: Mask
     start_ns: Int64
+    first_sent_ns: Int64
     end_ns: Int64
     waited_ms: Float64
 
@@ -39,27 +43,39 @@ class SessionTable:
         """From the scheduled start to the end, think times included."""
         return np.asarray((self.end_ns - self.start_ns) / 1e9)
 
+    def where(self, mask: Mask) -> SessionTable:
+        """Return the sessions of a mask of shape (sessions,)."""
+        return SessionTable(**{column.name: getattr(self, column.name)[mask] for column in fields(self)})
+
 
 def session_table(window: Window) -> SessionTable:
-    """Return the sessions of a window whose rows have the labels ``session`` and ``turns``."""
-    every = window.every
-    numbers, index = np.unique(every.labels["session"], return_inverse=True)
-    rows = np.bincount(index, minlength=len(numbers))
-    measured = np.bincount(index, weights=every.phase == Phase.MEASURED, minlength=len(numbers)) == rows
-    turns, start_ns, end_ns = (np.zeros(len(numbers), np.int64) for _ in range(3))
-    turns[index] = every.labels["turns"]
-    start_ns[:] = np.iinfo(np.int64).max
-    np.minimum.at(start_ns, index, every.scheduled_ns)
-    np.maximum.at(end_ns, index, every.done_ns)
-    completed = np.bincount(index, weights=every.completed, minlength=len(numbers))
-    waited_ms = np.bincount(index, weights=(every.done_ns - every.scheduled_ns) / 1e6, minlength=len(numbers))
+    """Return the sessions whose turns were all measured. The rows have the labels ``session`` and ``turns``."""
+    table = all_sessions(window.every)
+    return table.where(table.measured)
+
+
+def all_sessions(rows: Records) -> SessionTable:
+    """Return all sessions of a run, also those of the warm-up and the cool-down."""
+    numbers, index = np.unique(rows.labels["session"], return_inverse=True)
+    count = len(numbers)
+    sent = np.bincount(index, minlength=count)
+    turns, end_ns = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    start_ns, first_sent_ns = (np.full(count, np.iinfo(np.int64).max) for _ in range(2))
+    turns[index] = rows.labels["turns"]
+    np.minimum.at(start_ns, index, rows.scheduled_ns)
+    np.minimum.at(first_sent_ns, index, started_ns(rows))
+    np.maximum.at(end_ns, index, rows.done_ns)
+    waited_ms = np.bincount(index, weights=(rows.done_ns - rows.scheduled_ns) / 1e6, minlength=count)
     return SessionTable(
-        turns=turns[measured],
-        completed=completed[measured].astype(np.int64),
-        sent=rows[measured],
-        start_ns=start_ns[measured],
-        end_ns=end_ns[measured],
-        waited_ms=waited_ms[measured],
+        turns=turns,
+        completed=np.bincount(index, weights=rows.completed, minlength=count).astype(np.int64),
+        sent=sent,
+        broken=np.bincount(index, weights=rows.failed, minlength=count) > 0,
+        measured=np.bincount(index, weights=rows.phase == Phase.MEASURED, minlength=count) == sent,
+        start_ns=start_ns,
+        first_sent_ns=first_sent_ns,
+        end_ns=end_ns,
+        waited_ms=waited_ms.astype(np.float64),
     )
 
 

@@ -10,7 +10,7 @@ from benchhydra.gpu_prices import SERVER_PRICE_PER_HOUR
 from benchhydra.metrics import metric
 from benchhydra.records import Float64
 from benchhydra.result import Better
-from benchhydra.session_table import SessionTable, reusable_tokens, session_table
+from benchhydra.session_table import SessionTable, all_sessions, reusable_tokens, session_table
 from benchhydra.window import Window
 from benchhydra.window_series import growth, named
 
@@ -56,11 +56,11 @@ def completed_sessions(window: Window) -> float:
     "broken_sessions",
     unit="sessions",
     better=Better.SMALLER,
-    doc="measured sessions that ended before their last turn, because a turn failed",
+    doc="measured sessions that ended before their last turn because a turn failed (not: was cancelled)",
     needs=NEEDS,
 )
 def broken_sessions(window: Window) -> float:
-    return float((~session_table(window).complete).sum())
+    return float(session_table(window).broken.sum())
 
 
 @metric(
@@ -72,7 +72,7 @@ def broken_sessions(window: Window) -> float:
 )
 def turns_not_sent(window: Window) -> float:
     table = session_table(window)
-    return float((table.turns - table.sent).sum())
+    return float((table.turns - table.sent)[table.broken].sum())
 
 
 @metric(
@@ -103,7 +103,7 @@ def offered_sessions_per_s(window: Window) -> float | None:
     "session_throughput",
     unit="sessions/s",
     better=Better.BIGGER,
-    doc="complete sessions whose last answer ended inside the window / duration",
+    doc="complete sessions whose last answer ended inside the window, also those that began in the warm-up / duration",
     needs=NEEDS,
 )
 def session_throughput(window: Window) -> float | None:
@@ -115,15 +115,15 @@ def session_throughput(window: Window) -> float | None:
     "mean_concurrent_sessions",
     unit="sessions",
     better=Better.OBSERVATION,
-    doc="sessions under way, thinking users included, mean over the window's time",
+    doc="sessions from first sending to last end, with thinking users and those of the warm-up, mean over the window",
     needs=NEEDS,
 )
 def mean_concurrent_sessions(window: Window) -> float | None:
-    table = session_table(window)
+    table = all_sessions(window.every)
     if window.span_ns is None or not len(table):
         return None
     begin_ns, end_ns = window.span_ns
-    inside_ns = np.clip(table.end_ns, begin_ns, end_ns) - np.clip(table.start_ns, begin_ns, end_ns)
+    inside_ns = np.clip(table.end_ns, begin_ns, end_ns) - np.clip(table.first_sent_ns, begin_ns, end_ns)
     return float(inside_ns.sum() / (end_ns - begin_ns))
 
 
@@ -175,7 +175,7 @@ def _ended(window: Window) -> int | None:
     """Return the number of complete sessions whose last answer ended inside the window; None if it is empty."""
     if window.span_ns is None:
         return None
-    table = session_table(window)
+    table = all_sessions(window.every)
     inside = (table.end_ns >= window.span_ns[0]) & (table.end_ns <= window.span_ns[1])
     return int((table.complete & inside).sum())
 

@@ -16,10 +16,10 @@ from benchhydra.validity.window import sending_order
 def broken_sessions(evidence: RunEvidence) -> Iterator[Reason]:
     """The later turns of a session that broke off were never sent: the server had less load, and shorter histories."""
     window, limit = evidence.window, evidence.limits.failed_fraction
-    if "session" not in window.labels or evidence.facts["interrupted"]:
+    if "session" not in window.labels:
         return
     table = session_table(window)
-    broken, not_sent = int((~table.complete).sum()), int((table.turns - table.sent).sum())
+    broken, not_sent = int(table.broken.sum()), int((table.turns - table.sent)[table.broken].sum())
     if len(table) and broken / len(table) > limit:
         fraction = f"{as_percent(broken / len(table), 1)}, limit {as_percent(limit, 1)}"
         text = f"{broken} of {len(table)} sessions broke off ({fraction}), so that {not_sent} turns were not sent"
