@@ -73,10 +73,11 @@ def test_a_capacity_that_is_only_a_bound_is_no_figure_of_the_confirmation(
     for each in (trial(0, 20.0), trial(1, 40.0)):
         optimization.add(each)
     unconfirmed = StudyResult(search="optimize", overrides=(), answer=Answer(value=40.0, unit="requests/s"))
+    nothing: Any = None
     test = Confirmation(
         search=search,
-        compose=lambda overrides: (None, {}),  # type: ignore[arg-type,return-value]
-        server_of=lambda config: None,  # type: ignore[arg-type,return-value]
+        compose=lambda overrides: (nothing, {}),
+        server_of=lambda config: nothing,
         directory=tmp_path,
         hydra_overrides=[],
         say=lambda text: None,

@@ -48,8 +48,7 @@ def earlier_answers(sweep_dir: Path, question: str) -> tuple[Answer, ...]:
     dated = []
     for directory in _other_sweeps(sweep_dir):
         sweep = read_json_or_none(directory / SWEEP_FILE) or {}
-        time = sweep.get("epoch_time")
-        epoch_time = float(time) if isinstance(time, int | float) else 0.0
+        epoch_time = _number(sweep.get("epoch_time")) or 0.0
         dated += [(epoch_time, answer) for answer in _answers_to(question, sweep)]
     dated.sort(key=lambda entry: -entry[0])
     return tuple(answer for _, answer in dated[:MOST_ANSWERS])
@@ -66,6 +65,12 @@ def _answers_to(question: str, sweep: Mapping[str, Any]) -> Iterator[Answer]:
     """The value and bounds of each answer. Other versions write other fields, so that no more is read."""
     answers = sweep.get("answers")
     for data in answers if isinstance(answers, list) else ():
-        if isinstance(data, dict) and data.get("question") == question and isinstance(data.get("value"), int | float):
-            ends = {name: end for name in ("low", "high") if isinstance(end := data.get(name), int | float)}
-            yield Answer(value=data["value"], unit=str(data.get("unit") or ""), **ends)
+        if not isinstance(data, dict) or data.get("question") != question:
+            continue
+        value, low, high = (_number(data.get(name)) for name in ("value", "low", "high"))
+        if value is not None:
+            yield Answer(value=value, low=low, high=high, unit=str(data.get("unit") or ""))
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
