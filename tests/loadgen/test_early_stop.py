@@ -54,6 +54,17 @@ def test_it_looks_rarely_and_never_at_few_requests() -> None:
     assert stop.decide(records(latencies(900, 300))) == "missed"
 
 
+def test_the_warm_up_does_not_count() -> None:
+    slow_start_ms = np.concatenate([latencies(9000), latencies(30)])
+    stop, of_all = (
+        EarlyStop(request_limits={}, limits=slo_limits({"mean_ttft_ms": 100}), has_rate=False, warmup_s=warmup_s)
+        for warmup_s in (30.0, 0.0)
+    )
+    assert stop.decide(records(slow_start_ms[:350])) is None  # 50 requests after the warm-up
+    assert stop.decide(records(slow_start_ms)) == "met"
+    assert of_all.decide(records(slow_start_ms[:350])) == "missed"
+
+
 def test_a_load_just_at_the_limit_is_seldom_decided() -> None:
     decided = 0
     for seed in range(30):

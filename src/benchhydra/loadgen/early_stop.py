@@ -9,7 +9,7 @@ so that a load is looked at a few tens of times at most. A limit is
 - met, if the upper end is ``MARGIN`` times below the limit.
 
 The standard errors count independent requests (``metrics/slo.py``). In between, the load runs to its end. Only requests
-sent before the oldest one in flight count: of those sent later, the fast ones have ended first.
+after the warm-up, and sent before the oldest one in flight, count: of those sent later, the fast ones have ended first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchhydra.metrics.slo import limit_figures
 from benchhydra.records import Records
 from benchhydra.slo import SloLimit
 from benchhydra.validity.overload import backlog
-from benchhydra.window import Window
+from benchhydra.window import Window, mark_phases
 
 Decision = Literal["met", "missed"]
 
@@ -44,16 +44,20 @@ REACHED_FRACTION = 0.95
 class EarlyStop:
     """Decides from the requests that have ended. request_limits: in ms, by column (``ttft_ms``).
 
-    has_rate: the load is open and of a constant rate, so that rising latencies mean a growing queue.
+    has_rate: the load is open and of a constant rate, so that rising latencies mean a growing queue. warmup_s: the
+    first seconds of the load, whose requests do not count. next_count: requests that the next look needs.
     """
 
     request_limits: Mapping[str, float]
     limits: tuple[SloLimit, ...]
     has_rate: bool
+    warmup_s: float = 0.0
     next_count: int = field(init=False, default=LEAST_REQUESTS)
 
     def decide(self, records: Records) -> Decision | None:
         """Return the decision on the rows that were sent before the oldest one in flight; None if it is open."""
+        if self.warmup_s:
+            records = mark_phases(records, self.warmup_s, cooldown_s=0.0).measured()
         if len(records) < self.next_count:
             return None
         self.next_count = math.ceil(GROWTH * len(records))

@@ -249,7 +249,10 @@ class HttpLoad:
             return self.send(prepared, watch)
 
     def prepare(self) -> PreparedLoad:
-        """Return the load: request bytes and send times. Deterministic. Raises ConfigError or DatasetError."""
+        """Return the load: request bytes and send times. Deterministic, but for ``dataset.cache_salt``.
+
+        Raises ConfigError or DatasetError.
+        """
         point = self._point
         count = planned_requests(point)
         if isinstance(point.load, SessionLoad):
@@ -431,7 +434,7 @@ class HttpLoad:
         if not load.stop_when_decided or not point.limits:
             return None
         has_rate = load.open_loop and load.stationary and not math.isinf(load.qps)
-        return EarlyStop(request_limits=point.slo, limits=point.limits, has_rate=has_rate)
+        return EarlyStop(request_limits=point.slo, limits=point.limits, has_rate=has_rate, warmup_s=load.warmup_s)
 
     def _request_kind(self) -> str:
         """Return what distinguishes warm-ups apart from the number and length of prompts: path, options and body."""

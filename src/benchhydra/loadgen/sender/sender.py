@@ -101,9 +101,12 @@ class Sender:
 
     def _look_at_limits(self) -> None:
         """Stop sending, and wait for the answers in flight, if it is decided whether the limits are met."""
-        if self._early_stop is None or self._decision is not None or not self._unsent:
+        early_stop = self._early_stop
+        if early_stop is None or self._decision is not None or not self._unsent:
             return
-        self._decision = self._early_stop.decide(self._rows.steady_prefix())
+        if self._rows.progress.done < early_stop.next_count:
+            return  # copying the rows stalls the loop
+        self._decision = early_stop.decide(self._rows.steady_prefix())
         if self._decision is not None:
             self._pacing = NothingMore(self._pacing, self._unsent)
             self._schedule_wake()
