@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,10 +17,12 @@ from tests.loadgen.servers import served
 from tests.loadgen.test_sender import ANSWER, EVENTS
 from tests.waiting import wait_for
 
+from benchhydra.client import Requests
 from benchhydra.datasets import Prompt
 from benchhydra.loadgen import LoadResult, run_load
 from benchhydra.loadgen.client_behaviour import Cancellations, ClientBehaviour, Retries
 from benchhydra.loadgen.processes.serialization import pack_shard, unpack_shard
+from benchhydra.loadgen.sender.retrier import Retrier
 from benchhydra.loadgen.shards import split_into_shards
 from benchhydra.progress import Progress
 from benchhydra.records import Status
@@ -84,6 +87,18 @@ def test_a_failure_that_may_pass_is_tried_again_and_latency_counts_from_the_firs
     assert rows.completed.all() and rows.labels["tries"].tolist() == [3] and tries == {"a": 3}
     waited_ms = (rows.first_ns[0] - rows.sent_ns[0]) / 1e6
     assert 0.75 * 300 <= waited_ms < 2000  # 100 ms and 200 ms, each up to a quarter shorter
+
+
+def test_a_request_sent_once_keeps_its_send_time_and_one_sent_again_has_that_of_its_first_try() -> None:
+    async def send_times_ns() -> tuple[int, int]:
+        retrier = Retrier(Retries(count=1, backoff_s=9.0), Requests(), array("i", [0, 0]), lambda row: None)
+        retrier.begin(0)
+        retrier.begin(1)
+        assert retrier.retry(1, 100, Status.REFUSED, "no connection") and retrier.stop() == [1]
+        retrier.begin(1)
+        return retrier.end(0, 500), retrier.end(1, 900)
+
+    assert asyncio.run(send_times_ns()) == (500, 100)
 
 
 def test_retries_end_and_what_cannot_pass_is_not_tried_again() -> None:

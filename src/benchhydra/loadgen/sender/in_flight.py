@@ -99,7 +99,7 @@ class InFlight:
         pool = self._pool
         now_ns = monotonic_ns()
         if self._retrier is not None:
-            self._retrier.begin(row, now_ns)
+            self._retrier.begin(row)
         connection = pool.take(now_ns)
         if connection is None:
             self._dials[row] = Dial(now_ns, ready_ns)
@@ -131,12 +131,13 @@ class InFlight:
 
     def _abandon(self, row: int, status: Status, text: str) -> None:
         """End a row that never got a connection."""
-        if self._dials.pop(row, None) is None:
+        dial = self._dials.pop(row, None)
+        if dial is None:
             return
         if self._retrier is not None:
-            if self._retrier.retry(row, status, text):
+            if self._retrier.retry(row, dial.began_ns, status, text):
                 return
-            self._retrier.first_sent_ns(row)
+            self._retrier.end(row, dial.began_ns)
         self._rows.never_sent(row, status, text)
         self._on_end(row, monotonic_ns())
 
@@ -146,10 +147,10 @@ class InFlight:
         self._active.discard(connection)
         if self._retrier is not None:
             response = connection.response
-            if self._retrier.retry(row, response.status, response.error, response.chunks):
+            if self._retrier.retry(row, connection.sent_ns, response.status, response.error, response.chunks):
                 self._pool.put_back(connection, now_ns)
                 return
-            connection.sent_ns = self._retrier.first_sent_ns(row)
+            connection.sent_ns = self._retrier.end(row, connection.sent_ns)
         self._rows.answered(connection, now_ns)
         self._pool.put_back(connection, now_ns)
         self._on_end(row, now_ns)

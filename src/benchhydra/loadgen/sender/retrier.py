@@ -42,26 +42,26 @@ class Retrier:
             self._bytes[row] = self._requests.take(row)
         return self._bytes[row]
 
-    def begin(self, row: int, now_ns: int) -> None:
+    def begin(self, row: int) -> None:
         """Count a try."""
         self._tries[row] += 1
-        self._first_sent_ns.setdefault(row, now_ns)
 
-    def retry(self, row: int, status: Status | None, error: str, chunks: int = 0) -> bool:
-        """Plan another try of a request that has ended, if it failed in a way that this may mend; else forget it."""
+    def retry(self, row: int, sent_ns: int, status: Status | None, error: str, chunks: int = 0) -> bool:
+        """Plan another try of a request, if its last one, sent at ``sent_ns``, failed in a way that this may mend."""
         mendable = status in RETRIED or (status is Status.HTTP_4XX and error.startswith(RETRIED_4XX))
         tries = self._tries[row]
         if not mendable or chunks or tries > self._retries.count:
             return False
+        self._first_sent_ns.setdefault(row, sent_ns)
         backoff_s = min(MOST_BACKOFF_S, self._retries.backoff_s * 2 ** (tries - 1))
         wait_s = backoff_s * (1 - JITTER * self._random.random())
         self._waits[row] = self._loop.call_later(wait_s, self._end_wait, row)
         return True
 
-    def first_sent_ns(self, row: int) -> int:
-        """Return when the first try of a request that has ended was sent, and forget the request."""
+    def end(self, row: int, sent_ns: int) -> int:
+        """Forget a request whose last try, sent at ``sent_ns``, has ended. Returns when the first one was sent."""
         self._bytes.pop(row, None)
-        return self._first_sent_ns.pop(row)
+        return self._first_sent_ns.pop(row, sent_ns)
 
     def stop(self) -> list[int]:
         """End all waits. Returns the rows that waited."""
