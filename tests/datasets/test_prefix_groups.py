@@ -65,6 +65,12 @@ def test_salts_keep_prompts_apart(words: Tokenizer) -> None:
     assert sampled(1, words)[0].body == {}
 
 
+def test_loads_of_one_seed_have_the_same_prompts_and_other_salts(words: Tokenizer) -> None:
+    first, second = (sampled(2, words, cache_salt="load") for _ in range(2))
+    assert [prompt.text for prompt in first] == [prompt.text for prompt in second]
+    assert first[0].body == first[1].body != second[0].body == second[1].body
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -194,6 +194,9 @@ def test_a_salt_separates_loads_or_sessions(salt: str, distinct: int) -> None:
     salts = [body.get("cache_salt") for body in bodies]
     assert len({*salts} - {None}) == distinct
     assert salts[::2] == salts[1::2]
+    again = store_of(Sessions(turns=2, cache_salt=salt, history="recorded"), 3)
+    body = json.loads(again.take(0).split(b"\r\n\r\n")[1])
+    assert body["messages"] == bodies[0]["messages"] and (body.get("cache_salt") == salts[0]) is (salt == "none")
 
 
 def labels_of(requests: SessionRequests, name: str) -> Sequence[int]:

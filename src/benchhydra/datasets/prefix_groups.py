@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,13 +13,18 @@ Ints = npt.NDArray[np.int64]
 SALTS = ("none", "load", "request")
 
 
-def drawn_salts(kind: str, count: int, rng: np.random.Generator) -> Iterator[dict[str, str]]:
-    """Yield the fields of each request's body that keep it out of caches of others: see ``SALTS``."""
+def salt_fields(kind: str, count: int) -> Iterator[dict[str, str]]:
+    """Yield the fields of each request's body that keep it apart in the server's prefix cache: see ``SALTS``."""
     if kind == "none":
         yield from ({} for _ in range(count))
         return
-    salt = f"{int(rng.integers(2**63)):x}"
+    salt = new_salt()
     yield from ({"cache_salt": salt if kind == "load" else f"{salt}-{number}"} for number in range(count))
+
+
+def new_salt() -> str:
+    """Return a salt that no load has had before, whatever the seed: loads of one seed have the same prompts."""
+    return secrets.token_hex(8)
 
 
 def drawn_groups(groups: int, zipf: float, count: int, rng: np.random.Generator) -> Ints:

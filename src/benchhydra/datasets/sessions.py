@@ -15,6 +15,7 @@ from benchhydra.datasets.conversations import NO_TURN, ConversationDataset, Dial
 from benchhydra.datasets.data_file import DataRecord
 from benchhydra.datasets.file_dataset import FileDataset, UsableRecords, read_usable
 from benchhydra.datasets.files import local
+from benchhydra.datasets.prefix_groups import new_salt
 from benchhydra.datasets.record_fields import InvalidRecord
 from benchhydra.datasets.synthetic import Writer
 from benchhydra.errors import ConfigError, DatasetError
@@ -120,7 +121,7 @@ class Sessions(FileDataset, ConversationDataset):
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Dialogue]:
         """Return made sessions, ``count`` of them; or more of the file's, shuffled, so that some may be left out."""
-        load_salt = f"{int(rng.integers(2**63)):x}"
+        load_salt = new_salt()
         made = self._recorded(count, tokenizer, rng) if self.path else self._made(count, tokenizer, rng)
         for number, session in enumerate(made):
             salt = {"none": "", "load": load_salt, "session": f"{load_salt}-{number}"}[self.cache_salt]

@@ -13,7 +13,7 @@ from benchhydra.datasets import Dataset, Prompt, Tokenizer
 from benchhydra.datasets.files import is_url, local, require_https
 from benchhydra.datasets.length_distributions import BOUNDED, SHAPES, Ints, draw_lengths
 from benchhydra.datasets.length_pairs import drawn_pairs, read_pairs
-from benchhydra.datasets.prefix_groups import SALTS, drawn_groups, drawn_salts, prefix_lengths
+from benchhydra.datasets.prefix_groups import SALTS, drawn_groups, prefix_lengths, salt_fields
 from benchhydra.errors import ConfigError, DatasetError
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
@@ -158,7 +158,7 @@ class Synthetic(Dataset):
         prompts, outputs = self._lengths(count, rng, tokenizer, max_total_tokens)
         writer = Writer(tokenizer, rng)
         prefixes = self._prefixes(writer, prompts, rng, tokenizer.overhead)
-        return self._prompts(writer, prefixes, prompts, outputs, drawn_salts(self.cache_salt, len(prompts), rng))
+        return self._prompts(writer, prefixes, prompts, outputs, salt_fields(self.cache_salt, len(prompts)))
 
     def _prefixes(
         self, writer: Writer, prompts: Ints, rng: np.random.Generator, overhead: int
