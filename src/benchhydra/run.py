@@ -73,7 +73,7 @@ def deployed_spec(config: BenchConfig, target: Target) -> ServerSpec | None:
 
 def _refuse_missing_metrics(config: BenchConfig) -> None:
     """Raise ConfigError if the objective or the search reads what does not exist, or will not be computed."""
-    if config.search.needs_slo and not config.slo.limits():
+    if config.search.needs_slo and not any(limit.is_sampled for limit in config.slo.limits()):
         search = option_name(config.search)
         text = f"search={search} needs a limit on a percentile, mean or fraction"
         raise ConfigError(text, hint="slo.p99_ttft_ms=500")

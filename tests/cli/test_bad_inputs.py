@@ -84,6 +84,7 @@ BAD: dict[str, tuple[tuple[str, ...], str, str]] = {
     "zip-of-nothing": ((*FAKE, "-m", "qps=1,2", "sweep.zip=[[qps,seed]]"), "'seed', which is not swept", "seed="),
     "pairs": ((*FAKE, "nr_qps_pair='150,0.5','300'"), "every pair is NUM_PROMPTS,QPS", "'150,0.5','300,1'"),
     "interval": ((*FAKE, "-m", "qps=1,2", "search=repeats", "search.ci=fast"), "search.ci=fast", "p99_ttft_ms:2%"),
+    "slo": ((*FAKE, "-m", "search=capacity", "slo.output_throughput=900"), "needs a limit on a percentile", "slo.p99"),
     "resume": ((*FAKE, "-m", "qps=1,2", "sweep.resume=/no/such"), "has no readable sweep.json", "sweep.resume=auto"),
     "syntax": ((*FAKE, "qps=[1"), "qps=[1: cannot be read as KEY=VALUE", "quote"),
     "dash-option": ((*FAKE, "--mutlirun"), "no such option: --mutlirun", "--multirun"),

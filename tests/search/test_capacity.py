@@ -228,7 +228,23 @@ def test_requests_in_flight_are_whole_numbers() -> None:
     assert answer_of(search, outcomes).value == pytest.approx(TRUTH, rel=0.05)
 
 
-@pytest.mark.parametrize("wrong", [{"precision": 0.0}, {"max_probes": 1}, {"over": "seed"}, {"min_requests": 5}])
+def test_a_limit_on_all_points_of_a_search_holds_too() -> None:
+    outcomes = run(Capacity(max_points=4), exact())
+    assert len(outcomes) == 5
+    assert answer_of(Capacity(max_points=4), outcomes).note
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"precision": 0.0},
+        {"max_probes": 1},
+        {"over": "seed"},
+        {"min_requests": 5},
+        {"max_requests": 200},
+        {"max_probe_s": 0.0},
+    ],
+)
 def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         Capacity(**wrong)  # type: ignore[arg-type]

@@ -211,8 +211,9 @@ def test_the_second_objective_is_taken_at_the_capacity() -> None:
 
 
 def test_no_rate_that_keeps_the_limits_is_infeasible() -> None:
-    answer = Answer(value=0.5, unit="requests/s", bound="at most")
-    assert trial_of(1, {}, [CAPACITY_OBJECTIVE], outcomes_of(1.0), answer).status == "infeasible"
+    answer = Answer(value=0.5, unit="requests/s", bound="at most", note="no load that was tried met all limits: 1 to 4")
+    result = trial_of(1, {}, [CAPACITY_OBJECTIVE], outcomes_of(1.0), answer)
+    assert (result.status, result.reason) == ("infeasible", "no load that was tried met all limits: 1 to 4")
 
 
 def test_a_trial_that_was_cut_before_it_had_a_value_is_cut_and_not_infeasible() -> None:

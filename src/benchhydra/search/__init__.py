@@ -39,7 +39,7 @@ class Search:
 
     history: bool = knob(True, "a search for a limit begins where earlier sweeps found it, in the same tree of outputs")
 
-    #: Whether the search reads ratios to the limits of ``slo``; without such a limit nothing is started.
+    #: Whether the search reads ratios to the limits of ``slo`` that have samples; without one nothing is started.
     needs_slo: ClassVar[bool] = False
     #: Whether the search may add points at all.
     adds_points: ClassVar[bool] = True

@@ -55,8 +55,13 @@ class Capacity(Search):
             raise ConfigError(
                 f"search.precision={self.precision:g} must be between 0.001 and 1", hint="search.precision=0.05"
             )
-        if isinstance(self.max_probes, int):
-            self.max_points = self.max_probes
+        most, fewest = self.max_requests, self.min_requests
+        if isinstance(most, int) and isinstance(fewest, int) and most < fewest:
+            raise ConfigError(f"search.max_requests={most} must be at least search.min_requests={fewest}")
+        if isinstance(self.max_probe_s, float) and not self.max_probe_s > 0:
+            raise ConfigError(f"search.max_probe_s={self.max_probe_s:g} must be above 0")
+        if isinstance(self.max_probes, int) and isinstance(self.max_points, int):
+            self.max_points = min(self.max_points, self.max_probes)
         self._start: float | None = None
         super().__post_init__()
 
@@ -85,7 +90,7 @@ class Capacity(Search):
     def next(self, points: Sequence[PlannedPoint], outcomes: Sequence[Outcome]) -> Sequence[Overrides]:
         evidence = Evidence.of(outcomes, self.over)
         added = len(outcomes) - len(points)
-        if added >= self.max_probes or evidence.is_precise(self.precision):
+        if added >= self.max_points or evidence.is_precise(self.precision):
             return ()
         plan = self._first_probe(evidence) if evidence.place is None else self._next_probe(evidence)
         if plan is None:

@@ -202,7 +202,8 @@ def trial_of(
     if estimates is None:
         if cut:  # of a search that has no answer yet
             return replace(trial, status="cut", reason=cut)
-        return replace(trial, status="infeasible", reason=_why_unmeasured(outcomes, error))
+        note = answer.note if answer is not None else ""
+        return replace(trial, status="infeasible", reason=_why_unmeasured(outcomes, error or note))
     trial = replace(trial, estimates=estimates, values=values)
     missed = {} if CAPACITY in (objective.name for objective in objectives) else _missed_limits(outcomes)
     if missed:

@@ -32,7 +32,7 @@ class Optimize(Search):
     at_once: int = knob(1, "trials that the launcher runs at the same time")
     repeats: int = knob(3, "most measurements of a trial of a metric; a bad trial has fewer")
     precision_percent: float = knob(1.0, "half-width of the interval at which a trial is not repeated", unit="%")
-    inner: dict[str, Any] = knob({}, "settings of the search in each trial of capacity: {max_points: 12}")
+    inner: dict[str, Any] = knob({}, "settings of the search in each trial of capacity: {max_probes: 12}")
     confirm_pairs: int = knob(20, "most pairs of the A/B test of the winner against the default; 0: no test")
     confirm_s: float = knob(7200.0, "most time of this test", unit="s")
     seed: int = knob(0, "random seed of the proposals")
