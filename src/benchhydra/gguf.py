@@ -55,7 +55,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
             if version not in (2, 3):
                 raise ConfigError(f"{path} is GGUF of version {version}, of which only 2 and 3 are known")
             return {_text(file): _value(file, struct.unpack("<I", _read(file, 4))[0]) for _ in range(count)}
-    except (OSError, ValueError, struct.error) as error:
+    except (OSError, ValueError, RecursionError, struct.error) as error:
         raise ConfigError(f"{path} cannot be read as GGUF: {error}") from error
 
 
@@ -122,8 +122,13 @@ def write_tokenizer(gguf: Path, out: Path) -> None:
             f"{gguf.name} has a tokenizer that benchhydra cannot read from a GGUF ({kind})",
             hint="model.tokenizer=HUB_ID_OR_DIRECTORY of the model that the GGUF was made of",
         )
+    try:
+        tokenizer = _tokenizer(metadata, pre)
+    except Exception as error:  # tokenizers raises nothing more precise for merges of tokens that do not exist
+        text = f"the tokenizer in {gguf.name} is damaged: {type(error).__name__}: {error}"
+        raise ConfigError(text, hint="model.tokenizer=HUB_ID_OR_DIRECTORY") from error
     out.mkdir(parents=True, exist_ok=True)
-    _tokenizer(metadata, pre).save(str(out / "tokenizer.json"))
+    tokenizer.save(str(out / "tokenizer.json"))
     _write_json(out / "tokenizer_config.json", _tokenizer_config(metadata))
     length = metadata.get(f"{metadata.get('general.architecture')}.context_length")
     _write_json(out / "config.json", {"max_position_embeddings": length} if length else {})

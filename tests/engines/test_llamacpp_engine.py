@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,15 @@ def test_the_server_program_refuses_what_llama_server_refuses(flags: list[str]) 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
-    for content, message in ((b"PK", "no GGUF"), (b"GGUF\x03\0\0\0", "truncated|buffer"), (gguf_of({}), "cannot read")):
+    without_tokens = gguf_of({"tokenizer.ggml.model": "gpt2"})
+    nested = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<QI", 0, 9) + struct.pack("<IQ", 9, 1) * 5000
+    for content, message in (
+        (b"PK", "no GGUF"),
+        (b"GGUF\x03\0\0\0", "truncated|buffer"),
+        (gguf_of({}), "cannot read"),
+        (without_tokens, "tokenizer in model.gguf is damaged: KeyError"),
+        (nested, "cannot be read as GGUF"),
+    ):
         path.write_bytes(content)
         with pytest.raises(ConfigError, match=message):
             gguf.write_tokenizer(path, tmp_path / "out")
