@@ -21,6 +21,8 @@ RUNS, STEP_AT, INVALID_AT, SUSPECT_AT = 24, 12, 5, 7
 ABSURD_MS = 1e6
 #: The rate and the repeat whose run of the sweep has series of GPUs.
 WATCHED = (2, 1)
+#: Its groups of requests, of which the second has a hostile name.
+REPLICAS = ("0", '<img src=x onerror="window.hit=1">')
 #: Marks up, closes scripts and attributes, and would run; it has to stay a text wherever it stands.
 HOSTILE = '<img src=x onerror="window.hit=1"></script><script>window.hit=1</script>\'"&\u2028'
 
@@ -119,6 +121,8 @@ def write_sweep(root: Path, sweep_id: str = "s1") -> None:
                 repeat=repeat,
                 config={"repeat": repeat, "repeats": 2},
             )
+            if (i, repeat) == WATCHED:
+                made.groups = {"replica": dict.fromkeys(REPLICAS, made.metrics)}
             made.write(directory)
             rows = records(first_ms=20.0 + 10 * i)
             rows.write(directory / "records.parquet")

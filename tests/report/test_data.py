@@ -10,7 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.report.made import ABSURD_MS, INVALID_AT, MS, RUNS, STEP_AT, SUSPECT_AT, gpu_series, records, result
+from tests.report.made import (
+    ABSURD_MS,
+    INVALID_AT,
+    MS,
+    REPLICAS,
+    RUNS,
+    STEP_AT,
+    SUSPECT_AT,
+    WATCHED,
+    gpu_series,
+    records,
+    result,
+)
 
 from benchhydra.analysis.history import metric_histories
 from benchhydra.analysis.read_runs import read_runs
@@ -167,6 +179,12 @@ class TestDetails:
         assert all("config.qps" not in one["facts"] for one in data["runs"])
         commits = {one["facts"]["environment.git.commit"] for one in data["runs"]}
         assert len(commits) == RUNS
+
+    def test_a_run_has_the_figures_of_its_groups(self, found: Runs) -> None:
+        watched = next(run for run in found.runs if run.run_id == f"s1-{WATCHED[0]}-{WATCHED[1]}")
+        groups = details.read_details(watched).groups
+        assert list(groups["replica"]) == list(REPLICAS)
+        assert groups["replica"]["0"]["mean_ttft_ms"] == watched.metrics["mean_ttft_ms"]
 
     def test_link_to_mlflow(self, tree: Path, found: Runs) -> None:
         one = next(run for run in found.runs if run.run_id == "day-00")

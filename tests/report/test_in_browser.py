@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.report.made import HOSTILE, RUNS, WATCHED
+from tests.report.made import HOSTILE, REPLICAS, RUNS, WATCHED
 
+from benchhydra.analysis.runs import Runs
 from benchhydra.report.data.details import file_slug
 
 if TYPE_CHECKING:
@@ -271,6 +272,18 @@ def test_hostile_texts_stay_texts(opened: Open) -> None:
         page.wait_for_selector("h1:has-text('Run of')")
         assert page.locator("ul.reasons li").first.inner_text().startswith("<img src=x")
         assert page.locator("main img").count() == 0
+
+
+def test_a_run_shows_the_figures_of_its_groups(opened: Open, found: Runs) -> None:
+    run = next(run for run in found.runs if run.run_id == f"s1-{WATCHED[0]}-{WATCHED[1]}")
+    place = file_slug(f"{run.machine}\n{run.point_key}")
+    with opened(f"#/run/{place}/{file_slug(run.run_id)}") as page:
+        page.wait_for_selector("h3:text-is('By replica')")
+        table = page.locator("table", has=page.locator("caption:text-is('Metrics by replica')"))
+        assert table.locator("thead th").all_text_contents() == ["Metric", *REPLICAS, "Unit"]
+        ttft = table.locator("tbody tr", has_text="mean_ttft_ms").locator("td").all_text_contents()
+        assert ttft == ["41", "41", "ms ↓"]
+        assert page.evaluate("window.hit") is None
 
 
 def test_comparison_names_both_sides(opened: Open) -> None:

@@ -176,6 +176,7 @@ def _own_details(run: Run, details: RunDetails, common: Mapping[str, Any], reque
         "warnings": list(details.warnings),
         "failures": details.failures,
         "failure_texts": list(details.failure_texts),
+        "groups": details.groups,
         "repeat": details.repeat,
         "wall_s": details.wall_s,
         "error": details.error,

@@ -21,6 +21,12 @@ from benchhydra.tracking.links import read_links
 LONGEST = 4000
 
 
+class _GroupFigure(msgspec.Struct):
+    """A metric of a group of requests, as ``result.json`` has it."""
+
+    value: float
+
+
 class _ResultFile(msgspec.Struct):
     """The fields shown. Decoded by msgspec, not by ``artifacts.read_json``: a report reads every result of a tree."""
 
@@ -30,6 +36,7 @@ class _ResultFile(msgspec.Struct):
     warnings: list[str] = []
     failures: dict[str, int] = {}
     failure_texts: list[FailureText] = []
+    groups: dict[str, dict[str, dict[str, _GroupFigure]]] = {}
     repeat: int = 0
     wall_s: float | None = None
     error: str | None = None
@@ -38,12 +45,16 @@ class _ResultFile(msgspec.Struct):
 
 @dataclass(frozen=True, kw_only=True)
 class RunDetails:
-    """A run's texts. ``facts`` are flat: ``config.qps``, ``environment.host.name``; values are as JSON has them."""
+    """A run's texts. ``facts`` are flat: ``config.qps``, ``environment.host.name``; values are as JSON has them.
+
+    groups: figures of groups of requests by label (replica, adapter), name of the group and metric.
+    """
 
     facts: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     failures: dict[str, int] = field(default_factory=dict)
     failure_texts: tuple[str, ...] = ()
+    groups: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     repeat: int = 0
     wall_s: float | None = None
     error: str = ""
@@ -89,6 +100,12 @@ def _read_details(directory: Path) -> RunDetails:
         warnings=tuple(result.warnings),
         failures=result.failures,
         failure_texts=tuple(map(str, result.failure_texts)),
+        groups={
+            label: {
+                redact(name): {key: figure.value for key, figure in figures.items()} for name, figures in of.items()
+            }
+            for label, of in result.groups.items()
+        },
         repeat=result.repeat,
         wall_s=result.wall_s,
         error=redact(result.error or ""),

@@ -25,6 +25,7 @@ async function runPage({ path }) {
     serverLog(own.log_tail),
     element("h2", {}, "Metrics"),
     runMetricTable(history, run),
+    Object.entries(own.groups ?? {}).map(([label, groups]) => groupTable(label, groups)),
     requests ? timeAxisSection(requests) : null,
     element("h2", {}, "Requests"),
     requests ? distributionCharts(requests) : mutedParagraph(whyNoRequests(own)),
@@ -122,6 +123,27 @@ function runMetricTable(history, run) {
     { name: "Expected (95 %)", numeric: true, cell: ({ value, level }) => expectedRange(value, level) },
   ];
   return dataTable("Metrics", columns, rows, { shown: METRICS_SHOWN });
+}
+
+/**
+ * Figures of groups of requests, a column each.
+ * @param {string} label
+ * @param {Record<string, Record<string, number>>} groups
+ */
+function groupTable(label, groups) {
+  const names = [...new Set(Object.values(groups).flatMap(Object.keys))];
+  const metrics = names.map((name) => ({ name, ...reportIndex.metrics[name] }));
+  /** @type {Column<typeof metrics[number]>[]} */
+  const columns = [
+    { name: "Metric", head: true, cell: ({ name, doc }) => element("span", { title: doc }, name) },
+    ...Object.entries(groups).map(([group, figures]) => ({
+      name: group,
+      numeric: true,
+      cell: (/** @type {{ name: string }} */ { name }) => formatNumber(figures[name]),
+    })),
+    { name: "Unit", cell: (metric) => (metric.unit === undefined ? "" : `${metric.unit} ${directionArrow(metric)}`) },
+  ];
+  return [element("h3", {}, `By ${label}`), dataTable(`Metrics by ${label}`, columns, metrics)];
 }
 
 /**

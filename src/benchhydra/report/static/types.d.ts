@@ -169,6 +169,8 @@ interface RunDetails {
   /** Number of failed requests by kind. */
   failures?: Record<string, number>;
   failure_texts?: string[];
+  /** Figures of groups of requests: by label (replica, adapter), name of the group, metric. */
+  groups?: Record<string, Record<string, Record<string, number>>>;
   repeat?: number;
   wall_s?: number;
   error?: string;
