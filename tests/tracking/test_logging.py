@@ -19,7 +19,7 @@ from tests.waiting import wait_for
 
 from benchhydra.artifacts import POINT_FILES
 from benchhydra.redaction import redact
-from benchhydra.result import Result, Verdict
+from benchhydra.result import Better, MetricValue, Result, Verdict
 from benchhydra.series import Series, write_series
 from benchhydra.tracking import NoTracking, entry, store, view
 from benchhydra.tracking.links import read_links
@@ -48,6 +48,17 @@ def test_values_and_identity(tracking: Mlflow, client: Any, point: Make) -> None
     assert run.data.tags["verdict"] == "SUSPECT"
     assert (run.info.status, run.info.run_name) == ("FINISHED", "qps=4 tiny-model serving")
     assert run.info.end_time - run.info.start_time == 2500
+
+
+def test_figures_of_groups_are_metrics_with_the_groups_name(tracking: Mlflow, client: Any, point: Make) -> None:
+    figure = MetricValue(key="p99_ttft_ms", value=20.123456789, unit="ms", better=Better.SMALLER)
+    names = ["http://127.0.0.1:8000", *map(str, range(entry.MOST_GROUPS + 3))]
+    result, directory = point(groups={"replica": {name: {"p99_ttft_ms": figure} for name in names}})
+    metrics = logged(tracking, client, result, directory).data.metrics
+    of_groups = {name: value for name, value in metrics.items() if name.startswith("groups/")}
+    assert of_groups["groups/p99_ttft_ms replica:http:__127.0.0.1:8000"] == 20.1235
+    assert of_groups["groups/p99_ttft_ms replica:0"] == 20.1235
+    assert len(of_groups) == entry.MOST_GROUPS
 
 
 def test_no_secret_is_logged(tracking: Mlflow, client: Any, point: Make) -> None:

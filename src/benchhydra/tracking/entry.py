@@ -23,6 +23,8 @@ KEY, PARAM, TAG = 250, 6000, 8000
 STATUS = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 #: The significant digits of logged values: less than any noise, and short in MLflow's columns.
 DIGITS = 6
+#: The most groups of each label whose metrics are logged; ``result.json`` has all.
+MOST_GROUPS = 32
 #: The most metrics in the table of a run's note.
 NOTE_METRICS = 40
 
@@ -47,6 +49,16 @@ def rounded(value: float) -> float:
 def run_metrics(result: Result) -> dict[str, float]:
     """Metric name -> rounded value, for results of every verdict. The artifact ``result.json`` has the exact ones."""
     return {mlflow_key(name): rounded(metric.value) for name, metric in result.metrics.items()}
+
+
+def group_metrics(result: Result) -> dict[str, float]:
+    """The rounded metrics of groups of requests, named as series are: ``groups/p99_ttft_ms replica:0``."""
+    return {
+        mlflow_key("groups/" + f"{key} {label}:{redact(name)}".replace("/", "_")): rounded(metric.value)
+        for label, groups in result.groups.items()
+        for name, metrics in list(groups.items())[:MOST_GROUPS]
+        for key, metric in metrics.items()
+    }
 
 
 def run_tags(result: Result) -> dict[str, str]:

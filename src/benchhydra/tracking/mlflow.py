@@ -168,9 +168,8 @@ def _write_values(client: Any, run_id: str, result: Result) -> None:
     from mlflow.entities import Metric
 
     end_ms = int(_end_s(result) * 1000)
-    store.log_metrics(
-        client, run_id, [Metric(name, value, end_ms, 0) for name, value in entry.run_metrics(result).items()]
-    )
+    values = entry.run_metrics(result) | entry.group_metrics(result)
+    store.log_metrics(client, run_id, [Metric(name, value, end_ms, 0) for name, value in values.items()])
     store.log_params(client, run_id, entry.run_params(result))
 
 

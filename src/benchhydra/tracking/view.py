@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PREFIX = "mlflow.sharedViewState."
 SWEEP = "sweep-"
 #: MLflow's names of the sections for all other metrics, and our groups of series: collapsed.
-COLLAPSED = ("Model metrics", "repeats", "client", "server", "gpu", "host")
+COLLAPSED = ("Model metrics", "groups", "repeats", "client", "server", "gpu", "host")
 MOST_SWEEPS = 20  # a sweep's view takes about 5 kB, and MLflow sends all views with each page
 #: Columns beside the main metrics. With more of them the verdict, which MLflow puts last, is beyond the edge.
 COLUMNS = ("tags.`verdict`", "params.`qps`")
