@@ -1,4 +1,4 @@
-"""Config keys that were renamed. Overrides with an old key are read under the new one.
+"""Config keys that were renamed, or are looked for in another group. Overrides with them are read under the right key.
 
 For an old key in a YAML file, the error names the new key.
 """
@@ -19,6 +19,7 @@ RENAMED: Mapping[str, str] = {
     "script.slo": "slo",
     "sweep.ci": "search.ci",
     "sweep.max_repeats": "search.max_repeats",
+    "load.time_unit": "dataset.time_unit",  # of recorded send times, which load=trace replays
     **{f"validity.{limit}_share": f"validity.{limit}_fraction" for limit in LIMITS},
     "validity.client_wait_share_of_server": "validity.client_wait_fraction_of_server",
     **{f"engine.{fault}_share": f"engine.{fault}_fraction" for fault in FAKE_FAULTS},

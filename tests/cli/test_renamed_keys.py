@@ -34,6 +34,10 @@ CASES = {
         ["validity.client_wait_fraction_of_server=1"],
     ),
     "fault": (["engine.http_5xx_share=0.5"], ["engine.http_5xx_fraction=0.5"]),
+    "unit-of-recorded-times": (
+        ["dataset=jsonl", "load=trace", "load.time_unit=ms"],
+        ["dataset=jsonl", "load=trace", "dataset.time_unit=ms"],
+    ),
     "zip": (["sweep.zip=[[script.api,qps]]"], ["sweep.zip=[[api,qps]]"]),
 }
 
@@ -60,7 +64,8 @@ def test_other_overrides_stay(word: str) -> None:
 
 def test_new_keys_exist_and_old_ones_do_not() -> None:
     config.register()
-    keys = {*config_keys(["engine=fake", "script=serving"]), *config_keys(["search=repeats"])}
+    choices = (["engine=fake", "script=serving"], ["search=repeats"], ["dataset=token_trace", "load=trace"])
+    keys = {key for words in choices for key in config_keys(words)}
     assert set(RENAMED.values()) | NEEDS.keys() <= keys
     assert not RENAMED.keys() & keys
 
