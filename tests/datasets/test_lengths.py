@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchhydra.datasets import Prompt, Tokenizer
-from benchhydra.datasets.length_distributions import draw_lengths
+from benchhydra.datasets.length_distributions import draw_lengths, draw_values
 from benchhydra.datasets.synthetic import Synthetic
 from benchhydra.errors import ConfigError, DatasetError
 
@@ -25,6 +25,20 @@ def drawn(shape: str, **options: Any) -> np.ndarray[Any, Any]:
 def test_mean_and_standard_deviation_are_as_asked(shape: str) -> None:
     lengths = drawn(shape, std=40.0)
     assert abs(lengths.mean() - 200) < 2 and abs(lengths.std() - 40) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("shape", "std"), [("fixed", 0), ("uniform", 100 / 3**0.5), ("exponential", 50), ("normal", 10), ("lognormal", 20)]
+)
+def test_values_have_the_mean_and_the_standard_deviation(shape: str, std: float) -> None:
+    mean = 100 if shape == "uniform" else 50
+    values = draw_values(shape, mean, 50_000, np.random.default_rng(2), std=std)
+    assert values.min() >= 0 and abs(values.mean() - mean) < 1 and abs(values.std() - std) < 1
+
+
+@pytest.mark.parametrize("shape", ["fixed", "uniform", "exponential", "normal", "lognormal"])
+def test_a_mean_of_0_is_always_0(shape: str) -> None:
+    assert not draw_values(shape, 0.0, 5, np.random.default_rng(0), std=0.0).any()
 
 
 def test_zipf_draws_in_proportion_to_the_rank() -> None:

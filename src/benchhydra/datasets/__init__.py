@@ -160,7 +160,7 @@ class Dataset:
     ) -> Iterable[Prompt]:
         """Return ``count`` prompts; prompt and output sum to at most ``max_total_tokens`` tokens (None: no limit).
 
-        ``rng`` is the only source of randomness, but for salts. Raises DatasetError if the data is unreadable or too few
-        prompts fit.
+        ``rng`` is the only source of randomness, but for salts. Raises DatasetError if the data is unreadable, or too
+        few prompts fit.
         """
         raise NotImplementedError

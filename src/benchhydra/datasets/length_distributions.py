@@ -1,4 +1,4 @@
-"""Distributions of lengths in tokens, from which datasets of made prompts draw."""
+"""Distributions of lengths in tokens and of think times, from which datasets of made prompts draw."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 SHAPES = ("fixed", "uniform", "normal", "lognormal", "zipf")
 #: Shapes that are given by their bounds instead of a mean.
 BOUNDED = ("uniform", "zipf")
@@ -40,9 +41,21 @@ def draw_lengths(
         assert high is not None
         weights = 1.0 / np.arange(1, high - low + 2, dtype=np.float64) ** exponent
         return low + rng.choice(len(weights), size=count, p=weights / weights.sum()).astype(np.int64)
+    return np.clip(np.rint(draw_values(shape, mean, count, rng, std=std)), low, high).astype(np.int64)
+
+
+def draw_values(shape: str, mean: float, count: int, rng: np.random.Generator, *, std: float) -> Floats:
+    """Return values of at least 0 with this mean, shape (count,). std: standard deviation of the two normal shapes.
+
+    "uniform" is from 0 to 2 * mean. Negative values of "normal" become 0.
+    """
+    if shape == "uniform":
+        return rng.uniform(0, 2 * mean, count)
+    if shape == "exponential":
+        return rng.exponential(mean, count)
     if shape == "normal":
-        drawn = rng.normal(mean, std, count)
-    else:
-        sigma2 = math.log1p((std / mean) ** 2)
-        drawn = rng.lognormal(math.log(mean) - sigma2 / 2, math.sqrt(sigma2), count)
-    return np.clip(np.rint(drawn), low, high).astype(np.int64)
+        return np.maximum(rng.normal(mean, std, count), 0.0)
+    if shape == "lognormal" and mean:
+        variance = math.log1p((std / mean) ** 2)
+        return rng.lognormal(math.log(mean) - variance / 2, math.sqrt(variance), count)
+    return np.full(count, mean, dtype=np.float64)

@@ -43,17 +43,17 @@ def prefix_lengths(
     what should have been. A group's prefix is found only as far as an earlier prompt has had it, and a prompt's last
     token never.
     """
-    known: dict[int, int] = {}  # by group: tokens of its prefix that a prompt has had
-    found = total = 0
+    cached: dict[int, int] = {}  # by group: tokens of its prefix that a prompt has had
+    hits = total = 0
     lengths = []
     for group, tokens in zip(groups, prompt_tokens, strict=True):
         total += tokens
         most = (tokens - 1) // block_tokens * block_tokens
-        missing = hit_fraction * total - found
+        missing = hit_fraction * total - hits
         wanted = min(most, max(0, round(missing / block_tokens)) * block_tokens)
-        reachable = min(known.get(group, 0), most)
+        reachable = min(cached.get(group, 0), most)
         length = wanted if wanted <= reachable else most  # a longer prefix is found the next time
-        found += min(length, reachable)
-        known[group] = max(known.get(group, 0), length)
+        hits += min(length, reachable)
+        cached[group] = max(cached.get(group, 0), length)
         lengths.append(length)
     return lengths

@@ -15,6 +15,7 @@ from benchhydra.datasets.conversations import NO_TURN, ConversationDataset, Dial
 from benchhydra.datasets.data_file import DataRecord
 from benchhydra.datasets.file_dataset import FileDataset, UsableRecords, read_usable
 from benchhydra.datasets.files import local
+from benchhydra.datasets.length_distributions import DEFAULT_SPREAD, Floats, draw_values
 from benchhydra.datasets.prefix_groups import new_salt
 from benchhydra.datasets.record_fields import InvalidRecord
 from benchhydra.datasets.synthetic import Writer
@@ -22,7 +23,6 @@ from benchhydra.errors import ConfigError, DatasetError
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
 
-Floats = npt.NDArray[np.float64]
 LENGTH_SHAPES = ("fixed", "uniform", "exponential", "normal", "lognormal")
 TURN_SHAPES = ("fixed", "uniform", "geometric")
 THINK_SHAPES = ("fixed", "exponential", "lognormal")
@@ -31,8 +31,7 @@ SALTS = ("none", "load", "session")
 REPEATS = 20
 #: Sessions whose texts are made together.
 BATCH_SESSIONS = 32
-#: Standard deviation of a length or think time / its mean, where the shape has one.
-SPREAD = 0.25
+#: Standard deviation of a think time / its mean, where the shape has one.
 THINK_SPREAD = 1.0
 
 
@@ -133,7 +132,7 @@ class Sessions(FileDataset, ConversationDataset):
         most = len(order) + REPEATS * count if self.allow_repeat else len(order)
         for index in itertools.islice(itertools.cycle(order), most):
             turns = conversations[index][: self.max_turns]
-            thinks_s = self._draw_think_s(len(turns), rng).tolist()
+            thinks_s = self.draw_think_s(len(turns), rng).tolist()
             outputs = self._output_lengths(turns, tokenizer)
             yield Dialogue(
                 tuple(
@@ -176,8 +175,9 @@ class Sessions(FileDataset, ConversationDataset):
             return rng.geometric(1 / self.turns, count)
         return np.full(count, self.turns, dtype=np.int64)
 
-    def _draw_think_s(self, count: int, rng: np.random.Generator) -> Floats:
-        return drawn(self.think_shape, self.think_s, count, rng, THINK_SPREAD)
+    def draw_think_s(self, count: int, rng: np.random.Generator) -> Floats:
+        """Return think times in seconds, shape (count,)."""
+        return draw_values(self.think_shape, self.think_s, count, rng, std=THINK_SPREAD * self.think_s)
 
 
 class SessionMaker:
@@ -232,29 +232,15 @@ class SessionMaker:
         means = np.full(total, float(settings.prompt_tokens))
         first = np.concatenate([np.array(parents) == NO_TURN for parents in shapes])
         means[first] = settings.first_prompt_tokens or settings.prompt_tokens
-        relative = drawn(settings.prompt_shape, 1.0, total, rng, SPREAD)
         assert settings.output_tokens is not None
-        outputs = drawn(settings.output_shape, settings.output_tokens, total, rng, SPREAD)
-        thinks_s = drawn(settings.think_shape, settings.think_s, total, rng, THINK_SPREAD)
-        lengths = (np.maximum(1, np.rint(values)).astype(np.int64).tolist() for values in (means * relative, outputs))
-        return (*lengths, thinks_s.tolist())
+        prompts = means * draw_values(settings.prompt_shape, 1.0, total, rng, std=DEFAULT_SPREAD)
+        std = DEFAULT_SPREAD * settings.output_tokens
+        outputs = draw_values(settings.output_shape, settings.output_tokens, total, rng, std=std)
+        lengths = (np.maximum(1, np.rint(values)).astype(np.int64).tolist() for values in (prompts, outputs))
+        return (*lengths, settings.draw_think_s(total, rng).tolist())
 
     def _texts(self, lengths: list[int]) -> list[str]:
         try:
             return self._writer.texts([length + self._overhead for length in lengths], [])
         except DatasetError as error:
             raise DatasetError(f"dataset=sessions: {error.message}", hint="dataset.path=FILE") from error
-
-
-def drawn(shape: str, mean: float, count: int, rng: np.random.Generator, spread: float) -> Floats:
-    """Return draws with this mean, shape (count,). spread: standard deviation / mean of the two normal shapes."""
-    if shape == "uniform":
-        return rng.uniform(0, 2 * mean, count)
-    if shape == "exponential":
-        return rng.exponential(mean, count)
-    if shape == "normal":
-        return np.maximum(rng.normal(mean, spread * mean, count), 0.0)
-    if shape == "lognormal":
-        variance = math.log1p(spread**2)
-        return rng.lognormal(math.log(mean) - variance / 2, math.sqrt(variance), count) if mean else np.zeros(count)
-    return np.full(count, mean, dtype=np.float64)
