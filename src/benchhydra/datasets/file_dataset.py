@@ -35,6 +35,11 @@ class FileDataset(Dataset):
         super().__post_init__()
         check_columns(self.columns, self.field_names)
 
+    @property
+    def source(self) -> str:
+        """Where the records come from, for messages."""
+        return self.path
+
     def prepare(self, progress: Progress) -> None:
         """Download what is not on this machine, once."""
         self.files(progress)
@@ -62,7 +67,7 @@ class FileDataset(Dataset):
         """Raise DatasetError if there are fewer prompts than needed, and they may not be repeated."""
         if available < needed and not (self.allow_repeat and available):
             hint = f"num_prompts={available}, or dataset.allow_repeat=true" if available else "another dataset.path"
-            raise DatasetError(f"{self.path} has only {available} prompts, but {needed} are needed", hint=hint)
+            raise DatasetError(f"{self.source} has only {available} prompts, but {needed} are needed", hint=hint)
 
     def hint(self, field: str, record: DataRecord) -> str:
         """Return what to type about a field that cannot be used; "" if nothing helps but mending the record."""
@@ -118,7 +123,7 @@ def read_usable(dataset: FileDataset, files: Iterable[Path], parse: Callable[[Da
             usable.add(record, parse)
     if not usable.items:
         hint = dataset.hint(dataset.field_names[0], usable.first) if usable.first is not None else ""
-        raise DatasetError(f"no record can be used: {usable.sentence(dataset.path)}", hint=hint)
+        raise DatasetError(f"no record can be used: {usable.sentence(dataset.source)}", hint=hint)
     _last_read.clear()
     _last_read[key] = usable
     return usable

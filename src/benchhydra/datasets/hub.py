@@ -30,6 +30,10 @@ class Hub(Jsonl):
             raise ConfigError(f"dataset.path={self.path} has no effect on dataset=hub", hint="dataset=jsonl")
         self.path = ""
 
+    @property
+    def source(self) -> str:
+        return self.repo
+
     def local_files(self) -> list[Path] | None:
         """Return None: only the hub knows which files a split has."""
         return None
@@ -39,7 +43,7 @@ class Hub(Jsonl):
         return hub(self.repo, self.split, progress, subset=self.subset, revision=self.revision)
 
     def warnings(self) -> tuple[str, ...]:
-        sentence = read_usable(self, self.files(Progress()), self._request).sentence(self.repo)
+        sentence = read_usable(self, self.files(Progress()), self._request).sentence(self.source)
         return (*super().warnings(), *((sentence,) if sentence else ()))
 
     def _request(self, record: DataRecord) -> OwnRequest:

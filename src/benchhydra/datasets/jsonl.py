@@ -77,7 +77,7 @@ class Jsonl(FileDataset):
         requests = self._requests()
         ignored = Counter(key for request in requests for key in IGNORED_KEYS if key in request.record.values)
         return tuple(
-            f'{self.path}: {count} of {len(requests)} records have "{key}", which is not sent: '
+            f'{self.source}: {count} of {len(requests)} records have "{key}", which is not sent: '
             f"script.body.{key}=... sends one value with every request"
             for key, count in ignored.items()
         )
@@ -93,7 +93,7 @@ class Jsonl(FileDataset):
         dropped: Counter[str] = Counter()
         bounds = Bounds(max_total=max_total_tokens)
         prompts = fitting(candidates, tokenizer, bounds, self.output_tokens, dropped)
-        return take_prompts(prompts, count, self.path, dropped=dropped, allow_repeat=self.allow_repeat)
+        return take_prompts(prompts, count, self.source, dropped=dropped, allow_repeat=self.allow_repeat)
 
     def _requests(self) -> list[OwnRequest]:
         """Return the requests of all records. Raises DatasetError for the first record that cannot be used."""

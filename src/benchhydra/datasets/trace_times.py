@@ -26,9 +26,11 @@ LATEST_S = 1e9
 class TraceSettings(Protocol):
     """The settings of a dataset with send times."""
 
-    path: str
     columns: dict[str, str]
     time_unit: str
+
+    @property
+    def source(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class TraceTimes:
     unit: of numbers; "" if it is not clear, which is an error only if the times are used.
     """
 
-    path: str
+    source: str
     columns: Mapping[str, str]
     names: tuple[str, ...]
     unit: str
@@ -65,7 +67,7 @@ class TraceTimes:
             chosen = "s" if in_seconds else unit or _recognized_unit(numbers)
         first = valid[0] if valid else None
         first_s = None if first is None else first[1] * (UNITS_S.get(chosen, 1.0) if first[2] else 1.0)
-        return cls(settings.path, columns, names, chosen, first_s, max(numbers, default=0.0))
+        return cls(settings.source, columns, names, chosen, first_s, max(numbers, default=0.0))
 
     def relative_s(self, record: DataRecord) -> float | None:
         """Return the record's time in seconds from the first one; None without a time, or if the unit is not clear.
@@ -104,7 +106,7 @@ class TraceTimes:
 
     def _unclear_unit(self) -> DatasetError:
         column = self.columns.get(self.names[0], self.names[-1])
-        text = f"{self.path}: the numbers under {column!r} may be seconds or milliseconds"
+        text = f"{self.source}: the numbers under {column!r} may be seconds or milliseconds"
         return DatasetError(
             f"{text}: whole numbers up to {self.longest:g}",
             hint="dataset.time_unit=ms, as in Mooncake's traces, or dataset.time_unit=s",
