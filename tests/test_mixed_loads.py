@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -19,15 +20,18 @@ from tests.test_validity import facts, rows, some, verdict
 
 import benchhydra
 from benchhydra import config, registry
+from benchhydra.client.apis.chat import Chat
 from benchhydra.config import BenchConfig
 from benchhydra.errors import ConfigError
 from benchhydra.measure import answer_checks
+from benchhydra.metrics import summarize
 from benchhydra.records import NEVER, Records, Status
 from benchhydra.render.point_report import PointReport
 from benchhydra.render.terminal.point_table import print_point
 from benchhydra.result import Result
 from benchhydra.run import spec_of
 from benchhydra.servers.pool import ServerPool
+from benchhydra.window import Window
 
 registry.discover()
 config.register()
@@ -104,6 +108,17 @@ def test_answers_that_take_too_long_to_check_are_unknown(
     assert any("12 of 12 answers were not checked" in warning for warning in result.warnings)
     lines = [json.loads(line) for line in (tmp_path / "p" / "texts.jsonl").read_text().splitlines()]
     assert [line["correct"] for line in lines] == [None] * 12
+
+
+def test_structured_output_that_takes_too_long_to_check_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_checks, "LONGEST_CHECK_S", 0.2)
+    records = dataclasses.replace(rows(3), labels={"request": np.arange(3, dtype=np.int32)})
+    api = Chat(regex="(w| |w )+x")
+    checked = answer_checks.checked(records, ["w x", "w w " * 30, "w x"], api)
+    assert checked.labels["tool_calls"].tolist() == [0, -1, -1]
+    assert "2 of 3 answers were not checked" in answer_checks.unchecked_warning(checked, ())[0]
+    values = {each.key: each.value for each in summarize(Window.of(checked), {"requests", "structured"})}
+    assert values["valid_output_fraction"] == 1.0
 
 
 def test_nothing_is_checked_by_default(pool: ServerPool, tmp_path: Path) -> None:

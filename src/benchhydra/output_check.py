@@ -54,7 +54,7 @@ def check_answers(answers: Sequence[str], expected: Sequence[str], limit_s: floa
     signal can interrupt a search.
     """
     outcomes = [UNKNOWN] * len(answers)
-    with suppress(TimeoutError), _time_limit(limit_s):
+    with suppress(TimeoutError), time_limit(limit_s):
         for i, (answer, expect) in enumerate(zip(answers, expected, strict=True)):
             if expect:
                 outcomes[i] = int(is_correct(answer, expect))
@@ -68,8 +68,11 @@ def checked_answers(labels: Mapping[str, npt.NDArray[np.int32]]) -> npt.NDArray[
 
 
 @contextmanager
-def _time_limit(limit_s: float) -> Iterator[None]:
-    """Raise TimeoutError in the block after ``limit_s``, also within a search (``re`` looks for signals)."""
+def time_limit(limit_s: float) -> Iterator[None]:
+    """Raise TimeoutError in the block after ``limit_s``, also within a search (``re`` looks for signals).
+
+    Outside the main thread, which alone gets signals, there is no limit.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -8,30 +8,34 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
 from benchhydra.client.answer_text import split_answer
 from benchhydra.client.apis import Api
-from benchhydra.output_check import CORRECT, LONGEST_CHECK_S, UNKNOWN, check_answers
+from benchhydra.output_check import CORRECT, LONGEST_CHECK_S, UNKNOWN, check_answers, time_limit
 from benchhydra.records import Records
 
 #: The label with the index of a row's request in the plan, by which its text is found.
 REQUEST = "request"
+TOOL_CALLS = "tool_calls"
 
 
 def checked(records: Records, texts: Sequence[str], api: Api) -> Records:
-    """Return the rows with the anomalies of their texts, and with the label ``tool_calls``: calls of each answer.
+    """Return the rows with the anomalies of their texts, and with the label ``TOOL_CALLS``: calls of each answer.
 
-    texts: by request of the plan; records: with the label ``REQUEST``.
+    texts: by request of the plan; records: with the label ``REQUEST``. The rows that are left after ``LONGEST_CHECK_S``
+    keep ``UNKNOWN`` calls, as those without a complete answer do.
     """
     anomalies = records.anomalies.copy()
-    calls = np.full(len(records), -1, dtype=np.int32)
-    for row in np.flatnonzero(records.completed).tolist():
-        check = api.check_text(texts[records.labels[REQUEST][row]])
-        anomalies[row] |= check.anomalies
-        calls[row] = check.tool_calls
-    return dataclasses.replace(records, anomalies=anomalies, labels={**records.labels, "tool_calls": calls})
+    calls = np.full(len(records), UNKNOWN, dtype=np.int32)
+    with suppress(TimeoutError), time_limit(LONGEST_CHECK_S):
+        for row in np.flatnonzero(records.completed).tolist():
+            check = api.check_text(texts[records.labels[REQUEST][row]])
+            anomalies[row] |= check.anomalies
+            calls[row] = check.tool_calls
+    return dataclasses.replace(records, anomalies=anomalies, labels={**records.labels, TOOL_CALLS: calls})
 
 
 def output_check(texts: Sequence[str], expected: Sequence[str]) -> Sequence[int]:
@@ -50,10 +54,14 @@ def with_outcomes(records: Records, outcomes: Sequence[int]) -> Records:
     return dataclasses.replace(records, labels={**records.labels, CORRECT: correct.astype(np.int32)})
 
 
-def unchecked_warning(outcomes: Sequence[int], expected: Sequence[str]) -> tuple[str, ...]:
-    """Return a sentence if the time for the output check was too short, else ()."""
-    left = sum(outcome == UNKNOWN and bool(expect) for outcome, expect in zip(outcomes, expected, strict=True))
-    if not outcomes or not left:
+def unchecked_warning(records: Records, expected: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence if the time for a check of complete answers was too short, else ()."""
+    completed, labels = records.completed, records.labels
+    unchecked = completed & (labels[TOOL_CALLS] == UNKNOWN) if TOOL_CALLS in labels else np.zeros(len(records), bool)
+    if CORRECT in labels:
+        is_expected = np.array([bool(expect) for expect in expected])[labels[REQUEST]] & (labels[REQUEST] >= 0)
+        unchecked |= completed & is_expected & (labels[CORRECT] == UNKNOWN)
+    if not unchecked.any():
         return ()
-    text = f"{left} of {len(outcomes)} answers were not checked: the output check took more than {LONGEST_CHECK_S:g} s"
+    text = f"{unchecked.sum()} of {completed.sum()} answers were not checked: that took more than {LONGEST_CHECK_S:g} s"
     return (f"{text}; a regular expression like (a+)+ takes too long for some texts",)

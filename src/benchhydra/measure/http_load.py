@@ -352,7 +352,7 @@ class HttpLoad:
                 *observed.warnings,
                 *self._lengths.warnings(),
                 *point.dataset.warnings(),
-                *unchecked_warning(outcomes, expected),
+                *unchecked_warning(records, expected),
             ),
         )
 

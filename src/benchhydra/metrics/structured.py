@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchhydra.metrics import metric
-from benchhydra.records import Anomaly
+from benchhydra.records import Anomaly, Mask
 from benchhydra.result import Better
 from benchhydra.window import Window
 
@@ -42,10 +42,15 @@ def valid_tool_call_fraction(window: Window) -> float | None:
 )
 def tool_calls_per_request(window: Window) -> float | None:
     calls = window.labels.get("tool_calls")
-    completed = np.zeros(0) if calls is None else calls[window.completed]
-    return float(completed.mean()) if len(completed) else None
+    checked = np.zeros(0) if calls is None else calls[_checked(window)]
+    return float(checked.mean()) if len(checked) else None
 
 
 def _fraction_without(window: Window, anomaly: Anomaly) -> float | None:
-    completed = int(window.completed.sum())
-    return float(1 - (window.completed & window.has(anomaly)).sum() / completed) if completed else None
+    checked = _checked(window)
+    return float(1 - window.has(anomaly)[checked].mean()) if checked.any() else None
+
+
+def _checked(window: Window) -> Mask:
+    """Return the mask of the complete answers that were checked: the time for it is limited."""
+    return np.asarray(window.completed & (window.labels.get("tool_calls", np.zeros(len(window))) >= 0))
