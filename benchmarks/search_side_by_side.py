@@ -104,7 +104,7 @@ def plan() -> None:
     print(
         f"search=capacity: within 5 %: {inside:.0%}, covered {np.mean([each.covers for each in found]):.0%}, "
         f"median {np.median([each.probes for each in found]):.0f} probes, "
-        f"{np.median([each.requests for each in found]):,.0f} requests (without early stop)",
+        f"{np.median([each.requests for each in found]):,.0f} requests",
         flush=True,
     )
     for count in LENGTHS:
