@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -472,7 +474,20 @@ class FullDisk(SpilledSamples):
         raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("spilled", [SpilledSamples, FullDisk])
+class ShortWrites(io.FileIO):
+    """A file on a disk that has become full: it takes a part of what is written, and raises no error."""
+
+    def write(self, data: Any) -> int:
+        return super().write(data[:-5])
+
+
+class AlmostFullDisk(SpilledSamples):
+    def __init__(self) -> None:
+        super().__init__()
+        self._file = ShortWrites(os.memfd_create("samples"), "r+")
+
+
+@pytest.mark.parametrize("spilled", [SpilledSamples, FullDisk, AlmostFullDisk])
 def test_samples_that_went_to_a_file_come_back_in_their_order(spilled: type[SpilledSamples]) -> None:
     files = spilled()
     columns = [SampleColumn(Sample(name, "W", 0.0, {"gpu": name}), files) for name in "ab"]

@@ -53,7 +53,8 @@ class SpilledSamples:
 
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as its probe
         begin = self._file.seek(0, os.SEEK_END)
-        self._file.write(data)
+        if self._file.write(data) != len(data):  # a disk that has become full takes a part, without an error
+            raise OSError("the disk is full")
         return begin
 
     def read(self, begin: int, size: int) -> bytes:
