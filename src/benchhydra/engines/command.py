@@ -101,9 +101,9 @@ class CommandLine(ServerProgram):
             raise ConfigError("engine.command has no {port}", hint="benchhydra chooses a free port: --port,{port}")
         for match in PLACEHOLDER.finditer(text):
             if match["variable"] is None and match["name"] not in PLACEHOLDERS:
-                known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+                names = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
                 raise ConfigError(
-                    f"engine.command: no such placeholder: {match[0]}", hint=f"one of {known}, {{env:NAME}}"
+                    f"engine.command: no such placeholder: {match[0]}", hint=f"one of {names}, {{env:NAME}}"
                 )
         require_program(self.words(target)[0], "engine.command")
         self.request_headers()

@@ -43,18 +43,18 @@ def flag_words(
 
 
 def check_flags(
-    program: str, args: Mapping[str, Any], known: Collection[str] | None, *, key: str = "engine.args"
+    program: str, args: Mapping[str, Any], flags: Collection[str] | None, *, key: str = "engine.args"
 ) -> None:
     """Raise ConfigError for a flag that benchhydra sets itself, and for one that the program does not have.
 
-    known: the program's flags, with underscores; None: they are unknown, so the program checks them itself. key: the
+    flags: the program's flags, with underscores; None: they are unknown, so the program checks them itself. key: the
     config key that holds ``args``.
     """
     for name in map(flag_name, args):
         if name in RESERVED_FLAGS:
             raise ConfigError(f"{key}.{name} is set by benchhydra itself", hint="engine=attach for your own server")
-        if known is None or name in known or name.removeprefix("no_") in known:
+        if flags is None or name in flags or name.removeprefix("no_") in flags:
             continue
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        near = difflib.get_close_matches(name, flags, n=1, cutoff=0.6)
         hint = f"did you mean {key}.{near[0]}?" if near else "its --help lists its flags"
         raise ConfigError(f"{key}.{name}: {program} has no such flag", hint=hint)

@@ -55,7 +55,7 @@ class AttachedServers:
         self, spec: ServerSpec, headers: Mapping[str, str], progress: Progress, *, ready_timeout_s: float
     ) -> None:
         specs = [replace(spec, base_url=url, base_urls=()) for url in spec.base_urls]
-        self._servers = [AttachedServer(one, headers, progress, ready_timeout_s=ready_timeout_s) for one in specs]
+        self._servers = [AttachedServer(s, headers, progress, ready_timeout_s=ready_timeout_s) for s in specs]
         self.ready = all(server.ready for server in self._servers)
         self.base_url, self.api_path = self._servers[0].base_url, self._servers[0].api_path
         self.replica_urls = tuple(server.base_url for server in self._servers)

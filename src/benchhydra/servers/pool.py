@@ -200,7 +200,7 @@ class ServerPool:
         if not overloaded or not controls:
             return None
         drains = [wait_until_empty(control, progress) for control in controls]
-        drain = Drain(wall_s=sum(one.wall_s for one in drains), empty=all(one.empty for one in drains))
+        drain = Drain(wall_s=sum(d.wall_s for d in drains), empty=all(d.empty for d in drains))
         if drain.wall_s > 1:
             state = "empty" if drain.empty else "not empty"
             progress.say(f"waited {drain.wall_s:.1f} s after the overload: the server is {state}")
@@ -249,9 +249,9 @@ class ServerPool:
                 server = OfflineWorker(spec, env, self.log, progress, **options)
             elif spec.replicas:
 
-                def launch(one: ServerSpec, number: int, log: Path) -> HttpServer:
-                    env = dict(one.env) | _visible_gpus(_part(claimed, spec, number))
-                    return HttpServer(one, env, log, headers=headers, **options)
+                def launch(member: ServerSpec, number: int, log: Path) -> HttpServer:
+                    env = dict(member.env) | _visible_gpus(_part(claimed, spec, number))
+                    return HttpServer(member, env, log, headers=headers, **options)
 
                 server = ReplicaServers(spec, self._more_logs(len(spec.replicas)), launch)
                 server.wait_ready(progress)
