@@ -166,8 +166,7 @@ class Optimization:
         estimates = self._with_intervals(trial).estimates
         pairs = zip(self.objectives, estimates, strict=True)
         ends = [estimate.low if objective.sign > 0 else estimate.high for objective, estimate in pairs]
-        known = tuple(end for end in ends if end is not None)
-        return known if len(known) == len(ends) else ()
+        return () if None in ends else tuple(end for end in ends if end is not None)
 
 
 _MISSING = object()

@@ -89,8 +89,8 @@ class Study:
             return ""
         number = len(self.usable_outcomes()) + 1  # a repeat of a disturbed probe has the number of that probe
         place = f"probe {number} of at most {len(self.points) + self.search.max_points}"
-        known = self.search.progress_words(self.usable_outcomes())
-        return f"{place}, {known}" if known else place
+        bracket = self.search.progress_words(self.usable_outcomes())
+        return f"{place}, {bracket}" if bracket else place
 
     def usable_outcomes(self) -> tuple[Outcome, ...]:
         """The outcomes that the search sees: without probes that the load generator disturbed, if it finds limits."""

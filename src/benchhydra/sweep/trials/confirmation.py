@@ -67,7 +67,7 @@ class Confirmation:
 
     def _confirmation(self, end: StudyEnd, best: Trial, overrides: Sequence[str]) -> dict[str, Any]:
         if best.number == 0:
-            return {"text": "nothing beats the default", "verdict": "default"}
+            return {"text": "nothing that was tried beats the default", "verdict": "default"}
         if not self.search.confirm_pairs:
             return {"text": "not tested against the default: search.confirm_pairs=0", "verdict": "untested"}
         if end.optimization.trials[0].status == "infeasible":
@@ -134,8 +134,8 @@ def _as_json(test: AbTest, objective: str) -> dict[str, Any]:
     if change is None:
         return {"text": f"the test against the default has no figure: {test.stopped}", "verdict": "failed"}
     figures = {"ratio": change.ratio, "low": change.low, "high": change.high, "level": change.level}
-    known = {name: value for name, value in figures.items() if value is not None}
-    return {"text": _text(change, test), "verdict": str(change.change), "pairs": test.pairs, **known}
+    measured = {name: value for name, value in figures.items() if value is not None}
+    return {"text": _text(change, test), "verdict": str(change.change), "pairs": test.pairs, **measured}
 
 
 def _text(change: MetricChange, test: AbTest) -> str:

@@ -46,7 +46,7 @@ class StudyEnd:
 class TrialRun:
     """The trials of a sweep, study after study.
 
-    launched: the jobs so far, for an interruption. stopped: whether a limit of the sweep was reached. add_outcomes:
+    launched: the jobs so far. stopped: whether a limit of the sweep was reached. add_outcomes:
     takes the end of each group.
     """
 
