@@ -184,6 +184,8 @@ def test_files_are_sent_in_turn(measure: Measure, tmp_path: Path) -> None:
         (("api=transcription",), "needs audio data"),
         (("api=completions", "dataset=images"), "sends no image data"),
         (("script=throughput", "dataset=images"), "sends no image data"),
+        (("script=throughput", "+dataset.adapters={sql:1}"), "dataset.adapters has no effect"),
+        (("script=latency", "script.on=offline", "dataset.expect=yes"), "dataset.expect has no effect"),
         (("script=latency", "api=rerank"), "one text at a time"),
         (("api=chat", "api.json_schema=example", "api.regex=a"), "exclude each other"),
         (("api=chat", "api.tools=example", "api.tool_choice=sing"), "is no tool"),

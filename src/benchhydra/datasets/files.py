@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from benchhydra.datasets.data_file import check_regular_file
 from benchhydra.errors import DatasetError
 from benchhydra.progress import Progress
+from benchhydra.redaction import excerpt
 
 #: The endings of data files on the hub.
 HUB_KINDS = ("parquet", "jsonl", "json", "csv", "jsonl.gz", "json.gz", "csv.gz", "jsonl.zst")
@@ -77,8 +78,10 @@ def hub(
             endpoint=os.environ.get("HF_ENDPOINT"),
         )
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        reason = str(error).splitlines()[0]
-        raise DatasetError(f"cannot fetch {repo}: {reason}", hint="dataset.path=FILE, or dataset=synthetic") from error
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise DatasetError(
+            f"cannot fetch {repo}: {excerpt(reason, 200)}", hint="dataset.path=FILE, or dataset=synthetic"
+        ) from error
     names = (str(file.relative_to(folder)) for file in Path(folder).rglob("*") if file.is_file())
     files = sorted({Path(folder) / name for name in names if any(fnmatchcase(name, each) for each in patterns)})
     if not files:

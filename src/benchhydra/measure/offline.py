@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from benchhydra.datasets import Prompt
+from benchhydra.datasets import Dataset, Prompt
 from benchhydra.datasets.tokenization import load_tokenizer
 from benchhydra.datasets.warmup_prompts import warmup_prompts
-from benchhydra.errors import EngineError
+from benchhydra.errors import ConfigError, EngineError
 from benchhydra.measure import Measurement, Point
 from benchhydra.measure.media import refuse_parts
 from benchhydra.measure.texts import write_texts
@@ -46,6 +46,7 @@ class OfflineOptions:
         check_warmup(self.warmup_requests)
         point.dataset.check(1 if point.num_prompts is None else point.num_prompts)
         refuse_parts(point.dataset)
+        refuse_request_fields(point.dataset)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,13 @@ class Batch:
     texts: Sequence[str]
     first_ns: Sequence[int] = ()  # time of each prompt's first token; empty if the engine does not report it
     metrics: tuple[Reading, Reading] = (Reading(), Reading())  # the engine's own, before and after; empty without any
+
+
+def refuse_request_fields(dataset: Dataset) -> None:
+    """Raise ConfigError for what only requests to a server have: adapters, priorities, the output check."""
+    for key in ("adapters", "priorities", "expect"):
+        if getattr(dataset, key):
+            raise ConfigError(f"dataset.{key} has no effect on an engine without a server", hint="script=serving")
 
 
 class OfflineLoad:

@@ -15,7 +15,14 @@ from benchhydra.loadgen.pacing.batches import Batches
 from benchhydra.loads.burst import Burst
 from benchhydra.measure.http_load import HttpLoad, HttpLoadOptions
 from benchhydra.measure.media import refuse_parts
-from benchhydra.measure.offline import Batch, OfflineLoad, OfflineOptions, engine_facts, engine_series
+from benchhydra.measure.offline import (
+    Batch,
+    OfflineLoad,
+    OfflineOptions,
+    engine_facts,
+    engine_series,
+    refuse_request_fields,
+)
 from benchhydra.records import Phase, Records
 from benchhydra.registry import knob, option
 from benchhydra.scripts import Measurement, Point, Script
@@ -70,6 +77,8 @@ class Latency(Script):
             raise ConfigError(f"num_prompts={point.num_prompts} has no effect on script=latency", hint=hint)
         point.dataset.check(self._requests)
         refuse_parts(point.dataset, point.api)
+        if self.on != "server":
+            refuse_request_fields(point.dataset)
 
     def spec(self, engine: Engine, target: Target) -> ServerSpec:
         if self.on == "server":
