@@ -197,6 +197,15 @@ def test_a_point_that_is_invalid_for_another_reason_is_not_the_servers_limit() -
     assert with_bad.evidence[-1].decision == "unusable"
 
 
+def test_a_mean_of_zero_says_nothing_and_is_no_error() -> None:
+    nothing = {**figures("mean_itl_ms", 0.0, 0.0)}
+    del nothing["slo_allowed_mean_itl_ms"]
+    outcomes = [replace(each, metrics={**each.metrics, **nothing}) for each in run(Capacity(), exact())]
+    answer = answer_of(Capacity(), outcomes)
+    assert answer.limited_by == "p99_ttft_ms <= 500"
+    assert answer.value == pytest.approx(TRUTH, rel=0.03)
+
+
 def test_the_first_of_two_limits_is_named() -> None:
     def measure(point: PlannedPoint) -> Outcome:
         outcome = exact()(point)

@@ -167,7 +167,7 @@ def _probe(outcome: Outcome, load: float) -> MeasuredProbe | None:
     is_overload = is_beyond_limit(outcome)
     figures = outcome.metrics
     names = [key.removeprefix(RATIO) for key in figures if key.startswith(RATIO)]
-    names = [name for name in names if f"slo_samples_{name}" in figures]
+    names = [name for name in names if figures.get(f"slo_samples_{name}", 0.0) > 0]  # 0: of a mean that is 0
     if not names or not (outcome.believable or is_overload):
         return None
     decision = figures.get("slo_decision")
