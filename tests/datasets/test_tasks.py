@@ -60,3 +60,12 @@ def test_impossible_tasks_are_refused() -> None:
     for wrong in (lambda: Copying(words=0), lambda: Arithmetic(digits=0), lambda: Copying(examples=-1)):
         with pytest.raises(ConfigError):
             wrong()
+
+
+def test_messages_too_long_for_the_model_are_an_error(tiny: Tokenizer) -> None:
+    lengths, made = PromptLengths.of(tiny, Chat(), Copying()), Copying()
+    prompt = next(iter(lengths.sample(made, 1, np.random.default_rng(1), None)))
+    most = prompt.prompt_tokens + prompt.output_tokens
+    assert list(lengths.sample(made, 1, np.random.default_rng(1), most)) == [prompt]
+    with pytest.raises(DatasetError, match=f"{most} tokens of messages and output exceed"):
+        list(lengths.sample(made, 1, np.random.default_rng(1), most - 1))

@@ -72,7 +72,7 @@ class PromptLengths:
         With ``dataset.lengths=templated`` the dataset's lengths hold the template's tokens, else these come on top.
         """
         if dataset.has_two_forms and self.templated is not self.tokenizer:
-            return self._as_messages(dataset.sample(count, self.tokenizer, rng, max_total_tokens))
+            return self._as_messages(dataset.sample(count, self.tokenizer, rng, max_total_tokens), max_total_tokens)
         added = self.template_tokens or 0
         if dataset.lengths == "templated" or not added:
             return dataset.sample(count, self.templated, rng, max_total_tokens)
@@ -83,14 +83,19 @@ class PromptLengths:
             text = f"{error.message} ({added} tokens of max_model_len={max_total_tokens} are the chat template's)"
             raise DatasetError(text if limit is not None else error.message, hint=error.hint) from error
 
-    def _as_messages(self, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
-        """Yield prompts with the lengths of their messages instead of their texts."""
+    def _as_messages(self, prompts: Iterable[Prompt], max_total_tokens: int | None) -> Iterator[Prompt]:
+        """Yield prompts with the lengths of their messages instead of their texts. Raises DatasetError if too long."""
         source = iter(prompts)
         while batch := list(itertools.islice(source, BATCH)):
             texts = [self.tokenizer.chat(prompt.messages or ()) for prompt in batch]
             counts = self.tokenizer.count_batch(texts)
             for prompt, text, count in zip(batch, texts, counts, strict=True):
-                yield dataclasses.replace(prompt, text=text, prompt_tokens=count + self.tokenizer.overhead)
+                prompt_tokens = count + self.tokenizer.overhead
+                total = prompt_tokens + prompt.output_tokens
+                if max_total_tokens is not None and total > max_total_tokens:
+                    words = f"{total} tokens of messages and output exceed max_model_len={max_total_tokens}"
+                    raise DatasetError(words, hint="fewer or shorter examples")
+                yield dataclasses.replace(prompt, text=text, prompt_tokens=prompt_tokens)
 
     def _with_template(self, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
         source = iter(prompts)
