@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchhydra.datasets import Prompt, Tokenizer
-from benchhydra.datasets.prefix_groups import drawn_groups
+from benchhydra.datasets.prefix_groups import draw_groups
 from benchhydra.datasets.synthetic import Synthetic
 from benchhydra.errors import ConfigError
 from benchhydra.fakeserver.prefix_cache import PrefixCache
@@ -52,7 +52,7 @@ def test_groups_share_their_own_prefix(words: Tokenizer) -> None:
 
 
 def test_groups_are_as_popular_as_the_exponent_says() -> None:
-    counts = np.bincount(drawn_groups(4, 1.0, 100_000, np.random.default_rng(0))) / 100_000
+    counts = np.bincount(draw_groups(4, 1.0, 100_000, np.random.default_rng(0))) / 100_000
     assert counts == pytest.approx(np.array([12, 6, 4, 3]) / 25, abs=0.01)
 
 

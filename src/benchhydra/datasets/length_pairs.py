@@ -55,7 +55,7 @@ def _read(file: Path, _: int, path: str) -> UsableRecords[LengthPair]:
     return pairs
 
 
-def drawn_pairs(pairs: Sequence[LengthPair], count: int, tokenizer: Tokenizer, rng: np.random.Generator) -> Ints:
+def draw_pairs(pairs: Sequence[LengthPair], count: int, tokenizer: Tokenizer, rng: np.random.Generator) -> Ints:
     """Return lengths of prompts (special tokens included) and outputs, drawn with replacement, shape (count, 2)."""
     chosen = [pairs[i] for i in rng.integers(len(pairs), size=count).tolist()]
     texts = list(dict.fromkeys(text for pair in chosen if pair.lengths is None for text in pair.texts))

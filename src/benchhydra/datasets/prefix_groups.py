@@ -27,7 +27,7 @@ def new_salt() -> str:
     return secrets.token_hex(8)
 
 
-def drawn_groups(groups: int, zipf: float, count: int, rng: np.random.Generator) -> Ints:
+def draw_groups(groups: int, zipf: float, count: int, rng: np.random.Generator) -> Ints:
     """Return the group of each prompt, shape (count,): the k-th most frequent in proportion to 1 / k^zipf."""
     weights = np.arange(1.0, groups + 1) ** -zipf
     return rng.choice(groups, count, p=weights / weights.sum())

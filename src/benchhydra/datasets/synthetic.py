@@ -12,8 +12,8 @@ import numpy as np
 from benchhydra.datasets import Dataset, Prompt, Tokenizer
 from benchhydra.datasets.files import is_url, local, require_https
 from benchhydra.datasets.length_distributions import BOUNDED, SHAPES, Ints, draw_lengths
-from benchhydra.datasets.length_pairs import drawn_pairs, read_pairs
-from benchhydra.datasets.prefix_groups import SALTS, drawn_groups, prefix_lengths, salt_fields
+from benchhydra.datasets.length_pairs import draw_pairs, read_pairs
+from benchhydra.datasets.prefix_groups import SALTS, draw_groups, prefix_lengths, salt_fields
 from benchhydra.errors import ConfigError, DatasetError
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
@@ -167,7 +167,7 @@ class Synthetic(Dataset):
         if self.prefix_hit_fraction is None and self.prefix_groups == 1:
             prefix = writer.words(self.prefix_tokens) if self.prefix_tokens else []
             return lambda number: prefix
-        groups = drawn_groups(self.prefix_groups, self.prefix_zipf, len(prompts), rng).tolist()
+        groups = draw_groups(self.prefix_groups, self.prefix_zipf, len(prompts), rng).tolist()
         lengths = [self.prefix_tokens] * len(prompts)
         if self.prefix_hit_fraction is not None:
             whole = prefix_lengths(groups, prompts.tolist(), self.prefix_hit_fraction, self.prefix_block_tokens)
@@ -230,7 +230,7 @@ class Synthetic(Dataset):
     def _draw(self, count: int, rng: np.random.Generator, tokenizer: Tokenizer) -> tuple[Ints, Ints]:
         """Draw the lengths of prompts and outputs, shape (count,) each."""
         if self.lengths_from is not None:
-            pairs = drawn_pairs(read_pairs(self.lengths_from).items, count, tokenizer, rng)
+            pairs = draw_pairs(read_pairs(self.lengths_from).items, count, tokenizer, rng)
             return pairs[:, 0], pairs[:, 1]
         assert self.output_tokens is not None
         prompts, outputs = (

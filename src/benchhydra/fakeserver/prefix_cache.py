@@ -37,11 +37,13 @@ class PrefixCache:
         size, start = self._block_tokens, hash(salt)
         keys = list(self._keys(start, words))
         reusable = (len(words) - 1) // size
-        found = next((i for i, key in enumerate(keys[:reusable]) if key not in self._blocks), min(len(keys), reusable))
+        hit_blocks = next(
+            (i for i, key in enumerate(keys[:reusable]) if key not in self._blocks), min(len(keys), reusable)
+        )
         self.queries += len(words)
-        self.hits += found * size
+        self.hits += hit_blocks * size
         self._use(reversed(keys))
-        return Prefix(found * size, keys[-1] if keys else start, words[len(keys) * size :])
+        return Prefix(hit_blocks * size, keys[-1] if keys else start, words[len(keys) * size :])
 
     def store_answer(self, prefix: Prefix, words: Sequence[Any]) -> None:
         """Store the blocks of an answer. Its last token was never computed, only generated."""

@@ -265,7 +265,7 @@ class HttpLoad:
         texts, rng = count // point.load.loops * point.api.texts_per_request(), point.rng("prompts")
         loops = (self._lengths.sample(point.dataset, texts, rng, max_model_len) for _ in range(point.load.loops))
         sampled = itertools.chain.from_iterable(loops)
-        for prompt in self._expecting(self._requests_of(self._remembered(sampled), "media")):
+        for prompt in self._with_expectation(self._requests_of(self._recording_lengths(sampled), "media")):
             self._add(requests, prompt)
             if self._options.keep_text:
                 prompts.append(prompt)
@@ -365,14 +365,14 @@ class HttpLoad:
         prompts = self._point.dataset.with_media(joined_prompts(texts, self._point.api), self._point.rng(stream))
         return mixed(prompts, self._mixes, self._point.rng(f"{stream} mix"))
 
-    def _expecting(self, prompts: Iterable[Prompt]) -> Iterable[Prompt]:
+    def _with_expectation(self, prompts: Iterable[Prompt]) -> Iterable[Prompt]:
         """Return the prompts with the answer that the config expects, where the data has none."""
         expect = self._point.dataset.expect
         if expect is None:
             return prompts
         return (prompt if prompt.expect else dataclasses.replace(prompt, expect=expect) for prompt in prompts)
 
-    def _remembered(self, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
+    def _recording_lengths(self, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
         """Yield prompts of the dataset, and remember the lengths of the first ones if a request has several."""
         several = self._point.api.texts_per_request() > 1
         for prompt in prompts:

@@ -182,11 +182,11 @@ class SessionLengths:
         prefixes: set[int] = set()
         for session in sessions:
             lengths = self._lengths(session, known_prefix=session.prefix in prefixes)
-            kept = self._within(session, lengths, max_total_tokens)
-            if kept:
+            count = self._within(session, lengths, max_total_tokens)
+            if count:
                 prefixes |= {session.prefix} - {NO_PREFIX}
-                trimmed = Dialogue(session.turns[:kept], session.prefix, session.body)
-                yield CountedDialogue(trimmed, lengths[:kept])
+                trimmed = Dialogue(session.turns[:count], session.prefix, session.body)
+                yield CountedDialogue(trimmed, lengths[:count])
 
     def _within(self, session: Dialogue, lengths: Sequence[TurnLengths], limit: int | None) -> int:
         """Return how many turns are not too long, nor come after one that is; lengths unknown so far are estimated."""

@@ -16,14 +16,14 @@ def equal_items(evidence: RunEvidence) -> Iterator[Reason]:
     """Different texts have different vectors and scores: equal ones were copied, not computed."""
     text = "have two equal vectors, or only equal scores"
     hint = "look whether the server computes each of them, or whether the texts are equal"
-    yield from _odd_answers(evidence, "equal_items", Anomaly.EQUAL_ITEMS, 0.0, text, hint)
+    yield from _too_many(evidence, "equal_items", Anomaly.EQUAL_ITEMS, 0.0, text, hint)
 
 
 @rule("unsorted")
 def unsorted(evidence: RunEvidence) -> Iterator[Reason]:
     """Ranked documents come with the best first."""
     hint = "users who take the first ones get the wrong documents"
-    yield from _odd_answers(evidence, "unsorted", Anomaly.UNSORTED, 0.0, "are not in the order of their scores", hint)
+    yield from _too_many(evidence, "unsorted", Anomaly.UNSORTED, 0.0, "are not in the order of their scores", hint)
 
 
 @rule("structured_output")
@@ -32,7 +32,7 @@ def structured_output(evidence: RunEvidence) -> Iterator[Reason]:
     limit = evidence.limits.invalid_output_fraction
     text = "do not match the schema, regex or choice"
     hint = "look whether the server supports it, and whether dataset.output_tokens leaves room for a whole answer"
-    yield from _odd_answers(evidence, "structured_output", Anomaly.INVALID_OUTPUT, limit, text, hint)
+    yield from _too_many(evidence, "structured_output", Anomaly.INVALID_OUTPUT, limit, text, hint)
 
 
 @rule("tool_calls")
@@ -41,7 +41,7 @@ def tool_calls(evidence: RunEvidence) -> Iterator[Reason]:
     limit = evidence.limits.invalid_output_fraction
     text = "lack a tool call that was required, or have one that fits none of the tools"
     hint = "look at the server's tool parser, and whether dataset.output_tokens leaves room for a whole call"
-    yield from _odd_answers(evidence, "tool_calls", Anomaly.WRONG_TOOL_CALL, limit, text, hint)
+    yield from _too_many(evidence, "tool_calls", Anomaly.WRONG_TOOL_CALL, limit, text, hint)
 
 
 @rule("reasoning")
@@ -86,7 +86,7 @@ def image_tokens(evidence: RunEvidence) -> Iterator[Reason]:
         yield suspect("image_tokens", f"{text}: its counts are wrong, or it leaves some images out")
 
 
-def _odd_answers(
+def _too_many(
     evidence: RunEvidence, check: str, anomaly: Anomaly, limit: float, what: str, hint: str
 ) -> Iterator[Reason]:
     window = evidence.window
