@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import re
 import sys
+import time
 from array import array
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,17 @@ def test_all_servers_are_stopped_if_one_cannot_start(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"not ready after 1 s|exited with code"):
         with pool.lease(spec, Progress(), ready_timeout_s=1.0, stop_timeout_s=1.0, headers={}):
             pass
+    assert set(children()) == before
+
+
+def test_a_server_that_ends_is_noticed_while_another_starts(tmp_path: Path) -> None:
+    slow, bad = Fake(start_s=60.0).server(TARGET), Fake(fail_start=True).server(TARGET)
+    spec = ServerSpec(kind="http", argv=slow.argv, replicas=(slow, bad))
+    before, started_s = set(children()), time.monotonic()
+    with pytest.raises(EngineError, match="exited with code"):
+        with ServerPool(tmp_path).lease(spec, Progress(), ready_timeout_s=60.0, stop_timeout_s=1.0, headers={}):
+            pass
+    assert time.monotonic() - started_s < 30
     assert set(children()) == before
 
 

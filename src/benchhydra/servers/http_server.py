@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,14 @@ class HttpServer:
             base_url=f"http://127.0.0.1:{self.port}", api_path=spec.api_path, headers=self._headers, timeout_s=2.0
         )
 
-    def wait_ready(self, progress: Progress) -> None:
-        """Return when the server is ready; start it again if another program took its port. Stops it on an error."""
+    def wait_ready(self, progress: Progress, check: Callable[[], None] = lambda: None) -> None:
+        """Return when the server is ready; start it again if another program took its port. Stops it on an error.
+
+        check: called meanwhile; raises EngineError if waiting does not help.
+        """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                self.start_s = self._wait_ready(progress, self._ready_timeout_s)
+                self.start_s = self._wait_ready(progress, self._ready_timeout_s, check)
                 return
             except BaseException as error:
                 self.stop_early()
@@ -137,12 +141,13 @@ class HttpServer:
         while ports.listeners(self.port) & self._sockets and time.monotonic() < deadline:
             time.sleep(0.05)
 
-    def _wait_ready(self, progress: Progress, timeout_s: float) -> float:
+    def _wait_ready(self, progress: Progress, timeout_s: float, check: Callable[[], None]) -> float:
         """Return the seconds until it was ready: the process runs, it owns the port, and ``/health`` succeeds."""
         next_status_s = 0.0
         while True:
             age_s = self.process.age_s
             self._check_alive()
+            check()
             listens = ports.accepts(self.port)
             if listens and self._port_is_ours() and self.control.healthy(self._spec.ready_path):
                 ready_s = self.process.age_s  # taken first, because the next check takes about 50 ms
@@ -155,6 +160,11 @@ class HttpServer:
                 progress.status(f"server starting ({age_s:.0f} s){start_activity(self.log, self._start_phase)}")
                 next_status_s = age_s + STATUS_S
             self.process.wait(ASK_S if listens else POLL_S)
+
+    def require_running(self) -> None:
+        """Raise EngineError if its process has ended and ``wait_ready`` would not start it again."""
+        with suppress(_PortTaken):
+            self._check_alive()
 
     def _check_alive(self) -> None:
         code = self.process.exit_code

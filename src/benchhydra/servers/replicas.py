@@ -42,7 +42,7 @@ class ReplicaServers:
         """Return when all servers are ready, and then the router. Stops all on an error."""
         try:
             for server in self.servers:
-                server.wait_ready(progress)
+                server.wait_ready(progress, self._require_running)
             if self._spec.router:
                 self.router = self._launch(self._router_spec(), -1, self._logs[-1])
                 self.router.wait_ready(progress)
@@ -117,6 +117,10 @@ class ReplicaServers:
         """Stop all their processes. Raises the first EngineError after all were tried."""
         self.terminate()
         _all_in_turn([server.stop for server in self._all()])
+
+    def _require_running(self) -> None:
+        for server in self.servers:
+            server.require_running()
 
     def _stop_early(self) -> None:
         for server in self._all():
