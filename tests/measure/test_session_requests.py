@@ -187,6 +187,17 @@ def test_an_api_without_messages_gets_the_conversation_as_text() -> None:
     assert second["prompt"].startswith(f"{first['prompt']} yes indeed ") and len(second["prompt"].split()) == 8
 
 
+@pytest.mark.parametrize("history", ["real", "recorded"])
+def test_nothing_is_held_for_sessions_that_ended(history: str) -> None:
+    requests = store_of(Sessions(turns=2, history=history), 2)
+    requests.take(0)
+    requests.failed(0)
+    requests.take(2)
+    requests.answered(2, "yes")
+    requests.take(3)
+    assert not requests._histories
+
+
 @pytest.mark.parametrize(("salt", "distinct"), [("none", 0), ("load", 1), ("session", 3)])
 def test_a_salt_separates_loads_or_sessions(salt: str, distinct: int) -> None:
     requests = store_of(Sessions(turns=2, cache_salt=salt, history="recorded"), 3)

@@ -38,6 +38,9 @@ class RequestStore(Protocol):
     def answered(self, i: int, text: str) -> None:
         """Receive the text of a completed answer, before the pacing learns that the request has ended."""
 
+    def failed(self, i: int) -> None:
+        """Learn that request i has ended without a complete answer."""
+
     def every_nth(self, first: int, step: int) -> RequestStore:
         """Return a store of the requests first, first + step, first + 2 * step, ..."""
 
@@ -125,6 +128,9 @@ class Requests:
 
     def answered(self, i: int, text: str) -> None:
         """Do nothing: these requests are encoded already."""
+
+    def failed(self, i: int) -> None:
+        """Do nothing: no other request needs the answer."""
 
     def every_nth(self, first: int, step: int) -> Requests:
         """Return a store of the requests first, first + step, first + 2 * step, ..."""

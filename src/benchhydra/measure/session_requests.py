@@ -122,6 +122,10 @@ class SessionRequests:
         if self._following[i]:
             self._histories[i] = (*self._histories[i], {"role": "assistant", "content": split_answer(text).answer})
 
+    def failed(self, i: int) -> None:
+        """Forget the history of the turns that would have followed: they are not sent."""
+        self._histories.pop(i, None)
+
     def every_nth(self, first: int, step: int) -> SessionRequests:
         """Refuse: the turns of a session cannot be sent by several processes."""
         raise ConfigError("sessions are sent by one client process", hint="load.processes=1")

@@ -40,6 +40,7 @@ class RowWriter:
         self._asked_items = shard.requests.labels.get("items")
         self._reasoning = self._reasoning_labels(count) if shard.endpoint.api.separates_reasoning() else ()
         self._texts = [""] * count if shard.keep_text else []
+        self._on_failure = shard.requests.failed
         self._on_text = shard.requests.answered if shard.requests.needs_texts else None
         self.tries = array("i", [0]) * count if shard.behaviour.retries else array("i")
         if shard.behaviour.retries:
@@ -112,6 +113,7 @@ class RowWriter:
         self.progress.done += 1
         self.progress.failed += status != Status.USER_CANCELLED
         self._recorder.error(row, status, redact(error))
+        self._on_failure(row)
 
     def _is_short(self, response: Response, row: int) -> bool:
         """Return whether an answer has fewer tokens than requested; without usage, whether it has no text at all."""
