@@ -51,7 +51,7 @@ def test_zipf_draws_in_proportion_to_the_rank() -> None:
 
 
 def test_bounds_are_kept() -> None:
-    for shape in ("uniform", "normal", "lognormal", "zipf"):
+    for shape in ("uniform", "exponential", "normal", "lognormal", "zipf"):
         lengths = drawn(shape, low=150, high=220)
         assert lengths.min() >= 150 and lengths.max() <= 220
 

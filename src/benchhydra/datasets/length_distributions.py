@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-SHAPES = ("fixed", "uniform", "normal", "lognormal", "zipf")
+SHAPES = ("fixed", "uniform", "exponential", "normal", "lognormal", "zipf")
 #: Shapes that are given by their bounds instead of a mean.
 BOUNDED = ("uniform", "zipf")
 #: A standard deviation that is not given is this part of the mean.
