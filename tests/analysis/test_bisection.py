@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from benchhydra.analysis.comparison import GateOutcome
 from benchhydra.analysis.runs import MetricKind, Run, Runs
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.errors import EngineError, ResultError
+from benchhydra.render.bisect_report import BisectReport
 from benchhydra.result import Better, Verdict
 
 METRIC = "mean_tpot_ms"
@@ -141,8 +144,15 @@ def bisect_run(
         thresholds=Thresholds(),
         clock=lambda: seconds[0],
     )
-    run.run()
+    with suppress(EngineError):
+        run.run()
     return run
+
+
+def test_an_error_is_no_interruption() -> None:
+    run = bisect_run(lambda build: 10.0, cannot_be_made=(0,))
+    assert run.stopped == "uv failed with exit code 1"
+    assert run.outcome() is GateOutcome.NOTHING_COMPARABLE
 
 
 def test_the_first_bad_build_is_found_and_its_change_measured() -> None:
@@ -193,6 +203,25 @@ def test_a_spent_budget_ends_it_with_the_builds_that_are_left() -> None:
     assert run.stopped == "--budget-s 20 is spent"
     assert run.outcome() is GateOutcome.INCOMPLETE
     assert len(run.bisection.suspects) > 1
+
+
+def report_of(run: BisectRun) -> BisectReport:
+    return BisectReport(run=run, typed=run.names, command=(), directory=Path())
+
+
+def test_a_change_is_named_after_the_build_that_it_was_measured_against() -> None:
+    """The budget ends it in the third step, so that only good against bad is known, and not the last good build."""
+    run = bisect_run(lambda build: 10.0 if build < 6 else 11.0, wall_s=34)
+    assert list(run.bisection.suspects) == [5, 6]
+    assert report_of(run).headline().startswith("the first bad build is one of 0.35, 0.36 (against 0.30: ")
+    whole = bisect_run(lambda build: 10.0 if build < 6 else 11.0)
+    assert report_of(whole).headline().startswith("first bad build: 0.36 (against 0.35: ")
+
+
+def test_a_chance_of_a_wrong_answer_is_only_stated_of_an_answer() -> None:
+    answered, equal = (bisect_run(lambda build, slow=slow: slow if build > 5 else 10.0) for slow in (11.0, 10.0))
+    assert any("wrong in at most 5 %" in line for line in report_of(answered).lines())
+    assert not any("wrong in at most" in line for line in report_of(equal).lines())
 
 
 def test_a_good_build_that_stops_working_ends_it() -> None:

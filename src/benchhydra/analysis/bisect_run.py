@@ -95,6 +95,9 @@ class BisectRun:
         self.started_s = self.clock()
         try:
             self._bisect()
+        except BenchhydraError as error:
+            self.stopped = error.message.splitlines()[0]
+            raise
         except BaseException:
             self.stopped = self.stopped or "interrupted"
             raise
@@ -103,11 +106,11 @@ class BisectRun:
 
     def change(self) -> MetricChange | None:
         """The metric's change from the last good to the first bad build, or from good to bad; None if not measured."""
-        for test in (self.last_test, self.first_test):
-            change = _change(test)
-            if change is not None:
-                return change
-        return None
+        return _change(self.last_test) or _change(self.first_test)
+
+    def changed_from(self) -> int:
+        """The build that ``change`` is a change from."""
+        return self.bisection.last_good if _change(self.last_test) is not None else 0
 
     def outcome(self) -> GateOutcome:
         """FINE: one build is the first bad one. INCOMPLETE: it is one of several. Else why there is no answer."""

@@ -42,10 +42,11 @@ class BisectReport:
         """What the answer rests on: the error, the cost, why the builds differ, and where the runs are."""
         run = self.run
         stopped = [f"stopped: {run.stopped}"] if run.stopped else []
-        wrong = f"{run.error * 100:g} % of bisections"
+        text = "if each build is as fast as good or as bad, such an answer is wrong in at most"
+        has_answer = run.outcome() in (GateOutcome.FINE, GateOutcome.INCOMPLETE)
         return [
             *stopped,
-            f"if each build is as fast as good or as bad, such an answer is wrong in at most {wrong}",
+            *([f"{text} {run.error * 100:g} % of bisections"] if has_answer else []),
             self.cost(),
             *self._explanation(),
         ]
@@ -81,7 +82,8 @@ class BisectReport:
 
     def _change_text(self) -> str:
         change = self.run.change()
-        return f"against {self._last_good()}: {change_text(change)}" if change is not None else "not measured"
+        base = self.run.names[self.run.changed_from()]
+        return f"against {base}: {change_text(change)}" if change is not None else "not measured"
 
     def _row(self, step: BisectStep) -> tuple[str, ...]:
         verdict = str(step.verdict) if step.verdict is not None else "open"
