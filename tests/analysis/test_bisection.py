@@ -219,7 +219,7 @@ def test_a_change_is_named_after_the_build_that_it_was_measured_against() -> Non
 
 
 def test_a_chance_of_a_wrong_answer_is_only_stated_of_an_answer() -> None:
-    answered, equal = (bisect_run(lambda build, slow=slow: slow if build > 5 else 10.0) for slow in (11.0, 10.0))
+    answered, equal = bisect_run(lambda build: 11.0 if build > 5 else 10.0), bisect_run(lambda build: 10.0)
     assert any("wrong in at most 5 %" in line for line in report_of(answered).lines())
     assert not any("wrong in at most" in line for line in report_of(equal).lines())
 
