@@ -198,6 +198,10 @@ def test_failures_that_pass_are_retried_counted_and_suspected(pool: ServerPool, 
     [
         (("load.cancel_fraction=0.1",), "needs a time or a number of chunks"),
         (("load.cancel_after_s=1",), "has no effect"),
+        (
+            ("load.cancel_fraction=0.1", "load.cancel_after_chunks=5", "script.stream=false"),
+            "cancel_after_chunks needs streamed answers",
+        ),
         (("load.cancel_fraction=2", "load.cancel_after_s=1"), "must be from 0 to 1"),
         (("script.retries=-1",), "must be at least 0"),
         (("+dataset.adapters={a:0}",), "all weights are 0"),

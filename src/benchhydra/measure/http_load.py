@@ -108,6 +108,8 @@ class HttpLoadOptions:
         mixes = mix_of(point.dataset.adapters, point.dataset.priorities)
         if isinstance(point.load, SessionLoad) and (mixes or point.dataset.expect):
             raise ConfigError("load=sessions has neither adapters nor priorities nor an output check")
+        if point.load.cancel_after_chunks is not None and not (self.stream and point.api.streams):
+            raise ConfigError("load.cancel_after_chunks needs streamed answers", hint="load.cancel_after_s=2")
         self.load_s(point)
         if point.load.warmup_s + point.load.cooldown_s and point.load.open_loop and count < 2:
             raise ConfigError("load.warmup_s and cooldown_s leave nothing to measure", hint="a larger num_prompts")
