@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from benchhydra.client.answer_ids import AnswerIds
 from benchhydra.client.apis import Api, ApiEvent, RequestOptions, Usage
 from benchhydra.client.apis.chat import Chat
 from benchhydra.client.apis.completions import Completions
+from benchhydra.client.apis.embeddings import Embeddings
 from benchhydra.client.chunk_template import TemplateLearner
 from benchhydra.client.endpoint import Endpoint
 from benchhydra.client.request_encoding import encode_request
@@ -195,3 +198,13 @@ def test_an_api_with_other_events_and_another_end() -> None:
     answer = parser.response
     assert (answer.complete, answer.status, answer.chunks) == (True, None, 3)
     assert (answer.prompt_tokens, answer.output_tokens) == (3, 9)
+
+
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+@pytest.mark.parametrize("sent", ["float", "base64"])
+def test_vectors_in_another_encoding_than_asked_for_are_no_answer(encoding: str, sent: str) -> None:
+    vector = [1.0, 2.0] if sent == "float" else base64.b64encode(np.array([1.0, 2.0], "<f4").tobytes()).decode()
+    event = Embeddings(encoding=encoding).read({"data": [{"index": 0, "embedding": vector}]})
+    assert bool(event.malformed) is (sent != encoding)
+    if event.malformed:
+        assert f"sent as {sent}" in event.malformed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchhydra.client.apis import RequestOptions
-from benchhydra.client.apis._items import VectorsApi, check_count
+from benchhydra.client.apis._items import InvalidItem, VectorsApi, check_count
 from benchhydra.registry import knob, option
 
 
@@ -27,6 +27,13 @@ class Embeddings(VectorsApi):
         if self.dimensions is not None:
             check_count("dimensions", self.dimensions)
             self._length = self.dimensions
+
+    def vector_of(self, item: dict[str, Any], name: str) -> list[float]:
+        """Return an item's vector. Raises InvalidItem also for one in another encoding than was asked for."""
+        encoding = "base64" if isinstance(item.get(self.vector_key), str) else "float"
+        if encoding != self.encoding:
+            raise InvalidItem(f"{name} is sent as {encoding}, asked for was api.encoding={self.encoding}")
+        return super().vector_of(item, name)
 
     def shared_body(self, model: str, options: RequestOptions) -> dict[str, Any]:
         return {"model": model, "encoding_format": self.encoding, "dimensions": self.dimensions}
