@@ -216,6 +216,15 @@ def test_no_rate_that_keeps_the_limits_is_infeasible() -> None:
     assert (result.status, result.reason) == ("infeasible", "no load that was tried met all limits: 1 to 4")
 
 
+def test_a_best_capacity_that_no_load_exceeded_is_a_lower_bound() -> None:
+    optimization = Optimization(objectives=[CAPACITY_OBJECTIVE], space=SPACE)
+    answer = Answer(value=40.0, low=40.0, unit="requests/s", bound="at least")
+    optimization.add(trial_of(0, {}, [CAPACITY_OBJECTIVE], outcomes_of(1.0), answer))
+    best = optimization.answer()
+    assert best is not None
+    assert (best.value, best.bound) == (40.0, "at least")
+
+
 def test_a_trial_that_was_cut_before_it_had_a_value_is_cut_and_not_infeasible() -> None:
     result = trial_of(1, {}, [CAPACITY_OBJECTIVE], outcomes_of(1.0), None, cut="capacity is at most 9")
     assert (result.status, result.reason, result.estimates) == ("cut", "capacity is at most 9", ())

@@ -92,7 +92,9 @@ class Optimization:
         if best is None:
             return None
         first, estimate = self.objectives[0], self._with_intervals(best).estimates[0]
+        is_lower_bound = estimate.low is not None and estimate.high is None  # a capacity that no load exceeded
         return Answer(
+            bound="at least" if is_lower_bound else "",
             value=estimate.value,
             low=estimate.low,
             high=estimate.high,
