@@ -126,24 +126,35 @@ function runMetricTable(history, run) {
 }
 
 /**
- * Figures of groups of requests, a column each.
+ * Figures of groups of requests, a row each: there may be hundreds of adapters.
  * @param {string} label
  * @param {Record<string, Record<string, number>>} groups
  */
 function groupTable(label, groups) {
-  const names = [...new Set(Object.values(groups).flatMap(Object.keys))];
-  const metrics = names.map((name) => ({ name, ...reportIndex.metrics[name] }));
-  /** @type {Column<typeof metrics[number]>[]} */
+  const rows = Object.entries(groups);
+  const names = [...new Set(rows.flatMap(([, figures]) => Object.keys(figures)))];
+  /** @type {Column<typeof rows[number]>[]} */
   const columns = [
-    { name: "Metric", head: true, cell: ({ name, doc }) => element("span", { title: doc }, name) },
-    ...Object.entries(groups).map(([group, figures]) => ({
-      name: group,
-      numeric: true,
-      cell: (/** @type {{ name: string }} */ { name }) => formatNumber(figures[name]),
-    })),
-    { name: "Unit", cell: (metric) => (metric.unit === undefined ? "" : `${metric.unit} ${directionArrow(metric)}`) },
+    { name: label, head: true, cell: ([group]) => group },
+    ...names.map((name) => groupColumn(name, reportIndex.metrics[name])),
   ];
-  return [element("h3", {}, `By ${label}`), dataTable(`Metrics by ${label}`, columns, metrics)];
+  return [element("h3", {}, `By ${label}`), dataTable(`Metrics by ${label}`, columns, rows)];
+}
+
+/**
+ * @param {string} name
+ * @param {Metric | undefined} metric
+ * @returns {Column<[string, Record<string, number>]>}
+ */
+function groupColumn(name, metric) {
+  return {
+    name,
+    unit: metric && `${metric.unit} ${directionArrow(metric)}`,
+    title: metric?.doc,
+    numeric: true,
+    sort: ([, figures]) => figures[name],
+    cell: ([, figures]) => formatNumber(figures[name]),
+  };
 }
 
 /**
