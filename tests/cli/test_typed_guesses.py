@@ -83,7 +83,7 @@ GUESSES: dict[str, str] = {
     # SGLang's bench_serving
     "bench_serving.py": "without a subcommand",
     "--random-input 512": "dataset.prompt_tokens=512",
-    "--backend sglang": "engine=attach",
+    "--backend sglang": "engine=sglang",
     "api_key=abc": "engine.api_key_env=NAME",
     # inference-perf
     "load.type=poisson": "load=poisson",
@@ -108,7 +108,7 @@ GUESSES: dict[str, str] = {
     "script.max_in_flight=5": "load.max_in_flight",
     "prompt_tokens=5": "dataset.prompt_tokens",
     "start_qps=1": "load=ramp load.start_qps",
-    "dataset.path=x": "dataset=jsonl dataset.path",
+    "dataset.path=x": "|jsonl|",
     "load.speedup=2": "load=trace load.speedup",
     "load.prompt_tokens=5": "dataset.prompt_tokens",
     "qps=1 compare": "benchhydra compare",

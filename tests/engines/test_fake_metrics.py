@@ -49,7 +49,7 @@ def test_the_histograms_agree_with_the_client(start: Start, where: dict[str, Any
     assert (metrics["vllm:prompt_tokens_total"], metrics["vllm:generation_tokens_total"]) == (12 * 5, 12 * 6)
     assert mean_ms(metrics, "time_to_first_token") == pytest.approx(queue + prefill, abs=0.01)
     assert mean_ms(metrics, "e2e_request_latency") == pytest.approx(queue + prefill + decode, abs=2)
-    assert prefill > 19 and decode > 19 and queue > 50
+    assert prefill > 19 and prefill + decode > 39 and queue > 50  # a late prefill leaves less time to the decoding
     whole_ms = float(np.mean(records.done_ns - records.sent_ns)) / 1e6
     assert 0 < whole_ms - mean_ms(metrics, "e2e_request_latency") < 20
     if where.get("stream", True):

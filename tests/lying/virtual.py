@@ -212,8 +212,8 @@ def virtual_time() -> Iterator[None]:
     """Replace the load generator's clock, timers and sockets inside the block."""
     with ExitStack() as replaced:
         for name, module in list(sys.modules.items()):
-            reads_clock = getattr(module, "monotonic_ns", None) is time.monotonic_ns
-            if reads_clock and name.startswith(("benchhydra.client", "benchhydra.loadgen")):
+            ours = name.startswith(("benchhydra.client", "benchhydra.loadgen"))
+            if ours and getattr(module, "monotonic_ns", None) is time.monotonic_ns:
                 replaced.enter_context(mock.patch.object(module, "monotonic_ns", _virtual_now_ns))
         for module in (sender, loop_lag):
             replaced.enter_context(mock.patch.object(module, "Timer", VirtualTimer))
