@@ -33,7 +33,11 @@ BAD: dict[str, tuple[tuple[str, ...], str, str]] = {
     "no-dictionary": ((*FAKE, "script.body=4"), "script.body=4: the value must be keys and values", "script.body.NAME"),
     "null-dictionary": ((*FAKE, "script.body=null"), "must be keys and values", "script.body.NAME=VALUE"),
     "null": ((*FAKE, "qps=null"), "qps=null: the value must not be null", "options qps"),
-    "key-of-another-engine": ((*FAKE, "engine.headers.a=B"), "no such key: engine.headers", "engine=attach or command or"),
+    "key-of-another-engine": (
+        (*FAKE, "engine.headers.a=B"),
+        "no such key: engine.headers",
+        "engine=attach or command or",
+    ),
     "header-without-variable": (
         (*ATTACH, "engine.headers.api-key=NO_SUCH"),
         "engine.headers.api-key=NO_SUCH: this environment variable is not set",

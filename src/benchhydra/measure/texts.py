@@ -14,9 +14,7 @@ from benchhydra.output_check import UNKNOWN, check_answers
 from benchhydra.redaction import redact_known
 
 
-def write_texts(
-    directory: Path, prompts: Sequence[Prompt], texts: Sequence[str], outcomes: Sequence[int] = ()
-) -> None:
+def write_texts(directory: Path, prompts: Sequence[Prompt], texts: Sequence[str], outcomes: Sequence[int] = ()) -> None:
     """Write the file. Raises ValueError if the numbers of prompts and texts differ.
 
     outcomes: of the output check, by answer, as ``check_answers`` returns them; by default it is done here.

@@ -128,7 +128,7 @@ def _same_leaf(key: str, keys: Iterable[str]) -> str:
 def _of_unselected_option(key: str) -> str:
     """``load=ramp load.start_qps`` for ``load.start_qps`` or ``start_qps``, if options have this key: all of them."""
     group, _, leaf = key.rpartition(".")
-    for owner in GROUPS if group in ("", *GROUPS) else ():
+    for owner in GROUPS:
         options = registry.options(owner).items() if group in ("", owner) else ()
         names = [name for name, cls in options if any(field.name == leaf for field in dataclasses.fields(cls))]
         if names:
