@@ -18,7 +18,7 @@ from benchhydra.client.request_encoding import encode_request
 from benchhydra.datasets.copying import Copying
 from benchhydra.datasets.tokenization import load_tokenizer
 from benchhydra.loadgen import LoadPlan, run_load
-from benchhydra.output_check import checked_answers
+from benchhydra.measure.answer_checks import output_check
 from benchhydra.progress import Progress
 from benchhydra.servers import Lease
 
@@ -49,13 +49,18 @@ def correct_fraction(lease: Lease, api: Api, options: RequestOptions) -> float:
         request = encode_request(endpoint, prompt, prompt.output_tokens, options)
         requests.add(request, prompt.prompt_tokens, prompt.output_tokens, {}, prompt.expect)
     plan = LoadPlan(
-        endpoint=endpoint, requests=requests, send_times_s=np.zeros(REQUESTS), max_in_flight=2, options=options
+        endpoint=endpoint,
+        requests=requests,
+        send_times_s=np.zeros(REQUESTS),
+        max_in_flight=2,
+        options=options,
+        keep_text=True,
     )
-    rows = run_load(plan, Progress()).records
-    assert rows.completed.all(), rows.errors
-    checked = checked_answers(rows.labels)
-    assert len(checked) == REQUESTS
-    return float(checked.mean())
+    result = run_load(plan, Progress())
+    assert result.records.completed.all(), result.records.errors
+    outcomes = output_check(result.texts or (), requests.expected)
+    assert len(outcomes) == REQUESTS and set(outcomes) <= {0, 1}
+    return sum(outcomes) / REQUESTS
 
 
 def test_a_sound_engine_answers_rightly(lease: Lease) -> None:

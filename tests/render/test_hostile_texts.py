@@ -17,15 +17,18 @@ import pytest
 
 from benchhydra import archive, formats, render
 from benchhydra.analysis.ab import AbBudget, AbTest
+from benchhydra.analysis.bisect_run import BisectBudget, BisectRun
 from benchhydra.analysis.compare import compare
 from benchhydra.analysis.gate import Gate
 from benchhydra.analysis.history import metric_histories
 from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.thresholds import Thresholds
 from benchhydra.artifacts import write_json
+from benchhydra.errors import EngineError
 from benchhydra.metrics import table
 from benchhydra.render.ab_report import AbReport
 from benchhydra.render.archive_rows import ArchiveRow
+from benchhydra.render.bisect_report import BisectReport
 from benchhydra.render.point_report import PointReport
 from benchhydra.render.run_rows import RunRows
 from benchhydra.render.suite_report import ExperimentOutcome, SuiteReport
@@ -117,12 +120,33 @@ def documents(folder: Path) -> dict[str, Callable[[], Any]]:
         overrides, typed = {"a": [EVIL], "b": [EVIL]}, {"a": EVIL, "b": EVIL}
         return AbReport(test=test, overrides=overrides, typed=typed, server_starts=1)
 
+    def bisect() -> Any:
+        good, bad = sides()
+
+        def visit(test: str, build: int, number: int) -> Any:
+            side = good if build < 2 else bad
+            return type(side)([side.runs[number % 8]], side.kinds)
+
+        def prepare(build: int) -> None:
+            if build == 1:
+                raise EngineError(EVIL)
+
+        names = [f"{FORMULAS[build]}{EVIL}" for build in range(4)]
+        budget = BisectBudget(max_rounds=12, wall_s=1e9)
+        run = BisectRun(
+            names=names, prepare=prepare, visit=visit, metric="mean_ttft_ms", budget=budget, thresholds=Thresholds()
+        )
+        run.run()
+        assert run.steps
+        return BisectReport(run=run, typed=names, command=["benchhydra", "bisect", EVIL], directory=Path(EVIL))
+
     archived = result(0)
     place = archive.place_of(archived, event=EVIL, label=EVIL, branch=EVIL)
     return {
         "comparison": lambda: compare(*sides(), thresholds=Thresholds(), history=[]),
         "gate": gate,
         "ab": ab,
+        "bisect": bisect,
         "history": lambda: list(metric_histories(sides()[0])),
         "sweep": lambda: read_sweep(folder / "a"),
         "point": lambda: PointReport(result=archived, directory=Path(EVIL), mlflow_link=EVIL),
