@@ -76,7 +76,7 @@ def _refuse_missing_metrics(config: BenchConfig) -> None:
     if config.search.needs_slo and not any(limit.is_sampled for limit in config.slo.limits()):
         search = option_name(config.search)
         text = f"search={search} needs a limit on a percentile, mean or fraction"
-        raise ConfigError(text, hint="slo.p99_ttft_ms=500")
+        raise ConfigError(text, hint="slo.p99_ttft_ms=500, or slo.share=0.99 beside limits of single requests")
     for key, name in {"objective": config.objective, **config.search.metrics_read()}.items():
         if name is not None:
             refuse_not_computed(key, name, (*config.percentiles, *percentiles_of(config.slo.limits())))

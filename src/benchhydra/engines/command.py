@@ -94,7 +94,7 @@ class CommandLine(ServerProgram):
         if not self.command:
             raise ConfigError(
                 "engine=command needs the words that start the server",
-                hint="'engine.command=[my-server,--model,{model},--port,{port}]'",
+                hint="\"engine.command=[my-server,--model,'{model}',--port,'{port}']\"",
             )
         text = " ".join(self.command)
         if "{port}" not in text:
