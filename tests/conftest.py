@@ -7,7 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A test finds the same on every machine. `make fuzz` looks for new cases, with a new seed each time.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=1000, print_blob=True)
+hypothesis.settings.load_profile("repeatable")
 
 #: About how long a test with this marker takes, in s.
 DURATIONS_S = {"vllm": 30, "slow": 5}

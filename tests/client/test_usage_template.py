@@ -70,7 +70,7 @@ def test_what_is_read_is_what_the_json_says(name: str, counts: tuple[Any, ...], 
     if usage is not None:
         assert usage == usage_of(other)
         assert not usage_anomalies(other)
-    elif type(prompt) is type(output) is int and total == prompt + output:
+    elif type(prompt) is type(output) is type(total) is int and total == prompt + output:  # False == 0 is no count
         assert not 0 <= prompt < 10**9 or not 0 <= output < 10**9 or not total < 10**9
 
 
