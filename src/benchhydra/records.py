@@ -28,6 +28,8 @@ Float32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 NEVER = -1
+#: The label of a request, and of its row, that says which adapter (LoRA) it asks for.
+ADAPTER = "adapter"
 _BLOCK_ROWS = 2048
 
 

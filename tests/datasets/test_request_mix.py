@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchhydra.datasets import Prompt
-from benchhydra.datasets.request_mix import mix_of, mixed
+from benchhydra.datasets.request_mix import adapter_models, mix_of, mixed
 from benchhydra.errors import ConfigError
 
 ADAPTERS = {"sql": 3.0, "law": 1.0, "base": 1.0}
@@ -50,3 +50,8 @@ def test_nothing_is_mixed_by_default() -> None:
 def test_a_weight_that_is_none_is_refused(weights: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"dataset\.adapters"):
         mix_of(weights, {})
+
+
+def test_answers_must_have_the_name_of_their_adapter() -> None:
+    assert adapter_models(ADAPTERS, "llama") == ("sql", "law", "llama")
+    assert adapter_models(ADAPTERS, "") == adapter_models({}, "llama") == ()

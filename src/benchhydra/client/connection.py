@@ -11,9 +11,11 @@ import errno
 import socket
 import ssl
 from array import array
+from collections.abc import Set
 from time import monotonic_ns
 from typing import Protocol, cast
 
+from benchhydra.client.chunk_template import TemplateLearner
 from benchhydra.client.response_parser import ResponseParser
 from benchhydra.records import NEVER, Status
 
@@ -73,6 +75,10 @@ class Connection(asyncio.Protocol):
         except OSError:
             return False
         return False
+
+    def expect(self, model: str, others: Set[str], learner: TemplateLearner) -> None:
+        """Set the model's name that answers must have from now on, see ``ResponseParser.expect``."""
+        self._parser.expect(model, others, learner)
 
     def send(self, row: int, request: bytes) -> None:
         """Send a request. ``owner.finished`` is called once when it has ended."""

@@ -41,6 +41,8 @@ class ConnectionPool:
         self._stream = stream
         self._keep_text = keep_text
         self._learner = TemplateLearner(endpoint.api)
+        self._adapter_models = frozenset(endpoint.adapter_models)
+        self._adapter_learners = {name: TemplateLearner(endpoint.api) for name in self._adapter_models}
         self._answer_ids = AnswerIds()
         self._tls = _tls_context(endpoint) if url.scheme == "https" else None
         self._host = url.hostname or ""
@@ -120,6 +122,10 @@ class ConnectionPool:
             sock.close()
             raise
         return connection
+
+    def expect(self, connection: Connection, model: str) -> None:
+        """Require a model's name, one of the endpoint's ``adapter_models``, of the connection's next answer."""
+        connection.expect(model, self._adapter_models - {model}, self._adapter_learners[model])
 
     def dial_in_background(self) -> None:
         """Open one more idle connection in the background."""

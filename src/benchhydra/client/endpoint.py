@@ -12,7 +12,8 @@ class Endpoint:
     """A server's endpoint. ``headers`` may contain the API key: never show, log or store them.
 
     api_path: the path below ``base_url`` of the server's API, which replaces the ``/v1`` of ``api.path``.
-    answer_model: the model's name that answers must have; "": any. replica_urls: the servers that the load generator
+    answer_model: the model's name that answers must have; "": any. adapter_models: the same, by the label ``adapter``
+    of a request; () if all answers must have ``answer_model``. replica_urls: the servers that the load generator
     deals requests to, by the label ``replica`` of a request; () if there is only ``base_url``. keep_alive: whether a
     connection is used again after an answer.
     """
@@ -22,6 +23,7 @@ class Endpoint:
     api_path: str = "/v1"
     model: str = ""
     answer_model: str = ""
+    adapter_models: tuple[str, ...] = ()
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     verify_tls: bool = True
     ca_file: str | None = None

@@ -32,14 +32,15 @@ _REMARKABLE = re.compile(
 class EventStream:
     """Processes the bodies of one stream after another (``begin``).
 
-    ``template``: of the content events, once learnt. ``between``: whether only complete events were received so far.
+    ``template``: of the content events, once learnt. ``learner``: finds it; it may be replaced between answers.
+    ``between``: whether only complete events were received so far.
     """
 
     def __init__(self, response: Response, reader: ResponseReader, learner: TemplateLearner, end_mark: bytes) -> None:
         self.template: ChunkTemplate | None = None
         self._response = response
         self._reader = reader
-        self._learner = learner
+        self.learner = learner
         self._end_mark = end_mark
         self._end_event = FIELD + end_mark + b"\n\n"  # as most servers write it
         self._splitter = EventSplitter()
@@ -126,18 +127,18 @@ class EventStream:
         if data.strip() == self._end_mark:
             self._end()
             return
-        if response.finish and not name and (usage := self._learner.recall_usage(data)) is not None:
+        if response.finish and not name and (usage := self.learner.recall_usage(data)) is not None:
             response.prompt_tokens, response.output_tokens = usage
             self._unread = b""
             return
         if not (response.chunks or name or reader.keep_text):
-            recalled = self._learner.recall(data)
+            recalled = self.learner.recall(data)
             if recalled is not None:
                 self._identified = self._identified or reader.identify(recalled.answer_id)
                 self.template = recalled.template
                 response.chunks += 1
                 response.has_text = True
-                response.answered = not self._learner.starts_with_reasoning
+                response.answered = not self.learner.starts_with_reasoning
                 return
         if not self._identified:
             self._identified = reader.identify(find_answer_id(data))
@@ -149,11 +150,11 @@ class EventStream:
         if event.usage is not None or event.texts:
             self._unread = b""
             if not event.texts and response.status is None:
-                self._learner.learn_usage(data)
+                self.learner.learn_usage(data)
         if event.finish:
             self.template = None
         elif event.texts:
-            self.template = self._learner.learn(data) if self._learnable() else None
+            self.template = self.learner.learn(data) if self._learnable() else None
         if event.end:
             self._end()
 

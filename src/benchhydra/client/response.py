@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from benchhydra.client.answer_ids import LEAST_CHARACTERS, AnswerIds
 from benchhydra.client.answer_text import REASONING_END
@@ -17,7 +17,7 @@ from benchhydra.client.apis import (
     is_normal_end,
 )
 from benchhydra.client.lenient_json import BROKEN_JSON, decode
-from benchhydra.client.model_names import same_model
+from benchhydra.client.model_names import ANY, same_model
 from benchhydra.fetch import describe_redirect
 from benchhydra.records import Anomaly, Status
 from benchhydra.redaction import excerpt
@@ -86,11 +86,16 @@ class ResponseReader:
     ) -> None:
         self.keep_text = keep_text
         self._model = model
+        self._other_models: Set[str] = frozenset()
         self._api = api
         self._response = response
         self._answer_ids = answer_ids
         self._answer_id = b""  # of the last answer on this connection
         self._text_characters = 0
+
+    def expect(self, model: str, others: Set[str]) -> None:
+        """Set the name that answers must have. others: names that are never taken for it, however alike."""
+        self._model, self._other_models = model, others
 
     def read(self, data: bytes, event_name: bytes = b"") -> ApiEvent | None:
         """Read the JSON of a document or event. Returns None if it has no content, or is a failure."""
@@ -151,9 +156,8 @@ class ResponseReader:
             response.prompt_tokens, response.output_tokens = usage
         if anomalies:
             response.anomalies |= anomalies
-        if model and model != self._model and not same_model(self._model, model):
-            text = f"another model answered: {model!r}; {self._model!r} was asked for"
-            response.fail(Status.OTHER_MODEL, f"{text} (script.answer_model={model} if it is the same)")
+        if model and model != self._model:
+            self._check_model(model)
         if reasoning_tokens >= 0:
             response.reasoning_tokens = reasoning_tokens
         if items >= 0:
@@ -166,6 +170,14 @@ class ResponseReader:
             response.finish = finish
             if not is_normal_end(finish):
                 response.fail(Status.ABORTED, f"finish_reason {finish!r} after {response.chunks} chunks")
+
+    def _check_model(self, model: str) -> None:
+        """Fail an answer whose model's name, which is not the expected one, does not mean the same model."""
+        others = self._other_models
+        if model in others or not same_model(self._model, model):
+            text = f"another model answered: {model!r}; {self._model!r} was asked for"
+            same = ANY if others else model  # the name of one adapter would not do for the others
+            self._response.fail(Status.OTHER_MODEL, f"{text} (script.answer_model={same} if it is the same)")
 
     def _add_texts(self, texts: Sequence[str], finish: str, whole: bool, reasoning: bool) -> None:
         """Count texts as one chunk; those that only repeat the answer, after its parts or its end, do not count."""

@@ -6,6 +6,8 @@ are counted without httptools. Everything else is parsed as HTTP.
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from benchhydra.client.answer_ids import AnswerIds, find_answer_id
 from benchhydra.client.apis import Api
 from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
@@ -36,9 +38,9 @@ class ResponseParser:
         model: str = "",
     ) -> None:
         self.response = Response()
-        reader = ResponseReader(api, self.response, answer_ids or AnswerIds(), keep_text=keep_text, model=model)
-        self._stream = EventStream(self.response, reader, learner, api.end_mark) if stream else None
-        self._document = _Document(self.response, reader)
+        self._reader = ResponseReader(api, self.response, answer_ids or AnswerIds(), keep_text=keep_text, model=model)
+        self._stream = EventStream(self.response, self._reader, learner, api.end_mark) if stream else None
+        self._document = _Document(self.response, self._reader)
         self._framing = HttpFraming(self.response, self)
         self._next: ChunkTemplate | None = None  # the template if the next byte starts an HTTP chunk and an event
 
@@ -49,6 +51,16 @@ class ResponseParser:
         self._framing.begin()
         if self._stream is not None:
             self._stream.begin()
+
+    def expect(self, model: str, others: Set[str], learner: TemplateLearner) -> None:
+        """Set the model's name that answers must have from now on. Call it between answers.
+
+        others: names of the load's other models, which are never taken for this one. learner: has read answers with
+        this name only, because events that match a template are not read for their model.
+        """
+        self._reader.expect(model, others)
+        if self._stream is not None:
+            self._stream.learner = learner
 
     def feed(self, data: bytes) -> int:
         """Process received bytes. Returns the number of chunks with text in them."""

@@ -16,8 +16,9 @@ import numpy as np
 
 from benchhydra.datasets import Prompt
 from benchhydra.errors import ConfigError
+from benchhydra.records import ADAPTER
 
-ADAPTER, PRIORITY = "adapter", "priority"
+PRIORITY = "priority"
 #: The name among adapters of the model without any.
 BASE_MODEL = "base"
 #: Numbers are drawn for so many requests at a time.
@@ -51,6 +52,14 @@ def mix_of(adapters: Mapping[str, float], priorities: Mapping[int, float]) -> tu
         weights = _weights("priorities", {value: priorities[value] for value in order})
         mixes.append(Mix(PRIORITY, tuple(map(str, order)), weights, tuple({"priority": value} for value in order)))
     return tuple(mixes)
+
+
+def adapter_models(adapters: Mapping[str, float], base_model: str) -> tuple[str, ...]:
+    """Return the model's name that answers must have, by the label ``adapter``; () if any name will do.
+
+    base_model: the name that those without an adapter must have; "": any.
+    """
+    return tuple(base_model if name == BASE_MODEL else name for name in adapters) if base_model else ()
 
 
 def mixed(prompts: Iterable[Prompt], mixes: Sequence[Mix], rng: np.random.Generator) -> Iterable[Prompt]:

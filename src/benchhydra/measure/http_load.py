@@ -27,7 +27,7 @@ from benchhydra.client.request_encoding import encode_request
 from benchhydra.client.request_store import RequestStore
 from benchhydra.datasets import Prompt
 from benchhydra.datasets.conversations import conversations_of
-from benchhydra.datasets.request_mix import ADAPTER, mix_of, mixed
+from benchhydra.datasets.request_mix import adapter_models, mix_of, mixed
 from benchhydra.datasets.tokenization import load_tokenizer
 from benchhydra.datasets.warmup_prompts import warmup_prompts
 from benchhydra.errors import ConfigError, EngineError
@@ -53,7 +53,7 @@ from benchhydra.measure.warmup import WarmupHistory, check_warmup, warmup_count
 from benchhydra.output_check import CORRECT
 from benchhydra.probes.watch import Watch, target_of
 from benchhydra.progress import Progress
-from benchhydra.records import Records
+from benchhydra.records import ADAPTER, Records
 from benchhydra.registry import knob, option_name
 from benchhydra.servers import Lease
 
@@ -220,12 +220,14 @@ class HttpLoad:
         self._text_lengths: list[int] = []  # tokens of each text, if a request has several; for the warm-up
         self._replica_urls = () if lease.routed else lease.replica_urls
         model = self._model_name(lease)
+        expected_model = options.expected_model(model)
         self.endpoint = Endpoint(
             base_url=lease.base_url,
             api=point.api,
             api_path=lease.api_path,
             model=model,
-            answer_model="" if point.dataset.adapters else options.expected_model(model),
+            answer_model=expected_model,
+            adapter_models=adapter_models(point.dataset.adapters, expected_model),
             headers=point.engine.request_headers(),
             verify_tls=lease.verify_tls,
             ca_file=lease.ca_file,

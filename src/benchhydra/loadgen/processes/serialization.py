@@ -92,7 +92,8 @@ def _pack_endpoint(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _unpack_endpoint(fields: dict[str, Any]) -> Endpoint:
-    return Endpoint(**fields | {"api": _unpack_api(**fields["api"]), "replica_urls": tuple(fields["replica_urls"])})
+    names = {key: tuple(fields[key]) for key in ("replica_urls", "adapter_models")}
+    return Endpoint(**fields | names | {"api": _unpack_api(**fields["api"])})
 
 
 def _pack_api(api: Api) -> dict[str, Any]:
