@@ -25,6 +25,7 @@ flags.add_argument("--child", action="store_true")
 flags.add_argument("--begun")
 flags.add_argument("--engine", action="store_true")
 flags.add_argument("--farewell")
+flags.add_argument("--until")
 flags.add_argument("--name")
 flags = flags.parse_args()
 
@@ -65,7 +66,11 @@ def end(*_):
     if engine is not None:
         engine.terminate()
         engine.wait()
-    time.sleep(0.8)
+    time.sleep(0 if flags.until else 0.8)
+    for _ in range(3000 if flags.until else 0):
+        if os.path.exists(flags.until):
+            break
+        time.sleep(0.01)
     with open(flags.farewell, "w") as file:
         file.write(str(time.time()))
     os._exit(0)

@@ -80,7 +80,7 @@ def test_waits_until_nothing_runs_and_nothing_waits(monkeypatch: pytest.MonkeyPa
     queue = Falling(6)
     with serving(queue) as control:
         waited = drain.wait_until_empty(control, Progress())
-    assert waited.empty and queue.left == 0 and waited.wall_s < 5
+    assert waited.empty and queue.left == 0 and waited.wall_s < 30
 
 
 def test_an_empty_server_costs_one_look() -> None:
@@ -98,7 +98,7 @@ def test_an_empty_server_costs_one_look() -> None:
 def test_a_server_that_never_gets_empty_is_not_waited_for_for_ever() -> None:
     with serving(lambda: gauges(1, 0)) as control:
         waited = drain.wait_until_empty(control, Progress(), timeout_s=0.3)
-    assert not waited.empty and 0.3 <= waited.wall_s < 5
+    assert not waited.empty and 0.3 <= waited.wall_s < 30
 
 
 def test_without_gauges_short_requests_tell() -> None:
@@ -117,12 +117,12 @@ def test_without_gauges_a_server_that_does_not_answer_is_not_waited_for_for_ever
     release = threading.Event()
 
     def answer() -> None:
-        release.wait(10)
+        release.wait(60)
 
     with serving(lambda: None, answer) as control:
         waited = drain.wait_until_empty(control, Progress(), timeout_s=0.3)
         release.set()
-    assert not waited.empty and waited.wall_s < 5
+    assert not waited.empty and waited.wall_s < 30
 
 
 def test_other_engines_gauges_are_read() -> None:

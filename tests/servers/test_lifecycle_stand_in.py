@@ -25,6 +25,9 @@ from benchhydra.servers.pool import ServerPool
 
 Make = Callable[..., ServerSpec]
 
+#: What does not wait for a longer limit by mistake has ended within this time, also on a machine that is busy.
+NOT_HUNG_S = 30.0
+
 HELPER = """
 import sys
 from pathlib import Path
@@ -88,7 +91,7 @@ def test_a_server_ends_when_we_are_killed(tmp_path: Path, stand_in: Make) -> Non
         assert len(processes) == 3
         assert len({os.getsid(p.pid) for p in processes}) == 2
         helper.send_signal(signal.SIGKILL)
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     for process in alive:
         process.kill()
     assert alive == []
@@ -99,26 +102,26 @@ def test_a_server_that_ignores_sigterm_is_killed_with_its_child(pool: ServerPool
         processes, port = family(lease.pid), port_of(lease)
     started_s = time.monotonic()
     pool.close()
-    assert 0.3 <= time.monotonic() - started_s < 5
+    assert 0.3 <= time.monotonic() - started_s < NOT_HUNG_S
     assert len(processes) == 3
     assert not any(process.is_running() for process in processes)
     assert ports.listeners(port) == set()
 
 
 def test_a_server_that_obeys_sigterm_stops_before_the_timeout(pool: ServerPool, stand_in: Make) -> None:
-    with leased(pool, stand_in(), stop_s=30):
+    with leased(pool, stand_in(), stop_s=2 * NOT_HUNG_S):
         pass
     started_s = time.monotonic()
     pool.close()
-    assert time.monotonic() - started_s < 5
+    assert time.monotonic() - started_s < NOT_HUNG_S
 
 
 def test_a_server_that_is_never_ready_times_out_with_its_log(pool: ServerPool, stand_in: Make) -> None:
     started_s = time.monotonic()
-    with pytest.raises(EngineError, match=r"not ready after 1 s[\s\S]*loading weights") as caught:
-        with leased(pool, stand_in("--unhealthy"), ready_s=1, stop_s=1):
+    with pytest.raises(EngineError, match=r"not ready after 3 s[\s\S]*loading weights") as caught:
+        with leased(pool, stand_in("--unhealthy"), ready_s=3, stop_s=1):
             pass
-    assert 1 <= time.monotonic() - started_s < 5
+    assert 3 <= time.monotonic() - started_s < NOT_HUNG_S
     assert "engine.ready_timeout_s" in str(caught.value)
 
 
@@ -128,9 +131,9 @@ def test_a_crash_at_the_start_is_reported_at_once_with_its_cause(pool: ServerPoo
     )
     started_s = time.monotonic()
     with pytest.raises(EngineError) as caught:
-        with leased(pool, spec, ready_s=60):
+        with leased(pool, spec, ready_s=2 * NOT_HUNG_S):
             pass
-    assert time.monotonic() - started_s < 3
+    assert time.monotonic() - started_s < NOT_HUNG_S
     first, *rest = str(caught.value).splitlines()
     assert "exited with code 1" in first and "ValueError: no such weights" in first
     assert any("hello" in line for line in rest)
@@ -215,7 +218,7 @@ def test_a_server_that_died_between_points_is_replaced(pool: ServerPool, stand_i
     with leased(pool, stand_in()) as first:
         supervisor, server = family(first.pid)
     server.kill()
-    psutil.wait_procs([supervisor], timeout=5)
+    psutil.wait_procs([supervisor], timeout=60)
     with leased(pool, stand_in()) as second:
         assert (second.fresh, second.restarted) == (True, True)
         assert second.pid != first.pid
@@ -273,7 +276,7 @@ def test_an_interruption_while_it_starts_stops_it(pool: ServerPool, stand_in: Ma
     assert not any(process.is_running() for process in seen)
 
 
-@pytest.mark.parametrize("ready_s", [2.0, 20.0])
+@pytest.mark.parametrize("ready_s", [4.0, 60.0])
 def test_a_server_that_was_never_ready_is_stopped_without_a_grace_period(
     pool: ServerPool, stand_in: Make, ready_s: float
 ) -> None:
@@ -288,15 +291,15 @@ def test_a_server_that_was_never_ready_is_stopped_without_a_grace_period(
             if "loading weights" in text:
                 loading_s = time.monotonic()
                 seen[:] = [p for p in psutil.Process().children(recursive=True) if p not in others]
-                if ready_s > 2:
+                if ready_s > 4:
                     raise KeyboardInterrupt
 
     with pytest.raises((KeyboardInterrupt, EngineError)) as raised:
         spec = stand_in("--unhealthy", "--deaf", "--child")
-        with pool.lease(spec, Interrupted(), ready_timeout_s=ready_s, stop_timeout_s=20, headers={}):
+        with pool.lease(spec, Interrupted(), ready_timeout_s=ready_s, stop_timeout_s=2 * NOT_HUNG_S, headers={}):
             pass
-    assert raised.type == (KeyboardInterrupt if ready_s > 2 else EngineError)
-    assert time.monotonic() - loading_s < 10
+    assert raised.type == (KeyboardInterrupt if ready_s > 4 else EngineError)
+    assert time.monotonic() - loading_s < NOT_HUNG_S
     assert len(seen) == 3 and not any(process.is_running() for process in seen)
 
 
@@ -315,10 +318,10 @@ def test_an_attached_server_without_a_reset_is_left_as_it_is(pool: ServerPool, s
 
 def test_a_dead_attached_server_is_waited_for_once_and_then_reported_at_once(pool: ServerPool) -> None:
     spec = ServerSpec(kind="attached", base_url=f"http://127.0.0.1:{ports.free_port()}")
-    for shortest_s, longest_s in ((0.6, 3.0), (0.0, 0.5)):
+    for shortest_s, longest_s in ((2.0, NOT_HUNG_S), (0.0, 1.9)):
         started_s = time.monotonic()
         with pytest.raises(EngineError, match="no server answers at"):
-            with leased(pool, spec, ready_s=0.6):
+            with leased(pool, spec, ready_s=2.0):
                 pass
         assert shortest_s <= time.monotonic() - started_s < longest_s
 

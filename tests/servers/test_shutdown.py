@@ -66,7 +66,8 @@ def restarted_s(tmp_path: Path, stand_in: Make, *flags: str) -> float:
 
 
 def test_the_next_server_starts_once_the_engine_process_of_the_first_has_exited(tmp_path: Path, stand_in: Make) -> None:
-    assert restarted_s(tmp_path, stand_in, "--engine") < 0
+    until_the_next_has_begun = ("--until", str(tmp_path / "begun"))
+    assert restarted_s(tmp_path, stand_in, "--engine", *until_the_next_has_begun) < 0
 
 
 def test_the_next_server_starts_once_a_server_that_is_the_engine_has_exited(tmp_path: Path, stand_in: Make) -> None:
@@ -75,11 +76,13 @@ def test_the_next_server_starts_once_a_server_that_is_the_engine_has_exited(tmp_
 
 def test_the_end_of_the_block_waits_for_the_last_server(tmp_path: Path, stand_in: Make) -> None:
     with PendingShutdown() as pending:
-        pool = ServerPool(tmp_path / "logs", pending_shutdown=pending)
-        with pool.lease(stand_in("--farewell", str(tmp_path / "ended")), Progress(), headers={}, **LIMITS) as lease:
+        pool, seen = ServerPool(tmp_path / "logs", pending_shutdown=pending), tmp_path / "seen"
+        slow = stand_in("--farewell", str(tmp_path / "ended"), "--until", str(seen))
+        with pool.lease(slow, Progress(), headers={}, **LIMITS) as lease:
             server = psutil.Process(lease.pid)
         pool.close()
         assert server.is_running() and pending.pending
+        seen.touch()
     assert not server.is_running() and not pending.pending
 
 
