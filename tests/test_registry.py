@@ -52,7 +52,7 @@ def write(path: Path, text: str) -> None:
 
 def run(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchhydra", *words]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120)
 
 
 def test_a_users_option_composes_without_a_yaml_file(plugins: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def process(tmp_path: Path) -> Program:
 
     def run(*words: str, program: tuple[str, ...] = (sys.executable, "-m", "benchhydra"), **env: str) -> Ran:
         done = subprocess.run(
-            [*program, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, env=os.environ | env
+            [*program, *words], cwd=tmp_path, capture_output=True, text=True, timeout=120, env=os.environ | env
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 

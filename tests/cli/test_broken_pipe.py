@@ -20,7 +20,7 @@ def without_reader(*words: str, given: str = "") -> subprocess.CompletedProcess[
     os.close(readable)
     try:
         return subprocess.run(
-            [sys.executable, "-m", *words], input=given, stdout=writable, stderr=subprocess.PIPE, text=True, timeout=60
+            [sys.executable, "-m", *words], input=given, stdout=writable, stderr=subprocess.PIPE, text=True, timeout=120
         )
     finally:
         os.close(writable)

@@ -162,7 +162,7 @@ def test_an_interrupted_test_reports_what_it_has(tmp_path: Path) -> None:
             assert process.poll() is None
             time.sleep(0.1)
         os.kill(process.pid, signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "stopped: interrupted in pair" in out
     assert json.loads(Path("out/ab.json").read_text())["server_starts"] >= 2

@@ -107,7 +107,7 @@ def test_an_interpreter_without_vllm_has_no_flags(tmp_path: Path) -> None:
 def query(line: str, cache: Path) -> list[str]:
     command = [str(BIN / "benchhydra"), "completion", "--query"]
     env = os.environ | {"COMP_LINE": line, "XDG_CACHE_HOME": str(cache)}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=True).stdout.split()
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=True).stdout.split()
 
 
 def test_an_answer_takes_little_cpu(cache: Path) -> None:
@@ -132,7 +132,7 @@ def test_without_a_cache_the_subcommands_are_offered_and_the_rest_is_cached(tmp_
 def bash_script(cache: Path, tmp_path: Path) -> Path:
     path = tmp_path / "completion.bash"
     command = [str(BIN / "benchhydra"), "completion", "bash"]
-    path.write_text(subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout)
+    path.write_text(subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout)
     return path
 
 
@@ -155,7 +155,7 @@ def test_bash_replaces_the_part_that_readline_replaces(
     )
     env = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(cache)}
     words = [str(BASH), "--norc", "-c", program, "bash", str(bash_script), line, breaks]
-    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines() == [reply], done.stderr
 
 
@@ -198,14 +198,14 @@ def read_until(terminal: int, text: bytes) -> bytes:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_script_of_each_shell_parses(shell: str) -> None:
     command = [str(BIN / "benchhydra"), "completion", shell]
-    script = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    script = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     assert "completion --query" in script
     program = shutil.which(shell)
     if program is not None:
-        assert subprocess.run([program, "-n"], input=script, text=True, timeout=30).returncode == 0
+        assert subprocess.run([program, "-n"], input=script, text=True, timeout=120).returncode == 0
 
 
 def test_a_shell_must_be_named() -> None:
-    done = subprocess.run([str(BIN / "benchhydra"), "completion"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([str(BIN / "benchhydra"), "completion"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr == "error: completion needs the name of a shell\n  hint: benchhydra completion bash\n"

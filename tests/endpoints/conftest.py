@@ -88,6 +88,6 @@ def measure(fake_url: Callable[..., str], tmp_path: Path) -> Measure:
 
 
 def _stats(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{url}/stats", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/stats", timeout=60) as answer:
         stats: dict[str, Any] = json.loads(answer.read())
     return stats

@@ -34,7 +34,7 @@ def ask(path: Path) -> dict[str, object]:
         check=True,
         text=True,
         env={"PYTHONPATH": str(path)},
-        timeout=30,
+        timeout=120,
     )
     facts: dict[str, object] = json.loads(done.stdout)
     return facts

@@ -132,7 +132,7 @@ def test_sglang_is_reused_if_its_flush_was_answered_200(tmp_path: Path) -> None:
     """A stand-in with SGLang's answers: 200 if the cache was emptied, 400 while requests are under way."""
     program = tmp_path / "sglang_stand_in.py"
     program.write_text(STAND_IN)
-    engine = SGLang(ready_timeout_s=10.0)
+    engine = SGLang(ready_timeout_s=60.0)
     spec = engine.server(TARGET)
     words = (sys.executable, str(program), "--port", "{port}")
     pool = ServerPool(tmp_path)
@@ -142,7 +142,7 @@ def test_sglang_is_reused_if_its_flush_was_answered_200(tmp_path: Path) -> None:
             changed = type(spec)(
                 kind="http", argv=words, places_address=True, ready_path=spec.ready_path, cache_reset=spec.cache_reset
             )
-            with pool.lease(changed, Progress(), ready_timeout_s=10.0, stop_timeout_s=5.0, headers={}) as lease:
+            with pool.lease(changed, Progress(), ready_timeout_s=60.0, stop_timeout_s=5.0, headers={}) as lease:
                 pids.append(lease.pid)
     finally:
         pool.close()

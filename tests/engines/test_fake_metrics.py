@@ -90,7 +90,7 @@ def test_a_small_kv_cache_preempts_and_every_answer_is_whole(start: Start) -> No
     assert metrics["vllm:num_preemptions_total"] > 0
     assert metrics["vllm:request_queue_time_seconds_sum"] > 0
     assert metrics[f"{LATENCY}_count"] == 16
-    wait_for(lambda: metrics_of(server)["vllm:num_requests_running"] == 0, 10, "the last answers to end")
+    wait_for(lambda: metrics_of(server)["vllm:num_requests_running"] == 0, 60, "the last answers to end")
     assert metrics_of(server)["vllm:kv_cache_usage_perc"] == 0
 
 
@@ -158,7 +158,7 @@ def test_a_request_larger_than_the_cache_runs_alone() -> None:
         await scheduler.admit(ScheduledRequest(25))
         assert scheduler.kv_cache_usage() == 1.0
 
-    asyncio.run(asyncio.wait_for(scenario(), 5))
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -191,5 +191,5 @@ def test_the_scheduler_counts_what_running_requests_hold(seed: int) -> None:
     async def scenario() -> None:
         await asyncio.gather(*(generate() for _ in range(16)))
 
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(asyncio.wait_for(scenario(), 60))
     assert scheduler.kv_cache_usage() == 0 and scheduler.preemptions > 0

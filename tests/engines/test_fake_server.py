@@ -44,13 +44,13 @@ class FakeServer:
         self.process = process
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.base_url + path, timeout=10) as answer:
+        with urllib.request.urlopen(self.base_url + path, timeout=60) as answer:
             text = answer.read().decode()
         return json.loads(text) if text.startswith("{") else text
 
     def post(self, path: str, **body: Any) -> bytes:
         request = urllib.request.Request(self.base_url + path, json.dumps(body).encode(), method="POST")
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return bytes(answer.read())
 
     def stats(self) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def test_a_reset_can_be_made_to_fail(start: Start) -> None:
 
 def test_a_start_can_be_made_to_fail() -> None:
     argv = [*spec_of(fail_start=True).argv, "--port", "1"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "RuntimeError: failing to start, as requested" in done.stderr
 
@@ -252,7 +252,7 @@ def test_a_start_can_be_made_to_fail() -> None:
 def test_a_crash_fails_requests_in_flight_and_later_ones(start: Start) -> None:
     server = start(**QUICK, crash_after_requests=10)
     records = _drive(server.base_url, count=20, in_flight=1)
-    assert server.process.wait(timeout=10) == 17
+    assert server.process.wait(timeout=60) == 17
     assert records.status[:9].tolist() == [Status.OK] * 9
     assert records.status[9] == Status.RESET
     assert records.status[10:].tolist() == [Status.REFUSED] * 10

@@ -29,9 +29,9 @@ def served(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[in
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield ports[0]
     finally:
         loop.call_soon_threadsafe(end.set)
-        thread.join(10)
+        thread.join(60)

@@ -65,7 +65,7 @@ def send(base_url: str, api: Api, stream: bool, ca_file: str | None) -> LoadResu
         [Prompt("hi", 1, 3)] * COUNT,
         options=RequestOptions(stream=stream),
         send_times_s=np.linspace(0, 0.04, COUNT),
-        timeout_s=5,
+        timeout_s=60,
         processes="1",
     )
     return run_load(plan, Progress())

@@ -140,7 +140,7 @@ def interrupted_once_under_way() -> Iterator[None]:
     """SIGINT to this process when the first request has come that will get no whole answer."""
 
     def interrupt() -> None:
-        if UNANSWERED.wait(20):
+        if UNANSWERED.wait(60):
             os.kill(os.getpid(), signal.SIGINT)
 
     UNANSWERED.clear()

@@ -55,7 +55,7 @@ def test_auto_counts_chunks_and_cores(monkeypatch: pytest.MonkeyPatch, rate: int
 @pytest.mark.parametrize("dying", [1, 2])
 def test_a_process_that_dies_is_reported(silent_port: int, dying: int) -> None:
     def kill() -> None:
-        if ASKED.wait(20):
+        if ASKED.wait(60):
             mine = [c for c in psutil.Process().children() if "benchhydra.loadgen.processes.child" in command_line(c)]
             for child in mine[:dying]:
                 child.kill()

@@ -70,7 +70,7 @@ class Scripted(Pacing):
 
 
 def send(port: int, count: int, pacing: Pacing | None, **fields: Any) -> LoadResult:
-    settings: dict[str, Any] = {"send_times_s": np.zeros(count), "timeout_s": 5.0, "processes": "1"}
+    settings: dict[str, Any] = {"send_times_s": np.zeros(count), "timeout_s": 60.0, "processes": "1"}
     prompts = [Prompt("hi", 1, 1)] * count
     return run_load(plan_of(endpoint_of(port), prompts, pacing=pacing, **settings | fields), Progress())
 
@@ -172,7 +172,7 @@ async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 def test_an_answer_that_never_ends_is_ended_at_a_number_of_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchhydra.loadgen.sender.in_flight._MAX_CHUNKS", 1000)
     with served(endless) as port:
-        rows = send(port, 1, None, timeout_s=20.0).records
+        rows = send(port, 1, None, timeout_s=60.0).records
     assert rows.failures() == {"malformed": 1}
     assert rows.errors == ("an answer of more than 1000 chunks",)
 
@@ -195,7 +195,7 @@ def test_the_name_of_the_model_is_checked_in_every_process(
     with served(from_another_model) as port:
         endpoint = endpoint_of(port, answer_model=answer_model)
         plan = plan_of(
-            endpoint, [Prompt("hi", 1, 1)] * 4, send_times_s=np.zeros(4), timeout_s=10.0, processes=processes
+            endpoint, [Prompt("hi", 1, 1)] * 4, send_times_s=np.zeros(4), timeout_s=60.0, processes=processes
         )
         rows = run_load(plan, Progress()).records
     assert rows.failures() == failures

@@ -76,7 +76,7 @@ def test_an_api_that_generates_nothing(import_plugin: ImportPlugin, server: Toke
         endpoint_of(server.port, api),
         [Prompt(text, 4, 16) for text in texts],
         send_times_s=np.linspace(0, 0.1, len(texts)),
-        timeout_s=5,
+        timeout_s=60,
         processes=processes,
     )
     result = run_load(plan, Progress())

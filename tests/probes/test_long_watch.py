@@ -47,7 +47,7 @@ while least() < samples:
 after_mib = rss_mib()
 for runner in runners:
     runner.end()
-    runner.done.wait(10)
+    runner.done.wait(60)
 series = []
 for runner in runners:
     for head, data in runner.series():

@@ -56,7 +56,7 @@ def start(directory: Path, *words: str, **more: float) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str], directory: Path) -> Result:
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     return Result.read(directory / "point")
 

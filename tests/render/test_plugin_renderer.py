@@ -45,7 +45,7 @@ def test_a_renderer_from_outside_is_offered(tmp_path: Path, plugin_path: Path) -
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+            [*command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
 
     ended = run("base", "new", "--format", "csv")

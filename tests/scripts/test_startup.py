@@ -189,11 +189,11 @@ def test_an_interruption_of_a_start_leaves_nothing(tmp_path: Path, sig: signal.S
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     client = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     try:
-        wait_for(lambda: any("fakeserver" in command_line(p) for p in descendants(client.pid)), 30, "the server")
+        wait_for(lambda: any("fakeserver" in command_line(p) for p in descendants(client.pid)), 60, "the server")
         processes: list[psutil.Process] = descendants(client.pid)
         os.kill(client.pid, sig)
-        client.wait(timeout=30)
-        wait_for(lambda: not running(processes), 10, "the server's end")
+        client.wait(timeout=60)
+        wait_for(lambda: not running(processes), 60, "the server's end")
     finally:
         client.kill()
     assert client.returncode == 128 + sig

@@ -140,7 +140,7 @@ def test_a_server_that_is_started_again_need_not_be_empty(pool: ServerPool, monk
     monkeypatch.setattr("benchhydra.servers.pool.wait_until_empty", lambda *_: pytest.fail("it was waited for"))
     argv = (sys.executable, "-P", "-m", "benchhydra.fakeserver", "--model", "m")
     spec = ServerSpec(kind="http", argv=argv, cache_reset="restart")
-    limits: dict[str, Any] = {"ready_timeout_s": 30.0, "stop_timeout_s": 5.0, "headers": {}}
+    limits: dict[str, Any] = {"ready_timeout_s": 60.0, "stop_timeout_s": 5.0, "headers": {}}
     with pool.lease(spec, Progress(), **limits) as first:
         pass
     pool.overloaded = True
@@ -151,7 +151,7 @@ def test_a_server_that_is_started_again_need_not_be_empty(pool: ServerPool, monk
 def test_the_point_after_an_overload_begins_on_an_empty_server(pool: ServerPool) -> None:
     flags = ("--ttft-ms", "300", "--itl-ms", "0", "--max-concurrency", "1", "--model", "m")
     spec = ServerSpec(kind="http", argv=(sys.executable, "-P", "-m", "benchhydra.fakeserver", *flags))
-    limits: dict[str, Any] = {"ready_timeout_s": 30.0, "stop_timeout_s": 5.0, "headers": {}}
+    limits: dict[str, Any] = {"ready_timeout_s": 60.0, "stop_timeout_s": 5.0, "headers": {}}
     with pool.lease(spec, Progress(), **limits) as first:
         assert first.facts()["server_drain_s"] is None
         control = ControlPlane(base_url=first.base_url)

@@ -105,8 +105,8 @@ input()
     spec = ServerSpec(kind="worker", argv=(sys.executable, "-S", "-c", code), gpus=2)
     pool = ServerPool(tmp_path / "logs")
     with gpus.claim(1):
-        with pool.lease(spec, Progress(), ready_timeout_s=10, stop_timeout_s=2, headers={}) as lease:
-            seen = lease.call({"op": "environment"}, timeout_s=5)
+        with pool.lease(spec, Progress(), ready_timeout_s=60, stop_timeout_s=2, headers={}) as lease:
+            seen = lease.call({"op": "environment"}, timeout_s=60)
             assert lease.gpus == (1, 2)
     assert json.dumps(seen) == '{"CUDA_VISIBLE_DEVICES": "1,2", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}'
     pool.close()
@@ -119,7 +119,7 @@ def test_a_failed_start_releases_its_gpus(have: Callable[..., None], tmp_path: P
     pool = ServerPool(tmp_path / "logs")
     with pytest.raises(EngineError):
         spec = ServerSpec(kind="worker", argv=(sys.executable, "-S", "-c", "raise SystemExit(3)"), gpus=1)
-        with pool.lease(spec, Progress(), ready_timeout_s=10, stop_timeout_s=2, headers={}):
+        with pool.lease(spec, Progress(), ready_timeout_s=60, stop_timeout_s=2, headers={}):
             pass
     with gpus.claim(1) as held:
         assert held == (0,)

@@ -36,7 +36,7 @@ from benchhydra.progress import Progress
 from benchhydra.servers.pool import ServerPool
 
 spec = ServerSpec(kind="http", argv=tuple(sys.argv[2:]))
-with ServerPool(Path(sys.argv[1])).lease(spec, Progress(), ready_timeout_s=20, stop_timeout_s=20, headers={}) as lease:
+with ServerPool(Path(sys.argv[1])).lease(spec, Progress(), ready_timeout_s=60, stop_timeout_s=20, headers={}) as lease:
     print(lease.pid, flush=True)
     sys.stdin.read()
 """
@@ -270,7 +270,7 @@ def test_an_interruption_while_it_starts_stops_it(pool: ServerPool, stand_in: Ma
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        with pool.lease(stand_in("--unhealthy"), Interrupted(), ready_timeout_s=20, stop_timeout_s=2, headers={}):
+        with pool.lease(stand_in("--unhealthy"), Interrupted(), ready_timeout_s=60, stop_timeout_s=2, headers={}):
             pass
     assert seen
     assert not any(process.is_running() for process in seen)
@@ -339,7 +339,7 @@ def test_an_attached_server_that_starts_is_waited_for(pool: ServerPool, stand_in
     processes: list[subprocess.Popen[bytes]] = []
     spec = ServerSpec(kind="attached", base_url=f"http://127.0.0.1:{port}")
     try:
-        with pool.lease(spec, Said(), ready_timeout_s=20, stop_timeout_s=5, headers={}) as lease:
+        with pool.lease(spec, Said(), ready_timeout_s=60, stop_timeout_s=5, headers={}) as lease:
             assert (lease.base_url, lease.cache_reset) == (spec.base_url, True)
     finally:
         for process in processes:

@@ -180,7 +180,7 @@ def test_each_replica_gets_gpus_of_its_own(tmp_path: Path, monkeypatch: pytest.M
     spec = ServerSpec(kind="http", argv=one.argv, gpus=2, replicas=(one, one))
     pool = ServerPool(tmp_path)
     try:
-        with pool.lease(spec, Progress(), ready_timeout_s=20.0, stop_timeout_s=5.0, headers={}) as lease:
+        with pool.lease(spec, Progress(), ready_timeout_s=60.0, stop_timeout_s=5.0, headers={}) as lease:
             assert lease.gpus == (0, 1, 2, 3)
             assert [visible_gpus(pid) for pid in lease.pids] == ["0,1", "2,3"]
     finally:
@@ -195,7 +195,7 @@ def test_several_attached_servers_share_a_load(tmp_path: Path) -> None:
     pools = [ServerPool(tmp_path / str(number)) for number in range(2)]
     spec = Fake(ttft_ms=1.0, itl_ms=1.0).server(TARGET)
     try:
-        options: dict[str, Any] = {"ready_timeout_s": 20.0, "stop_timeout_s": 5.0, "headers": {}}
+        options: dict[str, Any] = {"ready_timeout_s": 60.0, "stop_timeout_s": 5.0, "headers": {}}
         with pools[0].lease(spec, Progress(), **options) as a, pools[1].lease(spec, Progress(), **options) as b:
             urls = [a.base_url, b.base_url]
             words = ("engine=attach", f"engine.base_url=[{','.join(urls)}]", "model.tokenizer=word", "model.id=m")

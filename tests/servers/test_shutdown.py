@@ -18,7 +18,7 @@ from benchhydra.servers.shutdown import PendingShutdown
 from benchhydra.servers.worker import OfflineWorker
 
 Make = Callable[..., ServerSpec]
-LIMITS: dict[str, Any] = {"ready_timeout_s": 20.0, "stop_timeout_s": 10.0}
+LIMITS: dict[str, Any] = {"ready_timeout_s": 60.0, "stop_timeout_s": 10.0}
 
 HOLDS_SHARED_MEMORY = """
 import json, os, signal, sys
@@ -89,7 +89,7 @@ def test_the_end_of_the_block_waits_for_the_last_server(tmp_path: Path, stand_in
 def test_an_engine_that_is_killed_leaves_no_shared_memory(tmp_path: Path) -> None:
     spec = ServerSpec(kind="worker", argv=(sys.executable, "-c", HOLDS_SHARED_MEMORY))
     pool = ServerPool(tmp_path / "logs")
-    with pool.lease(spec, Progress(), ready_timeout_s=20, stop_timeout_s=0.2, headers={}) as lease:
+    with pool.lease(spec, Progress(), ready_timeout_s=60, stop_timeout_s=0.2, headers={}) as lease:
         assert lease.pid is not None
         server = lease.server
         assert isinstance(server, OfflineWorker)

@@ -134,18 +134,18 @@ def test_an_interrupted_suite_stops_its_experiment_and_leaves_nothing(
     words = command("suite", "long", "--config-dir", conf, "-o", out)
     suite = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         family: list[psutil.Process] = []
         while not any("fakeserver" in command_line(member) for member in family):
             assert time.monotonic() < until and suite.poll() is None
             time.sleep(0.05)
             family = descendants(suite.pid)
         suite.send_signal(number)
-        assert suite.wait(timeout=60) == 128 + number
+        assert suite.wait(timeout=120) == 128 + number
     finally:
         suite.kill()  # nothing, where it has ended
         suite.wait()
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive
     assert not (out / "two").exists()
 

@@ -121,7 +121,7 @@ def test_workers_of_joblib_end_when_their_sweep_is_killed(
     wait_for(lambda: len(sweeps.results()) >= 2, 60, "two points")
     process.kill()
     process.wait()
-    wait_for(lambda: not no_survivors(sweeps.directory), 15, "the workers and their servers to end")
+    wait_for(lambda: not no_survivors(sweeps.directory), 60, "the workers and their servers to end")
     assert len(sweeps.results()) < 6
     measured = {name: result for name, result in sweeps.results().items() if result["status"] == "ok"}
     earlier = {name: result["run_id"] for name, result in measured.items()}

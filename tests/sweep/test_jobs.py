@@ -76,7 +76,7 @@ def test_a_killed_joblib_worker_fails_its_group_only(sweeps: Sweeps, no_survivor
     log = sweeps.log.read_text()
     assert "the group's process ended early" in log
     assert log.count("to run this point by itself: ") == log.count("failed: ")
-    wait_for(lambda: not no_survivors(sweeps.directory), 15, "the killed workers' servers to end")
+    wait_for(lambda: not no_survivors(sweeps.directory), 60, "the killed workers' servers to end")
     assert sweeps.run(*TWO_GROUPS, f"sweep.resume={sweeps.directory}") == 0
     assert statuses(sweeps) == {"llama2": {"ok": 6}, "mistral": {"ok": 6}}
 
@@ -95,7 +95,7 @@ def test_jobs_end_with_their_sweep(
     wait_for(lambda: len(sweeps.results()) >= 2, 60, "two points")
     process.send_signal(number)
     assert process.wait(timeout=60) == code
-    wait_for(lambda: not no_survivors(sweeps.directory), 10, "everything to end")
+    wait_for(lambda: not no_survivors(sweeps.directory), 60, "everything to end")
     assert sweeps.summary()["stopped"] == "interrupted"
     assert Counter(point["status"] for point in sweeps.summary()["points"])["ok"] >= 2
 

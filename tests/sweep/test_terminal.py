@@ -31,7 +31,7 @@ def on_a_terminal(words: list[str], directory: Path) -> str:
         except OSError:  # closed by the last process
             break
         written += data
-    assert process.wait(timeout=30) == 0, written[-2000:]
+    assert process.wait(timeout=60) == 0, written[-2000:]
     os.close(ours)
     return written.decode()
 

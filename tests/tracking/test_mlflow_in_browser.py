@@ -78,7 +78,7 @@ def server(sweeps: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _wait_ready(url: str, process: subprocess.Popen[bytes]) -> None:

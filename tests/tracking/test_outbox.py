@@ -116,7 +116,7 @@ def test_results_are_logged_only_while_nothing_is_measured(
         outbox.log(notebook, *point())
         assert not helpers() and lines(notebook) == [], "nothing is done while points are measured"
         outbox.begin()
-        wait_for(lambda: len(outbox) == 0, 30, "the result to be logged")
+        wait_for(lambda: len(outbox) == 0, 60, "the result to be logged")
         outbox.rest()
         assert lines(notebook) == ["prepare", "log point1"]
         outbox.log(notebook, *point())
@@ -131,10 +131,10 @@ def test_the_helper_pauses_during_measurements(notebook: Any, point: Make, capfd
         for _ in range(200):
             outbox.log(notebook, *point())
         outbox.begin()
-        wait_for(lambda: bool(lines(notebook)), 30, "the first")
+        wait_for(lambda: bool(lines(notebook)), 60, "the first")
         outbox.rest()
         (helper,) = helpers()
-        wait_for(lambda: helper.status() == psutil.STATUS_SLEEPING, 5, "it to wait for orders")
+        wait_for(lambda: helper.status() == psutil.STATUS_SLEEPING, 60, "it to wait for orders")
         spent, left = helper.cpu_times(), len(outbox)
         assert left + len(lines(notebook)) == 200
         time.sleep(0.3)
@@ -232,7 +232,7 @@ def test_a_helper_that_dies_loses_one_result_with_a_message(
         outbox.flush()
         (helper,) = helpers()
         helper.send_signal(signal.SIGKILL)
-        wait_for(lambda: helper.status() == psutil.STATUS_ZOMBIE, 10, "its end")
+        wait_for(lambda: helper.status() == psutil.STATUS_ZOMBIE, 60, "its end")
         outbox.log(notebook, first, directory)
         outbox.log(notebook, *second)
     assert lines(notebook) == ["prepare", "log point2"]
@@ -284,7 +284,7 @@ def test_an_interruption_while_pausing_leaves_one_thread_on_the_helper(notebook:
         for _ in range(3):
             outbox.log(notebook, *point())
         outbox.begin()
-        wait_for(lambda: bool(helpers()), 30, "the helper")
+        wait_for(lambda: bool(helpers()), 60, "the helper")
         with pytest.raises(KeyboardInterrupt), interrupted_in(0.2):
             outbox.rest()
         outbox.begin()
@@ -347,7 +347,7 @@ def test_after_an_interruption_a_store_that_hangs_is_not_waited_for(
         outbox.log(notebook, first, directory)
         outbox.log(notebook, *second)
         outbox.begin()
-        wait_for(lambda: "stray output" in capfd.readouterr().err, 30, "the helper to be at it")
+        wait_for(lambda: "stray output" in capfd.readouterr().err, 60, "the helper to be at it")
         Timer(0.5, lambda: setattr(clock, "now", GRACE_S + 1)).start()
         raise KeyboardInterrupt
     told = capfd.readouterr().err.splitlines()
@@ -392,4 +392,4 @@ def test_the_helper_ends_with_its_parent(tmp_path: Path, notebook: Any) -> None:
         helper = psutil.Process(int(parent.stdout.readline()))
         assert running([helper])
         os.kill(parent.pid, signal.SIGKILL)
-    wait_for(lambda: not running([helper]), 15, "the helper's end")
+    wait_for(lambda: not running([helper]), 60, "the helper's end")

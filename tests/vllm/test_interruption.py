@@ -50,7 +50,7 @@ def test_an_interrupted_run_leaves_no_process(tmp_path: Path, sig: signal.Signal
         time.sleep(3)  # let some requests end, so that there is something to keep
         os.kill(client.pid, sig)
         client.wait(timeout=60)
-        wait_for(lambda: not running(servers), 30, "vLLM's end")
+        wait_for(lambda: not running(servers), 60, "vLLM's end")
     finally:
         client.kill()
     if sig is signal.SIGKILL:
