@@ -34,6 +34,7 @@ from benchhydra.datasets.token_trace import TokenTrace
 from benchhydra.datasets.tokenization import WordTokenizer
 from benchhydra.fakeserver.prefix_cache import PrefixCache
 from benchhydra.loadgen import LoadPlan, LoadResult, run_load
+from benchhydra.loadgen.pacing import Seconds
 from benchhydra.loads.poisson import Poisson
 from benchhydra.loads.sessions import SessionLoad
 from benchhydra.measure.session_requests import SessionLengths, SessionRequests
@@ -63,14 +64,21 @@ def main() -> None:
 
 
 def pacing(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Compare the lateness of turns with that of a plain schedule at the same rate of requests."""
+    """Compare the lateness of turns with that of plain schedules: at the times of the turns, and at a constant rate.
+
+    Sessions come at a constant rate, so that turns have their highest rate when the first sessions end: about twice the
+    mean. Only a schedule at the same times has the same answers to read meanwhile.
+    """
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     with _server(arguments.server, cores[0]):
         for _ in range(arguments.repeats):
             for history in ("real", "recorded"):
-                yield _measured(f"sessions, {history} histories", *_session_plan(arguments, history))
-            yield _measured("schedule", *_schedule_plan(arguments))
+                result, line = _measured(f"sessions, {history} histories", _session_plan(arguments, history))
+                yield line
+            times_s = np.sort(result.records.scheduled_ns - result.records.scheduled_ns.min()) / 1e9
+            yield _measured("schedule at the times of the turns", _schedule_plan(arguments, times_s))[1]
+            yield _measured("schedule at their mean rate", _schedule_plan(arguments, _mean_rate_times_s(arguments)))[1]
 
 
 @contextlib.contextmanager
@@ -89,7 +97,7 @@ def _endpoint() -> Endpoint:
     return Endpoint(base_url=f"http://127.0.0.1:{PORT}", api=Chat(), model="mock")
 
 
-def _session_plan(arguments: argparse.Namespace, history: str) -> tuple[LoadPlan, int]:
+def _session_plan(arguments: argparse.Namespace, history: str) -> LoadPlan:
     dataset = Sessions(turns=arguments.turns, prompt_tokens=64, output_tokens=32, think_s=0.5, history=history)
     tokenizer, endpoint, options = WordTokenizer(), _endpoint(), RequestOptions()
     requests = SessionRequests(endpoint, options, tokenizer.chat, real_history=dataset.real_history)
@@ -99,36 +107,37 @@ def _session_plan(arguments: argparse.Namespace, history: str) -> tuple[LoadPlan
     turns, load = requests.turns(), SessionLoad(qps=arguments.rate)
     send_times_s = load.send_times_s(arguments.sessions, np.random.default_rng(2))[turns.session]
     pacing = load.pacing(send_times_s, turns)
-    plan = LoadPlan(
+    return LoadPlan(
         endpoint=endpoint, requests=requests, send_times_s=send_times_s, pacing=pacing, options=options, processes="1"
     )
-    return plan, len(requests)
 
 
-def _schedule_plan(arguments: argparse.Namespace) -> tuple[LoadPlan, int]:
-    """As many requests as the sessions have turns, at their mean rate, with prompts of their mean length."""
-    count, words = arguments.sessions * arguments.turns, 64 + 96 * (arguments.turns - 1) // 2
+def _schedule_plan(arguments: argparse.Namespace, send_times_s: Seconds) -> LoadPlan:
+    """As many requests as the sessions have turns, with prompts of their mean length."""
+    count, words = len(send_times_s), 64 + 96 * (arguments.turns - 1) // 2
     endpoint, options = _endpoint(), RequestOptions()
     requests = Requests(prompt_key="messages")
     request = encode_request(endpoint, Prompt("the " * words, words, 32), 32, options)
     for _ in range(count):
         requests.add(request, words, 32)
+    return LoadPlan(endpoint=endpoint, requests=requests, send_times_s=send_times_s, options=options, processes="1")
+
+
+def _mean_rate_times_s(arguments: argparse.Namespace) -> Seconds:
+    count = arguments.sessions * arguments.turns
     session_s = arguments.turns * 0.082 + (arguments.turns - 1) * 0.5
     rate = count / (arguments.sessions / arguments.rate + session_s)
-    send_times_s = Poisson(qps=rate).send_times_s(count, np.random.default_rng(2))
-    return LoadPlan(
-        endpoint=endpoint, requests=requests, send_times_s=send_times_s, options=options, processes="1"
-    ), count
+    return Poisson(qps=rate).send_times_s(count, np.random.default_rng(2))
 
 
-def _measured(name: str, plan: LoadPlan, count: int) -> dict[str, Any]:
+def _measured(name: str, plan: LoadPlan) -> tuple[LoadResult, dict[str, Any]]:
     memory_mib, stop = list[float](), threading.Event()
     watcher = threading.Thread(target=_watch_memory, args=(memory_mib, stop))
     watcher.start()
     result = run_load(plan, Progress())
     stop.set()
     watcher.join()
-    return {"load": name, "requests": count, **_lateness(result), **_growth(memory_mib)}
+    return result, {"load": name, "requests": len(plan.requests), **_lateness(result), **_growth(memory_mib)}
 
 
 def _lateness(result: LoadResult) -> dict[str, Any]:
@@ -139,6 +148,8 @@ def _lateness(result: LoadResult) -> dict[str, Any]:
         "completed": int(records.completed.sum()),
         "requests_per_s": round(len(records) / seconds, 1),
         "late_mean_ms": round(float(late_ms.mean()), 4),
+        "late_p25_ms": round(float(np.percentile(late_ms, 25)), 4),
+        "late_median_ms": round(float(np.median(late_ms)), 4),
         "late_p99_ms": round(float(np.percentile(late_ms, 99)), 4),
         "client_cpu": result.facts.get("client_cpu_fraction"),
     }

@@ -112,3 +112,18 @@ def test_each_turn_is_sent_once_or_skipped_within_the_limits(
         for at in simulation.sent_ns.values()
     ]
     assert max(under_way) <= (sessions_in_flight or len(starts))
+
+
+def test_the_next_planned_turn_is_upcoming() -> None:
+    pacing = SessionPacing(np.array([0.0, 0.0, 0.004]), turns_of((0, 0, 1), (-1, 0, -1), (0, 5, 0)), None, None)
+    pacing.statuses = [Status.OK] * 3
+    pacing.start(START_NS)
+    assert pacing.upcoming() == (0,)
+    pacing.next(START_NS)
+    assert pacing.upcoming() == (2,)
+    pacing.next(START_NS + 1 * MS, 0)  # its next turn is due 6 ms after the start
+    assert pacing.upcoming() == (2,)
+    pacing.next(START_NS + 5 * MS)
+    assert pacing.upcoming() == (1,)
+    pacing.next(START_NS + 6 * MS)
+    assert pacing.upcoming() == ()

@@ -13,6 +13,8 @@ _LENGTH = b"\r\nContent-Length: "
 _MAX_BEGINNINGS = 4096
 #: Requests per block: large enough that its memory is returned to the system when the block is released.
 BLOCK_ROWS = 256
+#: Copying a longer request takes tens of microseconds.
+LONG_BYTES = 16 << 10
 
 
 class RequestStore(Protocol):
@@ -24,6 +26,10 @@ class RequestStore(Protocol):
     @property
     def needs_texts(self) -> bool: ...
     @property
+    def slow_to_take(self) -> bool:
+        """Whether ``take`` lasts so long that it is better called before the time of sending."""
+
+    @property
     def prompt_tokens(self) -> array[int]: ...
     @property
     def output_tokens(self) -> array[int]: ...
@@ -33,7 +39,7 @@ class RequestStore(Protocol):
     def expected(self) -> Sequence[str]: ...
     def __len__(self) -> int: ...
     def take(self, i: int) -> bytes:
-        """Return the bytes of request i at the moment of sending. Called once per request."""
+        """Return the bytes of request i, which is about to be sent: its pacing has planned it. Call it once."""
 
     def answered(self, i: int, text: str) -> None:
         """Receive the text of a completed answer, before the pacing learns that the request has ended."""
@@ -74,6 +80,11 @@ class Requests:
     def __len__(self) -> int:
         return len(self.starts)
 
+    @property
+    def slow_to_take(self) -> bool:
+        """Whether requests are long in the mean."""
+        return sum(map(len, self.blocks)) > LONG_BYTES * len(self)
+
     def add(
         self,
         request: bytes,
@@ -100,7 +111,7 @@ class Requests:
         for name, values in self.labels.items():
             values.append(labels.get(name, _NO_LABEL))
 
-    def _append(self, index: int, rest: bytes | bytearray, prompt_tokens: int, output_tokens: int) -> None:
+    def _append(self, index: int, rest: bytes | memoryview, prompt_tokens: int, output_tokens: int) -> None:
         if len(self) % BLOCK_ROWS == 0:
             self.blocks.append(bytearray())
         self.beginning.append(index)
@@ -109,9 +120,9 @@ class Requests:
         self.prompt_tokens.append(prompt_tokens)
         self.output_tokens.append(output_tokens)
 
-    def _rest(self, i: int) -> bytearray:
-        end = self.starts[i + 1] if (i + 1) % BLOCK_ROWS and i + 1 < len(self) else None
-        return self.blocks[i // BLOCK_ROWS][self.starts[i] : end]
+    def _rest(self, i: int) -> memoryview:
+        end = self.starts[i + 1] if (i + 1) % BLOCK_ROWS and i + 1 < len(self.starts) else None
+        return memoryview(self.blocks[i // BLOCK_ROWS])[self.starts[i] : end]
 
     def take(self, i: int) -> bytes:
         """Return the bytes of request i. Call it once per request."""
@@ -124,7 +135,7 @@ class Requests:
             return bytes(rest)
         before, after = self.beginnings[index]
         # the head ends with an empty line: 4 bytes of ``after`` do not belong to the body
-        return b"%b%d%b%b" % (before, len(after) - 4 + len(rest), after, bytes(rest))
+        return b"".join((before, b"%d" % (len(after) - 4 + len(rest)), after, rest))  # copies a long rest only once
 
     def answered(self, i: int, text: str) -> None:
         """Do nothing: these requests are encoded already."""

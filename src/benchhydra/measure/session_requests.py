@@ -1,4 +1,4 @@
-"""The requests of sessions: each is encoded when it is sent, because its history holds the answers before it.
+"""The requests of sessions: each is encoded shortly before it is sent: its history holds the answers before it.
 
 Histories are not stored for each turn: a session of n turns would take memory in proportion to n^2. A turn's own
 messages are stored, and the messages of the sessions that are under way.
@@ -10,7 +10,7 @@ import itertools
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -62,6 +62,7 @@ class SessionRequests:
     """
 
     expected: Sequence[str] = ()
+    slow_to_take: ClassVar[bool] = True
 
     def __init__(self, endpoint: Endpoint, options: RequestOptions, render: Render, *, real_history: bool) -> None:
         self.needs_texts = real_history

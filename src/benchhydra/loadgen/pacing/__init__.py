@@ -63,6 +63,10 @@ class Pacing:
         """
         return self.scheduled_ns(row)
 
+    def upcoming(self) -> Sequence[int]:
+        """Return rows that are probably released next, at ``wake_ns`` or soon after it; () if that is not known."""
+        return ()
+
     def split(self, parts: int) -> list[Pacing]:
         """Return at most ``parts`` pacings; the p-th of n paces the rows p, p + n, p + 2n, ...
 

@@ -59,6 +59,9 @@ class DynamicSchedule(Pacing):
         self.wake_ns = planned[0][0] if planned and self._in_flight < self._limit else NEVER
         return rows
 
+    def upcoming(self) -> tuple[int, ...]:
+        return (self._planned[0][1],) if self._planned else ()
+
     def scheduled_ns(self, row: int) -> int:
         return self._scheduled_ns[row]
 

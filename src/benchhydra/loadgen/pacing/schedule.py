@@ -10,6 +10,9 @@ import numpy as np
 from benchhydra.loadgen.pacing import Pacing, Seconds, split_limit
 from benchhydra.records import NEVER
 
+#: Rows that ``upcoming`` returns at most: recordings have many requests at the same time.
+UPCOMING = 4
+
 
 @final
 class Schedule(Pacing):
@@ -52,6 +55,9 @@ class Schedule(Pacing):
 
     def ready_ns(self, row: int) -> int:
         return max(self._scheduled_ns[row], self._room_ns)
+
+    def upcoming(self) -> range:
+        return range(self._next, min(self._next + UPCOMING, len(self._scheduled_ns)))
 
     def split(self, parts: int) -> list[Pacing]:
         limits = split_limit(self.max_in_flight, parts)

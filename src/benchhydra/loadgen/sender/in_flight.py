@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import NamedTuple, Protocol
@@ -15,7 +16,7 @@ from benchhydra.loadgen.client_limits import OTHER_FILES, raise_open_files
 from benchhydra.loadgen.sender.retrier import Retrier
 from benchhydra.loadgen.sender.rows import RowWriter
 from benchhydra.loadgen.shards import Shard
-from benchhydra.records import NEVER, Status
+from benchhydra.records import ADAPTER, NEVER, Status
 
 #: Idle connections kept open if the number of requests in flight is not fixed.
 RESERVE = 64
@@ -50,7 +51,10 @@ class RequestsInFlight(Protocol):
 
 
 class InFlight:
-    """Sends requests. Calls ``on_end(row, time_ns)`` for each that has ended, ``on_crash`` for bugs of this program."""
+    """Sends requests. Calls ``on_end(row, time_ns)`` for each that has ended, ``on_crash`` for bugs of this program.
+
+    take: returns a request's bytes, once per request.
+    """
 
     def __init__(
         self,
@@ -58,12 +62,12 @@ class InFlight:
         rows: RowWriter,
         on_end: Callable[[int, int], None],
         on_crash: Callable[[BaseException], None],
+        take: Callable[[int], bytes],
     ) -> None:
         count, pacing = len(shard.requests), shard.pacing
         self.open_files_limit = 0  # of this process, known when ``open`` has ended
         self.crashed = on_crash
         self._loop = asyncio.get_running_loop()
-        self._requests = shard.requests
         self._rows = rows
         self._on_end = on_end
         self._limit = min(count, pacing.max_in_flight or count)
@@ -74,9 +78,11 @@ class InFlight:
         self._dials: dict[int, Dial] = {}
         self._cancellations = shard.behaviour.cancellations
         retries = shard.behaviour.retries
-        self._retrier = Retrier(retries, shard.requests, rows.tries, self._send_again) if retries else None
-        self._take = shard.requests.take if self._retrier is None else self._retrier.take
+        self._retrier = Retrier(retries, take, rows.tries, self._send_again) if retries else None
+        self._take = take if self._retrier is None else self._retrier.take
         keep_text = shard.keep_text or shard.requests.needs_texts
+        self._adapter_models = shard.endpoint.adapter_models
+        self._adapter_of = shard.requests.labels.get(ADAPTER, array("i"))
         self._pool = ConnectionPool(shard.endpoint, self, stream=shard.stream, keep_text=keep_text)
 
     async def open(self) -> None:
@@ -114,6 +120,8 @@ class InFlight:
 
     def _send_on(self, connection: Connection, row: int, ready_ns: int) -> None:
         self._active.add(connection)
+        if self._adapter_models:
+            self._pool.expect(connection, self._adapter_models[self._adapter_of[row]])
         connection.send(row, self._take(row))
         self._rows.lags_ns.append(connection.sent_ns - ready_ns)
 

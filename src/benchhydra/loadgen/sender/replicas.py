@@ -23,11 +23,12 @@ class ReplicasInFlight:
         rows: RowWriter,
         on_end: Callable[[int, int], None],
         on_crash: Callable[[BaseException], None],
+        take: Callable[[int], bytes],
     ) -> None:
         self.open_files_limit = 0  # known when ``open`` has ended
         self._replica_of = shard.requests.labels[REPLICA]
         self._parts = [
-            InFlight(replace(shard, endpoint=shard.endpoint.replica(number)), rows, on_end, on_crash)
+            InFlight(replace(shard, endpoint=shard.endpoint.replica(number)), rows, on_end, on_crash, take)
             for number in range(len(shard.endpoint.replica_urls))
         ]
 

@@ -7,7 +7,6 @@ import random
 from array import array
 from collections.abc import Callable
 
-from benchhydra.client.request_store import RequestStore
 from benchhydra.loadgen.client_behaviour import Retries
 from benchhydra.records import Status
 
@@ -21,17 +20,20 @@ JITTER = 0.25
 
 
 class Retrier:
-    """The tries of requests. tries: by row, counted here; ``resend(row)`` is called when a wait is over."""
+    """The tries of requests. tries: by row, counted here; ``resend(row)`` is called when a wait is over.
+
+    take: returns a request's bytes, once per request.
+    """
 
     def __init__(
-        self, retries: Retries, requests: RequestStore, tries: array[int], resend: Callable[[int], None]
+        self, retries: Retries, take: Callable[[int], bytes], tries: array[int], resend: Callable[[int], None]
     ) -> None:
         self._tries = tries
         self._retries = retries
-        self._requests = requests
+        self._take_once = take
         self._resend = resend
         self._loop = asyncio.get_running_loop()
-        self._random = random.Random(len(requests))
+        self._random = random.Random(len(tries))
         self._bytes: dict[int, bytes] = {}  # of requests that may have to be sent again
         self._first_sent_ns: dict[int, int] = {}
         self._waits: dict[int, asyncio.TimerHandle] = {}
@@ -39,7 +41,7 @@ class Retrier:
     def take(self, row: int) -> bytes:
         """Return the bytes of a request, for its next try."""
         if row not in self._bytes:
-            self._bytes[row] = self._requests.take(row)
+            self._bytes[row] = self._take_once(row)
         return self._bytes[row]
 
     def begin(self, row: int) -> None:

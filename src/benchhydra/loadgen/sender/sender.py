@@ -15,6 +15,7 @@ from benchhydra.loadgen.client_facts import SLO_DECISION, STOPPED_EARLY
 from benchhydra.loadgen.early_stop import Decision
 from benchhydra.loadgen.loop.timerfd import Timer
 from benchhydra.loadgen.pacing.nothing_more import NothingMore
+from benchhydra.loadgen.sender.early_requests import EarlyRequests
 from benchhydra.loadgen.sender.housekeeping import Housekeeping
 from benchhydra.loadgen.sender.in_flight import InFlight, RequestsInFlight
 from benchhydra.loadgen.sender.replicas import ReplicasInFlight
@@ -46,8 +47,10 @@ class Sender:
         self._rows = RowWriter(shard)
         self._scheduled_ns = self._rows.scheduled_ns
         self._pacing.statuses = self._rows.statuses
+        self._early = EarlyRequests(shard.requests.take) if shard.requests.slow_to_take else None
+        take = shard.requests.take if self._early is None else self._early.take
         in_flight = ReplicasInFlight if shard.endpoint.replica_urls else InFlight
-        self._in_flight: RequestsInFlight = in_flight(shard, self._rows, self._on_end, self._on_crash)
+        self._in_flight: RequestsInFlight = in_flight(shard, self._rows, self._on_end, self._on_crash, take)
         self._early_stop = shard.early_stop
         self._decision: Decision | None = None
         look = self._look_at_limits if shard.early_stop is not None else None
@@ -169,6 +172,8 @@ class Sender:
             self._wake_ns = wake_ns
             if wake_ns != NEVER:
                 self._timer.at(wake_ns)
+                if self._early is not None:
+                    self._early.prepare(self._pacing.upcoming())
         if not self._under_way:
             if self._unsent <= self._pacing.skipped:
                 self._all_ended.set()
