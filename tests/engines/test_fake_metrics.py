@@ -38,6 +38,7 @@ def client_ms(records: Records) -> tuple[float, float]:
     return float(np.mean(ttft_ns)) / 1e6, float(np.mean(e2el_ns)) / 1e6
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("where", [{}, {"stream": False}])
 def test_the_histograms_agree_with_the_client(start: Start, where: dict[str, Any]) -> None:
     server = start(ttft_ms=20, itl_ms=4, max_concurrency=2)
@@ -66,12 +67,12 @@ def test_a_prompt_costs_time_for_each_token_that_is_not_cached(start: Start) -> 
     server = start(ttft_ms=1, itl_ms=0.2, prefill_us_per_token=1000)
     prompt = " ".join(f"w{i}" for i in range(64))
     prefills_ms = []
-    for _ in range(2):
+    for _ in range(6):
         before = metrics_of(server)["vllm:request_prefill_time_seconds_sum"]
         server.post("/v1/completions", model="m", prompt=prompt, max_tokens=1)
         prefills_ms.append((metrics_of(server)["vllm:request_prefill_time_seconds_sum"] - before) * 1e3)
     assert prefills_ms[0] >= 65
-    assert 17 <= prefills_ms[1] < 40  # 16 of its tokens are computed
+    assert 17 <= min(prefills_ms[1:]) < 40  # 16 of its tokens are computed; a busy machine makes some of them late
 
 
 def test_without_prefix_caching_nothing_is_looked_up(start: Start) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.waiting import wait_for
 
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.apis import RequestOptions
@@ -124,7 +125,7 @@ CLASSES_OF_DOCUMENTS = {"early_end": "reset"}  # a document that ends early is a
 @pytest.mark.parametrize("where", [{}, {"api": "chat"}, {"stream": False}, {"api": "chat", "stream": False}])
 def test_no_request_is_lost_and_every_class_matches_exactly(start: Start, where: dict[str, Any]) -> None:
     server = start(**QUICK, **{f"{fault}_fraction": 0.045 for fault in FAULTS})
-    records = _drive(server.base_url, count=600, in_flight=100, timeout_s=2.5, **where)
+    records = _drive(server.base_url, count=600, in_flight=60, timeout_s=4, **where)
     stats = server.stats()
     told: Counter[str] = Counter(stats["classes"])
     assert stats["requests"] == sum(told.values()) == len(records) == 600
@@ -178,6 +179,7 @@ def test_completions_carry_texts_and_usage_only_where_asked_for(start: Start) ->
     assert (whole["choices"][0]["text"], whole["usage"]["completion_tokens"]) == (" w w w", 3)
 
 
+@pytest.mark.alone
 def test_times_are_the_configured_ones(start: Start) -> None:
     server = start(ttft_ms=40, itl_ms=8)
     records = _drive(server.base_url, count=20, in_flight=2, tokens=10)
@@ -190,9 +192,9 @@ def test_times_are_the_configured_ones(start: Start) -> None:
 def test_more_requests_than_places_wait_in_a_queue(start: Start) -> None:
     server = start(ttft_ms=50, itl_ms=0, max_concurrency=2)
     records = _drive(server.base_url, count=8, in_flight=8, tokens=1)
-    waits_ms = np.sort(records.first_ns - records.sent_ns) / 1e6
+    waits_ms = np.sort(records.first_ns - records.sent_ns.min()) / 1e6
     assert server.stats()["most_running"] == 2
-    assert waits_ms[1] < 100 <= 150 < waits_ms[-1]  # four rounds of two
+    assert (waits_ms >= 50 * np.array([1, 1, 2, 2, 3, 3, 4, 4])).all()  # four rounds of two
 
 
 @pytest.mark.alone
@@ -272,10 +274,11 @@ def test_clients_that_disconnect_are_counted_and_free_their_slot(start: Start) -
     server = start(ttft_ms=2000, itl_ms=0, max_concurrency=1)
     records = _drive(server.base_url, count=3, in_flight=3, tokens=1, timeout_s=0.5)
     assert records.failures() == {"timeout": 3}
-    stats = server.stats()
-    assert (stats["running"], stats["requests"]) == (0, 3)
+    wait_for(lambda: server.stats()["running"] == 0, 60, "the server to see that its clients are gone")
+    assert server.stats()["requests"] == 3
     assert "vllm:num_requests_waiting" in server.get("/metrics")
-    assert 'num_requests_waiting{engine="0",model_name="m"} 0.0' in server.get("/metrics")
+    none_waits = 'num_requests_waiting{engine="0",model_name="m"} 0.0'
+    wait_for(lambda: none_waits in server.get("/metrics"), 60, "the queue to be empty")
 
 
 @pytest.mark.parametrize(
