@@ -231,8 +231,8 @@ def test_other_columns_are_named(tmp_path: Path, words: Tokenizer) -> None:
     assert sampled(dataset, 1, words) == [Prompt("a b", 2, 7)]
     with pytest.raises(DatasetError, match="prompt: there is no column 'query', only question, length, prompt"):
         Jsonl(path=str(path), columns={"prompt": "query"}, output_tokens=1).check(1)
-    with pytest.raises(ConfigError, match=r"dataset\.columns\.query: this dataset has no field 'query'") as caught:
-        Jsonl(path=str(path), columns={"query": "question"})
+    with pytest.raises(ConfigError, match=r"dataset\.columns\.question: this dataset has no field") as caught:
+        Jsonl(path=str(path), columns={"question": "query"})
     assert "prompt, messages, output_tokens, output, expect, send_at_s" in caught.value.hint
 
 

@@ -18,6 +18,8 @@ from benchhydra.registry import check_choices, knob
 Message = dict[str, Any]
 #: The largest number of tokens that can be asked for: counts are stored as int32.
 MAX_TOKENS = 2**31 - 1
+#: What the texts of a record are: texts to embed or classify, or a query and the documents to rank for it.
+BATCH, QUERY = "batch", "query"
 
 
 class Media(NamedTuple):
@@ -39,7 +41,8 @@ class Prompt:
     must contain, a text or a ``/regex/`` (``output_check``); "": nothing is known.
 
     texts: several texts of one request: a batch to embed, of which ``text`` is the first, or the documents that are
-    ranked for the query ``text``; prompt_tokens is of all of them together. media: images and recordings.
+    ranked for the query ``text``; prompt_tokens is of all of them together. text_tokens: of each text, the query's
+    first, if the data brings all texts of a request (``Dataset.text_group``). media: images and recordings.
     """
 
     text: str
@@ -48,6 +51,7 @@ class Prompt:
     messages: tuple[Message, ...] | None = None
     send_at_s: float | None = None  # recorded send time, for load=trace
     texts: tuple[str, ...] = ()
+    text_tokens: tuple[int, ...] = ()
     media: tuple[Media, ...] = ()
     body: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -128,6 +132,13 @@ class Dataset:
 
         Called for every point before the first server starts. count: how many prompts the point needs.
         """
+
+    def text_group(self) -> str | None:
+        """Return what each prompt brings if that is all texts of a request: BATCH, or QUERY and documents; else None.
+
+        Also None if the data must be downloaded first, and only the data would show it.
+        """
+        return None
 
     def recorded_count(self) -> int | None:
         """Return how many prompts a recording has; None if the data is none, or must be downloaded first."""

@@ -15,7 +15,10 @@ BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A prompt before its tokens are counted. Without ``output_tokens``, the output length is that of ``answer``."""
+    """A prompt before its tokens are counted. Without ``output_tokens``, the output length is that of ``answer``.
+
+    texts: further texts of the request, after ``text``; is_query: ``text`` is a query for them, no text like them.
+    """
 
     text: str
     answer: str = ""
@@ -23,6 +26,8 @@ class Candidate:
     messages: tuple[Message, ...] | None = None
     send_at_s: float | None = None
     expect: str = ""
+    texts: tuple[str, ...] = ()
+    is_query: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +39,18 @@ class Bounds:
     max_total: int | None = None
 
     def violation(self, prompt: Prompt) -> str:
-        """Return which bound the prompt or its output breaks, in words; "" if both are within the bounds."""
-        total = prompt.prompt_tokens + prompt.output_tokens
-        if prompt.prompt_tokens < self.min_tokens:
+        """Return which bound the prompt or its output breaks, in words; "" if both are within the bounds.
+
+        Of a prompt with several texts, each must be within them.
+        """
+        lengths = prompt.text_tokens or (prompt.prompt_tokens,)
+        if min(lengths) < self.min_tokens:
             return f"have a prompt of fewer than {self.min_tokens} tokens"
         if prompt.output_tokens < self.min_tokens:
             return f"have an output of fewer than {self.min_tokens} tokens"
-        if self.max_prompt is not None and prompt.prompt_tokens > self.max_prompt:
+        if self.max_prompt is not None and max(lengths) > self.max_prompt:
             return f"have a prompt of more than {self.max_prompt} tokens"
-        if self.max_total is not None and total > self.max_total:
+        if self.max_total is not None and max(lengths) + prompt.output_tokens > self.max_total:
             return f"have more than {self.max_total} tokens of prompt and output"
         return ""
 
@@ -87,24 +95,33 @@ def fitting(
     """
     source = iter(candidates)
     while batch := list(itertools.islice(source, BATCH)):
-        prompt_tokens = tokenizer.count_batch([candidate.text for candidate in batch])
+        texts = [text for candidate in batch for text in (candidate.text, *candidate.texts)]
+        text_tokens = iter(tokenizer.count_batch(texts))
         answer_tokens = tokenizer.count_batch([candidate.answer for candidate in batch])
-        for candidate, text_tokens, answer_length in zip(batch, prompt_tokens, answer_tokens, strict=True):
-            output_length = output_tokens or candidate.output_tokens or answer_length
-            prompt_length = text_tokens + tokenizer.overhead
-            prompt = Prompt(
-                candidate.text,
-                prompt_length,
-                output_length,
-                candidate.messages,
-                candidate.send_at_s,
-                expect=candidate.expect,
-            )
+        for candidate, answer_length in zip(batch, answer_tokens, strict=True):
+            lengths = tuple(next(text_tokens) + tokenizer.overhead for _ in range(1 + len(candidate.texts)))
+            prompt = _prompt(candidate, lengths, output_tokens or candidate.output_tokens or answer_length)
             violation = bounds.violation(prompt)
             if violation:
                 dropped[violation] += 1
             else:
                 yield prompt
+
+
+def _prompt(candidate: Candidate, lengths: tuple[int, ...], output_tokens: int) -> Prompt:
+    """Return a candidate as a prompt. lengths: tokens of each of its texts."""
+    texts = candidate.texts if candidate.is_query else (candidate.text, *candidate.texts)
+    several = candidate.is_query or len(texts) > 1
+    return Prompt(
+        candidate.text,
+        sum(lengths),
+        output_tokens,
+        candidate.messages,
+        candidate.send_at_s,
+        texts=texts if several else (),
+        text_tokens=lengths if several else (),
+        expect=candidate.expect,
+    )
 
 
 def smaller(*bounds: int | None) -> int | None:

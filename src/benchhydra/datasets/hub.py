@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchhydra.datasets import BATCH
 from benchhydra.datasets.data_file import DataRecord
 from benchhydra.datasets.file_dataset import read_usable
 from benchhydra.datasets.files import hub
 from benchhydra.datasets.jsonl import Jsonl, OwnRequest
+from benchhydra.datasets.record_fields import InvalidRecord
 from benchhydra.errors import ConfigError
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
@@ -47,4 +49,8 @@ class Hub(Jsonl):
         return (*super().warnings(), *((sentence,) if sentence else ()))
 
     def _request(self, record: DataRecord) -> OwnRequest:
-        return self._read(record, self.fields_of(record))
+        request = self._read(record, self.fields_of(record))
+        if request.group != self._mapped_group():  # known before anything is downloaded
+            field = "texts" if request.group == BATCH else "documents"
+            raise InvalidRecord(field, f"several texts are only taken from a column that dataset.columns.{field} names")
+        return request

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchhydra.datasets import Message, Prompt, Tokenizer
+from benchhydra.datasets import BATCH, QUERY, Message, Prompt, Tokenizer
 from benchhydra.datasets.data_file import DataRecord
 from benchhydra.datasets.file_dataset import FileDataset, read_usable
 from benchhydra.datasets.fitting import Bounds, Candidate, fitting, take_prompts
@@ -30,7 +30,8 @@ IGNORED_KEYS = ("tools", "tool_choice", "response_format", "temperature", "stop"
 class OwnRequest:
     """What one record asks for. messages: None if it is a prompt, whose ``text`` it is.
 
-    output: a recorded answer, whose tokens are the output length if ``output_tokens`` is None.
+    output: a recorded answer, whose tokens are the output length if ``output_tokens`` is None. group: what the record
+    brings if that is all texts of a request, see ``Dataset.text_group``; texts: those after ``text``.
     """
 
     record: DataRecord
@@ -39,12 +40,15 @@ class OwnRequest:
     output_tokens: int | None
     output: str = ""
     expect: str = ""
+    group: str | None = None
+    texts: tuple[str, ...] = ()
 
 
 @option("dataset", "jsonl")
 class Jsonl(FileDataset):
     """Records of {"prompt": TEXT} or {"messages": [...]}; "output_tokens", or an "output" of this length.
 
+    Or, for endpoints that take several texts, {"query": TEXT, "documents": [TEXT, ...]} or {"texts": [TEXT, ...]}.
     Optional keys: "expect" (of the output check), "send_at_s", "timestamp". A record that cannot be used ends the run
     before it has started.
     """
@@ -56,11 +60,34 @@ class Jsonl(FileDataset):
         choices=TIME_UNITS,
     )
 
-    field_names = ("prompt", "messages", "output_tokens", "output", "expect", "send_at_s")
+    field_names = (
+        *("prompt", "messages", "output_tokens", "output", "expect", "send_at_s"),
+        *("query", "documents", "texts"),
+    )
 
     def check(self, count: int) -> None:
         if self.local_files() is not None:
             self.require(len(self._requests()), count)
+
+    def text_group(self) -> str | None:
+        """As the base says. Raises DatasetError if records differ in it."""
+        if self.local_files() is None:
+            return self._mapped_group()
+        requests = self._requests()
+        for request in requests:
+            if request.group != requests[0].group:
+                raise DatasetError(
+                    f"{request.record.place}: it brings {_named(request.group)}, the first record "
+                    f"{_named(requests[0].group)}",
+                    hint="a file for each kind of record",
+                )
+        return requests[0].group
+
+    def _mapped_group(self) -> str | None:
+        """Return what records bring by the fields that ``columns`` names."""
+        if "documents" in self.columns:
+            return QUERY
+        return BATCH if "texts" in self.columns else None
 
     def recorded_count(self) -> int | None:
         return None if self.local_files() is None else len(self._requests())
@@ -106,6 +133,8 @@ class Jsonl(FileDataset):
             answer=request.output,
             output_tokens=request.output_tokens,
             expect=request.expect,
+            texts=request.texts,
+            is_query=request.group == QUERY,
             messages=messages,
             send_at_s=times.relative_s(record),
         )
@@ -119,6 +148,8 @@ class Jsonl(FileDataset):
     def _read(self, record: DataRecord, fields: RecordFields) -> OwnRequest:
         messages = fields.messages("messages")
         text = "" if messages is not None else fields.text("prompt")
+        if (text is None or self._mapped_group()) and (request := self._read_group(record, fields)):
+            return request
         if text is None:
             raise InvalidRecord("prompt", f'neither a "prompt" nor "messages": the columns are {fields.column_names()}')
         if messages is None and not text:
@@ -129,6 +160,20 @@ class Jsonl(FileDataset):
             raise InvalidRecord("output_tokens", "it is missing")
         fields.time(*TIME_NAMES)
         return OwnRequest(record, text, messages, output_tokens, output, self._expectation(fields))
+
+    def _read_group(self, record: DataRecord, fields: RecordFields) -> OwnRequest | None:
+        """Return the request of a record that brings all its texts; None for one that has neither kind."""
+        documents, texts = fields.texts("documents"), fields.texts("texts")
+        if documents is None and texts is None:
+            return None
+        fields.time(*TIME_NAMES)
+        if documents is None:
+            text, *more = texts or ()
+            return OwnRequest(record, text, None, output_tokens=1, group=BATCH, texts=tuple(more))
+        query = fields.text("query")
+        if not query:
+            raise InvalidRecord("query", "it is missing, beside documents" if query is None else "it is empty")
+        return OwnRequest(record, query, None, output_tokens=1, group=QUERY, texts=documents)
 
     def _expectation(self, fields: RecordFields) -> str:
         expect = fields.text("expect") or ""
@@ -147,3 +192,7 @@ class Jsonl(FileDataset):
                 return "dataset=sharegpt, or dataset=ultrachat for whole conversations"
             return super().hint(field, record)
         return "dataset.output_tokens=128" if field in OUTPUT_TOKENS else ""
+
+
+def _named(group: str | None) -> str:
+    return {BATCH: "texts", QUERY: "a query and documents"}.get(group or "", "a prompt")

@@ -75,6 +75,15 @@ class RecordFields:
         name, value = self.find(*names)
         return None if value is None else checked_text(name, value)
 
+    def texts(self, *names: str) -> tuple[str, ...] | None:
+        """Return a list of texts; None if the record has none under these names."""
+        name, value = self.find(*names)
+        if value is None:
+            return None
+        if not isinstance(value, list) or not value:
+            raise InvalidRecord(name, f"{describe_value(value)} is not a list of texts")
+        return tuple(_full_text(f"{name}[{index}]", text) for index, text in enumerate(value))
+
     def tokens(self, *names: str) -> int | None:
         """Return a number of tokens, from 1 to ``MAX_TOKENS``; None if the record has none under these names."""
         name, value = self.find(*names)
@@ -150,6 +159,13 @@ def checked_text(name: str, value: Any) -> str:
             name, f"a lone surrogate (\\u{ord(value[error.start]):04x}) at character {error.start}"
         ) from error
     return value
+
+
+def _full_text(name: str, value: Any) -> str:
+    text = checked_text(name, value)
+    if not text:
+        raise InvalidRecord(name, "it is empty")
+    return text
 
 
 def describe_value(value: Any) -> str:

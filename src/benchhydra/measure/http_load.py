@@ -7,11 +7,9 @@ steps calls ``prepare``, ``warm_up`` and ``send`` itself.
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,17 +21,15 @@ from benchhydra.artifacts import SERVER_LOG_FILE
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.apis import RequestOptions
 from benchhydra.client.model_names import ANY
-from benchhydra.client.request_encoding import encode_request
 from benchhydra.client.request_store import RequestStore
 from benchhydra.datasets import Prompt
 from benchhydra.datasets.conversations import conversations_of
-from benchhydra.datasets.request_mix import adapter_models, mix_of, mixed
+from benchhydra.datasets.request_mix import adapter_models, mix_of
 from benchhydra.datasets.tokenization import load_tokenizer
-from benchhydra.datasets.warmup_prompts import warmup_prompts
 from benchhydra.errors import ConfigError, EngineError
 from benchhydra.facts import fact
 from benchhydra.loadgen import LoadPlan, client_facts, run_load
-from benchhydra.loadgen.client_behaviour import TRIES, ClientBehaviour, Retries
+from benchhydra.loadgen.client_behaviour import ClientBehaviour, Retries
 from benchhydra.loadgen.client_limits import check_connections
 from benchhydra.loadgen.early_stop import EarlyStop
 from benchhydra.loadgen.pacing import Pacing, Seconds
@@ -41,25 +37,24 @@ from benchhydra.loadgen.ray import cluster
 from benchhydra.loads import LoadShape
 from benchhydra.loads.sessions import SessionLoad
 from benchhydra.measure import Measurement, Point
-from benchhydra.measure.answer_checks import REQUEST, checked, output_check, unchecked_warning, with_outcomes
+from benchhydra.measure.answer_checks import checked, output_check, unchecked_warning, with_outcomes
 from benchhydra.measure.failure_hints import failure_hint
+from benchhydra.measure.load_description import capabilities, nm_vllm_metadata
 from benchhydra.measure.media import check_media
 from benchhydra.measure.prompt_lengths import PromptLengths
-from benchhydra.measure.replicas import REPLICA, dealt_replica, dealt_replicas, replica_groups
-from benchhydra.measure.session_requests import SessionLengths, SessionRequests
-from benchhydra.measure.several_texts import joined_prompts
+from benchhydra.measure.replicas import replica_groups
+from benchhydra.measure.request_builder import RequestBuilder
+from benchhydra.measure.several_texts import prompts_per_request
 from benchhydra.measure.texts import write_texts
 from benchhydra.measure.warmup import WarmupHistory, check_warmup, warmup_count
-from benchhydra.output_check import CORRECT
 from benchhydra.probes.watch import Watch, target_of
 from benchhydra.progress import Progress
-from benchhydra.records import ADAPTER, Records
 from benchhydra.registry import knob, option_name
 from benchhydra.servers import Lease
 
-REMEMBERED_LENGTHS = 65536  # of texts, for the warm-up
 fact("asked_rps", unit="requests/s", doc="mean rate that the config asks for; none for closed loops and recordings")
 fact("offered_rps", unit="requests/s", doc="rate of the schedule; none for closed loops and loads sent all at once")
+fact("gap_variation", unit="ratio", doc="squared coefficient of variation of the times between arrivals; 1: Poisson")
 fact("stationary", unit="bool", doc="the load has a schedule of constant rate")
 fact("media", unit="", doc="kind of media that prompts carry: image or audio; none for text alone", in_metadata=True)
 fact("equal_images", unit="bool", doc="all images in prompts have the same size")
@@ -103,7 +98,7 @@ class HttpLoadOptions:
         if isinstance(point.load, SessionLoad):
             check_sessions(point, count)
         else:
-            point.dataset.check(count // point.load.loops * point.api.texts_per_request())
+            point.dataset.check(count // point.load.loops * prompts_per_request(point.dataset, point.api))
         check_media(point.dataset, point.api)
         mixes = mix_of(point.dataset.adapters, point.dataset.priorities)
         if isinstance(point.load, SessionLoad) and (mixes or point.dataset.expect):
@@ -214,10 +209,7 @@ class HttpLoad:
         self._point = point
         self._lease = lease
         self._lengths = PromptLengths.of(load_tokenizer(point.target), point.api, point.dataset)
-        self._request_options = options.request_options()
         self._warmup_requests = 0
-        self._mixes = mix_of(point.dataset.adapters, point.dataset.priorities)
-        self._text_lengths: list[int] = []  # tokens of each text, if a request has several; for the warm-up
         self._replica_urls = () if lease.routed else lease.replica_urls
         model = self._model_name(lease)
         expected_model = options.expected_model(model)
@@ -234,6 +226,7 @@ class HttpLoad:
             replica_urls=self._replica_urls,
             keep_alive=point.engine.reuses_connections(),
         )
+        self._builder = RequestBuilder(options, point, self._lengths, self.endpoint)
 
     def _model_name(self, lease: Lease) -> str:
         """Return the model's name in requests. Raises EngineError if the servers do not all have it."""
@@ -262,44 +255,23 @@ class HttpLoad:
         if isinstance(point.load, SessionLoad):
             return self._prepare_sessions(point.load, count)
         point.progress.status(f"preparing {count} prompts")
-        requests = self._no_requests()
-        prompts: list[Prompt] = []
-        recorded_s: list[float] = []
-        max_model_len = point.target.max_model_len
-        texts, rng = count // point.load.loops * point.api.texts_per_request(), point.rng("prompts")
-        loops = (self._lengths.sample(point.dataset, texts, rng, max_model_len) for _ in range(point.load.loops))
-        sampled = itertools.chain.from_iterable(loops)
-        for prompt in self._with_expectation(self._requests_of(self._recording_lengths(sampled), "media")):
-            self._add(requests, prompt)
-            if self._options.keep_text:
-                prompts.append(prompt)
-            if prompt.send_at_s is not None:
-                recorded_s.append(prompt.send_at_s)
-        recorded = np.array(recorded_s) if len(recorded_s) == len(requests) else None
-        send_times_s = point.load.send_times_s(len(requests), point.rng("arrivals"), recorded)
-        plan = self._plan(requests, send_times_s)
-        return PreparedLoad(plan=plan, prompts=prompts, offered_rps=point.load.offered_rps(send_times_s))
+        built = self._builder.build(count)
+        recorded = np.array(built.recorded_s) if len(built.recorded_s) == len(built.requests) else None
+        send_times_s = point.load.send_times_s(len(built.requests), point.rng("arrivals"), recorded)
+        plan = self._plan(built.requests, send_times_s)
+        return PreparedLoad(plan=plan, prompts=built.prompts, offered_rps=point.load.offered_rps(send_times_s))
 
     def _prepare_sessions(self, load: SessionLoad, count: int) -> PreparedLoad:
-        """Return a load of ``count`` sessions, whose requests are encoded when they are sent."""
-        point, dataset = self._point, conversations_of(self._point.dataset)
+        """Return a load of ``count`` sessions, whose requests are encoded shortly before they are sent."""
+        point = self._point
         point.progress.status(f"preparing {count} sessions")
-        lengths = SessionLengths.of(self._lengths.tokenizer, point.api, dataset, ignore_eos=self._options.ignore_eos)
-        requests = SessionRequests(
-            self.endpoint, self._request_options, lengths.tokenizer.chat, real_history=dataset.real_history
-        )
-        max_model_len = point.target.max_model_len
-        sessions = lengths.sessions(dataset, count, point.rng("prompts"), max_model_len)
-        prompts = [prompt for session in sessions for prompt in requests.add(session, self._asked_tokens)]
-        if self._replica_urls:
-            replicas, deal = len(self._replica_urls), point.engine.deal
-            requests.labels[REPLICA] = dealt_replicas(requests.labels, len(requests), replicas, deal)
+        requests, prompts = self._builder.build_sessions(count)
         turns = requests.turns()
         starts_s = load.send_times_s(count, point.rng("arrivals"))
         send_times_s = starts_s[turns.session]
         return PreparedLoad(
             plan=self._plan(requests, send_times_s, load.pacing(send_times_s, turns)),
-            prompts=prompts if self._options.keep_text else (),
+            prompts=prompts,
             offered_rps=None,
             facts={
                 "planned_sessions": count,
@@ -317,14 +289,11 @@ class HttpLoad:
         plan, configured = prepared.plan, self._options.warmup_requests
         count = warmup_count(configured, len(plan.requests), plan.max_in_flight) * max(1, len(self._lease.replica_urls))
         longest = max(plan.requests.prompt_tokens[:count], default=0)
-        history, kind = WarmupHistory(by_kind=self._lease.warmed), self._request_kind()
+        history, kind = WarmupHistory(by_kind=self._lease.warmed), self._builder.kind()
         if not count or (configured is None and history.covers(kind, count, longest)):
             return
         self._point.progress.status(f"warming up with {count} requests")
-        requests = self._no_requests()
-        for prompt in self._requests_of(self._warmup_texts(plan, count), "warmup media"):
-            self._add(requests, prompt)
-        self._send_warmup(plan, requests)
+        self._send_warmup(plan, self._builder.build_warmup(plan.requests, count))
         history.add(kind, count, longest)
         self._warmup_requests += count
 
@@ -346,12 +315,12 @@ class HttpLoad:
         return Measurement(
             records=records,
             facts={**self._load_facts(prepared), **result.facts, **observed.facts},
-            has=self._capabilities(records),
-            groups={mix.label: mix.names for mix in self._mixes}
+            has=capabilities(point, self._builder.request_options, records),
+            groups={mix.label: mix.names for mix in self._builder.mixes}
             | replica_groups(self._replica_urls, self._lease)
             | prepared.groups,
             series=(*result.series, *observed.series),
-            metadata=self._metadata(records, len(prepared.plan.requests)),
+            metadata=nm_vllm_metadata(records, load, len(prepared.plan.requests)),
             warnings=(
                 *observed.warnings,
                 *self._lengths.warnings(),
@@ -364,54 +333,6 @@ class HttpLoad:
         """Start the probes without waiting for them. Call it before ``prepare``, so that both run in parallel."""
         return Watch.start(target_of(self._lease, self.endpoint.headers), self._point.probes)
 
-    def _requests_of(self, texts: Iterable[Prompt], stream: str) -> Iterable[Prompt]:
-        """Return a prompt for each request, with what it carries besides text. stream: of random numbers."""
-        prompts = self._point.dataset.with_media(joined_prompts(texts, self._point.api), self._point.rng(stream))
-        return mixed(prompts, self._mixes, self._point.rng(f"{stream} mix"))
-
-    def _with_expectation(self, prompts: Iterable[Prompt]) -> Iterable[Prompt]:
-        """Return the prompts with the answer that the config expects, where the data has none."""
-        expect = self._point.dataset.expect
-        if expect is None:
-            return prompts
-        return (prompt if prompt.expect else dataclasses.replace(prompt, expect=expect) for prompt in prompts)
-
-    def _recording_lengths(self, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
-        """Yield prompts of the dataset, and remember the lengths of the first ones if a request has several."""
-        several = self._point.api.texts_per_request() > 1
-        for prompt in prompts:
-            if several and len(self._text_lengths) < REMEMBERED_LENGTHS:
-                self._text_lengths.append(prompt.prompt_tokens)
-            yield prompt
-
-    def _warmup_texts(self, plan: LoadPlan, count: int) -> Iterable[Prompt]:
-        """Return the texts of ``count`` warm-up requests."""
-        prompt_tokens: Sequence[int] = plan.requests.prompt_tokens
-        output_tokens: Sequence[int] = plan.requests.output_tokens
-        if self._text_lengths:
-            prompt_tokens, output_tokens = self._text_lengths, [1] * len(self._text_lengths)
-        texts, rng = count * self._point.api.texts_per_request(), self._point.rng("warmup")
-        return warmup_prompts(texts, prompt_tokens, output_tokens, self._lengths.templated, rng)
-
-    def _no_requests(self) -> Requests:
-        return Requests(prompt_key=self.endpoint.api.prompt_key)
-
-    def _add(self, requests: Requests, prompt: Prompt) -> None:
-        labels = prompt.labels
-        endpoint = self.endpoint
-        if self._replica_urls:
-            replica = dealt_replica(len(requests), labels, len(self._replica_urls), self._point.engine.deal)
-            labels, endpoint = {**labels, REPLICA: replica}, endpoint.replica(replica)
-        request = encode_request(endpoint, prompt, prompt.output_tokens, self._request_options)
-        output_tokens = self._asked_tokens(prompt.output_tokens)
-        is_checked = self.endpoint.api.checks_texts() or bool(prompt.expect)
-        labels = {**labels, REQUEST: len(requests)} if is_checked else labels
-        prompt_tokens = prompt.prompt_tokens if self.endpoint.api.reads_text else 0
-        requests.add(request, prompt_tokens, output_tokens, labels, prompt.expect)
-
-    def _asked_tokens(self, output_tokens: int) -> int:
-        return self._options.asked_tokens(output_tokens) if self.endpoint.api.limits_length() else 0
-
     def _plan(self, requests: RequestStore, send_times_s: Seconds, pacing: Pacing | None = None) -> LoadPlan:
         load, options = self._point.load, self._options
         return LoadPlan(
@@ -421,7 +342,7 @@ class HttpLoad:
             pacing=pacing or load.pacing(send_times_s),
             max_in_flight=load.max_in_flight,
             timeout_s=options.request_timeout_s,
-            options=self._request_options,
+            options=self._builder.request_options,
             processes=load.processes,
             executor=load.executor,
             keep_text=options.keep_text or self.endpoint.api.checks_texts() or bool(requests.expected),
@@ -439,12 +360,6 @@ class HttpLoad:
             return None
         has_rate = load.open_loop and load.stationary and not math.isinf(load.qps)
         return EarlyStop(request_limits=point.slo, limits=point.limits, has_rate=has_rate, warmup_s=load.warmup_s)
-
-    def _request_kind(self) -> str:
-        """Return what distinguishes warm-ups apart from the number and length of prompts: path, options and body."""
-        api, options = self.endpoint.api, self._request_options
-        shared = api.shared_body(self.endpoint.model, options)
-        return json.dumps([api.path, options.stream, shared, options.body], sort_keys=True, default=str)
 
     def _send_warmup(self, plan: LoadPlan, requests: Requests) -> None:
         warmup = dataclasses.replace(
@@ -476,9 +391,10 @@ class HttpLoad:
             "asked_rps": load.asked_rps(),
             "offered_rps": prepared.offered_rps,
             **prepared.facts,
+            "gap_variation": load.gap_variation(),
             "stationary": load.open_loop and load.stationary and prepared.offered_rps is not None,
             "max_in_flight": load.max_in_flight,
-            "ignore_eos": self.endpoint.api.fixed_length(self._request_options),
+            "ignore_eos": self.endpoint.api.fixed_length(self._builder.request_options),
             "prefix_cache_intended": self._point.dataset.prefix_cache_intended,
             "media": self._point.dataset.media,
             "equal_images": self._point.dataset.has_equal_images(),
@@ -486,32 +402,3 @@ class HttpLoad:
             "calibrated_rps": calibration.load_calibration(environment.this_machine_class()),
             "warmup_requests": self._warmup_requests,
         }
-
-    def _capabilities(self, records: Records) -> frozenset[str]:
-        api, load = self.endpoint.api, self._point.load
-        has = {"requests", "latency", "tokens"}
-        has |= {"output_check"} if CORRECT in records.labels else set()
-        has |= {"retries"} if TRIES in records.labels else set()
-        has |= {"cancellations"} if load.cancel_fraction else set()
-        has |= {"adapters"} if ADAPTER in records.labels else set()
-        has |= {"schedule"} if load.open_loop or load.has_schedule else set()
-        has |= {"sessions"} if isinstance(load, SessionLoad) else set()
-        has |= {"generated"} if api.generates else set()
-        has |= api.capabilities() | ({"images"} if self._point.dataset.media == "image" else set())
-        has |= {"stream"} if api.streamed(self._request_options) else set()
-        return frozenset(has)
-
-    def _metadata(self, records: Records, planned: int) -> dict[str, Any]:
-        """Return the metadata that nm-vllm's serving benchmark has."""
-        rows = records.measured()
-        completed = rows.where(rows.completed)
-        load = self._point.load
-        metadata: dict[str, Any] = {
-            "completed": len(completed),
-            "num_prompts": planned,
-            "request_rate": load.qps if load.open_loop else "inf",
-        }
-        for key, tokens in {"total_input": completed.prompt_tokens, "total_output": completed.output_tokens}.items():
-            if len(tokens) and (tokens >= 0).all():
-                metadata[key] = int(tokens.sum())
-        return metadata

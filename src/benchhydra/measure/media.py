@@ -30,6 +30,8 @@ def refuse_parts(dataset: Dataset, api: Api | None = None) -> None:
     """Raise ConfigError for media, and for several texts in a request, where a script sends one text at a time."""
     if dataset.media is not None:
         raise ConfigError(f"this script sends no {dataset.media} data", hint="script=serving")
+    if dataset.text_group() is not None:
+        raise ConfigError("this script sends one text at a time, the records bring several", hint="script=serving")
     if api is not None and api.texts_per_request() > 1:
         name = option_name(api)
         raise ConfigError(f"this script sends one text at a time, api={name} several", hint="script=serving")
