@@ -16,6 +16,7 @@ import pytest
 
 import benchhydra.probes
 from benchhydra import registry
+from benchhydra.probes import watch
 from benchhydra.probes.helper_process import close_idle_helpers
 
 WriteProbe = Callable[[str], str]
@@ -78,6 +79,17 @@ def built_in_probes() -> Iterator[None]:
     benchhydra.probes._probes.clear()
     benchhydra.probes._probes.update(before)
     close_idle_helpers()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine makes no probe late, except where a test is about that: ``usual_patience``."""
+    monkeypatch.setattr(watch, "PATIENCE_S", 60.0)
+
+
+@pytest.fixture
+def usual_patience(patience: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "PATIENCE_S", 1.5)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ def spin(seconds: float) -> None:
         pass
 
 
+@pytest.mark.alone
 def test_waits_for_a_core_are_a_fraction_of_the_time_that_one_was_wanted() -> None:
     probe = ClientProbe()
     assert probe.applies(here())

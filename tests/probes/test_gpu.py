@@ -198,10 +198,11 @@ def test_a_gpu_that_is_lost_ends_its_series_and_no_other_probe(tmp_path: Path) -
     assert "gpu_energy_source" not in observation.facts
 
 
+@pytest.mark.usefixtures("usual_patience")
 def test_an_nvml_that_hangs_stops_no_other_probe(tmp_path: Path) -> None:
     begin_s = time.monotonic()
     observation = watched(tmp_path, [H100], 2.0, hang_at_s=1.2)
-    assert time.monotonic() - begin_s < 2.0 + 1.5 + 2.0  # the load, the patience, and what making all this takes
+    assert time.monotonic() - begin_s < 30  # it would hang for ever
     assert observation.warnings == ("the probe gpu was switched off: it did not answer within 1.5 s after the load",)
     (memory,) = [series for series in observation.series if series.name == "host.memory_available_mib"]
     assert len(memory) >= 8

@@ -45,6 +45,7 @@ def fractions(samples: list[Sample], name: str = "cpu_fraction", label: str = "g
     return {sample.labels[label]: sample.value for sample in samples if sample.name == name}
 
 
+@pytest.mark.alone
 def test_our_own_child_processes_do_not_count_as_others() -> None:
     with worker("import time; time.sleep(60)") as server:
         before = os.times()
@@ -158,7 +159,7 @@ def test_a_servers_wait_for_a_core_is_a_part_of_the_time_in_which_it_could_run(m
         (sample,) = waits.sample()
         psutil.Process(server.pid).children()[0].kill()
     assert (sample.name, sample.unit) == ("server_wait_fraction", "fraction")
-    assert 0.3 < sample.value < 0.95  # two that want one core, and whoever else is on this machine
+    assert 0.3 < sample.value < 1  # two that want one core, and whoever else is on this machine
 
 
 def test_without_a_server_process_its_waits_are_unknown() -> None:
@@ -181,11 +182,11 @@ def test_page_faults_and_traffic_are_rates_of_the_kernels_counters() -> None:
     begin_s = time.monotonic()
     pages = bytearray(64 << 20)
     time.sleep(0.3)
-    rates = {(s.name, *s.labels.values()): s.value for s in counters.sample() if s.unit.endswith("/s")}
     elapsed_s = time.monotonic() - begin_s
+    rates = {(s.name, *s.labels.values()): s.value for s in counters.sample() if s.unit.endswith("/s")}
     after = {counter.labels.get("kind", ""): counter.value for counter in read_counters() if "faults" in counter.unit}
     assert len(pages) and rates["page_faults_per_s", "all"] > 0
-    assert rates["page_faults_per_s", "all"] * elapsed_s <= (after["all"] - before["all"]) * 1.1
+    assert rates["page_faults_per_s", "all"] * elapsed_s <= after["all"] - before["all"]
     assert {("swap_mib_per_s", "in"), ("swap_mib_per_s", "out")} <= rates.keys()
     assert all(value >= 0 for value in rates.values())
 

@@ -29,6 +29,9 @@ from benchhydra.series import Series, read_series, write_series
 
 WriteProbe = Callable[[str], str]
 
+#: What hangs until it is given up has ended within this time; probes that hang sleep for twice as long.
+NOT_HUNG_S = 30.0
+
 COUNTING = """
 class Counting(Probe):
     name = "counting"
@@ -94,13 +97,13 @@ def send_helpers(number: int) -> Callable[[Watch], object]:
 def test_samples_lie_between_begin_and_end_on_our_clock(write_probe: WriteProbe) -> None:
     write_probe(COUNTING)
     begin_ns = time.monotonic_ns()
-    observation = watched(0.5)
+    observation = watched(1.0)
     end_ns = time.monotonic_ns()
     count = named(observation, "counting.count")
     assert (count.unit, dict(count.labels)) == ("samples", {})
     assert count.values.tolist() == list(range(1, len(count) + 1))
     watched_s = (count.times_ns[-1] - count.times_ns[0]) / 1e9
-    assert watched_s > 0.45
+    assert watched_s > 0.95
     assert 5 <= len(count) <= watched_s / 0.05 + 2  # every 50 ms, and the last one
     assert begin_ns < count.times_ns[0] and count.times_ns[-1] < end_ns
     assert np.all(np.diff(count.times_ns) > 0)
@@ -292,6 +295,7 @@ def test_output_of_a_probe_is_discarded(write_probe: WriteProbe, capfd: pytest.C
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("usual_patience")
 def test_a_probe_that_hangs_while_the_load_runs_keeps_no_other_from_being_sampled(write_probe: WriteProbe) -> None:
     write_probe(COUNTING)
     write_probe("""
@@ -309,10 +313,10 @@ def test_a_probe_that_hangs_while_the_load_runs_keeps_no_other_from_being_sample
 
     def note(watch: Watch) -> None:
         nonlocal end_s
-        end_s = time.monotonic() + 0.5
+        end_s = time.monotonic() + 1.5
 
-    observation = watched(0.5, during=note)
-    assert time.monotonic() - end_s < 2.1
+    observation = watched(1.5, during=note)
+    assert time.monotonic() - end_s < NOT_HUNG_S
     assert observation.warnings == (
         "the probe hanging was switched off: it did not answer within 1.5 s after the load",
     )
@@ -322,6 +326,7 @@ def test_a_probe_that_hangs_while_the_load_runs_keeps_no_other_from_being_sample
     assert helpers() == []  # a helper with a thread that hangs is not used again
 
 
+@pytest.mark.usefixtures("usual_patience")
 @pytest.mark.parametrize("method", ["applies", "start", "sample"])
 def test_a_probe_that_is_never_ready_is_left_out_after_a_moment(write_probe: WriteProbe, method: str) -> None:
     write_probe(COUNTING)
@@ -333,12 +338,13 @@ def test_a_probe_that_is_never_ready_is_left_out_after_a_moment(write_probe: Wri
             time.sleep(60)
     """)
     start_s = time.monotonic()
-    observation = watched(0.3)
-    assert time.monotonic() - start_s < 3.0  # only the beginning waits for it
+    observation = watched(0.6)
+    assert time.monotonic() - start_s < NOT_HUNG_S
     assert observation.warnings == ("the probe hanging was switched off: it was not ready within 1.5 s",)
     assert len(named(observation, "counting.count")) > 2
 
 
+@pytest.mark.usefixtures("usual_patience")
 def test_metrics_that_never_answer_cost_no_other_probe_anything(write_probe: WriteProbe) -> None:
     import socket
 
@@ -348,8 +354,8 @@ def test_metrics_that_never_answer_cost_no_other_probe_anything(write_probe: Wri
         deaf.listen()
         where = target(server_pid=os.getpid(), base_url=f"http://127.0.0.1:{deaf.getsockname()[1]}")
         start_s = time.monotonic()
-        observation = watched(0.5, where=where)
-        assert time.monotonic() - start_s < 0.5 + 1.5 + 2.0
+        observation = watched(1.0, where=where)
+        assert time.monotonic() - start_s < NOT_HUNG_S
     assert len(named(observation, "counting.count")) > 5
     assert not any(series.name.startswith("server.") for series in observation.series)
 
@@ -365,10 +371,11 @@ def test_a_helper_that_is_killed_while_the_load_runs_is_a_warning(write_probe: W
     assert watched(0.1).warnings == ()  # the next point has another one
 
 
+@pytest.mark.usefixtures("usual_patience")
 def test_a_helper_that_is_stopped_never_answers_and_is_replaced() -> None:
     start_s = time.monotonic()
     observation = watched(0.1, during=send_helpers(signal.SIGSTOP))
-    assert time.monotonic() - start_s < 0.1 + 2.0 + 0.9
+    assert time.monotonic() - start_s < NOT_HUNG_S
     assert "it does not answer" in observation.warnings[0]
     assert helpers() == []
     assert watched(0.1).warnings == ()

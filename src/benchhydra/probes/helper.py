@@ -28,8 +28,6 @@ from typing import IO, Any
 from benchhydra.probes import Probe, ProbeTarget, Sample
 from benchhydra.probes._processes import read_text
 
-#: How long ``begin`` and ``end`` wait for the probes; a probe that takes longer is abandoned.
-PATIENCE_S = 1.5
 NICENESS = 5
 #: So many samples of a series are kept in memory: those of about a minute.
 CHUNK = 256
@@ -233,26 +231,29 @@ class PointProbes:
     def __init__(self) -> None:
         self.target: ProbeTarget | None = None
         self._runners: list[ProbeRunner] = []
+        self._patience_s = 0.0
 
     def start(self, command: dict[str, Any]) -> None:
         """Start the probes of a new point; abandon those of the previous point."""
         self.drop()
         self.target = ProbeTarget(**{**command["target"], "gpus": tuple(command["target"]["gpus"])})
         self._runners = [ProbeRunner(probe, self.target, command["interval_s"]) for probe in command["probes"]]
+        self._patience_s = command["patience_s"]
 
     def begin(self) -> None:
-        """Wait until each probe has taken its first sample; abandon a probe that takes over ``PATIENCE_S``."""
+        """Wait until each probe has taken its first sample; abandon a probe that takes over ``patience_s``."""
         for runner in self._runners:
             runner.begin()
-        for runner in _not_set_in_time([(runner, runner.begun) for runner in self._runners]):
-            runner.abandon(f"it was not ready within {PATIENCE_S:g} s")
+        for runner in self._not_set_in_time([(runner, runner.begun) for runner in self._runners]):
+            runner.abandon(f"it was not ready within {self._patience_s:g} s")
 
     def end(self) -> tuple[dict[str, Any], list[bytes]]:
         """End all probes. Returns their facts, errors and series descriptions, and the samples in the same order."""
         for runner in self._runners:
             runner.end()
-        for runner in _not_set_in_time([(runner, runner.done) for runner in self._runners if not runner.abandoned]):
-            runner.abandon(f"it did not answer within {PATIENCE_S:g} s after the load")
+        running = [(runner, runner.done) for runner in self._runners if not runner.abandoned]
+        for runner in self._not_set_in_time(running):
+            runner.abandon(f"it did not answer within {self._patience_s:g} s after the load")
         documents, samples = [], []
         for runner in self._runners:
             series = runner.series()
@@ -268,11 +269,10 @@ class PointProbes:
             runner.close()
         self.target, self._runners = None, []
 
-
-def _not_set_in_time(events: list[tuple[ProbeRunner, threading.Event]]) -> list[ProbeRunner]:
-    """Return the runners whose event is not set within ``PATIENCE_S``, one deadline for all of them."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    return [runner for runner, event in events if not event.wait(max(0.0, deadline_s - time.monotonic()))]
+    def _not_set_in_time(self, events: list[tuple[ProbeRunner, threading.Event]]) -> list[ProbeRunner]:
+        """Return the runners whose event is not set within ``patience_s``, one deadline for all of them."""
+        deadline_s = time.monotonic() + self._patience_s
+        return [runner for runner, event in events if not event.wait(max(0.0, deadline_s - time.monotonic()))]
 
 
 def _findings(runner: ProbeRunner) -> dict[str, Any]:

@@ -37,8 +37,10 @@ from benchhydra.probes.settings import ProbeSettings
 from benchhydra.series import Series
 from benchhydra.servers import Lease
 
-#: How long ``begin`` and ``end`` wait for the helper: a little longer than it waits for a probe.
-ANSWER_S = 2.0
+#: How long ``begin`` and ``end`` wait for the probes; a probe that takes longer is abandoned.
+PATIENCE_S = 1.5
+#: So much longer they wait for the helper itself.
+ANSWER_S = 0.5
 _VALUE_BYTES = 8
 
 
@@ -107,6 +109,7 @@ class Watch:
                     "probes": [_description(probe) for probe in enabled],
                     "target": target._asdict(),
                     "interval_s": settings.interval_s,
+                    "patience_s": PATIENCE_S,
                 }
             )
         except (HelperLost, OSError) as error:
@@ -129,7 +132,7 @@ class Watch:
         if self._helper is None:
             return
         try:
-            self._helper.ask({"do": "begin"}, time.monotonic() + ANSWER_S)
+            self._helper.ask({"do": "begin"}, time.monotonic() + PATIENCE_S + ANSWER_S)
         except HelperLost as error:
             self._lose(error)
 
@@ -141,7 +144,7 @@ class Watch:
         findings: list[_Findings] = []
         if self._helper is not None:
             try:
-                findings = _collect(self._helper, time.monotonic() + ANSWER_S)
+                findings = _collect(self._helper, time.monotonic() + PATIENCE_S + ANSWER_S)
             except HelperLost as error:
                 self._lose(error)
         self._release_helper(reusable=not any(finding.stuck for finding in findings))
