@@ -18,11 +18,12 @@ from tests.loadgen.test_sender import ANSWER, EVENTS
 from tests.waiting import wait_for
 
 from benchhydra.client import Requests
+from benchhydra.client.retry_after import retry_after_s
 from benchhydra.datasets import Prompt
 from benchhydra.loadgen import LoadResult, run_load
 from benchhydra.loadgen.client_behaviour import Cancellations, ClientBehaviour, Retries
 from benchhydra.loadgen.processes.serialization import pack_shard, unpack_shard
-from benchhydra.loadgen.sender.retrier import Retrier
+from benchhydra.loadgen.sender.retrier import Retrier, backoff_s
 from benchhydra.loadgen.shards import split_into_shards
 from benchhydra.progress import Progress
 from benchhydra.records import Status
@@ -31,8 +32,9 @@ TEXT = EVENTS.partition(b"\n\n")[0] + b"\n\n"
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 1000000\r\n\r\n"
 
 
-def refusal(status: str) -> bytes:
-    return f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}".encode()
+def refusal(status: str, *headers: str) -> bytes:
+    lines = (f"HTTP/1.1 {status}", "content-type: application/json", "content-length: 2", *headers)
+    return "\r\n".join([*lines, "", "{}"]).encode()
 
 
 @contextmanager
@@ -99,6 +101,54 @@ def test_a_request_sent_once_keeps_its_send_time_and_one_sent_again_has_that_of_
         return retrier.end(0, 500), retrier.end(1, 900)
 
     assert asyncio.run(send_times_ns()) == (500, 100)
+
+
+@pytest.mark.parametrize("header", ["Retry-After: 0.4", "retry-after-ms: 400"])
+def test_a_server_says_how_long_to_wait(header: str) -> None:
+    with server(lambda _, n: refusal("429 Too Many", header) if n < 2 else ANSWER) as (port, _):
+        rows = load(port, ["a"], ClientBehaviour(retries=Retries(count=1, backoff_s=0.01))).records
+    waited_ms = (rows.first_ns[0] - rows.sent_ns[0]) / 1e6
+    assert rows.completed.all() and 400 <= waited_ms < 3000
+
+
+@pytest.mark.parametrize("seconds", ["3600", "-1", "0", "soon", "nan"])
+def test_a_wait_that_nobody_would_wait_is_ignored(seconds: str) -> None:
+    with server(lambda _, n: refusal("503 E", f"Retry-After: {seconds}") if n < 2 else ANSWER) as (port, _):
+        rows = load(port, ["a"], ClientBehaviour(retries=Retries(count=1, backoff_s=0.01))).records
+    assert rows.completed.all() and rows.labels["tries"].tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({b"retry-after": b"7"}, 7.0),
+        ({b"retry-after": b"7", b"retry-after-ms": b"250"}, 0.25),
+        ({b"retry-after": b"Thu, 01 Jan 1970 00:01:40 GMT"}, 90.0),
+        ({b"retry-after": b"tomorrow"}, None),
+        ({b"retry-after": b"inf"}, None),
+        ({}, None),
+    ],
+)
+def test_the_wait_may_be_a_number_or_a_date(headers: dict[bytes, bytes], wait_s: float | None) -> None:
+    assert retry_after_s(headers, now_s=10.0) == wait_s
+
+
+def test_waits_do_not_depend_on_the_number_of_client_processes() -> None:
+    """Row 3 of one process is row 1 of the second of two, and row 0 of the fourth of four."""
+
+    def waits_s(behaviour: ClientBehaviour, rows: int) -> list[float]:
+        assert behaviour.retries
+        return [backoff_s(behaviour.retries, row, tries) for row in range(rows) for tries in (1, 2)]
+
+    whole = ClientBehaviour(retries=Retries(count=2, backoff_s=1.0))
+    expected = waits_s(whole, 8)
+    assert len(set(expected)) == 16 and all(0.75 <= wait_s <= 1 for wait_s in expected[::2])
+    pairs = list(zip(expected[::2], expected[1::2], strict=True))
+    for parts in (2, 4):
+        for part in range(parts):
+            waits = iter(waits_s(whole.every_nth(part, parts), 8 // parts))
+            assert list(zip(waits, waits, strict=True)) == pairs[part::parts]
+    assert waits_s(whole.every_nth(1, 2).every_nth(1, 2), 2) == [*pairs[3], *pairs[7]]
 
 
 def test_retries_end_and_what_cannot_pass_is_not_tried_again() -> None:
@@ -195,4 +245,5 @@ def test_a_shards_behaviour_survives_packing() -> None:
     first, second = (unpack_shard(pack_shard(shard)).behaviour for shard in split_into_shards(plan, 2))
     assert first.cancellations == Cancellations(rows=b"\1\1", after_chunks=3)
     assert second.cancellations == Cancellations(rows=b"\0\0", after_chunks=3)
-    assert first.retries == second.retries == behaviour.retries
+    assert first.retries == Retries(count=2, backoff_s=0.5, first=0, step=2)
+    assert second.retries == Retries(count=2, backoff_s=0.5, first=1, step=2)

@@ -80,6 +80,10 @@ class Connection(asyncio.Protocol):
         """Set the model's name that answers must have from now on, see ``ResponseParser.expect``."""
         self._parser.expect(model, others, learner)
 
+    def retry_after_s(self) -> float | None:
+        """Return the wait in seconds that the last answer asks for; None if it asks for none."""
+        return self._parser.retry_after_s()
+
     def send(self, row: int, request: bytes) -> None:
         """Send a request. ``owner.finished`` is called once when it has ended."""
         self.row = row

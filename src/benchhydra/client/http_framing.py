@@ -7,9 +7,13 @@ from typing import Any, Protocol
 import httptools
 
 from benchhydra.client.response import Response
+from benchhydra.client.retry_after import RETRY_HEADERS
 from benchhydra.records import Status
 from benchhydra.redaction import excerpt
 
+LOCATION = b"location"
+#: Headers whose values are kept.
+_KEPT_HEADERS = RETRY_HEADERS | {LOCATION}
 _LENGTH_HEADERS = (b"content-length", b"transfer-encoding")
 #: Limit of what is read without a body: a head, the extension of a chunk, trailers.
 MAX_HEAD_BYTES = 4 << 20
@@ -34,20 +38,22 @@ class BodyReader(Protocol):
 class HttpFraming:
     """Frames one answer after another on a connection (``begin``). Its ``on_...`` methods are httptools' callbacks.
 
-    ``location``: the header of a redirect.
+    ``headers``: the target of a redirect, and the wait before another try, by name in lower case.
     """
 
     def __init__(self, response: Response, reader: BodyReader) -> None:
         self._response = response
         self._reader = reader
         self._http: Any = httptools.HttpResponseParser(self)
+        self.headers: dict[bytes, bytes] = {}
         self.begin()
 
     def begin(self) -> None:
         """Prepare for the next answer."""
         self._http_status = self._head_bytes = 0
         self._started = self._has_length = False
-        self.location = b""
+        if self.headers:
+            self.headers = {}
         self._body: Body | None = None
 
     def feed(self, data: bytes) -> None:
@@ -80,8 +86,8 @@ class HttpFraming:
         name = name.lower()
         if name in _LENGTH_HEADERS:
             self._has_length = True
-        elif name == b"location":
-            self.location = value
+        elif name in _KEPT_HEADERS:
+            self.headers[name] = value
 
     def on_headers_complete(self) -> None:
         if not self._response.complete:

@@ -6,14 +6,16 @@ are counted without httptools. Everything else is parsed as HTTP.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Set
 
 from benchhydra.client.answer_ids import AnswerIds, find_answer_id
 from benchhydra.client.apis import Api
 from benchhydra.client.chunk_template import ChunkTemplate, TemplateLearner
 from benchhydra.client.event_stream import EventStream
-from benchhydra.client.http_framing import Body, HttpFraming
+from benchhydra.client.http_framing import LOCATION, Body, HttpFraming
 from benchhydra.client.response import Response, ResponseReader
+from benchhydra.client.retry_after import retry_after_s
 from benchhydra.records import Status
 
 _CHUNK_END = b"\n\n\r\n"  # the end of an HTTP chunk that ends with an event
@@ -89,6 +91,10 @@ class ResponseParser:
             self._frame(data)
         return response.chunks - before
 
+    def retry_after_s(self) -> float | None:
+        """Return the wait in seconds that the server asks for before another try; None if it asks for none."""
+        return retry_after_s(self._framing.headers, time.time())
+
     def end(self, error: str = "") -> None:
         """Process the end of the connection. error: the system error as text; "": the server closed it normally."""
         self._framing.end(error)
@@ -105,7 +111,7 @@ class ResponseParser:
         if self._stream is not None and http_status == 200:
             self._stream.finish()
         else:
-            self._document.finish(http_status, self._framing.location.decode("latin-1"))
+            self._document.finish(http_status, self._framing.headers.get(LOCATION, b"").decode("latin-1"))
 
     def _take_beginning(self, data: bytes) -> bytes:
         """Process the events of a packet up to the first one with content. Returns the remaining bytes."""

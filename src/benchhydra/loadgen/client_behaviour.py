@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 #: The label of rows: how often a request was sent, if failed ones are sent again; 0: not once.
@@ -29,10 +29,20 @@ class Cancellations:
 
 @dataclass(frozen=True, kw_only=True)
 class Retries:
-    """How often a failed request is sent again, and how long the client waits before the first time."""
+    """How often a failed request is sent again, and how long the client waits before the first time.
+
+    first, step: row r of the shard is request first + r * step of the load, by which the jitter of waits is drawn, so
+    that it does not depend on the number of client processes.
+    """
 
     count: int
     backoff_s: float
+    first: int = 0
+    step: int = 1
+
+    def every_nth(self, first: int, step: int) -> Retries:
+        """Return those of the requests first, first + step, ..."""
+        return replace(self, first=self.first + first * self.step, step=self.step * step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +54,10 @@ class ClientBehaviour:
 
     def every_nth(self, first: int, step: int) -> ClientBehaviour:
         """Return the behaviour of the requests first, first + step, ..."""
-        cancellations = self.cancellations and self.cancellations.every_nth(first, step)
-        return ClientBehaviour(cancellations=cancellations, retries=self.retries)
+        return ClientBehaviour(
+            cancellations=self.cancellations and self.cancellations.every_nth(first, step),
+            retries=self.retries and self.retries.every_nth(first, step),
+        )
 
     @classmethod
     def unpack(cls, packed: dict[str, Any]) -> ClientBehaviour:

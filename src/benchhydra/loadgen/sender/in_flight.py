@@ -154,8 +154,7 @@ class InFlight:
         row = connection.row
         self._active.discard(connection)
         if self._retrier is not None:
-            response = connection.response
-            if self._retrier.retry(row, connection.sent_ns, response.status, response.error, response.chunks):
+            if self._retrier.retry_answered(connection):
                 self._pool.put_back(connection, now_ns)
                 return
             connection.sent_ns = self._retrier.end(row, connection.sent_ns)
