@@ -310,6 +310,7 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
     ("calibrated", Verdict.SUSPECT, rows(), {"calibrated_rps": 50.0}, ("100", "50", "calibrate")),
     ("prefix_cache", Verdict.SUSPECT, rows(), {"prefix_cache_hits": 200.0}, ("20.0 %", "5.0 %")),
     ("cache_reset", Verdict.SUSPECT, rows(), {"cache_reset": False}, ("did not confirm",)),
+    ("mixed_versions", Verdict.SUSPECT, rows(), {"mixed_versions": ["0.1", "0.2"]}, ("different versions: 0.1, 0.2",)),
     ("preemptions", Verdict.SUSPECT, rows(), {"preemptions": 8.0}, ("8 times", "4.0 %", "1.0 %")),
     ("server_restarted", Verdict.SUSPECT, rows(), {"server_restarted": True}, ("was restarted",)),
     ("other_cpu", Verdict.SUSPECT, rows(), {"other_cpu_fraction": 0.3}, ("30 %", "10 %")),

@@ -12,7 +12,7 @@ import json
 import shutil
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +28,13 @@ TEXT, ARRAY = 8, 9
 MOST_BYTES, MOST_VALUES = 1 << 28, 1 << 26
 #: ``tokenizer.ggml.token_type`` of tokens that are matched as a whole in any text.
 CONTROL, USER_DEFINED = 3, 4
+#: ``general.file_type`` -> the type of most weights (llama.h: enum llama_ftype).
+WEIGHTS_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
+    13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
+    21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
+    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4", 39: "NVFP4", 40: "Q1_0",
+}  # fmt: skip
 #: How llama.cpp cuts a text before BPE, by ``tokenizer.ggml.pre``: as GPT-2, with single digits, or by a pattern.
 GPT2 = ("gpt-2", "default", "olmo", "jais", "phi-2", "mpt", "dbrx")
 SINGLE_DIGITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b")
@@ -47,6 +54,20 @@ PATTERNS = {
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """Return a file's metadata by key. Raises ConfigError if it is no GGUF of version 2 or 3."""
+    return dict(_metadata(path))
+
+
+def weights_type(path: Path) -> str | None:
+    """Return the type of most of a file's weights, as llama.cpp calls it: Q4_K_M. None if the file does not say it.
+
+    Raises ConfigError if it is no GGUF of version 2 or 3. Reading ends there: the tokenizer behind it is long.
+    """
+    kind = next((value for key, value in _metadata(path) if key == "general.file_type"), None)
+    return WEIGHTS_TYPES.get(kind) if isinstance(kind, int) else None
+
+
+def _metadata(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield keys and values in the file's order. Raises ConfigError if it is no GGUF of version 2 or 3."""
     try:
         with path.open("rb") as file:
             if file.read(4) != MAGIC:
@@ -54,7 +75,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
             version, _, count = struct.unpack("<IQQ", _read(file, 20))
             if version not in (2, 3):
                 raise ConfigError(f"{path} is GGUF of version {version}, of which only 2 and 3 are known")
-            return {_text(file): _value(file, struct.unpack("<I", _read(file, 4))[0]) for _ in range(count)}
+            for _ in range(count):
+                yield _text(file), _value(file, struct.unpack("<I", _read(file, 4))[0])
     except (OSError, ValueError, RecursionError, struct.error) as error:
         raise ConfigError(f"{path} cannot be read as GGUF: {error}") from error
 

@@ -17,7 +17,8 @@ import yaml
 from benchhydra import environment, interruption, models
 from benchhydra.artifacts import CONFIG_FILE, RECORDS_FILE, SERIES_FILE, SERVER_LOG_FILE
 from benchhydra.config import BenchConfig
-from benchhydra.engines import ENGINE_GPUS, ServerSpec
+from benchhydra.engines import ENGINE_GPUS, MIXED_VERSIONS, WEIGHTS, ServerSpec, versions
+from benchhydra.engines.deployment import deployed
 from benchhydra.errors import BenchhydraError, ConfigError, ResultError, RunInvalid
 from benchhydra.facts import Facts
 from benchhydra.failure_texts import failure_texts
@@ -45,6 +46,8 @@ from benchhydra.validity.answers import few_samples
 from benchhydra.window import Window
 
 LOG_TAIL_LINES = 30
+#: The one in C writes a config in 1 ms instead of 10; PyYAML may have been built without it.
+YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 #: A longer load is announced before the server starts.
 LONG_LOAD_S = 600.0
 
@@ -64,7 +67,7 @@ def deployed_spec(config: BenchConfig, target: Target) -> ServerSpec | None:
     """Return the server that the script needs, with its replicas and router. Raises ConfigError if they do not fit."""
     spec = config.script.spec(config.engine, target)
     if spec is not None:
-        return config.engine.deployed(spec, target)
+        return deployed(config.engine, spec, target)
     if config.engine.replicas != 1 or config.engine.router is not None:
         text = f"script={option_name(config.script)} starts servers itself, one at a time: it has no replicas"
         raise ConfigError(text, hint="engine.replicas=1")
@@ -234,8 +237,11 @@ class _PointRun:
         ) as lease:
             if spec.kind == "attached":  # only after the server has answered: building a model may take a minute
                 self._prepare(point.target)
-            self.result.engine_version = engine.version(lease.base_url)
-            lease_facts = {**lease.facts(), **self._price_facts(point, lease)}
+            is_shared = spec.kind == "attached" and lease.replica_urls
+            engine_versions = versions(engine, lease.replica_urls if is_shared else (lease.base_url,))
+            self.result.engine_version = ", ".join(engine_versions) or None
+            mixed = {MIXED_VERSIONS: list(engine_versions) if len(engine_versions) > 1 else None}
+            lease_facts = {**lease.facts(), **self._price_facts(point, lease), **mixed}
             self.result.metadata |= Facts(lease_facts).metadata()
             try:
                 measurement = self._run_script(point, lease)
@@ -275,8 +281,8 @@ class _PointRun:
     def _conclude(self, point: Point, measurement: Measurement, lease_facts: Mapping[str, Any]) -> None:
         """Write the rows and series; add metrics, verdict and metadata to the result."""
         records, result = measurement.records, self.result
-        gpus = {ENGINE_GPUS: self._gpu_count(point)}
-        facts = Facts({**gpus, **lease_facts}) | measurement.facts
+        engine_facts = {ENGINE_GPUS: self._gpu_count(point), WEIGHTS: self.config.engine.weights(point.target)}
+        facts = Facts({**engine_facts, **lease_facts}) | measurement.facts
         request_series = per_second_series(records) if "requests" in measurement.has else ()
         series = (*request_series, *measurement.series)
         records.write(self.out_dir / RECORDS_FILE)
@@ -361,7 +367,8 @@ def _key_metrics(config: BenchConfig) -> tuple[str, ...]:
 def _make_directory(out_dir: Path, config: Mapping[str, Any]) -> None:
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
-        (out_dir / CONFIG_FILE).write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+        text = yaml.dump(dict(config), Dumper=YAML_DUMPER, sort_keys=False)
+        (out_dir / CONFIG_FILE).write_text(text, encoding="utf-8")
     except OSError as error:
         raise ResultError(
             f"cannot write to {out_dir}: {error.strerror}",

@@ -226,6 +226,25 @@ def supported_length(model: str, revision: str | None = None) -> int | None:
     return _config_length(config)
 
 
+def weights_type(target: Target) -> str | None:
+    """Return the quantization or data type of a target's weights: as asked for, or from the model's ``config.json``.
+
+    None if neither says it. Of float32 weights only what was asked for counts: engines load them as 16 bits by default.
+    """
+    asked = target.quantization or target.dtype
+    if asked not in (None, "auto"):
+        return asked
+    path = model_file(target.model, "config.json", target.revision)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
+    except (OSError, ValueError):
+        return None
+    quantization = config.get("quantization_config")
+    declared = quantization.get("quant_method") if isinstance(quantization, dict) else None
+    declared = declared or config.get("dtype") or config.get("torch_dtype")
+    return declared if isinstance(declared, str) and declared != "float32" else None
+
+
 #: Config keys for the maximum sequence length, by architecture; the smallest value counts, as in vLLM.
 LENGTH_KEYS = (
     "max_position_embeddings",

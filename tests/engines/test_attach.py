@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import pytest
 from tests.certificates import server_context, written_to
 
+from benchhydra.engines import versions
 from benchhydra.engines.attach import Attach
 from benchhydra.errors import ConfigError, EngineError
 from benchhydra.progress import Progress
@@ -109,6 +110,25 @@ def test_the_gpus_of_an_attached_server_are_those_that_the_user_names() -> None:
     assert counts == [None, 8]
     with pytest.raises(ConfigError, match=r"engine\.gpus=0 must be at least 1"):
         Attach(base_url="http://127.0.0.1:1", gpus=0)
+
+
+def test_the_versions_of_all_servers_are_told() -> None:
+    with serving("m", version={"version": "0.32"}) as a, serving("m", version={"version": "0.33"}) as b:
+        engine = Attach(base_url=[a, b])
+        assert versions(engine, engine.base_urls()) == ("0.32", "0.33")
+        assert versions(Attach(base_url=a), [a, a]) == ("0.32",)
+        with serving("m") as c:
+            assert versions(engine, [a, c]) == ("0.32", "unknown")
+            assert versions(engine, [c]) == ()
+
+
+def test_all_servers_must_serve_the_same_model() -> None:
+    with serving("m") as a, serving("n") as b:
+        with pytest.raises(EngineError, match=r"do not serve the same model \(.*: m, .*: n\)"):
+            Attach(base_url=[a, b]).model_name(TARGET, a)
+        with pytest.raises(EngineError, match=f"{b} does not serve m"):
+            Attach(base_url=[a, b], served_model="m").model_name(TARGET, a)
+        assert Attach(base_url=[a]).model_name(TARGET, a) == "m"
 
 
 def test_the_version_is_what_the_server_says_or_unknown() -> None:

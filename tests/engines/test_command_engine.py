@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from benchhydra.engine_side.program_facts import declared_flags
 from benchhydra.engines import Engine
 from benchhydra.engines.command import CommandLine
-from benchhydra.engines.flags import check_flags, flag_words
+from benchhydra.engines.flags import ProgramFlags, check_flags, flag_words
 from benchhydra.engines.llamacpp import LlamaCpp
 from benchhydra.engines.programs import help_flags, package_facts, printed_version
 from benchhydra.engines.tgi import Tgi
@@ -90,13 +91,27 @@ def test_flags_become_words() -> None:
     assert flag_words(flags) == [
         *("--ctx-size", "64", "--metrics", "--no-warmup", "--sizes", "1", "2", "--config", '{"a": 1}')
     ]
-    assert flag_words(flags, separator="_", negatable=()) == [
+    switches = ProgramFlags(frozenset(flags), switches=frozenset(("metrics", "warmup")))
+    assert flag_words(flags, switches, separator="_") == [
         *("--ctx_size", "64", "--metrics", "--sizes", "1", "2", "--config", '{"a": 1}')
     ]
 
 
+def test_a_flag_is_turned_off_as_its_program_does_it() -> None:
+    declared = ProgramFlags(frozenset(("cache", "no_cache", "verbose", "size")), frozenset(("cache", "verbose")))
+    assert flag_words({"cache": False}, declared) == ["--no-cache"]
+    assert flag_words({"cache": False}, declared, separator="_") == ["--no_cache"]
+    assert flag_words({"verbose": False}, declared) == []  # it is off unless it is named
+    check_flags("it", {"cache": False, "verbose": False, "size": "false"}, declared)
+    with pytest.raises(
+        ConfigError, match=r"args\.size=false: it has no --no-size, and the flag takes a value"
+    ) as caught:
+        check_flags("it", {"size": False}, declared)
+    assert "engine.args.size='false'" in caught.value.hint
+
+
 def test_flags_are_checked() -> None:
-    known = {"ctx_size", "metrics"}
+    known = ProgramFlags(frozenset(("ctx_size", "metrics")))
     check_flags("it", {"ctx-size": 1, "no_metrics": True}, known)
     check_flags("it", {"anything": 1}, None)
     with pytest.raises(ConfigError, match="ctx_sise") as caught:
@@ -112,10 +127,67 @@ def test_what_programs_say_of_themselves(tmp_path: Path) -> None:
         "#!/bin/sh\necho 'build info'\necho 'usage: --ctx-size N, --no-warmup' \necho 'version: 17 (abc)'\n"
     )
     program.chmod(0o755)
-    assert help_flags(str(program)) == frozenset(("ctx_size", "no_warmup"))
+    assert help_flags(str(program)) == ProgramFlags(frozenset(("ctx_size", "no_warmup")))
     assert printed_version((str(program),)) == "version: 17 (abc)"
     assert help_flags("/no/such/program") is None
     assert printed_version(("/no/such/program",)) is None
+
+
+#: Lines as argparse, clap, click and llama.cpp write them.
+HELP = """usage: server [-h]
+              [--worker-urls [WORKER_URLS ...]]
+  --worker-urls [WORKER_URLS ...]
+                        the workers, see --policy
+  --enable-igw          with a gateway
+  -t TEMP, --temperature TEMP
+      --model-id <MODEL_ID>
+          A model
+  -e, --env
+  --compile / --no-compile        compiles
+  --tp_size, --tensor_parallel_size INTEGER
+-fa,   --flash-attn [on|off]            attention
+--mmap, --no-mmap                       maps the file
+"""
+
+
+def test_switches_are_read_from_what_a_program_prints(tmp_path: Path) -> None:
+    program = tmp_path / "server"
+    (tmp_path / "help").write_text(HELP)
+    program.write_text(f"#!/bin/sh\ncat {tmp_path}/help\n")
+    program.chmod(0o755)
+    declared = help_flags(str(program))
+    assert declared is not None
+    assert declared.switches == {"enable_igw", "env", "compile", "no_compile", "mmap", "no_mmap"}
+    assert declared.names - declared.switches == {
+        *("worker_urls", "policy", "temperature", "model_id", "tp_size", "tensor_parallel_size", "flash_attn")
+    }
+
+
+#: Declarations as argparse, click, typer and SGLang make them -> whether the flag is a switch.
+DECLARATIONS = {
+    'parser.add_argument("--tp-size", "--tensor-parallel-size")': {"tp_size": False, "tensor_parallel_size": False},
+    'parser.add_argument("--quiet", action="store_true")': {"quiet": True},
+    'parser.add_argument("--old", action=DeprecatedStoreTrueAction)': {"old": True},
+    'parser.add_argument("--fuse", action=argparse.BooleanOptionalAction)': {"fuse": True, "no_fuse": True},
+    'click.option("--cache/--no-cache", default=True)': {"cache": True, "no_cache": True},
+    'click.option("--trust", is_flag=True)': {"trust": True},
+    'def serve(port: Annotated[int, typer.Option("p")], jit: Annotated[bool, typer.Option("j")]): pass': {
+        "port": False, "jit": True, "no_jit": True
+    },
+    'class Fields:\n    size: A[int, "help"] = 1\n    eager: A[bool, "help"] = False\n    plain: int = 1': {
+        "size": False, "eager": True
+    },
+    'class Fields:\n    a: A[Optional[bool], Arg(action=argparse.BooleanOptionalAction)] = None': {
+        "a": True, "no_a": True
+    },
+    'class Fields:\n    a: A[bool, Arg(cli_name="--bb", aliases=["--cc"])] = False': {"bb": True, "cc": True},
+    'class Fields:\n    a: A[bool, Arg(no_cli=True)] = False': {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("declaration", DECLARATIONS)
+def test_flags_are_read_from_source_files(declaration: str) -> None:
+    assert declared_flags([declaration]) == DECLARATIONS[declaration]
 
 
 def test_facts_of_a_package_are_read_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,4 +224,4 @@ def test_a_server_is_reused_as_its_reset_allows(tmp_path: Path, reset: str, reus
 
 
 def lease_of(pool: ServerPool, engine: Engine) -> Any:
-    return pool.lease(engine.server(TARGET), Progress(), ready_timeout_s=20.0, stop_timeout_s=5.0, headers={})
+    return pool.lease(engine.server(TARGET), Progress(), ready_timeout_s=60.0, stop_timeout_s=5.0, headers={})

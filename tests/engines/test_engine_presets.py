@@ -1,11 +1,16 @@
 """The presets of ``engine=command`` for servers that do not run here: their words, their checks, and stand-ins.
 
-SGLang's flags were compared with the source of 0.5.23, TensorRT-LLM's with that of 1.2.
+SGLang's words are parsed with the flags of its real parser, recorded from 0.5.23. TensorRT-LLM and TGI have no package
+from which their parsers could be taken: TensorRT-LLM's flags were compared with the source of 1.2.
 """
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
+import json
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,6 +37,7 @@ TARGET = Target(
     device="cuda",
     served_name="m",
 )
+RECORDINGS = Path(__file__).parent / "recordings"
 ADDRESS = {"--host": "127.0.0.1", "--port": "8123"}
 #: Program -> what it must be told, besides the address.
 EXPECTED: dict[type[ServerProgram], dict[str, str]] = {
@@ -59,9 +65,11 @@ def nothing_remembered() -> None:
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand-ins for the engines' packages and programs: the files of which flags and versions are read."""
     sources = {
-        "sglang/srt/arg_groups/fields/parallel.py": "class Parallel:\n    tp_size: int = 1\n    dp_size: int = 1\n",
+        "sglang/srt/arg_groups/fields/parallel.py": 'class Parallel:\n    tp_size: A[int, "h"] = 1\n',
         "sglang/srt/server_args.py": "parser.add_argument('--config')\nparser.add_argument('--max-running-requests')\n",
-        "tensorrt_llm/commands/serve.py": "click.option('--tensor_parallel_size', '--tp_size')\n'--max_batch_size'\n",
+        "tensorrt_llm/commands/serve.py": "click.option('--tensor_parallel_size', '--tp_size')\n'--max_batch_size'\n"
+        "click.option('--trust_remote_code', is_flag=True)\n"
+        "click.option('--enable_chunked_prefill/--no_enable_chunked_prefill')\n",
     }
     for name, text in sources.items():
         path = tmp_path / name
@@ -70,7 +78,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name.split("/")[0] / "__init__.py").write_text("raise ImportError('it was imported')\n")
     for program in ("trtllm-serve", "text-generation-launcher"):
         path = tmp_path / program
-        path.write_text("#!/bin/sh\necho '--model-id --max-batch-total-tokens'\n")
+        path.write_text(
+            "#!/bin/sh\nprintf '  --model-id <ID>\\n  --max-batch-total-tokens N\\n  --trust-remote-code\\n'\n"
+        )
         path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -107,6 +117,83 @@ def test_flags_are_compared_with_those_of_the_program(engine: ServerProgram, kno
     with pytest.raises(ConfigError, match=f"{unknown}: .* no such flag") as caught:
         engine.check(target)
     assert known.replace("-", "_") in caught.value.hint
+
+
+@pytest.fixture
+def recorded_sglang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The flags of SGLang 0.5.23, and a stand-in for its package that declares them."""
+    record: dict[str, list[str]] = json.loads((RECORDINGS / "sglang-0.5.23.json").read_text())
+    lines = [f'parser.add_argument("--{name.replace("_", "-")}")' for name in record["values"]]
+    for name in (name for name in record["switches"] if not name.startswith("no_")):
+        action = "argparse.BooleanOptionalAction" if f"no_{name}" in record["switches"] else '"store_true"'
+        lines.append(f'parser.add_argument("--{name.replace("_", "-")}", action={action})')
+    source = tmp_path / "sglang/srt/server_args.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("\n".join(lines))
+    (tmp_path / "sglang/__init__.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return record
+
+
+def parsed(record: dict[str, list[str]], words: Sequence[str]) -> dict[str, Any]:
+    """The words as a parser with the recorded flags reads them. Raises SystemExit if it refuses them."""
+    parser = argparse.ArgumentParser(allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    for name in record["values"]:
+        parser.add_argument(f"--{name.replace('_', '-')}")
+    for name in record["switches"]:
+        parser.add_argument(f"--{name.replace('_', '-')}", action="store_true")
+    return vars(parser.parse_args(words))
+
+
+def test_the_real_parser_of_sglang_takes_the_words(recorded_sglang: dict[str, list[str]]) -> None:
+    target = dataclasses.replace(TARGET, dtype="bfloat16", quantization="fp8", chat_template="/t.jinja")
+    engine = SGLang(args={"enable_tf32_matmul": False, "disable_radix_cache": False, "pp-size": 2})
+    engine.check(target)
+    python, module, name, *words = engine.server(target).command("127.0.0.1", 8123)
+    assert (python, module, name) == (sys.executable, "-m", "sglang.launch_server")
+    assert parsed(recorded_sglang, words) == {
+        "model_path": "/models/m",
+        "served_model_name": "m",
+        "tokenizer_path": "/models/t",
+        "revision": "main",
+        "dtype": "bfloat16",
+        "quantization": "fp8",
+        "context_length": "2048",
+        "chat_template": "/t.jinja",
+        "tp_size": "2",
+        "pp_size": "2",
+        "enable_metrics": True,
+        "no_enable_tf32_matmul": True,  # disable_radix_cache=false is its default, and has no other word
+        "host": "127.0.0.1",
+        "port": "8123",
+    }
+    on_cpu = dataclasses.replace(target, gpus=0, device="cpu")
+    assert parsed(recorded_sglang, SGLang().server(on_cpu).command("127.0.0.1", 1)[3:])["device"] == "cpu"
+
+
+@pytest.mark.usefixtures("recorded_sglang")
+def test_a_value_of_sglang_cannot_be_off() -> None:
+    with pytest.raises(ConfigError, match=r"chunked_prefill_size=false: SGLang .* has no --no-chunked-prefill-size"):
+        SGLang(args={"chunked_prefill_size": False}).check(TARGET)
+    engine = SGLang(args={"enable_metrics": False})
+    engine.check(TARGET)
+    assert "--enable-metrics" not in engine.server(TARGET).argv
+
+
+@pytest.mark.usefixtures("installed")
+def test_switches_of_the_others_are_turned_off_as_they_declare_it() -> None:
+    trtllm = TrtLlm(args={"trust_remote_code": False, "enable_chunked_prefill": False})
+    trtllm.check(TARGET)
+    words = trtllm.server(TARGET).argv
+    assert "--trust_remote_code" not in words
+    assert "--no_enable_chunked_prefill" in words
+    with pytest.raises(ConfigError, match="max_batch_size=false"):
+        TrtLlm(args={"max_batch_size": False}).check(TARGET)
+    tgi = Tgi(args={"trust_remote_code": False})
+    tgi.check(TARGET)
+    assert "--trust-remote-code" not in tgi.server(TARGET).argv
+    with pytest.raises(ConfigError, match="model_id=false"):
+        Tgi(args={"model_id": False}).check(TARGET)
 
 
 @pytest.mark.parametrize("engine", [SGLang(), TrtLlm(), Tgi()])

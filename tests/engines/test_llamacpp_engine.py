@@ -19,6 +19,7 @@ from benchhydra.client.apis.completions import Completions
 from benchhydra.client.request_encoding import encode_request
 from benchhydra.datasets import Prompt
 from benchhydra.engine_side import llamacpp_server
+from benchhydra.engines.deployment import deployed
 from benchhydra.engines.llamacpp import LlamaCpp
 from benchhydra.errors import ConfigError
 from benchhydra.fetch import fetch
@@ -147,7 +148,7 @@ def test_two_servers_share_a_load(tmp_path: Path) -> None:
     target = llamacpp.target(engine)
     pool = ServerPool(tmp_path)
     try:
-        spec = engine.deployed(engine.server(target), target)
+        spec = deployed(engine, engine.server(target), target)
         with pool.lease(spec, Progress(), ready_timeout_s=60.0, stop_timeout_s=10.0, headers={}) as lease:
             endpoint = Endpoint(
                 base_url=lease.base_url,

@@ -21,6 +21,7 @@ from benchhydra import config, environment, registry
 from benchhydra.config import BenchConfig, plain_config
 from benchhydra.engines import ServerSpec
 from benchhydra.engines.attach import Attach
+from benchhydra.engines.deployment import deployed as deployed_spec
 from benchhydra.engines.fake import Fake
 from benchhydra.engines.llamacpp import LlamaCpp
 from benchhydra.engines.routers import router_of
@@ -46,7 +47,7 @@ PROXY = Path(__file__).parents[1] / "round_robin_proxy.py"
 
 def deployed(**fields: Any) -> ServerSpec:
     engine = Fake(ttft_ms=1.0, itl_ms=1.0, **fields)
-    return engine.deployed(engine.server(TARGET), TARGET)
+    return deployed_spec(engine, engine.server(TARGET), TARGET)
 
 
 def composed(*words: str) -> BenchConfig:
@@ -104,7 +105,7 @@ def test_what_does_not_fit_is_refused(fields: dict[str, Any], message: str) -> N
 def test_the_offline_engine_and_an_attached_server_have_no_replicas() -> None:
     engine = Fake(replicas=2)
     with pytest.raises(ConfigError, match="only servers that benchhydra starts"):
-        engine.deployed(engine.offline(TARGET), TARGET)
+        deployed_spec(engine, engine.offline(TARGET), TARGET)
 
 
 def test_a_script_that_starts_servers_itself_has_no_replicas() -> None:
@@ -212,7 +213,7 @@ def test_several_attached_servers_share_a_load(tmp_path: Path) -> None:
 def test_flags_of_replicas_are_checked_before_anything_starts() -> None:
     engine = LlamaCpp(program=[sys.executable], slots=1, replicas=2, replica_args=[{"port": 1}])
     with pytest.raises(ConfigError, match="port is set by benchhydra"):
-        engine.deployed(engine.server(TARGET), TARGET)
+        deployed_spec(engine, engine.server(TARGET), TARGET)
 
 
 def test_replicas_have_equally_many_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,9 +221,9 @@ def test_replicas_have_equally_many_gpus(monkeypatch: pytest.MonkeyPatch) -> Non
     engine = SGLang(replicas=2, replica_args=[{"pp_size": 2}])
     target = dataclasses.replace(TARGET, gpus=1)
     with pytest.raises(ConfigError, match=r"sets a parallel size: .* same number of GPUs"):
-        engine.deployed(engine.server(target), target)
+        deployed_spec(engine, engine.server(target), target)
     engine.replica_args = [{"max_running_requests": 2}]
-    assert [spec.gpus for spec in engine.deployed(engine.server(target), target).replicas] == [1, 1]
+    assert [spec.gpus for spec in deployed_spec(engine, engine.server(target), target).replicas] == [1, 1]
 
 
 @pytest.mark.parametrize("url", [[], [1], ["http://a/v1", "http://b/v2"], ["nonsense"], ["http://a", "http://a/"]])
@@ -246,16 +247,103 @@ def test_readings_of_several_servers_are_one() -> None:
     assert combined([a]) == a
 
 
+#: A router's program that prints flags for --help.
+ROUTER_HELP = """#!/bin/sh
+echo "  --policy POLICY"
+echo "  --prometheus-port PORT"
+echo "  --prometheus-host HOST"
+echo "  --worker-urls [URLS ...]"
+echo "  --disable-retries     no retries"
+"""
+
+
+@pytest.fixture
+def routers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("vllm-router", "sglang-router", "nginx"):
+        path = tmp_path / name
+        path.write_text(ROUTER_HELP)
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+
+@pytest.mark.usefixtures("routers")
 def test_known_routers_get_the_urls_and_the_address() -> None:
     for name in ("vllm-router", "sglang-router"):
-        words = router_of(name, {"policy": "cache_aware", "retries": 2}).words
-        assert " ".join(words[-11:]).endswith("--host {host} --port {port}")
+        words = router_of(name, {"policy": "cache_aware", "disable_retries": False}).words
+        assert Path(words[0]).name == name
+        assert words[-4:] == ("--host", "{host}", "--port", "{port}")
         assert "{urls}" in words
+        assert "--disable-retries" not in words
         assert words[words.index("--policy") + 1] == "cache_aware"
         assert words[words.index("--prometheus-host") + 1] == "127.0.0.1"  # sglang-router's own default is 0.0.0.0
+        assert words[words.index("--prometheus-port") + 1] == "{free_port}"  # two may run on one machine
     nginx = router_of("nginx", {"policy": "least_conn"})
     config = nginx.config
     assert nginx.ready_path == ""  # that of the servers behind it
     assert not re.search(r'(?<!")\{config\}', config)  # quoted: the path may have a space
     assert "least_conn;" in config
     assert "proxy_buffering off" in config
+
+
+@pytest.mark.usefixtures("routers")
+def test_flags_of_a_router_are_checked() -> None:
+    with pytest.raises(ConfigError, match=r"router_args\.polcy: vllm-router has no such flag"):
+        router_of("vllm-router", {"polcy": "random"})
+    with pytest.raises(ConfigError, match=r"router_args\.policy=false: vllm-router has no --no-policy"):
+        router_of("vllm-router", {"policy": False})
+
+
+def test_a_router_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ConfigError, match=r"engine\.router: vllm-router is not a program"):
+        router_of("vllm-router", {})
+
+
+def test_free_ports_differ() -> None:
+    spec = ServerSpec(kind="http", argv=("x", "{port}", "{free_port}", "--a={free_port}"), places_address=True)
+    _, port, first, second = spec.command("127.0.0.1", 8123)
+    assert port == "8123"
+    assert len({int(first), int(second.removeprefix("--a=")), 8123}) == 3
+
+
+def test_a_router_is_started_again_between_points_and_its_servers_are_not(tmp_path: Path) -> None:
+    command = [sys.executable, str(PROXY), "{host}", "{port}", "{urls}"]
+    spec = deployed(replicas=2, router_command=command)
+    pool = ServerPool(tmp_path)
+    leases = []
+    try:
+        for _ in range(2):
+            with pool.lease(spec, Progress(), ready_timeout_s=20.0, stop_timeout_s=5.0, headers={}) as lease:
+                leases.append(lease)
+    finally:
+        pool.close()
+    first, second = leases
+    assert first.pids[1:] == second.pids[1:]
+    assert first.pids[0] != second.pids[0]
+    assert first.replica_urls == second.replica_urls
+    assert second.base_url not in (first.base_url, *first.replica_urls)
+    assert (first.fresh, second.fresh, second.cache_reset) == (True, False, True)
+
+
+def test_a_router_that_does_not_start_again_makes_the_servers_start_again(tmp_path: Path) -> None:
+    router = tmp_path / "once"
+    router.write_text(
+        f'#!/bin/sh\n[ -e {tmp_path}/ran ] && exit 3\ntouch {tmp_path}/ran\nexec {sys.executable} {PROXY} "$@"\n'
+    )
+    router.chmod(0o755)
+    spec = deployed(replicas=1, router_command=[str(router), "{host}", "{port}", "{urls}"])
+    pool = ServerPool(tmp_path)
+    pids = []
+    try:
+        options: dict[str, Any] = {"ready_timeout_s": 20.0, "stop_timeout_s": 5.0, "headers": {}}
+        with pool.lease(spec, Progress(), **options) as lease:
+            pids.append(lease.pids[1])
+        with pytest.raises(EngineError, match="exited with code 3"):
+            with pool.lease(spec, Progress(), **options):
+                pass
+        (tmp_path / "ran").unlink()
+        with pool.lease(spec, Progress(), **options) as lease:
+            pids.append(lease.pids[1])
+    finally:
+        pool.close()
+    assert pids[0] != pids[1]

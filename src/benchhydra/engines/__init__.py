@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchhydra.engines.flags import flag_name
-from benchhydra.engines.placeholders import fill_names, fill_variables, refuse_secrets
-from benchhydra.engines.programs import require_program
-from benchhydra.engines.routers import ROUTERS, Router, router_of
+from benchhydra.engines.placeholders import fill_free_ports, fill_names, fill_variables
+from benchhydra.engines.routers import ROUTERS
 from benchhydra.engines.starts import StartCaches, StartPhases
 from benchhydra.errors import ConfigError
 from benchhydra.facts import fact
-from benchhydra.registry import check_choices, knob
-from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target
+from benchhydra.registry import knob
+from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target, weights_type
 
 #: How requests are dealt to replicas without a router.
 DEALS = ("round_robin", "session")
-#: Flags of the number of GPUs that a model is spread over, which replicas have in common.
-TENSOR_PARALLEL_SIZES = frozenset(("tensor_parallel_size", "tp_size", "num_shard"))
+WEIGHTS = fact("weights", unit="type", doc="quantization or data type of the model's weights", in_metadata=True)
+MIXED_VERSIONS = fact(
+    "mixed_versions", unit="versions", doc="versions of the servers that share a load, if they differ", in_metadata=True
+)
 ENGINE_GPUS = fact("engine_gpus", unit="GPUs", doc="GPUs that the engine uses; unknown: absent", in_metadata=True)
 
 
@@ -39,11 +38,12 @@ class ServerSpec:
 
     kind "http": started with ``argv``; "worker": an offline engine that exchanges JSON lines over its standard streams;
     "attached": a server at base_url that benchhydra neither starts nor stops.
-    argv: with ``places_address``, ``{host}``, ``{port}`` and ``{env:NAME}`` in its words are filled in at the start;
-    without it, ``--host HOST --port PORT`` is appended. gpus: of one replica. api_path: the path below the server's URL
-    of its OpenAI-compatible API. ready_path: answers 2xx when the server is ready. cache_reset: how its caches are
-    emptied between points, see ``servers.caches``. config_file, config_text: a file that is written
-    before the start, with the same placeholders. base_urls: all URLs of an attached server with replicas.
+    argv: with ``places_address``, ``{host}``, ``{port}``, ``{free_port}`` (another free port at each place) and
+    ``{env:NAME}`` in its words are filled in at the start; without it, ``--host HOST --port PORT`` is appended. gpus:
+    of one replica. api_path: the path below the server's URL of its OpenAI-compatible API. ready_path: answers 2xx when
+    the server is ready. cache_reset: how its caches are emptied between points, see ``servers.caches``. config_file,
+    config_text: a file that is written before the start, with the same placeholders. base_urls: all URLs of an attached
+    server with replicas.
     replicas: the specs of all servers, if there are several; router: the words that start the router in front of them
     (``{urls}``: the servers' URLs as words, ``{url0}``: one of them), router_config: its file, at ``{config}``.
     """
@@ -71,7 +71,8 @@ class ServerSpec:
         """Return the words that start a server at an address. Raises ConfigError if a variable is not set."""
         if not self.places_address:
             return [*self.argv, "--host", host, "--port", str(port)]
-        return [fill_variables(fill_names(word, {"host": host, "port": str(port)})) for word in self.argv]
+        words = [fill_variables(fill_names(word, {"host": host, "port": str(port)})) for word in self.argv]
+        return fill_free_ports(words)
 
 
 @dataclass(kw_only=True)
@@ -96,57 +97,6 @@ class Engine:
     router_command: list[str] = knob(
         [], "words that start any other router, with {urls} (or {url0}, {url1}, ...), {host} and {port}"
     )
-
-    def deployed(self, spec: ServerSpec, target: Target) -> ServerSpec:
-        """Return the spec with the specs of all replicas and the router. Raises ConfigError if they do not fit it."""
-        check_choices(self)
-        router = self._router()
-        if self.replicas < 1:
-            raise ConfigError(f"engine.replicas={self.replicas} must be at least 1")
-        if len(self.replica_args) > self.replicas:
-            raise ConfigError(
-                f"engine.replica_args has {len(self.replica_args)} items for engine.replicas={self.replicas}"
-            )
-        if self.replicas == 1 and router is None and not self.replica_args:
-            return spec
-        if spec.kind != "http":
-            raise ConfigError(f"engine.replicas={self.replicas}: only servers that benchhydra starts have replicas")
-        args = [*self.replica_args, *({} for _ in range(self.replicas - len(self.replica_args)))]
-        plain = dataclasses.replace(spec, replicas=tuple(self._replica(more, target) for more in args))
-        if router is None:
-            return plain
-        return dataclasses.replace(
-            plain,
-            router=router.words,
-            router_ready_path=router.ready_path or spec.ready_path,
-            router_config=router.config,
-        )
-
-    def _replica(self, more_args: dict[str, Any], target: Target) -> ServerSpec:
-        """Return the spec of a replica with further flags. Raises ConfigError if the engine has no such flag."""
-        engine = dataclasses.replace(self, args={**self.args, **more_args}, replicas=1, replica_args=[])
-        if more_args:
-            engine.check(target)
-            sizes = TENSOR_PARALLEL_SIZES & {flag_name(key) for key in more_args}
-            if sizes or engine.gpu_count(target) != self.gpu_count(target):
-                names = ", ".join(sorted(sizes)) or "a parallel size"
-                raise ConfigError(
-                    f"engine.replica_args sets {names}: all replicas must have the same number of GPUs",
-                    hint="engine.args.NAME=... sets it for all",
-                )
-        return engine.server(target)
-
-    def _router(self) -> Router | None:
-        if self.router is not None and self.router_command:
-            raise ConfigError("engine.router and engine.router_command exclude each other")
-        if self.router_command:
-            refuse_secrets("engine.router_command", self.router_command)
-            program, *words = self.router_command
-            return Router((require_program(program, "engine.router_command"), *words))
-        if self.router is None:
-            return None
-        router = router_of(self.router, self.router_args)
-        return router._replace(words=(require_program(router.words[0], "engine.router"), *router.words[1:]))
 
     def target(self, model: Model, sparsity: Sparsity, gpus: Gpus) -> Target:
         """Return the model as this engine loads it. Raises ConfigError or GpuUnavailable."""
@@ -178,6 +128,10 @@ class Engine:
         """Return the engine's version; None if it is unknown."""
         return None
 
+    def weights(self, target: Target) -> str | None:
+        """Return the quantization or data type of the weights that the engine computes with; None if it is unknown."""
+        return weights_type(target)
+
     def model_name(self, target: Target, base_url: str) -> str:
         """Return the model name for requests."""
         return target.served_name
@@ -201,3 +155,9 @@ class Engine:
     def start_phases(self, log: str, started_s: float, ready_s: float) -> StartPhases:
         """Return the phases of a start from its log. started_s, ready_s: wall clock, seconds since the epoch."""
         return StartPhases()
+
+
+def versions(engine: Engine, base_urls: Sequence[str]) -> tuple[str, ...]:
+    """Return the different versions of the servers at some URLs, one that is not told as "unknown"; () if none is."""
+    told = [engine.version(url) for url in base_urls]
+    return tuple(dict.fromkeys(version or "unknown" for version in told)) if any(told) else ()

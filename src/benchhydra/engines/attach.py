@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from benchhydra.engines import Engine, ServerSpec, check_cache_reset
+from benchhydra.engines.programs import VERSION_LENGTH
 from benchhydra.engines.request_headers import headers_from_environment, variable_value
 from benchhydra.errors import ConfigError, EngineError
+from benchhydra.escaping import printable
 from benchhydra.fetch import below_api_path, check_base_url, fetch, split_api_path
+from benchhydra.redaction import excerpt
 from benchhydra.registry import knob, option
 from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target
 
@@ -69,7 +72,7 @@ class Attach(Engine):
     def server(self, target: Target) -> ServerSpec:
         """Return the spec of the server at base_url. Raises ConfigError for an invalid URL."""
         base_url, api_path = self._split_url()
-        urls = tuple(self._split_url(url)[0] for url in self._urls())
+        urls = self.base_urls()
         return ServerSpec(
             kind="attached",
             base_url=base_url,
@@ -79,6 +82,10 @@ class Attach(Engine):
             ca_file=self.ca_file,
             cache_reset=self.cache_reset,
         )
+
+    def weights(self, target: Target) -> str | None:
+        """Return None: what the server has loaded is unknown."""
+        return None
 
     def gpu_count(self, target: Target) -> int | None:
         """Return the number of GPUs that the user has named."""
@@ -107,13 +114,25 @@ class Attach(Engine):
         """Return the version from ``/version``; None if the server does not report one."""
         answer = self._get(base_url, "/version")
         version = answer.get("version") if isinstance(answer, dict) else None
-        return version if isinstance(version, str) else None
+        return excerpt(printable(version), VERSION_LENGTH) if isinstance(version, str) and version else None
 
     def model_name(self, target: Target, base_url: str) -> str:
         """Return the model name for requests: ``served_model``, or the target's, or the only one served.
 
-        Raises EngineError if the server lists its models and does not serve that one.
+        Raises EngineError if a server lists its models and does not serve that one, or servers call theirs differently.
         """
+        urls = self.base_urls()
+        names = [self._model_name(target, url) for url in (urls if len(urls) > 1 else [base_url])]
+        if len(set(names)) > 1:
+            pairs = ", ".join(f"{url}: {name}" for url, name in zip(urls, names, strict=True))
+            raise EngineError(f"the servers do not serve the same model ({pairs})", hint="engine.served_model=NAME")
+        return names[0]
+
+    def base_urls(self) -> tuple[str, ...]:
+        """Return the URLs of all servers, without the path of the API."""
+        return tuple(self._split_url(url)[0] for url in self._urls())
+
+    def _model_name(self, target: Target, base_url: str) -> str:
         served = self._served_models(base_url)
         name = self.served_model or target.served_name
         if name in served or not served:

@@ -16,7 +16,7 @@ from benchhydra.registry import knob, option
 from benchhydra.target import Target
 
 #: Placeholders of ``engine.command`` and what they stand for.
-PLACEHOLDERS = ("host", "port", "model", "tokenizer", "served_model", "max_model_len", "gpus", "python")
+PLACEHOLDERS = ("host", "port", "free_port", "model", "tokenizer", "served_model", "max_model_len", "gpus", "python")
 #: Values of ``engine.cache_reset`` beside ``POST /path``.
 RESETS = ("vllm", "llamacpp", "restart", "none")
 
@@ -68,8 +68,8 @@ class CommandLine(ServerProgram):
 
     command: list[str] = knob(
         [],
-        "the words that start the server; {host}, {port}, {model}, {tokenizer}, {served_model}, {max_model_len}, "
-        "{gpus}, {python} and {env:NAME} are filled in",
+        "the words that start the server; {host}, {port}, {free_port}, {model}, {tokenizer}, {served_model}, "
+        "{max_model_len}, {gpus}, {python} and {env:NAME} are filled in",
     )
     path: str = knob("/v1", "path of the server's OpenAI-compatible API")
     ready_path: str = knob("/health", "path that answers 2xx once the server is ready")

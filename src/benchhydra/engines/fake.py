@@ -142,6 +142,10 @@ class Fake(Engine):
         """Return the absolute path of the interpreter. Raises ConfigError if it does not exist."""
         return interpreter_path(self.python)
 
+    def weights(self, target: Target) -> str | None:
+        """Return None: there are no weights."""
+        return None
+
     def version(self, base_url: str) -> str | None:
         """Return ``fake-`` and benchhydra's version."""
         from importlib.metadata import version

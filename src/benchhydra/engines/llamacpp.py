@@ -12,7 +12,7 @@ from benchhydra import gguf
 from benchhydra.engine_side import llamacpp_server
 from benchhydra.engines import ServerSpec
 from benchhydra.engines.command import ServerProgram
-from benchhydra.engines.flags import check_flags, flag_name, flag_words
+from benchhydra.engines.flags import ProgramFlags, check_flags, flag_name, flag_words
 from benchhydra.engines.placeholders import refuse_secrets
 from benchhydra.engines.programs import (
     find_program,
@@ -56,6 +56,9 @@ class LlamaCpp(ServerProgram):
     def target(self, model: Model, sparsity: Sparsity, gpus: Gpus) -> Target:
         """Return the model as a GGUF file; its tokenizer is read from the file unless model.tokenizer is set."""
         target = resolve_target(model, sparsity, gpus, {})
+        if model.dtype is not None:
+            text = f"model.dtype={model.dtype} has no effect on engine=llamacpp: a GGUF file has its own types"
+            target = replace(target, dtype=None, warnings=(*target.warnings, text))
         if model.build is not None:
             build = GGUF_BUILDS.get(model.build)
             if build is None:
@@ -68,6 +71,11 @@ class LlamaCpp(ServerProgram):
         if target.model.endswith(".gguf") and model.tokenizer is None:
             return replace(target, tokenizer=str(_tokenizer_directory(target.model)))
         return target
+
+    def weights(self, target: Target) -> str | None:
+        """Return the type of most weights of the file: Q4_K_M."""
+        path = Path(target.model).expanduser()
+        return gguf.weights_type(path) if _is_file(target) and path.is_file() else None
 
     def words(self, target: Target) -> Sequence[str]:
         """Return the words that start the server: a context of max_model_len for each slot, ``/metrics`` and slots."""
@@ -85,13 +93,14 @@ class LlamaCpp(ServerProgram):
             "slot_save_path": str(_slot_directory()),
         }
         flags |= {flag_name(key): value for key, value in self.args.items()}
-        return [*self._start(), *flag_words(flags), "--host", "{host}", "--port", "{port}"]
+        start = self._start()
+        return [*start, *flag_words(flags, self._flags(start)), "--host", "{host}", "--port", "{port}"]
 
     def server(self, target: Target) -> ServerSpec:
         """Return the spec of the server. With prompts in memory beside the slots, its caches cannot be emptied."""
         args = {flag_name(key): value for key, value in self.args.items()}
         flags = self._flags(self._start())
-        in_memory = args.get("cache_ram") != 0 and (flags is None or "cache_ram" in flags)
+        in_memory = args.get("cache_ram") != 0 and (flags is None or "cache_ram" in flags.names)
         return replace(super().server(target), cache_reset="restart" if in_memory else "llamacpp")
 
     def check(self, target: Target) -> None:
@@ -130,10 +139,13 @@ class LlamaCpp(ServerProgram):
             raise ConfigError(text, hint=NO_LLAMACPP)
         return (program,)
 
-    def _flags(self, start: Sequence[str]) -> frozenset[str] | None:
-        if str(SERVER) in start:
-            return frozenset(map(flag_name, llamacpp_server.FLAGS))
-        return help_flags(*start)
+    def _flags(self, start: Sequence[str]) -> ProgramFlags | None:
+        """Return the flags of the server that these words start; None if they are unknown."""
+        if str(SERVER) not in start:
+            return help_flags(*start)
+        names = frozenset(map(flag_name, llamacpp_server.FLAGS))
+        switches = {flag_name(name) for name, flag in llamacpp_server.FLAGS.items() if flag.type is bool}
+        return ProgramFlags(names | {f"no_{name}" for name in switches}, frozenset(switches))
 
     def _check_file(self, target: Target) -> None:
         path = Path(target.model).expanduser()

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 from benchhydra.engines.request_headers import variable_value
 from benchhydra.errors import ConfigError
 from benchhydra.redaction import is_secret_name, protect
 
+FREE_PORT = re.compile(r"\{free_port\}")
 PLACEHOLDER = re.compile(r"\{(?:env:(?P<variable>[^{}]+)|(?P<name>[a-z_]+\d*))\}")
 
 
 def fill_names(word: str, values: Mapping[str, str]) -> str:
     """Return a word of a command line with ``{name}`` replaced for the names in ``values``; other braces stay."""
     return PLACEHOLDER.sub(lambda match: values.get(match["name"] or "", match[0]), word)
+
+
+def fill_free_ports(words: Sequence[str]) -> list[str]:
+    """Return words of a command line with each ``{free_port}`` replaced by a port that is free now, all different.
+
+    Another program may take one before it is used; the server's own port is chosen, and watched, by ``servers``.
+    """
+    with ExitStack() as stack:  # listeners that are open at once have different ports
+        return [FREE_PORT.sub(lambda _: str(_free_port(stack)), word) for word in words]
+
+
+def _free_port(stack: ExitStack) -> int:
+    listener = stack.enter_context(socket.socket())
+    listener.bind(("127.0.0.1", 0))
+    port: int = listener.getsockname()[1]
+    return port
 
 
 def fill_variables(word: str) -> str:

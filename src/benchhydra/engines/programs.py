@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from benchhydra.engines.flags import ProgramFlags
 from benchhydra.errors import ConfigError
 from benchhydra.escaping import printable
 from benchhydra.fetch import fetch
@@ -22,6 +23,10 @@ FACTS_TIMEOUT_S = 60.0
 ASK_TIMEOUT_S = 5.0
 VERSION_LENGTH = 100
 HELP_FLAG = re.compile(r"(?<![\w-])--([a-z0-9][\w-]*)")
+#: A line that begins with flags: the names, and what follows one space after them, which names their value.
+HELP_LINE = re.compile(
+    r"^\s*(?P<names>-[\w-]+(?:(?:, +| / | \| )-[\w-]+)*)(?:[ =](?P<value>[^\s,/|]\S*))?(?=\s|$)", re.M
+)
 
 
 def find_program(program: str) -> str | None:
@@ -47,9 +52,9 @@ def interpreter_path(python: str | None) -> str:
 
 @lru_cache(maxsize=32)
 def package_facts(interpreter: str, package: str, *files: str) -> dict[str, Any]:
-    """Return ``version`` and ``flags`` of an interpreter's package, without importing it. Raises ConfigError.
+    """Return ``version``, ``flags`` and ``switches`` of an interpreter's package, without importing it.
 
-    Without ``version`` the package is not installed; without ``flags`` no file declares any.
+    Without ``version`` the package is not installed; without ``flags`` no file declares any. Raises ConfigError.
     """
     try:
         command = [interpreter, str(PROGRAM_FACTS), package, *files]
@@ -62,11 +67,14 @@ def package_facts(interpreter: str, package: str, *files: str) -> dict[str, Any]
 
 
 @lru_cache(maxsize=32)
-def help_flags(*command: str) -> frozenset[str] | None:
-    """Return the flags, with underscores, in what a program prints for ``--help``; None if it prints none."""
+def help_flags(*command: str) -> ProgramFlags | None:
+    """Return the flags in what a program prints for ``--help``; None if it prints none."""
     text = _output(*command, "--help")
+    switches = {
+        name for line in HELP_LINE.finditer(text) if line["value"] is None for name in HELP_FLAG.findall(line["names"])
+    }
     names = {name.replace("-", "_") for name in HELP_FLAG.findall(text)}
-    return frozenset(names) or None
+    return ProgramFlags(frozenset(names), frozenset(name.replace("-", "_") for name in switches)) if names else None
 
 
 @lru_cache(maxsize=32)

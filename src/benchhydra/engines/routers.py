@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from benchhydra.engines.flags import check_flags, flag_name, flag_words
+from benchhydra.engines.programs import help_flags, require_program
 from benchhydra.errors import ConfigError
 
 ROUTERS = ("vllm-router", "sglang-router", "nginx")
@@ -44,8 +45,11 @@ http {
   }
 }
 """
-#: Routers with the same flags -> how they are started. sglang-router's metrics are open to the network by default.
+#: Routers with the same flags -> how they are started.
 RUST_ROUTERS = {"vllm-router": ("vllm-router",), "sglang-router": ("sglang-router", "launch")}
+#: Their metrics are at port 29000 by default, and those of sglang-router are open to the network.
+RUST_DEFAULTS = {"policy": "round_robin", "prometheus_host": "127.0.0.1", "prometheus_port": "{free_port}"}
+ARGS_KEY = "engine.router_args"
 NGINX_POLICIES = {"round_robin": "", "least_conn": "    least_conn;\n", "random": "    random;\n"}
 
 
@@ -61,19 +65,35 @@ class Router(NamedTuple):
 
 
 def router_of(name: str, args: Mapping[str, Any]) -> Router:
-    """Return a known router with its flags. Raises ConfigError for a name or an nginx policy that is unknown."""
-    check_flags(name, args, None, key="engine.router_args")
-    flags = {"policy": "round_robin"} | {flag_name(key): value for key, value in args.items()}
+    """Return a known router with its flags. Raises ConfigError for a name, a flag or a policy that is unknown.
+
+    Its program must be on PATH. The port of a Rust router's metrics is a free one: two may run on a machine.
+    """
     if name in RUST_ROUTERS:
-        words = flag_words({"prometheus_host": "127.0.0.1"} | flags, negatable=())
-        return Router((*RUST_ROUTERS[name], "--worker-urls", "{urls}", *words, "--host", "{host}", "--port", "{port}"))
+        return _rust_router(name, args)
     if name == "nginx":
-        policy = flags.pop("policy")
-        if policy not in NGINX_POLICIES or flags:
-            raise ConfigError(
-                f"engine.router_args: nginx takes no {', '.join(flags) or f'policy={policy}'}",
-                hint=f"engine.router_args.policy={'|'.join(NGINX_POLICIES)}",
-            )
-        config = NGINX_CONFIG.replace("{policy}", NGINX_POLICIES[policy])
-        return Router(("nginx", "-c", "{config}"), "", config)
+        return _nginx(args)
     raise ConfigError(f"engine.router={name} is not allowed", hint=f"one of {', '.join(ROUTERS)}, null")
+
+
+def _rust_router(name: str, args: Mapping[str, Any]) -> Router:
+    check_flags(name, args, None, key=ARGS_KEY)  # what benchhydra sets itself, before the program is looked for
+    program, *subcommand = RUST_ROUTERS[name]
+    start = (require_program(program, "engine.router"), *subcommand)
+    declared = help_flags(*start)
+    check_flags(name, args, declared, key=ARGS_KEY)
+    flags = RUST_DEFAULTS | {flag_name(key): value for key, value in args.items()}
+    words = flag_words(flags, declared)
+    return Router((*start, "--worker-urls", "{urls}", *words, "--host", "{host}", "--port", "{port}"))
+
+
+def _nginx(args: Mapping[str, Any]) -> Router:
+    flags = {"policy": "round_robin"} | {flag_name(key): value for key, value in args.items()}
+    policy = flags.pop("policy")
+    if policy not in NGINX_POLICIES or flags:
+        raise ConfigError(
+            f"{ARGS_KEY}: nginx takes no {', '.join(flags) or f'policy={policy}'}",
+            hint=f"{ARGS_KEY}.policy={'|'.join(NGINX_POLICIES)}",
+        )
+    program = require_program("nginx", "engine.router")
+    return Router((program, "-c", "{config}"), "", NGINX_CONFIG.replace("{policy}", NGINX_POLICIES[policy]))

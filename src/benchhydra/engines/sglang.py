@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from benchhydra.engines.command import ServerProgram
-from benchhydra.engines.flags import check_flags, flag_name, flag_words
+from benchhydra.engines.flags import ProgramFlags, check_flags, flag_name, flag_words
 from benchhydra.engines.programs import interpreter_path, package_facts
 from benchhydra.errors import ConfigError
 from benchhydra.registry import knob, option
@@ -53,7 +53,7 @@ class SGLang(ServerProgram):
         }
         flags |= {flag_name(key): value for key, value in self.args.items()}
         start = [self.interpreter(), "-m", "sglang.launch_server"]
-        return [*start, *flag_words(flags, negatable=()), "--host", "{host}", "--port", "{port}"]
+        return [*start, *flag_words(flags, self._declared()), "--host", "{host}", "--port", "{port}"]
 
     def environment(self, target: Target) -> dict[str, str]:
         """Return no network for a model that is a directory."""
@@ -61,10 +61,10 @@ class SGLang(ServerProgram):
 
     def check(self, target: Target) -> None:
         """Raise ConfigError if there is no SGLang, or no such flag."""
-        facts = package_facts(self.interpreter(), PACKAGE, *SOURCES)
+        facts = self._facts()
         if "version" not in facts:
             raise ConfigError(f"{self.interpreter()} has no SGLang", hint="pip install sglang, or engine.python=PATH")
-        check_flags(f"SGLang {facts['version']}", self.args, facts.get("flags"))
+        check_flags(f"SGLang {facts['version']}", self.args, ProgramFlags.of_facts(facts))
         self.request_headers()
 
     def gpu_count(self, target: Target) -> int | None:
@@ -85,5 +85,11 @@ class SGLang(ServerProgram):
 
     def version(self, base_url: str) -> str | None:
         """Return the version of the interpreter's SGLang."""
-        version: str | None = package_facts(self.interpreter(), PACKAGE, *SOURCES).get("version")
+        version: str | None = self._facts().get("version")
         return version
+
+    def _facts(self) -> dict[str, Any]:
+        return package_facts(self.interpreter(), PACKAGE, *SOURCES)
+
+    def _declared(self) -> ProgramFlags | None:
+        return ProgramFlags.of_facts(self._facts())

@@ -37,7 +37,8 @@ class Tgi(ServerProgram):
             "num_shard": target.gpus if target.gpus > 1 else None,
         }
         flags |= {flag_name(key): value for key, value in self.args.items()}
-        return [*self._start(), *flag_words(flags, negatable=()), "--hostname", "{host}", "--port", "{port}"]
+        start = self._start()
+        return [*start, *flag_words(flags, help_flags(*start)), "--hostname", "{host}", "--port", "{port}"]
 
     def environment(self, target: Target) -> dict[str, str]:
         """Return no network for a model that is a directory."""

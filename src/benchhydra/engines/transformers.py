@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchhydra.engines.command import ServerProgram
-from benchhydra.engines.flags import check_flags, flag_name, flag_words
+from benchhydra.engines.flags import ProgramFlags, check_flags, flag_name, flag_words
 from benchhydra.engines.programs import interpreter_path, package_facts
 from benchhydra.errors import ConfigError
 from benchhydra.registry import knob, option
@@ -47,7 +47,7 @@ class Transformers(ServerProgram):
                 f"{self.interpreter()} has no transformers of version 5 or later",
                 hint="pip install 'transformers[serving]>=5', or engine.python=PATH",
             )
-        check_flags(f"transformers {facts['version']}", self.args, facts.get("flags"))
+        check_flags(f"transformers {facts['version']}", self.args, ProgramFlags.of_facts(facts))
         if target.chat_template is not None:
             raise ConfigError("transformers serve takes no model.chat_template")
         self.request_headers()

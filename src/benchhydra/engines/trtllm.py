@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchhydra.engines.command import ServerProgram
-from benchhydra.engines.flags import check_flags, flag_name, flag_words
+from benchhydra.engines.flags import ProgramFlags, check_flags, flag_name, flag_words
 from benchhydra.engines.programs import find_program, interpreter_path, package_facts, require_program
 from benchhydra.errors import ConfigError
 from benchhydra.registry import knob, option
@@ -42,7 +43,7 @@ class TrtLlm(ServerProgram):
             "tp_size": target.gpus if target.gpus > 1 else None,
         }
         flags |= {flag_name(key): value for key, value in self.args.items()}
-        words = flag_words(flags, separator="_", negatable=())
+        words = flag_words(flags, self._declared(), separator="_")
         return [self._program(), target.model, *words, "--host", "{host}", "--port", "{port}"]
 
     def environment(self, target: Target) -> dict[str, str]:
@@ -51,7 +52,7 @@ class TrtLlm(ServerProgram):
 
     def check(self, target: Target) -> None:
         """Raise ConfigError if there is no TensorRT-LLM, no GPU, or no such flag."""
-        facts = package_facts(self.interpreter(), PACKAGE, *SOURCES)
+        facts = self._facts()
         if "version" not in facts:
             raise ConfigError(
                 f"{self.interpreter()} has no TensorRT-LLM", hint="pip install tensorrt-llm, or engine.python=PATH"
@@ -63,7 +64,7 @@ class TrtLlm(ServerProgram):
                 raise ConfigError(
                     f"model.{name}: trtllm-serve has no such flag", hint="engine.args.config=FILE.yaml holds it"
                 )
-        check_flags(f"TensorRT-LLM {facts['version']}", self.args, facts.get("flags"))
+        check_flags(f"TensorRT-LLM {facts['version']}", self.args, ProgramFlags.of_facts(facts))
         self._program()
         self.request_headers()
 
@@ -85,10 +86,16 @@ class TrtLlm(ServerProgram):
 
     def version(self, base_url: str) -> str | None:
         """Return the version of the interpreter's TensorRT-LLM."""
-        version: str | None = package_facts(self.interpreter(), PACKAGE, *SOURCES).get("version")
+        version: str | None = self._facts().get("version")
         return version
 
     def _program(self) -> str:
         """Return the console script beside the interpreter, or on PATH. Raises ConfigError if there is none."""
         beside = find_program(str(Path(self.interpreter()).with_name(PROGRAM)))
         return beside or require_program(PROGRAM, "engine.python")
+
+    def _facts(self) -> dict[str, Any]:
+        return package_facts(self.interpreter(), PACKAGE, *SOURCES)
+
+    def _declared(self) -> ProgramFlags | None:
+        return ProgramFlags.of_facts(self._facts())

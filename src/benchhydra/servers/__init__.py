@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 from benchhydra.errors import EngineError
 from benchhydra.facts import fact
@@ -23,6 +23,20 @@ SERVER_DRAIN_S = fact(
 )
 SERVER_DRAINED = fact("server_drained", unit="bool", doc="whether the server was empty after that time")
 CACHE_RESET = fact("cache_reset", unit="bool", doc="the server's caches were proven empty before the load")
+
+
+class LeaseFields(TypedDict, total=False):
+    """The fields of a ``Lease`` that a running server knows itself."""
+
+    base_url: str
+    api_path: str
+    replica_urls: tuple[str, ...]
+    routed: bool
+    log: Path | None
+    logs: tuple[Path, ...]
+    pid: int | None
+    pids: tuple[int, ...]
+    started_ns: int | None
 
 
 class LeasedServer(Protocol):

@@ -14,7 +14,7 @@ from benchhydra.engines import ServerSpec
 from benchhydra.engines.placeholders import fill_names
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
-from benchhydra.servers import ports
+from benchhydra.servers import LeaseFields, ports
 from benchhydra.servers.caches import reset_caches
 from benchhydra.servers.health import ControlPlane
 from benchhydra.servers.logs import StartPhase, start_activity, unknown_phase, with_log_tail
@@ -93,15 +93,20 @@ class HttpServer:
         """The server's URL, without a path."""
         return self.control.base_url
 
+    def lease_fields(self) -> LeaseFields:
+        """Return where it is, its log and its process."""
+        return {
+            "base_url": self.base_url,
+            "api_path": self.control.api_path,
+            "log": self.log,
+            "pid": self.process.pid,
+            "started_ns": self.process.started_ns,
+        }
+
     @property
     def controls(self) -> tuple[ControlPlane, ...]:
         """Its address, for requests apart from the load."""
         return (self.control,)
-
-    @property
-    def api_path(self) -> str:
-        """The path of its API below ``base_url``."""
-        return self.control.api_path
 
     def alive(self) -> bool:
         """Return whether its process runs and is the only listener on its port."""

@@ -34,6 +34,7 @@ class _PooledServer:
     gpus: tuple[int, ...] = ()
     gpus_before_mib: dict[int, int] = field(default_factory=dict)
     warmed: dict[str, tuple[int, int]] = field(default_factory=dict)
+    restart_router: Callable[[Progress], None] | None = None
 
     def terminate(self) -> None:
         """Send SIGTERM, and do not wait."""
@@ -58,21 +59,7 @@ class _PooledServer:
     def lease(self, **fields: Any) -> Lease:
         """Return a lease of this server; ``fields``: the fields of ``Lease`` that depend on the point."""
         server = self.server
-        return Lease(
-            server=server,
-            base_url=server.base_url,
-            api_path=server.api_path,
-            replica_urls=getattr(server, "replica_urls", ()),
-            routed=getattr(server, "router", None) is not None,
-            log=server.log,
-            logs=getattr(server, "logs", ()),
-            pids=getattr(server, "pids", ()),
-            started_ns=server.process.started_ns,
-            pid=server.process.pid,
-            gpus=self.gpus,
-            warmed=self.warmed,
-            **fields,
-        )
+        return Lease(server=server, gpus=self.gpus, warmed=self.warmed, **server.lease_fields(), **fields)
 
 
 class ServerPool:
@@ -187,6 +174,8 @@ class ServerPool:
         if proven is False and spec.cache_reset != "none":
             progress.say(f"the {_noun(spec)} did not confirm that its caches are empty: restarting it")
             return None
+        if pooled.restart_router is not None:
+            pooled.restart_router(progress)
         return pooled.lease(fresh=False, cache_reset=proven, drain=drain, log_offset=log_offset)
 
     def _restart_is_intended(self, spec: ServerSpec) -> bool:
@@ -245,6 +234,7 @@ class ServerPool:
                 "start_phase": start_phase,
             }
             server: HttpServer | OfflineWorker | ReplicaServers
+            restart_router = None
             if spec.kind == "worker":
                 server = OfflineWorker(spec, env, self.log, progress, **options)
             elif spec.replicas:
@@ -255,10 +245,17 @@ class ServerPool:
 
                 server = ReplicaServers(spec, self._more_logs(len(spec.replicas)), launch)
                 server.wait_ready(progress)
+                restart_router = server.restart_router
             else:
                 server = HttpServer(spec, env, self.log, headers=headers, **options)
                 server.wait_ready(progress)
-            pooled = _PooledServer(server=server, claims=claims.pop_all(), gpus=claimed, gpus_before_mib=before_mib)
+            pooled = _PooledServer(
+                server=server,
+                claims=claims.pop_all(),
+                gpus=claimed,
+                gpus_before_mib=before_mib,
+                restart_router=restart_router,
+            )
         self._servers[spec] = pooled
         self._pending_shutdown.wait()  # the previous server must not run during a measurement
         progress.say(f"{_noun(spec)} ready after {server.start_s:.1f} s")

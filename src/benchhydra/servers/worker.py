@@ -8,12 +8,13 @@ import select
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
 from benchhydra.redaction import excerpt
+from benchhydra.servers import LeaseFields
 from benchhydra.servers.caches import log_proof
 from benchhydra.servers.logs import StartPhase, size, start_activity, unknown_phase, with_log_tail
 from benchhydra.servers.process import EngineProcess, describe_exit
@@ -24,9 +25,6 @@ READ_BYTES = 1 << 20
 
 class OfflineWorker:
     """A started offline engine. The constructor returns when it is ready, or raises EngineError."""
-
-    base_url: ClassVar[str] = ""  # it has none
-    api_path: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -51,6 +49,10 @@ class OfflineWorker:
             raise
         self._busy = False
         self.start_s = self.process.age_s
+
+    def lease_fields(self) -> LeaseFields:
+        """Return its log and its process: it has no URL."""
+        return {"api_path": "", "log": self.log, "pid": self.process.pid, "started_ns": self.process.started_ns}
 
     def alive(self) -> bool:
         """Return whether it runs and waits for a request (False after an interrupted call: it is still busy)."""

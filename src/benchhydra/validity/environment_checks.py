@@ -28,6 +28,16 @@ def cache_reset(evidence: RunEvidence) -> Iterator[Reason]:
         yield suspect("cache_reset", "the server was used before, and it did not confirm that its caches are empty")
 
 
+@rule("mixed_versions")
+def mixed_versions(evidence: RunEvidence) -> Iterator[Reason]:
+    """Figures of servers of several versions together are those of no version."""
+    versions = evidence.facts["mixed_versions"]
+    if versions:
+        yield suspect(
+            "mixed_versions", f"the servers that share the load have different versions: {', '.join(versions)}"
+        )
+
+
 @rule("preemptions")
 def preemptions(evidence: RunEvidence) -> Iterator[Reason]:
     """A server that preempts requests computes tokens again: its KV cache is too small for the load."""

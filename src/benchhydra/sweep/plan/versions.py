@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from benchhydra.config import BenchConfig
+from benchhydra.engines import versions as engine_versions
+from benchhydra.engines.attach import Attach
 from benchhydra.errors import BenchhydraError, ConfigError
 from benchhydra.points import Identity
 from benchhydra.registry import option_name
@@ -18,8 +20,8 @@ Configs = Mapping[Identity, BenchConfig]
 
 def engine_label(config: BenchConfig) -> str:
     """The name of an engine within a sweep: its kind, and its interpreter and address if they are set."""
-    parts = [getattr(config.engine, name, None) for name in ("python", "base_url")]
-    return " ".join([option_name(config.engine), *(part for part in parts if part)])
+    python = getattr(config.engine, "python", None)
+    return " ".join([option_name(config.engine), *([python] if python else []), *_base_urls(config)])
 
 
 def kept_versions(results: Iterable[EarlierResult], configs: Configs) -> dict[str, tuple[str, ...]]:
@@ -46,9 +48,14 @@ def refuse_mixed_versions(
             )
 
 
+def _base_urls(config: BenchConfig) -> tuple[str, ...]:
+    """The addresses of an attached engine's servers; () of any other engine."""
+    return config.engine.base_urls() if isinstance(config.engine, Attach) else ()
+
+
 def _current_version(config: BenchConfig) -> str | None:
     """The version of the interpreter's engine or of the attached server; None if neither can be asked now."""
     try:
-        return config.engine.version(getattr(config.engine, "base_url", None) or "")
+        return ", ".join(engine_versions(config.engine, _base_urls(config) or ("",))) or None
     except (BenchhydraError, OSError):
         return None
