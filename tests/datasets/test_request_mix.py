@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchhydra.datasets import Prompt
-from benchhydra.datasets.request_mix import adapter_models, mix_of, mixed
+from benchhydra.datasets.conversations import NO_PREFIX, Dialogue, Turn
+from benchhydra.datasets.request_mix import adapter_models, mix_of, mixed, mixed_sessions
 from benchhydra.errors import ConfigError
 
 ADAPTERS = {"sql": 3.0, "law": 1.0, "base": 1.0}
@@ -55,3 +56,15 @@ def test_a_weight_that_is_none_is_refused(weights: dict[str, float]) -> None:
 def test_answers_must_have_the_name_of_their_adapter() -> None:
     assert adapter_models(ADAPTERS, "llama") == ("sql", "law", "llama")
     assert adapter_models(ADAPTERS, "") == adapter_models({}, "llama") == ()
+
+
+def test_a_session_is_dealt_one_choice_and_shares_its_system_prompt_only_with_its_adapter() -> None:
+    turns = (Turn(({"role": "user", "content": "a"},), 1), Turn(({"role": "user", "content": "b"},), 1, 0))
+    plain = [Dialogue(turns, prefix=i % 2, body={"cache_salt": "x"}) for i in range(40)] + [Dialogue(turns)]
+    sessions = list(mixed_sessions(plain, mix_of(ADAPTERS, PRIORITIES), np.random.default_rng(1)))
+    assert [session.turns for session in sessions] == [turns] * 41
+    assert all(session.body["cache_salt"] == "x" and "priority" in session.body for session in sessions[:40])
+    shared = {(session.prefix, session.labels["adapter"]) for session in sessions[:40]}
+    assert len(shared) == len({prefix for prefix, _ in shared}) == 6  # two system prompts, three models
+    assert sessions[40].prefix == NO_PREFIX
+    assert mixed_sessions(plain, (), np.random.default_rng(1)) is plain

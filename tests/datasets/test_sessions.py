@@ -133,6 +133,30 @@ def test_results_of_tools_belong_to_the_turn_whose_answer_follows(tmp_path: Path
     assert session.turns[0].answer is not None and "tool_calls" in session.turns[0].answer
 
 
+def test_a_record_may_say_what_its_answers_must_contain(tmp_path: Path, words: Tokenizer) -> None:
+    questions = [{"role": "user", "content": text} for text in ("a", "b", "c")]
+    answers = [{"role": "assistant", "content": text} for text in ("d", "e")]
+    messages = [questions[0], answers[0], questions[1], answers[1], questions[2]]
+    for expect, expected in (("x", ["x", "x", "x"]), (["/y/", None, "z"], ["/y/", "", "z"]), (None, ["", "", ""])):
+        path = file_of(tmp_path, {"messages": messages, "expect": expect})
+        (session,) = sessions(Sessions(path=path), 1, words)
+        assert [turn.expect for turn in session.turns] == expected
+
+
+@pytest.mark.parametrize(
+    ("expect", "reason"),
+    [(["x"], "1 texts, but 3 questions"), (7, "7 is not a text"), ("/(/", "not a regular expression")],
+)
+def test_an_expectation_that_cannot_be_used_leaves_a_record_out(
+    tmp_path: Path, words: Tokenizer, expect: object, reason: str
+) -> None:
+    path = file_of(tmp_path, {**OPENAI, "expect": expect}, OPENAI)
+    dataset = Sessions(path=path)
+    assert len(sessions(dataset, 1, words)) == 1
+    (warning,) = dataset.warnings()
+    assert "1 of 2 records were left out" in warning and reason in warning
+
+
 def test_records_without_a_conversation_are_left_out_and_counted(tmp_path: Path, words: Tokenizer) -> None:
     dataset = Sessions(
         path=file_of(tmp_path, OPENAI, {"prompt": "a"}, {"messages": [{"role": "system", "content": "x"}]})

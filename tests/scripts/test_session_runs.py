@@ -79,6 +79,26 @@ def test_a_server_that_ends_fewer_sessions_than_start_is_overloaded(tmp_path: Pa
     assert result.verdict == "INVALID"
 
 
+def test_a_session_has_one_adapter_and_one_priority_and_each_of_its_answers_is_checked(tmp_path: Path) -> None:
+    words = (
+        *("+dataset.adapters={sql:1,base:1}", "+dataset.priorities={0:1,5:1}", "engine.adapters=[sql]"),
+        *("dataset.expect=/w w/", "script.keep_text=true", "num_prompts=24", "dataset.history=recorded"),
+    )
+    result = run(tmp_path / "point", *QUICK, *SESSIONS, *words)
+    assert value(result, "failed") == 0
+    assert value(result, "server_prefix_hit_fraction") == pytest.approx(value(result, "expected_prefix_hit_fraction"))
+    assert value(result, "output_checked") == 96 and value(result, "output_correct_fraction") == 1
+    labels = Records.read(tmp_path / "point" / "records.parquet").labels
+    for name, groups in (("adapter", {"sql", "base"}), ("priority", {"0", "5"})):
+        pairs = set(zip(labels["session"].tolist(), labels[name].tolist(), strict=True))
+        assert len(pairs) == 24  # all turns of a session have the same
+        assert result.groups[name].keys() == groups
+        sizes = [metrics["completed"].value for metrics in result.groups[name].values()]
+        assert sum(sizes) == 96 and all(size % 4 == 0 < size for size in sizes)
+    lines = [json.loads(line) for line in (tmp_path / "point" / "texts.jsonl").read_text().splitlines()]
+    assert [(line["expect"], line["correct"]) for line in lines] == [("/w w/", True)] * 96
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

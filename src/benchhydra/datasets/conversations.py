@@ -15,6 +15,8 @@ from benchhydra.errors import ConfigError
 
 #: The parent of a session's first turn.
 NO_TURN = -1
+#: The prefix of a session that shares none.
+NO_PREFIX = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class Turn:
 
     messages: those that are new since the answer before: the user's, and the system's before the first. parent: index
     in the session of the turn whose answer it follows, ``NO_TURN`` for the first. think_s: from that answer's end to
-    the sending. answer: the recorded one; None if there is none.
+    the sending. answer: the recorded one; None if there is none. expect: what the answer must contain, as
+    ``Prompt.expect``.
     """
 
     messages: tuple[Message, ...]
@@ -31,19 +34,21 @@ class Turn:
     parent: int = NO_TURN
     think_s: float = 0.0
     answer: Message | None = None
+    expect: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
     """The turns of one conversation, each after the one that it follows.
 
-    prefix: number of its system prompt among those that sessions share; -1: it shares none. body: fields of the JSON
-    body of each of its requests.
+    prefix: number of its system prompt among those that sessions share; ``NO_PREFIX``: it shares none. body: fields of
+    the JSON body of each of its requests. labels: numbers by name that all its requests have, for results by group.
     """
 
     turns: tuple[Turn, ...]
-    prefix: int = -1
+    prefix: int = NO_PREFIX
     body: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

@@ -1,7 +1,7 @@
 """What a load mixes over its requests, whatever its prompts are: adapters (LoRA) and priorities, by weight.
 
-Each request is dealt one at random. It gets the field of its body (``model``, ``priority``) and a label, by which
-results are given per adapter and per priority.
+Each request, or each session for all its turns, is dealt one at random. It gets the field of its body (``model``,
+``priority``) and a label, by which results are given per adapter and per priority.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchhydra.datasets import Prompt
+from benchhydra.datasets.conversations import NO_PREFIX, Dialogue
 from benchhydra.errors import ConfigError
 from benchhydra.records import ADAPTER
 
@@ -67,14 +68,33 @@ def mixed(prompts: Iterable[Prompt], mixes: Sequence[Mix], rng: np.random.Genera
     return _dealt(prompts, mixes, rng) if mixes else prompts
 
 
+def mixed_sessions(sessions: Iterable[Dialogue], mixes: Sequence[Mix], rng: np.random.Generator) -> Iterable[Dialogue]:
+    """Return the sessions with the fields and labels of what each is dealt."""
+    return _dealt_sessions(sessions, mixes, rng) if mixes else sessions
+
+
 def _dealt(prompts: Iterable[Prompt], mixes: Sequence[Mix], rng: np.random.Generator) -> Iterator[Prompt]:
+    for prompt, (fields, labels) in zip(prompts, _deal(mixes, rng), strict=False):
+        yield dataclasses.replace(prompt, body={**prompt.body, **fields}, labels={**prompt.labels, **labels})
+
+
+def _dealt_sessions(sessions: Iterable[Dialogue], mixes: Sequence[Mix], rng: np.random.Generator) -> Iterator[Dialogue]:
+    """An adapter's prefix cache is its own: sessions of two adapters do not share a system prompt."""
+    adapters = next((len(mix.names) for mix in mixes if mix.label == ADAPTER), 1)
+    for session, (fields, labels) in zip(sessions, _deal(mixes, rng), strict=False):
+        shares = session.prefix != NO_PREFIX
+        prefix = session.prefix * adapters + labels.get(ADAPTER, 0) if shares else NO_PREFIX
+        yield dataclasses.replace(session, prefix=prefix, body={**session.body, **fields}, labels=labels)
+
+
+def _deal(mixes: Sequence[Mix], rng: np.random.Generator) -> Iterator[tuple[dict[str, Any], dict[str, int]]]:
+    """Yield fields of a body and labels, without end."""
     draws = [mix.draw(stream) for mix, stream in zip(mixes, rng.spawn(len(mixes)), strict=True)]
-    for prompt, *choices in zip(prompts, *draws, strict=False):  # the draws have no end
-        body, labels = dict(prompt.body), dict(prompt.labels)
+    for choices in zip(*draws, strict=True):
+        fields = dict[str, Any]()
         for mix, choice in zip(mixes, choices, strict=True):
-            body |= mix.fields[choice]
-            labels[mix.label] = choice
-        yield dataclasses.replace(prompt, body=body, labels=labels)
+            fields |= mix.fields[choice]
+        yield fields, {mix.label: choice for mix, choice in zip(mixes, choices, strict=True)}
 
 
 def _weights(key: str, weights: Mapping[Any, float]) -> tuple[float, ...]:

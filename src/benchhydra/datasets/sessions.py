@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -17,9 +18,10 @@ from benchhydra.datasets.file_dataset import FileDataset, UsableRecords, read_us
 from benchhydra.datasets.files import local
 from benchhydra.datasets.length_distributions import DEFAULT_SPREAD, Floats, draw_values
 from benchhydra.datasets.prefix_groups import new_salt
-from benchhydra.datasets.record_fields import InvalidRecord
+from benchhydra.datasets.record_fields import InvalidRecord, RecordFields, checked_text
 from benchhydra.datasets.synthetic import Writer
 from benchhydra.errors import ConfigError, DatasetError
+from benchhydra.output_check import check_expectation
 from benchhydra.progress import Progress
 from benchhydra.registry import knob, option
 
@@ -40,7 +42,8 @@ class Sessions(FileDataset, ConversationDataset):
     """Conversations: made ones of exact lengths, or those of a file (ShareGPT's, UltraChat's, any chat).
 
     Lengths are means of their distributions. A file's conversations are shuffled; records without one are left out, and
-    counted. With dataset.output_tokens=null, recorded answers set the output lengths.
+    counted. With dataset.output_tokens=null, recorded answers set the output lengths. "expect" in a record is for the
+    output check: a text for each of its answers, or a list with one for each question of the user (null: none).
     """
 
     prefix_cache_intended: bool = field(default=True, metadata={"doc": "turns share their history"})
@@ -78,7 +81,7 @@ class Sessions(FileDataset, ConversationDataset):
         choices=SALTS,
     )
 
-    field_names = ("messages",)
+    field_names = ("messages", "expect")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -124,7 +127,7 @@ class Sessions(FileDataset, ConversationDataset):
         made = self._recorded(count, tokenizer, rng) if self.path else self._made(count, tokenizer, rng)
         for number, session in enumerate(made):
             salt = {"none": "", "load": load_salt, "session": f"{load_salt}-{number}"}[self.cache_salt]
-            yield Dialogue(session.turns, session.prefix, {"cache_salt": salt}) if salt else session
+            yield dataclasses.replace(session, body={"cache_salt": salt}) if salt else session
 
     def _recorded(self, count: int, tokenizer: Tokenizer, rng: np.random.Generator) -> Iterator[Dialogue]:
         conversations = self._usable().items
@@ -136,7 +139,7 @@ class Sessions(FileDataset, ConversationDataset):
             outputs = self._output_lengths(turns, tokenizer)
             yield Dialogue(
                 tuple(
-                    Turn(turn.messages, output, turn.parent, think_s if turn.parent != NO_TURN else 0.0, turn.answer)
+                    dataclasses.replace(turn, output_tokens=output, think_s=think_s if turn.parent != NO_TURN else 0.0)
                     for turn, output, think_s in zip(turns, outputs, thinks_s, strict=True)
                 )
             )
@@ -152,10 +155,11 @@ class Sessions(FileDataset, ConversationDataset):
 
     def _conversation(self, record: DataRecord) -> list[Turn]:
         name = self.field_names[0]
-        messages = self.fields_of(record).messages(name, "conversations", "conversation")
+        fields = self.fields_of(record)
+        messages = fields.messages(name, "conversations", "conversation")
         if messages is None:
             raise InvalidRecord(name, "there is no conversation")
-        turns = turns_of(messages, 0.0)
+        turns = _with_expectations(turns_of(messages, 0.0), fields)
         if turns and turns[-1].answer is None and (self.output_tokens is None or not self.real_history):
             turns = turns[:-1]  # nobody knows how long its answer would be
         if not turns:
@@ -178,6 +182,29 @@ class Sessions(FileDataset, ConversationDataset):
     def draw_think_s(self, count: int, rng: np.random.Generator) -> Floats:
         """Return think times in seconds, shape (count,)."""
         return draw_values(self.think_shape, self.think_s, count, rng, std=THINK_SPREAD * self.think_s)
+
+
+def _with_expectations(turns: list[Turn], fields: RecordFields) -> list[Turn]:
+    """Return the turns with what the record expects of their answers. Raises InvalidRecord."""
+    name, value = fields.find("expect")
+    if value is None:
+        return turns
+    expected = value if isinstance(value, list) else [value] * len(turns)
+    if len(expected) != len(turns):
+        raise InvalidRecord(name, f"{len(expected)} texts, but {len(turns)} questions")
+    return [
+        dataclasses.replace(turn, expect="" if text is None else _checked_expectation(name, text))
+        for turn, text in zip(turns, expected, strict=True)
+    ]
+
+
+def _checked_expectation(name: str, value: object) -> str:
+    text = checked_text(name, value)
+    try:
+        check_expectation(name, text)
+    except ConfigError as error:
+        raise InvalidRecord(name, error.message.removeprefix(f"{name}: ")) from error
+    return text
 
 
 class SessionMaker:

@@ -130,8 +130,11 @@ class FakeServer:
             return web.json_response(ERROR, status=400 if plan.fault == "http_4xx" else 500)
         try:
             plan.has_adapter = completion.model != self.args.model
+            salt = completion.salt
+            if completion.model in (self.args.adapter or ()):
+                salt = f"{completion.model}:{salt}"  # as in vLLM, what an adapter has computed is its own
             async with self.engine.generation(
-                plan, completion.words, start_ns, completion.salt, completion.priority
+                plan, completion.words, start_ns, salt, completion.priority
             ) as generation:
                 answer = await (self._answer_stream if completion.stream else self._answer_whole)(
                     request, completion, plan, generation

@@ -100,9 +100,7 @@ class HttpLoadOptions:
         else:
             point.dataset.check(count // point.load.loops * prompts_per_request(point.dataset, point.api))
         check_media(point.dataset, point.api)
-        mixes = mix_of(point.dataset.adapters, point.dataset.priorities)
-        if isinstance(point.load, SessionLoad) and (mixes or point.dataset.expect):
-            raise ConfigError("load=sessions has neither adapters nor priorities nor an output check")
+        mix_of(point.dataset.adapters, point.dataset.priorities)
         if point.load.cancel_after_chunks is not None and not (self.stream and point.api.streams):
             raise ConfigError("load.cancel_after_chunks needs streamed answers", hint="load.cancel_after_s=2")
         self.load_s(point)

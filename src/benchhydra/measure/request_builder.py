@@ -79,8 +79,9 @@ class RequestBuilder:
         requests = SessionRequests(
             self._endpoint, self.request_options, lengths.tokenizer.chat, real_history=dataset.real_history
         )
-        sessions = lengths.sessions(dataset, count, point.rng("prompts"), point.target.max_model_len)
-        prompts = [prompt for session in sessions for prompt in requests.add(session, self._asked_tokens)]
+        longest, expect = point.target.max_model_len, dataset.expect or ""
+        sessions = lengths.sessions(dataset, count, point.rng("prompts"), longest, self.mixes)
+        prompts = [prompt for session in sessions for prompt in requests.add(session, self._asked_tokens, expect)]
         if self._replicas:
             requests.labels[REPLICA] = dealt_replicas(requests.labels, len(requests), self._replicas, point.engine.deal)
         return requests, prompts if options.keep_text else ()

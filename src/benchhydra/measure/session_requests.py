@@ -6,9 +6,10 @@ messages are stored, and the messages of the sessions that are under way.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,13 +20,13 @@ from benchhydra.client.answer_text import split_answer
 from benchhydra.client.apis import Api, RequestOptions
 from benchhydra.client.request_encoding import encode_request
 from benchhydra.datasets import Message, Prompt, Tokenizer
-from benchhydra.datasets.conversations import NO_TURN, ConversationDataset, Dialogue, Turn
+from benchhydra.datasets.conversations import NO_PREFIX, NO_TURN, ConversationDataset, Dialogue, Turn
+from benchhydra.datasets.request_mix import Mix, mixed_sessions
 from benchhydra.datasets.tokenization import WordTokenizer
 from benchhydra.errors import ConfigError, DatasetError
 from benchhydra.loadgen.pacing.sessions import Turns
 from benchhydra.measure.replicas import REPLICA
 
-NO_PREFIX = -1
 #: An answer of one token, for the count of prompts whose answers are not known.
 STAND_IN = "a"
 #: Figures are given for so many turns at most.
@@ -61,13 +62,13 @@ class SessionRequests:
     answers, else the recorded ones.
     """
 
-    expected: Sequence[str] = ()
     slow_to_take: ClassVar[bool] = True
 
     def __init__(self, endpoint: Endpoint, options: RequestOptions, render: Render, *, real_history: bool) -> None:
         self.needs_texts = real_history
         self.prompt_tokens, self.output_tokens = array("i"), array("i")
         self.labels: dict[str, array[int]] = {name: array("i") for name in LABELS}
+        self.expected: list[str] = []  # what each answer must contain; empty if nothing is expected of any
         self._endpoint, self._options, self._render = endpoint, options, render
         self._turns: list[Turn | None] = []
         self._bodies: list[Mapping[str, Any]] = []
@@ -78,10 +79,11 @@ class SessionRequests:
     def __len__(self) -> int:
         return len(self._turns)
 
-    def add(self, counted: CountedDialogue, asked_tokens: Callable[[int], int]) -> list[Prompt]:
+    def add(self, counted: CountedDialogue, asked_tokens: Callable[[int], int], expect: str = "") -> list[Prompt]:
         """Append the turns of a session. Returns each turn's own messages as a prompt.
 
-        asked_tokens: from a turn's output length to the number of tokens that its request asks for.
+        asked_tokens: from a turn's output length to the number of tokens that its request asks for. expect: what
+        answers must contain to turns that expect nothing themselves. All sessions have the same names of labels.
         """
         session, first, depths = counted.session, len(self), list[int]()
         number = self.labels["session"][-1] + 1 if first else 0
@@ -100,7 +102,15 @@ class SessionRequests:
             values = (first + index, parent, number, depths[-1], len(session.turns), length.shared, length.added)
             for name, value in zip(LABELS, values, strict=True):
                 self.labels[name].append(value)
-        return [Prompt("", UNKNOWN, turn.output_tokens, turn.messages) for turn in session.turns]
+        for name, value in session.labels.items():
+            self.labels.setdefault(name, array("i")).extend([value] * len(session.turns))
+        expected = [turn.expect or expect for turn in session.turns]
+        if self.expected or any(expected):
+            self.expected += [""] * (first - len(self.expected)) + expected
+        return [
+            Prompt("", UNKNOWN, turn.output_tokens, turn.messages, expect=text)
+            for turn, text in zip(session.turns, expected, strict=True)
+        ]
 
     def take(self, i: int) -> bytes:
         """Return the bytes of request i, with the history that it has now. Call it once per request."""
@@ -170,11 +180,19 @@ class SessionLengths:
         return self.tokenizer.chat(messages, keep_bos=self.templated)
 
     def sessions(
-        self, dataset: ConversationDataset, count: int, rng: np.random.Generator, max_total_tokens: int | None
+        self,
+        dataset: ConversationDataset,
+        count: int,
+        rng: np.random.Generator,
+        max_total_tokens: int | None,
+        mixes: Sequence[Mix] = (),
     ) -> Iterator[CountedDialogue]:
-        """Yield ``count`` sessions of a dataset. Raises DatasetError if there are fewer whose first turn fits."""
+        """Yield ``count`` sessions of a dataset, each dealt one choice of each of the mixes.
+
+        Raises DatasetError if there are fewer whose first turn fits.
+        """
         taken = 0
-        sessions = dataset.sessions(count, self.tokenizer, rng, max_total_tokens)
+        sessions = mixed_sessions(dataset.sessions(count, self.tokenizer, rng, max_total_tokens), mixes, rng)
         for session in itertools.islice(self._fitting(sessions, max_total_tokens), count):
             taken += 1
             yield session
@@ -182,7 +200,7 @@ class SessionLengths:
             text = f"only {taken} sessions fit into max_model_len={max_total_tokens}, but {count} are needed"
             raise DatasetError(text, hint=f"num_prompts={taken}" if taken else "shorter messages, or another model")
 
-    def _fitting(self, sessions: Iterator[Dialogue], max_total_tokens: int | None) -> Iterator[CountedDialogue]:
+    def _fitting(self, sessions: Iterable[Dialogue], max_total_tokens: int | None) -> Iterator[CountedDialogue]:
         """Yield sessions without the turns that are too long, and those after them."""
         prefixes: set[int] = set()
         for session in sessions:
@@ -190,7 +208,7 @@ class SessionLengths:
             count = self._within(session, lengths, max_total_tokens)
             if count:
                 prefixes |= {session.prefix} - {NO_PREFIX}
-                trimmed = Dialogue(session.turns[:count], session.prefix, session.body)
+                trimmed = dataclasses.replace(session, turns=session.turns[:count])
                 yield CountedDialogue(trimmed, lengths[:count])
 
     def _within(self, session: Dialogue, lengths: Sequence[TurnLengths], limit: int | None) -> int:
