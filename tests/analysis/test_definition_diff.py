@@ -10,15 +10,15 @@ from benchhydra.analysis.definition_diff import definition_differences, engine_o
 from benchhydra.result import point_key, point_settings
 
 
-def result(engine: dict[str, Any], **metrics: float) -> dict[str, Any]:
+def result(engine: dict[str, Any], weights: str | None = None, **metrics: float) -> dict[str, Any]:
     values = {key: {"key": key, "value": value} for key, value in metrics.items()}
-    return {"config": {"engine": engine}, "metrics": values}
+    return {"config": {"engine": engine}, "metrics": values, "metadata": {"weights": weights}}
 
 
 @pytest.mark.parametrize(
     ("base", "candidate", "words"),
     [
-        ({"mean_input_tokens": 100.0}, {"mean_input_tokens": 100.5}, []),
+        ({"mean_input_tokens": 100.0}, {"mean_input_tokens": 100.5}, ["defined alike in both: prompt tokens"]),
         ({"mean_input_tokens": 100.0}, {"mean_input_tokens": 112.0}, ["definition of a token", "100 -> 112"]),
         (
             {"mean_output_tokens": 64.0, "chunks_per_request": 64.0},
@@ -31,11 +31,12 @@ def result(engine: dict[str, Any], **metrics: float) -> dict[str, Any]:
             ["prefix cache: 0% -> 25%"],
         ),
         ({}, {"mean_input_tokens": 1.0}, []),
+        ({"weights": "float32"}, {"weights": "Q4_K_M"}, ["weights: float32 -> Q4_K_M"]),
+        ({"weights": "BF16"}, {"weights": "bf16"}, ["defined alike in both: weights"]),
+        ({"weights": "BF16"}, {}, []),
     ],
 )
-def test_definitions_that_differ_are_named(
-    base: dict[str, float], candidate: dict[str, float], words: list[str]
-) -> None:
+def test_definitions_that_differ_are_named(base: dict[str, Any], candidate: dict[str, Any], words: list[str]) -> None:
     lines = definition_differences(result({"name": "vllm"}, **base), result({"name": "llamacpp"}, **candidate))
     assert bool(lines) is bool(words)
     assert all(word in " ".join(lines) for word in words)

@@ -144,13 +144,15 @@ class AbTest:
         base, candidate = (self.seen[side] for side in SIDES)
         if not base or not candidate:
             return Comparison(points=(), thresholds=self.thresholds)
+        differences = config_differences(base[-1], candidate[-1])
         point = PointChange(
             point_key=candidate[-1].point_key,
             label=candidate[-1].label,
             base=tuple(base),
             candidate=tuple(candidate),
             metrics=(*(replace(metric, is_main=True) for metric in self.main()), *self._paired.other_changes()),
-            differences=config_differences(base[-1], candidate[-1]),
+            differences=differences.settings,
+            definitions=differences.definitions,
             invalid="candidate" if not usable_runs(candidate) else "base" if not usable_runs(base) else "",
         )
         patterns = self.main_patterns or self.thresholds.main or MAIN_METRICS

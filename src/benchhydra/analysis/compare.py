@@ -86,12 +86,14 @@ def compare_point(
 ) -> PointChange:
     """One of ``points`` points with the evidence of its metrics: ``judged`` needs those of all points."""
     left, right = usable_runs(base), usable_runs(candidate)
+    differences = config_differences(base[-1], candidate[-1])
     change = PointChange(
         point_key=candidate[-1].point_key,
         label=candidate[-1].label,
         base=tuple(base),
         candidate=tuple(candidate),
-        differences=config_differences(base[-1], candidate[-1]),
+        differences=differences.settings,
+        definitions=differences.definitions,
         invalid="candidate" if not right else "base" if not left else "",
     )
     change = replace(change, problems=point_problems(change, roles, noise_model, points))

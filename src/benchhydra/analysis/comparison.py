@@ -159,9 +159,9 @@ class PointChange:
     """One point on both sides.
 
     invalid: the side ("base", "candidate") that has runs and none that may be used, or "". missing: metrics that only
-    the base has. notes: which runs were left out. problems: why its figures cannot be judged, or not all of them.
-    used_runs: the runs of base (a whole history, oldest first) and candidate that its metrics come from; None
-    if these are all usable ones.
+    the base has. definitions: where the figures of two engines do not mean the same. notes: which runs were left out.
+    problems: why its figures cannot be judged, or not all of them. used_runs: the runs of base (a whole history, oldest
+    first) and candidate that its metrics come from; None if these are all usable ones.
     """
 
     point_key: str
@@ -171,6 +171,7 @@ class PointChange:
     metrics: tuple[MetricChange, ...] = ()
     missing: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
+    definitions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     invalid: str = ""
     problems: tuple[Problem, ...] = ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from benchhydra.analysis.definition_diff import definition_differences, engine_of
 from benchhydra.analysis.runs import Run
@@ -12,30 +13,71 @@ from benchhydra.redaction import excerpt
 from benchhydra.renamed_keys import new_name
 from benchhydra.result import ENGINE_NAME, flatten
 
+#: The name of a setting, and its value on both sides; None: that side lacks it.
+Pair = tuple[str, Any, Any]
 ATTRIBUTES = ("machine", "engine_version", "commit")
 #: Root keys that say nothing about what was measured.
 NOT_SHOWN = ("description", "probes", "repeat", "repeats", "search", "sweep", "tracking")
 LONGEST = 60
 
 
-def config_differences(base: Run, candidate: Run) -> tuple[str, ...]:
-    """What differs, a line each: ``engine version: 0.5 -> 0.6``; first, where definitions differ between two engines.
+class Differences(NamedTuple):
+    """What differs between two runs, a line each. settings: ``engine version: 0.5 -> 0.6``; definitions: sentences."""
+
+    settings: tuple[str, ...]
+    definitions: tuple[str, ...] = ()
+
+
+def config_differences(base: Run, candidate: Run) -> Differences:
+    """Return what differs, and where the definitions of two engines do.
 
     Configurations are compared where both runs lie in directories, otherwise only their point keys. Where a result
     cannot be read, this is the only line.
     """
-    definitions: tuple[str, ...] = ()
-    pairs = [(name.replace("_", " "), getattr(base, name), getattr(candidate, name)) for name in ATTRIBUTES]
+    attributes = [(name.replace("_", " "), getattr(base, name), getattr(candidate, name)) for name in ATTRIBUTES]
     if base.directory is None or candidate.directory is None:
-        pairs.append(("point key", base.point_key, candidate.point_key))
-    else:
-        try:
-            results = _read_result(base), _read_result(candidate)
-        except ResultError as error:
-            return (f"configurations are not compared: {error.message}",)
-        pairs += _setting_pairs(*results)
-        definitions = definition_differences(*results)
-    return (*definitions, *(f"{name}: {_text(a)} -> {_text(b)}" for name, a, b in pairs if a != b))
+        return Differences(_lines([*attributes, ("point key", base.point_key, candidate.point_key)]))
+    try:
+        results = _read_result(base), _read_result(candidate)
+    except ResultError as error:
+        return Differences((f"configurations are not compared: {error.message}",))
+    pairs = [*attributes, *_setting_pairs(*results)]
+    if engine_of(results[0]) != engine_of(results[1]):
+        pairs = _between_engines(pairs, results, (base.engine_version, candidate.engine_version))
+    return Differences(_lines(pairs), definition_differences(*results))
+
+
+def _lines(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    return tuple(f"{name}: {_text(a)} -> {_text(b)}" for name, a, b in pairs if a != b)
+
+
+def _between_engines(
+    pairs: Iterable[Pair], results: tuple[dict[str, Any], dict[str, Any]], versions: tuple[str | None, str | None]
+) -> list[Pair]:
+    """Return the engines with their versions as one pair, then the others.
+
+    A key that only one of the engines has is left out unless the user has set it.
+    """
+    engines = (
+        " ".join(filter(None, (engine_of(result), version))) for result, version in zip(results, versions, strict=True)
+    )
+    typed = " ".join(word for result in results for word in _typed(result))
+    base, candidate = engines
+    return [
+        ("engine", base, candidate),
+        *(
+            pair
+            for pair in pairs
+            if pair[0] not in ("engine version", ENGINE_NAME)
+            and not (_root(pair[0]) == "engine" and None in pair[1:] and f"{pair[0]}=" not in typed)
+        ),
+    ]
+
+
+def _typed(result: dict[str, Any]) -> list[str]:
+    """Return the overrides of a result's point, as the user typed them."""
+    words = _object(result, "metadata").get("overrides")
+    return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
 
 
 def _read_result(run: Run) -> dict[str, Any]:
@@ -43,7 +85,7 @@ def _read_result(run: Run) -> dict[str, Any]:
     return read_json(file) if file else {}
 
 
-def _setting_pairs(base: dict[str, Any], candidate: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+def _setting_pairs(base: dict[str, Any], candidate: dict[str, Any]) -> list[Pair]:
     """Config keys and package versions with both values, None where a side lacks one.
 
     A root key that a side lacks altogether is left out: versions of benchhydra before it had another schema.

@@ -171,6 +171,16 @@ def sides_line(comparison: Comparison) -> str:
     return f"{what}{numbers} a side and point" + (f"; differs: {differences}" if differences else "")
 
 
+def definition_lines(comparison: Comparison) -> list[str]:
+    """Where the figures of two engines do not mean the same, and where they do, a line each; [] for one engine."""
+    _, names = point_names(comparison.points) if comparison.points else ("", [])
+    return shared_lines(
+        [(at, text) for at, point in enumerate(comparison.points) for text in point.definitions],
+        names,
+        names_all=False,
+    )
+
+
 def equal_line(comparison: Comparison) -> str:
     """The main metrics that have no column because they are equal to another; empty if there is none."""
     stand_ins = _stand_ins(comparison)

@@ -11,18 +11,23 @@ from benchhydra.similar_texts import merged, template
 MOST_NAMED = 3
 
 
-def shared_lines(remarks: Iterable[tuple[int, str]], names: Sequence[str], noun: str = "point") -> list[str]:
+def shared_lines(
+    remarks: Iterable[tuple[int, str]], names: Sequence[str], noun: str = "point", *, names_all: bool = True
+) -> list[str]:
     """One line for each text that differs by more than its numbers: ``4 points (qps=8 to qps=64): got 57 to 72 %``.
 
-    remarks: (index of a point, text). names: what each point is called, in the order of the points.
+    remarks: (index of a point, text). names: what each point is called, in the order of the points. names_all: say
+    "all 6 points" of a text that all share, instead of the text alone.
     """
     groups: dict[str, list[tuple[int, str]]] = {}
     for at, text in remarks:
         groups.setdefault(template(text), []).append((at, text))
-    return [
-        f"{points_in_words([at for at, _ in group], names, noun)}: {merged([text for _, text in group])}"
-        for group in groups.values()
-    ]
+    lines = []
+    for group in groups.values():
+        points, text = {at for at, _ in group}, merged([text for _, text in group])
+        is_general = not names_all and len(points) == len(names)
+        lines.append(text if is_general else f"{points_in_words(list(points), names, noun)}: {text}")
+    return lines
 
 
 def points_in_words(indices: Sequence[int], names: Sequence[str], noun: str = "point") -> str:

@@ -8,6 +8,7 @@ from typing import TextIO
 from benchhydra.analysis.comparison import Comparison, MetricChange, PointChange
 from benchhydra.escaping import escape_html
 from benchhydra.render import comparison_rows, renderer
+from benchhydra.render.comparison_summary import definition_lines
 from benchhydra.render.headlines import comparison_headline
 
 PAGE = """<!doctype html>
@@ -28,6 +29,7 @@ def write_comparison(comparison: Comparison, stream: TextIO) -> None:
     body = (
         f'<p class="{"worse" if comparison.problems else "headline"}">{escape_html(headline)}</p>\n' if headline else ""
     )
+    body += "".join(f"<p>{escape_html(text)}</p>\n" for text in definition_lines(comparison))
     body += f"<p>{escape_html(comparison_rows.shared(comparison))}</p>\n" if comparison.shared_differences else ""
     body += "".join(_point(point, comparison.shared_differences) for point in comparison.points)
     body += "".join(f"<p>{escape_html(text)}</p>\n" for text in comparison_rows.unpaired(comparison))

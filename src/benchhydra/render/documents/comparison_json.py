@@ -17,8 +17,9 @@ from benchhydra.render.headlines import comparison_headline, gate_headline
 #: 1.1.0: the verdict "unclear" is called "inconclusive". 1.2.0: "problems", "headline", "is_main", and
 #: more outcomes. 1.3.0: the verdicts "probably_worse" and "probably_better"; "low" and "high" are ends of the interval
 #: that was decided on, with its "level"; "error", "freedom", "repeats_needed", "same_as", "tests",
-#: "false_alarm_percent", "probable_regressions", "explanation".
-VERSION = "1.3.0"
+#: "false_alarm_percent", "probable_regressions", "explanation". 1.4.0: "definitions" of a point, which were among its
+#: "differences".
+VERSION = "1.4.0"
 
 
 @renderer("comparison", "json")
@@ -98,6 +99,7 @@ def _point(point: PointChange) -> dict[str, Any]:
         "invalid": point.invalid,
         "suspect": point.suspect,
         "differences": list(point.differences),
+        "definitions": list(point.definitions),
         "notes": list(point.notes),
         "base_runs": [run.run_id for run in point.base],
         "candidate_runs": [run.run_id for run in point.candidate],

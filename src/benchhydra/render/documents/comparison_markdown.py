@@ -11,7 +11,7 @@ from benchhydra.escaping import escape_markdown, markdown_code
 from benchhydra.render import comparison_rows, renderer
 from benchhydra.render.ab_report import AbReport
 from benchhydra.render.attribution_lines import why_lines
-from benchhydra.render.comparison_summary import point_names
+from benchhydra.render.comparison_summary import definition_lines, point_names
 from benchhydra.render.figures import interval, percent, percent_range
 from benchhydra.render.headlines import comparison_headline, gate_headline
 from benchhydra.render.shared_lines import points_in_words
@@ -27,6 +27,7 @@ def write_comparison(comparison: Comparison, stream: TextIO) -> None:
 
 def _write_figures(comparison: Comparison, stream: TextIO, headline: str = "") -> None:
     parts = [headline] if headline else []
+    parts += [f"{escape_markdown(text)}\n" for text in definition_lines(comparison)]
     if comparison.shared_differences:
         parts.append(f"{escape_markdown(comparison_rows.shared(comparison))}\n")
     if headline:

@@ -8,6 +8,7 @@ from benchhydra.escaping import printable
 from benchhydra.render import comparison_rows, renderer
 from benchhydra.render.ab_report import AbReport
 from benchhydra.render.attribution_lines import why_lines
+from benchhydra.render.comparison_summary import definition_lines
 from benchhydra.render.figures import interval, percent, quantity
 from benchhydra.render.terminal._console import UNLIMITED, console
 from benchhydra.render.terminal.comparison_table import COLOURS
@@ -35,11 +36,13 @@ def print_summary(report: AbReport, stream: TextIO) -> None:
 
 
 def _differences(report: AbReport) -> list[str]:
-    """What differs beside what was typed: another engine's version, another package."""
-    points = report.test.comparison().points
+    """What differs beside what was typed: definitions of two engines, another engine's version, another package."""
+    comparison = report.test.comparison()
+    points = comparison.points
     typed = " ".join(report.typed.values())
     lines = [line for point in points for line in point.differences if line.partition(":")[0] not in typed]
-    return [f"also different: {comparison_rows.listed_differences(lines)}"] if lines else []
+    also = [f"also different: {comparison_rows.listed_differences(lines)}"] if lines else []
+    return [*definition_lines(comparison), *also]
 
 
 def _end(report: AbReport) -> str:

@@ -22,7 +22,7 @@ GAP = 2
 
 @renderer("comparison", "matrix")
 def print_matrix(comparison: Comparison, stream: TextIO) -> None:
-    """The headline, what differs between the sides, the matrix, why latencies changed, and the remarks."""
+    """The headline, which definitions and what else differs, the matrix, why latencies changed, and the remarks."""
     terminal = console(stream, UNLIMITED)
 
     def say(text: str, style: str = "") -> None:
@@ -30,6 +30,8 @@ def print_matrix(comparison: Comparison, stream: TextIO) -> None:
             terminal.print(printable(text), style=style, markup=False, highlight=False)
 
     say(comparison_headline(comparison) or comparison_rows.NOTHING, "bold red" if comparison.problems else "bold")
+    for text in comparison_summary.definition_lines(comparison):
+        say(text, "bold")
     if comparison.points:
         say(comparison_summary.sides_line(comparison))
     if comparison.metrics:

@@ -8,6 +8,7 @@ from benchhydra.analysis.comparison import ChangeVerdict, Comparison, PointChang
 from benchhydra.escaping import printable
 from benchhydra.render import comparison_rows, renderer
 from benchhydra.render.ab_report import AbReport
+from benchhydra.render.comparison_summary import definition_lines
 from benchhydra.render.headlines import comparison_headline
 from benchhydra.render.terminal._console import UNLIMITED, console
 
@@ -32,6 +33,8 @@ def print_comparison(comparison: Comparison, stream: TextIO) -> None:
     if headline:
         style = "bold red" if comparison.problems else "bold"
         terminal.print(printable(headline), style=style, markup=False, highlight=False)
+    for text in definition_lines(comparison):
+        terminal.print(printable(text), style="bold", markup=False, highlight=False)
     if comparison.shared_differences:
         terminal.print(printable(comparison_rows.shared(comparison)), markup=False, highlight=False)
     for point in comparison.points:

@@ -21,6 +21,7 @@ def comparison_data(comparison: Comparison, base: str, candidate: str) -> dict[s
         "base": base,
         "candidate": candidate,
         "headline": comparison_headline(comparison),
+        "definitions": comparison_summary.definition_lines(comparison),
         "sides": comparison_summary.sides_line(comparison) if comparison.points else "",
         "why": why_lines(comparison),
         "exit_code": int(comparison.outcome),

@@ -28,6 +28,7 @@ async function comparisonPage({ query }) {
     comparison.headline
       ? element("p", { class: comparison.exit_code ? "headline worse" : "headline" }, comparison.headline)
       : null,
+    textList("Definitions of the two engines", comparison.definitions),
     comparison.problems.length > 1 ? textList("Problems", comparison.problems) : null,
     factList([
       ["Base", comparison.base],

@@ -374,6 +374,8 @@ interface ComparisonData {
   base: string;
   candidate: string;
   headline: string;
+  /** Where the figures of two engines do not mean the same, and where they do. */
+  definitions: string[];
   /** What is compared: words that all points share, runs a side, what differs between the sides. */
   sides: string;
   /** Why latencies changed, in a few lines. */
