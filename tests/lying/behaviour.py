@@ -10,6 +10,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from benchhydra.client.apis import Api
+from benchhydra.client.apis.chat import Chat
+from benchhydra.client.apis.completions import Completions
+
+#: The APIs whose texts these servers answer with. ``endpoints.APIS`` are the others, and the other parts of chat.
+TEXT_APIS: dict[str, Api] = {"completions": Completions(), "chat": Chat()}
 #: Fault -> what is true of an answer that has it.
 FAULTS = {
     "empty": "failed: no text",

@@ -37,6 +37,7 @@ from benchhydra.loadgen import LoadPlan
 from benchhydra.loads.poisson import Poisson
 from benchhydra.measure.answer_checks import REQUEST, checked
 from benchhydra.metrics import summarize
+from benchhydra.records import ADAPTER
 from benchhydra.result import Reason, Verdict
 from benchhydra.validity import ValidityLimits, judge
 from benchhydra.window import Window, mark_phases
@@ -45,24 +46,30 @@ registry.discover()  # rules read facts that other packages declare
 
 MS = 1_000_000
 TOKENS, TEXTS, OUTPUT_TOKENS, REASONING_TOKENS, AUDIO_MS = 8, 4, 12, 6, 2000
+#: Of vectors; and those that a reranker adds to each document.
+NUMBERS, TEMPLATE_TOKENS = 16, 3
+ADAPTER_NAME = "adapter"
 APIS: dict[str, Api] = {
     "embeddings": Embeddings(batch=TEXTS),
-    "base64": Embeddings(batch=TEXTS, encoding="base64"),
+    "base64": Embeddings(batch=TEXTS, encoding="base64", dimensions=NUMBERS),
     "pooling": Pooling(batch=TEXTS),
     "classify": Classify(batch=TEXTS),
-    "score": Score(documents=TEXTS),
-    "rerank": Rerank(documents=TEXTS),
+    "score": Score(documents=TEXTS, pairs="separate"),
+    "rerank": Rerank(documents=TEXTS, template_tokens=TEMPLATE_TOKENS),
     "responses": Responses(reasoning=True),
     "reasoning": Chat(reasoning=True),
     "schema": Chat(json_schema="example"),
     "choice": Chat(choice=["red", "green"]),
+    "regex": Chat(regex="(red|green) *"),
     "tools": Chat(tools="example", tool_choice="required"),
     "images": Chat(),
-    "transcription": Transcription(),
+    "adapters": Chat(),  # half of the requests ask for the adapter
+    "transcription": Transcription(language="en"),
 }
 ITEMS = ("embeddings", "base64", "pooling", "classify", "score", "rerank")
 STREAMS = tuple(name for name in APIS if name not in ITEMS)
-CHAT = ("reasoning", "schema", "choice", "tools", "images")
+STRUCTURED = ("schema", "choice", "regex", "tools")
+CHAT = ("reasoning", *STRUCTURED, "images", "adapters")
 #: Lie -> the APIs that can have it. FAILED: an answer with it is none; the others are completed, and not as asked for.
 FAILED: dict[str, tuple[str, ...]] = {
     "missing": ITEMS,
@@ -80,6 +87,7 @@ FAILED: dict[str, tuple[str, ...]] = {
     "error": tuple(APIS),
     "http error": tuple(APIS),
     "other model": tuple(name for name in APIS if name != "transcription"),
+    "base model": ("adapters",),
     "reset": tuple(APIS),
     "broken": tuple(APIS),
     "empty": STREAMS,
@@ -94,7 +102,7 @@ COMPLETED: dict[str, tuple[str, ...]] = {
     "usage low": (*ITEMS, "responses", *CHAT),
     "usage high": (*ITEMS, "responses", *CHAT),
     "twice": STREAMS,  # every piece of text comes twice
-    "plain words": ("schema", "choice", "tools"),
+    "plain words": STRUCTURED,
     "no number": ("schema",),
     "unfinished": ("schema", "tools"),
     "other tool": ("tools",),
@@ -126,6 +134,7 @@ class Request(NamedTuple):
 
     row: int
     stream: bool
+    model: str = MODEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +162,7 @@ class Truth:
     first_ns: int = -1
     answer_ns: int = -1
     valid: bool = True
+    lie: str = ""
 
 
 class EndpointServer:
@@ -173,13 +183,16 @@ class EndpointServer:
         text = text[0] if isinstance(text, list) else text
         content = text["content"] if isinstance(text, dict) else text
         content = content[-1]["text"] if isinstance(content, list) else content
-        return Request(int(content.split()[0]), bool(document.get("stream")))
+        return Request(int(content.split()[0]), bool(document.get("stream")), document["model"])
 
     def answer(self, request: Request, received_ns: int) -> list[Packet]:
         """Return what the server sends for a request that has arrived at ``received_ns``, in order of time."""
         rng = np.random.default_rng([self._case.seed, request.row])
         lie = self._case.lie if self._case.lie and rng.random() < self._case.fraction else ""
         truth = self.truth[request.row] = Truth(received_ns=received_ns, end_ns=received_ns + 30 * MS)
+        if lie == "base model" and request.model == MODEL:
+            lie = ""  # that is what was asked for
+        truth.lie = lie
         truth.completed = lie not in FAILED
         truth.prompt_tokens = self._prompt_tokens() // (2 if lie == "cut" else 1)
         if lie == "http error":
@@ -194,8 +207,10 @@ class EndpointServer:
         return packets
 
     def _prompt_tokens(self) -> int:
-        if self._case.api in ("score", "rerank"):
-            return 2 * TEXTS * TOKENS
+        if self._case.api == "score":
+            return (1 + TEXTS) * TOKENS
+        if self._case.api == "rerank":
+            return TEXTS * (2 * TOKENS + TEMPLATE_TOKENS)
         return {"images": TOKENS + 20, "transcription": 50}.get(
             self._case.api, TOKENS * (TEXTS if self._case.api in ITEMS else 1)
         )
@@ -207,13 +222,15 @@ class EndpointServer:
 
     def _items(self, request: Request, truth: Truth, lie: str, rng: np.random.Generator) -> list[Packet]:
         api = APIS[self._case.api]
-        vectors = rng.normal(0, 1, (TEXTS, 3 if self._case.api == "classify" else 16))
+        vectors = rng.normal(0, 1, (TEXTS, 3 if self._case.api == "classify" else NUMBERS))
         if lie == "copied":
             vectors[1] = vectors[0]
         if lie == "shorter vector" and request.row:
             vectors = vectors[:, :-1]
-        elif lie == "shorter vector":
+        elif lie == "shorter vector" and self._case.api != "base64":
             truth.completed = True  # the first answer says how long vectors are
+        elif lie == "shorter vector":
+            vectors = vectors[:, :-1]  # not as long as was asked for
         truth.work = TEXTS - (lie == "copied")
         items = [self._item(index, vector, lie) for index, vector in enumerate(vectors)]
         usage = self._usage(truth, lie, 0)
@@ -274,7 +291,8 @@ class _Text:
 
     def _texts(self) -> list[str]:
         words = [f" w{self._request.row}x{step}" for step in range(OUTPUT_TOKENS)]
-        fixed = {"schema": PERSON, "choice": "green", "tools": CALL["arguments"]}.get(self._case.api)
+        answers = {"schema": PERSON, "choice": "green", "regex": "green", "tools": CALL["arguments"]}
+        fixed = answers.get(self._case.api)
         if fixed is None or self._lie in ("plain words", "no call"):
             return ["" if self._lie == "empty" else word for word in words]
         text = {"no number": PERSON.replace("3", '"3"'), "wrong arguments": '{"a": "one"}'}.get(self._lie, fixed)
@@ -326,7 +344,7 @@ class _Text:
 
     @property
     def _model(self) -> str:
-        return "other" if self._lie == "other model" else MODEL
+        return {"other model": "other", "base model": MODEL}.get(self._lie, self._request.model)
 
     def _closing(self) -> bytes:
         if self._case.api == "responses":
@@ -445,13 +463,14 @@ def outcome_of(case: Case) -> Outcome:
     has |= {"stream"} if plan.streamed else set()
     figures = {value.key: value.value for value in summarize(window, has)}
     wrong = _wrong(figures, _true_figures(case, server.truth, plan.streamed))
-    if case.lie in ("unsorted", "one score", "twice"):
+    if case.lie in ("unsorted", "one score", "twice") and any(answer.lie for answer in server.truth.values()):
         wrong[case.lie] = (None, None)  # no figure shows it
     return Outcome(case=case, verdict=verdict, reasons=reasons, wrong=wrong, errors=result.records.errors)
 
 
 def _plan(case: Case, api: Api, shape: Poisson) -> LoadPlan:
-    endpoint = Endpoint(base_url="http://127.0.0.1:1", api=api, model=MODEL, answer_model=MODEL)
+    names = (MODEL, ADAPTER_NAME) if case.api == "adapters" else ()
+    endpoint = Endpoint(base_url="http://127.0.0.1:1", api=api, model=MODEL, answer_model=MODEL, adapter_models=names)
     options = RequestOptions(stream=case.stream)
     requests = Requests(prompt_key=api.prompt_key)
     for row in range(case.count):
@@ -459,9 +478,13 @@ def _plan(case: Case, api: Api, shape: Poisson) -> LoadPlan:
         media = (Media("audio", "audio/wav", b"RIFF%d\r" % row),) if case.api == "transcription" else ()
         if case.api == "images":
             media = (Media("image", "image/png", b"PNG"),)
-        prompt = Prompt(texts[0], TOKENS, OUTPUT_TOKENS, texts=texts if case.api in ITEMS else (), media=media)
+        body = {"model": ADAPTER_NAME} if names and row % 2 else {}
+        prompt = Prompt(
+            texts[0], TOKENS, OUTPUT_TOKENS, texts=texts if case.api in ITEMS else (), media=media, body=body
+        )
         labels = {"items": TEXTS} if case.api in ITEMS else {}
         labels |= {"images": 1} if case.api == "images" else {}
+        labels |= {ADAPTER: row % 2} if names else {}
         labels |= {"audio_ms": AUDIO_MS} if case.api == "transcription" else {}
         labels |= {REQUEST: row} if api.checks_texts() else {}
         counts = [TOKENS] * (TEXTS + api.has_query if case.api in ITEMS else 1)
@@ -500,7 +523,7 @@ def _true_figures(case: Case, truth: Mapping[int, Truth], streamed: bool) -> dic
         if case.api in ("responses", "reasoning"):
             figures["mean_ttfat_ms"] = _mean_ms(answered, "answer_ns") if answered else None
             figures["mean_reasoning_tokens"] = REASONING_TOKENS if case.lie != "no answer" else OUTPUT_TOKENS
-    for api, name in {"schema": "output", "choice": "output", "tools": "tool_call"}.items():
+    for api, name in {**dict.fromkeys(STRUCTURED, "output"), "tools": "tool_call"}.items():
         if case.api == api:
             figures[f"valid_{name}_fraction"] = float(np.mean([answer.valid for answer in done]))
             if case.lie in COMPLETED and not all(answer.valid for answer in done):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
-from tests.lying.behaviour import FAULTS, Behaviour, Case, Fault, Load
+from tests.lying.behaviour import FAULTS, TEXT_APIS, Behaviour, Case, Fault, Load
 
 Rng = np.random.Generator
 Knobs = dict[str, Any]
@@ -138,7 +138,7 @@ def _load_knobs(rng: Rng) -> Knobs:
         "count": int(rng.choice((12, 16, 24, 45, 110), p=(0.3, 0.35, 0.25, 0.08, 0.02))),
         "in_flight": int(rng.integers(1, 9)),
         "output_tokens": (low, low if rng.random() < 0.5 else low * 2),
-        "api": str(rng.choice(("completions", "chat"))),
+        "api": str(rng.choice(tuple(TEXT_APIS))),
         "ignore_eos": bool(rng.random() < 0.7),
     }
 

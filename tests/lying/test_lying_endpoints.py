@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
+from tests.lying.behaviour import TEXT_APIS
 from tests.lying.endpoints import APIS, HABITS, LIES, STREAMS, Case, fractions_of, outcome_of
 from tests.lying.virtual import virtual_time
 
+from benchhydra import registry
+from benchhydra.client.apis import Api
+from benchhydra.client.apis.rerank import Rerank
 from benchhydra.result import Verdict
 
 SEEDS = 1
+#: Options of APIs that no case sets: they change what is sent, and no answer shows it.
+UNSEEN_KNOBS = {"chat.token_limit", "completions.token_limit", "transcription.token_limit"}
+
+
+def not_covered(apis: Mapping[str, type[Api]]) -> set[str]:
+    """Return which of the APIs have no lies, and which of their options no case has another value for.
+
+    It is enough if a case of another API that shares the option has one.
+    """
+    cases = [*APIS.values(), *TEXT_APIS.values()]
+    missing = {name for name, kind in apis.items() if not any(type(api) is kind for api in cases)}
+    for name, kind in apis.items():
+        for field in dataclasses.fields(kind):
+            owner = next(base for base in kind.__mro__ if field.name in vars(base).get("__annotations__", {}))
+            values = [getattr(api, field.name) for api in cases if isinstance(api, owner)]
+            if all(value == getattr(kind(), field.name) for value in values):
+                missing.add(f"{name}.{field.name}")
+    return missing - UNSEEN_KNOBS
+
+
+def test_every_api_and_each_of_its_options_has_lies() -> None:
+    assert not not_covered(registry.options("api"))
+
+
+def test_a_new_api_or_option_without_lies_is_noticed() -> None:
+    @dataclasses.dataclass(kw_only=True)
+    class Ranks(Rerank):
+        top: int = 0
+
+    assert not_covered({**registry.options("api"), "ranks": Ranks}) == {"ranks", "ranks.top"}
+    assert not not_covered({"rerank": Rerank})
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from tests.lying.behaviour import Case
+from tests.lying.behaviour import TEXT_APIS, Case
 from tests.lying.server import MODEL, LyingServer, TrueAnswer
 from tests.lying.virtual import run_virtually
 
 from benchhydra import registry
 from benchhydra.client import Endpoint, Requests
-from benchhydra.client.apis import Api, RequestOptions
-from benchhydra.client.apis.chat import Chat
-from benchhydra.client.apis.completions import Completions
+from benchhydra.client.apis import RequestOptions
 from benchhydra.client.request_encoding import encode_request
 from benchhydra.datasets import Prompt
 from benchhydra.facts import Facts
@@ -85,7 +83,7 @@ def load_shape(case: Case) -> LoadShape:
 def make_plan(case: Case, shape: LoadShape, base_url: str = "http://127.0.0.1:1") -> LoadPlan:
     """Return the requests of a case; the prompt of a request is its number."""
     load, rng = case.load, np.random.default_rng(case.load.seed)
-    api: Api = Chat() if load.api == "chat" else Completions()
+    api = TEXT_APIS[load.api]
     endpoint = Endpoint(base_url=base_url, api=api, model=MODEL, answer_model=MODEL)
     options = RequestOptions(stream=load.stream, ignore_eos=load.ignore_eos)
     requests = Requests(prompt_key=api.prompt_key)
