@@ -15,7 +15,7 @@ from tests.probes.conftest import MetricsServer
 from benchhydra.facts import declared_facts
 from benchhydra.probes import ProbeTarget
 from benchhydra.probes.server import COUNTER_FACTS, LONGEST_INTERVAL_S, ServerProbe, read_metrics
-from benchhydra.probes.server_metrics import COUNTERS, GAUGES, Reading, parse_metrics
+from benchhydra.probes.server_metrics import COUNTERS, GAUGES, Reading, parse_engines, parse_metrics
 
 DATA = Path(__file__).parent / "data"
 TEXT = """# TYPE vllm:prefix_cache_hits counter
@@ -52,6 +52,36 @@ def observed(server: MetricsServer, *texts: str | None) -> tuple[dict[str, list[
 def counters(text: str) -> dict[str, float]:
     """The counters without a label of their own, by name."""
     return {name: value for (name, label), value in parse_metrics(text).counters.items() if not label}
+
+
+def data_parallel_text(running: tuple[float, float], tokens: tuple[float, float]) -> str:
+    lines = [
+        *(f'vllm:num_requests_running{{engine="{i}",model_name="m"}} {value}' for i, value in enumerate(running)),
+        *(f'vllm:generation_tokens_total{{engine="{i}",model_name="m"}} {value}' for i, value in enumerate(tokens)),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def test_the_engines_of_a_data_parallel_server_have_figures_of_their_own(metrics_server: MetricsServer) -> None:
+    probe = ServerProbe()
+    metrics_server.text = data_parallel_text((0, 0), (100, 50))
+    assert probe.applies(target_of(metrics_server))
+    probe.start(target_of(metrics_server))
+    list(probe.sample())
+    metrics_server.text = data_parallel_text((2, 3), (130, 90))
+    samples = list(probe.sample())
+    facts = probe.stop()
+    values = {(sample.name, sample.labels.get("replica")): sample.value for sample in samples}
+    assert values["requests_running", None] == 5
+    assert [values["replica_requests_running", number] for number in "01"] == [2, 3]
+    assert [values["replica_generation_tokens", number] for number in "01"] == [30, 40]
+    assert facts["server_generation_tokens"] == 70
+
+
+def test_one_engine_and_lines_of_no_engine_are_one_reading() -> None:
+    (reading,) = parse_engines('vllm:num_requests_running{engine="0"} 2\nvllm:prompt_tokens_total 7\n')
+    assert reading == parse_metrics('vllm:num_requests_running{engine="0"} 2\nvllm:prompt_tokens_total 7\n')
+    assert parse_engines("") == [Reading()]
 
 
 def test_counters_are_summed_over_engines_and_unknown_where_absent() -> None:

@@ -13,7 +13,15 @@ from typing import Any, ClassVar
 from benchhydra.facts import fact
 from benchhydra.http_exchange import HttpExchange, exchange
 from benchhydra.probes import Probe, ProbeTarget, Sample
-from benchhydra.probes.server_metrics import COUNTERS, GAUGES, HISTOGRAMS, Reading, combined, parse_metrics
+from benchhydra.probes.server_metrics import (
+    COUNTERS,
+    GAUGES,
+    HISTOGRAMS,
+    Reading,
+    combined,
+    parse_engines,
+    parse_metrics,
+)
 
 #: A busy server may take longer than this to answer; that sample is missing then.
 TIMEOUT_S = 1.0
@@ -80,7 +88,7 @@ class ServerProbe(Probe):
     def start(self, target: ProbeTarget) -> None:
         self._target = target
         self._urls = target.replica_urls or (target.base_url,)
-        self._readings: list[Reading] = []  # the last ones, of each server
+        self._readings: list[Reading] = []  # the last ones, of each server or data-parallel engine
         self._first_readings: list[Reading] = []
         self._work_s = float("inf")  # least time that answering took the server
         self._answers_ms: list[float] = []
@@ -123,8 +131,11 @@ class ServerProbe(Probe):
         return facts
 
     def _by_replica(self) -> Iterator[Sample]:
-        """Yield gauges and counters of each of several servers, as ``replica_NAME`` with the label ``replica``."""
-        if len(self._readings) < 2:
+        """Yield gauges and counters of each server, or data-parallel engine, as ``replica_NAME`` with its number.
+
+        Nothing if there is only one, or if an engine has appeared since the load began.
+        """
+        if len(self._readings) < 2 or len(self._readings) != len(self._first_readings):
             return
         units = {quantity.name: quantity.unit for quantity in GAUGES}
         for number, (first, last) in enumerate(zip(self._first_readings, self._readings, strict=True)):
@@ -161,8 +172,9 @@ class ServerProbe(Probe):
             self._connects_ms.append(answer.connect_s * 1e3)
             self._work_s = min(self._work_s, max(0.0, answer.first_byte_s - answer.connect_s))
         self.min_interval_s = min(self._work_s / READING_FRACTION, LONGEST_INTERVAL_S)
-        self._readings = [_reading(answer) for answer in answers]
-        return combined(self._readings)
+        texts = [answer.body.decode(errors="replace") if answer.status == 200 else "" for answer in answers]
+        self._readings = [reading for text in texts for reading in parse_engines(text)]
+        return combined([parse_metrics(text) for text in texts] if len(self._readings) > len(texts) else self._readings)
 
 
 def read_metrics(target: ProbeTarget) -> Reading:

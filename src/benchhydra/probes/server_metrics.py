@@ -14,12 +14,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 #: vLLM's gauge whose labels are settings of the KV cache.
 CACHE_CONFIG = "vllm:cache_config_info"
 #: Servers -> how their names begin.
 ENGINES = {"vllm": "vllm:", "sglang": "sglang:", "llamacpp": "llamacpp:", "tgi": "tgi_"}
+
+
+#: Labels with the number of a data-parallel server's engine: of vLLM, and of SGLang.
+ENGINE_LABELS = ("engine", "dp_rank")
 
 
 class Quantity(NamedTuple):
@@ -218,10 +223,37 @@ Values = Mapping[str, list[tuple[str, float]]]  # name in the text -> labels and
 
 def parse_metrics(text: str) -> Reading:
     """Parse Prometheus' text format. Values that are not finite are unknown."""
+    return reading_of(_values(text))
+
+
+def parse_engines(text: str) -> list[Reading]:
+    """Return the readings of a server's engines, in the order of their numbers: one unless it is data parallel.
+
+    vLLM and SGLang give each metric a label with the engine's number. What has none is in no engine's reading.
+    """
+    values = _values(text)
+    numbers = {_engine_number(labels) for lines in values.values() for labels, _ in lines} - {""}
+    if len(numbers) < 2:
+        return [reading_of(values)]
+    by_engine: dict[str, dict[str, list[tuple[str, float]]]] = {number: {} for number in sorted(numbers, key=int)}
+    for source, lines in values.items():
+        for labels, value in lines:
+            if number := _engine_number(labels):
+                by_engine[number].setdefault(source, []).append((labels, value))
+    return [reading_of(of_engine) for of_engine in by_engine.values()]
+
+
+def _values(text: str) -> dict[str, list[tuple[str, float]]]:
     values: dict[str, list[tuple[str, float]]] = {}
-    for source, labels, number in _LINE.findall(text):
+    for source, labels, number in _line().findall(text):
         values.setdefault(source, []).append((labels, _number(number)))
-    return reading_of(values)
+    return values
+
+
+def _engine_number(labels: str) -> str:
+    """Return the number of the engine that a line is of; "" if it names none."""
+    number = next(filter(None, (_label(labels, name) for name in ENGINE_LABELS)), "")
+    return number if number.isdecimal() else ""
 
 
 def parse_published(metrics: Mapping[str, float | Sequence[float]]) -> Reading:
@@ -297,6 +329,9 @@ def _names() -> list[str]:
     return sorted(names)
 
 
-NAMES = _names()
-_LABELS = r'(?:\{(?:[^"}]|"(?:[^"\\\n]|\\.)*")*\})?'
-_LINE = re.compile(rf"^({'|'.join(map(re.escape, NAMES))})({_LABELS})[ \t]+(\S+)", re.M)
+@cache
+def _line() -> re.Pattern[str]:
+    """Return the pattern of a line of one of the names. Only the helper process needs the 2 ms that it takes."""
+    names = "|".join(map(re.escape, _names()))
+    labels = r'(?:\{(?:[^"}]|"(?:[^"\\\n]|\\.)*")*\})?'
+    return re.compile(rf"^({names})({labels})[ \t]+(\S+)", re.M)
