@@ -73,6 +73,7 @@ def test_the_highest_rate_below_the_first_that_is_not_exact(
     assert calibration.exact_up_to_rps(steps) == expected
 
 
+@pytest.mark.alone
 def test_a_short_real_calibration() -> None:
     seen = list(calibration.measure_rates((40.0, 80.0), seconds=0.5))
     assert [one.offered_rps for one in seen] == [40.0, 80.0][: len(seen)]

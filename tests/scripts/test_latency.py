@@ -19,7 +19,6 @@ from benchhydra.run import spec_of
 from benchhydra.window import Window
 
 TTFT_MS, ITL_MS, OUTPUT = 20.0, 5.0, 9
-LATENCY_MS = TTFT_MS + ITL_MS * (OUTPUT - 1)
 LATENCY = ["script=latency", f"engine.ttft_ms={TTFT_MS}", f"engine.itl_ms={ITL_MS}"]
 LATENCY += ["dataset.prompt_tokens=16", f"dataset.output_tokens={OUTPUT}", "script.batch_size=4"]
 LATENCY += ["script.iterations=12", "script.warmup_iterations=3"]
@@ -27,15 +26,18 @@ LATENCY += ["script.iterations=12", "script.warmup_iterations=3"]
 
 @pytest.mark.parametrize("on", ["offline", "server"])
 def test_a_batch_takes_what_the_engine_takes(tmp_path: Path, on: str) -> None:
-    result = run(tmp_path / on, *LATENCY, f"script.on={on}")
+    ttft_ms, itl_ms = 3 * TTFT_MS, 3 * ITL_MS  # long against what a busy machine adds
+    latency_ms = ttft_ms + itl_ms * (OUTPUT - 1)
+    slower = (f"engine.ttft_ms={ttft_ms}", f"engine.itl_ms={itl_ms}")
+    result = run(tmp_path / on, *LATENCY, f"script.on={on}", *slower)
     assert result.status == "ok" and result.load_label == "batch=4"
     value = {key: metric.value for key, metric in result.metrics.items()}
     assert (value["batches"], value["completed"], value["failed"]) == (12, 48, 0)
     assert result.metadata["batch_size"] == 4
     # Never less than the engine's own times; more only by what a busy machine adds, which its fastest batches lack.
-    assert value["p10_batch_latency_ms"] == pytest.approx(LATENCY_MS, rel=0.25) and value["p10_batch_latency_ms"] > 59
-    assert value["median_batch_prefill_ms"] >= TTFT_MS
-    assert value["median_batch_decode_ms"] == pytest.approx(ITL_MS * (OUTPUT - 1), rel=0.5)
+    assert latency_ms - 1 < value["p10_batch_latency_ms"] < 1.25 * latency_ms
+    assert value["median_batch_prefill_ms"] >= ttft_ms
+    assert value["median_batch_decode_ms"] == pytest.approx(itl_ms * (OUTPUT - 1), rel=0.5)
     assert value["mean_batch_latency_ms"] == pytest.approx(
         value["mean_batch_prefill_ms"] + value["mean_batch_decode_ms"]
     )

@@ -101,7 +101,8 @@ def test_jobs_end_with_their_sweep(
 
 
 def test_jobs_of_a_killed_sweep_end_before_it_is_resumed(sweeps: Sweeps, no_survivors: Survivors) -> None:
-    words = ["model=llama2,mistral", "seed=range(0,4)", "qps=4", "num_prompts=5", "launcher=submitit_local"]
+    # long enough that the jobs still run when a busy machine has started the next sweep
+    words = ["model=llama2,mistral", "seed=range(0,4)", "qps=2", "num_prompts=8", "launcher=submitit_local"]
     process = sweeps.start(*words)
     wait_for(lambda: len(sweeps.results()) >= 2, 60, "two points")
     process.send_signal(signal.SIGKILL)

@@ -68,24 +68,24 @@ def test_a_plan_starts_nothing(sweeps: Sweeps) -> None:
 
 @pytest.mark.slow
 def test_failures_are_listed_and_resume_runs_just_those(sweeps: Sweeps) -> None:
-    """200 points of which 5 % fail, at random."""
+    """100 points of which 5 % fail, at random."""
     rng = random.Random(5)
-    bad = set(rng.sample(range(200), 10))
-    names = ",".join("nobody" if seed in bad else "NousResearch/Llama-2-7b-chat-hf" for seed in range(200))
-    words = ["sweep.zip=[[seed,script.body.model]]", "seed=range(0,200)", f"script.body.model={names}"]
+    bad = set(rng.sample(range(100), 5))
+    names = ",".join("nobody" if seed in bad else "NousResearch/Llama-2-7b-chat-hf" for seed in range(100))
+    words = ["sweep.zip=[[seed,script.body.model]]", "seed=range(0,100)", f"script.body.model={names}"]
     words += ["model=llama2", "qps=inf", "num_prompts=2"]
     code = sweeps.run(*words, timeout=280)
     assert code == 1
     failed = [point["overrides"] for point in sweeps.summary()["points"] if point["status"] == "failed"]
     assert {int(o.partition("=")[2]) for overrides in failed for o in overrides if o.startswith("seed=")} == bad
     log = sweeps.log.read_text()
-    assert "10 failed of 200 points" in log and log.count("to run this point by itself: ") == 10
+    assert "5 failed of 100 points" in log and log.count("to run this point by itself: ") == 5
     before = {name: result["run_id"] for name, result in sweeps.results().items() if result["status"] == "ok"}
-    assert len(before) == 190
+    assert len(before) == 95
     failures = {name: result["run_id"] for name, result in sweeps.results().items() if result["status"] == "failed"}
     assert sweeps.run(*words, f"sweep.resume={sweeps.directory}") == 1
     after = {name: result["run_id"] for name, result in sweeps.results().items()}
-    assert len(after) == 200 and before.items() <= after.items()
+    assert len(after) == 100 and before.items() <= after.items()
     assert failures.keys() == after.keys() - before.keys() and not failures.items() & after.items()
 
 
@@ -188,11 +188,14 @@ def test_a_server_start_is_counted_even_if_the_sweep_was_killed_before_a_point(s
 def test_killed_at_random_moments_nothing_is_lost_or_measured_twice(
     sweeps: Sweeps, no_survivors: Callable[[Path], list[str]]
 ) -> None:
-    """SIGKILL, twenty times or until all is done; the survivors of each kill stay as they were."""
-    words = ["seed=range(0,120)", "qps=inf", "num_prompts=2"]
+    """SIGKILL, ten times or until all is done; the survivors of each kill stay as they were.
+
+    ``benchmarks/crash_trials.py`` kills more often, on several launchers.
+    """
+    words = ["seed=range(0,100)", "qps=inf", "num_prompts=2"]
     rng = random.Random(11)
     kills, kept = 0, dict[str, str]()
-    while kills < 20:
+    while kills < 10:
         more = [f"sweep.resume={sweeps.directory}"] if (sweeps.directory / "sweep.json").exists() else []
         seen = len(POINT.findall(sweeps.log.read_text())) if sweeps.log.exists() else 0
         process = sweeps.start(*words, *more)
@@ -212,8 +215,8 @@ def test_killed_at_random_moments_nothing_is_lost_or_measured_twice(
     more = [f"sweep.resume={sweeps.directory}"] if (sweeps.directory / "sweep.json").exists() else []
     assert sweeps.run(*words, *more) == 0, sweeps.log.read_text()[-3000:]
     results = sweeps.results()
-    assert len(results) == 120 and kept.items() <= {name: r["run_id"] for name, r in results.items()}.items()
-    assert kills >= 5
+    assert len(results) == 100 and kept.items() <= {name: r["run_id"] for name, r in results.items()}.items()
+    assert kills >= 4
     assert not no_survivors(sweeps.directory)
     ports = {int(port) for log in sweeps.directory.glob("servers/*.log") for port in PORT.findall(log.read_text())}
     assert len(ports) >= 3 and not ports & listening()

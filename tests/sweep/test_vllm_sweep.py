@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.vllm.servers import NO_WORKER_PROCESS
 
 Sweeps = Any  # the fixture ``sweeps`` of conftest.py
 SEQS = "engine.args.max_num_seqs"
@@ -15,7 +16,7 @@ SEQS = "engine.args.max_num_seqs"
 
 @pytest.mark.vllm
 def test_six_points_on_two_servers(sweeps: Sweeps) -> None:
-    words = ["model=tiny", "engine=vllm", "qps=1,5,10", f"{SEQS}=64,128", "num_prompts=3"]
+    words = ["model=tiny", "engine=vllm", "qps=1,5,10", f"{SEQS}=64,128", "num_prompts=3", *NO_WORKER_PROCESS]
     # the other tests set keys of the fake engine, which vLLM does not have
     fakes = ("engine.ttft", "engine.itl", "engine=fake")
     words = [word for word in sweeps.command(*words) if not word.startswith(fakes)]

@@ -336,7 +336,7 @@ def test_silent_server_times_out(point: Make, capfd: pytest.CaptureFixture[str])
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun = time.monotonic()
         assert Mlflow(uri=f"http://127.0.0.1:{silent.getsockname()[1]}").log(*point()) is None
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 60
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 

@@ -58,5 +58,5 @@ def test_a_path_that_sqlite_cannot_open_is_one_line_at_once(
     deep = tmp_path.joinpath(*["x" * 200] * 3)
     start_s = time.monotonic()
     assert Mlflow(uri=store.sqlite_uri(deep / "mlflow.db")).log(*point()) is None
-    assert time.monotonic() - start_s < 10
+    assert time.monotonic() - start_s < 60
     assert "SQLite opens at most 500" in capfd.readouterr().err
