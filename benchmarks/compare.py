@@ -78,16 +78,21 @@ class Server:
         return json.loads(self.get("/stats"))
 
     def truth(self):
+        return [(arr, end, conn, flags, tokens, times) for arr, _, end, conn, flags, tokens, times in self.requests()]
+
+    def first_bytes(self):
+        """Return when the first byte of each request was read, in ns."""
+        return [first for _, first, *_ in self.requests()]
+
+    def requests(self):
         b = self.get("/truth")
         n = struct.unpack_from("<Q", b, 8)[0]
         off = 16
-        out = []
         for _ in range(n):
             arr, first, end, conn, port, k, tokens, body, flags = struct.unpack_from("<QQQIIIIII", b, off)
             off += 48
-            out.append((arr, end, conn, flags, tokens, struct.unpack_from(f"<{k}Q", b, off)))
+            yield arr, first, end, conn, flags, tokens, struct.unpack_from(f"<{k}Q", b, off)
             off += 8 * k
-        return out
 
     def stop(self):
         self.p.terminate()

@@ -2,10 +2,11 @@
 
 python benchmarks/sessions.py pacing --server ./mockserver    # 200 sessions/s of 8 turns, beside a plain schedule
 python benchmarks/sessions.py hits                            # 1,000 sessions of 8 turns on the fake engine
-python benchmarks/sessions.py trace [--path mooncake.jsonl]   # 10,000 rows; without a file, made ones
+python benchmarks/sessions.py trace --server ./mockserver     # gaps of 10,000 rows; --path mooncake.jsonl, or made ones
+python benchmarks/sessions.py blocks [--path mooncake.jsonl]  # their shared blocks, on the fake engine
 
 ``pacing`` sends with the load generator alone to the server in C (built as benchmarks/README.md says), pinned to a core
-each if there are two. The others run whole points.
+each if there are two. The others run whole points: ``trace`` (3 min) on the server in C, which keeps a core to itself.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from compare import Server
 
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.apis import RequestOptions
@@ -56,7 +58,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--path", help="a Mooncake trace")
     parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--speedup", type=float, default=30.0)
+    parser.add_argument("--speedup", type=float, default=20.0)
     parser.add_argument("--out", default="outputs/session-benchmarks")
     arguments = parser.parse_args()
     for line in PARTS[arguments.part](arguments):
@@ -82,15 +84,13 @@ def pacing(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _server(program: str, core: int) -> Iterator[None]:
-    argv = ["taskset", "-c", str(core), program, "--port", str(PORT), "--ttft", "20", "--itl", "2"]
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
-    time.sleep(0.5)
+def _server(program: str, core: int) -> Iterator[Server]:
+    server = Server(program, PORT, str(core), 0)
+    server.control(ttft=20, itl=2)
     try:
-        yield
+        yield server
     finally:
-        process.kill()
-        process.wait()
+        server.stop()
 
 
 def _endpoint() -> Endpoint:
@@ -200,27 +200,63 @@ def hits(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def trace(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Replay a Mooncake trace on the fake engine, and compare gaps and prefix hits with the recording's."""
-    out = Path(arguments.out).resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    path = Path(arguments.path or _made_trace(out / "mooncake.jsonl", arguments.rows))
-    rows = [json.loads(line) for line in path.read_text().splitlines()[: arguments.rows]]
+    """Replay a Mooncake trace on the server in C, and compare gaps with the recording's: as sent, and as received.
+
+    A request is received with its first byte. Those that are sent together are paired in the order of their arrival.
+    """
+    path, rows = _trace_rows(arguments)
     words = (
-        *("dataset=mooncake", f"dataset.path={path}", "load=trace", f"load.speedup={arguments.speedup}"),
-        *(f"num_prompts={len(rows)}", "engine.ttft_ms=5", "engine.itl_ms=0", "dataset.output_tokens=4"),
-        *("engine.prefix_cache_blocks=100000000", "model.max_model_len=null"),
+        *("engine=attach", f"engine.base_url=http://127.0.0.1:{PORT}", "model=custom", "model.id=mock"),
+        *("model.tokenizer=word", *_replay(path, rows, arguments)),
     )
-    point = _run(arguments, "trace", *words)
+    with _server(arguments.server, min(os.sched_getaffinity(0))) as server:
+        point = _run(arguments, "trace", *words)
+        received_ns = np.sort(server.first_bytes())[-len(rows) :]  # the first ones are of the warm-up
     records = Records.read(point / "records.parquet")
     recorded_ns = np.array([row["timestamp"] for row in rows]) * 1e6 / arguments.speedup
-    gap_error_ms = np.abs(np.diff(records.sent_ns) - np.diff(recorded_ns)) / 1e6
+    late_ms = (records.sent_ns - records.scheduled_ns) / 1e6
+    yield {
+        "rows": len(rows),
+        "completed": int(records.completed.sum()),
+        "seconds": round(float(recorded_ns[-1] / 1e9), 1),
+        "speedup": arguments.speedup,
+        "mean_prompt_tokens": round(float(records.asked_prompt_tokens.mean())),
+        "longest_prompt_tokens": int(records.asked_prompt_tokens.max()),
+        "late_mean_ms": round(float(late_ms.mean()), 4),
+        "late_max_ms": round(float(late_ms.max()), 3),
+        "gaps_sent": _gap_errors(records.sent_ns, recorded_ns, rows),
+        "gaps_received": _gap_errors(received_ns, recorded_ns, rows),
+        "verdict": json.loads((point / "result.json").read_text())["verdict"],
+    }
+
+
+def _gap_errors(times_ns: Any, recorded_ns: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return by how much gaps differ. worst: [row, difference, tokens of the prompt before it]."""
+    differences_ms = (np.diff(np.sort(times_ns)) - np.diff(recorded_ns)) / 1e6
+    errors_ms = np.abs(differences_ms)
+    worst = np.argsort(-errors_ms)[:4].tolist()
+    return {
+        "error_mean_ms": round(float(errors_ms.mean()), 4),
+        "error_p99_ms": round(float(np.percentile(errors_ms, 99)), 4),
+        "error_p999_ms": round(float(np.percentile(errors_ms, 99.9)), 4),
+        "error_max_ms": round(float(errors_ms.max()), 3),
+        "above_1_ms": int((errors_ms > 1).sum()),
+        "worst": [[row + 1, round(float(differences_ms[row]), 3), rows[row]["input_length"]] for row in worst],
+    }
+
+
+def blocks(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Replay a Mooncake trace on the fake engine, and compare prefix hits with the recording's."""
+    path, rows = _trace_rows(arguments)
+    words = (
+        *("engine.ttft_ms=5", "engine.itl_ms=0", "engine.prefix_cache_blocks=100000000"),
+        *_replay(path, rows, arguments),
+    )
+    point = _run(arguments, "blocks", *words)
+    records = Records.read(point / "records.parquet")
     metadata = json.loads((point / "result.json").read_text())["metadata"]
     yield {
         "rows": len(rows),
-        "seconds": round(float(recorded_ns[-1] / 1e9), 1),
-        "gap_error_mean_ms": round(float(gap_error_ms.mean()), 4),
-        "gap_error_p99_ms": round(float(np.percentile(gap_error_ms, 99)), 4),
-        "gap_error_max_ms": round(float(gap_error_ms.max()), 3),
         "hits": metadata["prefix_cache_hits"],  # requests that are sent together may arrive in another order
         "hits_in_recorded_order": _hits_in_order(path, len(rows)),
         "hits_by_hand": _hits_of(rows),
@@ -228,15 +264,33 @@ def trace(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     }
 
 
+def _trace_rows(arguments: argparse.Namespace) -> tuple[Path, list[dict[str, Any]]]:
+    out = Path(arguments.out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    path = Path(arguments.path or _made_trace(out / "mooncake.jsonl", arguments.rows))
+    return path, [json.loads(line) for line in path.read_text().splitlines()[: arguments.rows]]
+
+
+def _replay(path: Path, rows: list[dict[str, Any]], arguments: argparse.Namespace) -> tuple[str, ...]:
+    return (
+        *("dataset=mooncake", f"dataset.path={path}", "load=trace", f"load.speedup={arguments.speedup}"),
+        *(f"num_prompts={len(rows)}", "dataset.output_tokens=4", "model.max_model_len=null"),
+    )
+
+
 def _made_trace(path: Path, count: int) -> Path:
-    """Write rows of Mooncake's form: turns of conversations over a few shared documents, a mean gap of 300 ms."""
+    """Write rows of Mooncake's form: turns of conversations over a few shared documents, a mean gap of 300 ms.
+
+    One in a hundred has a prompt of up to 100,000 tokens.
+    """
     rng, rows, now_ms, block = np.random.default_rng(0), list[dict[str, Any]](), 0, 1000
     histories: list[list[int]] = []
     while len(rows) < count:
         now_ms += int(rng.exponential(300))
         if not histories or rng.random() < 0.4:
-            histories.append([int(rng.integers(20)), *range(block, block + int(rng.integers(1, 12)))])
-            block += 12
+            own_blocks = int(rng.integers(150, 195) if rng.random() < 0.025 else rng.integers(1, 12))
+            histories.append([int(rng.integers(20)), *range(block, block + own_blocks)])
+            block += own_blocks
         history = histories[int(rng.integers(max(0, len(histories) - 50), len(histories)))]
         history += range(block, block + int(rng.integers(1, 3)))
         block += 3
@@ -279,12 +333,13 @@ def _hits_of(rows: list[dict[str, Any]]) -> int:
 
 def _run(arguments: argparse.Namespace, name: str, *words: str) -> Path:
     point = Path(arguments.out).resolve() / f"{name}-{int(time.time())}"
-    argv = [sys.executable, "-m", "benchhydra", "engine=fake", "model=llama2", "tracking=none", "script.fail_on=never"]
+    argv = [sys.executable, "-m", "benchhydra", "tracking=none", "script.fail_on=never"]
+    argv += [] if any(word.startswith("engine=") for word in words) else ["engine=fake", "model=llama2"]
     subprocess.run([*argv, f"hydra.run.dir={point}", *words], check=True, stdout=sys.stderr)
     return point
 
 
-PARTS = {"pacing": pacing, "hits": hits, "trace": trace}
+PARTS = {"pacing": pacing, "hits": hits, "trace": trace, "blocks": blocks}
 
 if __name__ == "__main__":
     main()

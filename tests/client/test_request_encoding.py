@@ -15,6 +15,7 @@ from benchhydra.client.apis import Api, RequestOptions
 from benchhydra.client.apis.chat import Chat
 from benchhydra.client.apis.completions import Completions
 from benchhydra.client.request_encoding import encode_request
+from benchhydra.client.request_store import LONG_BYTES
 from benchhydra.datasets import Prompt
 from benchhydra.errors import ConfigError
 from benchhydra.fetch import check_base_url, split_api_path
@@ -168,7 +169,8 @@ def test_the_secret_is_not_in_any_repr() -> None:
 @given(st.lists(st.tuples(st.text(max_size=40), st.integers(1, 9)), max_size=20), st.integers(1, 4))
 def test_requests_come_out_as_they_were_added(prompts: list[tuple[str, int]], dealt: int) -> None:
     requests, whole = Requests(), []
-    for text, tokens in prompts:
+    for number, (text, tokens) in enumerate(prompts):
+        text += "long" * (LONG_BYTES if number % 3 == 1 else 0)
         whole.append(encoded(completions(model='"prompt":'), text, tokens))
         requests.add(whole[-1], 1, tokens)
     for part in range(dealt):
@@ -180,7 +182,12 @@ def test_requests_come_out_as_they_were_added(prompts: list[tuple[str, int]], de
 
 def test_any_bytes_are_kept_as_they_are() -> None:
     requests = Requests()
-    odd = b"", b"GET / HTTP/1.1\r\n\r\n", b'POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n"prompt":"'
+    odd = (
+        b"",
+        b"x" * (LONG_BYTES + 1),
+        b"GET / HTTP/1.1\r\n\r\n",
+        b'POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n"prompt":"',
+    )
     for request in odd:
         requests.add(request, 1, 1)
     assert tuple(requests.take(i) for i in range(len(requests))) == odd
@@ -192,9 +199,11 @@ def test_memory_of_sent_requests_is_released(monkeypatch: pytest.MonkeyPatch) ->
     for i in range(10):
         requests.add(b"%d" % i, 1, 1)
     assert [requests.take(i) for i in (3, 0, 1, 9)] == [b"3", b"0", b"1", b"9"]
+    requests.add(b"x" * (LONG_BYTES + 1), 1, 1)
+    assert requests.slow_to_take
     assert [len(block) for block in requests.blocks] == [4, 4, 2]
-    assert [requests.take(i) for i in (2, 8)] == [b"2", b"8"]
-    assert [len(block) for block in requests.blocks] == [0, 4, 0]
+    assert [len(requests.take(i)) for i in (2, 8, 10)] == [1, 1, LONG_BYTES + 1]
+    assert [len(block) for block in requests.blocks] == [0, 4, 0] and not requests.long
 
 
 @pytest.mark.parametrize("api", [Completions(), Chat()], ids=["completions", "chat"])

@@ -13,6 +13,7 @@ from tests.loadgen.loads import endpoint_of, plan_of
 from benchhydra.client.apis import Api, RequestOptions
 from benchhydra.client.apis.chat import Chat
 from benchhydra.client.apis.completions import Completions
+from benchhydra.client.request_store import LONG_BYTES
 from benchhydra.datasets import Prompt
 from benchhydra.errors import ConfigError
 from benchhydra.loadgen.processes.frames import PROGRESS, STOP, frame, progress_frame, take_frames
@@ -23,7 +24,7 @@ from benchhydra.records import TIMES, Records
 
 def shards(api: Api, parts: int = 3, closed_loop: bool = False) -> list[Shard]:
     times = np.zeros(10) if closed_loop else np.arange(10) * 0.1
-    prompts = [Prompt(f"prompt {i}", i, 2 * i) for i in range(10)]
+    prompts = [Prompt(f"prompt {i}" * (1 if i % 4 else LONG_BYTES), i, 2 * i) for i in range(10)]
     endpoint = endpoint_of(1, api, headers={"Authorization": "Bearer k"}, ca_file="ca.pem", verify_tls=False)
     limit = 4 if closed_loop else None
     options = RequestOptions(stream=False, ignore_eos=False)

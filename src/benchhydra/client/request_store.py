@@ -13,7 +13,7 @@ _LENGTH = b"\r\nContent-Length: "
 _MAX_BEGINNINGS = 4096
 #: Requests per block: large enough that its memory is returned to the system when the block is released.
 BLOCK_ROWS = 256
-#: Copying a longer request takes tens of microseconds.
+#: Requests that are longer are not stored in blocks.
 LONG_BYTES = 16 << 10
 
 
@@ -58,15 +58,17 @@ class Requests:
     The common beginning of requests (everything before the JSON key ``prompt_key``) is stored once:
     ``beginnings[beginning[i]]`` are the bytes before and after the value of Content-Length; -1: request i is stored
     whole. The remaining bytes are concatenated in blocks of ``BLOCK_ROWS`` requests, each starting at ``starts[i]`` in
-    its block. A block's memory is released when all its requests are taken. ``labels``: whole numbers by name, one for
-    each request, which its row gets too (``Records.labels``; -1: none). ``expected``: what each answer must contain,
-    for the output check after the load; empty without one. ``every_nth`` leaves it out.
+    its block. A block's memory is released when all its requests are taken. Longer ones than ``LONG_BYTES`` are stored
+    one by one, by row, because to release a block of them takes milliseconds. ``labels``: whole numbers by name, one
+    for each request, which its row gets too (``Records.labels``; -1: none). ``expected``: what each answer must
+    contain, for the output check after the load; empty without one. ``every_nth`` leaves it out.
     """
 
     needs_texts: ClassVar[bool] = False
 
     prompt_key: str = "prompt"
     blocks: list[bytearray] = field(default_factory=list, repr=False)
+    long: dict[int, bytes] = field(default_factory=dict, repr=False)
     starts: array[int] = field(default_factory=lambda: array("q"), repr=False)
     beginning: array[int] = field(default_factory=lambda: array("i"), repr=False)
     beginnings: list[tuple[bytes, bytes]] = field(default_factory=list, repr=False)
@@ -82,8 +84,8 @@ class Requests:
 
     @property
     def slow_to_take(self) -> bool:
-        """Whether requests are long in the mean."""
-        return sum(map(len, self.blocks)) > LONG_BYTES * len(self)
+        """Whether there are long requests, whose bytes take tens of microseconds to copy."""
+        return bool(self.long)
 
     def add(
         self,
@@ -116,18 +118,23 @@ class Requests:
             self.blocks.append(bytearray())
         self.beginning.append(index)
         self.starts.append(len(self.blocks[-1]))
-        self.blocks[-1] += rest
+        if len(rest) > LONG_BYTES:
+            self.long[len(self) - 1] = bytes(rest)
+        else:
+            self.blocks[-1] += rest
         self.prompt_tokens.append(prompt_tokens)
         self.output_tokens.append(output_tokens)
 
     def _rest(self, i: int) -> memoryview:
+        """Return the part of a block that belongs to request i; empty for a long one."""
         end = self.starts[i + 1] if (i + 1) % BLOCK_ROWS and i + 1 < len(self.starts) else None
         return memoryview(self.blocks[i // BLOCK_ROWS])[self.starts[i] : end]
 
     def take(self, i: int) -> bytes:
         """Return the bytes of request i. Call it once per request."""
         block = i // BLOCK_ROWS
-        rest, index = self._rest(i), self.beginning[i]
+        rest: bytes | memoryview = self._rest(i) or self.long.pop(i, b"")
+        index = self.beginning[i]
         taken = self._taken[block] = self._taken.get(block, 0) + 1
         if taken == min(BLOCK_ROWS, len(self) - block * BLOCK_ROWS):
             self.blocks[block] = bytearray()
@@ -147,7 +154,8 @@ class Requests:
         """Return a store of the requests first, first + step, first + 2 * step, ..."""
         part = Requests(prompt_key=self.prompt_key, beginnings=self.beginnings, _index=self._index)
         for i in range(first, len(self), step):
-            part._append(self.beginning[i], self._rest(i), self.prompt_tokens[i], self.output_tokens[i])
+            rest = self._rest(i) or self.long.get(i, b"")
+            part._append(self.beginning[i], rest, self.prompt_tokens[i], self.output_tokens[i])
         part.labels = {name: values[first::step] for name, values in self.labels.items()}
         return part
 

@@ -130,12 +130,14 @@ def _pack_requests(requests: Requests) -> dict[str, Any]:
     arrays = {name: getattr(requests, name).tobytes() for name in _REQUEST_ARRAYS}
     blocks = [bytes(block) for block in requests.blocks]
     labels = {name: values.tobytes() for name, values in requests.labels.items()}
-    return {"blocks": blocks, "beginnings": requests.beginnings, "labels": labels, **arrays}
+    long = list(requests.long.items())
+    return {"blocks": blocks, "long": long, "beginnings": requests.beginnings, "labels": labels, **arrays}
 
 
 def _unpack_requests(packed: dict[str, Any]) -> Requests:
     requests = Requests(
         blocks=[bytearray(block) for block in packed["blocks"]],
+        long=dict(packed["long"]),
         beginnings=[(before, after) for before, after in packed["beginnings"]],
         labels={name: array("i", values) for name, values in packed["labels"].items()},
     )
