@@ -15,8 +15,10 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=1000, print_blob=True)
 hypothesis.settings.load_profile("repeatable")
 
-#: About how long a test with this marker takes, in s.
-DURATIONS_S = {"vllm": 30, "slow": 5}
+#: About how long a test with this marker takes, in s, beside others.
+DURATIONS_S = {"vllm": 60, "slow": 20}
+#: About how long a test of this folder takes.
+FOLDERS_S = {"sweep": 10, "docs": 4, "suites": 4, "scripts": 2, "tracking": 2, "search": 2, "endpoints": 2, "lying": 1}
 
 
 @pytest.hookimpl(trylast=True)
@@ -26,6 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     file_s: Counter[Path] = Counter()
     for item in items:
+        file_s[item.path] += FOLDERS_S.get(item.path.parent.name, 0)
         file_s[item.path] += sum(seconds for name, seconds in DURATIONS_S.items() if item.get_closest_marker(name))
     items.sort(key=lambda item: -file_s[item.path])  # stable: the tests of a file keep their order
 
