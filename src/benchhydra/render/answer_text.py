@@ -20,7 +20,11 @@ WORDS = {
     "output_throughput_per_gpu": ("", " per GPU"),
     "total_token_throughput": ("", " tokens/s with prompts"),
     "cost_per_1m_output_tokens": ("$", " per million"),
+    "saturation_throughput": ("saturates at ", " requests/s"),
+    "saturation_output_throughput": ("", " tokens/s at saturation"),
 }
+#: Figures that are answers of their own: their interval is shown too.
+WITH_INTERVAL = ("saturation_throughput",)
 SHARE = "requests within the limits"
 
 
@@ -75,7 +79,8 @@ def figure_texts(answer: Mapping[str, Any]) -> Iterator[str]:
             continue
         before, after = WORDS.get(name, (f"{name} ", f" {figure.get('unit', '')}".rstrip()))
         is_price = before == "$" and value >= 0.1
-        yield f"{before}{f'{value:.2f}' if is_price else number(value)}{after}"
+        inside = interval_text(figure) if name in WITH_INTERVAL else ""
+        yield f"{before}{f'{value:.2f}' if is_price else number(value)}{after}{f' ({inside})' if inside else ''}"
 
 
 def figures_of(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
