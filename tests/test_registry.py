@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
+import cloudpickle
 import pytest
 from hydra.core.config_store import ConfigStore
 
@@ -142,3 +145,92 @@ def test_choices_are_named_by_the_key_that_is_typed() -> None:
 def test_an_unregistered_class_has_no_option_name() -> None:
     with pytest.raises(ConfigError, match="object is not a registered option"):
         option_name(object())
+
+
+def in_a_new_process(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+CHOSEN = {
+    ("script", "serving"),
+    ("dataset", "copying"),
+    ("load", "burst"),
+    ("api", "chat"),
+    ("engine", "vllm"),
+    ("search", "grid"),
+    ("tracking", "none"),
+}
+#: Options on which the HTTP load, its warm-up and the calibration build.
+BUILT_UPON = {("api", "completions"), ("dataset", "synthetic"), ("load", "poisson"), ("load", "sessions")}
+
+
+def test_only_the_chosen_options_are_imported_to_compose() -> None:
+    words = [f"{group}={name}" for group, name in sorted(CHOSEN)]
+    code = f"""
+        import json, sys
+        from benchhydra.cli import run
+        words = {[*words, "model=tiny", "qps=5", "--cfg", "job"]}
+        sys.stdout, stdout = sys.stderr, sys.stdout
+        sys.argv[1:] = words
+        assert run(words) == 0
+        json.dump(sorted(sys.modules), stdout)
+    """
+    imported = set(json.loads(in_a_new_process(code)))
+    modules = {option: cls.__module__ for group in registry.GROUPS for option, cls in options_of(group)}
+    assert {option for option, module in modules.items() if module in imported} == CHOSEN | BUILT_UPON
+    assert not {"benchhydra.metrics.latency", "benchhydra.validity.client", "benchhydra.probes.gpu"} & imported
+
+
+def options_of(group: str) -> list[tuple[tuple[str, str], type]]:
+    return [((group, name), cls) for name, cls in registry.options(group).items()]
+
+
+def test_every_option_is_loaded_when_hydra_asks_for_it() -> None:
+    code = """
+        import json, sys
+        from hydra.core.config_store import ConfigStore
+        from benchhydra import config, registry
+        config.register()
+        stored = [(g, file) for g, files in ConfigStore.instance().repo["schema"].items() for file in sorted(files)]
+        before = set(sys.modules)
+        types = [ConfigStore.instance().load(f"schema/{g}/{file}").node._metadata.object_type for g, file in stored]
+        names = [[g, file.removesuffix(".yaml"), cls.__module__] for (g, file), cls in zip(stored, types)]
+        json.dump([names, [*before]], sys.stdout)
+    """
+    loaded, before = json.loads(in_a_new_process(code))
+    options = {option: cls.__module__ for group in registry.GROUPS for option, cls in options_of(group)}
+    assert {(group, name): module for group, name, module in loaded} == options
+    own_packages = {*registry.GROUPS.values()}
+    assert not {module for module in options.values() if module not in own_packages} & {*before}
+
+
+def test_a_stored_option_can_be_sent_to_a_worker() -> None:
+    node = ConfigStore.instance().repo["schema"]["engine"]["vllm.yaml"]
+    received = copy.copy(cloudpickle.loads(cloudpickle.dumps(node)))
+    assert received.node._metadata.object_type is registry.option_class("engine", "vllm")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("load.start_qps=1",), "did you mean load=ramp load.start_qps"),
+        (("+load.stages=1",), "no such key: load.stages"),
+        (("load=concurrency", "qps=5"), "qps=5 has no effect on load=concurrency"),
+        (("engine=vlm",), "did you mean engine=vllm?"),
+    ],
+)
+def test_options_that_are_not_imported_are_known_to_hints(words: tuple[str, ...], text: str, tmp_path: Path) -> None:
+    assert text in run(tmp_path, "engine=fake", *words, "--cfg", "job").stderr
+
+
+def test_any_key_may_be_set_in_the_dictionaries_of_options_that_are_not_imported() -> None:
+    words = ["engine.headers.a=b", "dataset.columns.prompt=b", "search.space={seed:[1]}", "load.qps.a=1"]
+    printed = in_a_new_process(f"from benchhydra.overrides import grammar; print(*grammar.rewrite({words}))")
+    assert printed.split() == [
+        "++engine.headers.a=b",
+        "++dataset.columns.prompt=b",
+        "++search.space={seed:[1]}",
+        words[3],
+    ]

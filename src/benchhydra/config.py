@@ -157,8 +157,8 @@ def plain_config(config: BenchConfig) -> dict[str, Any]:
 
 @cache
 def register() -> None:
-    """Discover all options and store their schemas and the root schema in Hydra's ConfigStore, once per process."""
-    registry.discover()
+    """Store the schemas of all options and the root schema in Hydra's ConfigStore, once per process."""
+    registry.store_options()
     store = ConfigStore.instance()
     schema = OmegaConf.structured(BenchConfig)
     OmegaConf.set_struct(schema.slo, False)  # any metric may be limited

@@ -1,8 +1,12 @@
 """What can be added by adding a file: options of the config groups, metrics, rules, probes, renderers.
 
-``discover()`` imports every module of the packages that hold them, and of the namespace package ``benchhydra_plugins``,
-where users put theirs. It stores each ``@option`` dataclass in Hydra's ConfigStore as ``schema/<group>/<name>``. An
+They are in modules of the packages below, and of the namespace package ``benchhydra_plugins``, where users put theirs.
+``store_options()`` makes every ``@option`` dataclass known to Hydra's ConfigStore as ``schema/<group>/<name>``. An
 option without a YAML file in ``conf/<group>/`` is stored as ``<group>/<name>`` too, so that one Python file is enough.
+
+A run needs 8 of the 42 options, so ``store_options()`` imports none of the package's own: it reads their groups and
+names from the source files, and an option's module is imported when Hydra or ``options`` asks for the class.
+``discover()`` imports all of them.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ DECLARING_PACKAGES = ("benchhydra.metrics", "benchhydra.validity", "benchhydra.p
 PLUGIN_NAMESPACE = "benchhydra_plugins"
 DECLARATION = re.compile(r"""^@(?:\w+\.)?option\(\s*["'](\w+)["'],\s*["'](\w+)["']""", re.MULTILINE)
 
+#: (group, name) -> the class of an option whose module has been imported.
 _options: dict[tuple[str, str], type[Any]] = {}
 
 
@@ -52,11 +57,15 @@ def option(group: str, name: str) -> Callable[[type[T]], type[T]]:
         config = dataclasses.dataclass(kw_only=True)(cls)
         other = _options.get((group, name), config)
         if (other.__module__, other.__qualname__) != (config.__module__, config.__qualname__):
-            raise ConfigError(f"two options are called {group}={name}: {other.__module__} and {config.__module__}")
+            raise _two_options(group, name, other.__module__, config.__module__)
         _options[group, name] = config
         return config
 
     return register
+
+
+def _two_options(group: str, name: str, module: str, other: str) -> ConfigError:
+    return ConfigError(f"two options are called {group}={name}: {module} and {other}")
 
 
 def knob(default: Any, doc: str, *, unit: str = "", choices: tuple[str, ...] = ()) -> Any:
@@ -91,19 +100,62 @@ def option_name(config: Any) -> str:
 
 
 def options(group: str) -> dict[str, type[Any]]:
-    """The registered dataclasses of a polymorphic group, by option name."""
+    """The dataclasses of a polymorphic group, by option name; imports all of them."""
+    _import_group(group)
     return {name: cls for (of, name), cls in sorted(_options.items()) if of == group}
+
+
+def each_option(group: str) -> Iterator[type[Any]]:
+    """The dataclasses of a polymorphic group, those first that are imported; a further one is imported when reached."""
+    imported = [cls for (of, _), cls in _options.items() if of == group]
+    yield from imported
+    for name in sorted(name for of, name in _own_declarations() if of == group):
+        cls = option_class(group, name)
+        if cls not in imported:
+            yield cls
+
+
+def option_class(group: str, name: str) -> type[Any]:
+    """The dataclass of one option, whose module is imported if needed. Raises KeyError if no class has this name."""
+    if (group, name) not in _options:
+        importlib.import_module(_own_declarations()[group, name])
+    return _options[group, name]
+
+
+def has_class(group: str, name: str) -> bool:
+    """Whether an option is a class, not only a YAML file with another class's keys. Imports nothing."""
+    return (group, name) in _options or (group, name) in _own_declarations()
 
 
 def declared_names(group: str) -> set[str]:
     """The names of a group's classes, read from ``@option(GROUP, NAME)`` in the source files without importing them."""
-    package = GROUPS.get(group)
-    if package is None:
-        return set()
-    folders = [PACKAGE_DIR.joinpath(*package.split(".")[1:]), *plugin_folders()]
-    files = [path for folder in folders for path in folder.glob("*.py") if not path.name.startswith("_")]
-    declarations = [match for path in files for match in DECLARATION.findall(path.read_text(encoding="utf-8"))]
-    return {name for of, name in declarations if of == group}
+    own = {name for of, name in _own_declarations() if of == group}
+    plugins = [path for folder in plugin_folders() for path in _public_files(folder)]
+    return own | {name for path in plugins for of, name in _declarations(path) if of == group}
+
+
+def _public_files(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*.py") if not path.name.startswith("_")]
+
+
+@cache
+def _own_declarations() -> dict[tuple[str, str], str]:
+    """(group, name) -> module of every option of this package. Raises ConfigError for two of one name."""
+    modules: dict[tuple[str, str], str] = {}
+    for package in GROUPS.values():
+        folder = PACKAGE_DIR.joinpath(*package.split(".")[1:])
+        for path in sorted({folder / "__init__.py", *_public_files(folder)}):
+            module = package if path.stem == "__init__" else f"{package}.{path.stem}"
+            for group, name in _declarations(path):
+                if modules.setdefault((group, name), module) != module:
+                    raise _two_options(group, name, modules[group, name], module)
+    return modules
+
+
+def _declarations(path: Path) -> list[tuple[str, str]]:
+    """The groups and names of the options that a source file declares."""
+    text = path.read_text(encoding="utf-8")
+    return DECLARATION.findall(text) if "option(" in text else []  # most files have none; the expression is slower
 
 
 def plugin_folders() -> list[Path]:
@@ -113,17 +165,29 @@ def plugin_folders() -> list[Path]:
 
 
 def discover() -> None:
-    """Import every option module, and fill Hydra's ConfigStore. Doing it twice changes nothing."""
+    """Import every option module, and all that declare metrics, rules and probes; fill Hydra's ConfigStore.
+
+    Doing it twice changes nothing.
+    """
     for package in (*GROUPS.values(), *DECLARING_PACKAGES):
         import_modules(package)
+    store_options()
+
+
+def store_options() -> None:
+    """Fill Hydra's ConfigStore with the schemas of all options. Of those of this package, no module is imported."""
     import_plugins()
-    for (group, name), cls in _options.items():
+    own = _own_declarations()
+    for group, name in {**own, **_options}:
+        cls = _options.get((group, name))
+        if cls is not None and own.get((group, name), cls.__module__) != cls.__module__:
+            raise _two_options(group, name, own[group, name], cls.__module__)
         _store_schema(f"schema/{group}", name, cls)
         if not (CONF_DIR / group / f"{name}.yaml").exists():
             _store_schema(group, name, cls)
 
 
-def _store_schema(group: str, name: str, cls: type[Any]) -> None:
+def _store_schema(group: str, name: str, cls: type[Any] | None) -> None:
     """Do what ``ConfigStore.store`` does, except that the option's node is made when Hydra loads it."""
     from hydra.core.config_store import ConfigStore  # start-up time: client processes need @option, and not Hydra
 
@@ -137,16 +201,17 @@ def _store_schema(group: str, name: str, cls: type[Any]) -> None:
 
 @cache
 def _schema_node_class() -> type[Any]:
-    """The class of an option's entry in the ConfigStore.
+    """The class of an option's entry in the ConfigStore; ``node`` is the option's class, None if it is not imported.
 
-    To make the nodes of all options takes 35 ms, and a point needs a fifth of them.
+    To import all options and to make their nodes takes 100 ms, and a point needs a fifth of them.
     """
     from hydra.core.config_store import ConfigNode  # start-up time: as above
     from omegaconf import OmegaConf
 
     class SchemaNode(ConfigNode):
         def __copy__(self) -> ConfigNode:  # ConfigStore.load returns a copy
-            node = OmegaConf.structured(self.node)
+            _, _, group = (self.group or "").rpartition("/")
+            node = OmegaConf.structured(self.node or option_class(group, self.name.removesuffix(".yaml")))
             return ConfigNode(name=self.name, node=node, group=self.group, package=None, provider=None)
 
         def __deepcopy__(self, memo: dict[int, Any]) -> ConfigNode:  # Hydra copies the whole store to compose a config
@@ -159,6 +224,12 @@ def import_plugins() -> None:
     """Import the modules that users have put into the namespace package ``benchhydra_plugins``, if there are any."""
     if importlib.util.find_spec(PLUGIN_NAMESPACE):
         import_modules(PLUGIN_NAMESPACE)
+
+
+@cache
+def _import_group(group: str) -> None:
+    if group in GROUPS:
+        import_modules(GROUPS[group])
 
 
 def import_modules(package: str) -> None:

@@ -29,6 +29,7 @@ def import_plugin(
     request: pytest.FixtureRequest, plugins: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ImportPlugin]:
     """Import a module of ``benchhydra_plugins``, found in one of the two ways, and forget it after the test."""
+    registry.discover()
     monkeypatch.setattr(registry, "_options", dict(registry._options))
     if request.param == "PYTHONPATH":
         monkeypatch.setenv("PYTHONPATH", str(plugins))

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from typing import Any
 
 from benchhydra import registry
 from benchhydra.errors import ConfigError
@@ -17,6 +18,8 @@ IPV6_ADDRESS = re.compile(
     r"(?:[a-z][\w+.-]*://(?:[^\s@/\[\]]*@)?(?=\[)|(?=\[[^\]]*\]:\d))"
     r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?\][^\s,'\"{}()\[\]]*"
 )
+#: Groups whose options are YAML files of one class.
+PLAIN_CLASSES: dict[str, type[Any]] = {"model": Model, "gpus": Gpus}
 #: A group that is not in the defaults list: plain Hydra requires a ``+`` there.
 PRESETS = "experiment="
 PAIR_KEY = "nr_qps_pair"
@@ -129,25 +132,33 @@ def _override(word: str) -> list[str]:
 
 def _sets_open_key(key: str, value: str) -> bool:
     """Whether an override sets keys of a dictionary that accepts any: plain Hydra requires a ``+`` for a new one."""
-    names = open_keys()
-    if value.startswith("{") and key.lstrip("+") in names:
+    if value.startswith("{") and _is_open(key.lstrip("+")):
         return True
-    return any(key.startswith(f"{name}.") for name in names)
+    group, _, rest = key.partition(".")
+    name, dot, _ = rest.partition(".")
+    return bool(dot) and _is_open(f"{group}.{name}")
+
+
+def _is_open(key: str) -> bool:
+    """Whether a key holds a dictionary of any keys: ``engine.args``. Imports options until one has the key."""
+    group, _, name = key.partition(".")
+    return any(name in _dictionaries(cls) for cls in _classes(group))
 
 
 def open_keys() -> set[str]:
-    """The keys that hold a dictionary of any keys: ``engine.args``, ``script.body``. Options must be discovered."""
-    classes = [
-        ("model", Model),
-        ("gpus", Gpus),
-        *((group, cls) for group in registry.GROUPS for cls in registry.options(group).values()),
-    ]
-    return {
-        f"{group}.{field.name}"
-        for group, cls in classes
-        for field in fields(cls)
-        if str(field.type).startswith("dict[")
-    }
+    """The keys that hold a dictionary of any keys: ``engine.args``, ``script.body``. Imports all options."""
+    groups = (*PLAIN_CLASSES, *registry.GROUPS)
+    return {f"{group}.{name}" for group in groups for cls in _classes(group) for name in _dictionaries(cls)}
+
+
+def _classes(group: str) -> Iterator[type[Any]]:
+    """The dataclasses of a group; the module of each is imported only when it is asked for."""
+    plain = PLAIN_CLASSES.get(group)
+    return iter((plain,)) if plain else registry.each_option(group)
+
+
+def _dictionaries(cls: type[Any]) -> set[str]:
+    return {field.name for field in fields(cls) if str(field.type).startswith("dict[")}
 
 
 def _pairs(text: str) -> list[str]:
@@ -164,7 +175,7 @@ def _refuse_unused_rate(overrides: Sequence[str]) -> None:
     """Raise ConfigError for ``qps`` if no load of the words has a rate: it would be ignored silently."""
     values = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
     loads = values.get("load", "").split(",")
-    if "qps" not in values or not all(name in _loads_without_rate() for name in loads):
+    if "qps" not in values or not all(map(_has_no_rate, loads)):
         return
     raise ConfigError(
         f"qps={values['qps']} has no effect on load={values['load']}, which has no rate to set",
@@ -172,13 +183,11 @@ def _refuse_unused_rate(overrides: Sequence[str]) -> None:
     )
 
 
-def _loads_without_rate() -> set[str]:
-    """The loads whose own ``qps`` is infinite by default, instead of the root key's value."""
-    return {
-        name
-        for name, cls in registry.options("load").items()
-        if any(field.name == "qps" and field.default == math.inf for field in fields(cls))
-    }
+def _has_no_rate(load: str) -> bool:
+    """Whether a load's own ``qps`` is infinite by default, instead of the root key's value."""
+    if not registry.has_class("load", load):
+        return False
+    return any(each.name == "qps" and each.default == math.inf for each in fields(registry.option_class("load", load)))
 
 
 def _refuse_new_keys(overrides: Sequence[str]) -> None:

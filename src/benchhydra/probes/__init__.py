@@ -8,6 +8,7 @@ so that they take neither the client's core nor its interpreter lock. This modul
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 from benchhydra.errors import ConfigError
@@ -95,8 +96,17 @@ _probes: dict[str, type[Probe]] = {}
 
 
 def probes() -> dict[str, type[Probe]]:
-    """All probes that have been imported, by name."""
+    """All probes, by name: of this package and of ``benchhydra_plugins``."""
+    _discover()
     return dict(sorted(_probes.items()))
+
+
+@cache
+def _discover() -> None:
+    from benchhydra import registry  # start-up time: the helper process imports its probes by name
+
+    registry.import_modules(__name__)
+    registry.import_plugins()
 
 
 def _register(cls: type[Probe]) -> None:

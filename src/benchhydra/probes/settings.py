@@ -29,6 +29,6 @@ class ProbeSettings:
             )
         if isinstance(self.gpus, list) and min(self.gpus, default=0) < 0:
             raise ConfigError(f"probes.gpus={self.gpus}: indices begin at 0", hint="nvidia-smi -L lists them")
-        unknown = set(self.off) - probes().keys() if isinstance(self.off, list) else set()
+        unknown = set(self.off) - probes().keys() if isinstance(self.off, list) and self.off else set()
         if unknown:
             raise ConfigError(f"probes.off: no such probe: {min(unknown)}", hint=f"one of {', '.join(probes())}")

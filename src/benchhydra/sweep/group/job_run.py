@@ -54,7 +54,7 @@ def _run_points(job: GroupJob) -> list[Outcome]:
             pool=pool,
             progress=progress,
             outbox=outbox,
-            search_judges=job.search is not None and registry.options("search")[job.search].finds_limits,
+            search_judges=job.search is not None and registry.option_class("search", job.search).finds_limits,
         )
         time_left = shared.time_left if shared else _time_left(job)
         return GroupRun(job=job, runner=runner, time_left=time_left).run()

@@ -30,7 +30,7 @@ def main() -> None:
     os.nice(NICENESS)
     answers = _private_stdout()
     redaction.guard_output()
-    registry.discover()
+    registry.import_plugins()
     for line in sys.stdin:
         number, _, order = line.partition(" ")
         carry_out(json.loads(order))
@@ -55,7 +55,7 @@ def carry_out(order: Mapping[str, Any]) -> None:
 def _tracking(option: str, settings: str) -> Tracking:
     values = json.loads(settings)
     redaction.protect_config(values)
-    tracking: Tracking = registry.options("tracking")[option](**values)
+    tracking: Tracking = registry.option_class("tracking", option)(**values)
     return tracking
 
 
