@@ -79,6 +79,33 @@ def test_the_first_line_says_what_changed_where_and_by_how_much() -> None:
     assert "p90_itl_ms" not in headline
 
 
+def test_too_little_evidence_is_said_in_words() -> None:
+    found = Comparison(points=(point(1, metric("mean_ttft_ms", U, 0.5, detectable=83.0)),))
+    (headline, *_) = rendered("comparison", "matrix", found).splitlines()
+    assert headline == "inconclusive: mean_ttft_ms (could not have detected a doubling)"
+
+
+@pytest.mark.parametrize("form", ["matrix", "table", "markdown", "html"])
+def test_definitions_of_two_engines_stand_below_the_headline(form: str) -> None:
+    def at(qps: int) -> PointChange:
+        definitions = (f"definition of a token: {60 + qps} prompt tokens", "alike in both: chunks")
+        return point(qps, metric("mean_ttft_ms", S, 0.0), definitions=definitions if qps < 4 else definitions[1:])
+
+    text = rendered("comparison", form, Comparison(points=tuple(map(at, (1, 2, 4)))))
+    lines = [line for line in text.replace("\\", "").splitlines() if line]
+    first = next(i for i, line in enumerate(lines) if "no difference" in line)
+    assert "2 points (qps=1, qps=2): definition of a token: 61 to 62 prompt tokens" in lines[first + 1]
+    assert "alike in both: chunks" in lines[first + 2]
+    assert "point" not in lines[first + 2]  # it holds at all of them
+    assert text.replace("\\", "").count("alike in both: chunks") == 1
+
+
+def test_of_many_metrics_that_a_side_lacks_a_few_are_named() -> None:
+    missing = tuple(f"server_{i}_ms" for i in range(9))
+    text = rendered("comparison", "matrix", Comparison(points=(point(1, metric("a", S, 0.0), missing=missing),)))
+    assert "server_3_ms, server_4_ms and 4 more" in text
+
+
 def test_the_matrix_has_a_row_a_point_and_is_short() -> None:
     text = rendered("comparison", "matrix", six_points())
     lines = text.splitlines()

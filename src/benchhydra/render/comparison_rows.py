@@ -13,6 +13,8 @@ COLUMNS = ("metric", "base", "candidate", "change", "interval", "verdict")
 #: Indices of the columns that hold figures.
 FIGURES = range(1, 5)
 NOTHING = "No point is in both."
+#: So many metrics that a side lacks are named; those of another engine's server are many.
+MOST_MISSING = 5
 #: So many differences between the sides are listed in a line.
 MOST_DIFFERENCES = 6
 
@@ -61,7 +63,9 @@ def remarks(point: PointChange, said: Collection[str] = ()) -> Iterator[str]:
     yield from (line for line in point.differences if line not in said)
     yield from point.notes
     if point.missing:
-        yield f"Not measured by the candidate: {', '.join(point.missing)}"
+        more = len(point.missing) - MOST_MISSING
+        names = ", ".join(point.missing[:MOST_MISSING])
+        yield f"Not measured by the candidate: {names}{f' and {more} more' if more > 0 else ''}"
     if point.invalid and not point.problems:
         yield f"{unusable(point)}: {'; '.join(_reasons(point))}"
 

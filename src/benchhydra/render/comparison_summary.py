@@ -12,6 +12,7 @@ from benchhydra.analysis.pairing import differing_settings, point_settings_of
 from benchhydra.render import comparison_rows
 from benchhydra.render.figures import TIME, count, latency_name, percent_range
 from benchhydra.render.shared_lines import shared_lines
+from benchhydra.render.verdict_words import detectable_words
 from benchhydra.similar_texts import template
 
 #: Verdicts in the order of a headline, with their first words.
@@ -120,7 +121,7 @@ def _size(changes: Sequence[MetricChange]) -> str:
         return f" {percent_range([metric.ratio for metric in changes])}{settles}"
     detectable = [metric.detectable for metric in changes if metric.detectable is not None]
     if changes[0].change is ChangeVerdict.INCONCLUSIVE and detectable:
-        return f" (could have detected {max(detectable) * 100:.1f} %)"
+        return f" ({detectable_words(max(detectable))})"
     return ""
 
 

@@ -25,11 +25,16 @@ AB_WORDS = GATE_WORDS | {
 }
 
 
+def detectable_words(fraction: float) -> str:
+    """The smallest change that the evidence could have shown: ``could have detected 4.1 %``."""
+    return f"could have detected {fraction * 100:.1f} %" if fraction <= 1 else "could not have detected a doubling"
+
+
 def change_words(metric: MetricChange) -> str:
     """The verdict on a change; what would decide it if it is not sure; a note if evidence is weaker."""
     words = metric.change.words
     if metric.change is ChangeVerdict.INCONCLUSIVE and metric.detectable is not None:
-        words += f", could have detected {metric.detectable * 100:.1f} %"
+        words += f", {detectable_words(metric.detectable)}"
     if metric.repeats_needed:
         words += f", repeats={metric.repeats_needed} or ab would settle it"
     if metric.basis is Basis.REQUESTS:
