@@ -14,7 +14,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 PACKAGES = ("benchhydra", "hydra-core", "omegaconf", "numpy", "aiohttp", "uvloop", "httptools", "msgspec", "mlflow")
 GIT_TIMEOUT_S = 2.0
@@ -220,8 +223,15 @@ def _packages() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in PACKAGES:  # the backport importlib_metadata raises FileNotFoundError
         with contextlib.suppress(importlib.metadata.PackageNotFoundError, FileNotFoundError):
-            versions[name] = importlib.metadata.version(name)
+            versions[name] = _version(importlib.metadata.distribution(name))
     return versions
+
+
+def _version(package: importlib.metadata.Distribution) -> str:
+    """Return ``package.version``, without parsing all of the package's metadata for it: 1 ms for each package."""
+    header, _, _ = (package.read_text("METADATA") or package.read_text("PKG-INFO") or "").partition("\n\n")
+    match = re.search(r"^Version: *(\S+)", header, re.MULTILINE)
+    return match[1] if match else package.version
 
 
 def _text(value: str | bytes) -> str:

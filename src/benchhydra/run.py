@@ -46,8 +46,6 @@ from benchhydra.validity.answers import few_samples
 from benchhydra.window import Window
 
 LOG_TAIL_LINES = 30
-#: The one in C writes a config in 1 ms instead of 10; PyYAML may have been built without it.
-YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 #: A longer load is announced before the server starts.
 LONG_LOAD_S = 600.0
 
@@ -367,8 +365,7 @@ def _key_metrics(config: BenchConfig) -> tuple[str, ...]:
 def _make_directory(out_dir: Path, config: Mapping[str, Any]) -> None:
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
-        text = yaml.dump(dict(config), Dumper=YAML_DUMPER, sort_keys=False)
-        (out_dir / CONFIG_FILE).write_text(text, encoding="utf-8")
+        (out_dir / CONFIG_FILE).write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise ResultError(
             f"cannot write to {out_dir}: {error.strerror}",

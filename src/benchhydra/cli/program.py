@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from benchhydra import __version__, commands, interruption, redaction
 from benchhydra.errors import BenchhydraError
 from benchhydra.escaping import printable_lines
+from benchhydra.garbage_collection import postponed_collection
 from benchhydra.overrides import grammar
 from benchhydra.renamed_keys import rename
 from benchhydra.verbosity import choose_verbosity
@@ -97,8 +98,9 @@ def _version(words: Sequence[str]) -> int:
     return 0
 
 
+@postponed_collection()
 def _hydra(words: Sequence[str]) -> int:
-    from benchhydra import config  # start-up time: all options, which a subcommand may not need
+    from benchhydra import config  # start-up time: composing, which a subcommand may not need
 
     config.register()
     renamed, notes = rename(choose_verbosity(words))

@@ -13,6 +13,7 @@ from benchhydra import config as schema
 from benchhydra import interruption, redaction
 from benchhydra.artifacts import SERVER_LOGS_DIR
 from benchhydra.errors import BenchhydraError, ConfigError
+from benchhydra.garbage_collection import begin_collection
 from benchhydra.points import Outcome
 from benchhydra.probes.watch import start_helper
 from benchhydra.progress import make_progress
@@ -33,6 +34,7 @@ def task_function(config: DictConfig) -> list[Outcome] | Exception | float | Non
     """
     schema.register()  # a worker of joblib, submitit or ray begins with an empty registry ...
     redaction.guard_output()  # ... and has its own output
+    begin_collection()
     if config.sweep.job is not None:
         from benchhydra.sweep.group.job_run import run_group  # start-up time: 10 ms that a single point does not need
 

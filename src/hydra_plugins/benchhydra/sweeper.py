@@ -33,9 +33,11 @@ class BenchhydraSweeper(BasicSweeper):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> Any:
-        from benchhydra.sweep.plan.axes import parse_axes  # start-up time: a single point needs no sweep
+        from benchhydra.garbage_collection import begin_collection  # start-up time: a single point needs no sweep
+        from benchhydra.sweep.plan.axes import parse_axes
         from benchhydra.sweep.session import Session
 
+        begin_collection()
         assert self.config is not None and self.hydra_context is not None
         axes = parse_axes([*self._parse_config(), *arguments], self.hydra_context.config_loader)
         return Session(context=self.hydra_context, task=self.task_function, master=self.config).run(axes)
