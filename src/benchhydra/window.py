@@ -1,7 +1,4 @@
-"""The measured window: which requests count, and the columns that are derived from their times.
-
-Only this module has the formulas of TTFT, TPOT, ITL and E2EL and converts nanoseconds to milliseconds: metrics, rules,
-series, plots and reports use its columns.
+"""The measured window: which requests of a run count, when it began and ended, and statistics of their columns.
 
 ``mark_phases`` marks rows as warm-up, measured or cool-down. ``steady=auto`` cuts off the remaining warm-up by MSER-5
 (K. P. White, "An effective truncation heuristic for bias reduction in simulation output", SIMULATION 69(6), 1997):
@@ -19,20 +16,19 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from benchhydra.facts import Facts
 from benchhydra.records import Float64, Int64, Phase, Records
+from benchhydra.request_times import Floats, RequestTimes
 from benchhydra.series import Series
 from benchhydra.slo import SloLimit
 
-Floats = npt.NDArray[np.floating[Any]]
 BATCH = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window(Records):
-    """The measured rows of a run, with derived columns, each computed once. Arrays are float64 milliseconds.
+class Window(RequestTimes):
+    """The measured rows of a run, with what is derived from them, each computed once.
 
     every: all rows of the run, including warm-up and cool-down. slo: limits of single requests in ms by column
     (``ttft_ms``). limits: the other limits of the service level objective. samples: values by name that do not belong
@@ -67,61 +63,6 @@ class Window(Records):
     def scheduled(self) -> bool:
         """Whether the rows had a schedule. A closed loop and a load sent all at once have none."""
         return len(self) > 1 and bool(self.scheduled_ns.min() >= 0) and bool(np.ptp(self.scheduled_ns) > 0)
-
-    @cached_property
-    def e2el_ms(self) -> Float64:
-        """Last chunk with text or finish reason (or the end of a whole answer) - sent; NaN if not completed."""
-        return self._since(self.sent_ns, self._end_ns)
-
-    @cached_property
-    def ttft_ms(self) -> Float64:
-        """First chunk with text - sent; NaN if there is none."""
-        return self._since(self.sent_ns, self.first_ns)
-
-    @cached_property
-    def ttfat_ms(self) -> Float64:
-        """First chunk of the answer itself, after the reasoning - sent; NaN if there is none or it is unknown."""
-        reasoning = self.labels.get("reasoning_chunks")
-        if reasoning is None:
-            return np.full(len(self), np.nan)
-        answered = (reasoning >= 0) & (reasoning < self.chunks)
-        sums_ns = np.concatenate(([0.0], np.cumsum(self.gaps_ns, dtype=np.float64)))
-        starts = self.gap_offsets[:-1]
-        reasoning_ns = sums_ns[starts + np.where(answered, reasoning, 0)] - sums_ns[starts]
-        return np.where(answered, self.ttft_ms + reasoning_ns / 1e6, np.nan)
-
-    @cached_property
-    def tpot_ms(self) -> Float64:
-        """(Last chunk or finish reason - first chunk) / (output tokens - 1); NaN for under two tokens or chunks."""
-        return np.asarray(self.decode_ms / self.decode_steps)
-
-    @cached_property
-    def decode_ms(self) -> Float64:
-        """Last chunk with text or finish reason - first chunk with text; NaN if there is none."""
-        return self._since(self.first_ns, self.last_ns)
-
-    @cached_property
-    def itl_ms(self) -> Floats:
-        """Gaps between the chunks of completed rows, pooled; shape (gaps,)."""
-        done = self.completed
-        gaps = self.gaps_ns if done.all() else self.gaps_ns[np.repeat(done, np.diff(self.gap_offsets))]
-        return gaps * np.float32(1e-6)
-
-    @cached_property
-    def scheduled_ttft_ms(self) -> Float64:
-        """First chunk with text - scheduled."""
-        return self._since(self.scheduled_ns, self.first_ns)
-
-    @cached_property
-    def scheduled_e2el_ms(self) -> Float64:
-        """Last chunk with text - scheduled."""
-        return self._since(self.scheduled_ns, self._end_ns)
-
-    @cached_property
-    def client_lag_ms(self) -> Float64:
-        """Sent - scheduled, for the rows that were sent."""
-        sent = self.sent_ns >= 0
-        return np.asarray((self.sent_ns[sent] - self.scheduled_ns[sent]) / 1e6)
 
     @cached_property
     def span_ns(self) -> tuple[int, int] | None:
@@ -174,14 +115,6 @@ class Window(Records):
         values = getattr(self, of)
         measured = values[~np.isnan(values)]
         return float(np.percentile(measured, percent)) if len(measured) else None
-
-    @property
-    def _end_ns(self) -> npt.NDArray[np.int64]:
-        return np.where(self.last_ns >= 0, self.last_ns, self.done_ns)
-
-    def _since(self, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> Float64:
-        timed = self.completed & (start >= 0) & (end >= 0)
-        return np.where(timed, (end - start) / 1e6, np.nan)
 
 
 def mark_phases(records: Records, warmup_s: float, cooldown_s: float, steady: str = "fixed") -> Records:

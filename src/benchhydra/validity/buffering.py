@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.records import Float64, Records
+from benchhydra.request_times import Floats
 from benchhydra.result import Reason
 from benchhydra.validity import RunEvidence, rule, suspect
 from benchhydra.validity.streams import (
@@ -27,7 +28,7 @@ from benchhydra.validity.streams import (
     bursts,
     one_piece,
 )
-from benchhydra.window import Floats, Window
+from benchhydra.window import Window
 
 #: Chunks that arrive together have gaps below this, and below a fraction of the stream's mean gap ...
 TOGETHER_MS = 0.1

@@ -14,8 +14,9 @@ from benchhydra.records import Int64, Phase, Records, Status
 from benchhydra.report.data.benchmarks import column
 from benchhydra.report.data.lanes import TIME_DECIMALS, even_steps, lanes, second_of
 from benchhydra.request_series import per_second_series
+from benchhydra.request_times import Floats
 from benchhydra.series import Series, read_series
-from benchhydra.window import Floats, Window, started_ns
+from benchhydra.window import Window, started_ns
 
 LATENCIES = ("ttft_ms", "tpot_ms", "e2el_ms")
 #: Quantiles at every percent, the smallest and the largest value among them.
