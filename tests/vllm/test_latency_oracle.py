@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.vllm.test_oracle import run
+from tests.vllm.test_oracle import UpstreamBench, run
 
 from benchhydra import models
 from benchhydra.result import Result
@@ -35,13 +35,13 @@ def wide_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def upstream(model: Path, out: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "bench", "latency", "--model", str(model)]
+def upstream(bench: UpstreamBench, model: Path, out: Path) -> dict[str, float]:
+    command = ["latency", "--model", str(model)]
     command += ["--input-len", str(PROMPT_TOKENS), "--output-len", str(OUTPUT_TOKENS)]
     command += ["--batch-size", str(BATCH_SIZE), "--num-iters", str(ITERATIONS)]
     command += ["--num-iters-warmup", str(WARMUP_ITERATIONS), "--output-json", str(out)]
     command += ["--enforce-eager", "--max-model-len", "512"]
-    run(command, out.parent)
+    bench.run(command)
     latencies_ms = np.array(json.loads(out.read_text())["latencies"]) * 1e3
     assert len(latencies_ms) == ITERATIONS
     return {"mean": float(latencies_ms.mean()), "median": float(np.median(latencies_ms))}
@@ -71,9 +71,10 @@ def test_agrees_with_vllm_bench_latency(wide_tiny: Path, tmp_path: Path, monkeyp
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as vLLM sets it where the engine has a process of its own
     theirs: list[dict[str, float]] = []
     mine: list[dict[str, float]] = []
-    for k in range(ROUNDS):
-        theirs.append(upstream(wide_tiny, tmp_path / f"upstream-{k}.json"))
-        mine.append(ours(wide_tiny, tmp_path / f"ours-{k}"))
+    with UpstreamBench(tmp_path, before=()) as bench:
+        for k in range(ROUNDS):
+            theirs.append(upstream(bench, wide_tiny, tmp_path / f"upstream-{k}.json"))
+            mine.append(ours(wide_tiny, tmp_path / f"ours-{k}"))
     for name in ("mean", "median"):
         a, b = [r[name] for r in theirs], [r[name] for r in mine]
         noise = max(statistics.stdev(a), statistics.stdev(b))

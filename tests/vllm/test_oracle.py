@@ -12,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +68,11 @@ def run(command: list[str], directory: Path) -> None:
 class UpstreamBench:
     """``vllm bench`` in one process for all its runs."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, before: Sequence[str] = ON_FIRST_CORE) -> None:
         self._log = directory / "upstream.log"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [*ON_FIRST_CORE, sys.executable, str(UPSTREAM)],
+                [*before, sys.executable, str(UPSTREAM)],
                 env=environment(directory),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
