@@ -85,7 +85,9 @@ class HttpLoadOptions:
     body: dict[str, Any] = knob({}, "further fields of each request's JSON body; null leaves out one of ours")
     keep_text: bool = knob(False, "write prompts and generated texts to texts.jsonl")
     retries: int = knob(0, "how often a failed request is sent again, as OpenAI's client does; latencies include it")
-    retry_backoff_s: float = knob(0.5, "wait before the first retry; it doubles with each, up to 8 s", unit="s")
+    retry_backoff_s: float = knob(
+        0.5, "wait before the first retry, unless the server says how long; it doubles with each, up to 8 s", unit="s"
+    )
     answer_model: str | None = knob(
         None, "model name that answers must have; null: the one that was asked for; any: do not check"
     )

@@ -89,7 +89,9 @@ class VectorsApi(ItemsApi):
     #: Whether the vectors of two texts may be equal, as probabilities of two classes may.
     may_be_equal: ClassVar[bool] = False
 
-    batch: int = knob(1, "texts of the dataset in each request", unit="texts")
+    batch: int = knob(
+        1, "texts of the dataset in each request, unless its records bring all texts of a request", unit="texts"
+    )
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -136,7 +138,9 @@ class PairsApi(ItemsApi):
     score_key: ClassVar[str] = "score"
 
     documents: int = knob(
-        10, "texts of the dataset that each request scores for a query, which is one too", unit="texts"
+        10,
+        "texts of the dataset that each request scores for a query, which is one too, unless its records bring both",
+        unit="texts",
     )
     pairs: str = knob(
         "joint",
