@@ -6,7 +6,8 @@ probes and requests. Each search begins at another place, and its probes have ar
 
 The servers are those of ``engine=fake``: requests wait for one of N slots, first come, first served; a first chunk and
 further chunks have lognormal times; decoding may slow down with the number of running requests. Some servers differ in
-speed from run to run. The truth is the rate at which a run of a million requests just meets the limit.
+speed from run to run, and some are engines that work in steps, to which the queue of ``benchhydra.queue_model`` does
+not fit. The truth is the rate at which four runs of a million requests just meet the limit.
 
 Everything behind the simulated times is the program's own: ratios and independent samples (``metrics/slo.py``), the
 rule on overload, the search and its answer.
@@ -43,14 +44,32 @@ from benchhydra.validity.overload import overloaded
 from benchhydra.window import Window
 
 Floats = npt.NDArray[np.float64]
-TRUTH_REQUESTS = 1_000_000
+#: The truth comes from so many runs of so many requests, at so much below and above it, in log(rate).
+TRUTH_RUNS, TRUTH_REQUESTS, TRUTH_STEP = 4, 1_000_000, 0.015
+
+
+@dataclass(frozen=True)
+class Steps:
+    """An engine that works in steps, as vLLM does: no queue with slots and times of requests describes it well.
+
+    A step takes ``step_ms``, and more for each token of prompts and for each answer that goes on. Prompts come first,
+    in the order of arrival, in pieces of at most ``token_budget`` tokens a step.
+    """
+
+    step_ms: float = 8.0
+    prompt_token_ms: float = 0.06
+    answer_ms: float = 0.4
+    token_budget: int = 512
+    prompt_tokens: int = 400
+    prompt_sigma: float = 0.6
 
 
 @dataclass(frozen=True)
 class Server:
     """A server, as ``engine=fake`` simulates it. tokens_spread: answers have tokens * (1 +- this) tokens.
 
-    run_noise: standard deviation of log(speed) from run to run.
+    run_noise: standard deviation of log(speed) from run to run. steps: another kind of engine, with the same slots and
+    tokens.
     """
 
     slots: int = 16
@@ -62,15 +81,17 @@ class Server:
     tokens_spread: float = 0.0
     itl_per_request_ms: float = 0.0
     run_noise: float = 0.0
+    steps: Steps | None = None
 
 
 class Times(NamedTuple):
-    """Times of requests: sent in s; TTFT and E2E latency in ms; tokens of each answer."""
+    """Times of requests: sent in s; TTFT and E2E latency in ms; tokens of each answer and of each prompt."""
 
     sent_s: Floats
     ttft_ms: Floats
     e2el_ms: Floats
     tokens: npt.NDArray[np.int64]
+    prompt_tokens: npt.NDArray[np.int64]
 
 
 CASES: dict[str, tuple[Server, Mapping[str, float]]] = {
@@ -96,6 +117,8 @@ CASES: dict[str, tuple[Server, Mapping[str, float]]] = {
         Server(slots=8, tokens_spread=0.5, run_noise=0.01),
         {"share": 0.98, "ttft_ms": 800, "tpot_ms": 30},
     ),
+    "engine steps, p95 TTFT": (Server(slots=48, tokens_spread=0.5, steps=Steps()), {"p95_ttft_ms": 500}),
+    "engine steps, p99 TPOT": (Server(slots=48, tokens_spread=0.5, steps=Steps()), {"p99_tpot_ms": 40}),
 }
 
 
@@ -105,6 +128,8 @@ def simulate(server: Server, rate: float, count: int, rng: np.random.Generator) 
     speed = math.exp(server.run_noise * rng.standard_normal())
     spread = server.tokens_spread * rng.uniform(-1, 1, count)
     tokens = np.maximum(2, np.rint(server.tokens * (1 + spread))).astype(np.int64)
+    if server.steps:
+        return _stepped(server, server.steps, sent_s, tokens, rng, speed)
     sigma = server.ttft_sigma
     first_s = server.ttft_ms / 1e3 * speed * np.exp(sigma * rng.standard_normal(count) - sigma**2 / 2)
     deviation_ms = server.itl_ms * math.sqrt(math.expm1(server.itl_sigma**2))
@@ -113,7 +138,7 @@ def simulate(server: Server, rate: float, count: int, rng: np.random.Generator) 
         return _shared(server, sent_s, tokens, first_s, itl_s, speed)
     start_s = _slots(sent_s.tolist(), (first_s + itl_s * (tokens - 1)).tolist(), server.slots)
     ttft_ms = (start_s - sent_s + first_s) * 1e3
-    return Times(sent_s, ttft_ms, ttft_ms + itl_s * (tokens - 1) * 1e3, tokens)
+    return Times(sent_s, ttft_ms, ttft_ms + itl_s * (tokens - 1) * 1e3, tokens, np.ones_like(tokens))
 
 
 def _slots(sent_s: list[float], service_s: list[float], slots: int) -> Floats:
@@ -171,16 +196,56 @@ def _shared(
             else:
                 waiting.append(arrived)
             arrived += 1
-    return Times(sent_s, (np.array(first_at) - sent_s) * 1e3, (np.array(end_at) - sent_s) * 1e3, tokens)
+    return Times(
+        sent_s, (np.array(first_at) - sent_s) * 1e3, (np.array(end_at) - sent_s) * 1e3, tokens, np.ones_like(tokens)
+    )
 
 
-def window_of(times: Times, slo: Mapping[str, float]) -> Window:
+def _stepped(
+    server: Server, steps: Steps, sent_s: Floats, tokens: npt.NDArray[np.int64], rng: np.random.Generator, speed: float
+) -> Times:
+    """Return the times of requests to an engine that works in steps."""
+    count = len(sent_s)
+    prompts = np.maximum(1, steps.prompt_tokens * np.exp(steps.prompt_sigma * rng.standard_normal(count))).astype(int)
+    arrivals, first_at, end_at = sent_s.tolist(), [0.0] * count, [0.0] * count
+    left, answers = prompts.tolist(), tokens.tolist()
+    waiting: deque[int] = deque()
+    reading: deque[int] = deque()
+    ends: list[tuple[int, int]] = []  # the step after which an answer is complete
+    now, step, arrived, ended = 0.0, 0, 0, 0
+    while ended < count:
+        if not (waiting or reading or ends):
+            now = max(now, arrivals[arrived])
+        while arrived < count and arrivals[arrived] <= now:
+            waiting.append(arrived)
+            arrived += 1
+        while waiting and len(reading) + len(ends) < server.slots:
+            reading.append(waiting.popleft())
+        budget, decoding, read = steps.token_budget - len(ends), len(ends), []
+        while reading and budget > 0:
+            piece = min(budget, left[reading[0]])
+            budget, left[reading[0]] = budget - piece, left[reading[0]] - piece
+            if not left[reading[0]]:
+                read.append(reading.popleft())
+        prompt_tokens = steps.token_budget - decoding - budget
+        duration_ms = steps.step_ms + steps.prompt_token_ms * prompt_tokens + steps.answer_ms * decoding
+        now, step = now + duration_ms * speed / 1e3, step + 1
+        while ends and ends[0][0] <= step:
+            end_at[heapq.heappop(ends)[1]] = now
+            ended += 1
+        for row in read:
+            first_at[row] = now
+            heapq.heappush(ends, (step + answers[row] - 1, row))
+    return Times(sent_s, (np.array(first_at) - sent_s) * 1e3, (np.array(end_at) - sent_s) * 1e3, tokens, prompts)
+
+
+def window_of(times: Times, slo: Mapping[str, float], at_once: bool = False) -> Window:
     """Return the window that a run with these times would have, without the gaps between chunks."""
     count = len(times.sent_s)
     sent_ns = (times.sent_s * 1e9).astype(np.int64)
     first_ns = sent_ns + (times.ttft_ms * 1e6).astype(np.int64)
     last_ns = sent_ns + (times.e2el_ms * 1e6).astype(np.int64)
-    zeros, ones = np.zeros(count, np.int32), np.ones(count, np.int32)
+    zeros = np.zeros(count, np.int32)
     tokens = times.tokens.astype(np.int32)
     records = Records(
         scheduled_ns=sent_ns,
@@ -189,9 +254,9 @@ def window_of(times: Times, slo: Mapping[str, float]) -> Window:
         first_ns=first_ns,
         last_ns=last_ns,
         done_ns=last_ns,
-        asked_prompt_tokens=ones,
+        asked_prompt_tokens=times.prompt_tokens.astype(np.int32),
         asked_output_tokens=tokens,
-        prompt_tokens=ones,
+        prompt_tokens=times.prompt_tokens.astype(np.int32),
         output_tokens=tokens,
         status=zeros,
         error=zeros - 1,
@@ -201,7 +266,9 @@ def window_of(times: Times, slo: Mapping[str, float]) -> Window:
         gap_offsets=np.arange(count + 1, dtype=np.int64),
     )
     requests = {name: value for name, value in slo.items() if name in ("ttft_ms", "tpot_ms", "e2el_ms")}
-    facts = Facts({"stationary": True, "offered_rps": (count - 1) / (times.sent_s[-1] - times.sent_s[0])})
+    span_s = times.sent_s[-1] - times.sent_s[0]
+    rate = None if at_once else (count - 1) / span_s
+    facts = Facts({"stationary": not at_once, "offered_rps": rate, "gap_variation": 1.0})
     return Window.of(records, slo=requests, limits=slo_limits(slo), facts=facts)
 
 
@@ -212,7 +279,10 @@ def probe(server: Server, slo: Mapping[str, float], point: PlannedPoint, rng: np
     if math.isinf(rate):
         times = simulate(server, 1e6, count, rng)
         throughput = count / (float((times.sent_s + times.e2el_ms / 1e3).max()) - times.sent_s[0])
-        return replace(outcome, verdict="VALID", metrics={"request_throughput": throughput})
+        values = {
+            metric.key: metric.value for metric in summarize(window_of(times, slo, at_once=True), {"requests"}, ())
+        }
+        return replace(outcome, verdict="VALID", metrics={**values, "request_throughput": throughput})
     times = simulate(server, rate, count, rng)
     decided = _early_decision(times, slo)
     if decided is not None:
@@ -279,19 +349,27 @@ def _point(overrides: Sequence[str]) -> PlannedPoint:
 
 
 def truth_of(name: str) -> float:
-    """Return the rate at which the first limit of a case is just met, by bisection over very long runs."""
+    """Return the rate at which the first limit of a case is just met: bisection, then a line between two long runs."""
     server, slo = CASES[name]
     server = replace(server, run_noise=0.0)
     low, high = 0.1, 200.0
-    for _ in range(18):
+    for _ in range(14):
         middle = math.sqrt(low * high)
-        times = simulate(server, middle, TRUTH_REQUESTS, np.random.default_rng(7))
-        low, high = (low, middle) if _worst_ratio(times, slo) > 1 else (middle, high)
-    return math.sqrt(low * high)
+        low, high = (low, middle) if _worst_ratio(server, slo, middle, TRUTH_REQUESTS // 10, 1) > 1 else (middle, high)
+    x = math.log(low * high) / 2 + np.array([-TRUTH_STEP, TRUTH_STEP])
+    ratios = [_worst_ratio(server, slo, rate, TRUTH_REQUESTS, TRUTH_RUNS) for rate in np.exp(x)]
+    slope = math.log(ratios[1] / ratios[0]) / (2 * TRUTH_STEP)
+    return float(np.exp(x[0] - math.log(ratios[0]) / slope))
 
 
-def _worst_ratio(times: Times, slo: Mapping[str, float]) -> float:
-    """Return the worst ratio to the limits, over all requests but the first twentieth."""
+def _worst_ratio(server: Server, slo: Mapping[str, float], rate: float, count: int, runs: int) -> float:
+    """Return the largest of the ratios to the limits, each the mean of several runs."""
+    times = (simulate(server, rate, count, np.random.default_rng(7 + run)) for run in range(runs))
+    return float(np.mean([_ratios(each, slo) for each in times], axis=0).max())
+
+
+def _ratios(times: Times, slo: Mapping[str, float]) -> list[float]:
+    """Return the ratios to the limits, over all requests but the first twentieth."""
     columns = {
         "ttft_ms": times.ttft_ms,
         "e2el_ms": times.e2el_ms,
@@ -307,7 +385,7 @@ def _worst_ratio(times: Times, slo: Mapping[str, float]) -> float:
             ratios.append(columns[limit.column or ""].mean() / limit.bound)
         else:
             ratios.append((columns[limit.column or ""] > limit.bound).mean() / limit.allowed)
-    return float(max(ratios))
+    return ratios
 
 
 def truths(cache: Path | None) -> dict[str, float]:

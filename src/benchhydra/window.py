@@ -10,6 +10,7 @@ was reached: then nothing is cut, and rules of the verdict report it.
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,12 +19,16 @@ from typing import Any
 import numpy as np
 
 from benchhydra.facts import Facts
+from benchhydra.load_emulation import LoadEmulation
+from benchhydra.queue_model import Latencies, Requests
 from benchhydra.records import Float64, Int64, Phase, Records
 from benchhydra.request_times import Floats, RequestTimes
 from benchhydra.series import Series
 from benchhydra.slo import SloLimit
 
 BATCH = 5
+#: Fewest and most requests that are emulated.
+LEAST_EMULATED, MOST_EMULATED = 100, 500_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +79,25 @@ class Window(RequestTimes):
         end = int(cooling.min()) if len(cooling) else int(self.done_ns.max())
         start = int(sent.min())
         return (start, end) if end > start else None
+
+    @cached_property
+    def emulation(self) -> LoadEmulation | None:
+        """Emulation of all rows of the run by a queue; None if a request failed, or the law of arrivals is unknown."""
+        rows, facts = self.every, self.facts
+        if facts["gap_variation"] is None or facts["max_in_flight"] is not None:
+            return None
+        if not LEAST_EMULATED <= len(rows) <= MOST_EMULATED or not rows.completed.all() or rows.first_ns.min() < 0:
+            return None
+        order, window = np.argsort(rows.sent_ns, kind="stable"), Window.over(rows)
+        sent_s = (rows.sent_ns - rows.sent_ns.min())[order] / 1e9
+        columns = window.ttft_ms, window.tpot_ms, window.e2el_ms
+        return LoadEmulation(
+            Requests(sent_s, *(tokens[order].astype(float) for tokens in (rows.prompt_tokens, rows.output_tokens))),
+            Latencies(*(column[order] for column in columns)),
+            rate=facts["offered_rps"] if facts["stationary"] else None,
+            gap_variation=facts["gap_variation"],
+            seed=zlib.crc32(sent_s.tobytes()),
+        )
 
     @cached_property
     def duration_s(self) -> float | None:

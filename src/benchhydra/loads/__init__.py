@@ -132,6 +132,12 @@ class LoadShape:
         earlier = np.searchsorted(send_times_s, send_times_s[-1], side="left")
         return float(earlier / (send_times_s[-1] - send_times_s[0]))
 
+    def gap_variation(self) -> float | None:
+        """Return the squared coefficient of variation of the times between arrivals, which are independent draws of a
+        gamma distribution (1: Poisson, 0: even); None if arrivals are of another kind.
+        """
+        return None
+
     def at_once(self, count: int) -> int:
         """Return how many of ``count`` requests are certainly in flight together; 1 if that depends on the server."""
         together = count if math.isinf(self.qps) and not self.replays and self._has_default_pacing() else 1

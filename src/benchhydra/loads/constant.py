@@ -17,3 +17,6 @@ class Constant(LoadShape):
 
     def send_times_s(self, count: int, rng: np.random.Generator, recorded_s: Seconds | None = None) -> Seconds:
         return np.zeros(count) if math.isinf(self.qps) else np.arange(count) / self.qps
+
+    def gap_variation(self) -> float | None:
+        return 0.0

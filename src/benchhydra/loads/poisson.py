@@ -37,6 +37,9 @@ class Poisson(LoadShape):
             gaps[rng.integers(count - 1)] = 1.0
         return relative_times(gaps) * ((count - 1) / self.qps)
 
+    def gap_variation(self) -> float | None:
+        return 1 / self.burstiness
+
     def offered_rps(self, send_times_s: Seconds) -> float | None:
         """Return (n - 1) / time, also if the last gaps of clustered arrivals are 0; None if all are sent at once."""
         span_s = float(np.ptp(send_times_s)) if len(send_times_s) else 0.0

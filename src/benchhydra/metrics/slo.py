@@ -176,7 +176,7 @@ def _samples(window: Window, limit: SloLimit) -> float | None:
 
 def _sample(window: Window, limit: SloLimit) -> _Sample | None:
     """Return the steady part's values that the limit is on; None if there are none."""
-    rows = _steady_rows(window)
+    rows = steady_rows(window)
     ended = window.completed[rows] | window.failed[rows]
     rows = rows[ended]
     failed = window.failed[rows]
@@ -214,13 +214,13 @@ def _fractions(beyond: Any) -> _Sample | None:
 
 def _latencies(window: Window, limit: SloLimit) -> Float64:
     """Return the steady part's latencies whose correlation is that of the values beyond the limit."""
-    rows = _steady_rows(window)
+    rows = steady_rows(window)
     column = limit.column if limit.column not in (None, "itl_ms") else "e2el_ms"
     values: Float64 = getattr(window, column or "")[rows]
     return np.asarray(values[~np.isnan(values)])
 
 
-def _steady_rows(window: Window) -> Any:
+def steady_rows(window: Window) -> Any:
     """Return the indices of the rows that were sent, in order of sending, without the start."""
     rows = np.flatnonzero(window.sent_ns >= 0)
     rows = rows[np.argsort(window.sent_ns[rows], kind="stable")]

@@ -19,6 +19,10 @@ BURST_REQUESTS, FIRST_IN_FLIGHT = 100, 8
 BELOW_SATURATION = 0.8
 #: Without a bracket, the next probe is so much higher or lower than the last one, at least and at most.
 UP, DOWN = (1.3, 2.0), (0.75, 0.4)
+#: Near the limit, a probe on the side that was not seen yet is at least so much higher, or lower, than all before.
+OTHER_SIDE = 1.02
+#: With a half width above this, relative to the estimate, an emulated queue tells better where the limit is.
+UNSURE = 0.25
 #: A probe may have so many times the requests of the longest before it.
 GROWTH = 5
 #: The offsets of the probes near the limit, in log(load): they are spread, because the slope is unknown too.
@@ -104,25 +108,41 @@ class Capacity(Search):
     def _first_probe(self, evidence: Evidence) -> tuple[float, int] | None:
         """(load, requests) of the first probe with a finite load; None if nothing tells where to begin."""
         start = self._start
+        if start is None and self.over == RATE and evidence.model_rate is not None:
+            return self._allowed(evidence.model_rate, GROWTH * self.min_requests)
         if start is None and evidence.saturation is not None:
             start = BELOW_SATURATION * evidence.saturation
         return None if start is None else self._allowed(start, self.min_requests)
 
     def _next_probe(self, evidence: Evidence) -> tuple[float, int] | None:
-        place, met, missed = evidence.place, evidence.met, evidence.missed
-        if place is None:
+        if evidence.place is None:
             return None
-        estimate = math.exp(place.x)
-        if not missed:
-            load, requests = min(max(estimate, UP[0] * max(met)), UP[1] * max(met)), self.min_requests
-        elif not met:
-            load, requests = max(min(estimate, DOWN[0] * min(missed)), DOWN[1] * min(missed)), self.min_requests
-        else:
-            load = estimate * math.exp(OFFSETS[len(evidence.probes) % len(OFFSETS)])
-            longest = max(probe.requests for probe in evidence.probes)
-            most = max(GROWTH * longest, GROWTH * self.min_requests)
-            requests = min(evidence.requests_for(self.precision), most)
+        load, is_near = self._next_load(evidence)
+        longest = max(self.min_requests, *(probe.requests for probe in evidence.probes))
+        requests = min(evidence.requests_for(self.precision), GROWTH * longest) if is_near else self.min_requests
         return self._allowed(load, requests, evidence)
+
+    def _next_load(self, evidence: Evidence) -> tuple[float, bool]:
+        """The load of the next probe, and whether it is thought to be near the limit.
+
+        It is the estimate, or the rate at which an emulated queue meets the limits as long as the estimate is unsure.
+        As long as all probes were on one side, it is on the other side.
+        """
+        place, met, missed = evidence.place, evidence.met, evidence.missed
+        assert place is not None
+        is_sure = evidence.half_width < UNSURE
+        guess = evidence.model_rate if self.over == RATE and not is_sure else None
+        is_near = is_sure or guess is not None or evidence.is_bracketed
+        estimate = guess or math.exp(place.x)
+        if not missed:
+            least, most = (OTHER_SIDE if is_near else UP[0]), UP[1]
+            estimate = math.exp(place.high) if is_sure else estimate
+            return min(max(estimate, least * max(met)), most * max(met)), is_near
+        if not met:
+            least, most = (1 / OTHER_SIDE if is_near else DOWN[0]), DOWN[1]
+            estimate = math.exp(place.low) if is_sure else estimate
+            return max(min(estimate, least * min(missed)), most * min(missed)), is_near
+        return estimate * math.exp(OFFSETS[len(evidence.probes) % len(OFFSETS)]), is_near
 
     def _allowed(self, load: float, requests: int, evidence: Evidence | None = None) -> tuple[float, int] | None:
         """The load as it is typed, and the requests within their limits; None where a closed loop cannot go lower."""

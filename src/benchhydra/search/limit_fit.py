@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -33,12 +34,15 @@ Side = Literal["", "beyond", "within"]
 GRID = 700
 #: The grid reaches this far below the lowest and above the highest probe.
 REACH = 0.7
-SLOPES = 20
-#: Median and standard deviation of log(b), for fractions and for means; the grid's ends.
-FRACTION_SLOPE, FRACTION_ENDS = (np.log(12.0), 0.8), (2.0, 60.0)
-MEAN_SLOPE, MEAN_ENDS = (np.log(4.0), 0.9), (0.3, 30.0)
-#: Probes at this distance from the limit, in x, have the weight exp(-1 / 2).
-WIDTH = 0.15
+SLOPES = 30
+#: The usual slope b, for fractions and for means, and the standard deviation of its logarithm.
+FRACTION_SLOPE, MEAN_SLOPE = (12.0, 0.8), (4.0, 0.9)
+#: The same standard deviation if probes have slopes of their own, from an emulation.
+EMULATED_SPREAD = 0.25
+#: The grid of slopes / the usual ones.
+SLOPE_ENDS = (1 / 8, 6.0)
+#: Probes at this distance from the limit, in x, have the weight exp(-1 / 2). Those further away tell at least the side.
+WIDTH, LEAST_WEIGHT = 0.15, 0.15
 MOST_BEYOND = 8.0
 #: A logarithm of mean / bound counts as no more than this.
 MOST_LOG_RATIO = 1.5
@@ -53,13 +57,15 @@ class LimitEvidence(NamedTuple):
     """What a probe says about one limit.
 
     x: log of the load. ratio: at most 1 if the limit is met; for a fraction, fraction beyond / allowed. samples: number
-    of independent values behind it. side: ``beyond`` or ``within`` if the probe says no more than that.
+    of independent values behind it. side: ``beyond`` or ``within`` if the probe says no more than that. slope: b
+    between this load and the limit, as far as it is known; None for the usual one.
     """
 
     x: float
     ratio: float
     samples: float
     side: Side = ""
+    slope: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,27 +140,28 @@ def first_limit(fits: Sequence[LimitFit]) -> Place:
 
 
 def _fit(evidence: Sequence[LimitEvidence], allowed: float | None, grid: Floats, center: float | None) -> LimitFit:
-    (middle, spread), ends = (MEAN_SLOPE, MEAN_ENDS) if allowed is None else (FRACTION_SLOPE, FRACTION_ENDS)
-    slopes = np.geomspace(*ends, SLOPES)
+    usual, spread = MEAN_SLOPE if allowed is None else FRACTION_SLOPE
+    emulated = [each.slope for each in evidence if each.slope is not None and not each.side]
+    if emulated:
+        usual, spread = float(np.median(emulated)), EMULATED_SPREAD
+    factors = np.geomspace(*SLOPE_ENDS, SLOPES)
     # flat in the fraction at a probe, not in the place: a flat slope would win only because it spreads the place
-    log_prior = np.log(slopes) - (np.log(slopes) - middle) ** 2 / (2 * spread**2)
+    log_prior = np.log(factors) - np.log(factors) ** 2 / (2 * spread**2)
     log_weights = np.tile(log_prior, (len(grid), 1))
     for each in evidence:
+        distance = each.x - grid[:, None]
         if each.side:
-            distance = (each.x - grid[:, None]) * (1 if each.side == "beyond" else -1)
-            log_weights += -np.logaddexp(0, -SIDE_SHARPNESS * distance)
+            log_weights += -np.logaddexp(0, -SIDE_SHARPNESS * distance * (1 if each.side == "beyond" else -1))
             continue
-        weight = 1.0 if center is None else np.exp(-(((each.x - center) / WIDTH) ** 2) / 2)
-        z = slopes * (each.x - grid[:, None])
-        if allowed is None:
-            log_weights += weight * _mean_likelihood(each, z, np.exp(middle))
-        else:
-            log_weights += weight * _fraction_likelihood(each, z, allowed, np.exp(middle))
+        weight = 1.0 if center is None else max(LEAST_WEIGHT, np.exp(-(((each.x - center) / WIDTH) ** 2) / 2))
+        slope = usual if each.slope is None else each.slope
+        likelihood = _mean_likelihood if allowed is None else partial(_fraction_likelihood, allowed=allowed)
+        log_weights += weight * likelihood(each, factors * slope * distance, slope=slope)
     weights = np.exp(log_weights - log_weights.max())
-    return LimitFit(x=grid, weights=weights / weights.sum(), slopes=slopes, allowed=allowed)
+    return LimitFit(x=grid, weights=weights / weights.sum(), slopes=factors * usual, allowed=allowed)
 
 
-def _fraction_likelihood(each: LimitEvidence, z: Floats, allowed: float, slope: float) -> Floats:
+def _fraction_likelihood(each: LimitEvidence, z: Floats, *, allowed: float, slope: float) -> Floats:
     most = min(MOST_BEYOND * allowed, (1 + allowed) / 2)
     modelled = np.clip(_fraction(z, allowed), 1e-9, most)
     measured = min(each.ratio * allowed, most)
@@ -162,7 +169,7 @@ def _fraction_likelihood(each: LimitEvidence, z: Floats, allowed: float, slope: 
     return np.asarray(samples * (measured * np.log(modelled) + (1 - measured) * np.log1p(-modelled)))
 
 
-def _mean_likelihood(each: LimitEvidence, z: Floats, slope: float) -> Floats:
+def _mean_likelihood(each: LimitEvidence, z: Floats, *, slope: float) -> Floats:
     measured = np.clip(np.log(max(each.ratio, 1e-9)), -MOST_LOG_RATIO, MOST_LOG_RATIO)
     modelled = np.clip(z, -MOST_LOG_RATIO, MOST_LOG_RATIO)
     return np.asarray(-((measured - modelled) ** 2) / 2 / (1 / each.samples + (slope * RUN_TO_RUN) ** 2))

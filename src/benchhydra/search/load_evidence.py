@@ -16,6 +16,8 @@ from benchhydra.search.probe_faults import is_beyond_limit
 RATE, IN_FLIGHT = "qps", "load.max_in_flight"
 #: Fewest probes behind a precise answer.
 LEAST_PROBES = 3
+#: A limit is left out if others are missed, and the ratio to this one is below this at every load.
+REACHED = 0.5
 #: Requests are sized for a half width of this fraction of the precision.
 MARGIN = 0.9
 #: Probes this near to the limit, in log(load), tell how strongly requests resemble their neighbours there.
@@ -27,6 +29,9 @@ FEW_SAMPLES = 200.0
 #: Quantile of the normal distribution of a 95 % interval.
 NORMAL = 1.96
 RATIO = "slo_ratio_"
+#: Prefixes of what an emulated queue says about a limit (``metrics/slo_emulation.py``).
+ADJUSTED_RATIO, ADJUSTED_SAMPLES, SLOPE = "slo_adjusted_ratio_", "slo_adjusted_samples_", "slo_slope_"
+MODEL_RATE = "slo_model_rate_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +66,16 @@ class MeasuredProbe:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What all outcomes of a study say. saturation: throughput of a burst, in requests/s; unusable: INVALID points."""
+    """What all outcomes of a study say. saturation: throughput of a burst, in requests/s; unusable: INVALID points.
+
+    model_rate: the rate in requests/s at which an emulated queue, fitted to the latest point, meets all limits.
+    """
 
     key: str
     probes: tuple[MeasuredProbe, ...]
     unusable: tuple[Outcome, ...] = ()
     saturation: float | None = None
+    model_rate: float | None = None
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome], key: str) -> Evidence:
@@ -74,7 +83,9 @@ class Evidence:
         probes: list[MeasuredProbe] = []
         unusable: list[Outcome] = []
         saturation: float | None = None
+        model_rate: float | None = None
         for outcome in outcomes:
+            model_rate = _model_rate(outcome) or model_rate
             load = float(outcome.override(key) or "nan")
             if outcome.status == "ok" and math.isinf(load):
                 saturation = outcome.metrics.get("request_throughput", saturation)
@@ -84,7 +95,9 @@ class Evidence:
                 unusable.append(outcome)
             else:
                 probes.append(probe)
-        return cls(key=key, probes=tuple(probes), unusable=tuple(unusable), saturation=saturation)
+        return cls(
+            key=key, probes=tuple(probes), unusable=tuple(unusable), saturation=saturation, model_rate=model_rate
+        )
 
     @cached_property
     def limits(self) -> dict[str, float | None]:
@@ -94,9 +107,18 @@ class Evidence:
         }
 
     @cached_property
+    def reached(self) -> list[str]:
+        """The limits that may be the first: all, or those that some probe was near or beyond, if any was missed."""
+        worst = {
+            name: max(probe.limits[name].ratio for probe in self.probes if name in probe.limits) for name in self.limits
+        }
+        least = REACHED if max(worst.values(), default=0.0) > 1 else 0.0
+        return [name for name, ratio in worst.items() if ratio >= least]
+
+    @cached_property
     def fits(self) -> dict[str, LimitFit]:
-        """The fit of each limit."""
-        by_name = {name: [probe.limits[name] for probe in self.probes if name in probe.limits] for name in self.limits}
+        """The fit of each limit that may be the first."""
+        by_name = {name: [probe.limits[name] for probe in self.probes if name in probe.limits] for name in self.reached}
         grid = grid_over([each for evidence in by_name.values() for each in evidence])
         return {name: fit_limit(evidence, self.limits[name], grid) for name, evidence in by_name.items()}
 
@@ -157,9 +179,23 @@ class Evidence:
         return math.ceil(max(0.0, wanted) / information)
 
 
+def _limit_evidence(figures: Mapping[str, float], name: str, x: float, side: Side) -> LimitEvidence:
+    """What the figures of a point say about one limit: adjusted for the luck of its arrivals, if that is known."""
+    ratio, samples = figures[f"{RATIO}{name}"], _reliable(figures[f"slo_samples_{name}"])
+    if f"{ADJUSTED_SAMPLES}{name}" in figures:
+        ratio, samples = figures[f"{ADJUSTED_RATIO}{name}"], figures[f"{ADJUSTED_SAMPLES}{name}"]
+    return LimitEvidence(x, ratio, samples, side, figures.get(f"{SLOPE}{name}"))
+
+
 def _reliable(samples: float) -> float:
     """The number of independent requests, less where a short run shows too little of how long they are correlated."""
     return samples**2 / (samples + FEW_SAMPLES)
+
+
+def _model_rate(outcome: Outcome) -> float | None:
+    """The lowest of the rates at which an emulated queue meets a limit."""
+    rates = [value for key, value in outcome.metrics.items() if key.startswith(MODEL_RATE)]
+    return min(rates) if rates and outcome.status == "ok" else None
 
 
 def _probe(outcome: Outcome, load: float) -> MeasuredProbe | None:
@@ -177,7 +213,7 @@ def _probe(outcome: Outcome, load: float) -> MeasuredProbe | None:
     for name in names:
         ratio = figures[f"{RATIO}{name}"]
         side: Side = "within" if is_met else "beyond" if is_missed and (ratio > 1 or name == worst) else ""
-        limits[name] = LimitEvidence(math.log(load), ratio, _reliable(figures[f"slo_samples_{name}"]), side)
+        limits[name] = _limit_evidence(figures, name, math.log(load), side)
     requests = int(outcome.override("num_prompts") or figures.get("completed", 0))
     ended = int(figures.get("completed", 0) + figures.get("failed", 0))
     sent_requests = requests if decision is None else min(ended, requests)
