@@ -62,11 +62,17 @@ def test_rerank(urls: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_responses(urls: dict[str, str], tmp_path: Path, stream: bool) -> None:
-    measured = measure(urls["chat"], tmp_path, "api=responses", f"script.stream={stream}", "dataset.output_tokens=6")
+@pytest.mark.parametrize("api", ["completions", "chat", "responses"])
+def test_texts(urls: dict[str, str], tmp_path: Path, api: str, stream: bool) -> None:
+    """The server counts what was asked for; llama.cpp's chat template is the tokenizer's own."""
+    words = (f"api={api}", f"script.stream={stream}", "dataset.output_tokens=6")
+    measured = measure(urls["chat"], tmp_path, *words)
     metrics = measured.metrics
     assert (metrics["completed"], metrics["mean_output_tokens"]) == (REQUESTS, 6)
     assert ("mean_ttft_ms" in metrics) is stream
+    if api == "completions":
+        assert (measured.rows.prompt_tokens == measured.rows.asked_prompt_tokens).all()
+    assert not measured.doubts
 
 
 @pytest.mark.parametrize("stream", [True, False])
