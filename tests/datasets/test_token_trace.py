@@ -81,6 +81,19 @@ def test_burstgpts_csv_needs_the_unit_of_its_whole_numbers(tmp_path: Path, words
     assert TokenTrace(path=path, time_unit="s").recorded_s(2) == [0.0, 40.0]
 
 
+def test_recorded_requests_that_failed_are_left_out_and_counted(tmp_path: Path, words: Tokenizer) -> None:
+    header = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type"
+    rows = ("5,ChatGPT,47,18,65,API log", "6,GPT-4,10,0,10,API log", "8,GPT-4,12,3,15,API log")
+    (tmp_path / "burst.csv").write_text("\n".join((header, *rows)))
+    dataset = TokenTrace(path=str(tmp_path / "burst.csv"), time_unit="s")
+    assert dataset.recorded_count() == 2 and dataset.recorded_s(2) == [0.0, 3.0]
+    assert [prompt.output_tokens for prompt in sampled(dataset, 2, words)] == [18, 3]
+    (warning,) = dataset.warnings()
+    assert "1 of 3 records were left out: 1 (Response tokens: 0, the recorded request failed" in warning
+    every = TokenTrace(path=str(tmp_path / "burst.csv"), time_unit="s", output_tokens=7)
+    assert every.recorded_s(3) == [0.0, 1.0, 3.0] and not every.warnings()
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

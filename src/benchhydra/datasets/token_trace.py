@@ -16,7 +16,7 @@ import numpy as np
 
 from benchhydra.datasets import Prompt, Tokenizer
 from benchhydra.datasets.data_file import DataRecord
-from benchhydra.datasets.file_dataset import FileDataset, read_usable
+from benchhydra.datasets.file_dataset import FileDataset, UsableRecords, read_usable
 from benchhydra.datasets.files import local
 from benchhydra.datasets.record_fields import InvalidRecord, RecordFields, describe_value
 from benchhydra.datasets.synthetic import Writer
@@ -44,7 +44,10 @@ class RecordedRequest:
 
 @option("dataset", "token_trace")
 class TokenTrace(FileDataset):
-    """Random words of recorded lengths; prompts share the blocks that their records share."""
+    """Random words of recorded lengths; prompts share the blocks that their records share.
+
+    Records with an output of 0 tokens, as BurstGPT's of requests that failed, are left out and counted.
+    """
 
     prefix_cache_intended: bool = field(default=True, metadata={"doc": "prompts share the blocks of their records"})
     block_tokens: int = knob(512, "length of a block of hash_ids (Mooncake's traces: 512)", unit="tokens")
@@ -75,6 +78,10 @@ class TokenTrace(FileDataset):
         records = [request.record for request in self._requests()]
         return self._times(records).increasing_s(records[:count])
 
+    def warnings(self) -> tuple[str, ...]:
+        sentence = self._usable().sentence(self.source)
+        return (sentence,) if sentence else ()
+
     def sample(
         self, count: int, tokenizer: Tokenizer, rng: np.random.Generator, max_total_tokens: int | None
     ) -> Iterator[Prompt]:
@@ -92,8 +99,11 @@ class TokenTrace(FileDataset):
                 yield Prompt(text, request.input_tokens, request.output_tokens, send_at_s=send_at_s)
 
     def _requests(self) -> list[RecordedRequest]:
+        return self._usable().items
+
+    def _usable(self) -> UsableRecords[RecordedRequest]:
         """Return the requests of all records. Raises DatasetError for the first record that cannot be used."""
-        return read_usable(self, [local(self.path, Progress())], self._request).items
+        return read_usable(self, [local(self.path, Progress())], self._request)
 
     def _times(self, records: Sequence[DataRecord]) -> TraceTimes:
         is_mooncake = "hash_ids" in records[0].values
@@ -101,9 +111,13 @@ class TokenTrace(FileDataset):
 
     def _request(self, record: DataRecord) -> RecordedRequest:
         try:
-            return self._read(record, self.fields_of(record))
+            fields = self.fields_of(record)
+            name, output = fields.find(*OUTPUT_NAMES)
+            if self.output_tokens is not None or str(output) != "0":
+                return self._read(record, fields)
         except InvalidRecord as error:
             raise self.refuse(record, error) from error
+        raise InvalidRecord(name, "0, the recorded request failed")  # leaves the record out
 
     def _read(self, record: DataRecord, fields: RecordFields) -> RecordedRequest:
         input_tokens = fields.tokens(*INPUT_NAMES)
