@@ -1,10 +1,10 @@
 """Whether ``search=knee`` finds a knee and a throughput at saturation that are known, on simulated servers.
 
-``python benchmarks/knee_trials.py`` (10 minutes on one core) prints the table of docs/search.md: for each kind of server
-and latency, how often the 95 % intervals hold the truth, the median errors and half widths, and the number of points and
-requests. The servers are those of ``search_trials.py``. The true knee is the rate at which the mean latency of a million
-requests is ``factor`` times that of one request at a time; the true throughput is that between bursts of 50,000 and
-200,000 requests. What is behind the simulated times is the program's own.
+``python benchmarks/knee_trials.py`` (20 minutes on one core) prints the table of docs/search.md: for each kind of
+server and latency, how often the 95 % intervals hold the truth, the median errors and half widths, the number of points
+and of requests. The servers are those of ``search_trials.py``. The true knee is the rate at which the mean latency of a
+million requests is ``factor`` times that of one request at a time; the true throughput is that between bursts of 50,000
+and 200,000 requests. What is behind the simulated times is the program's own.
 """
 
 from __future__ import annotations
@@ -135,8 +135,7 @@ def search_once(name: str, truth: Truth, seed: int, more: Mapping[str, Any]) -> 
     points = [_point((*typed, *search.first_point({"qps"} if typed else set())))]
     outcomes = [measure(server, points[0], rng)]
     while asked := search.next(points, outcomes):
-        for overrides in asked:
-            outcomes.append(measure(server, _point(tuple(overrides)), rng))
+        outcomes += [measure(server, _point(tuple(overrides)), rng) for overrides in asked]
     requests = int(sum(outcome.metrics["completed"] for outcome in outcomes))
     answer = search.answer(outcomes)
     if answer is None or answer.low is None or answer.high is None or not answer.figures:

@@ -111,3 +111,38 @@ def test_other_tools_do_not_take_an_answer_for_a_point(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     results = results_from_mlflow(f"benchhydra?tags.sweep_id = '{search.id}'")
     assert sorted(result.config["qps"] for result in results) == sorted(RATES)
+
+
+def optimum() -> dict[str, Any]:
+    """What an optimization of the TPOT leaves: three trials, of which one did not start."""
+    estimate = {"value": 5.0, "low": 4.8, "high": 5.2}
+    trial = {"reason": "", "front": False}
+    return {
+        "objectives": [{"name": "mean_tpot_ms", "unit": "ms", "better": "SmallerIsBetter"}],
+        "space": {"engine.args.max_num_seqs": [2, 4]},
+        "best": 1,
+        "importance": {},
+        "effects": {},
+        "trials": [
+            trial | {"number": 1, "settings": {"engine.args.max_num_seqs": 2}, "status": "ok", "estimates": [estimate]},
+            trial | {"number": 0, "settings": {}, "status": "ok", "estimates": [estimate | {"value": 8.0}]},
+            trial | {"number": 2, "settings": {"engine.args.max_num_seqs": 4}, "status": "infeasible", "estimates": []},
+        ],
+        "confirmation": {"text": "surely better than the default", "ratio": -0.3, "low": -0.4, "high": -0.2},
+    }
+
+
+def test_an_optimization_is_a_run_that_draws_its_trials(search: Search) -> None:
+    search.tracking.log_curves(search.id, search.directory)
+    answer = Answer(value=5.0, low=4.8, high=5.2, unit="ms", name="best mean_tpot_ms", optimum=optimum())
+    study = StudyResult(search="optimize", overrides=(), answer=answer)
+    search.tracking.log_answer(search.id, study.to_json(), search.points)
+    (run,) = search.answers()
+    metrics = run.data.metrics
+    assert (metrics["best_mean_tpot_ms"], metrics["confirmed_ratio"]) == (5.0, -0.3)
+    assert run.data.tags["better.best_mean_tpot_ms"] == "SmallerIsBetter"
+    history = search.client.get_metric_history(run.info.run_id, "mean_tpot_ms")
+    assert [(metric.step, metric.value) for metric in history] == [(0, 8.0), (1, 5.0)]
+    assert "surely better than the default" in run.data.tags["mlflow.note.content"]
+    points = [one for one in search.runs() if ANSWER not in one.data.tags]
+    assert [one.data.tags[PARENT] for one in points] == [run.info.run_id] * 3

@@ -53,6 +53,11 @@ def optimum_lines(answer: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def trial_settings(trial: Mapping[str, Any]) -> str:
+    """``engine.args.max_num_seqs=64 gpus=tp2``; the default has no settings."""
+    return " ".join(f"{key}={value}" for key, value in trial["settings"].items()) or "the default"
+
+
 def _row(optimum: Mapping[str, Any], rank: int, trial: Mapping[str, Any]) -> tuple[str, ...]:
     settings = [str(trial["settings"].get(key, "default")) for key in optimum["space"]]
     values: list[str] = []
@@ -70,8 +75,7 @@ def _interval(estimate: Mapping[str, Any]) -> str:
 
 
 def _settings(optimum: Mapping[str, Any]) -> str:
-    best = next(trial for trial in optimum["trials"] if trial["number"] == optimum["best"])
-    return " ".join(f"{key}={value}" for key, value in best["settings"].items()) or "the default"
+    return trial_settings(next(trial for trial in optimum["trials"] if trial["number"] == optimum["best"]))
 
 
 def _front_line(optimum: Mapping[str, Any]) -> list[str]:
@@ -80,7 +84,7 @@ def _front_line(optimum: Mapping[str, Any]) -> list[str]:
     if not front:
         return []
     points = "; ".join(
-        f"{_trial_settings(trial)}: "
+        f"{trial_settings(trial)}: "
         + ", ".join(
             quantity(estimate["value"], objective["unit"])
             for estimate, objective in zip(trial["estimates"], optimum["objectives"], strict=False)
@@ -88,10 +92,6 @@ def _front_line(optimum: Mapping[str, Any]) -> list[str]:
         for trial in front
     )
     return [f"Pareto front: {points}"]
-
-
-def _trial_settings(trial: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={value}" for key, value in trial["settings"].items()) or "the default"
 
 
 def _importance_line(optimum: Mapping[str, Any]) -> list[str]:

@@ -51,6 +51,7 @@ SCRIPTS = (
     "sweep_table",
     "sweep_curves",
     "search_charts",
+    "optimum_charts",
     "trade_offs",
     "sweep",
     "sweep_list",

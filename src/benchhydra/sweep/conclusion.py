@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchhydra.config import BenchConfig
 from benchhydra.errors import BenchhydraError
-from benchhydra.points import Identity
+from benchhydra.points import Identity, Outcome
 from benchhydra.render.sweep_summary import write_summary
 from benchhydra.sweep.messages import (
     config_options,
@@ -20,6 +20,7 @@ from benchhydra.sweep.messages import (
 )
 from benchhydra.sweep.repeats import summarize_repeats
 from benchhydra.sweep.standard_output import print_sweep
+from benchhydra.sweep.study_result import StudyResult
 from benchhydra.sweep.sweep_file import SweepFile
 from benchhydra.tracking.mlflow import sweep_link
 from benchhydra.tracking.outbox import Outbox
@@ -42,14 +43,22 @@ def log_repeats(sweep_file: SweepFile, configs: Mapping[Identity, BenchConfig], 
 
 
 def log_answers(sweep_file: SweepFile, config: BenchConfig, outbox: Outbox) -> None:
-    """Log the answers of a search for a limit, each with the points that it is based on. config: of any point."""
+    """Log the answers of a search for a limit or an optimum, each with its points. config: of any point."""
     outcomes = [outcome for outcome in sweep_file.ordered_outcomes() if outcome.status == "ok"]
     for study in sweep_file.studies:
-        evidence = study.answer.evidence if study.answer is not None else ()
-        used = {(probe.point_key, probe.repeat) for probe in evidence}
-        points = [Path(o.directory) for o in outcomes if (o.point_key, o.repeat) in used]
+        points = [Path(outcome.directory) for outcome in outcomes if _is_behind(outcome, study)]
         if points:
             outbox.log_answer(config.tracking, sweep_file.sweep_id, study.to_json(), points)
+
+
+def _is_behind(outcome: Outcome, study: StudyResult) -> bool:
+    """Whether an answer is based on an outcome: on its probes, or on the points of its trials."""
+    if study.answer is None:
+        return False
+    if study.answer.optimum is not None:
+        own = {override.lstrip("+~") for override in outcome.overrides}
+        return own.issuperset(override.lstrip("+~") for override in study.overrides)
+    return (outcome.point_key, outcome.repeat) in {(probe.point_key, probe.repeat) for probe in study.answer.evidence}
 
 
 def conclude_sweep(sweep_file: SweepFile, swept: Iterable[str]) -> None:

@@ -77,6 +77,8 @@ class Session:
             ends = self._launch(plan, sweep_file, jobs)
             if isinstance(plan.search, Optimize) and not sweep_file.stopped:
                 self._confirm(plan.search, sweep_file)
+                with self.outbox:
+                    log_answers(sweep_file, next(iter(plan.configs.values())), self.outbox)
             conclude_sweep(sweep_file, plan.swept)
         return ends
 
@@ -141,7 +143,8 @@ class Session:
             sweep_file.stopped = skipped.error if skipped else None
             sweep_file.write(finished=skipped is None)
             log_repeats(sweep_file, plan.configs, self.outbox)
-            log_answers(sweep_file, next(iter(plan.configs.values())), self.outbox)
+            if not isinstance(plan.search, Optimize):
+                log_answers(sweep_file, next(iter(plan.configs.values())), self.outbox)
         return ends
 
     def _run_trials(

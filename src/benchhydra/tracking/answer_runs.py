@@ -1,7 +1,8 @@
 """The MLflow runs of answers: one for each answer of a search, with its value and interval as metrics.
 
 A search's probes have rates, lengths and seeds of their own, so that they form no curve (``curves``). The answer's run
-draws them: its limiting metric with step = load x 1000, and the probes as its children.
+draws them: its limiting metric with step = load x 1000, and the probes as its children. That of an optimization draws
+its trials: each objective with step = number of the trial.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from benchhydra.escaping import escape_markdown
 from benchhydra.redaction import redact
 from benchhydra.render.answer_text import answer_text, figures_of, limiting_metric, probes_of
 from benchhydra.render.figures import number
+from benchhydra.render.optimum_rows import optimum_lines, optimum_of, trial_columns, trial_rows
 from benchhydra.render.text import markdown_table
 from benchhydra.result import Better
 from benchhydra.tracking.curve_runs import ANSWER, PARENT, SHARED_TAGS
@@ -46,7 +48,8 @@ def write_answer(opened: MlflowStore, sweep_id: str, answer: Mapping[str, Any], 
     run_id = str(run.info.run_id)
     if run.data.tags.get(TEXT) != tags[TEXT] or not logged:
         values = [Metric(name, value, start_ms, 0) for name, value in answer_metrics(answer).items()]
-        values += [Metric(name, value, start_ms + step, step) for name, value, step in probe_metrics(answer)]
+        steps = [*probe_metrics(answer), *trial_metrics(answer)]
+        values += [Metric(name, value, start_ms + step, step) for name, value, step in steps]
         log_metrics(opened.client, run_id, values)
     opened.client.update_run(run_id, name=answer_name(answer, tags))
     opened.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
@@ -62,6 +65,8 @@ def answer_metrics(answer: Mapping[str, Any]) -> dict[str, float]:
     name = _value_name(answer)
     values = {name: answer.get("value"), f"{name}_low": answer.get("low"), f"{name}_high": answer.get("high")}
     values |= {str(figure.get("name")): figure.get("value") for figure in figures_of(answer)}
+    confirmation = (optimum_of(answer) or {}).get("confirmation") or {}
+    values |= {f"confirmed_{key}": confirmation.get(key) for key in ("ratio", "low", "high")}
     return {mlflow_key(key): rounded(float(value)) for key, value in values.items() if value is not None}
 
 
@@ -77,11 +82,26 @@ def probe_metrics(answer: Mapping[str, Any]) -> list[tuple[str, float, int]]:
     return sorted(values, key=lambda value: value[2])
 
 
+def trial_metrics(answer: Mapping[str, Any]) -> list[tuple[str, float, int]]:
+    """(name, value, step) of each objective of each trial that measured it, in the order of the trials."""
+    optimum = optimum_of(answer)
+    if optimum is None:
+        return []
+    names = [mlflow_key(str(objective["name"])) for objective in optimum["objectives"]]
+    return [
+        (name, rounded(float(estimate["value"])), int(trial["number"]))
+        for trial in sorted(optimum["trials"], key=lambda trial: int(trial["number"]))
+        for name, estimate in zip(names, trial["estimates"], strict=False)
+    ]
+
+
 def answer_tags(sweep_id: str, answer: Mapping[str, Any], points: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """The tags of an answer's run: what its points share, its text, and the direction of its main metrics."""
     identity = json.dumps([sweep_id, answer.get("search"), list(answer.get("overrides") or ())])
     names = [_value_name(answer), *(str(figure.get("name")) for figure in figures_of(answer))]
     directions = {mlflow_key(f"{BETTER}{name}"): _better(name).value for name in names}
+    for objective in (optimum_of(answer) or {}).get("objectives", ())[:1]:
+        directions[mlflow_key(f"{BETTER}{names[0]}")] = str(objective["better"])
     return {
         **_shared(points),
         **directions,
@@ -118,10 +138,17 @@ def _shared(points: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 
 def _note(answer: Mapping[str, Any]) -> str:
-    """The answer and its probes as Markdown."""
+    """The answer and its probes, or its trials, as Markdown."""
     rows = [
         [number(float(probe["key_value"])), *(escape_markdown(str(probe.get(key, ""))) for key in NOTE_COLUMNS)]
         for probe in probes_of(answer)
     ]
     lines = [escape_markdown(answer_text(answer)), ""]
-    return "\n".join(lines + (markdown_table(("load", *NOTE_COLUMNS), rows) if rows else []))
+    lines += markdown_table(("load", *NOTE_COLUMNS), rows) if rows else []
+    optimum = optimum_of(answer)
+    if optimum is not None:
+        columns = [escape_markdown(name) for name in trial_columns(optimum)]
+        trials = [[escape_markdown(cell) for cell in row] for row in trial_rows(optimum)]
+        lines += [*(f"- {escape_markdown(line)}" for line in optimum_lines(answer)), ""]
+        lines += markdown_table(columns, trials)
+    return "\n".join(lines)

@@ -15,13 +15,14 @@ from benchhydra.render.sweep_rows import SweepRows, read_sweep
 from benchhydra.report.data.axes import value_axis
 from benchhydra.report.data.benchmarks import rounded
 from benchhydra.report.data.details import file_slug
+from benchhydra.report.data.optima import optimum_data
 
 #: Probes whose value is above this multiple of the limit are drawn at the upper edge.
 MOST_TIMES_THE_LIMIT = 3.0
 
 
 def answers_data(sweep_id: str, runs: Sequence[Run], repeats: Mapping[str, int]) -> dict[str, Any] | None:
-    """``columns`` and ``rows`` of the table, and ``charts``; None without answers, or if sweep.json is not there.
+    """``columns`` and ``rows`` of the table, ``charts`` and ``optima``; None without answers, or without sweep.json.
 
     repeats: the number of the repeat of each run, by its id.
     """
@@ -36,7 +37,8 @@ def answers_data(sweep_id: str, runs: Sequence[Run], repeats: Mapping[str, int])
     for run in runs:
         by_identity.setdefault((run.point_key, repeats.get(run.run_id, 0)), []).append(run)
     charts = [_chart(sweep, answer, by_identity) for answer in answers_of(sweep) if probes_of(answer)]
-    return {"columns": columns, "rows": rows, "charts": charts} if rows else None
+    optima = [data for answer in answers_of(sweep) if (data := optimum_data(study_name(sweep, answer), answer))]
+    return {"columns": columns, "rows": rows, "charts": charts, "optima": optima} if rows else None
 
 
 def _chart(sweep: SweepRows, answer: Mapping[str, Any], runs: Mapping[tuple[str, int], list[Run]]) -> dict[str, Any]:

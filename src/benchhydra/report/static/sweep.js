@@ -60,7 +60,11 @@ function searchAnswers({ answers, benchmarks }) {
   if (!answers) return null;
   /** @type {Column<string[]>[]} */
   const columns = answers.columns.map((name, i) => ({ name, head: i === 0, cell: (row) => row[i] }));
-  return [dataTable("Answers of the searches", columns, answers.rows), searchCharts(answers.charts, benchmarks)];
+  return [
+    dataTable("Answers of the searches", columns, answers.rows),
+    searchCharts(answers.charts, benchmarks),
+    answers.optima.map(optimumSection),
+  ];
 }
 
 /**

@@ -246,8 +246,8 @@ interface SweepData {
   description: string;
   /** The configuration key that metrics are drawn against. */
   axis: { key: string; unit: string } | null;
-  /** The answers of its searches as a table of texts, and a chart for each search that has probes. */
-  answers: { columns: string[]; rows: string[][]; charts: SearchChart[] } | null;
+  /** The answers of its searches as a table of texts, a chart for each search that has probes, and optimizations. */
+  answers: { columns: string[]; rows: string[][]; charts: SearchChart[]; optima: Optimum[] } | null;
   /** One for each script. */
   tables: SweepTable[];
   /** Why runs are not VALID, with the points that share a reason. */
@@ -282,6 +282,30 @@ interface SearchChart {
   fit: [number, number, number, number][];
   probes: SearchProbe[];
   range: AxisRange;
+}
+
+/** The trials of an optimization: as a table of texts, by rank, and which keys matter. */
+interface Optimum {
+  name: string;
+  /** What follows from the trials, a sentence each. */
+  lines: string[];
+  columns: string[];
+  rows: string[][];
+  objectives: { name: string; unit: string; range: AxisRange }[];
+  trials: OptimumTrial[];
+  importance: { key: string; fraction: number; effects: [string, number][] }[];
+}
+
+interface OptimumTrial {
+  rank: number;
+  settings: string;
+  status: string;
+  reason: string;
+  is_best: boolean;
+  is_default: boolean;
+  is_on_front: boolean;
+  /** Value and the ends of its interval, of each objective; empty where nothing was measured. */
+  values: [number, number | null, number | null][];
 }
 
 interface SearchProbe {
