@@ -17,6 +17,7 @@ from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import Runs
 from benchhydra.artifacts import SWEEP_FILE
 from benchhydra.cli import program
+from benchhydra.commands import _sides
 from benchhydra.errors import ConfigError, EngineError, ResultError
 from benchhydra.result import Better, MetricValue, Result, Verdict
 
@@ -116,6 +117,28 @@ def test_a_broken_build_leaves_a_range_and_says_why(
     assert answer["steps"][0]["verdict"] == "skipped"
     assert answer["steps"][0]["reason"].endswith("error: the server exited with code 3")
     assert "first_bad" not in answer
+
+
+def test_a_build_whose_engine_refuses_the_words_is_skipped_at_once(
+    visits: list[list[str]], line: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrapper that cannot be run has no packages, so that no point can be composed for it."""
+    compose = _sides.compose_side
+
+    def refusing(overrides: list[str], *more: object, **options: object) -> object:
+        if f"engine.python={line[1]}" in overrides:
+            raise ConfigError(f"cannot determine the packages of {line[1]}")
+        return compose(overrides, *more, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(_sides, "compose_side", refusing)
+    assert bisect(*of_line([line[0], line[1], line[2], line[3]]), *SHARED, "-o", "out") == 0
+    printed = capsys.readouterr()
+    assert f"{line[1]} will be skipped: cannot determine the packages of {line[1]}" in printed.err
+    answer = json.loads(Path("out/bisect.json").read_text())
+    assert (answer["first_bad"], answer["steps"][0]["verdict"]) == (line[3], "skipped")
+    assert not [visit for visit in visits if f"engine.python={line[1]}" in visit]
+    assert bisect(*of_line([line[1], line[2], line[3]]), *SHARED, "-o", "bad-end") == 1
+    assert "cannot determine the packages" in capsys.readouterr().err
 
 
 def test_equal_builds_have_no_answer(visits: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchhydra.artifacts import BISECT_JSON_FILE, BISECT_MARKDOWN_FILE, SWEEP_FILE, read_json, read_json_or_none
 from benchhydra.commands import _sides, _sources, command_parser
-from benchhydra.errors import ConfigError, ResultError
+from benchhydra.errors import BenchhydraError, ConfigError, ResultError
 from benchhydra.escaping import printable_lines
 from benchhydra.output_directory import PathLock, claim_directory
 from benchhydra.redaction import HIDDEN, excerpt, redact
@@ -161,9 +161,16 @@ def _check_builds(args: argparse.Namespace, builds: list[Build]) -> list[str]:
     shared, notes = rename(args.words)
     for note in notes:
         _say(note)
-    typed = [build.typed for build in builds if "=" in build.typed and "==" not in build.typed]
-    for words in [[*shared, override] for override in typed] or [list(shared)]:
-        _sides.compose_side(words, args.config_dir, metrics=[args.metric])
+    typed = [build for build in builds if "=" in build.typed and "==" not in build.typed]
+    for build in typed:
+        try:
+            _sides.compose_side([*shared, build.typed], args.config_dir, metrics=[args.metric])
+        except BenchhydraError as error:
+            if build in (builds[0], builds[-1]) or not Path(build.name).is_file():
+                raise
+            _say(f"{build.name} will be skipped: {error.message}")  # the other builds take the same words
+    if not typed:
+        _sides.compose_side(list(shared), args.config_dir, metrics=[args.metric])
     return list(shared)
 
 
@@ -189,7 +196,9 @@ def _bisect_run(args: argparse.Namespace, builds: list[Build], shared: list[str]
 
     def prepare(number: int) -> None:
         if number not in overrides:
-            overrides[number] = builds[number].overrides()
+            made = builds[number].overrides()
+            _sides.compose_side([*shared, *made], args.config_dir)  # an engine of this build may refuse the words
+            overrides[number] = made
 
     def visit(test: str, number: int, round_number: int) -> Runs:
         """The runs of one server start; those of an earlier run of this bisection if it has finished them."""
