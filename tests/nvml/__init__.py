@@ -76,8 +76,12 @@ def stand_in_directory() -> Path:
 
 
 def environment(recording: Path, processes: Path | None = None, /, **more: float) -> dict[str, str]:
-    """Environment variables of a process that is to find the stand-in. more: ``lost_at_s=2``, ``speed=10``."""
+    """Environment variables of a process that is to find the stand-in. more: ``lost_at_s=2``, ``speed=10``.
+
+    Its claims of GPUs are beside the recording: tests that run at the same time have the same cards.
+    """
     variables = {"LD_LIBRARY_PATH": str(stand_in_directory()), "FAKE_NVML_RECORDING": str(recording)}
+    variables["XDG_RUNTIME_DIR"] = str(recording.parent)
     variables |= {} if processes is None else {"FAKE_NVML_PROCESSES": str(processes)}
     return variables | {f"FAKE_NVML_{name.upper()}": str(value) for name, value in more.items()}
 

@@ -156,7 +156,7 @@ def test_the_counted_energy_of_a_recorded_load_is_the_integral_of_its_power(reco
 
 def test_a_card_without_a_counter_has_the_integral_and_the_result_says_so(observation: Observation) -> None:
     energy, power = of(observation, "energy_j", 1), of(observation, "power_w", 1)
-    assert energy.values[-1] == pytest.approx(integral_j(power), rel=0.01)
+    assert energy.values[-1] == pytest.approx(integral_j(power), rel=0.05)
     watched_s = (energy.times_ns[-1] - energy.times_ns[0]) / 1e9
     assert energy.values[-1] == pytest.approx(P40.load_w * 1.025 * watched_s, rel=0.05)  # a quarter is at + 10 %
     assert observation.facts["gpu_energy_source"] == "counter, integral of power"
