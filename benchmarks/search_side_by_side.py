@@ -1,7 +1,8 @@
 """Time to the capacity of one server: search=capacity, guidellm's sweep, aiperf's SLA search and plain bisection.
 
-``python benchmarks/search_side_by_side.py --plan`` (4 minutes) simulates the fixed-length methods, and prints how many
-requests a run of each needs until 95 % of its answers lie within the precision that search=capacity is asked for.
+``python benchmarks/search_side_by_side.py --plan`` (4 minutes) simulates search=capacity and the methods with runs of
+a fixed length. It compares them at equal errors: what does each need until the root mean square of its errors is that
+of search=capacity? (A method that does not say how sure it is can have no precision but that of its answers.)
 
 ``python benchmarks/search_side_by_side.py --guidellm BIN --aiperf BIN`` then measures all of them on one server, which
 is ``engine=fake`` on the last core; the clients have the first. The server counts requests, and the wall time is that
@@ -24,30 +25,44 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import search_trials
 from search_trials import Server, simulate
 
+from benchhydra import registry
+from benchhydra.search.capacity import Capacity
+
 SERVER = Server(slots=4, ttft_ms=30.0, itl_ms=1.0, ttft_sigma=0.5, itl_sigma=0.0, tokens=2)
 LIMIT_MS, PERCENT = 100.0, 90
-PRECISION = 0.05
+#: Of the bracket at which bisection ends; of search=capacity, in the simulation and with the programs.
+PRECISION, PRECISIONS = 0.05, (0.05, 0.1)
 PROMPT_TOKENS = 8
 #: What the lengths of runs are tried from, and how many simulated searches decide.
 LENGTHS = (300, 600, 1200, 2400, 4800, 9600, 19200)
 TRIALS = 60
+#: Between two runs, in a simulation: a client starts, warms up, and writes its results.
+PAUSE_S = 2.0
 #: guidellm's default number of strategies, two of which are "synchronous" and "throughput".
 SWEEP_SIZE = 10
 #: Where bisection and aiperf begin, as a fraction of the capacity: they double from there.
 BEGIN = 1 / 8
 CASE = "side by side"
+
+
+class Simulated(NamedTuple):
+    """One simulated search: the answer / the truth - 1, runs, requests, and the wall time with a pause a run."""
+
+    error: float
+    runs: int
+    requests: int
+    wall_s: float
 
 
 def tail_ms(rate: float, count: int, rng: np.random.Generator) -> float:
@@ -78,42 +93,99 @@ def interpolate(rates: list[float], values_ms: list[float]) -> float:
 def swept_rates() -> list[float]:
     """The rates of guidellm's sweep: from one request at a time to all at once, in equal steps."""
     service_s = (SERVER.ttft_ms + SERVER.itl_ms * (SERVER.tokens - 1)) / 1e3
-    return list(np.linspace(1 / service_s, SERVER.slots / service_s, SWEEP_SIZE - 1))
+    return list(np.linspace(1 / service_s, SERVER.slots / service_s, SWEEP_SIZE))
 
 
-def simulated_errors(count: int, truth: float) -> dict[str, np.ndarray]:
-    """Errors of the fixed-length methods with runs of this many requests, relative to the truth."""
-    errors: dict[str, list[float]] = {"bisection": [], "sweep": []}
-    for trial in range(TRIALS):
-        rng = np.random.default_rng([trial, count])
-        begin = truth * BEGIN * math.exp(rng.uniform(0, math.log(2)))
-        run = partial(tail_ms, count=count, rng=rng)
-        errors["bisection"].append(bisect(run, begin)[0] / truth - 1)
-        rates = swept_rates()
-        errors["sweep"].append(interpolate(rates, list(map(run, rates))) / truth - 1)
-    return {name: np.array(values) for name, values in errors.items()}
+def simulated_capacity(precision: float, truth: float, trial: int) -> Simulated:
+    """search=capacity from a burst."""
+    search = search_trials.search_once(CASE, truth, None, trial, Capacity(precision=precision))
+    return Simulated(search.error, search.probes, search.requests, search.load_s + search.probes * PAUSE_S)
+
+
+def simulated_bisection(count: int, truth: float, trial: int) -> Simulated:
+    """Bisection with runs of ``count`` requests, from an eighth to a quarter of the truth."""
+    rng, rates = np.random.default_rng([trial, count]), []
+
+    def measure(rate: float) -> float:
+        rates.append(rate)
+        return tail_ms(rate, count, rng)
+
+    answer, runs = bisect(measure, truth * BEGIN * math.exp(rng.uniform(0, math.log(2))))
+    return Simulated(answer / truth - 1, runs, count * runs, sum(count / rate + PAUSE_S for rate in rates))
+
+
+def simulated_sweep(count: int, truth: float, trial: int) -> Simulated:
+    """A sweep with runs of ``count`` requests, and the crossing between two neighbours."""
+    rng, rates = np.random.default_rng([trial, count]), swept_rates()
+    answer = interpolate(rates, [tail_ms(rate, count, rng) for rate in rates])
+    wall_s = sum(count / rate + PAUSE_S for rate in rates)
+    return Simulated(answer / truth - 1, len(rates), count * len(rates), wall_s)
+
+
+class Summary(NamedTuple):
+    """Searches of one method: medians, and the error as root mean square and as 95th percentile."""
+
+    runs: float
+    requests: float
+    wall_s: float
+    rms: float
+    p95: float
+
+    @classmethod
+    def of(cls, searches: Sequence[Simulated]) -> Summary:
+        """Sum searches up; an answer that is missing counts as wrong by 100 %."""
+        columns = np.array(searches)
+        errors = np.abs(np.nan_to_num(columns[:, 0], nan=1.0))
+        rms, p95 = math.sqrt(float((errors**2).mean())), float(np.percentile(errors, 95))
+        return cls(*(float(each) for each in np.median(columns[:, 1:], axis=0)), rms, p95)
+
+    def __str__(self) -> str:
+        return f"{self.runs:.0f} | {self.requests:,.0f} | {self.wall_s:.0f} | {self.rms:.1%} | {self.p95:.1%}"
+
+
+def at_error(summaries: Sequence[Summary], rms: float) -> tuple[float, float] | None:
+    """(requests, wall time) with which a method with runs of fixed length has this error, between two lengths.
+
+    None if it is larger with the longest runs, too.
+    """
+    for less, more in pairwise(summaries):
+        if less.rms >= rms > more.rms:
+            part = math.log(less.rms / rms) / math.log(less.rms / more.rms)
+            return tuple(a ** (1 - part) * b**part for a, b in zip(less[1:3], more[1:3], strict=True))  # type: ignore[return-value]
+    return None
 
 
 def plan() -> None:
-    """Print the truth, what search=capacity needs in simulation, and the errors of the others by the length of runs."""
+    """Print the truth, a row for each method and length of its runs, and what each needs for our errors."""
     search_trials.CASES[CASE] = (SERVER, {f"p{PERCENT}_ttft_ms": LIMIT_MS})
+    registry.discover()
     truth = search_trials.truth_of(CASE)
-    print(f"truth: {truth:.2f} requests/s")
-    found = [search_trials._search((CASE, truth, None, seed, {"precision": PRECISION})) for seed in range(TRIALS)]
-    inside = np.mean([abs(each.error) <= PRECISION for each in found])
-    print(
-        f"search=capacity: within 5 %: {inside:.0%}, covered {np.mean([each.covers for each in found]):.0%}, "
-        f"median {np.median([each.probes for each in found]):.0f} probes, "
-        f"{np.median([each.requests for each in found]):,.0f} requests",
-        flush=True,
-    )
-    for count in LENGTHS:
-        for name, errors in simulated_errors(count, truth).items():
-            inside = np.mean(np.abs(errors) <= PRECISION)
+    print(f"truth: {truth:.2f} requests/s\n")
+    print("| method | runs | requests | wall time, s | rms error | 95 % of errors below |")
+    print("|---|--:|--:|--:|--:|--:|")
+    ours = {}
+    for precision in PRECISIONS:
+        ours[precision] = Summary.of([simulated_capacity(precision, truth, trial) for trial in range(TRIALS)])
+        print(f"| `search=capacity`, `search.precision={precision:g}` | {ours[precision]} |", flush=True)
+    others: dict[str, list[Summary]] = {}
+    for name, method in (("bisection", simulated_bisection), ("sweep and interpolation", simulated_sweep)):
+        for count in LENGTHS:
+            summary = Summary.of([method(count, truth, trial) for trial in range(TRIALS)])
+            others.setdefault(name, []).append(summary)
+            print(f"| {name}, {count:,} requests a run | {summary} |", flush=True)
+    for precision, own in ours.items():
+        for name, summaries in others.items():
+            print(f"\n{name} at the rms error of search.precision={precision:g}, {own.rms:.1%}: ", end="")
+            needed = at_error(summaries, own.rms)
+            ratios = "not reached" if needed is None else f"{needed[0]:,.0f} requests, {needed[1]:.0f} s"
             print(
-                f"{name}, {count:,} requests a run: within 5 %: {inside:.0%}, median error {np.nanmedian(errors):+.1%}"
+                ratios
+                + (
+                    ""
+                    if needed is None
+                    else f": {needed[0] / own.requests:.1f} and {needed[1] / own.wall_s:.1f} times ours"
+                )
             )
-        sys.stdout.flush()
 
 
 @dataclass(kw_only=True)

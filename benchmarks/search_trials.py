@@ -282,7 +282,8 @@ def probe(server: Server, slo: Mapping[str, float], point: PlannedPoint, rng: np
         values = {
             metric.key: metric.value for metric in summarize(window_of(times, slo, at_once=True), {"requests"}, ())
         }
-        return replace(outcome, verdict="VALID", metrics={**values, "request_throughput": throughput})
+        values |= {"request_throughput": throughput, "completed": float(count)}
+        return replace(outcome, verdict="VALID", metrics=values)
     times = simulate(server, rate, count, rng)
     decided = _early_decision(times, slo)
     if decided is not None:
@@ -315,13 +316,17 @@ def _early_decision(times: Times, slo: Mapping[str, float]) -> tuple[int, Decisi
 
 
 class Found(NamedTuple):
-    """One search: the answer relative to the truth (0: equal), its interval, half width, probes and requests."""
+    """One search: the answer relative to the truth (0: equal), its interval, half width, probes and requests.
+
+    load_s: how long requests were sent, in all probes together.
+    """
 
     error: float
     covers: bool
     half_width: float
     probes: int
     requests: int
+    load_s: float
 
 
 def search_once(name: str, truth: float, start: float | None, seed: int, search: Capacity) -> Found:
@@ -331,17 +336,18 @@ def search_once(name: str, truth: float, start: float | None, seed: int, search:
     overrides = ("qps=inf", "num_prompts=100") if start is None else (f"qps={start:.4g}", "num_prompts=300")
     points = [_point(overrides)]
     outcomes = [probe(server, slo, points[0], rng)]
-    requests = 100 if start is None else 300
     while asked := search.next(points, outcomes):
         for each in asked:
             point = _point(tuple(each))
             outcomes.append(probe(server, slo, point, rng))
-            requests += int(outcomes[-1].metrics["completed"])
+    sent = [int(outcome.metrics["completed"]) for outcome in outcomes]
+    load_s = sum(count / float(outcome.override("qps") or 1) for count, outcome in zip(sent, outcomes, strict=True))
     answer = search.answer(outcomes)
     if answer is None or answer.low is None or answer.high is None:
-        return Found(math.nan, False, math.inf, len(outcomes), requests)
+        return Found(math.nan, False, math.inf, len(outcomes), sum(sent), load_s)
     half_width = (answer.high - answer.low) / 2 / answer.value
-    return Found(answer.value / truth - 1, answer.low <= truth <= answer.high, half_width, len(outcomes), requests)
+    covers = answer.low <= truth <= answer.high
+    return Found(answer.value / truth - 1, covers, half_width, len(outcomes), sum(sent), load_s)
 
 
 def _point(overrides: Sequence[str]) -> PlannedPoint:

@@ -31,12 +31,14 @@ Rows = npt.NDArray[np.intp]
 #: this, there are fewer of them, but at least two.
 REPLICAS, MOST_REPLICATED, MOST_SHARED_REPLICATED = 8, 800_000, 160_000
 #: Requests of a long run: for the mean at the load's rate, and at other rates; fewer if decoding is shared.
-LONG_RUN, SHARED_LONG_RUN = 400_000, 100_000
-RATE_RUN, SHARED_RATE_RUN = 60_000, 20_000
+LONG_RUN, SHARED_LONG_RUN = 400_000, 120_000
+RATE_RUN, SHARED_RATE_RUN = 60_000, 40_000
 #: The first part of a long run is left out: this fraction.
 START_FRACTION = 0.02
 #: Parts into which a load, and a long run, are divided to estimate variances.
 PARTS, LONG_RUN_PARTS = 20, 40
+#: The variance is taken to be this much larger, because it is estimated from few parts and replicas.
+DOUBT = 1.25
 #: If the queue explains less than this fraction of the variance between parts, it is not used.
 LEAST_EXPLAINED = 0.1
 #: The change of log(rate) for a slope.
@@ -144,7 +146,7 @@ class LoadEmulation:
         mean = float(np.nanmean(long_run))
         of_lengths = self._variance_of_lengths(mean, slope, rows, allowed)
         variance = own_variance + _variance_of_mean(long_run, LONG_RUN_PARTS) + of_lengths
-        return Adjusted(float(measured.mean() + mean - emulated.mean()), variance)
+        return Adjusted(float(measured.mean() + mean - emulated.mean()), DOUBT * variance)
 
     def _crossing(self, values: Values, allowed: float | None) -> Crossing | None:
         """Where the mean of values is ``allowed``, or 1 for None; None if the model reaches it at no rate near."""

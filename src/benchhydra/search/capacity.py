@@ -23,6 +23,8 @@ UP, DOWN = (1.3, 2.0), (0.75, 0.4)
 OTHER_SIDE = 1.02
 #: With a half width above this, relative to the estimate, an emulated queue tells better where the limit is.
 UNSURE = 0.25
+#: Fewest requests of a probe near the limit: in shorter ones most requests still see the empty server of the start.
+NEAR_REQUESTS = 1000
 #: A probe may have so many times the requests of the longest before it.
 GROWTH = 5
 #: The offsets of the probes near the limit, in log(load): they are spread, because the slope is unknown too.
@@ -119,7 +121,9 @@ class Capacity(Search):
             return None
         load, is_near = self._next_load(evidence)
         longest = max(self.min_requests, *(probe.requests for probe in evidence.probes))
-        requests = min(evidence.requests_for(self.precision), GROWTH * longest) if is_near else self.min_requests
+        requests = self.min_requests
+        if is_near:
+            requests = min(max(evidence.requests_for(self.precision), NEAR_REQUESTS), GROWTH * longest)
         return self._allowed(load, requests, evidence)
 
     def _next_load(self, evidence: Evidence) -> tuple[float, bool]:

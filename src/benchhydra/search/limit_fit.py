@@ -37,7 +37,7 @@ REACH = 0.7
 SLOPES = 30
 #: The usual slope b, for fractions and for means, and the standard deviation of its logarithm.
 FRACTION_SLOPE, MEAN_SLOPE = (12.0, 0.8), (4.0, 0.9)
-#: The same standard deviation if probes have slopes of their own, from an emulation.
+#: If probes have slopes from an emulation, their median is the usual one, with this standard deviation.
 EMULATED_SPREAD = 0.25
 #: The grid of slopes / the usual ones.
 SLOPE_ENDS = (1 / 8, 6.0)
@@ -58,7 +58,7 @@ class LimitEvidence(NamedTuple):
 
     x: log of the load. ratio: at most 1 if the limit is met; for a fraction, fraction beyond / allowed. samples: number
     of independent values behind it. side: ``beyond`` or ``within`` if the probe says no more than that. slope: b
-    between this load and the limit, as far as it is known; None for the usual one.
+    near the limit in an emulation, if there is one.
     """
 
     x: float
@@ -154,9 +154,8 @@ def _fit(evidence: Sequence[LimitEvidence], allowed: float | None, grid: Floats,
             log_weights += -np.logaddexp(0, -SIDE_SHARPNESS * distance * (1 if each.side == "beyond" else -1))
             continue
         weight = 1.0 if center is None else max(LEAST_WEIGHT, np.exp(-(((each.x - center) / WIDTH) ** 2) / 2))
-        slope = usual if each.slope is None else each.slope
         likelihood = _mean_likelihood if allowed is None else partial(_fraction_likelihood, allowed=allowed)
-        log_weights += weight * likelihood(each, factors * slope * distance, slope=slope)
+        log_weights += weight * likelihood(each, factors * usual * distance, slope=usual)
     weights = np.exp(log_weights - log_weights.max())
     return LimitFit(x=grid, weights=weights / weights.sum(), slopes=factors * usual, allowed=allowed)
 
