@@ -79,6 +79,7 @@ ADDED_KEYS: dict[str, Any] = {
     "engine.replicas": 1,
     "engine.replica_args": [],
     "engine.deal": "round_robin",
+    "engine.replica_env": [],
     "engine.router": None,
     "engine.router_args": {},
     "engine.router_command": [],

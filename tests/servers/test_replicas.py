@@ -79,6 +79,8 @@ def test_each_replica_has_flags_and_an_address_of_its_own() -> None:
     assert len(spec.replicas) == 3
     assert [" ".join(replica.argv).count("b=") for replica in spec.replicas] == [1, 1, 0]
     assert all("a=1" in replica.argv for replica in spec.replicas)
+    env = deployed(replicas=2, env={"A": "0"}, replica_env=[{}, {"A": "1", "B": "2"}]).replicas
+    assert [dict(replica.env) for replica in env] == [{"A": "0"}, {"A": "1", "B": "2"}]
     assert deployed(replicas=3) == deployed(replicas=3) != deployed(replicas=2)
     assert deployed().replicas == ()
 
@@ -88,6 +90,7 @@ def test_each_replica_has_flags_and_an_address_of_its_own() -> None:
     [
         ({"replicas": 0}, "at least 1"),
         ({"replicas": 1, "replica_args": [{}, {}]}, "2 items"),
+        ({"replicas": 2, "replica_env": [{}, {}, {}]}, "replica_env has 3 items"),
         ({"replicas": 2, "deal": "by_luck"}, "deal"),
         ({"replicas": 2, "router": "no-such-router"}, "no-such-router"),
         ({"replicas": 2, "router_command": ["no-such-program", "{urls}"]}, "no-such-program is not a program"),

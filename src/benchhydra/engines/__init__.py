@@ -85,6 +85,7 @@ class Engine:
     stop_timeout_s: float = knob(20.0, "time between SIGTERM and SIGKILL", unit="s")
     replicas: int = knob(1, "servers of this kind, each on GPUs of its own, that share the load", unit="servers")
     replica_args: list[dict[str, Any]] = knob([], "flags of each replica, in addition to engine.args: [{a: 1},{a: 2}]")
+    replica_env: list[dict[str, str]] = knob([], "environment variables of each replica, in addition to engine.env")
     deal: str = knob(
         "round_robin",
         "which replica gets a request if there is no router: each in turn, or all of a session the same",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from benchhydra.engines import Engine, ServerSpec
@@ -24,16 +25,17 @@ def deployed(engine: Engine, spec: ServerSpec, target: Target) -> ServerSpec:
     router = _router(engine)
     if engine.replicas < 1:
         raise ConfigError(f"engine.replicas={engine.replicas} must be at least 1")
-    if len(engine.replica_args) > engine.replicas:
-        raise ConfigError(
-            f"engine.replica_args has {len(engine.replica_args)} items for engine.replicas={engine.replicas}"
-        )
-    if engine.replicas == 1 and router is None and not engine.replica_args:
+    for name, items in (("replica_args", engine.replica_args), ("replica_env", engine.replica_env)):
+        if len(items) > engine.replicas:
+            raise ConfigError(f"engine.{name} has {len(items)} items for engine.replicas={engine.replicas}")
+    if engine.replicas == 1 and router is None and not engine.replica_args and not engine.replica_env:
         return spec
     if spec.kind != "http":
         raise ConfigError(f"engine.replicas={engine.replicas}: only servers that benchhydra starts have replicas")
-    args = [*engine.replica_args, *({} for _ in range(engine.replicas - len(engine.replica_args)))]
-    replicas = tuple(_replica(engine, more_args, target) for more_args in args)
+    replicas = tuple(
+        _replica(engine, _item(engine.replica_args, number), _item(engine.replica_env, number), target)
+        for number in range(engine.replicas)
+    )
     if router is None:
         return dataclasses.replace(spec, replicas=replicas)
     return dataclasses.replace(
@@ -45,9 +47,21 @@ def deployed(engine: Engine, spec: ServerSpec, target: Target) -> ServerSpec:
     )
 
 
-def _replica(engine: Engine, more_args: dict[str, Any], target: Target) -> ServerSpec:
-    """Return the spec of a replica with further flags. Raises ConfigError if the engine has no such flag."""
-    replica = dataclasses.replace(engine, args={**engine.args, **more_args}, replicas=1, replica_args=[])
+def _item(items: Sequence[dict[str, Any]], number: int) -> dict[str, Any]:
+    """Return what one replica has beside the others; {} if there are fewer items."""
+    return items[number] if number < len(items) else {}
+
+
+def _replica(engine: Engine, more_args: dict[str, Any], more_env: dict[str, str], target: Target) -> ServerSpec:
+    """Return the spec of a replica with further flags and variables. Raises ConfigError if it has no such flag."""
+    replica = dataclasses.replace(
+        engine,
+        args={**engine.args, **more_args},
+        env={**engine.env, **more_env},
+        replicas=1,
+        replica_args=[],
+        replica_env=[],
+    )
     if more_args:
         replica.check(target)
         sizes = TENSOR_PARALLEL_SIZES & {flag_name(key) for key in more_args}
