@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--path", help="a Mooncake trace")
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--speedup", type=float, default=20.0)
+    parser.add_argument("--override", action="append", default=[], help="of the point of trace: probes.interval_s=1")
     parser.add_argument("--out", default="outputs/session-benchmarks")
     arguments = parser.parse_args()
     for line in PARTS[arguments.part](arguments):
@@ -207,7 +208,7 @@ def trace(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     path, rows = _trace_rows(arguments)
     words = (
         *("engine=attach", f"engine.base_url=http://127.0.0.1:{PORT}", "model=custom", "model.id=mock"),
-        *("model.tokenizer=word", *_replay(path, rows, arguments)),
+        *("model.tokenizer=word", *arguments.override, *_replay(path, rows, arguments)),
     )
     with _server(arguments.server, min(os.sched_getaffinity(0))) as server:
         point = _run(arguments, "trace", *words)
