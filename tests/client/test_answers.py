@@ -515,7 +515,7 @@ def test_a_large_event_is_read_in_linear_time(packet_bytes: int) -> None:
     began_s = time.process_time()
     response = answer_of(*(raw[at : at + packet_bytes] for at in range(0, len(raw), packet_bytes)))
     assert outcome(response) == (None, 4, Anomaly(0))
-    assert time.process_time() - began_s < 1.5
+    assert time.process_time() - began_s < 6  # in quadratic time it takes minutes
 
 
 NO_STREAMS: dict[str, tuple[bytes, Status, str]] = {

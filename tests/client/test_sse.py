@@ -91,7 +91,7 @@ def test_the_time_to_split_an_event_grows_linearly_with_its_size() -> None:
         assert splitter.split(part) == []
     events = splitter.split(b"\n\n")
     assert len(events[0].data) == 4_000_000
-    assert time.process_time() - began_s < 0.5
+    assert time.process_time() - began_s < 2
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 3, 4])

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 #: How long anything may take before a test gives up; nothing is judged by it.
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 
 Open = Callable[..., "AbstractContextManager[Page]"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 #: How often a condition is looked at, and for how long, before a test gives up.
-LOOK_MS, LOOKS = 20, 1000
+LOOK_MS, LOOKS = 20, 3000
 
 pytestmark = pytest.mark.slow
 Open = Callable[..., "AbstractContextManager[Page]"]

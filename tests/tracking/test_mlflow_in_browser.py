@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE_S, TRIES = 40, 3
+PATIENCE_S, TRIES = 60, 3
 #: How long charts take to be drawn after their data have come.
 SETTLE_MS = 3000
 CURVES = "a:has-text('(max_num_s')"
