@@ -99,6 +99,12 @@ def test_next_is_a_function_of_the_outcomes() -> None:
         assert tuple(again) == outcomes[count].overrides
 
 
+def test_a_probe_near_the_limit_has_at_least_a_thousand_requests() -> None:
+    outcomes = run(Capacity(precision=0.5), exact())
+    near = [outcome for outcome in outcomes[1:] if abs(float(outcome.override("qps") or 0) / TRUTH - 1) < 0.05]
+    assert near and all(int(outcome.override("num_prompts") or 0) >= 1000 for outcome in near[1:])
+
+
 def test_each_probe_has_arrivals_of_its_own() -> None:
     outcomes = run(Capacity(), exact())[1:]
     seeds = [outcome.override("seed") for outcome in outcomes]
@@ -111,6 +117,59 @@ def test_history_is_where_it_begins() -> None:
     points = [planned("qps=inf", "num_prompts=100")]
     (first,) = search.next(points, [exact()(points[0])])
     assert "qps=21" in first
+
+
+def test_after_a_burst_it_begins_where_an_emulated_queue_meets_the_limit() -> None:
+    points = [planned("qps=inf", "num_prompts=100")]
+    rates = {"slo_model_rate_p99_ttft_ms": 19.5, "slo_model_rate_p99_tpot_ms": 23.0}
+    burst = measured(points[0], request_throughput=40.0, **rates)
+    ((rate, requests, *_),) = Capacity().next(points, [burst])
+    assert (rate, requests) == ("qps=19.5", "num_prompts=1500")
+
+
+def test_figures_without_the_luck_of_arrivals_are_preferred() -> None:
+    """The measured ratios say 16, the adjusted ones 20."""
+
+    def measure(point: PlannedPoint) -> Outcome:
+        outcome = exact()(point)
+        load = float(outcome.override("qps") or 1)
+        if math.isinf(load):
+            return outcome
+        lucky = figures("p99_ttft_ms", min((load / 16) ** SLOPE, 100.0), 100, completed=1000.0)
+        adjusted = {
+            "slo_adjusted_ratio_p99_ttft_ms": min((load / TRUTH) ** SLOPE, 100.0),
+            "slo_adjusted_samples_p99_ttft_ms": 1000.0,
+            "slo_slope_p99_ttft_ms": SLOPE,
+        }
+        return replace(outcome, metrics={**lucky, **adjusted})
+
+    outcomes = run(Capacity(), measure)
+    assert answer_of(Capacity(), outcomes).value == pytest.approx(TRUTH, rel=0.02)
+    assert len(outcomes) <= 8
+
+
+def test_a_known_slope_makes_the_interval_narrower() -> None:
+    def half_width(**slope: float) -> float:
+        probes = [
+            measured(planned(f"qps={load}"), **figures("p99_ttft_ms", (load / TRUTH) ** SLOPE, 300), **slope)
+            for load in (18.0, 22.0)
+        ]
+        answer = answer_of(Capacity(), probes)
+        assert answer.low is not None and answer.high is not None
+        return (answer.high - answer.low) / answer.value
+
+    assert half_width(slo_slope_p99_ttft_ms=SLOPE) < 0.9 * half_width()
+
+
+def test_a_limit_that_no_load_came_near_does_not_widen_the_interval() -> None:
+    def with_another(ratio: float) -> Answer:
+        far = figures("p99_tpot_ms", ratio, 20)
+        return answer_of(Capacity(), [replace(each, metrics={**each.metrics, **far}) for each in outcomes])
+
+    outcomes = run(Capacity(), exact())[1:]
+    alone = answer_of(Capacity(), outcomes)
+    assert (with_another(0.0).low, with_another(0.0).high) == (alone.low, alone.high)
+    assert with_another(0.9).low != alone.low
 
 
 def test_overloads_bound_the_capacity_from_above() -> None:
