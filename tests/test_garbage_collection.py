@@ -44,17 +44,16 @@ def test_later_calls_freeze_nothing() -> None:
     assert gc.get_freeze_count() == 0
 
 
+#: Prints what Python did first once the program ran: a collection of its own, or the one before the load.
 PROGRAM = """
 import gc, sys
-from benchhydra.loadgen.sender import sender
-states = []
-gc.collect = lambda *args: states.append((gc.isenabled(), gc.get_freeze_count() > 10_000))
-gc.callbacks.append(lambda phase, info: states.append(info["generation"]) if phase == "start" and not states else None)
-from benchhydra.cli import run
-gc.set_threshold(50_000)
-sys.argv[1:] = {words}
-code = run({words})
-print(code, states[0], gc.isenabled())
+from benchhydra.cli.program import GARBAGE_THRESHOLD, run
+gc.set_threshold(GARBAGE_THRESHOLD)
+sys.argv[1:] = words = {words}
+done = []
+gc.callbacks.append(lambda phase, info: done.append("collected"))
+gc.collect = lambda: done.append(("load", gc.isenabled(), gc.get_freeze_count() > 10_000))
+print(run(words), done[0], gc.isenabled())
 """
 
 
@@ -63,4 +62,4 @@ def test_a_point_starts_without_a_collection_and_runs_with_the_collector_on(tmp_
     words += ["dataset.output_tokens=4", "tracking=none", "script.fail_on=never", "script.warmup_requests=0", "-q"]
     command = [sys.executable, "-c", PROGRAM.format(words=words)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1:] == ["0 (True, True) True"], done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1:] == ["0 ('load', True, True) True"], done.stdout + done.stderr
