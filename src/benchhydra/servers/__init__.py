@@ -43,7 +43,8 @@ class LeasedServer(Protocol):
     """The operations of a point on its server, apart from the measured requests."""
 
     def call(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
-        """Send an offline engine a request and return its answer. Raises EngineError."""
+        """Send an offline engine a request and return its answer. Raises EngineError, as an HTTP server always does."""
+        raise EngineError("this is an HTTP server, not an offline engine")
 
     def reset(self) -> bool | None:
         """Empty the caches. Returns True if that is proven, False if not, None if the server has no reset."""

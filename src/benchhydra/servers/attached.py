@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from benchhydra.engines import ServerSpec
-from benchhydra.errors import EngineError
 from benchhydra.fetch import check_base_url, split_api_path
 from benchhydra.progress import Progress
+from benchhydra.servers import LeasedServer
 from benchhydra.servers.caches import reset_caches
 from benchhydra.servers.health import ControlPlane, wait_until_ready
 
 
-class AttachedServer:
+class AttachedServer(LeasedServer):
     """A running server. The constructor waits for it while it starts, and raises EngineError if it does not answer."""
 
     replica_urls: ClassVar[tuple[str, ...]] = ()  # it has none
@@ -39,16 +39,12 @@ class AttachedServer:
         """Its address, for requests apart from the load."""
         return (self.control,)
 
-    def call(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
-        """Raise EngineError: only offline engines have calls."""
-        raise EngineError("this is an HTTP server, not an offline engine")
-
     def reset(self) -> bool | None:
         """Empty its caches. Returns True if that is proven, False if not, None if it has no reset endpoint."""
         return reset_caches(self.control, how=self._cache_reset)
 
 
-class AttachedServers:
+class AttachedServers(LeasedServer):
     """Several running servers that share the load. The constructor waits for all of them."""
 
     def __init__(
@@ -64,10 +60,6 @@ class AttachedServers:
     def controls(self) -> tuple[ControlPlane, ...]:
         """Their addresses, for requests apart from the load."""
         return tuple(server.control for server in self._servers)
-
-    def call(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
-        """Raise EngineError: only offline engines have calls."""
-        return self._servers[0].call(request, timeout_s)
 
     def reset(self) -> bool | None:
         """Empty all caches. Returns True if that is proven of each server, False if not, None if one has no reset."""

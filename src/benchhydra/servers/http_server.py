@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -14,7 +13,7 @@ from benchhydra.engines import ServerSpec
 from benchhydra.engines.placeholders import fill_names
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
-from benchhydra.servers import LeaseFields, ports
+from benchhydra.servers import LeasedServer, LeaseFields, ports
 from benchhydra.servers.caches import reset_caches
 from benchhydra.servers.health import ControlPlane
 from benchhydra.servers.logs import StartPhase, start_activity, unknown_phase, with_log_tail
@@ -35,7 +34,7 @@ class _PortTaken(EngineError):
     """Another program took the port between its choice and the server's start."""
 
 
-class HttpServer:
+class HttpServer(LeasedServer):
     """A started server. ``wait_ready`` returns when it is ready, or raises EngineError with the end of its log."""
 
     def __init__(
@@ -111,10 +110,6 @@ class HttpServer:
     def alive(self) -> bool:
         """Return whether its process runs and is the only listener on its port."""
         return self.process.exit_code is None and self._port_is_ours() is True
-
-    def call(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
-        """Raise EngineError: only offline engines have calls."""
-        raise EngineError("this is an HTTP server, not an offline engine")
 
     def reset(self) -> bool:
         """Empty its caches. Returns True only if that is proven: without a reset endpoint it returns False."""

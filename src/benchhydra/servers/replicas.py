@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchhydra.engines import ServerSpec
 from benchhydra.errors import EngineError
 from benchhydra.progress import Progress
-from benchhydra.servers import LeaseFields
+from benchhydra.servers import LeasedServer, LeaseFields
 from benchhydra.servers.health import ControlPlane
 from benchhydra.servers.http_server import HttpServer
 from benchhydra.servers.router import router_spec
@@ -19,7 +18,7 @@ from benchhydra.servers.router import router_spec
 Launch = Callable[[ServerSpec, int, Path], HttpServer]
 
 
-class ReplicaServers:
+class ReplicaServers(LeasedServer):
     """The servers of ``spec.replicas``, and a router. The constructor starts them; ``wait_ready`` waits for all.
 
     logs: a file for each server, and one for the router.
@@ -83,10 +82,6 @@ class ReplicaServers:
         """Return whether all run, the router included."""
         is_complete = bool(self._spec.router) is (self._router is not None)
         return is_complete and all(server.alive() for server in self._all())
-
-    def call(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
-        """Raise EngineError: only offline engines have calls."""
-        raise EngineError("these are HTTP servers, not an offline engine")
 
     def reset(self) -> bool:
         """Empty the caches of all servers. Returns True only if that is proven of each."""
