@@ -13,7 +13,17 @@ from omegaconf import OmegaConf
 from benchhydra import config, registry, target
 from benchhydra.config import BenchConfig
 from benchhydra.errors import ConfigError, GpuUnavailable
-from benchhydra.target import Gpus, Model, Sparsity, Target, model_file, model_files, resolve_target, supported_length
+from benchhydra.target import (
+    Gpus,
+    Model,
+    Sparsity,
+    Target,
+    model_file,
+    model_files,
+    resolve_target,
+    supported_length,
+    weights_type,
+)
 
 SPARSE = {"sparse_w16a16": "org/pruned"}
 CPU = Gpus(device="cpu", count=0)
@@ -298,3 +308,29 @@ def test_every_gpus_option_resolves_to_its_number(monkeypatch: pytest.MonkeyPatc
 
 def test_every_gpus_option_is_tested() -> None:
     assert names("gpus") == ["all", "auto", "cpu", "single", "tp2", "tp4", "tp8"]
+
+
+@pytest.mark.parametrize(("tokenizer", "told"), [("org/model", None), ("org/tok", "org/tok"), ("word", None)])
+def test_a_server_is_told_of_a_tokenizer_only_if_it_is_another_one(tokenizer: str, told: str | None) -> None:
+    """``word`` counts words on our side; no server knows it."""
+    assert Target(model="org/model", tokenizer=tokenizer).server_tokenizer == told
+
+
+@pytest.mark.parametrize(
+    ("config", "fields", "expected"),
+    [
+        ({"torch_dtype": "bfloat16"}, {}, "bfloat16"),
+        ({"dtype": "float16"}, {"dtype": "auto"}, "float16"),
+        ({"dtype": "float16"}, {"dtype": "float32"}, "float32"),
+        ({"dtype": "float32"}, {}, None),  # engines load it as 16 bits, or not
+        ({"dtype": "float16", "quantization_config": {"quant_method": "gptq"}}, {}, "gptq"),
+        ({"dtype": "float16"}, {"dtype": "float16", "quantization": "fp8"}, "fp8"),
+        ({}, {}, None),
+    ],
+)
+def test_the_type_of_weights_is_as_asked_for_or_as_the_model_says(
+    tmp_path: Path, config: dict[str, Any], fields: dict[str, Any], expected: str | None
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert weights_type(Target(model=str(tmp_path), tokenizer="t", **fields)) == expected
+    assert weights_type(Target(model=str(tmp_path / "none"), tokenizer="t")) is None

@@ -109,6 +109,11 @@ class Target:
     warnings: tuple[str, ...] = field(default=())
     served_name: str = ""  # the model name in requests
 
+    @property
+    def server_tokenizer(self) -> str | None:
+        """The tokenizer that a server is told to use; None: the model's own, also if our prompts count words."""
+        return None if self.tokenizer in (self.model, WORD_TOKENIZER) else self.tokenizer
+
 
 def resolve_target(
     model: Model,

@@ -41,7 +41,7 @@ class SGLang(ServerProgram):
         flags = {
             "model_path": target.model,
             "served_model_name": target.served_name or target.model,
-            "tokenizer_path": target.tokenizer if target.tokenizer != target.model else None,
+            "tokenizer_path": target.server_tokenizer,
             "revision": target.revision,
             "dtype": target.dtype,
             "quantization": target.quantization,

@@ -36,7 +36,7 @@ class TrtLlm(ServerProgram):
     def words(self, target: Target) -> Sequence[str]:
         """Return the words that start the server; its flags have underscores."""
         flags = {
-            "tokenizer": target.tokenizer if target.tokenizer != target.model else None,
+            "tokenizer": target.server_tokenizer,
             "revision": target.revision,
             "max_seq_len": target.max_model_len,
             "chat_template": target.chat_template,

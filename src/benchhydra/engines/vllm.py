@@ -137,7 +137,7 @@ class Vllm(Engine):
         eager = target.device == "cpu" if self.enforce_eager is None else self.enforce_eager
         computed = {
             "model": target.model,
-            "tokenizer": target.tokenizer if target.tokenizer != target.model else None,
+            "tokenizer": target.server_tokenizer,
             "revision": target.revision,
             "dtype": target.dtype,
             "quantization": target.quantization,
