@@ -1,26 +1,36 @@
 """LoRA adapters on a real vLLM: makes two for the model tiny, and measures them mixed with the model itself.
 
-    python benchmarks/lora_on_vllm.py OUT_DIR
+    python benchmarks/lora_on_vllm.py [--gpus cpu] [--out FOLDER]
 
-It prints the figures of each adapter. vLLM runs on the CPU if there is no GPU.
+Prints the figures of each adapter, then whether each really answers with its own weights: on one prompt, all answers of
+an adapter are equal, and those of two adapters differ. Exits with 1 if a figure or an answer is not as it should be.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import subprocess
 import sys
+import tempfile
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from points_on_vllm import Points, points
 from safetensors.numpy import save_file
 
 from benchhydra import models
+from benchhydra.records import ADAPTER, Records
 from benchhydra.result import Result
 
 RANK = 8
 MODULES = ("q_proj", "v_proj")
+#: Adapter -> the seed of its weights.
 ADAPTERS = {"sql": 1, "law": 2}
+#: Requests by name; ``base`` is the model without an adapter.
+WEIGHTS = {"sql": 2, "law": 1, "base": 1}
+REQUESTS = 80
+SHOWN = ("completed", "mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms", "mean_output_tokens")
 
 
 def write_adapter(out: Path, seed: int) -> None:
@@ -41,19 +51,74 @@ def write_adapter(out: Path, seed: int) -> None:
     (out / "adapter_config.json").write_text(json.dumps(settings))
 
 
-def main(out: Path) -> None:
-    """Make the adapters, run one point, print the figures of its groups."""
+def server_overrides(directory: Path, gpus: str) -> list[str]:
+    """Write the adapters, and return the overrides of a server that has them."""
     for name, seed in ADAPTERS.items():
-        write_adapter(out / "adapters" / name, seed)
-    modules = ",".join(f"'{name}={out.resolve()}/adapters/{name}'" for name in ADAPTERS)
-    words = ["model=tiny", "engine.args.enable_lora=true", f"engine.args.lora_modules=[{modules}]"]
-    words += ["dataset.adapters={sql:2,law:1,base:1}", "dataset.prompt_tokens=32", "dataset.output_tokens=16"]
-    words += ["qps=4", "num_prompts=40", "tracking=none", "script.fail_on=never", f"hydra.run.dir={out / 'point'}"]
-    subprocess.run([sys.executable, "-m", "benchhydra", *words], check=True)
-    for name, metrics in Result.read(out / "point").groups["adapter"].items():
-        figures = {key: round(metric.value, 1) for key, metric in metrics.items()}
-        print(name, figures)
+        write_adapter(directory / "adapters" / name, seed)
+    modules = ",".join(f"'{name}={directory.resolve()}/adapters/{name}'" for name in ADAPTERS)
+    mix = ",".join(f"{name}:{weight}" for name, weight in WEIGHTS.items())
+    return [
+        *("model=tiny", f"gpus={gpus}", "++engine.args.enable_lora=true", f"++engine.args.lora_modules=[{modules}]"),
+        *("++engine.args.max_model_len=512", f"++dataset.adapters={{{mix}}}", "validity.blank_fraction=1"),
+    ]
+
+
+def mixed_load(on_vllm: Points, server: list[str]) -> Result:
+    """Measure the mix."""
+    words = ("dataset.prompt_tokens=32", "dataset.output_tokens=16", "qps=4", f"num_prompts={REQUESTS}")
+    return on_vllm.measure("mix", *server, *words)
+
+
+def texts_by_adapter(on_vllm: Points, server: list[str]) -> dict[str, set[str]]:
+    """Return the answers of each adapter to one prompt, without sampling."""
+    prompt = on_vllm.directory / "prompt.jsonl"
+    prompt.write_text(json.dumps({"prompt": "Once upon a time", "output_tokens": 16}) + "\n")
+    words = ("dataset=jsonl", f"dataset.path={prompt}", "dataset.allow_repeat=true", "script.keep_text=true")
+    on_vllm.measure("texts", *server, *words, "num_prompts=24", "qps=4")
+    adapters = Records.read(on_vllm.directory / "texts" / "records.parquet").labels[ADAPTER].tolist()
+    lines = (on_vllm.directory / "texts" / "texts.jsonl").read_text().splitlines()
+    texts: dict[str, set[str]] = defaultdict(set)
+    for adapter, line in zip(adapters, lines, strict=True):
+        texts[list(WEIGHTS)[adapter]].add(json.loads(line)["generated"])
+    return texts
+
+
+def problems(mix: Result, texts: dict[str, set[str]]) -> list[str]:
+    """Return what is not as it should be."""
+    found = []
+    if mix.metrics["completed"].value != REQUESTS:
+        found.append(f"only {mix.metrics['completed'].value:g} of {REQUESTS} completed: {mix.failures}")
+    groups = mix.groups[ADAPTER]
+    if sum(metrics["completed"].value for metrics in groups.values()) != mix.metrics["completed"].value:
+        found.append("the adapters' requests do not add up")
+    found += [
+        f"{name} gave {len(answers)} answers to one prompt" for name, answers in texts.items() if len(answers) > 1
+    ]
+    if len(set().union(*texts.values())) < len(texts):
+        found.append("two adapters gave the same answer")
+    return found
+
+
+def main() -> int:
+    """Make the adapters, measure, and print. Returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gpus", default="cpu")
+    parser.add_argument("--out", type=Path, help="folder for the results; default: a new one")
+    args = parser.parse_args()
+    directory = args.out or Path(tempfile.mkdtemp())
+    with points(directory) as on_vllm:
+        server = server_overrides(directory, args.gpus)
+        mix, texts = mixed_load(on_vllm, server), texts_by_adapter(on_vllm, server)
+    print(f"| adapter | {' | '.join(SHOWN)} |\n|---|{'--:|' * len(SHOWN)}")
+    for name, metrics in mix.groups[ADAPTER].items():
+        print(f"| {name} | {' | '.join(f'{metrics[key].value:.1f}' for key in SHOWN)} |")
+    print(f"{mix.verdict}: {', '.join(sorted({reason.check for reason in mix.reasons})) or 'no doubt'}")
+    for name, answers in texts.items():
+        print(f"{name}: {sorted(answers)[0]!r}")
+    wrong = problems(mix, texts)
+    print("\n".join(wrong) or "each adapter answers with its own weights")
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(main())
