@@ -10,7 +10,7 @@ import pytest
 
 from benchhydra import load_emulation
 from benchhydra.load_emulation import LimitEmulation, LoadEmulation
-from benchhydra.queue_model import Floats, Latencies, QueueModel, Requests
+from benchhydra.queue_model import Arrivals, Floats, Latencies, QueueModel
 
 SLOTS, SERVICE_S, LIMIT_MS, ALLOWED = 4, 0.5, 900.0, 0.1
 RATE, COUNT = 6.6, 1500
@@ -21,7 +21,7 @@ SERVER = QueueModel(
     first_factors=np.exp(0.1 * np.random.default_rng(1).standard_normal(1000)),
     decode_factors=np.ones(1),
 )
-Serve = Callable[[Requests, np.random.Generator], Latencies]
+Serve = Callable[[Arrivals, np.random.Generator], Latencies]
 
 
 @pytest.fixture(autouse=True)
@@ -34,11 +34,11 @@ def beyond(latencies: Latencies) -> Floats:
     return (latencies.ttft_ms > LIMIT_MS).astype(np.float64)
 
 
-def load(seed: int, count: int = COUNT, rate: float = RATE) -> Requests:
+def load(seed: int, count: int = COUNT, rate: float = RATE) -> Arrivals:
     """Poisson arrivals of exactly this rate."""
     sent_s = np.cumsum(np.random.default_rng([seed, 1]).exponential(1.0, count))
     sent_s = (sent_s - sent_s[0]) / np.ptp(sent_s) * (count - 1) / rate
-    return Requests(sent_s, np.ones(count), np.ones(count))
+    return Arrivals(sent_s, np.ones(count), np.ones(count))
 
 
 def emulated(seed: int, serve: Serve = SERVER.latencies) -> tuple[float, LimitEmulation]:
@@ -76,7 +76,7 @@ def test_the_rate_at_which_the_limit_is_met_is_near_the_true_one() -> None:
 
 
 def test_latencies_that_have_nothing_to_do_with_arrivals_are_not_adjusted() -> None:
-    def slow_at_random(requests: Requests, rng: np.random.Generator) -> Latencies:
+    def slow_at_random(requests: Arrivals, rng: np.random.Generator) -> Latencies:
         latencies_ms = np.where(rng.random(len(requests.sent_s)) < ALLOWED, 1000.0, 100.0)
         return Latencies(latencies_ms, np.full(len(latencies_ms), np.nan), latencies_ms)
 
@@ -85,7 +85,7 @@ def test_latencies_that_have_nothing_to_do_with_arrivals_are_not_adjusted() -> N
 
 
 def test_without_a_request_beyond_the_limit_nothing_is_adjusted() -> None:
-    def fast(requests: Requests, rng: np.random.Generator) -> Latencies:
+    def fast(requests: Arrivals, rng: np.random.Generator) -> Latencies:
         latencies = SERVER.latencies(requests, rng)
         return Latencies(*(column / 100 for column in latencies))
 
@@ -93,7 +93,7 @@ def test_without_a_request_beyond_the_limit_nothing_is_adjusted() -> None:
 
 
 def test_all_at_once_tells_where_the_limit_is() -> None:
-    requests = Requests(np.zeros(100), np.ones(100), np.ones(100))
+    requests = Arrivals(np.zeros(100), np.ones(100), np.ones(100))
     latencies = SERVER.latencies(requests, np.random.default_rng(1))
     emulation = LoadEmulation(requests, latencies, rate=None, gap_variation=1.0, seed=1)
     limit = emulation.limit("p90_ttft_ms", ALLOWED, np.arange(100), beyond)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchhydra.queue_model import Latencies, QueueModel, Requests
+from benchhydra.queue_model import Arrivals, Latencies, QueueModel
 
 COUNT = 3000
 
@@ -21,13 +21,13 @@ def server(slots: int | None = 8, each_s: float = 0.0) -> QueueModel:
     )
 
 
-def requests(rate: float, count: int = COUNT, seed: int = 2) -> Requests:
+def requests(rate: float, count: int = COUNT, seed: int = 2) -> Arrivals:
     rng = np.random.default_rng(seed)
     sent_s = np.cumsum(rng.exponential(1 / rate, count))
-    return Requests(sent_s, rng.uniform(50, 150, count).round(), rng.uniform(20, 60, count).round())
+    return Arrivals(sent_s, rng.uniform(50, 150, count).round(), rng.uniform(20, 60, count).round())
 
 
-def latencies(model: QueueModel, load: Requests) -> Latencies:
+def latencies(model: QueueModel, load: Arrivals) -> Latencies:
     return model.latencies(load, np.random.default_rng(3))
 
 
@@ -63,7 +63,7 @@ def test_decoding_that_slows_down_is_seen(slots: int | None) -> None:
 def test_requests_wait_for_a_slot_in_order() -> None:
     ones = np.ones(1)
     model = QueueModel(slots=2, first_s=(1.0, 0.0), decode_s=(0.5, 0.0), first_factors=ones, decode_factors=ones)
-    load = Requests(np.array([0.0, 0.0, 0.5, 0.6]), np.ones(4), np.array([1.0, 3.0, 1.0, 1.0]))
+    load = Arrivals(np.array([0.0, 0.0, 0.5, 0.6]), np.ones(4), np.array([1.0, 3.0, 1.0, 1.0]))
     ttft_ms, tpot_ms, e2el_ms = latencies(model, load)
     assert ttft_ms.tolist() == pytest.approx([1000, 1000, 1500, 2400])
     assert e2el_ms.tolist() == pytest.approx([1000, 2000, 1500, 2400])
@@ -73,7 +73,7 @@ def test_requests_wait_for_a_slot_in_order() -> None:
 def test_shared_decoding_is_slower_only_while_another_request_runs() -> None:
     ones = np.ones(1)
     model = QueueModel(slots=None, first_s=(1.0, 0.0), decode_s=(1.0, 1.0), first_factors=ones, decode_factors=ones)
-    load = Requests(np.array([0.0, 3.0]), np.ones(2), np.array([5.0, 1.0]))
+    load = Arrivals(np.array([0.0, 3.0]), np.ones(2), np.array([5.0, 1.0]))
     _, _, e2el_ms = latencies(model, load)
     # 2 tokens until the other request comes, half a token during its second, and the rest alone
     assert e2el_ms.tolist() == pytest.approx([1000 + 2000 + 1000 + 1500, 1000])

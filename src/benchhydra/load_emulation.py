@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchhydra.queue_model import Floats, Latencies, QueueModel, Requests
+from benchhydra.queue_model import Arrivals, Floats, Latencies, QueueModel
 
 #: Values of requests whose mean is looked at: for each, whether it is beyond a limit, or its latency / the limit.
 Values = Callable[[Latencies], Floats]
@@ -82,7 +82,7 @@ class LoadEmulation:
     """
 
     def __init__(
-        self, requests: Requests, latencies: Latencies, *, rate: float | None, gap_variation: float, seed: int
+        self, requests: Arrivals, latencies: Latencies, *, rate: float | None, gap_variation: float, seed: int
     ) -> None:
         self.requests, self.latencies, self.rate = requests, latencies, rate
         self.model = QueueModel.fit(requests, latencies)
@@ -195,7 +195,7 @@ class LoadEmulation:
         picked = rng.integers(len(self.requests.sent_s), size=count)
         lengths = self.requests.prompt_tokens[picked], self.requests.output_tokens[picked]
         cut = int(START_FRACTION * count)
-        latencies = self.model.latencies(Requests(np.cumsum(gaps / rate), *lengths), rng)
+        latencies = self.model.latencies(Arrivals(np.cumsum(gaps / rate), *lengths), rng)
         return Latencies(*(column[cut:] for column in latencies))
 
 

@@ -38,7 +38,7 @@ LEAST_BASE = 0.02
 LEAST_TIME_S = 1e-6
 
 
-class Requests(NamedTuple):
+class Arrivals(NamedTuple):
     """Requests in the order of sending: sent in s, tokens of the prompt and of the answer. Arrays of shape (n,)."""
 
     sent_s: Floats
@@ -69,7 +69,7 @@ class QueueModel:
     decode_factors: Floats
 
     @classmethod
-    def fit(cls, requests: Requests, latencies: Latencies) -> QueueModel:
+    def fit(cls, requests: Arrivals, latencies: Latencies) -> QueueModel:
         """Fit a model to measured requests, all of which were completed."""
         first_s = requests.sent_s + latencies.ttft_ms / 1e3
         end_s = requests.sent_s + latencies.e2el_ms / 1e3
@@ -90,12 +90,12 @@ class QueueModel:
         """Whether decoding slows down with the number of running requests, which takes longer to compute."""
         return self.decode_s[1] > 0
 
-    def expected_s(self, requests: Requests) -> Floats:
+    def expected_s(self, requests: Arrivals) -> Floats:
         """The time that a server needs for each request, alone, shape (n,)."""
         first_s = self.first_s[0] + self.first_s[1] * requests.prompt_tokens
         return np.asarray(first_s + self.decode_s[0] * np.maximum(requests.output_tokens - 1, 0))
 
-    def latencies(self, requests: Requests, rng: np.random.Generator) -> Latencies:
+    def latencies(self, requests: Arrivals, rng: np.random.Generator) -> Latencies:
         """Compute latencies of requests to a server that is empty at first, with random factors of their own."""
         count = len(requests.sent_s)
         steps = np.maximum(requests.output_tokens - 1, 0)

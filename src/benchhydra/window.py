@@ -20,7 +20,7 @@ import numpy as np
 
 from benchhydra.facts import Facts
 from benchhydra.load_emulation import LoadEmulation
-from benchhydra.queue_model import Latencies, Requests
+from benchhydra.queue_model import Arrivals, Latencies
 from benchhydra.records import Float64, Int64, Phase, Records
 from benchhydra.request_times import Floats, RequestTimes
 from benchhydra.series import Series
@@ -92,7 +92,7 @@ class Window(RequestTimes):
         sent_s = (rows.sent_ns - rows.sent_ns.min())[order] / 1e9
         columns = window.ttft_ms, window.tpot_ms, window.e2el_ms
         return LoadEmulation(
-            Requests(sent_s, *(tokens[order].astype(float) for tokens in (rows.prompt_tokens, rows.output_tokens))),
+            Arrivals(sent_s, *(tokens[order].astype(float) for tokens in (rows.prompt_tokens, rows.output_tokens))),
             Latencies(*(column[order] for column in columns)),
             rate=facts["offered_rps"] if facts["stationary"] else None,
             gap_variation=facts["gap_variation"],
