@@ -58,11 +58,14 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def weights_type(path: Path) -> str | None:
-    """Return the type of most of a file's weights, as llama.cpp calls it: Q4_K_M. None if the file does not say it.
+    """Return the type of most of a file's weights, as llama.cpp calls it: Q4_K_M. None if that cannot be read.
 
-    Raises ConfigError if it is no GGUF of version 2 or 3. Reading ends there: the tokenizer behind it is long.
+    Reading ends there: the tokenizer behind it is long.
     """
-    kind = next((value for key, value in _metadata(path) if key == "general.file_type"), None)
+    try:
+        kind = next((value for key, value in _metadata(path) if key == "general.file_type"), None)
+    except ConfigError:
+        return None
     return WEIGHTS_TYPES.get(kind) if isinstance(kind, int) else None
 
 

@@ -111,6 +111,19 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
             gguf.write_tokenizer(path, tmp_path / "out")
 
 
+def test_the_type_of_the_weights_is_that_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    target = LlamaCpp().target(Model(id=str(path), tokenizer="t", dtype="float32"), Sparsity(), CPU)
+    assert target.dtype is None
+    assert target.warnings == ("model.dtype=float32 has no effect on engine=llamacpp: a GGUF file has its own types",)
+    assert LlamaCpp().weights(target) is None  # there is no such file
+    for kind, name in ((15, "Q4_K_M"), (1, "F16"), (5, None)):
+        key = b"general.file_type"
+        entry = struct.pack("<Q", len(key)) + key + struct.pack("<II", 4, kind)
+        path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + entry)  # the second entry is never read
+        assert LlamaCpp().weights(target) == name
+
+
 def gguf_of(metadata: dict[str, str]) -> bytes:
     """A GGUF without tensors, whose metadata are texts."""
 

@@ -74,8 +74,7 @@ class LlamaCpp(ServerProgram):
 
     def weights(self, target: Target) -> str | None:
         """Return the type of most weights of the file: Q4_K_M."""
-        path = Path(target.model).expanduser()
-        return gguf.weights_type(path) if _is_file(target) and path.is_file() else None
+        return gguf.weights_type(Path(target.model).expanduser()) if _is_file(target) else None
 
     def words(self, target: Target) -> Sequence[str]:
         """Return the words that start the server: a context of max_model_len for each slot, ``/metrics`` and slots."""
