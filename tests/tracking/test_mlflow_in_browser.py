@@ -82,7 +82,7 @@ def server(sweeps: Path) -> Iterator[str]:
 
 
 def _wait_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(4 * PATIENCE_S):
+    for _ in range(8 * PATIENCE_S):
         assert process.poll() is None
         try:
             with urllib.request.urlopen(url, timeout=5):
