@@ -55,13 +55,13 @@ def test_ui_serves_views_and_leaves_no_process(uri: str, point: Make, end: signa
         base = f"http://127.0.0.1:{port}"
         assert any(f"{base}/#/experiments/" in line and "viewStateShareKey=serving" in line for line in lines), lines
         assert any(line.startswith("charts:") and line.endswith("compareRunsMode=CHART") for line in lines), lines
-        with urllib.request.urlopen(f"{base}/version", timeout=20) as answer:
+        with urllib.request.urlopen(f"{base}/version", timeout=60) as answer:
             assert answer.read().decode().startswith("3.17")
         children = psutil.Process(process.pid).children(recursive=True)
         assert children
         os.kill(process.pid, end)
         process.wait(60)
-        _, left = psutil.wait_procs(children, timeout=30)
+        _, left = psutil.wait_procs(children, timeout=60)
         assert left == []
 
 
