@@ -40,7 +40,9 @@ SPACE = Space(values={"engine.args.max_num_seqs": [8, 16, 32, 64], "engine.args.
 
 
 def throughput(settings: Mapping[str, Any]) -> float:
-    return 500 + 4.0 * settings.get("engine.args.max_num_seqs", 24) - settings.get("engine.args.block_size", 16)
+    return (
+        500 + 4.0 * int(settings.get("engine.args.max_num_seqs", 24)) - int(settings.get("engine.args.block_size", 16))
+    )
 
 
 def optimization(objectives: tuple[Objective, ...]) -> Optimization:

@@ -11,7 +11,8 @@ from benchhydra.points import Outcome, PlannedPoint, override_key
 from benchhydra.registry import check_choices, knob, option
 from benchhydra.search import Answer, Overrides, Search
 from benchhydra.search.knee_answer import UNIT, knee_answer
-from benchhydra.search.knee_evidence import IN_FLIGHT, NORMAL, RATE, RUN_TO_RUN, KneeEvidence
+from benchhydra.search.knee_evidence import IN_FLIGHT, NORMAL, RATE, KneeEvidence
+from benchhydra.search.limit_fit import RUN_TO_RUN
 from benchhydra.search.saturation import next_burst
 
 #: A limit in ms that every load meets: with it, a point has the certainty of its mean latency.

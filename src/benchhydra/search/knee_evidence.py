@@ -20,9 +20,9 @@ from functools import cached_property
 import numpy as np
 
 from benchhydra.points import Outcome
-from benchhydra.search.limit_fit import CONFIDENCE, LimitEvidence, LimitFit, Side, fit_limit, grid_over
+from benchhydra.search.limit_fit import CONFIDENCE, RUN_TO_RUN, LimitEvidence, LimitFit, Side, fit_limit, grid_over
 from benchhydra.search.probe_faults import is_beyond_limit
-from benchhydra.search.saturation import Burst, burst_of
+from benchhydra.search.saturation import BurstRun, burst_of
 
 RATE, IN_FLIGHT = "qps", "load.max_in_flight"
 #: Quantile of the normal distribution of a 95 % interval.
@@ -33,13 +33,12 @@ LEAST_PROBES, LEAST_NEAR = 3, 2
 LEAST_EXCESS, MOST_EXCESS = 0.3, 3.0
 #: Probes whose excess is within this factor of that at the knee tell how many requests one more needs.
 NEAR = 2.0
-#: Standard deviation of log(speed) of a server from run to run.
-RUN_TO_RUN = 0.01
 #: So many standard errors above ``MOST_EXCESS`` are above it.
 SURE = 3.0
 #: The relative variance of the excess of one request, where no probe near the knee has told.
 USUAL_VARIANCE = 100.0
-#: With so many independent requests, half of them count: short runs underestimate how long latencies are correlated.
+#: With so many independent requests, half of them count: short runs underestimate how long latencies are correlated,
+#: and begin with an empty server.
 FEW_SAMPLES = 200.0
 
 
@@ -89,7 +88,7 @@ class KneeEvidence:
     metric: str
     factor: float
     idle: list[MeanLatency] = field(default_factory=list)
-    bursts: list[Burst] = field(default_factory=list)
+    bursts: list[BurstRun] = field(default_factory=list)
     probes: list[RateProbe] = field(default_factory=list)
     unusable: list[Outcome] = field(default_factory=list)
 
@@ -196,7 +195,9 @@ class KneeEvidence:
         elif not side and excess_ms - SURE * error_ms > MOST_EXCESS * target_ms:
             side = "beyond"
         counted_ms = max(excess_ms, LEAST_EXCESS * target_ms)
-        return LimitEvidence(math.log(probe.rate), counted_ms / target_ms, (counted_ms / error_ms) ** 2, side)
+        samples = (counted_ms / error_ms) ** 2
+        reliable = samples**2 / (samples + FEW_SAMPLES)
+        return LimitEvidence(math.log(probe.rate), counted_ms / target_ms, reliable, side)
 
 
 def is_met(limit: LimitEvidence) -> bool:
@@ -210,8 +211,7 @@ def _latency(outcome: Outcome, metric: str) -> MeanLatency | None:
     requests = int(outcome.metrics.get("completed", 0))
     if min(ratio, limit, samples, requests) <= 0:
         return None
-    variance = (1 + FEW_SAMPLES / samples) / samples
-    return MeanLatency(outcome=outcome, mean_ms=ratio * limit, requests=requests, variance=variance)
+    return MeanLatency(outcome=outcome, mean_ms=ratio * limit, requests=requests, variance=1 / samples)
 
 
 def _probe(outcome: Outcome, rate: float, latency: MeanLatency | None) -> RateProbe | None:

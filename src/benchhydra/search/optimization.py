@@ -15,8 +15,9 @@ from typing import Any
 from benchhydra.points import Outcome
 from benchhydra.search.answer import Answer
 from benchhydra.search.cut import Cut, measured_values
+from benchhydra.search.probe_faults import has_client_fault, is_beyond_limit
 from benchhydra.search.proposals import Proposer, Space
-from benchhydra.search.trials import CAPACITY, Estimate, Objective, Trial
+from benchhydra.search.trials import CAPACITY, DISTURBED, Estimate, Objective, Trial
 
 #: Metrics that are ratios to the limits of ``slo``: above 1 is missed.
 LIMIT_RATIO = "slo_ratio_"
@@ -204,7 +205,8 @@ def trial_of(
         if cut:  # of a search that has no answer yet
             return replace(trial, status="cut", reason=cut)
         note = answer.note if answer is not None else ""
-        return replace(trial, status="infeasible", reason=_why_unmeasured(outcomes, error or note))
+        status = DISTURBED if _was_disturbed(outcomes) else "infeasible"
+        return replace(trial, status=status, reason=_why_unmeasured(outcomes, error or note))
     trial = replace(trial, estimates=estimates, values=values)
     missed = {} if CAPACITY in (objective.name for objective in objectives) else _missed_limits(outcomes)
     if missed:
@@ -248,6 +250,12 @@ def _at_the_capacity(outcomes: Sequence[Outcome], answer: Answer | None) -> list
 def _middle(values: Sequence[float]) -> float:
     """The geometric mean, where all values are above 0: the noise is that of logs."""
     return statistics.geometric_mean(values) if min(values) > 0 else statistics.fmean(values)
+
+
+def _was_disturbed(outcomes: Sequence[Outcome]) -> bool:
+    """Whether the load generator is why there is no measurement: nothing failed, and no load was too much."""
+    has_failed = any(outcome.error and not outcome.invalid_checks for outcome in outcomes)
+    return not has_failed and any(map(has_client_fault, outcomes)) and not any(map(is_beyond_limit, outcomes))
 
 
 def _missed_limits(outcomes: Sequence[Outcome]) -> dict[str, float]:

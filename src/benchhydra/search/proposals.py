@@ -19,7 +19,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from benchhydra.errors import ConfigError
-from benchhydra.search.trials import Objective, Trial
+from benchhydra.search.trials import DISTURBED, Objective, Trial
 
 if TYPE_CHECKING:
     import optuna
@@ -174,7 +174,13 @@ class Proposer:
         }
 
     def _finish(self, own: optuna.Trial, trial: Trial) -> None:
-        """Tell Optuna a trial. One without values counts as the worst so far, and as infeasible."""
+        """Tell Optuna a trial. One without values counts as the worst so far, and as infeasible.
+
+        One that the load generator disturbed teaches nothing.
+        """
+        if trial.status == DISTURBED:
+            self._study.tell(own, state=_optuna().trial.TrialState.FAIL)
+            return
         values = [estimate.value for estimate in trial.estimates]
         if values:
             pairs = zip(self.objectives, values, self._worst or values, strict=True)

@@ -2,7 +2,8 @@
 
 A burst of n requests takes a + n / S seconds, with S the throughput at saturation, and a the time of the start and of
 the end, at which slots are empty. S is therefore the inverse of the slope through bursts of different sizes. The
-variance of the time grows with n, so that bursts weigh 1 / n; the interval is Student's.
+variance of the time grows with n, so that bursts weigh 1 / n; the interval is Student's. It has one percent more: the
+speed of a server differs from run to run, and bursts of answers of equal length end in waves.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchhydra.points import Outcome
-from benchhydra.search.limit_fit import CONFIDENCE
+from benchhydra.search.limit_fit import CONFIDENCE, RUN_TO_RUN
 
 #: The names of the figures in an answer.
 SATURATION_THROUGHPUT, SATURATION_TOKENS = "saturation_throughput", "saturation_output_throughput"
@@ -27,7 +28,7 @@ LEAST_BURSTS, MOST_BURSTS = 6, 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Burst:
+class BurstRun:
     """Requests that were sent at once. throughput: in requests/s, until the last answer."""
 
     outcome: Outcome
@@ -54,16 +55,16 @@ class Saturation:
         return (self.high - self.low) / 2 / self.value
 
 
-def burst_of(outcome: Outcome) -> Burst | None:
+def burst_of(outcome: Outcome) -> BurstRun | None:
     """Return the burst that an outcome measured; None if it is no measurement."""
     throughput = outcome.metrics.get("request_throughput", 0.0)
     requests = int(outcome.metrics.get("completed", 0))
     if not outcome.believable or requests < 1 or throughput <= 0:
         return None
-    return Burst(outcome=outcome, requests=requests, throughput=throughput)
+    return BurstRun(outcome=outcome, requests=requests, throughput=throughput)
 
 
-def next_burst(bursts: Sequence[Burst], precision: float, most_requests: int, longest_s: float) -> int | None:
+def next_burst(bursts: Sequence[BurstRun], precision: float, most_requests: int, longest_s: float) -> int | None:
     """Return the number of requests of the next burst; None if there are enough.
 
     They grow until the throughput does not. Then the two largest sizes are repeated until the interval's half width is
@@ -85,13 +86,13 @@ def next_burst(bursts: Sequence[Burst], precision: float, most_requests: int, lo
     return min(counts, key=lambda size: (counts[size], size))
 
 
-def saturating_bursts(bursts: Sequence[Burst]) -> list[Burst]:
+def saturating_bursts(bursts: Sequence[BurstRun]) -> list[BurstRun]:
     """Return the bursts of the two largest sizes."""
     sizes = sorted({burst.requests for burst in bursts})[-2:]
     return [burst for burst in bursts if burst.requests in sizes]
 
 
-def fit_saturation(bursts: Sequence[Burst]) -> Saturation | None:
+def fit_saturation(bursts: Sequence[BurstRun]) -> Saturation | None:
     """Return the throughput at saturation; None with fewer than ``LEAST_BURSTS``, or if it has no upper bound."""
     bursts = saturating_bursts(bursts)
     sizes = np.array([burst.requests for burst in bursts], dtype=np.float64)
@@ -105,13 +106,13 @@ def fit_saturation(bursts: Sequence[Burst]) -> Saturation | None:
     (start_s, slope), *_ = np.linalg.lstsq(design, spans, rcond=None)
     residuals = spans - design @ (start_s, slope)
     variance = np.linalg.inv(design.T @ design)[1, 1] * float(residuals @ residuals) / freedom
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.hypot(math.sqrt(variance), RUN_TO_RUN * slope)
     if slope <= reach:
         return None
     return Saturation(value=1 / slope, low=1 / (slope + reach), high=1 / (slope - reach))
 
 
-def _is_saturated(bursts: Sequence[Burst], sizes: Sequence[int]) -> bool:
+def _is_saturated(bursts: Sequence[BurstRun], sizes: Sequence[int]) -> bool:
     """Whether the largest burst had hardly more throughput than the next smaller one."""
     if len(sizes) < 2:
         return False

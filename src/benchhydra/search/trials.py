@@ -10,6 +10,8 @@ from benchhydra.result import Better
 
 #: The objective that is not a metric: the answer of ``search=capacity`` in each trial.
 CAPACITY = "capacity"
+#: The status of a trial that the load generator disturbed every time: it says nothing about its configuration.
+DISTURBED = "disturbed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +42,9 @@ class Trial:
     """One configuration that was tried.
 
     status: ok; cut (stopped early, because it cannot beat a better trial); infeasible (it does not start, runs out of
-    memory, or misses a limit). reason: of the last two, in words. settings: value of each key of the space; empty for
-    the default. estimates: one an objective; empty if nothing was measured. values: the measurements behind them, one
-    tuple an objective. violation: by how much a limit is missed, as the log of the ratio; 0: none is.
+    memory, or misses a limit); ``DISTURBED``. reason: of all but ok, in words. settings: value of each key of the
+    space; empty for the default. estimates: one an objective; empty if nothing was measured. values: the measurements
+    behind them, one tuple an objective. violation: by how much a limit is missed, as the log of the ratio; 0: none is.
     """
 
     number: int

@@ -7,6 +7,7 @@ const TRIAL_SIGNS = {
   ok: ["--c1", "circle"],
   cut: ["--muted", "emptyCircle"],
   infeasible: ["--worse", "triangle"],
+  disturbed: ["--suspect", "emptyDiamond"],
 };
 
 /** @param {Optimum} optimum */

@@ -129,6 +129,7 @@ class GroupRun:
         studies = split_studies(search, name, plan_point, self.job.points, self.outcomes.values())
         for study in studies:
             study.cut = Cut.from_json(self.job.cut) if self.job.cut is not None else None
+            study.is_trial = self.job.is_trial
         for study in studies if search.finds_limits and search.history else ():
             self._give_history(study)
         self.studies = run_studies(studies, self._search_outcome)

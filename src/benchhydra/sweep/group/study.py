@@ -29,7 +29,7 @@ class Study:
 
     An error of the search ends its study; other studies and all points go on. cut: what the study must be able to beat,
     or it is stopped early, with ``cut_reason``. added: the points that the search asked for, without repeats of those
-    that the load generator disturbed.
+    that the load generator disturbed. is_trial: whether it is a trial of ``search=optimize``.
     """
 
     search: Search
@@ -42,6 +42,12 @@ class Study:
     question: str = ""
     cut: Cut | None = None
     cut_reason: str = ""
+    is_trial: bool = False
+
+    @property
+    def repeats_disturbed(self) -> bool:
+        """Whether points that the load generator disturbed are measured again, and not shown to the search."""
+        return self.search.finds_limits or self.is_trial
 
     def next_points(self) -> list[PlannedPoint]:
         """The points that the search asks for next; none if it is done or has failed."""
@@ -52,7 +58,8 @@ class Study:
                 self._refuse_wrong_measurements()
                 disturbed = self._disturbed_probes()
                 requested = [self._again(probe) for probe in disturbed] or self._requested()
-                new = self._new_points([self.plan_point(overrides) for overrides in requested])
+                planned = [self._undisturbed(self.plan_point(overrides)) for overrides in requested]
+                new = self._new_points(planned)
                 if not disturbed:
                     self._count(new)
         except Exception as error:  # noqa: BLE001 - a search may raise anything, and must not end the group
@@ -93,8 +100,8 @@ class Study:
         return f"{place}, {bracket}" if bracket else place
 
     def usable_outcomes(self) -> tuple[Outcome, ...]:
-        """The outcomes that the search sees: without probes that the load generator disturbed, if it finds limits."""
-        if not self.search.finds_limits:
+        """The outcomes that the search sees: without those that the load generator disturbed, if it repeats them."""
+        if not self.repeats_disturbed:
             return tuple(self.outcomes)
         return tuple(outcome for outcome in self.outcomes if not has_client_fault(outcome))
 
@@ -117,6 +124,8 @@ class Study:
             self.cut_reason = self.cut.reason(self.search, self.usable_outcomes())
             if self.cut_reason:
                 return []
+        if self.is_trial and len(self.outcomes) - len(self.usable_outcomes()) > self.search.disturbed_repeats:
+            return []  # what was measured undisturbed is the result of the trial
         return [self._overrides(overrides) for overrides in self.search.next(self.points, self.usable_outcomes())]
 
     def _disturbed_probes(self) -> list[Outcome]:
@@ -125,7 +134,7 @@ class Study:
         Raises RunInvalid if a probe stays disturbed.
         """
         tries: dict[tuple[str, str], list[Outcome]] = {}
-        for outcome in self.outcomes if self.search.finds_limits else ():
+        for outcome in self.outcomes if self.repeats_disturbed else ():
             tries.setdefault((outcome.point_key, outcome.variant), []).append(outcome)
         disturbed = [outcomes for outcomes in tries.values() if all(map(has_client_fault, outcomes))]
         for outcomes in disturbed:
@@ -150,6 +159,14 @@ class Study:
         """All overrides of the next repeat of a probe."""
         overrides = [override for override in probe.overrides if override_key(override) != "repeat"]
         return (*overrides, f"repeat={probe.repeat + 1}")
+
+    def _undisturbed(self, point: PlannedPoint) -> PlannedPoint:
+        """The point; in a trial with disturbed points, whose repeats the search does not count, its next new repeat."""
+        if self.is_trial and any(map(has_client_fault, self.outcomes)):
+            measured = {outcome.identity: outcome for outcome in self.outcomes}
+            while (tried := measured.get(point.identity)) is not None:
+                point = self.plan_point(self._again(tried))
+        return point
 
     def _overrides(self, overrides: Overrides) -> tuple[str, ...]:
         """All overrides of a point that the search asks for."""

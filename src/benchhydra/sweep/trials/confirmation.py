@@ -70,8 +70,9 @@ class Confirmation:
             return {"text": "nothing that was tried beats the default", "verdict": "default"}
         if not self.search.confirm_pairs:
             return {"text": "not tested against the default: search.confirm_pairs=0", "verdict": "untested"}
-        if end.optimization.trials[0].status == "infeasible":
-            text = f"not tested against the default, which is infeasible: {end.optimization.trials[0].reason}"
+        default = end.optimization.trials[0]
+        if default.status not in ("ok", "cut"):
+            text = f"not tested against the default, which is {default.status}: {default.reason}"
             return {"text": text, "verdict": "untested"}
         self.say("the best configuration against the default, alternating:")
         test = self._test({"a": list(end.default), "b": list(overrides)})

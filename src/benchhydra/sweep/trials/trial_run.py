@@ -18,6 +18,7 @@ from benchhydra.points import Outcome
 from benchhydra.render.figures import number, quantity
 from benchhydra.search.optimization import Optimization, trial_of
 from benchhydra.search.optimize import Optimize
+from benchhydra.search.probe_faults import has_client_fault
 from benchhydra.search.proposals import Settings
 from benchhydra.search.trials import Trial
 from benchhydra.sweep.group.job import GroupJob
@@ -153,8 +154,13 @@ def settings_text(settings: Settings) -> str:
 
 
 def _as_trial_outcome(outcome: Outcome) -> Outcome:
-    """The outcome of a trial's point, without the trial's own search: that it failed is a result of the sweep."""
+    """The outcome of a trial's point, without the trial's own search: that it failed is a result of the sweep.
+
+    A point that the load generator disturbed was measured, and is INVALID.
+    """
+    is_disturbed = outcome.status == "invalid" and has_client_fault(outcome)
     status = "infeasible" if outcome.status in ("failed", "invalid") else outcome.status
+    status = "ok" if is_disturbed else status
     return replace(outcome, status=status, overrides=without_search(outcome.overrides))
 
 
