@@ -345,5 +345,5 @@ def test_an_attached_server_that_starts_is_waited_for(pool: ServerPool, stand_in
         for process in processes:
             process.kill()
             process.wait()
-    assert said[0] == f"waiting up to 20 s for {spec.base_url}: Connection refused"
+    assert said[0] == f"waiting up to 60 s for {spec.base_url}: Connection refused"
     assert said[1].startswith(f"{spec.base_url} ready after ") and len(said) == 2
