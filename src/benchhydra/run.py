@@ -86,6 +86,9 @@ def _refuse_missing_metrics(config: BenchConfig) -> None:
 def _refuse_unused_load(config: BenchConfig) -> None:
     """Raise ConfigError if the search varies a key that the load does not obey."""
     varies, load, name = config.search.varies, config.load, option_name(config.load)
+    if config.search.needs_open_loop and not load.open_loop:
+        text = f"search={option_name(config.search)} needs a load of requests at a rate, and load={name} is none"
+        raise ConfigError(text, hint="load=poisson")
     if "qps" in varies and not (load.open_loop or load.has_schedule):
         hint = "load=poisson, or search.over=load.max_in_flight"
         raise ConfigError(f"search={option_name(config.search)} varies qps, and load={name} has no rate", hint=hint)

@@ -11,6 +11,7 @@ import pytest
 from tests.search.outcomes import invalid, measured, planned
 
 from benchhydra import registry
+from benchhydra.cli import program
 from benchhydra.errors import ConfigError
 from benchhydra.points import Outcome, PlannedPoint
 from benchhydra.render.answer_text import answer_text
@@ -217,3 +218,13 @@ def test_bursts_are_not_longer_than_a_point_may_be() -> None:
     while size := next_burst(bursts(sizes, 0.0, 0, start_s=1.0), 0.05, 50_000, 60.0):
         sizes.append(size)
     assert max(sizes) == 400
+
+
+# As it is typed
+
+
+def test_a_load_without_a_rate_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for load in ("sessions", "concurrency load.max_in_flight=2"):
+        words = ["-m", "engine=fake", f"load={load.split()[0]}", *load.split()[1:], "search=knee", "sweep.plan=true"]
+        assert program.run(words) == 1
+    assert "search=knee needs a load of requests at a rate, and load=sessions is none" in capsys.readouterr().err

@@ -41,6 +41,8 @@ class Search:
 
     #: Whether the search reads ratios to the limits of ``slo`` that have samples; without one nothing is started.
     needs_slo: ClassVar[bool] = False
+    #: Whether the search needs a load of single requests at a rate: sessions are none.
+    needs_open_loop: ClassVar[bool] = False
     #: Whether the search may add points at all.
     adds_points: ClassVar[bool] = True
     #: Whether the points that the search asks for need other servers: then the sweep runs its trials, a group each.

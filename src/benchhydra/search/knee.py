@@ -51,6 +51,7 @@ class Knee(Search):
     max_probe_s: float = knob(900.0, "longest load of a point", unit="s")
 
     finds_limits = True
+    needs_open_loop = True
 
     def __post_init__(self) -> None:
         check_choices(self)
