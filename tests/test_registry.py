@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]
 import pytest
 from hydra.core.config_store import ConfigStore
 
