@@ -228,7 +228,7 @@ def _packages() -> dict[str, str]:
 
 
 def _version(package: importlib.metadata.Distribution) -> str:
-    """Return ``package.version``, without parsing all of the package's metadata for it: 1 ms for each package."""
+    """Return ``package.version``, without parsing all of the package's metadata for it: 0.6 ms for each package."""
     header, _, _ = (package.read_text("METADATA") or package.read_text("PKG-INFO") or "").partition("\n\n")
     match = re.search(r"^Version: *(\S+)", header, re.MULTILINE)
     return match[1] if match else package.version
