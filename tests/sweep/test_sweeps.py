@@ -22,13 +22,12 @@ from tests.waiting import wait_for
 
 #: The port in the first line of the fake server's log.
 PORT = re.compile(r"fake server: .* on 127\.0\.0\.1:(\d+)")
-POINT = re.compile(r"point \d+ of \d+: ")
 Sweeps = Any  # the fixture ``sweeps`` of conftest.py
 
 
 def measuring(sweeps: Sweeps, process: subprocess.Popen[bytes], seen: int) -> bool:
-    """Whether a sweep has started its first point, after ``seen`` in earlier runs, or has ended."""
-    return process.poll() is not None or len(POINT.findall(sweeps.log.read_text())) > seen
+    """Whether a sweep has measured a point, after ``seen`` in earlier runs, or has ended."""
+    return process.poll() is not None or len(list(sweeps.directory.glob("*/result.json"))) > seen
 
 
 def listening() -> set[int]:
@@ -198,10 +197,9 @@ def test_killed_at_random_moments_nothing_is_lost_or_measured_twice(
     kills, kept = 0, dict[str, str]()
     while kills < 10:
         more = [f"sweep.resume={sweeps.directory}"] if (sweeps.directory / "sweep.json").exists() else []
-        seen = len(POINT.findall(sweeps.log.read_text())) if sweeps.log.exists() else 0
         process = sweeps.start(*words, *more)
         if rng.random() < 0.5:  # a busy machine starts slowly: half of the kills come after the start
-            wait_for(partial(measuring, sweeps, process, seen), 60, "the sweep to begin")
+            wait_for(partial(measuring, sweeps, process, len(kept)), 60, "the sweep to measure")
         try:
             process.wait(timeout=rng.uniform(0.1, 1.5))
             break
