@@ -205,10 +205,10 @@ def _next_place(places: Sequence[tuple[float, float]]) -> float:
     above = min((each for each in places if each[1] > 0), default=None)
     if below is None or above is None:
         x, over = places[-1]
-        slope = USUAL_SLOPE / 2 ** (len(places) - 1)
+        slope = USUAL_SLOPE * 0.5 ** (len(places) - 1)
         return x + min(max(-over / slope, -LONGEST_STEP), LONGEST_STEP)
     fraction = -below[1] / (above[1] - below[1])
-    return float(below[0] + (above[0] - below[0]) * min(max(fraction, 0.1), 0.9))
+    return below[0] + (above[0] - below[0]) * min(max(fraction, 0.1), 0.9)
 
 
 def _logit(mean: float, allowed: float | None) -> float:
