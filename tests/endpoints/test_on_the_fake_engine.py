@@ -96,7 +96,7 @@ def test_reasoning_is_measured_apart(measure: Measure, api: str) -> None:
     gaps = [rows.gaps_ns[begin : begin + 8].sum() for begin in rows.gap_offsets[:-1]]
     expected_ms = np.mean((rows.first_ns - rows.sent_ns + np.array(gaps)) / 1e6)
     assert metrics["mean_ttfat_ms"] == pytest.approx(expected_ms)
-    assert metrics["mean_ttfat_ms"] > metrics["mean_ttft_ms"] + 2
+    assert metrics["mean_ttfat_ms"] > metrics["mean_ttft_ms"]
 
 
 def test_a_server_that_does_not_separate_reasoning_is_suspect(measure: Measure) -> None:
