@@ -30,7 +30,11 @@ ADAPTERS = {"sql": 1, "law": 2}
 #: Requests by name; ``base`` is the model without an adapter.
 WEIGHTS = {"sql": 2, "law": 1, "base": 1}
 REQUESTS = 80
-SHOWN = ("completed", "mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms", "mean_output_tokens")
+#: With vLLM's default of 1, adapters take turns: one waits until no request for the other is running. One slot more
+#: than adapters stays empty: vLLM 0.32 on CPU gives requests without an adapter the weights of the last slot (index -1
+#: in ``vllm/lora/ops/torch_ops/lora_ops.py``).
+MAX_LORAS = len(ADAPTERS) + 1
+SHOWN = ("completed", "mean_ttft_ms", "p99_ttft_ms", "mean_tpot_ms", "median_e2el_ms")
 
 
 def write_adapter(out: Path, seed: int) -> None:
@@ -58,6 +62,7 @@ def server_overrides(directory: Path, gpus: str) -> list[str]:
     modules = ",".join(f"'{name}={directory.resolve()}/adapters/{name}'" for name in ADAPTERS)
     mix = ",".join(f"{name}:{weight}" for name, weight in WEIGHTS.items())
     return [
+        f"++engine.args.max_loras={MAX_LORAS}",
         *("model=tiny", f"gpus={gpus}", "++engine.args.enable_lora=true", f"++engine.args.lora_modules=[{modules}]"),
         *("++engine.args.max_model_len=512", f"++dataset.adapters={{{mix}}}", "validity.blank_fraction=1"),
     ]
@@ -86,7 +91,8 @@ def texts_by_adapter(on_vllm: Points, server: list[str]) -> dict[str, set[str]]:
 def problems(mix: Result, texts: dict[str, set[str]]) -> list[str]:
     """Return what is not as it should be."""
     found = []
-    if mix.metrics["completed"].value != REQUESTS:
+    empty = mix.failures.get("empty", 0)  # random weights may say only special tokens
+    if mix.metrics["completed"].value + empty != REQUESTS:
         found.append(f"only {mix.metrics['completed'].value:g} of {REQUESTS} completed: {mix.failures}")
     groups = mix.groups[ADAPTER]
     if sum(metrics["completed"].value for metrics in groups.values()) != mix.metrics["completed"].value:

@@ -76,7 +76,7 @@ def with_thinking(out: Path) -> None:
 
 
 def whisper(out: Path) -> None:
-    """A Whisper of two layers that says nothing but text: its special tokens have no weights."""
+    """A Whisper of two layers that says nothing but ASCII: its other tokens, such as parts of characters, weigh 0."""
     import torch
     import transformers
     from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
@@ -111,7 +111,7 @@ def whisper(out: Path) -> None:
     model = transformers.WhisperForConditionalGeneration(config)
     with torch.no_grad():
         for token, at in ids.items():
-            if token.startswith("<|"):
+            if token.startswith("<|") or not token.isascii():
                 model.model.decoder.embed_tokens.weight[at] = 0
     model.to(torch.bfloat16).save_pretrained(out)
     transformers.WhisperFeatureExtractor(feature_size=80).save_pretrained(out)
