@@ -20,10 +20,17 @@ def retry_after_s(headers: Mapping[bytes, bytes], now_s: float) -> float | None:
     value = headers.get(SECONDS_OR_DATE, b"")
     if (seconds := _number(value)) is not None:
         return seconds
+    date_s = _date_s(value) if value else None
+    return None if date_s is None else date_s - now_s
+
+
+def _date_s(value: bytes) -> float | None:
+    """Return a date in seconds since 1970; None if it is none. A date without a time zone is in GMT."""
     import email.utils  # start-up time: 8 ms, only needed for a date
 
     try:
-        return email.utils.parsedate_to_datetime(value.decode("latin-1")).timestamp() - now_s
+        parts = email.utils.parsedate_tz(value.decode("latin-1"))
+        return None if parts is None else email.utils.mktime_tz(parts)
     except (ValueError, OverflowError):
         return None
 
