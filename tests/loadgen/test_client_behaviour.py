@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
 from array import array
 from collections import Counter
@@ -23,7 +24,7 @@ from benchhydra.datasets import Prompt
 from benchhydra.loadgen import LoadResult, run_load
 from benchhydra.loadgen.client_behaviour import Cancellations, ClientBehaviour, Retries
 from benchhydra.loadgen.processes.serialization import pack_shard, unpack_shard
-from benchhydra.loadgen.sender.retrier import Retrier, backoff_s
+from benchhydra.loadgen.sender.retrier import MOST_BACKOFF_S, Retrier, backoff_s
 from benchhydra.loadgen.shards import split_into_shards
 from benchhydra.progress import Progress
 from benchhydra.records import Status
@@ -124,13 +125,29 @@ def test_a_wait_that_nobody_would_wait_is_ignored(seconds: str) -> None:
         ({b"retry-after": b"7"}, 7.0),
         ({b"retry-after": b"7", b"retry-after-ms": b"250"}, 0.25),
         ({b"retry-after": b"Thu, 01 Jan 1970 00:01:40 GMT"}, 90.0),
+        ({b"retry-after": b"Thu Jan  1 00:01:40 1970"}, 90.0),  # asctime's format: GMT wherever the client is
+        ({b"retry-after": b"Thu, 01 Jan 99999999999999 00:01:40 GMT"}, None),
         ({b"retry-after": b"tomorrow"}, None),
         ({b"retry-after": b"inf"}, None),
         ({}, None),
     ],
 )
-def test_the_wait_may_be_a_number_or_a_date(headers: dict[bytes, bytes], wait_s: float | None) -> None:
-    assert retry_after_s(headers, now_s=10.0) == wait_s
+def test_the_wait_may_be_a_number_or_a_date(
+    headers: dict[bytes, bytes], wait_s: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "EST+5")
+    time.tzset()
+    try:
+        assert retry_after_s(headers, now_s=10.0) == wait_s
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_without_a_date_nothing_is_imported_while_requests_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "email.utils", None)  # to import it is an error
+    assert retry_after_s({}, now_s=10.0) is None
+    assert retry_after_s({b"retry-after": b"7"}, now_s=10.0) == 7.0
 
 
 def test_waits_do_not_depend_on_the_number_of_client_processes() -> None:
@@ -149,6 +166,13 @@ def test_waits_do_not_depend_on_the_number_of_client_processes() -> None:
             waits = iter(waits_s(whole.every_nth(part, parts), 8 // parts))
             assert list(zip(waits, waits, strict=True)) == pairs[part::parts]
     assert waits_s(whole.every_nth(1, 2).every_nth(1, 2), 2) == [*pairs[3], *pairs[7]]
+
+
+@pytest.mark.parametrize(("backoff", "least_s"), [(0.0, 0.0), (0.5, 6.0)])
+def test_a_request_may_be_tried_thousands_of_times(backoff: float, least_s: float) -> None:
+    waits_s = [backoff_s(Retries(count=5000, backoff_s=backoff), 0, tries) for tries in (1025, 5000)]
+    assert all(least_s <= wait_s <= MOST_BACKOFF_S for wait_s in waits_s)
+    assert any(waits_s) is (backoff > 0)
 
 
 def test_retries_end_and_what_cannot_pass_is_not_tried_again() -> None:

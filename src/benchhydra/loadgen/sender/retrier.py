@@ -19,6 +19,8 @@ RETRIED = (Status.REFUSED, Status.RESET, Status.TIMEOUT, Status.HTTP_5XX)
 #: Refusals that another try may mend: timeout, conflict, too many requests.
 RETRIED_4XX = ("HTTP 408", "HTTP 409", "HTTP 429")
 MOST_BACKOFF_S = 8.0
+#: A wait doubles so often at most: 2.0**1024 is an OverflowError.
+MOST_DOUBLINGS = 64
 #: A longer wait that a server asks for is ignored.
 MOST_RETRY_AFTER_S = 60.0
 #: A wait is shorter by up to this part, so that clients that failed together do not come back together.
@@ -99,6 +101,7 @@ class Retrier:
 
 def backoff_s(retries: Retries, row: int, tries: int) -> float:
     """Return the client's own wait after a request's try number ``tries`` (from 1)."""
-    longest_s: float = min(MOST_BACKOFF_S, retries.backoff_s * 2.0 ** (tries - 1))
+    doublings = min(tries - 1, MOST_DOUBLINGS)
+    longest_s: float = min(MOST_BACKOFF_S, retries.backoff_s * 2.0**doublings)
     seed = (retries.first + row * retries.step) << 8 | tries
     return longest_s * (1 - JITTER * random.Random(seed).random())
