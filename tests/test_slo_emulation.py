@@ -11,6 +11,7 @@ from benchhydra import registry
 from benchhydra.facts import Facts
 from benchhydra.loads.constant import Constant
 from benchhydra.loads.poisson import Poisson
+from benchhydra.loads.sessions import SessionLoad
 from benchhydra.metrics import summarize
 from benchhydra.metrics.slo import slo_limits
 from benchhydra.queue_model import Arrivals, QueueModel
@@ -75,3 +76,4 @@ def test_loads_say_how_their_arrivals_vary() -> None:
     assert Poisson(qps=5.0).gap_variation() == 1.0
     assert Poisson(qps=5.0, burstiness=4.0).gap_variation() == 0.25
     assert Constant(qps=5.0).gap_variation() == 0.0
+    assert SessionLoad(qps=5.0).gap_variation() is None  # turns wait for answers
