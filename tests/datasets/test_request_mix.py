@@ -60,10 +60,11 @@ def test_answers_must_have_the_name_of_their_adapter() -> None:
 
 def test_a_session_is_dealt_one_choice_and_shares_its_system_prompt_only_with_its_adapter() -> None:
     turns = (Turn(({"role": "user", "content": "a"},), 1), Turn(({"role": "user", "content": "b"},), 1, 0))
-    plain = [Dialogue(turns, prefix=i % 2, body={"cache_salt": "x"}) for i in range(40)] + [Dialogue(turns)]
+    plain = [Dialogue(turns, i % 2, {"cache_salt": "x"}, {"own": i}) for i in range(40)] + [Dialogue(turns)]
     sessions = list(mixed_sessions(plain, mix_of(ADAPTERS, PRIORITIES), np.random.default_rng(1)))
     assert [session.turns for session in sessions] == [turns] * 41
     assert all(session.body["cache_salt"] == "x" and "priority" in session.body for session in sessions[:40])
+    assert [session.labels["own"] for session in sessions[:40]] == [*range(40)]
     shared = {(session.prefix, session.labels["adapter"]) for session in sessions[:40]}
     assert len(shared) == len({prefix for prefix, _ in shared}) == 6  # two system prompts, three models
     assert sessions[40].prefix == NO_PREFIX

@@ -84,7 +84,8 @@ def _dealt_sessions(sessions: Iterable[Dialogue], mixes: Sequence[Mix], rng: np.
     for session, (fields, labels) in zip(sessions, _deal(mixes, rng), strict=False):
         shares = session.prefix != NO_PREFIX
         prefix = session.prefix * adapters + labels.get(ADAPTER, 0) if shares else NO_PREFIX
-        yield dataclasses.replace(session, prefix=prefix, body={**session.body, **fields}, labels=labels)
+        body, all_labels = {**session.body, **fields}, {**session.labels, **labels}
+        yield dataclasses.replace(session, prefix=prefix, body=body, labels=all_labels)
 
 
 def _deal(mixes: Sequence[Mix], rng: np.random.Generator) -> Iterator[tuple[dict[str, Any], dict[str, int]]]:
