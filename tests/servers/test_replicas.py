@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import re
+import socket
 import sys
 import time
 from array import array
@@ -19,7 +20,7 @@ from omegaconf import OmegaConf
 
 from benchhydra import config, environment, registry
 from benchhydra.config import BenchConfig, plain_config
-from benchhydra.engines import ServerSpec
+from benchhydra.engines import ServerSpec, placeholders
 from benchhydra.engines.attach import Attach
 from benchhydra.engines.deployment import deployed as deployed_spec
 from benchhydra.engines.fake import Fake
@@ -36,6 +37,7 @@ from benchhydra.run import run_point, spec_of
 from benchhydra.series import read_series
 from benchhydra.servers import gpus
 from benchhydra.servers.pool import ServerPool
+from benchhydra.servers.replicas import ReplicaServers
 from benchhydra.target import Target
 
 registry.discover()
@@ -309,6 +311,17 @@ def test_free_ports_differ() -> None:
     assert len({int(first), int(second.removeprefix("--a=")), 8123}) == 3
 
 
+def test_a_free_port_is_not_the_servers_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = iter((8123, 8124))
+
+    class Listener(socket.socket):
+        def getsockname(self) -> tuple[str, int]:
+            return "127.0.0.1", next(given)
+
+    monkeypatch.setattr("benchhydra.engines.placeholders.socket.socket", Listener)
+    assert placeholders.fill_free_ports(["{free_port}"], without=8123) == ["8124"]
+
+
 def test_a_router_is_started_again_between_points_and_its_servers_are_not(tmp_path: Path) -> None:
     command = [sys.executable, str(PROXY), "{host}", "{port}", "{urls}"]
     spec = deployed(replicas=2, router_command=command)
@@ -326,6 +339,35 @@ def test_a_router_is_started_again_between_points_and_its_servers_are_not(tmp_pa
     assert first.replica_urls == second.replica_urls
     assert second.base_url not in (first.base_url, *first.replica_urls)
     assert (first.fresh, second.fresh, second.cache_reset) == (True, False, True)
+
+
+def test_a_router_whose_stop_is_interrupted_is_stopped_in_the_end(tmp_path: Path) -> None:
+    stops: list[str] = []
+
+    class Stand:
+        base_url, log = "http://127.0.0.1:1", tmp_path
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def wait_ready(self, *_: object) -> None: ...
+
+        def terminate(self) -> None: ...
+
+        def stop(self) -> None:
+            stops.append(self.name)
+            if stops == ["router"]:
+                raise KeyboardInterrupt
+
+    def launch(_: ServerSpec, number: int, __: Path) -> Any:
+        return Stand("router" if number < 0 else "server")
+
+    servers = ReplicaServers(deployed(router_command=["env", "{urls}"]), [tmp_path / "a", tmp_path / "b"], launch)
+    servers.wait_ready(Progress())
+    with pytest.raises(KeyboardInterrupt):
+        servers.restart_router(Progress())
+    servers.stop()
+    assert stops == ["router", "router", "server"]
 
 
 def test_a_router_that_does_not_start_again_makes_the_servers_start_again(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ class ServerSpec:
     ``{env:NAME}`` in its words are filled in at the start; without it, ``--host HOST --port PORT`` is appended. gpus:
     of one replica. api_path: the path below the server's URL of its OpenAI-compatible API. ready_path: answers 2xx when
     the server is ready. cache_reset: how its caches are emptied between points, see ``servers.caches``. config_file,
-    config_text: a file that is written before the start, with the same placeholders. base_urls: all URLs of an attached
-    server with replicas.
+    config_text: a file that is written before the start, with ``{host}``, ``{port}`` and ``{config}`` (its path) filled
+    in. base_urls: all URLs of an attached server with replicas.
     replicas: the specs of all servers, if there are several; router: the words that start the router in front of them
     (``{urls}``: the servers' URLs as words, ``{url0}``: one of them), router_config: its file, at ``{config}``.
     """
@@ -72,7 +72,7 @@ class ServerSpec:
         if not self.places_address:
             return [*self.argv, "--host", host, "--port", str(port)]
         words = [fill_variables(fill_names(word, {"host": host, "port": str(port)})) for word in self.argv]
-        return fill_free_ports(words)
+        return fill_free_ports(words, without=port)
 
 
 @dataclass(kw_only=True)

@@ -20,20 +20,23 @@ def fill_names(word: str, values: Mapping[str, str]) -> str:
     return PLACEHOLDER.sub(lambda match: values.get(match["name"] or "", match[0]), word)
 
 
-def fill_free_ports(words: Sequence[str]) -> list[str]:
+def fill_free_ports(words: Sequence[str], *, without: int) -> list[str]:
     """Return words of a command line with each ``{free_port}`` replaced by a port that is free now, all different.
 
-    Another program may take one before it is used; the server's own port is chosen, and watched, by ``servers``.
+    without: the server's own port, which is free until the server has started; ``servers`` chooses and watches it.
+    Another program may take a port before it is used.
     """
     with ExitStack() as stack:  # listeners that are open at once have different ports
-        return [FREE_PORT.sub(lambda _: str(_free_port(stack)), word) for word in words]
+        return [FREE_PORT.sub(lambda _: str(_free_port(stack, without)), word) for word in words]
 
 
-def _free_port(stack: ExitStack) -> int:
-    listener = stack.enter_context(socket.socket())
-    listener.bind(("127.0.0.1", 0))
-    port: int = listener.getsockname()[1]
-    return port
+def _free_port(stack: ExitStack, without: int) -> int:
+    while True:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        if port != without:
+            return port
 
 
 def fill_variables(word: str) -> str:

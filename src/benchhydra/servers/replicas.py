@@ -56,9 +56,9 @@ class ReplicaServers(LeasedServer):
 
         Raises EngineError; the servers are then no longer ``alive``.
         """
-        router, self._router = self._router, None
-        if router is not None:
-            router.stop()
+        if self._router is not None:
+            self._router.stop()
+            self._router = None  # only now: an interruption before leaves it to ``stop``
             self._start_router(progress)
 
     def lease_fields(self) -> LeaseFields:
