@@ -182,6 +182,7 @@ DECLARATIONS = {
     },
     'class Fields:\n    a: A[bool, Arg(cli_name="--bb", aliases=["--cc"])] = False': {"bb": True, "cc": True},
     'class Fields:\n    a: A[bool, Arg(no_cli=True)] = False': {},
+    'class Fields:\n    eager: A[bool, "help"] = False\nwords.append("--eager")': {"eager": True},
 }  # fmt: skip
 
 

@@ -75,6 +75,15 @@ def test_flags_of_both_forms_are_checked(tmp_path: Path) -> None:
         engine.check(engine.target(llamacpp.MODEL, Sparsity(), CPU))
 
 
+def test_a_switch_is_off_by_either_form() -> None:
+    engine = llamacpp.engine(warmup=False, no_jinja=False)
+    target = engine.target(llamacpp.MODEL, Sparsity(), CPU)
+    engine.check(target)
+    words = engine.server(target).argv
+    assert "--no-warmup" in words
+    assert not any("jinja" in word for word in words)
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [

@@ -81,6 +81,8 @@ def call_flags(call: ast.Call) -> Iterator[tuple[str, bool]]:
     words = [word.value for word in call.args if isinstance(word, ast.Constant) and isinstance(word.value, str)]
     options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg}
     matches = [match for word in words if (match := FLAG.fullmatch(word))]
+    if not options and not any(match["off"] for match in matches):  # words.append("--x") says nothing of --x
+        return
     negatable = NEGATABLE_ACTION in options.get("action", "")
     is_switch = negatable or bool(SWITCH_ACTION.search(options.get("action", ""))) or options.get("is_flag") == "True"
     for match in matches:

@@ -143,8 +143,9 @@ class LlamaCpp(ServerProgram):
         if str(SERVER) not in start:
             return help_flags(*start)
         names = frozenset(map(flag_name, llamacpp_server.FLAGS))
-        switches = {flag_name(name) for name, flag in llamacpp_server.FLAGS.items() if flag.type is bool}
-        return ProgramFlags(names | {f"no_{name}" for name in switches}, frozenset(switches))
+        both_forms = {flag_name(name) for name, flag in llamacpp_server.FLAGS.items() if flag.type is bool}
+        switches = frozenset(both_forms | {f"no_{name}" for name in both_forms})
+        return ProgramFlags(names | switches, switches)
 
     def _check_file(self, target: Target) -> None:
         path = Path(target.model).expanduser()

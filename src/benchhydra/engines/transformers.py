@@ -6,6 +6,7 @@ It has no metrics and no request that empties caches, and refuses ``ignore_eos``
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from benchhydra.engines.command import ServerProgram
 from benchhydra.engines.flags import ProgramFlags, check_flags, flag_name, flag_words
@@ -33,7 +34,8 @@ class Transformers(ServerProgram):
         }
         flags |= {flag_name(key): value for key, value in self.args.items()}
         start = [self.interpreter(), "-m", "transformers.cli.transformers", "serve", self.model_name(target, "")]
-        return [*start, *flag_words(flags), "--host", "{host}", "--port", "{port}"]
+        words = flag_words(flags, ProgramFlags.of_facts(self._facts()))
+        return [*start, *words, "--host", "{host}", "--port", "{port}"]
 
     def environment(self, target: Target) -> dict[str, str]:
         """Return no network for a model that is a directory."""
@@ -41,7 +43,7 @@ class Transformers(ServerProgram):
 
     def check(self, target: Target) -> None:
         """Raise ConfigError if there is no transformers that serves one model, or no such flag."""
-        facts = package_facts(self.interpreter(), PACKAGE, *SOURCES)
+        facts = self._facts()
         if not facts.get("version", "0").split(".")[0].isdecimal() or int(facts.get("version", "0").split(".")[0]) < 5:
             raise ConfigError(
                 f"{self.interpreter()} has no transformers of version 5 or later",
@@ -62,5 +64,8 @@ class Transformers(ServerProgram):
 
     def version(self, base_url: str) -> str | None:
         """Return the version of the interpreter's transformers."""
-        version: str | None = package_facts(self.interpreter(), PACKAGE, *SOURCES).get("version")
+        version: str | None = self._facts().get("version")
         return version
+
+    def _facts(self) -> dict[str, Any]:
+        return package_facts(self.interpreter(), PACKAGE, *SOURCES)
