@@ -326,10 +326,11 @@ def test_a_server_is_told_of_a_tokenizer_only_if_it_is_another_one(tokenizer: st
         ({"dtype": "float16", "quantization_config": {"quant_method": "gptq"}}, {}, "gptq"),
         ({"dtype": "float16"}, {"dtype": "float16", "quantization": "fp8"}, "fp8"),
         ({}, {}, None),
+        ([], {}, None),  # no object
     ],
 )
 def test_the_type_of_weights_is_as_asked_for_or_as_the_model_says(
-    tmp_path: Path, config: dict[str, Any], fields: dict[str, Any], expected: str | None
+    tmp_path: Path, config: dict[str, Any] | list[Any], fields: dict[str, Any], expected: str | None
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert weights_type(Target(model=str(tmp_path), tokenizer="t", **fields)) == expected

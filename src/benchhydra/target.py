@@ -244,6 +244,8 @@ def weights_type(target: Target) -> str | None:
         config = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
     except (OSError, ValueError):
         return None
+    if not isinstance(config, dict):
+        return None
     quantization = config.get("quantization_config")
     declared = quantization.get("quant_method") if isinstance(quantization, dict) else None
     declared = declared or config.get("dtype") or config.get("torch_dtype")

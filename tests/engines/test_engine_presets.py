@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from benchhydra.engines.command import ServerProgram
+from benchhydra.engines.command import CommandLine, ServerProgram
 from benchhydra.engines.programs import help_flags, package_facts
 from benchhydra.engines.sglang import SGLang
 from benchhydra.engines.tgi import Tgi
@@ -194,6 +194,27 @@ def test_switches_of_the_others_are_turned_off_as_they_declare_it() -> None:
     assert "--trust-remote-code" not in tgi.server(TARGET).argv
     with pytest.raises(ConfigError, match="model_id=false"):
         Tgi(args={"model_id": False}).check(TARGET)
+
+
+def test_a_switch_of_transformers_that_has_no_other_form_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "transformers/cli/serve.py"
+    source.parent.mkdir(parents=True)
+    source.write_text('parser.add_argument("--eager", action="store_true")\n')
+    (tmp_path / "transformers/__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    engine = Transformers(args={"eager": False})
+    engine.check(dataclasses.replace(TARGET, chat_template=None))
+    assert not any("eager" in word for word in engine.server(TARGET).argv)
+
+
+def test_the_weights_are_those_that_the_server_is_told() -> None:
+    target = dataclasses.replace(TARGET, dtype="bfloat16")
+    assert SGLang().weights(target) == "bfloat16"
+    assert Tgi(args={"--quantize": "awq"}).weights(target) == "awq"
+    assert Tgi().weights(target) == "bfloat16"
+    assert CommandLine(command=["x", "{port}"]).weights(target) is None  # it is told no type
 
 
 @pytest.mark.parametrize("engine", [SGLang(), TrtLlm(), Tgi()])

@@ -120,6 +120,10 @@ class CommandLine(ServerProgram):
         }
         return [fill_names(word, values) for word in self.command]
 
+    def weights(self, target: Target) -> str | None:
+        """Return None: no placeholder tells the server a type, so what it loads is unknown."""
+        return None
+
     def server(self, target: Target) -> ServerSpec:
         """Return the spec of the server."""
         spec = super().server(target)

@@ -53,6 +53,11 @@ class Tgi(ServerProgram):
         """Return the model's id: TGI answers with it, whatever name a request has."""
         return target.model
 
+    def weights(self, target: Target) -> str | None:
+        """Return what ``engine.args.quantize`` asks for, or the target's: TGI has a name of its own for this flag."""
+        quantize = {flag_name(key): value for key, value in self.args.items()}.get("quantize")
+        return str(quantize) if quantize else super().weights(target)
+
     def version(self, base_url: str) -> str | None:
         """Return the version in ``/info``."""
         return served_version(f"{base_url}/info", self.request_headers())
