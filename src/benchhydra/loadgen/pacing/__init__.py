@@ -64,7 +64,7 @@ class Pacing:
         return self.scheduled_ns(row)
 
     def upcoming(self) -> Sequence[int]:
-        """Return rows that are probably released next, at ``wake_ns`` or soon after it; () if that is not known."""
+        """Return unreleased rows that are probably next, at ``wake_ns`` or soon after it; () if that is not known."""
         return ()
 
     def split(self, parts: int) -> list[Pacing]:
