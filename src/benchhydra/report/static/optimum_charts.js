@@ -42,6 +42,7 @@ function trialSign({ is_best, status }) {
 function rankChart({ objectives, trials }, place) {
   const { name, unit, range } = objectives[place];
   const drawn = trials.filter(({ values }) => values[place]);
+  const without = trials.length - drawn.length;
   const makeOption = () => ({
     xAxis: chartAxis("rank", { min: 0, max: trials.length + 1, minInterval: 1 }),
     yAxis: verticalAxis(unit, { ...axisEnds(range), axisLabel: innerLabelStyle() }),
@@ -56,7 +57,7 @@ function rankChart({ objectives, trials }, place) {
   return chartFigure(`${name} of the trials`, makeOption, {
     height: 300,
     label: `${name} of the trials by rank; the table above has the values`,
-    note: drawn.length < trials.length ? `Trials without a value: ${trials.length - drawn.length}.` : "",
+    note: [aboveNote(range), without ? `Trials without a value: ${without}.` : ""].filter(Boolean).join(" "),
     legend: trialLegend(drawn),
   });
 }
@@ -157,7 +158,12 @@ function paretoChart({ objectives, trials }) {
   return chartFigure(`${y.name} against ${x.name}`, makeOption, {
     height: 300,
     label: `${y.name} against ${x.name} with the Pareto front; the table above has the values`,
-    note: "Thick: the Pareto front, the trials that no other beats in both.",
+    note: [
+      "Thick: the Pareto front, the trials that no other beats in both.",
+      aboveNote({ above: (x.range.above ?? 0) + (y.range.above ?? 0) }),
+    ]
+      .filter(Boolean)
+      .join(" "),
     legend: trialLegend(drawn),
   });
 }
