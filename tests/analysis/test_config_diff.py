@@ -87,11 +87,12 @@ def test_of_two_engines_only_what_both_have_or_the_user_has_set_is_listed(tmp_pa
         engine_version="0.32",
     )
     metadata = {"overrides": ["engine=llamacpp", "engine.slots=8"], "weights": "Q4_K_M"}
-    engine = {"name": "llamacpp", "slots": 8, "program": [], "stop_timeout_s": 9.0}
+    engine = {"name": "llamacpp", "slots": 8, "program": [], "stop_timeout_s": 9.0, "args": {"threads": 2}}
     candidate = run(tmp_path / "b", {"config": {"engine": engine}, "metadata": metadata}, engine_version="b1")
     differences = config_differences(base, candidate)
     assert differences.settings == (
         "engine: vllm 0.32 -> llamacpp b1",
+        "engine.args.threads: - -> 2",  # of an experiment's file: nobody typed it
         "engine.slots: - -> 8",
         "engine.stop_timeout_s: 20.0 -> 9.0",
     )

@@ -34,6 +34,9 @@ def result(engine: dict[str, Any], weights: str | None = None, **metrics: float)
         ({"weights": "float32"}, {"weights": "Q4_K_M"}, ["weights: float32 -> Q4_K_M"]),
         ({"weights": "BF16"}, {"weights": "bf16"}, ["defined alike in both: weights"]),
         ({"weights": "BF16"}, {}, []),
+        ({"weights": "bfloat16"}, {"weights": "BF16"}, ["defined alike in both: weights"]),
+        ({"weights": "half"}, {"weights": "F16"}, ["defined alike in both: weights"]),
+        ({"weights": "float32"}, {"weights": "x" * 99}, [f"float32 -> {'x' * 60}, so"]),
     ],
 )
 def test_definitions_that_differ_are_named(base: dict[str, Any], candidate: dict[str, Any], words: list[str]) -> None:
@@ -47,6 +50,7 @@ def test_the_engine_of_a_result_is_known_by_its_name_or_by_its_keys() -> None:
     assert engine_of(result({"name": "sglang", "python": None})) == "sglang"
     assert engine_of(result({"cpu_kv_cache_gib": 1, "python": None})) == "vllm"
     assert engine_of(result({"python": None})) is None
+    assert engine_of(result({"name": 5})) is None
 
 
 def test_the_engines_of_before_keep_their_point_keys_and_new_ones_are_told_apart() -> None:

@@ -18,6 +18,8 @@ Pair = tuple[str, Any, Any]
 ATTRIBUTES = ("machine", "engine_version", "commit")
 #: Root keys that say nothing about what was measured.
 NOT_SHOWN = ("description", "probes", "repeat", "repeats", "search", "sweep", "tracking")
+#: Keys without defaults: where one stands in a result, the user has set it.
+SET_BY_USERS = ("engine.args.", "engine.env.")
 LONGEST = 60
 
 
@@ -58,20 +60,17 @@ def _between_engines(
 
     A key that only one of the engines has is left out unless the user has set it.
     """
-    engines = (
+    base, candidate = (
         " ".join(filter(None, (engine_of(result), version))) for result, version in zip(results, versions, strict=True)
     )
     typed = " ".join(word for result in results for word in _typed(result))
-    base, candidate = engines
-    return [
-        ("engine", base, candidate),
-        *(
-            pair
-            for pair in pairs
-            if pair[0] not in ("engine version", ENGINE_NAME)
-            and not (_root(pair[0]) == "engine" and None in pair[1:] and f"{pair[0]}=" not in typed)
-        ),
-    ]
+
+    def is_of_one_engine(name: str, a: Any, b: Any) -> bool:
+        is_set = name.startswith(SET_BY_USERS) or f"{name}=" in typed
+        return _root(name) == "engine" and None in (a, b) and not is_set
+
+    others = [pair for pair in pairs if pair[0] not in ("engine version", ENGINE_NAME) and not is_of_one_engine(*pair)]
+    return [("engine", base, candidate), *others]
 
 
 def _typed(result: dict[str, Any]) -> list[str]:

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from benchhydra.redaction import excerpt
 from benchhydra.result import ENGINE_NAME, point_settings
 
 #: Smaller relative differences of counts are rounding or chance.
 TOKENS_FRACTION, CHUNKS_FRACTION, HITS = 0.01, 0.05, 0.01
+#: Names of one type of weights: those of config.json, of vLLM's flag and of llama.cpp.
+SAME_WEIGHTS = {"half": "float16", "f16": "float16", "bf16": "bfloat16", "float": "float32", "f32": "float32"}
+LONGEST_NAME = 60
 
 
 def definition_differences(base: Mapping[str, Any], candidate: Mapping[str, Any]) -> tuple[str, ...]:
@@ -39,13 +43,18 @@ def definition_differences(base: Mapping[str, Any], candidate: Mapping[str, Any]
 def engine_of(result: Mapping[str, Any]) -> str | None:
     """Return the engine's option of a ``result.json``; None if it is unknown."""
     config = result.get("config")
-    return point_settings(config).get(ENGINE_NAME) if isinstance(config, dict) else None
+    name = point_settings(config).get(ENGINE_NAME) if isinstance(config, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _weights(result: Mapping[str, Any]) -> str | None:
     metadata = result.get("metadata")
     weights = metadata.get("weights") if isinstance(metadata, dict) else None
-    return weights if isinstance(weights, str) else None
+    return excerpt(weights, LONGEST_NAME) if isinstance(weights, str) else None
+
+
+def _is_other_type(a: str, b: str) -> bool:
+    return SAME_WEIGHTS.get(a.lower(), a.lower()) != SAME_WEIGHTS.get(b.lower(), b.lower())
 
 
 def _input_tokens(result: Mapping[str, Any]) -> float | None:
@@ -84,7 +93,7 @@ DEFINITIONS = (
     Definition(
         "weights",
         _weights,
-        lambda a, b: a.lower() != b.lower(),
+        _is_other_type,
         "weights: {a} -> {b}, so a part of any change is that of the weights' size, not the engine's",
     ),
     Definition(
