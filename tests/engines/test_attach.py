@@ -99,6 +99,14 @@ def test_a_model_that_is_not_served_is_an_error_that_lists_the_served_ones() -> 
             Attach(base_url=url, served_model="x").model_name(TARGET, url)
 
 
+def test_names_of_models_cannot_write_to_the_terminal_or_fill_it() -> None:
+    with serving("a\x1b[31m\nb", "c" * 5000) as url:
+        with pytest.raises(EngineError) as caught:
+            Attach(base_url=url).model_name(TARGET, url)
+    assert "it serves a?[31m b, ccc" in caught.value.message
+    assert len(caught.value.message) < 400
+
+
 def test_a_server_that_does_not_list_models_gets_the_name_asked_for() -> None:
     with serving() as url:
         assert Attach(base_url=url).model_name(TARGET, url) == "org/model"

@@ -15,6 +15,8 @@ from benchhydra.redaction import excerpt
 from benchhydra.registry import knob, option
 from benchhydra.target import Gpus, Model, Sparsity, Target, resolve_target
 
+#: So much of a name that a server tells is shown in a message.
+MODEL_NAME_LENGTH = 100
 #: What users paste with the URL, and the API adds to it.
 ENDPOINTS = ("/chat/completions", "/completions")
 #: Values of ``engine.cache_reset`` beside ``POST /path``: benchhydra cannot start this server again.
@@ -124,7 +126,7 @@ class Attach(Engine):
         urls = self.base_urls()
         names = [self._model_name(target, url) for url in (urls if len(urls) > 1 else [base_url])]
         if len(set(names)) > 1:
-            pairs = ", ".join(f"{url}: {name}" for url, name in zip(urls, names, strict=True))
+            pairs = ", ".join(f"{url}: {_shown(name)}" for url, name in zip(urls, names, strict=True))
             raise EngineError(f"the servers do not serve the same model ({pairs})", hint="engine.served_model=NAME")
         return names[0]
 
@@ -139,7 +141,7 @@ class Attach(Engine):
             return name
         if self.served_model is None and len(served) == 1:
             return served[0]
-        text = f"{base_url} does not serve {name}; it serves {', '.join(served)}"
+        text = f"{base_url} does not serve {name}; it serves {', '.join(map(_shown, served))}"
         raise EngineError(text, hint="engine.served_model=NAME")
 
     def _served_models(self, base_url: str) -> list[str]:
@@ -183,3 +185,8 @@ class Attach(Engine):
         except OSError:
             return None
         return answer.json() if answer.ok else None
+
+
+def _shown(model: str) -> str:
+    """Return a model's name as a server tells it, for a message."""
+    return excerpt(printable(model), MODEL_NAME_LENGTH)
