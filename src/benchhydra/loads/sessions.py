@@ -51,10 +51,6 @@ class SessionLoad(Poisson):
         """Return None: only sessions start independently of each other, their turns do not."""
         return None
 
-    def gap_variation(self) -> float | None:
-        """Return None: only sessions start at random, and their further turns depend on answers."""
-        return None
-
     def sessions_per_s(self, starts_s: Seconds) -> float | None:
         """Return the rate at which sessions are to start; None if they start all at once."""
         return None if math.isinf(self.qps) else super().offered_rps(starts_s)
