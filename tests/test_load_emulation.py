@@ -100,3 +100,54 @@ def test_all_at_once_tells_where_the_limit_is() -> None:
     assert limit.adjusted is None
     assert limit.crossing is not None
     assert limit.crossing.rate == pytest.approx(emulated(1)[1].crossing.rate, rel=0.05)  # type: ignore[union-attr]
+
+
+def lengthy(order: Callable[[Floats], Floats], one_chunk: int = 0) -> LimitEmulation:
+    """What is said of a load with different lengths in an order. one_chunk: so many answers come in one chunk."""
+    requests = load(1)
+    tokens = order(np.random.default_rng(3).uniform(2, 22, COUNT).round())
+    requests = requests._replace(output_tokens=tokens)
+    ones = np.ones(1)
+    server = QueueModel(slots=SLOTS, first_s=(0.1, 0.0), decode_s=(0.04, 0.0), first_factors=ones, decode_factors=ones)
+    latencies = server.latencies(requests, np.random.default_rng(2))
+    tpot_ms = latencies.tpot_ms.copy()
+    tpot_ms[::7][:one_chunk] = np.nan
+    latencies = latencies._replace(tpot_ms=tpot_ms)
+    emulation = LoadEmulation(requests, latencies, rate=RATE, gap_variation=1.0, seed=1)
+    rows = np.arange(COUNT // 10, COUNT)
+    return emulation.limit(
+        "p90_ttft_ms", ALLOWED, rows, lambda each: np.where(np.isnan(each.tpot_ms), np.nan, beyond(each))
+    )
+
+
+@pytest.mark.parametrize("order", [np.sort, lambda tokens: np.repeat(tokens[::30], 30)])
+def test_lengths_in_an_order_are_not_adjusted(order: Callable[[Floats], Floats]) -> None:
+    """Long runs have them in any order, which is another load."""
+    assert lengthy(lambda tokens: tokens).adjusted is not None
+    assert lengthy(order).adjusted is None
+
+
+def test_values_that_many_requests_lack_are_not_emulated() -> None:
+    """An answer in one chunk has no TPOT; the model has one for all."""
+    assert lengthy(lambda tokens: tokens, one_chunk=5).adjusted is not None
+    assert lengthy(lambda tokens: tokens, one_chunk=150) == (None, None, COUNT - COUNT // 10 - 150 + 22)
+
+
+def test_a_limit_that_does_not_depend_on_the_rate_is_met_nowhere() -> None:
+    """A tenth of the requests is too slow, at any rate."""
+    requests = load(1)
+    latencies = SERVER.latencies(requests, np.random.default_rng(2))
+    emulation = LoadEmulation(requests, latencies, rate=RATE, gap_variation=1.0, seed=1)
+    factors = np.random.default_rng(4).random(10**6)
+
+    def unlucky(latencies: Latencies) -> Floats:
+        return (factors[: len(latencies.ttft_ms)] < ALLOWED).astype(np.float64)
+
+    assert emulation.limit("p90_tpot_ms", ALLOWED, np.arange(150, COUNT), unlucky).crossing is None
+
+
+def test_a_limit_without_values_is_not_emulated() -> None:
+    requests = load(1)
+    latencies = SERVER.latencies(requests, np.random.default_rng(2))
+    emulation = LoadEmulation(requests, latencies, rate=RATE, gap_variation=1.0, seed=1)
+    assert emulation.limit("p90_tpot_ms", ALLOWED, np.arange(COUNT), lambda each: each.tpot_ms) == (None, None, 0)

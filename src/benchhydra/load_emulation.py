@@ -3,8 +3,10 @@
 Arrivals and lengths are a control variate (S. S. Lavenberg and P. D. Welch, "A perspective on the use of control
 variables to increase the efficiency of Monte Carlo simulations", Management Science 27, 1981). Let q be the measured
 fraction of requests beyond a limit, e that of the same requests in the fitted queue, and E that of very many requests
-of the same rate and lengths. Then q + (E - e) has the same mean as q, because e has the mean E whatever the queue, and
-less variance the more alike the queue is to the server.
+of the same rate and lengths. Arrivals, lengths and random factors of e and E are drawn alike, so that the mean of E - e
+is 0 whatever the queue, but for one difference: a load begins with an empty queue, and E has none of that start. So q +
+(E - e) has the mean of q without the start, and less variance the more alike the queue is to the server. Lengths in an
+order (short prompts first) are not drawn alike: nothing is adjusted then.
 
 The variance of what is left has three parts: the server's own randomness, which is the variance between computations of
 e with other random factors, or between parts of the measured load, whichever is larger; that of E; and that of the mean
@@ -41,6 +43,12 @@ PARTS, LONG_RUN_PARTS = 20, 40
 DOUBT = 1.25
 #: If the queue explains less than this fraction of the variance between parts, it is not used.
 LEAST_EXPLAINED = 0.1
+#: Lengths are in an order, and not drawn one by one, if the variance between parts is so many times that of such draws.
+LENGTHS_IN_ORDER = 3.0
+#: Values that a request lacks although its answer has several tokens (all came in one chunk): at most this fraction.
+MOST_LACKING = 0.01
+#: Where the slope is less, the limit hardly depends on the rate, and no rate is where it is met.
+LEAST_SLOPE = 0.5
 #: The change of log(rate) for a slope.
 SLOPE_STEP = 0.04
 #: Above this fraction of the model's capacity in requests, long runs have no steady state.
@@ -118,14 +126,19 @@ class LoadEmulation:
         in the order of sending that count; those whose value is NaN do not.
         """
         if name not in self._limits:
-            measured = values(self.latencies)
-            rows = rows[~np.isnan(measured[rows])]
-            crossing = self._crossing(values, allowed)
-            adjusted = (
-                None if crossing is None else self._adjusted(measured[rows], rows, values, allowed, crossing.slope)
-            )
-            self._limits[name] = LimitEmulation(adjusted, crossing, len(rows))
+            self._limits[name] = self._limit(allowed, rows, values)
         return self._limits[name]
+
+    def _limit(self, allowed: float | None, rows: Rows, values: Values) -> LimitEmulation:
+        measured = values(self.latencies)
+        is_lacking = np.isnan(measured[rows])
+        is_unlike = is_lacking & (self.requests.output_tokens[rows] > 1)  # the model's requests lack no such value
+        rows = rows[~is_lacking]
+        if not len(rows) or is_unlike.mean() > MOST_LACKING:
+            return LimitEmulation(None, None, len(rows))
+        crossing = self._crossing(values, allowed)
+        adjusted = None if crossing is None else self._adjusted(measured[rows], rows, values, allowed, crossing.slope)
+        return LimitEmulation(adjusted, crossing, len(rows))
 
     def _adjusted(
         self, measured: Floats, rows: Rows, values: Values, allowed: float | None, slope: float
@@ -135,6 +148,8 @@ class LoadEmulation:
         measured: values of the requests ``rows``, shape (rows,), in the order of sending.
         """
         if self.rate is None or self.rate > HIGHEST_UTILIZATION * self.saturation or len(rows) < 2 * PARTS:
+            return None
+        if self._has_lengths_in_order(rows):
             return None
         replicas = np.array([values(latencies)[rows] for latencies in self.replicas])
         emulated = replicas.mean(axis=0)
@@ -149,7 +164,10 @@ class LoadEmulation:
         return Adjusted(float(measured.mean() + mean - emulated.mean()), DOUBT * variance)
 
     def _crossing(self, values: Values, allowed: float | None) -> Crossing | None:
-        """Where the mean of values is ``allowed``, or 1 for None; None if the model reaches it at no rate near."""
+        """Where the mean of values is ``allowed``, or 1 for None.
+
+        None if the model reaches it at no rate near, or if it hardly depends on the rate.
+        """
         highest = math.log(HIGHEST_UTILIZATION * self.saturation) if self.saturation < math.inf else math.inf
         x = highest - LONGEST_STEP if self.rate is None else min(math.log(self.rate), highest)
         if x == math.inf:
@@ -165,7 +183,8 @@ class LoadEmulation:
         for _ in range(MOST_STEPS):
             over = min(max(excess(x), -CLIPPED), CLIPPED)
             if abs(over) < CLOSE:
-                return Crossing(math.exp(x), self._slope(excess, x))
+                slope = self._slope(excess, x)
+                return Crossing(math.exp(x), slope) if slope >= LEAST_SLOPE else None
             places.append((x, over))
             x = min(_next_place(places), highest)
         return None
@@ -176,6 +195,12 @@ class LoadEmulation:
         if SLOPE_STEP < abs(at - x) < LONGEST_STEP and abs(over := excess(at)) < CLIPPED:
             return float((over - excess(x)) / (at - x))
         return float((excess(x + SLOPE_STEP) - excess(x - SLOPE_STEP)) / (2 * SLOPE_STEP))
+
+    def _has_lengths_in_order(self, rows: Rows) -> bool:
+        """Whether neighbours have more equal lengths than independent draws: long runs are of such draws."""
+        service_s = self.model.expected_s(self.requests)[rows]
+        drawn = max(float(service_s.var()), (1e-6 * float(service_s.mean())) ** 2) / len(rows)
+        return _variance_of_mean(service_s, PARTS) > LENGTHS_IN_ORDER * drawn
 
     def _variance_of_lengths(self, mean: float, slope: float, rows: Rows, allowed: float | None) -> float:
         """The variance that the mean length of the measured requests gives to a mean. slope: of its logit."""
