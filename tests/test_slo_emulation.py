@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,9 +50,9 @@ def true_ratio(rate: float) -> float:
     return float((SERVER.latencies(arrivals, rng).ttft_ms > LIMIT_MS).mean()) / ALLOWED
 
 
-def figures(records: Records, **facts: Any) -> dict[str, float]:
+def figures(records: Records, slo: Mapping[str, float] = SLO, **facts: Any) -> dict[str, float]:
     known = {"gap_variation": 1.0, "stationary": True, "offered_rps": RATE} | facts
-    window = Window.of(records, limits=slo_limits(SLO), facts=Facts(known))
+    window = Window.of(records, limits=slo_limits(slo), facts=Facts(known))
     return {metric.key: metric.value for metric in summarize(window, {"requests"}, ())}
 
 
@@ -70,6 +72,16 @@ def test_arrivals_of_another_kind_are_not_emulated(facts: dict[str, Any]) -> Non
 
 def test_a_load_with_failed_requests_is_not_emulated() -> None:
     assert not any(name.startswith("slo_adjusted") for name in figures(rows(failed=1)))
+
+
+@pytest.mark.parametrize(("late_ms", "is_emulated"), [(0.01, True), (300.0, False)])
+def test_scheduled_latencies_are_emulated_only_if_requests_were_sent_in_time(late_ms: float, is_emulated: bool) -> None:
+    """Figures of requests that were sent late would otherwise leave out how late."""
+    records = rows()
+    late = replace(records, scheduled_ns=records.sent_ns - int(late_ms * 1e6))
+    values = figures(late, {"p90_scheduled_ttft_ms": LIMIT_MS})
+    assert values["slo_ratio_p90_scheduled_ttft_ms"] > 0
+    assert ("slo_adjusted_ratio_p90_scheduled_ttft_ms" in values) == is_emulated
 
 
 def test_loads_say_how_their_arrivals_vary() -> None:

@@ -12,20 +12,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from benchhydra.load_emulation import LimitEmulation, Rows, Values
 from benchhydra.metrics import limit_family
-from benchhydra.metrics.slo import steady_rows
+from benchhydra.metrics.slo import limit_figures, steady_rows
 from benchhydra.queue_model import Floats, Latencies
 from benchhydra.records import Phase
 from benchhydra.result import Better
 from benchhydra.slo import SHARE, SloLimit
 from benchhydra.window import Window
 
-#: The columns of latencies that are emulated; scheduled ones are equal to them if the client is in time.
+#: The columns of latencies that are emulated, as which column of the model; scheduled ones if the client is in time.
 COLUMNS = {
     "ttft_ms": "ttft_ms",
     "tpot_ms": "tpot_ms",
@@ -35,14 +37,28 @@ COLUMNS = {
 }
 #: The variance of a fraction far below the allowed one is taken for one of this fraction of the allowed one.
 LEAST_LEVEL = 0.25
+#: Scheduled latencies are emulated if those since sending have the same ratio to the limit, up to this fraction of it.
+SAME_RATIO = 0.05
 
 
 def limit_emulation(window: Window, limit: SloLimit) -> LimitEmulation | None:
     """Return what the emulation says about a limit; None without an emulation, or for limits on other values."""
     emulation, values = window.emulation, _values(window, limit)
-    if emulation is None or values is None:
+    if emulation is None or values is None or _is_late(window, limit):
         return None
     return emulation.limit(limit.name, limit.allowed, _emulated_rows(window), values)
+
+
+def _is_late(window: Window, limit: SloLimit) -> bool:
+    """Whether a limit is on latencies since the scheduled time, and requests were sent so late that this matters."""
+    column = limit.column or ""
+    if not column.startswith("scheduled_"):
+        return False
+    scheduled = limit_figures(window, limit)
+    sent = limit_figures(window, replace(limit, column=column.removeprefix("scheduled_")))
+    if scheduled is None or sent is None:
+        return True
+    return not math.isclose(scheduled.ratio, sent.ratio, rel_tol=SAME_RATIO)
 
 
 def _emulated_rows(window: Window) -> Rows:
