@@ -127,6 +127,18 @@ def test_after_a_burst_it_begins_where_an_emulated_queue_meets_the_limit() -> No
     assert (rate, requests) == ("qps=19.5", "num_prompts=1500")
 
 
+def test_an_overloaded_probe_says_where_an_emulated_queue_meets_the_limit() -> None:
+    """Its status is ``invalid`` unless script.fail_on=never."""
+    point = planned("qps=60", "num_prompts=300")
+    overloaded = invalid(point, "overloaded", **figures("p99_ttft_ms", 50.0, 20), slo_model_rate_p99_ttft_ms=20.5)
+    (first,) = Capacity().next([point], [replace(overloaded, status="invalid")])
+    assert first[0] == "qps=24"  # not below what one step down may be
+    point = planned("qps=30", "num_prompts=300")
+    overloaded = invalid(point, "overloaded", **figures("p99_ttft_ms", 50.0, 20), slo_model_rate_p99_ttft_ms=20.5)
+    (first,) = Capacity().next([point], [replace(overloaded, status="invalid")])
+    assert first[0] == "qps=20.5"
+
+
 def test_figures_without_the_luck_of_arrivals_are_preferred() -> None:
     """The measured ratios say 16, the adjusted ones 20."""
 

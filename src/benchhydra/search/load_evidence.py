@@ -193,9 +193,9 @@ def _reliable(samples: float) -> float:
 
 
 def _model_rate(outcome: Outcome) -> float | None:
-    """The lowest of the rates at which an emulated queue meets a limit."""
+    """The lowest of the rates at which an emulated queue meets a limit: fitted to an overloaded server, too."""
     rates = [value for key, value in outcome.metrics.items() if key.startswith(MODEL_RATE)]
-    return min(rates) if rates and outcome.status == "ok" else None
+    return min(rates) if rates and (outcome.status == "ok" or is_beyond_limit(outcome)) else None
 
 
 def _probe(outcome: Outcome, load: float) -> MeasuredProbe | None:
