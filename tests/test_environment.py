@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -86,7 +87,8 @@ def test_facts_of_a_machine_without_gpus(monkeypatch: pytest.MonkeyPatch) -> Non
     assert facts["host"]["memory_mib"] == psutil.virtual_memory().total >> 20
     assert facts["machine_class"].endswith(f"-{environment.cores()}c")
     assert facts["packages"]["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert "benchhydra" in facts["packages"]
+    installed = {name: importlib.metadata.version(name) for name in facts["packages"] if name != "python"}
+    assert "benchhydra" in installed and facts["packages"].items() >= installed.items()
 
 
 def test_facts_of_a_machine_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
