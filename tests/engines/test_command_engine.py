@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,12 @@ def test_secrets_in_the_words_of_a_preset_are_refused(preset: Any) -> None:
 def test_a_reset_that_is_none_is_refused(reset: str) -> None:
     with pytest.raises(ConfigError, match="cache_reset"):
         CommandLine(cache_reset=reset)
+
+
+def test_a_command_is_not_told_our_word_tokenizer() -> None:
+    engine = CommandLine(command=["x", "{tokenizer}", "{port}"])
+    words = [engine.words(replace(TARGET, tokenizer=name))[1] for name in ("word", "org/tok")]
+    assert words == ["org/model", "org/tok"]
 
 
 def test_flags_become_words() -> None:

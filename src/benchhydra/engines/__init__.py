@@ -160,5 +160,5 @@ class Engine:
 
 def versions(engine: Engine, base_urls: Sequence[str]) -> tuple[str, ...]:
     """Return the different versions of the servers at some URLs, one that is not told as "unknown"; () if none is."""
-    told = [engine.version(url) for url in base_urls]
-    return tuple(dict.fromkeys(version or "unknown" for version in told)) if any(told) else ()
+    by_server = [engine.version(url) for url in base_urls]
+    return tuple(dict.fromkeys(version or "unknown" for version in by_server)) if any(by_server) else ()

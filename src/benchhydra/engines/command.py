@@ -112,7 +112,7 @@ class CommandLine(ServerProgram):
         """Return the command with what is known of the target; the address follows at the start."""
         values = {
             "model": target.model,
-            "tokenizer": target.tokenizer,
+            "tokenizer": target.server_tokenizer or target.model,
             "served_model": self.model_name(target, ""),
             "max_model_len": str(target.max_model_len or ""),
             "gpus": str(target.gpus),
