@@ -139,18 +139,18 @@ def _folder(directory: Path, write: Callable[[Path], None]) -> Path:
 
 def problems(row: Row, result: Result) -> list[str]:
     """Return what is not as the row says."""
-    found = []
+    wrong = []
     completed = int(result.metrics["completed"].value) if "completed" in result.metrics else 0
     if completed != REQUESTS:
         texts = "; ".join(failure.text for failure in result.failure_texts[:2])
-        found.append(f"{completed} of {REQUESTS} completed: {result.failures} {texts}")
+        wrong.append(f"{completed} of {REQUESTS} completed: {result.failures} {texts}")
     for name, expected in row.figures.items():
         value = result.metrics[name].value if name in result.metrics else 0.0
         if value <= 0 or (expected is not None and abs(value - expected) > TOLERANCE * expected):
-            found.append(f"{name} is {value:g}, not {'above 0' if expected is None else f'{expected:g}'}")
+            wrong.append(f"{name} is {value:g}, not {'above 0' if expected is None else f'{expected:g}'}")
     doubts = answer_doubts(result)
-    found += [f"{check}: {text}" for check, text in doubts.items() if check not in row.doubts]
-    return found + [f"no doubt {check}" for check in row.doubts if check not in doubts]
+    wrong += [f"{check}: {text}" for check, text in doubts.items() if check not in row.doubts]
+    return wrong + [f"no doubt {check}" for check in row.doubts if check not in doubts]
 
 
 def line(row: Row, result: Result, wrong: Sequence[str]) -> str:

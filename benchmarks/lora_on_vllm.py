@@ -90,19 +90,19 @@ def texts_by_adapter(on_vllm: Points, server: list[str]) -> dict[str, set[str]]:
 
 def problems(mix: Result, texts: dict[str, set[str]]) -> list[str]:
     """Return what is not as it should be."""
-    found = []
+    wrong = []
     empty = mix.failures.get("empty", 0)  # random weights may say only special tokens
     if mix.metrics["completed"].value + empty != REQUESTS:
-        found.append(f"only {mix.metrics['completed'].value:g} of {REQUESTS} completed: {mix.failures}")
+        wrong.append(f"only {mix.metrics['completed'].value:g} of {REQUESTS} completed: {mix.failures}")
     groups = mix.groups[ADAPTER]
     if sum(metrics["completed"].value for metrics in groups.values()) != mix.metrics["completed"].value:
-        found.append("the adapters' requests do not add up")
-    found += [
+        wrong.append("the adapters' requests do not add up")
+    wrong += [
         f"{name} gave {len(answers)} answers to one prompt" for name, answers in texts.items() if len(answers) > 1
     ]
     if len(set().union(*texts.values())) < len(texts):
-        found.append("two adapters gave the same answer")
-    return found
+        wrong.append("two adapters gave the same answer")
+    return wrong
 
 
 def main() -> int:
