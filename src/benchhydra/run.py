@@ -238,8 +238,7 @@ class _PointRun:
         ) as lease:
             if spec.kind == "attached":  # only after the server has answered: building a model may take a minute
                 self._prepare(point.target)
-            is_shared = spec.kind == "attached" and lease.replica_urls
-            engine_versions = versions(engine, lease.replica_urls if is_shared else (lease.base_url,))
+            engine_versions = versions(engine, lease.replica_urls or (lease.base_url,))  # a router may not know it
             self.result.engine_version = ", ".join(engine_versions) or None
             mixed = {MIXED_VERSIONS: list(engine_versions) if len(engine_versions) > 1 else None}
             lease_facts = {**lease.facts(), **self._price_facts(point, lease), **mixed}

@@ -137,7 +137,14 @@ def test_three_servers_share_a_load_and_have_figures_of_their_own(tmp_path: Path
     assert log.count("fake server: ") == 3
 
 
-def test_a_router_gets_the_load_and_the_servers_are_watched(tmp_path: Path) -> None:
+def test_a_router_gets_the_load_and_the_servers_are_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def version(_: Fake, base_url: str) -> str:
+        asked.append(base_url)
+        return "1"
+
+    monkeypatch.setattr(Fake, "version", version)
     command = f"engine.router_command=[{sys.executable},{PROXY},'{{host}}','{{port}}','{{urls}}']"
     result = run(tmp_path, "engine=fake", "engine.ttft_ms=1", "engine.itl_ms=1", "engine.replicas=2", command)
     assert result.metrics["completed"].value == 60
@@ -146,6 +153,8 @@ def test_a_router_gets_the_load_and_the_servers_are_watched(tmp_path: Path) -> N
     tokens = [s.values[-1] for s in series if s.name == "server.replica_generation_tokens"]
     assert sum(tokens) == 60 * 4
     assert min(tokens) > 0
+    assert len(set(asked)) == 2  # the servers themselves: a router may not pass such requests on
+    assert (result.engine_version, "mixed_versions" in result.metadata) == ("1", False)
 
 
 def test_all_servers_are_stopped_if_one_cannot_start(tmp_path: Path) -> None:
