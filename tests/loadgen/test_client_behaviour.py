@@ -150,6 +150,19 @@ def test_without_a_date_nothing_is_imported_while_requests_are_sent(monkeypatch:
     assert retry_after_s({b"retry-after": b"7"}, now_s=10.0) == 7.0
 
 
+@pytest.mark.parametrize("after_s", [0.1, 0.5])
+def test_a_client_cancels_while_it_waits_for_another_try(after_s: float) -> None:
+    behaviour = ClientBehaviour(
+        cancellations=Cancellations(rows=b"\1\0", after_s=after_s), retries=Retries(count=9, backoff_s=0.01)
+    )
+    later = refusal("429 Too Many", "Retry-After: 0.35")
+    with server(lambda prompt, n: later if prompt == "a" or n < 4 else ANSWER) as (port, tries):
+        rows = load(port, ["a", "b"], behaviour).records
+    assert rows.status.tolist() == [Status.USER_CANCELLED, Status.OK]
+    assert rows.labels["tries"].tolist() == [tries["a"], 4] and tries["a"] < 10
+    assert (rows.done_ns[0] - rows.sent_ns[0]) / 1e9 >= after_s
+
+
 def test_waits_do_not_depend_on_the_number_of_client_processes() -> None:
     """Row 3 of one process is row 1 of the second of two, and row 0 of the fourth of four."""
 

@@ -177,19 +177,34 @@ class InFlight:
             self._on_end(row, monotonic_ns())
 
     def cancel_due(self, now_ns: int) -> None:
-        """End the requests that the client cancels by now, and close their connections. Called every 20 ms."""
-        cancellations = self._cancellations
+        """End the requests that the client cancels by now, and close their connections. Called every 20 ms.
+
+        The time counts from the first try, and goes on while a request waits for another one.
+        """
+        cancellations, retrier = self._cancellations, self._retrier
         if cancellations is None:
             return
         rows, after_chunks = cancellations.rows, cancellations.after_chunks
         latest_ns = NEVER if cancellations.after_s is None else now_ns - int(cancellations.after_s * 1e9)
+        text = f"the client cancelled it {cancellations.words}"
         for connection in [
             active
             for active in self._active
             if rows[active.row]
-            and (active.sent_ns <= latest_ns if after_chunks is None else active.response.chunks >= after_chunks)
+            and (self._sent_ns(active) <= latest_ns if after_chunks is None else active.response.chunks >= after_chunks)
         ]:
-            connection.give_up(Status.USER_CANCELLED, f"the client cancelled it {cancellations.words}")
+            connection.give_up(Status.USER_CANCELLED, text)
+        if retrier is None:
+            return
+        for row in retrier.waiting_since(latest_ns):
+            if rows[row]:
+                self._rows.not_sent_again(row, retrier.stop_waiting(row), Status.USER_CANCELLED, text)
+                self._on_end(row, now_ns)
+
+    def _sent_ns(self, connection: Connection) -> int:
+        """Return when the first try of a connection's request was sent."""
+        sent_ns = connection.sent_ns
+        return sent_ns if self._retrier is None else self._retrier.first_sent_ns(connection.row, sent_ns)
 
     def give_up_after(self, timeout_s: float, now_ns: int) -> None:
         """End all requests that exceed the timeout as TIMEOUT, and answers that do not end as MALFORMED.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from benchhydra.client.connection import Connection
 from benchhydra.loadgen.client_behaviour import Retries
-from benchhydra.records import Status
+from benchhydra.records import NEVER, Status
 
 #: Failures that another try may mend, if no text has come yet.
 RETRIED = (Status.REFUSED, Status.RESET, Status.TIMEOUT, Status.HTTP_5XX)
@@ -81,6 +81,19 @@ class Retrier:
         else:
             wait_s = backoff_s(self._retries, row, self._tries[row])
         self._waits[row] = self._loop.call_later(wait_s, self._end_wait, row)
+
+    def first_sent_ns(self, row: int, sent_ns: int) -> int:
+        """Return when the first try of a request was sent, whose last one was sent at ``sent_ns``."""
+        return self._first_sent_ns.get(row, sent_ns)
+
+    def waiting_since(self, latest_ns: int) -> list[int]:
+        """Return the rows that wait for another try, and whose first one was sent at ``latest_ns`` or before."""
+        return [row for row in self._waits if self._first_sent_ns[row] <= latest_ns]
+
+    def stop_waiting(self, row: int) -> int:
+        """End the wait of a request that is not sent again. Returns when the first try was sent."""
+        self._waits.pop(row).cancel()
+        return self.end(row, NEVER)
 
     def end(self, row: int, sent_ns: int) -> int:
         """Forget a request whose last try, sent at ``sent_ns``, has ended. Returns when the first one was sent."""

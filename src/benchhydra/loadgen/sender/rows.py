@@ -97,6 +97,11 @@ class RowWriter:
         self._recorder.times["done_ns"][row] = monotonic_ns()
         self._failed(row, status, text)
 
+    def not_sent_again(self, row: int, sent_ns: int, status: Status, text: str) -> None:
+        """Record a request that ended while it waited for another try. sent_ns: when the first one was sent."""
+        self._recorder.times["sent_ns"][row] = sent_ns
+        self.never_sent(row, status, text)
+
     def records(self) -> Records:
         """Return the rows that were sent or failed, by scheduled time."""
         return self._recorder.records()
