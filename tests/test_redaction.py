@@ -238,6 +238,9 @@ def test_a_config_is_redacted_by_name_and_by_value() -> None:
         *("engine.env.HF_TOKEN", "engine.args.api_key", "engine.args.api_keys", "engine.args.api-key")
     ]
     assert secret_names(redact_config(config)) == []
+    replicas = {"engine": {"replica_env": [{"HF_TOKEN": "one-One1"}, {"HF_TOKEN": "two-Two2", "A": "b"}]}}
+    assert secret_names(replicas) == ["engine.replica_env.HF_TOKEN"]
+    assert redact_config(replicas) == {"engine": {"replica_env": [{"HF_TOKEN": "***"}, {"HF_TOKEN": "***", "A": "b"}]}}
     assert secret_names({"engine": {"api_key_env": "KEY", "tokenizer": "t"}, "dataset": {"output_tokens": 5}}) == []
 
 

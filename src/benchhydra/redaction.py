@@ -206,13 +206,13 @@ def redact_config(value: Any, name: str = "") -> Any:
 def secret_names(config: Any, prefix: str = "", *, without: Collection[str] = ()) -> list[str]:
     """Return the dotted names of a config under which a secret stands as it is, not as ``***``.
 
-    without: values that do not count.
+    Places in lists are left out: ``engine.replica_env.HF_TOKEN``. without: values that do not count.
     """
     if isinstance(config, Mapping):
         items = [(f"{prefix}.{key}" if prefix else str(key), item) for key, item in config.items()]
         return [name for key, item in items for name in secret_names(item, key, without=without)]
     if isinstance(config, (list, tuple)):
-        return [prefix] if any(secret_names(item, prefix, without=without) for item in config) else []
+        return list(dict.fromkeys(name for item in config for name in secret_names(item, prefix, without=without)))
     return [prefix] if _is_secret_value(prefix, config) and str(config) not in without else []
 
 
