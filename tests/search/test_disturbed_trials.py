@@ -11,7 +11,7 @@ from benchhydra import registry
 from benchhydra.points import Outcome, PlannedPoint, override_key
 from benchhydra.result import Better
 from benchhydra.search.optimization import Optimization, trial_of
-from benchhydra.search.proposals import Space
+from benchhydra.search.proposals import STARTUP_TRIALS, Settings, Space
 from benchhydra.search.repeats import Repeats
 from benchhydra.search.trials import DISTURBED, Estimate, Objective, Trial
 from benchhydra.sweep.group.study import run_studies, split_studies
@@ -82,24 +82,29 @@ def test_an_overloaded_or_failed_trial_stays_infeasible() -> None:
         assert trial_of(1, {}, OBJECTIVES, outcomes, None).status == "infeasible"
 
 
-def test_proposals_learn_nothing_from_a_disturbed_trial() -> None:
-    """Fifteen trials with a disturbed one among them: as if it had been left out, but it is not proposed again."""
+def optimized(status: str) -> tuple[Optimization, list[Settings]]:
+    """An optimization of 24 trials, the fourth of which measured nothing, and the settings that it asked for."""
     space = Space(values={"a": list(range(8)), "b": list(range(8))})
     optimization = Optimization(objectives=OBJECTIVES, space=space)
-    asked = []
-    for number in range(20):
+    asked: list[Settings] = []
+    for number in range(24):
         settings = optimization.ask()
         assert settings is not None and settings not in asked
         asked.append(settings)
-        estimates = (Estimate(value=1.0 + settings["a"] + settings["b"]),)
-        is_disturbed = number == 3
-        optimization.add(
-            Trial(
-                number=number,
-                settings=settings,
-                status=DISTURBED if is_disturbed else "ok",
-                estimates=() if is_disturbed else estimates,
-            )
-        )
+        is_measured = number != 3
+        estimates = (Estimate(value=1.0 + settings["a"] + settings["b"]),) if is_measured else ()
+        trial_status = "ok" if is_measured else status
+        optimization.add(Trial(number=number, settings=settings, status=trial_status, estimates=estimates))
+    return optimization, asked
+
+
+def test_a_disturbed_trial_is_not_proposed_again_and_ranks_last() -> None:
+    optimization, _ = optimized(DISTURBED)
     assert optimization.best() is not None
     assert [ranked.status for ranked in optimization.ranked()][-1] == DISTURBED
+
+
+def test_proposals_do_not_avoid_a_disturbed_trial_as_an_infeasible_one() -> None:
+    (_, after_disturbed), (_, after_infeasible) = optimized(DISTURBED), optimized("infeasible")
+    assert after_disturbed[:STARTUP_TRIALS] == after_infeasible[:STARTUP_TRIALS]
+    assert after_disturbed != after_infeasible

@@ -94,6 +94,14 @@ def test_the_knee_and_the_saturation_are_found_from_any_start(factor: float, typ
     assert saturation.low < SATURATION < saturation.high
 
 
+def test_the_interval_of_the_knee_holds_it_in_95_percent() -> None:
+    search, truth = Knee(), true_knee(1.25)
+    answers = [answer_of(search, run(search, (f"seed={1000 * seed}",))) for seed in range(40)]
+    assert sum((answer.low or 0) < truth < (answer.high or 0) for answer in answers) >= 36
+    errors = np.array([answer.value / truth - 1 for answer in answers])
+    assert 0.005 < np.sqrt((errors**2).mean()) < 0.025
+
+
 def test_the_answer_says_what_it_is_relative_to() -> None:
     search = Knee()
     text = answer_text({"search": "knee", **answer_of(search, run(search)).to_json()})
