@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -62,6 +63,14 @@ def within_each_other(answers: Sequence[dict[str, Any]]) -> int:
     return sum(one["low"] <= other["value"] <= one["high"] for one, other in pairs)
 
 
+def are_apart(first: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two answers have intervals that do not overlap; an answer without one is not told apart."""
+    ends = first.get("low"), first.get("high"), other.get("low"), other.get("high")
+    if None in ends:
+        return False
+    return bool(other["low"] > first["high"] or other["high"] < first["low"])
+
+
 def main() -> None:
     """Run the searches and print what they found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -87,9 +96,10 @@ def main() -> None:
     for seqs in others:
         (other,) = search(directory / f"seqs-{seqs}", [*words, f"engine.args.max_num_seqs={seqs}"])
         print(line(f"max_num_seqs={seqs}", other), flush=True)
-        if other.get("low") is not None and found and found[0].get("low") is not None:
-            apart &= other["low"] > found[0]["high"] or other["high"] < found[0]["low"]
-            print(f"ratio {other['value'] / found[0]['value']:.3f}: {'told apart' if apart else 'not told apart'}")
+        is_apart = are_apart(found[0], other)
+        apart &= is_apart
+        ratio = other.get("value", math.nan) / found[0].get("value", math.nan)
+        print(f"ratio {ratio:.3f}: {'told apart' if is_apart else 'not told apart'}")
     usable = [answer for answer in found if answer.get("low") is not None and answer.get("high") is not None]
     pairs = len(usable) * (len(usable) - 1)
     inside = within_each_other(usable)

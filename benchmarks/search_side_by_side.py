@@ -146,8 +146,10 @@ class Summary(NamedTuple):
 def at_error(summaries: Sequence[Summary], rms: float) -> tuple[float, float] | None:
     """(requests, wall time) with which a method with runs of fixed length has this error, between two lengths.
 
-    None if it is larger with the longest runs, too.
+    Those of the shortest runs if their error is no larger; None if it is larger with the longest runs, too.
     """
+    if summaries[0].rms <= rms:
+        return summaries[0].requests, summaries[0].wall_s
     for less, more in pairwise(summaries):
         if less.rms >= rms > more.rms:
             part = math.log(less.rms / rms) / math.log(less.rms / more.rms)
