@@ -56,10 +56,10 @@ class RecordingServer:
                 at_ns, document = monotonic_ns(), json.loads(body)
                 answer = f"answer {len(self.received)}"
                 fails = bool(self.fail_at) and self.fail_at in str(document["messages"][-1]["content"])
-                answered_ns = monotonic_ns()  # before the write: the client has nothing earlier than that
+                # Before the write: the client has no answer earlier than this, and may be done before the next line.
+                self.received.append(Received(at_ns, document, answer, monotonic_ns()))
                 writer.write(self._error() if fails else self._stream(answer))
                 await writer.drain()
-                self.received.append(Received(at_ns, document, answer, answered_ns))
         writer.close()
 
     def _stream(self, answer: str) -> bytes:
