@@ -23,8 +23,8 @@ MOST_SERVERS = 4
 LONGEST = 2048
 
 #: On CPU vLLM runs its model in a process below the engine's, whose start is a third of the CPU time of a whole start.
-#: With these variables the engine's process runs it, on as many threads. A server that drafts needs the process: without it
-#: the threads that draft share the model's core, and long answers take ten times as long.
+#: With these variables the engine's process runs it, on as many threads. A server that drafts needs the process:
+#: without it the threads that draft share the core of the model, and long answers take ten times as long.
 NO_WORKER_PROCESS = ("++engine.env.VLLM_ENABLE_V1_MULTIPROCESSING='0'", "++engine.env.OMP_NUM_THREADS='1'")
 
 #: The engine arguments of servers that several modules use. Without a prefix cache a prompt always costs the same.
