@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchhydra.load_emulation import LimitEmulation, Rows, Values
+from benchhydra.load_emulation import Crossing, LimitEmulation, Rows, Values
 from benchhydra.metrics import limit_family
 from benchhydra.metrics.slo import limit_figures, steady_rows
 from benchhydra.queue_model import Floats, Latencies
@@ -123,8 +123,8 @@ def adjusted_samples(window: Window, limit: SloLimit) -> float | None:
     doc="change of the logit of what is beyond slo.{}, by the logarithm of the rate, in an emulated queue",
 )
 def slope(window: Window, limit: SloLimit) -> float | None:
-    emulation = limit_emulation(window, limit)
-    return None if emulation is None or emulation.crossing is None else emulation.crossing.slope
+    crossing = _crossing(window, limit)
+    return None if crossing is None else crossing.slope
 
 
 @limit_family(
@@ -134,5 +134,10 @@ def slope(window: Window, limit: SloLimit) -> float | None:
     doc="rate at which an emulated queue meets slo.{}",
 )
 def model_rate(window: Window, limit: SloLimit) -> float | None:
+    crossing = _crossing(window, limit)
+    return None if crossing is None else crossing.rate
+
+
+def _crossing(window: Window, limit: SloLimit) -> Crossing | None:
     emulation = limit_emulation(window, limit)
-    return None if emulation is None or emulation.crossing is None else emulation.crossing.rate
+    return None if emulation is None else emulation.crossing
