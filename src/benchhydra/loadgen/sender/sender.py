@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from time import monotonic_ns
 from typing import Any
 
 from benchhydra.errors import EngineError
+from benchhydra.garbage_collection import postponed_collection
 from benchhydra.loadgen.client_facts import SLO_DECISION, STOPPED_EARLY
 from benchhydra.loadgen.early_stop import Decision
 from benchhydra.loadgen.loop.timerfd import Timer
@@ -71,7 +71,7 @@ class Sender:
         EngineError if the pacing stops before it has released all rows.
         """
         self._pacing.start(start_ns)
-        with _no_garbage_collection():
+        with postponed_collection():  # a collection stalls the loop for tens of ms
             if self._unsent and not self.interrupted:
                 self._schedule_wake()
                 self._housekeeping.start(start_ns)
@@ -194,15 +194,3 @@ class Sender:
         self._crash = self._crash or error
         self._stopped = True
         self._all_ended.set()
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Disable the garbage collector in the block, because a collection stalls the loop for tens of ms."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
