@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from compare import Server
+from stalls import overlapping, witnessed_stalls
 
 from benchhydra.client import Endpoint, Requests
 from benchhydra.client.apis import RequestOptions
@@ -204,13 +205,14 @@ def trace(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Replay a Mooncake trace on the server in C, and compare gaps with the recording's: as sent, and as received.
 
     A request is received with its first byte. Those that are sent together are paired in the order of their arrival.
+    Of the gaps that are over 1 ms off it says how many lie beside a send during whose delay no core stalled.
     """
     path, rows = _trace_rows(arguments)
     words = (
         *("engine=attach", f"engine.base_url=http://127.0.0.1:{PORT}", "model=custom", "model.id=mock"),
         *("model.tokenizer=word", *arguments.override, *_replay(path, rows, arguments)),
     )
-    with _server(arguments.server, min(os.sched_getaffinity(0))) as server:
+    with witnessed_stalls() as stalls, _server(arguments.server, min(os.sched_getaffinity(0))) as server:
         point = _run(arguments, "trace", *words)
         received_ns = np.sort(server.first_bytes())[-len(rows) :]  # the first ones are of the warm-up
     records = Records.read(point / "records.parquet")
@@ -225,10 +227,21 @@ def trace(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "longest_prompt_tokens": int(records.asked_prompt_tokens.max()),
         "late_mean_ms": round(float(late_ms.mean()), 4),
         "late_max_ms": round(float(late_ms.max()), 3),
+        "stalls_above_1_ms": sum(end - begin > 1e6 for begin, end in stalls),
+        "gaps_off_without_stall": _off_without_stall(records, recorded_ns, stalls),
         "gaps_sent": _gap_errors(records.sent_ns, recorded_ns, rows),
         "gaps_received": _gap_errors(received_ns, recorded_ns, rows),
         "verdict": json.loads((point / "result.json").read_text())["verdict"],
     }
+
+
+def _off_without_stall(records: Records, recorded_ns: Any, stalls: list[tuple[int, int]]) -> int:
+    """Return how many gaps are over 1 ms off though no core stalled between when their sends were due and made."""
+    order = np.argsort(records.sent_ns, kind="stable")
+    sent_ns, scheduled_ns = records.sent_ns[order], records.scheduled_ns[order]
+    is_off = np.abs(np.diff(sent_ns) - np.diff(recorded_ns)) > 1e6
+    has_stall = overlapping(stalls, scheduled_ns, sent_ns)
+    return int((is_off & ~(has_stall[1:] | has_stall[:-1])).sum())
 
 
 def _gap_errors(times_ns: Any, recorded_ns: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchhydra.datasets import Prompt, Tokenizer
-from benchhydra.datasets.synthetic import BATCH_PROMPTS, SPOT_CHECK, Synthetic
+from benchhydra.datasets import Prompt, Tokenizer, synthetic
+from benchhydra.datasets.synthetic import BATCH_PROMPTS, SPOT_CHECK, Synthetic, Writer
 from benchhydra.errors import ConfigError, DatasetError
 
 
@@ -87,6 +87,22 @@ def test_the_seed_alone_decides(tokenizer: Tokenizer) -> None:
     fields: dict[str, Any] = {"prompt_shape": "normal", "output_shape": "lognormal"}
     first, again, other = (sampled(tokenizer, seed=seed, **fields) for seed in (1, 1, 2))
     assert first == again != other
+
+
+def test_words_that_another_point_has_drawn_are_drawn_again(tokenizer: Tokenizer) -> None:
+    synthetic._pools.clear()
+    first_rng, rng = np.random.default_rng(5), np.random.default_rng(5)
+    first, again = Writer(tokenizer, first_rng), Writer(tokenizer, rng)
+    assert first.words(300) == again.words(300)
+    assert rng.bit_generator.state == first_rng.bit_generator.state
+    assert Writer(tokenizer, np.random.default_rng(6)).words(300) != first.words(300)
+    assert len(synthetic._pools) == 2
+
+
+def test_only_some_pools_of_words_are_kept(words: Tokenizer) -> None:
+    for seed in range(3 * synthetic.KEPT_POOLS):
+        Writer(words, np.random.default_rng(seed))
+    assert 0 < len(synthetic._pools) <= synthetic.KEPT_POOLS
 
 
 def test_prompt_and_output_fit_the_model_together(tokenizer: Tokenizer) -> None:

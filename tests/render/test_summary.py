@@ -16,10 +16,11 @@ from benchhydra.escaping import csv_cell, escape_markdown
 from benchhydra.render.figures import latency_name, number
 from benchhydra.render.point_report import PointReport, result_line
 from benchhydra.render.sweep_rows import read_sweep
-from benchhydra.render.sweep_summary import print_summary, write_summary
+from benchhydra.render.sweep_summary import write_summary
 from benchhydra.render.terminal import point_table, sweep_table
 from benchhydra.render.terminal.point_table import latencies
 from benchhydra.result import Better, MetricValue, Reason, Result, Verdict
+from benchhydra.sweep.standard_output import print_sweep
 
 
 def metric(key: str, value: float, unit: str = "ms", better: Better = Better.SMALLER) -> MetricValue:
@@ -246,7 +247,7 @@ def test_a_result_that_names_no_key_metrics_shows_its_first_ones(tmp_path: Path)
 
 
 def test_the_summary_is_printed_to_stdout(six: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    print_summary(six)
+    print_sweep(write_summary(six), [])
     assert "6 points, 6 VALID" in capsys.readouterr().out
 
 

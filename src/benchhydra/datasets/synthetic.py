@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import pickle
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +22,8 @@ from benchhydra.registry import knob, option
 
 #: Number of words to draw from: large enough that two prompts rarely start alike, and collected in milliseconds.
 POOL_WORDS = 2048
+#: Number of pools that a process keeps.
+KEPT_POOLS = 16
 BATCH_PROMPTS = 512
 REPAIR_ROUNDS = 20
 #: If tokens are additive, only one text in this many is encoded, as a check.
@@ -254,9 +258,7 @@ class Writer:
 
     def __init__(self, tokenizer: Tokenizer, rng: np.random.Generator) -> None:
         self._tokenizer, self._rng = tokenizer, rng
-        self._pool = _one_token_words(tokenizer, rng)
-        starts = [word for word, n in zip(self._pool, tokenizer.count_batch(self._pool), strict=True) if n == 1]
-        self._starts = starts or self._pool
+        self._pool, self._starts = _word_pool(tokenizer, rng)
         self._is_first_batch = True
         self._exact = True  # whether every text that was encoded so far had one token per word
 
@@ -319,6 +321,32 @@ class Writer:
         if excess > 0:
             return words[:-excess]
         return words + self.words(-excess)
+
+
+class WordPool(NamedTuple):
+    """Words to draw from, those of them that may start a text, and the state of the random numbers after the draw."""
+
+    words: list[str]
+    starts: list[str]
+    state_after: Mapping[str, Any]
+
+
+#: By the tokenizer and the pickled state before the draw: the points of a sweep draw the same words, in 5 ms each.
+_pools: dict[tuple[Tokenizer, bytes], WordPool] = {}
+
+
+def _word_pool(tokenizer: Tokenizer, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+    """Return (words to draw from, those of them that are a single token at the start of a text, or else all)."""
+    key = tokenizer, pickle.dumps(rng.bit_generator.state)
+    pool = _pools.get(key)
+    if pool is None:
+        words = _one_token_words(tokenizer, rng)
+        starts = [word for word, n in zip(words, tokenizer.count_batch(words), strict=True) if n == 1]
+        if len(_pools) >= KEPT_POOLS:
+            _pools.clear()
+        pool = _pools[key] = WordPool(words, starts or words, rng.bit_generator.state)
+    rng.bit_generator.state = pool.state_after
+    return pool.words, pool.starts
 
 
 def _one_token_words(tokenizer: Tokenizer, rng: np.random.Generator) -> list[str]:

@@ -65,8 +65,8 @@ def conclude_sweep(sweep_file: SweepFile, swept: Iterable[str]) -> None:
     """Write the summary; print it and the failures. Raises SweepFailed if a point or a search failed."""
     swept = tuple(swept)
     outcomes, studies = sweep_file.ordered_outcomes(), sweep_file.studies
-    write_summary(sweep_file.directory)
-    print_sweep(sweep_file.directory, [point.directory for point in sweep_file.points])
+    sweep = write_summary(sweep_file.directory)
+    print_sweep(sweep, [point.directory for point in sweep_file.points])
     if verbosity() is Verbosity.TABLES:
         link = sweep_link(sweep_file.sweep_id, [Path(point.directory) for point in sweep_file.points])
         sys.stdout.write(f"mlflow: {link}  (benchhydra ui serves it)\n" if link else "")

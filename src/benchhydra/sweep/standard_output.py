@@ -6,12 +6,15 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchhydra.artifacts import RESULT_FILE, read_json_or_none
 from benchhydra.render.point_report import PointReport
 from benchhydra.render.terminal.point_table import print_point
 from benchhydra.verbosity import Verbosity, verbosity
+
+if TYPE_CHECKING:
+    from benchhydra.render.sweep_rows import SweepRows
 
 
 def print_run(report: PointReport) -> None:
@@ -22,15 +25,15 @@ def print_run(report: PointReport) -> None:
         _print_json(report.result.to_json())
 
 
-def print_sweep(sweep_dir: Path, point_dirs: Sequence[str]) -> None:
+def print_sweep(sweep: SweepRows, point_dirs: Sequence[str]) -> None:
     """Print a sweep: its tables, or a list of what is in the ``result.json`` of its points, in their order.
 
-    Points without a result are not in the list. Raises ResultError if sweep.json cannot be read.
+    Points without a result are not in the list.
     """
     if verbosity() is Verbosity.TABLES:
-        from benchhydra.render.sweep_summary import print_summary  # start-up time: a single run has no summary
+        from benchhydra.render.terminal import sweep_table  # start-up time: a single run has no summary
 
-        print_summary(sweep_dir)
+        sweep_table.print_sweep(sweep, sys.stdout)
     elif verbosity() is Verbosity.JSON:
         results = [read_json_or_none(Path(directory) / RESULT_FILE) for directory in point_dirs if directory]
         _print_json([result for result in results if result is not None])
