@@ -247,6 +247,17 @@ def test_marks_before_the_first_text_are_honest() -> None:
     assert judged(streamed(), view(streamed(), ttft_ms=10.0))[0] == ["witnesses"]
 
 
+def test_tool_calls_that_a_parser_holds_back_are_honest() -> None:
+    """The tokens of a call have no chunk until the parser knows the call: the text is later, the end is not."""
+    tokens = np.full(200, CHUNKS + 20, dtype=np.int32)
+    plain = dataclasses.replace(streamed(ttft_ms=400.0), output_tokens=tokens, asked_output_tokens=tokens)
+    calling = dataclasses.replace(plain, labels={"tool_calls": np.ones(200, dtype=np.int32)})
+    assert judged(calling, view(calling, ttft_ms=90.0))[0] == []
+    assert judged(plain, view(plain, ttft_ms=90.0))[0] == ["witnesses"]
+    assert judged(calling, view(calling, ttft_ms=300.0))[0] == ["witnesses"]  # more than the time of 20 tokens
+    assert judged(calling, view(calling, ttft_ms=90.0, e2el_ms=90.0))[0] == ["witnesses"]
+
+
 @pytest.mark.parametrize("unknown", ["offered_rps", "stationary", "server_answer_ms"])
 def test_witnesses_are_not_judged_without_a_schedule_or_a_path(unknown: str) -> None:
     records = streamed()

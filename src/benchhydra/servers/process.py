@@ -1,4 +1,4 @@
-"""An engine's process: it runs under a supervisor in its own session, and ``stop`` ends its whole process tree."""
+"""An engine's process: it runs under a supervisor in a process group of its own, and ``stop`` ends its whole tree."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class EngineProcess:
                     stdout=subprocess.PIPE if piped else file,
                     stderr=file,
                     env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
-                    start_new_session=True,
+                    process_group=0,  # not a session: see decision 39
                     bufsize=0,
                 )
         except (OSError, ValueError) as error:

@@ -133,8 +133,8 @@ def _wait_for_text_ms(window: Window, ttft: Witnesses) -> float:
     """Return how long the first text may come after the first token.
 
     Either the first chunk needs as many tokens as others do; or an answer has tokens without a chunk, and up to
-    ``MOST_MARKS`` of them are its first ones. Those delay only the first text: what delays the last token as well is
-    the path.
+    ``MOST_MARKS`` of them are its first ones (any number if answers have tool calls, which a server's parser holds
+    back). Those delay only the first text: what delays the last token as well is the path.
     """
     gaps, whole = witnesses(window, "itl"), witnesses(window, "e2el")
     rows = window.where(window.completed & (window.chunks > 0) & (window.output_tokens > 0))
@@ -142,7 +142,8 @@ def _wait_for_text_ms(window: Window, ttft: Witnesses) -> float:
         return 0.0
     further_tokens = max(0.0, float(rows.output_tokens.sum() / rows.chunks.sum()) - 1)
     without_chunk = float(np.maximum(rows.output_tokens - rows.chunks, 0).mean())
-    marks_ms = min(MOST_MARKS, without_chunk) * gaps.server_ms
+    most_held_back = without_chunk if np.any(rows.labels.get("tool_calls", 0)) else MOST_MARKS
+    marks_ms = min(most_held_back, without_chunk) * gaps.server_ms
     return max(further_tokens * gaps.server_ms, min(marks_ms, ttft.outside_ms - whole.outside_ms))
 
 

@@ -29,7 +29,7 @@ class ClientProcess:
             [sys.executable, "-m", "benchhydra.loadgen.processes.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in the terminal must only reach the parent
+            process_group=0,  # Ctrl-C in the terminal must only reach the parent
         )
         self.result: ShardResult | None = None
         self.ready = self.output_closed = False
