@@ -17,32 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-SLOWER = """
-import importlib.abc, importlib.util, sys, time
+from slow_steps import write_interpreter
 
-class SlowerSteps(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name != "vllm.v1.worker.gpu_model_runner":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            original = module.GPUModelRunner.execute_model
-
-            def slower(self, *args, **kwargs):
-                time.sleep({seconds})
-                return original(self, *args, **kwargs)
-
-            module.GPUModelRunner.execute_model = slower
-
-        spec.loader.exec_module = exec_module
-        return spec
-
-sys.meta_path.insert(0, SlowerSteps())
-"""
 METRIC = "mean_tpot_ms"
 POINT = [
     "model=tiny",
@@ -60,16 +36,13 @@ CHECKS_OFF += ["validity.failed_fraction=0.2"]  # a model of random weights answ
 
 def make_builds(directory: Path, builds: int, first_bad: int, slowdown_ms: float) -> list[Path]:
     """Wrappers of this interpreter, and one program that is no interpreter; returns them in their order."""
-    slower = directory / "slower" / "sitecustomize.py"
-    slower.parent.mkdir(parents=True, exist_ok=True)
-    slower.write_text(SLOWER.replace("{seconds}", str(slowdown_ms / 1000)))
+    directory.mkdir(parents=True, exist_ok=True)
     programs = []
     for number in range(builds):
         program = directory / f"build-{number}"
-        path = f"PYTHONPATH={slower.parent} " if number >= first_bad else ""
-        body = "echo this build is broken >&2\nexit 3" if number == 1 else f'{path}exec {sys.executable} "$@"'
-        program.write_text(f"#!/bin/sh\n{body}\n")
-        program.chmod(0o755)
+        write_interpreter(program, added_ms=slowdown_ms if number >= first_bad else 0.0)
+        if number == 1:
+            program.write_text("#!/bin/sh\necho this build is broken >&2\nexit 3\n")
         programs.append(program)
     return programs
 

@@ -274,6 +274,13 @@ FIRES: list[tuple[str, Verdict, Records, dict[str, Any], tuple[str, ...]]] = [
     (
         "client_wait",
         Verdict.INVALID,
+        rows(ttft_ms=1000),
+        {"client_wait_fraction": 0.8, "client_wait_ms": 11.0},
+        ("only 20 %", "its server"),
+    ),
+    (
+        "client_wait",
+        Verdict.INVALID,
         rows(),
         {"client_wait_fraction": 0.3, "other_cpu_fraction": None},
         ("only 70 %", "limit 80 %", "stop other jobs"),
@@ -376,6 +383,8 @@ VALID: list[tuple[Records, dict[str, Any]]] = [
     (rows(sent_late_ms=np.linspace(0, 500, 200)), {"offered_rps": None, "stationary": False}),
     (rows(), {"client_lag_p99_ms": 4.9}),
     (rows(), {"client_wait_fraction": 0.5}),  # its server's doing
+    (rows(), {"client_wait_fraction": 0.9, "client_wait_ms": 0.15}),
+    (rows(ttft_ms=1000), {"client_wait_fraction": 0.9, "client_wait_ms": 9.5}),
     (rows(), {"client_wait_fraction": 0.2, "other_cpu_fraction": None}),
     (rows(), {"clock_uncertainty_ms": 1.0}),
     (rows(ttft_ms=1000), {"client_lag_p99_ms": 50.0, "client_loop_stall_p99_ms": 50.0}),

@@ -10,7 +10,8 @@ import pytest
 
 from benchhydra.probes import ProbeTarget
 from benchhydra.probes import client as client_module
-from benchhydra.probes.client import ClientProbe
+from benchhydra.probes._processes import RunDelay
+from benchhydra.probes.client import ClientProbe, _wait_ms
 
 
 def here() -> ProbeTarget:
@@ -38,6 +39,12 @@ def test_waits_for_a_core_are_a_fraction_of_the_time_that_one_was_wanted() -> No
     facts = probe.stop()
     assert 0 <= facts["client_wait_fraction"] < 1
     assert facts["client_wait_fraction"] == pytest.approx(samples["wait_fraction"].value, abs=0.05)
+
+
+def test_the_mean_wait_is_that_of_a_turn() -> None:
+    before, after = RunDelay(0, 5_000_000, 10), RunDelay(9_000_000, 11_000_000, 14)
+    assert _wait_ms(before, after) == 1.5
+    assert _wait_ms(before, before) is None
 
 
 def test_the_last_sample_counts_even_if_it_comes_early(monkeypatch: pytest.MonkeyPatch) -> None:

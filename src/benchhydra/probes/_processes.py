@@ -60,16 +60,19 @@ def busy_s_by_core() -> dict[int, float]:
 
 
 class RunDelay(NamedTuple):
-    """The kernel's account of a thread. ran_ns: its CPU time; waited_ns: the time it could have run and did not."""
+    """The kernel's account of a thread.
+
+    ran_ns: its CPU time; waited_ns: the time it could have run and did not; turns: how often it was given a core.
+    """
 
     ran_ns: int
     waited_ns: int
+    turns: int = 0
 
 
 def run_delay(pid: int, thread: int) -> RunDelay:
     """Return the account of a thread. Raises OSError if it has ended, or without schedstat in the kernel."""
-    ran_ns, waited_ns, _ = read_text(f"/proc/{pid}/task/{thread}/schedstat").split()
-    return RunDelay(int(ran_ns), int(waited_ns))
+    return RunDelay(*map(int, read_text(f"/proc/{pid}/task/{thread}/schedstat").split()))
 
 
 def run_delays(pids: Iterable[int]) -> dict[int, RunDelay]:

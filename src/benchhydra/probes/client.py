@@ -16,6 +16,12 @@ WAIT_FRACTION = fact(
     doc="part of its runnable time that the client's thread waited for a core; only for a client of one process",
     in_metadata=True,
 )
+WAIT_MS = fact(
+    "client_wait_ms",
+    unit="ms",
+    doc="mean wait of the client's thread for a core, each time it was given one; only for a client of one process",
+    in_metadata=True,
+)
 #: Minimum time between two samples: fractions over a shorter time are noise.
 LEAST_NS = 50_000_000
 
@@ -47,7 +53,9 @@ class ClientProbe(Probe):
         self._previous_ns, self._previous = now_ns, now
 
     def stop(self) -> Mapping[str, Any]:
-        return {WAIT_FRACTION: _wait_fraction(self._first, self._last)} if self._first is not None else {}
+        if self._first is None:
+            return {}
+        return {WAIT_FRACTION: _wait_fraction(self._first, self._last), WAIT_MS: _wait_ms(self._first, self._last)}
 
     def _read(self) -> RunDelay:
         return run_delay(self._target.client_pid, self._target.client_thread or 0)
@@ -65,3 +73,9 @@ def _wait_fraction(before: RunDelay, after: RunDelay) -> float | None:
     """Return waiting time / (running + waiting time); None if the thread was never runnable."""
     ran_ns, waited_ns = after.ran_ns - before.ran_ns, after.waited_ns - before.waited_ns
     return waited_ns / (ran_ns + waited_ns) if ran_ns + waited_ns > 0 else None
+
+
+def _wait_ms(before: RunDelay, after: RunDelay) -> float | None:
+    """Return waiting time / number of turns; None if the thread had none."""
+    turns = after.turns - before.turns
+    return (after.waited_ns - before.waited_ns) / turns / 1e6 if turns > 0 else None

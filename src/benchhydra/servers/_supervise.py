@@ -2,9 +2,9 @@
 
 It is run by path, isolated, with only the standard library, so that it starts in milliseconds. It is the leader of the
 engine's process group and a child subreaper: every descendant of the engine stays below it, even one that changed its
-session or lost its parent. It forwards SIGTERM to the engine, and kills all remaining processes after a timeout or at a second
-SIGTERM. It does the same if the benchmark's process ends (watched with a pidfd). It also keeps the engine's log, which
-is its own stderr, below a size: beyond it, the middle of the log is cut out.
+session or lost its parent. It forwards SIGTERM to the engine, and kills all remaining processes after a timeout or at
+a second SIGTERM. It does the same if the benchmark's process ends (watched with a pidfd). It also keeps the engine's
+log, which is its own stderr, below a size: beyond it, the middle of the log is cut out.
 
     _supervise.py PARENT_PID STOP_TIMEOUT_S COMMAND...
 """

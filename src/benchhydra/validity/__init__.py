@@ -79,6 +79,8 @@ class ValidityLimits:
     client_wait_fraction_of_server: float = knob(
         0.6, "the same limit if only the client and the server of this run use the cores", unit="fraction"
     )
+    client_wait_ms: float = knob(0.2, "... and its mean wait exceeds this", unit="ms")
+    client_wait_latency_fraction: float = knob(0.01, "... and this fraction of the median TTFT", unit="fraction")
     stall_ms: float = knob(5.0, "INVALID if the p99 of event loop stalls exceeds this", unit="ms")
     stall_fraction: float = knob(0.1, "... and this fraction of the median TTFT", unit="fraction")
     clock_ms: float = knob(1.0, "SUSPECT if the clocks of other client machines are less certain than this", unit="ms")

@@ -88,7 +88,9 @@ def client_cpu(evidence: RunEvidence) -> Iterator[Reason]:
 def client_wait(evidence: RunEvidence) -> Iterator[Reason]:
     """A client that shares its core with a busy process reads and sends late.
 
-    The limit is higher if only the server of this run competes with it, as on a machine with few cores.
+    The limit is higher if only the server of this run competes with it, as on a machine with few cores. Waits that are
+    short beside the measured latencies do not change these: a client that needs little of a core may wait a
+    millisecond each time and so get it for a third of the time.
     """
     waited, used_by_others, limits = (
         evidence.facts["client_wait_fraction"],
@@ -98,6 +100,9 @@ def client_wait(evidence: RunEvidence) -> Iterator[Reason]:
     only_server = used_by_others is not None and used_by_others <= limits.other_cpu_fraction
     limit = limits.client_wait_fraction_of_server if only_server else limits.client_wait_fraction
     if waited is None or waited <= limit:
+        return
+    wait_ms, latency_ms = evidence.facts["client_wait_ms"], median_latency_ms(evidence.window) or 0.0
+    if wait_ms is not None and wait_ms <= max(limits.client_wait_ms, limits.client_wait_latency_fraction * latency_ms):
         return
     text = f"the load generator got the CPU only {as_percent(1 - waited)} of the time it needed it"
     remedy = "its server uses the same core: pin them apart" if only_server else "pin it, or stop other jobs"

@@ -23,9 +23,7 @@ class LoggingProcess:
 
     def __init__(self) -> None:
         words = [sys.executable, "-m", "benchhydra.tracking.outbox.logging_program"]
-        self._popen = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0, bufsize=0
-        )
+        self._popen = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0, bufsize=0)
         assert self._popen.stdin is not None and self._popen.stdout is not None
         self._orders, self._answers = self._popen.stdin, self._popen.stdout
         self._number = 0  # of the last order; after an interrupt, the answer to an earlier one may still arrive
