@@ -25,19 +25,31 @@ from pathlib import Path
 from typing import Any
 
 from slow_steps import write_interpreter
+from tokenizers import Tokenizer
+
+from benchhydra import models
+from benchhydra.progress import Progress
 
 WORDS = (
     *("-m", "script=serving", "engine=vllm", "model=tiny", "gpus=cpu", "tracking=none", "search=capacity"),
     f"++engine.env.VLLM_CPU_OMP_THREADS_BIND='{max(os.sched_getaffinity(0))}'",  # the client has the other cores
     *("dataset=synthetic", "dataset.prompt_tokens=32", "dataset.output_tokens=4", "search.history=false"),
     *("search.precision=0.1", "search.max_probe_s=120", "engine.args.distributed_executor_backend=uni"),
-    "validity.failed_fraction=0.2",  # a model of random weights answers without text now and then
-    "validity.blank_fraction=0.5",
 )
+#: The words that answers are made of.
+WORDS_ALLOWED = 64
 CHECKS_OFF = (
     *("validity.stall_ms=1e6", "validity.lag_ms=1e6", "validity.client_cpu_fraction=2"),
     *("validity.client_wait_fraction=1", "validity.client_wait_fraction_of_server=1"),
 )
+
+
+def word_tokens() -> str:
+    """An override by which answers consist of words: random weights also choose tokens without text, and no TTFT."""
+    tokenizer = Tokenizer.from_file(str(models.ensure_built("tiny", sys.executable, Progress()) / "tokenizer.json"))
+    tokens = ((number, tokenizer.id_to_token(number) or "") for number in range(tokenizer.get_vocab_size()))
+    words = [number for number, token in tokens if token[:1] == "Ġ" and token[1:].isalpha()]
+    return f"+script.body.allowed_token_ids={words[:WORDS_ALLOWED]}"
 
 
 def search(directory: Path, words: Sequence[str]) -> list[dict[str, Any]]:
@@ -93,7 +105,7 @@ def main() -> None:
     directory.mkdir(parents=True, exist_ok=True)
     first, *others = args.seqs.split(",")
     python = write_interpreter(directory / "python", least_ms=args.step_ms, python=args.python)
-    words = [args.slo, f"engine.python={python}", *(CHECKS_OFF if args.loose else ()), *args.words]
+    words = [args.slo, word_tokens(), f"engine.python={python}", *(CHECKS_OFF if args.loose else ()), *args.words]
     found: list[dict[str, Any]] = []
     for number in range(args.searches):
         found += search(directory / f"repeat-{number}", [*words, f"engine.args.max_num_seqs={first}"])
