@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchhydra.errors import ResultError
@@ -93,6 +94,17 @@ def test_a_metric_that_is_not_a_number_is_refused(value: float, tmp_path: Path) 
     with pytest.raises(ResultError):
         made(metrics=bad).write(tmp_path)
     assert not (tmp_path / "result.json").exists()
+
+
+def test_figures_and_names_of_numpy_are_written(tmp_path: Path) -> None:
+    """Their types derive from Python's own, as those of some options do."""
+    metric = MetricValue(key="m", unit="ms", value=np.float64(1.5), better=Better.SMALLER)
+    names = {np.str_("names"): [np.str_("a"), Better.SMALLER, 3, True, None], "qps": np.float64("inf")}
+    written = made(metrics={"m": metric}, metadata=names)
+    written.write(tmp_path)
+    again = Result.read(tmp_path)
+    assert again.metrics["m"].value == 1.5
+    assert again.metadata == {"names": ["a", Better.SMALLER.value, 3, True, None], "qps": "inf"}
 
 
 @pytest.mark.parametrize("change", [{"verdict": "GREAT"}, {"metrics": {"m": {"key": "m"}}}, {"status": 3}])

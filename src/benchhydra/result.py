@@ -424,14 +424,17 @@ def _metric_json(value: MetricValue) -> dict[str, Any]:
 
 
 def _without_none(value: Any) -> Any:
-    """Return the value without None in objects; infinity (``qps=inf``) becomes the text "inf"."""
+    """Return the value without None in objects; infinity (``qps=inf``) becomes the text "inf".
+
+    Numbers and texts of other types (``numpy.float64``, ``numpy.str_``) become Python's own: the validator takes these.
+    """
     if isinstance(value, dict):
         return {str(k): _without_none(v) for k, v in value.items() if v is not None}
     if isinstance(value, (list, tuple)):
         return [_without_none(v) for v in value]
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        return str(value)
-    return value
+    if isinstance(value, float):
+        return str(float(value)) if value in (float("inf"), float("-inf")) else float(value)
+    return str.__str__(value) if isinstance(value, str) else value
 
 
 @cache
