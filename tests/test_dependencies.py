@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 #: Module -> its distribution, where the names differ.
-DISTRIBUTIONS = {"hydra": "hydra-core", "yaml": "pyyaml", "pynvml": "nvidia-ml-py"}
+DISTRIBUTIONS = {"hydra": "hydra-core", "jsonschema_rs": "jsonschema-rs", "yaml": "pyyaml", "pynvml": "nvidia-ml-py"}
 #: Modules of packages that a dependency brings, and whose objects it takes or returns.
 BROUGHT = {"markupsafe": "jinja2", "sqlalchemy": "mlflow", "requests": "mlflow", "huggingface_hub": "transformers"}
 #: Modules that the base does not have -> the extra that has them.
