@@ -90,6 +90,9 @@ def test_a_server_ends_when_we_are_killed(tmp_path: Path, stand_in: Make) -> Non
         processes = family(int(helper.stdout.readline()))
         assert len(processes) == 3
         assert len({os.getsid(p.pid) for p in processes}) == 2
+        supervisor = processes[0].pid
+        assert os.getsid(supervisor) == os.getsid(0)  # Linux divides the CPU between sessions: see decision 39
+        assert os.getpgid(supervisor) != os.getpgid(helper.pid)  # Ctrl-C in the terminal must not reach it
         helper.send_signal(signal.SIGKILL)
     _, alive = psutil.wait_procs(processes, timeout=60)
     for process in alive:

@@ -331,7 +331,7 @@ class WordPool(NamedTuple):
     state_after: Mapping[str, Any]
 
 
-#: By the tokenizer and the pickled state before the draw: the points of a sweep draw the same words, in 5 ms each.
+#: By the tokenizer and the pickled state before the draw: the points of a sweep draw the same words, in 10 ms each.
 _pools: dict[tuple[Tokenizer, bytes], WordPool] = {}
 
 
