@@ -11,7 +11,8 @@ a tool whose program is not named is left out.
 
 The question is the same for all: the highest Poisson rate at which p90 TTFT stays below ``LIMIT_MS``. guidellm's sweep
 measures rates between one request at a time and all at once, and the crossing is interpolated between them. aiperf
-fits a monotone curve to adaptive runs (``--search-planner smooth-isotonic``); it ends at a bracket of 5 %.
+fits a monotone curve to adaptive runs (``--search-planner smooth-isotonic``) and ends at a bracket of 5 %. Before each
+run it warms up for a second (its own default is a minute, with as many requests in flight as the rate's number).
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ LIMIT_MS, PERCENT = 100.0, 90
 #: Of the bracket at which bisection ends; of search=capacity, in the simulation and with the programs.
 PRECISION, PRECISIONS = 0.05, (0.05, 0.1)
 PROMPT_TOKENS = 8
+#: aiperf's settings of how long it warms up, s: at least, before the first run at a rate, and before another one.
+AIPERF_WARMUP = {
+    f"AIPERF_SEARCH_PLANNER_{name}": "1"
+    for name in ("DEFAULT_WARMUP_SECONDS", "FIRST_PROBE_WARMUP_FLOOR", "REPLICATE_WARMUP_FLOOR")
+}
 #: What the lengths of runs are tried from, and how many simulated searches decide.
 LENGTHS = (300, 600, 1200, 2400, 4800, 9600, 19200)
 TRIALS = 60
@@ -336,7 +342,7 @@ def aiperf_search(client: Client, program: str, count: int, begin_rps: float) ->
     words += ["--search-metric", "output_token_throughput", "--search-direction", "maximize"]
     words += ["--search-sla", f"time_to_first_token:p{PERCENT}:le:{LIMIT_MS:g}"]
     words += ["--no-gpu-telemetry", "--no-server-metrics", "--artifact-dir", str(out), "--random-seed", "1"]
-    client.run("aiperf", words)
+    client.run("aiperf", words, **AIPERF_WARMUP)
     (history,) = out.rglob("search_history.json")
     document = json.loads(history.read_text())
     boundary = document["boundary_summary"]
@@ -371,7 +377,7 @@ def measure(args: argparse.Namespace, directory: Path) -> Iterator[Measured]:
         if args.guidellm:
             yield client.measured("guidellm sweep", lambda: guidellm_sweep(client, args.guidellm, args.sweep))
         if args.aiperf:
-            yield client.measured("aiperf", lambda: aiperf_search(client, args.aiperf, args.bisection, begin_rps))
+            yield client.measured("aiperf", lambda: aiperf_search(client, args.aiperf, args.sweep, begin_rps))
 
 
 def table(rows: list[Measured]) -> str:
@@ -396,8 +402,8 @@ def main() -> None:
     parser.add_argument("--guidellm", help="its program")
     parser.add_argument("--aiperf", help="its program")
     parser.add_argument("--tokenizer", type=Path, default=Path.home() / ".cache/benchhydra/models/tiny-v1")
-    parser.add_argument("--bisection", type=int, default=2400, help="requests of a run of bisection and of aiperf")
-    parser.add_argument("--sweep", type=int, default=2400, help="requests of a run of guidellm's sweep")
+    parser.add_argument("--bisection", type=int, default=2400, help="requests of a run of bisection; 0 leaves it out")
+    parser.add_argument("--sweep", type=int, default=2400, help="requests of a run of guidellm and aiperf")
     parser.add_argument("--begin", type=float, default=14.0, help="first rate of bisection and aiperf, requests/s")
     parser.add_argument("--port", type=int, default=8497)
     parser.add_argument("--directory", type=Path, default=None, help="for logs and results")

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchhydra.artifacts import atomic_path
 from benchhydra.errors import ResultError
 from benchhydra.redaction import excerpt, redact
 
@@ -225,17 +224,21 @@ class Records:
 
     def write(self, path: Path) -> None:
         """Write as Parquet: one row per request; ``gaps_ns`` is a list column, ``error`` the error's text."""
-        import pyarrow as pa
+        from benchhydra.arrow_columns import number_array, pa, write_parquet  # start-up time
 
-        columns: dict[str, Any] = {name: arrow(getattr(self, name)) for name in TIMES + COUNTS if name != "error"}
-        columns |= {name: arrow(values) for name, values in self.labels.items()}
-        columns["gaps_ns"] = pa.ListArray.from_arrays(arrow(self.gap_offsets.astype(np.int32)), arrow(self.gaps_ns))
+        columns: dict[str, Any] = {
+            name: number_array(getattr(self, name)) for name in TIMES + COUNTS if name != "error"
+        }
+        columns |= {name: number_array(values) for name, values in self.labels.items()}
+        columns["gaps_ns"] = pa.ListArray.from_arrays(
+            number_array(self.gap_offsets.astype(np.int32)), number_array(self.gaps_ns)
+        )
         columns["error"] = self._error_texts()
         # values of times and gaps rarely repeat, so a dictionary would only cost memory
         write_parquet(columns, path, row_group_size=_BLOCK_ROWS, use_dictionary=["status", "error"])
 
     def _error_texts(self) -> Any:
-        import pyarrow as pa
+        from benchhydra.arrow_columns import pa  # start-up time
 
         texts = [redact(text).encode(errors="replace") for text in self.errors] + [
             b""
@@ -254,8 +257,7 @@ class Records:
 
         Raises ResultError, which names the file, if it cannot be read or is damaged.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        from benchhydra.arrow_columns import pa, pq  # start-up time
 
         try:
             return cls._of_table(pq.read_table(path))
@@ -307,43 +309,9 @@ class Records:
         )
 
 
-def write_parquet(
-    columns: dict[str, Any], path: Path, *, metadata: dict[bytes, bytes] | None = None, **options: Any
-) -> None:
-    """Write Arrow columns as Parquet, atomically. ``options`` are those of ``pyarrow.parquet.write_table``."""
-    import pyarrow as pa  # start-up time: only needed at the end of a run
-    import pyarrow.parquet as pq
-
-    pa.set_memory_pool(pa.system_memory_pool())  # the default pool keeps 12 MB more for the life of the process
-    table = pa.table(columns)
-    with atomic_path(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(metadata) if metadata else table, temporary, **options)
-
-
-def arrow(values: npt.NDArray[Any]) -> Any:
-    """Return a numpy array as an Arrow array without a copy; NaN becomes null. (``pa.array`` would import pandas.)"""
-    import pyarrow as pa
-
-    kinds = {"int64": pa.int64(), "int32": pa.int32(), "float32": pa.float32(), "float64": pa.float64()}
-    missing = np.isnan(values)
-    valid_bits = pa.py_buffer(np.packbits(~missing, bitorder="little").tobytes()) if missing.any() else None
-    return pa.Array.from_buffers(
-        kinds[values.dtype.name], len(values), [valid_bits, pa.py_buffer(np.ascontiguousarray(values))]
-    )
-
-
-def arrow_texts(texts: Sequence[str]) -> Any:
-    """Return texts as an Arrow array; like ``arrow``, without importing pandas."""
-    import pyarrow as pa
-
-    encoded = [text.encode() for text in texts]
-    ends = np.cumsum([0, *map(len, encoded)]).astype(np.int32)
-    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(encoded)))
-
-
 def _labels_of_table(table: Any) -> dict[str, Int32]:
     """Return the columns of a table of requests that ``Records`` does not name."""
-    import pyarrow as pa
+    from benchhydra.arrow_columns import pa  # start-up time
 
     named = {*TIMES, *COUNTS, "gaps_ns"}
     names = [field.name for field in table.schema if field.name not in named and field.type == pa.int32()]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchhydra.errors import ResultError
-from benchhydra.records import Float64, Int64, arrow, arrow_texts, write_parquet
+from benchhydra.records import Float64, Int64
 from benchhydra.redaction import redact_value
 
 UNITS_KEY = b"benchhydra.units"
@@ -106,16 +106,16 @@ def drawn_series(series: Iterable[Series]) -> list[Series]:
 
 def write_series(series: Sequence[Series], path: Path) -> None:
     """Write series as Parquet. Raises ValueError if one name has two units."""
-    import pyarrow as pa  # start-up time: only needed at the end of a run
+    from benchhydra.arrow_columns import number_array, write_parquet  # start-up time
 
     units = _units(series)
     labels = [json.dumps(redact_value(single.labels), sort_keys=True) for single in series]
     lengths = [len(single) for single in series]
     columns = {
-        "time_ns": arrow(_joined([single.times_ns for single in series], np.int64)),
-        "name": _repeated(pa, [single.name for single in series], lengths),
-        "labels": _repeated(pa, labels, lengths),
-        "value": arrow(_joined([single.values for single in series], np.float64)),
+        "time_ns": number_array(_joined([single.times_ns for single in series], np.int64)),
+        "name": _repeated([single.name for single in series], lengths),
+        "labels": _repeated(labels, lengths),
+        "value": number_array(_joined([single.values for single in series], np.float64)),
     }
     write_parquet(columns, path, metadata={UNITS_KEY: json.dumps(units).encode()})
 
@@ -125,8 +125,7 @@ def read_series(path: Path) -> list[Series]:
 
     Raises ResultError if the file cannot be read as series (version 0.1 used another format).
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from benchhydra.arrow_columns import pa, pq  # start-up time
 
     if not path.exists():
         return []
@@ -159,7 +158,9 @@ def _joined(arrays: Sequence[npt.NDArray[Any]], kind: Any) -> npt.NDArray[Any]:
     return np.concatenate([np.asarray(a, dtype=kind) for a in arrays]) if arrays else np.zeros(0, dtype=kind)
 
 
-def _repeated(pa: Any, texts: Sequence[str], lengths: Sequence[int]) -> Any:
+def _repeated(texts: Sequence[str], lengths: Sequence[int]) -> Any:
     """Return a dictionary column that repeats each text for every sample of its series."""
+    from benchhydra.arrow_columns import number_array, pa, text_array  # start-up time
+
     indices = np.repeat(np.arange(len(texts), dtype=np.int32), lengths)
-    return pa.DictionaryArray.from_arrays(arrow(indices), arrow_texts(texts))
+    return pa.DictionaryArray.from_arrays(number_array(indices), text_array(texts))

@@ -287,6 +287,23 @@ def test_a_cut_connection_is_a_reset(end: str) -> None:
         assert fed(raw[:at], end=end).status is Status.RESET, at
 
 
+def test_a_server_that_closes_after_an_answer_is_explained() -> None:
+    """Only before any byte of the next answer: otherwise the server meant to answer."""
+    response = parser()
+    first = each(chunk(" a"), usage(1, 1), D)
+    response.feed(first)
+    response.begin()
+    response.end()
+    assert "engine.keep_alive=false" in response.response.error
+    assert "keep_alive" not in fed(b"", end="").error
+    response = parser()
+    response.feed(first)
+    response.begin()
+    response.feed(first[:30])
+    response.end()
+    assert response.response.error == "connection closed in the middle of the answer"
+
+
 def test_continuous_usage_comes_from_the_last_content_event() -> None:
     events = [chunk(" a", usage={"prompt_tokens": 4, "completion_tokens": n}) for n in (1, 2, 7)]
     answer = fed(each(*events, D))

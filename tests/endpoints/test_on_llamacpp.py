@@ -38,7 +38,7 @@ def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 def measure(url: str, directory: Path, *overrides: str) -> Measured:
     tokenizer = llamacpp.target(llamacpp.engine()).tokenizer
-    attach = ["engine=attach", f"engine.base_url={url}", "model=custom", "model.id=smollm2"]
+    attach = ["engine=attach", f"engine.base_url={url}", "engine.keep_alive=false", "model=custom", "model.id=smollm2"]
     load = [f"model.tokenizer={tokenizer}", "load=concurrency", "load.max_in_flight=2", f"num_prompts={REQUESTS}"]
     quick = ["script.warmup_requests=0", "dataset.prompt_tokens=8", "gpus=cpu", f"validity.least_completed={REQUESTS}"]
     run(directory / "point", *attach, *load, *quick, *overrides)

@@ -27,8 +27,9 @@ from tests.report.made import (
 from benchhydra.analysis.history import metric_histories
 from benchhydra.analysis.read_runs import read_runs
 from benchhydra.analysis.runs import MetricKind, Run, Runs
+from benchhydra.arrow_columns import number_array, write_parquet
 from benchhydra.errors import ResultError
-from benchhydra.records import Phase, Records, arrow, write_parquet
+from benchhydra.records import Phase, Records
 from benchhydra.report.data import benchmarks, details, lanes, requests, sweep_curves, sweep_points, sweeps
 from benchhydra.report.data.sweep_points import SweepPoint
 from benchhydra.report.site import Site
@@ -285,7 +286,10 @@ class TestRequests:
     def test_series_without_a_file_of_today_come_from_the_records(self, tmp_path: Path, has_old_file: bool) -> None:
         records(40).write(tmp_path / "records.parquet")
         if has_old_file:  # version 0.1: a row for each second, a column for each figure
-            write_parquet({"second": arrow(np.arange(2.0)), "sent_rps": arrow(np.ones(2))}, tmp_path / "series.parquet")
+            write_parquet(
+                {"second": number_array(np.arange(2.0)), "sent_rps": number_array(np.ones(2))},
+                tmp_path / "series.parquet",
+            )
         drawn = requests.run_requests(tmp_path / "records.parquet")["lanes"]
         lines = {line["label"]: line for lane in drawn for line in lane["lines"]}
         assert lines["sent_rps"]["seconds"] == [0.0, 1.0, 2.0]

@@ -19,6 +19,12 @@ _LENGTH_HEADERS = (b"content-length", b"transfer-encoding")
 MAX_HEAD_BYTES = 4 << 20
 
 
+#: What helps with servers that close a connection after an answer without saying so, as llama.cpp's of 2026-10 does.
+KEEP_ALIVE_HINT = (
+    "it had had one before: engine.keep_alive=false (attach, command, llamacpp) opens a connection for each request"
+)
+
+
 class Body(Protocol):
     """Receives the parts of a message's body."""
 
@@ -46,10 +52,12 @@ class HttpFraming:
         self._reader = reader
         self._http: Any = httptools.HttpResponseParser(self)
         self.headers: dict[bytes, bytes] = {}
+        self._http_status = 0
         self.begin()
 
     def begin(self) -> None:
         """Prepare for the next answer."""
+        self._is_reused = self._http_status > 0  # the connection has had an answer before
         self._http_status = self._head_bytes = 0
         self._started = self._has_length = False
         if self.headers:
@@ -79,7 +87,8 @@ class HttpFraming:
             self.on_message_complete()  # a body without a length ends with the connection
         else:
             where = "in the middle of the answer" if self._started else "before any answer"
-            self._response.fail(Status.RESET, f"connection {error or 'closed'} {where}")
+            hint = f"; {KEEP_ALIVE_HINT}" if self._is_reused and not self._started else ""
+            self._response.fail(Status.RESET, f"connection {error or 'closed'} {where}{hint}")
         self._response.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:

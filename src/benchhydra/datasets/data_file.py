@@ -123,7 +123,7 @@ def _opener(module: str) -> Callable[[Path], Any]:
 
 
 def _open_zstd(path: Path) -> IO[bytes]:
-    import pyarrow as pa  # start-up time
+    from benchhydra.arrow_columns import pa  # start-up time
 
     return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
 
@@ -138,8 +138,7 @@ DECOMPRESSORS: dict[bytes, Callable[[Path], Any]] = {
 
 
 def _parquet_records(path: Path) -> Iterator[DataRecord]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from benchhydra.arrow_columns import pa, pq  # start-up time
 
     number = 0
     try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 
-from benchhydra.errors import ConfigError
 from benchhydra.points import Outcome, PlannedPoint
-from benchhydra.registry import check_choices, knob, option
-from benchhydra.search import Answer, Overrides, Search
+from benchhydra.registry import knob, option
+from benchhydra.search import Answer, Overrides
 from benchhydra.search.capacity_answer import UNITS, capacity_answer
 from benchhydra.search.load_evidence import IN_FLIGHT, RATE, Evidence
+from benchhydra.search.probing import ProbingSearch, next_seed
 
 #: The burst whose throughput tells where to begin, if no rate is given; the first number of requests in flight.
 BURST_REQUESTS, FIRST_IN_FLIGHT = 100, 8
@@ -32,7 +33,7 @@ OFFSETS = (0.0, 0.03, -0.03)
 
 
 @option("search", "capacity")
-class Capacity(Search):
+class Capacity(ProbingSearch):
     """The highest rate, or number of requests in flight, at which all limits of slo are met."""
 
     over: str = knob(
@@ -40,34 +41,12 @@ class Capacity(Search):
         "what is searched: the offered rate, or the requests in flight of a closed loop",
         choices=(RATE, IN_FLIGHT),
     )
-    precision: float = knob(
-        0.05, "half width of the 95 % interval, relative to the answer, at which the search ends", unit="fraction"
-    )
-    max_probes: int = knob(15, "most points that the search adds; it then answers with what it knows", unit="points")
-    min_requests: int = knob(300, "fewest requests of a probe", unit="requests")
-    max_requests: int = knob(50_000, "most requests of a probe", unit="requests")
-    max_probe_s: float = knob(900.0, "longest load of a probe, at its rate", unit="s")
     stop_when_decided: bool = knob(True, "a probe ends early as soon as it is sure whether slo is met")
 
-    finds_limits = True
     needs_slo = True
+    least = MappingProxyType({"max_probes": 3, "min_requests": 50, "max_requests": 50})
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        for name, least in (("max_probes", 3), ("min_requests", 50), ("max_requests", 50)):
-            if isinstance(getattr(self, name), int) and getattr(self, name) < least:
-                raise ConfigError(f"search.{name}={getattr(self, name)} must be at least {least}")
-        if isinstance(self.precision, float) and not 0.001 <= self.precision < 1:
-            raise ConfigError(
-                f"search.precision={self.precision:g} must be between 0.001 and 1", hint="search.precision=0.05"
-            )
-        most, fewest = self.max_requests, self.min_requests
-        if isinstance(most, int) and isinstance(fewest, int) and most < fewest:
-            raise ConfigError(f"search.max_requests={most} must be at least search.min_requests={fewest}")
-        if isinstance(self.max_probe_s, float) and not self.max_probe_s > 0:
-            raise ConfigError(f"search.max_probe_s={self.max_probe_s:g} must be above 0")
-        if isinstance(self.max_probes, int) and isinstance(self.max_points, int):
-            self.max_points = min(self.max_points, self.max_probes)
         self._start: float | None = None
         super().__post_init__()
 
@@ -102,7 +81,7 @@ class Capacity(Search):
         if plan is None:
             return ()
         load, requests = plan
-        return [self._overrides(load, requests, seed=_seed(points[0]) + len(outcomes))]
+        return [self._overrides(load, requests, seed=next_seed(points, outcomes))]
 
     def answer(self, outcomes: Sequence[Outcome]) -> Answer | None:
         return capacity_answer(Evidence.of(outcomes, self.over), self.precision)
@@ -160,9 +139,3 @@ class Capacity(Search):
     def _overrides(self, load: float, requests: int, seed: int) -> Overrides:
         stop = str(self.stop_when_decided).lower()
         return (f"{self.over}={load:g}", f"num_prompts={requests}", f"seed={seed}", f"load.stop_when_decided={stop}")
-
-
-def _seed(point: PlannedPoint) -> int:
-    """The seed that a planned point was given; probes count on from it, so that each has arrivals of its own."""
-    values = [override.partition("=")[2] for override in point.overrides if override.lstrip("+").startswith("seed=")]
-    return int(values[-1]) if values and values[-1].isdecimal() else 0

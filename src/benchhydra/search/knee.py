@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 
 from benchhydra.errors import ConfigError
-from benchhydra.points import Outcome, PlannedPoint, override_key
-from benchhydra.registry import check_choices, knob, option
-from benchhydra.search import Answer, Overrides, Search
+from benchhydra.points import Outcome, PlannedPoint
+from benchhydra.registry import knob, option
+from benchhydra.search import Answer, Overrides
 from benchhydra.search.knee_answer import UNIT, knee_answer
 from benchhydra.search.knee_evidence import IN_FLIGHT, NORMAL, RATE, KneeEvidence
 from benchhydra.search.limit_fit import RUN_TO_RUN
+from benchhydra.search.probing import ProbingSearch, next_seed
 from benchhydra.search.saturation import next_burst
 
 #: A limit in ms that every load meets: with it, a point has the certainty of its mean latency.
@@ -32,7 +34,7 @@ MARGIN = 0.9
 
 
 @option("search", "knee")
-class Knee(Search):
+class Knee(ProbingSearch):
     """The rate at which a mean latency is ``factor`` times that of an idle server, and the throughput at saturation."""
 
     metric: str = knob(
@@ -41,31 +43,15 @@ class Knee(Search):
         choices=("mean_e2el_ms", "mean_ttft_ms", "mean_tpot_ms", "mean_itl_ms"),
     )
     factor: float = knob(1.25, "the latency at the knee, relative to that with one request at a time")
-    precision: float = knob(
-        0.05, "half width of the 95 % intervals, relative to their values, at which the search ends", unit="fraction"
-    )
     max_probes: int = knob(30, "most points that the search adds; it then answers with what it knows", unit="points")
     idle_requests: int = knob(100, "fewest requests that are sent one at a time", unit="requests")
-    min_requests: int = knob(300, "fewest requests of a probe at a rate", unit="requests")
-    max_requests: int = knob(50_000, "most requests of a point", unit="requests")
-    max_probe_s: float = knob(900.0, "longest load of a point", unit="s")
 
-    finds_limits = True
     needs_open_loop = True
+    least = MappingProxyType({"max_probes": 10, "idle_requests": 20, "min_requests": 50, "max_requests": 400})
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        for name, least in (("max_probes", 10), ("idle_requests", 20), ("min_requests", 50), ("max_requests", 400)):
-            if isinstance(getattr(self, name), int) and getattr(self, name) < least:
-                raise ConfigError(f"search.{name}={getattr(self, name)} must be at least {least}")
         if isinstance(self.factor, float) and not 1.01 <= self.factor <= 100:
             raise ConfigError(f"search.factor={self.factor:g} must be between 1.01 and 100", hint="search.factor=1.25")
-        if isinstance(self.precision, float) and not 0.001 <= self.precision < 1:
-            raise ConfigError(f"search.precision={self.precision:g} must be between 0.001 and 1")
-        if isinstance(self.max_probe_s, float) and not self.max_probe_s > 0:
-            raise ConfigError(f"search.max_probe_s={self.max_probe_s:g} must be above 0")
-        if isinstance(self.max_probes, int) and isinstance(self.max_points, int):
-            self.max_points = min(self.max_points, self.max_probes)
         self._start: float | None = None
         super().__post_init__()
 
@@ -97,7 +83,7 @@ class Knee(Search):
             return ()
         evidence = KneeEvidence.of(outcomes, self.metric, self.factor)
         overrides = self._next_point(evidence)
-        return [(*overrides, f"seed={_seed(points[0]) + len(outcomes)}")] if overrides else ()
+        return [(*overrides, f"seed={next_seed(points, outcomes)}")] if overrides else ()
 
     def answer(self, outcomes: Sequence[Outcome]) -> Answer | None:
         return knee_answer(KneeEvidence.of(outcomes, self.metric, self.factor), self.precision)
@@ -170,9 +156,3 @@ class Knee(Search):
             f"{self._limit_key}={evidence.bound_ms:.6g}",
             "load.stop_when_decided=true",
         )
-
-
-def _seed(point: PlannedPoint) -> int:
-    """The seed that a planned point was given; further points count on from it."""
-    values = [override.partition("=")[2] for override in point.overrides if override_key(override) == "seed"]
-    return int(values[-1]) if values and values[-1].isdecimal() else 0

@@ -51,8 +51,7 @@ def read_run_series(file: Path) -> list[Series] | None:
 
 def _is_version_0_1(file: Path) -> bool:
     """Whether a series file has a row for each second and a column for each figure."""
-    import pyarrow as pa  # only where requests are read, not at the program's start
-    import pyarrow.parquet as pq
+    from benchhydra.arrow_columns import pa, pq  # start-up time
 
     try:
         return "second" in pq.read_schema(file).names
