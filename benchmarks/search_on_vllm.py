@@ -5,9 +5,10 @@ configuration, each on a server of its own and without a history, then one of ea
 the answers, whether they lie within each other's intervals, and whether the intervals of the configurations are apart.
 It exits with 1 if not. ``--loose`` switches the checks of the client off, for a machine that other programs use.
 
-A step of the model takes at least ``--step-ms``, as on a GPU: a core of a shared machine is a tenth faster or slower
-from one minute to the next, and so is a server whose steps take all of it. With 4 tokens in 4 steps of 20 ms, four at a
-time are about 45 requests a second. ``--step-ms 0`` leaves vLLM as it is.
+A step of the model takes at least ``--step-ms``, as on a GPU, and begins at least 1.25 times that after the one before
+it: a core of a shared machine is a tenth faster or slower from one minute to the next, and so is a server whose steps
+take all of it. With 4 tokens in 4 steps of 20 ms, four at a time are 40 requests a second. ``--step-ms 0`` leaves vLLM
+as it is.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+PERIOD = 1.25
 #: A module ``sitecustomize``, which Python imports when it starts.
 SLOWER = """
 import importlib.abc, importlib.util, sys, time
@@ -21,10 +22,12 @@ class SlowerSteps(importlib.abc.MetaPathFinder):
         def exec_module(module):
             execute(module)
             original = module.GPUModelRunner.execute_model
+            next_s = [0.0]
 
             def slower(self, *args, **kwargs):
-                begin = time.monotonic()
-                time.sleep({added_s})
+                begin = max(time.monotonic(), next_s[0])
+                next_s[0] = begin + {period_s}
+                time.sleep(max(0.0, begin - time.monotonic()) + {added_s})
                 result = original(self, *args, **kwargs)
                 time.sleep(max(0.0, begin + {least_s} - time.monotonic()))
                 return result
@@ -41,10 +44,15 @@ sys.meta_path.insert(0, SlowerSteps())
 def write_interpreter(
     program: Path, *, added_ms: float = 0.0, least_ms: float = 0.0, python: str = sys.executable
 ) -> Path:
-    """Write a wrapper of an interpreter and return it. Each step of vLLM's model takes longer, or at least so long."""
+    """Write a wrapper of an interpreter and return it. Each step of vLLM's model takes longer, or at least so long.
+
+    Steps of ``least_ms`` begin ``PERIOD`` times that apart at least. What the engine does between two of them is then
+    part of the pause, and a core that gets slower or faster does not change how many steps it does in a second.
+    """
     module = program.parent / f"{program.name}-modules" / "sitecustomize.py"
     module.parent.mkdir(parents=True, exist_ok=True)
-    module.write_text(SLOWER.replace("{added_s}", str(added_ms / 1000)).replace("{least_s}", str(least_ms / 1000)))
+    text = SLOWER.replace("{added_s}", str(added_ms / 1000)).replace("{least_s}", str(least_ms / 1000))
+    module.write_text(text.replace("{period_s}", str(PERIOD * least_ms / 1000)))
     program.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(module.parent))} exec {shlex.quote(python)} "$@"\n')
     program.chmod(0o755)
     return program
