@@ -17,7 +17,8 @@ from tests.planted_causes import assert_first, hogs, measure, proxy, server_of, 
 
 from benchhydra.servers.pool import ServerPool
 
-pytestmark = [pytest.mark.timeout(120)]
+#: Alone: beside other tests, that the server lacks CPU is a true cause too.
+pytestmark = [pytest.mark.timeout(120), pytest.mark.alone]
 
 LOAD = (
     *("qps=40", "num_prompts=40", "script.warmup_requests=1"),
@@ -77,7 +78,6 @@ def test_a_slow_network_is_named(tmp_path: Path) -> None:
     assert_first("network_slow", tmp_path / "0" / "run", tmp_path / "20" / "run")
 
 
-@pytest.mark.alone
 def test_programs_on_the_servers_core_are_named(tmp_path: Path) -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:

@@ -114,7 +114,7 @@ def test_a_slow_client_is_named(runs: Runs) -> None:
 
 def test_programs_on_the_servers_core_are_named(runs: Runs) -> None:
     base = runs.usual
-    with hogs([CORES[-1]], 4):
+    with hogs([CORES[-1]], 8):
         changed = runs.on("hogs", PLAIN, *SHORT_ANSWERS)
     assert_first("server_lacks_cpu", base, changed)
 

@@ -214,11 +214,6 @@ class ServerPool:
         announce: bool = True,
     ) -> _PooledServer:
         self.overloaded = False
-        # start-up time: psutil takes 7 ms, and attached servers do not need it
-        from benchhydra.servers.http_server import HttpServer
-        from benchhydra.servers.replicas import ReplicaServers
-        from benchhydra.servers.worker import OfflineWorker
-
         self.log = self._new_log()
         self.starts += 1
         if announce:
@@ -227,28 +222,15 @@ class ServerPool:
             count = sum(replica.gpus for replica in spec.replicas) or spec.gpus
             claimed = claims.enter_context(gpus.claim(count)) if count else ()
             before_mib = gpus.used_mib(claimed) if claimed else {}
-            env = dict(spec.env) | _visible_gpus(claimed)
-            options: dict[str, Any] = {
-                "ready_timeout_s": ready_timeout_s,
-                "stop_timeout_s": stop_timeout_s,
-                "start_phase": start_phase,
-            }
-            server: HttpServer | OfflineWorker | ReplicaServers
-            restart_router = None
-            if spec.kind == "worker":
-                server = OfflineWorker(spec, env, self.log, progress, **options)
-            elif spec.replicas:
-
-                def launch(member: ServerSpec, number: int, log: Path) -> HttpServer:
-                    env = dict(member.env) | _visible_gpus(_part(claimed, spec, number))
-                    return HttpServer(member, env, log, headers=headers, **options)
-
-                server = ReplicaServers(spec, self._more_logs(len(spec.replicas)), launch)
-                server.wait_ready(progress)
-                restart_router = server.restart_router
-            else:
-                server = HttpServer(spec, env, self.log, headers=headers, **options)
-                server.wait_ready(progress)
+            server, restart_router = self._launch(
+                spec,
+                claimed,
+                progress,
+                headers,
+                ready_timeout_s=ready_timeout_s,
+                stop_timeout_s=stop_timeout_s,
+                start_phase=start_phase,
+            )
             pooled = _PooledServer(
                 server=server,
                 claims=claims.pop_all(),
@@ -260,6 +242,40 @@ class ServerPool:
         self._pending_shutdown.wait()  # the previous server must not run during a measurement
         progress.say(f"{_noun(spec)} ready after {server.start_s:.1f} s")
         return pooled
+
+    def _launch(
+        self,
+        spec: ServerSpec,
+        claimed: tuple[int, ...],
+        progress: Progress,
+        headers: Mapping[str, str],
+        **options: Any,
+    ) -> tuple[HttpServer | OfflineWorker | ReplicaServers, Callable[[Progress], None] | None]:
+        """Start the program or programs of a spec on claimed GPUs, and wait until they are ready.
+
+        options: of each program: its timeouts and start_phase. Returns also how its router is started again.
+        """
+        # start-up time: psutil takes 7 ms, and attached servers do not need it
+        from benchhydra.servers.http_server import HttpServer
+        from benchhydra.servers.replicas import ReplicaServers
+        from benchhydra.servers.worker import OfflineWorker
+
+        assert self.log is not None
+
+        def start(member: ServerSpec, number: int, log: Path) -> HttpServer:
+            env = dict(member.env) | _visible_gpus(_part(claimed, spec, number))
+            return HttpServer(member, env, log, headers=headers, **options)
+
+        if spec.replicas:
+            replicas = ReplicaServers(spec, self._more_logs(len(spec.replicas)), start)
+            replicas.wait_ready(progress)
+            return replicas, replicas.restart_router
+        env = dict(spec.env) | _visible_gpus(claimed)
+        if spec.kind == "worker":
+            return OfflineWorker(spec, env, self.log, progress, **options), None
+        server = HttpServer(spec, env, self.log, headers=headers, **options)
+        server.wait_ready(progress)
+        return server, None
 
     def _attach(
         self, spec: ServerSpec, headers: Mapping[str, str], progress: Progress, ready_timeout_s: float
