@@ -7,7 +7,7 @@ It exits with 1 if not. ``--loose`` switches the checks of the client off, for a
 
 A step of the model takes at least ``--step-ms``, as on a GPU, and begins at least 1.25 times that after the one before
 it: a core of a shared machine is a tenth faster or slower from one minute to the next, and so is a server whose steps
-take all of it. With 4 tokens in 4 steps of 20 ms, four at a time are 40 requests a second. ``--step-ms 0`` leaves vLLM
+take all of it. With 4 tokens in 4 steps of 20 ms, four at a time are 39 requests a second. ``--step-ms 0`` leaves vLLM
 as it is.
 """
 

@@ -8,8 +8,8 @@ python benchmarks/sessions.py blocks [--path mooncake.jsonl]  # their shared blo
 ``pacing`` sends with the load generator alone to the server in C (built as benchmarks/README.md says), pinned to a core
 each if there are two. The others run whole points: ``trace`` (3 min) on the server in C, which keeps the first core to
 itself; the point has the last one, on which a process of the lowest priority runs all the time. Linux wakes other
-programs on idle cores, so they come to the server's core. Without it they came to the client's: a daemon of the machine
-that took 1.5 ms in the kernel, once a second, made 3 to 7 of 10,000 sends late (its ``sched_switch`` events show it).
+programs on idle cores, so they come to the server's core. Without it they came to the client's: most of the 4 to 9 late
+ones of 10,000 sends met a daemon of the machine that took 1.5 ms in the kernel once a second (``sched_switch``).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+#: Steps of ``least_ms`` begin so many times that apart.
 PERIOD = 1.25
 #: A module ``sitecustomize``, which Python imports when it starts.
 SLOWER = """
@@ -25,9 +26,10 @@ class SlowerSteps(importlib.abc.MetaPathFinder):
             next_s = [0.0]
 
             def slower(self, *args, **kwargs):
-                begin = max(time.monotonic(), next_s[0])
+                now = time.monotonic()
+                begin = max(now, next_s[0])
                 next_s[0] = begin + {period_s}
-                time.sleep(max(0.0, begin - time.monotonic()) + {added_s})
+                time.sleep(begin - now + {added_s})
                 result = original(self, *args, **kwargs)
                 time.sleep(max(0.0, begin + {least_s} - time.monotonic()))
                 return result

@@ -1,8 +1,9 @@
-"""When this machine's host took a core away: a process on each core that no other program can delay.
+"""When a core was taken away, by the host or inside the kernel: a process on each core that no program can delay.
 
 ``with witnessed_stalls() as stalls`` fills the list by the end of the block. Each process sleeps for 0.25 ms at a time
-with real-time priority (SCHED_FIFO), as cyclictest does, and so needs 3 % of its core. If it wakes up late, nothing
-ran on its core meanwhile. Raises PermissionError without the right to set that priority (root, or CAP_SYS_NICE).
+with real-time priority (SCHED_FIFO), as cyclictest does, and so needs 3 % of its core. If it wakes up late, the host
+had the core, or a system call that the kernel does not interrupt. Raises PermissionError without the right to set that
+priority (root, or CAP_SYS_NICE).
 """
 
 from __future__ import annotations
