@@ -58,9 +58,10 @@ def test_contracts_are_kept() -> None:
         ("analysis/stats/power.py", "import benchhydra.records", "Statistics know arrays, and neither runs nor files"),
         ("commands/gate.py", "import mlflow", "benchhydra.commands.gate -> mlflow"),
         ("run.py", "import omegaconf", "benchhydra.run -> omegaconf"),
+        ("series.py", "import pyarrow", "benchhydra.series -> pyarrow"),
         ("new_module.py", "import json", "new_module"),
     ],
-    ids=["sideways", "upwards", "between siblings", "statistics", "mlflow", "hydra", "in no layer"],
+    ids=["sideways", "upwards", "between siblings", "statistics", "mlflow", "hydra", "pyarrow", "in no layer"],
 )
 def test_wrong_import_breaks_a_contract(copy: Path, module: str, statement: str, words: str) -> None:
     plant(copy, module, statement)
