@@ -181,6 +181,9 @@ def test_what_it_sets_itself_cannot_be_typed(key: str) -> None:
         ({"factor": 1.0}, r"search\.factor=1 must be between 1\.01 and 100"),
         ({"precision": 0.0}, r"search\.precision=0"),
         ({"idle_requests": 5}, r"search\.idle_requests=5 must be at least 20"),
+        ({"max_requests": 300}, r"search\.max_requests=300 must be at least 400"),
+        ({"max_requests": 500, "min_requests": 600}, r"max_requests=500 must be at least search\.min_requests=600"),
+        ({"max_probe_s": 0.0}, r"search\.max_probe_s=0 must be above 0"),
         ({"metric": "p99_ttft_ms"}, "metric"),
     ],
 )

@@ -21,7 +21,8 @@ MAX_HEAD_BYTES = 4 << 20
 
 #: What helps with servers that close a connection after an answer without saying so, as llama.cpp's of 2026-10 does.
 KEEP_ALIVE_HINT = (
-    "it had had one before: engine.keep_alive=false (attach, command, llamacpp) opens a connection for each request"
+    "the server had answered on it before (engine.keep_alive=false, with engine=attach, command or llamacpp, "
+    "opens a connection for each request)"
 )
 
 
