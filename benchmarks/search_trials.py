@@ -6,8 +6,8 @@ probes and requests. Each search begins at another place, and its probes have ar
 
 The servers are those of ``engine=fake``: requests wait for one of N slots, first come, first served; a first chunk and
 further chunks have lognormal times; decoding may slow down with the number of running requests. Some servers differ in
-speed from run to run, and some are engines that work in steps, to which the queue of ``benchhydra.queue_model`` does
-not fit. The truth is the rate at which four runs of a million requests just meet the limit.
+speed from run to run, some are engines that work in steps, and one is two such engines, which take requests in turn: no
+model of the program describes it. The truth is the rate at which four runs of a million requests just meet the limit.
 
 Everything behind the simulated times is the program's own: ratios and independent samples (``metrics/slo.py``), the
 rule on overload, the search and its answer.
@@ -69,7 +69,7 @@ class Server:
     """A server, as ``engine=fake`` simulates it. tokens_spread: answers have tokens * (1 +- this) tokens.
 
     run_noise: standard deviation of log(speed) from run to run. steps: another kind of engine, with the same slots and
-    tokens.
+    tokens. engines: so many of that kind take requests in turn.
     """
 
     slots: int = 16
@@ -82,6 +82,7 @@ class Server:
     itl_per_request_ms: float = 0.0
     run_noise: float = 0.0
     steps: Steps | None = None
+    engines: int = 1
 
 
 class Times(NamedTuple):
@@ -119,6 +120,10 @@ CASES: dict[str, tuple[Server, Mapping[str, float]]] = {
     ),
     "engine steps, p95 TTFT": (Server(slots=48, tokens_spread=0.5, steps=Steps()), {"p95_ttft_ms": 500}),
     "engine steps, p99 TPOT": (Server(slots=48, tokens_spread=0.5, steps=Steps()), {"p99_tpot_ms": 40}),
+    "two engines in turn, p95 TTFT": (
+        Server(slots=12, tokens_spread=0.5, steps=Steps(), engines=2),
+        {"p95_ttft_ms": 500},
+    ),
 }
 
 
@@ -129,7 +134,12 @@ def simulate(server: Server, rate: float, count: int, rng: np.random.Generator) 
     spread = server.tokens_spread * rng.uniform(-1, 1, count)
     tokens = np.maximum(2, np.rint(server.tokens * (1 + spread))).astype(np.int64)
     if server.steps:
-        return _stepped(server, server.steps, sent_s, tokens, rng, speed)
+        times = Times(sent_s, np.zeros(count), np.zeros(count), tokens, np.zeros(count, np.int64))
+        for rows in (slice(first, None, server.engines) for first in range(server.engines)):
+            of_engine = _stepped(server, server.steps, sent_s[rows], tokens[rows], rng, speed)
+            for column, values in zip(times, of_engine, strict=True):
+                column[rows] = values
+        return times
     sigma = server.ttft_sigma
     first_s = server.ttft_ms / 1e3 * speed * np.exp(sigma * rng.standard_normal(count) - sigma**2 / 2)
     deviation_ms = server.itl_ms * math.sqrt(math.expm1(server.itl_sigma**2))

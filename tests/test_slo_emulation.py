@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from benchhydra import registry
+from benchhydra.emulation.queue_model import QueueModel
+from benchhydra.emulation.server_model import Arrivals
 from benchhydra.facts import Facts
 from benchhydra.loads.constant import Constant
 from benchhydra.loads.poisson import Poisson
 from benchhydra.loads.sessions import SessionLoad
 from benchhydra.metrics import summarize
 from benchhydra.metrics.slo import slo_limits
-from benchhydra.queue_model import Arrivals, QueueModel
 from benchhydra.records import Records
 from benchhydra.window import Window
 

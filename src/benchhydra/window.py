@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from benchhydra.emulation.load_emulation import LoadEmulation
+from benchhydra.emulation.server_model import Arrivals, Latencies
 from benchhydra.facts import Facts
-from benchhydra.load_emulation import LoadEmulation
-from benchhydra.queue_model import Arrivals, Latencies
 from benchhydra.records import Float64, Int64, Phase, Records
 from benchhydra.request_times import Floats, RequestTimes
 from benchhydra.series import Series
@@ -82,7 +82,7 @@ class Window(RequestTimes):
 
     @cached_property
     def emulation(self) -> LoadEmulation | None:
-        """Emulation of all rows of the run by a queue; None if a request failed, or the law of arrivals is unknown."""
+        """Emulation of all rows by a model of the server; None if a request failed, or if the arrivals have no law."""
         rows, facts = self.every, self.facts
         if facts["gap_variation"] is None or facts["max_in_flight"] is not None:
             return None

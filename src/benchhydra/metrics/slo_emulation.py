@@ -1,8 +1,8 @@
 """How far a point is from each limit of ``slo``, without the luck of its arrivals.
 
 ``slo_adjusted_ratio_NAME``, ``slo_adjusted_samples_NAME``
-    As ``slo_ratio_NAME`` and ``slo_samples_NAME``, less what an emulated queue explains by this load's arrivals and
-    lengths (``load_emulation``). Missing if the emulation does not explain it.
+    As ``slo_ratio_NAME`` and ``slo_samples_NAME``, less what a model of the server explains by this load's arrivals and
+    lengths (``emulation``). Missing if the emulation does not explain it.
 ``slo_slope_NAME``
     By how much the logit of the fraction beyond the limit (of a mean: its logarithm) rises with the logarithm of the
     rate, in the emulation, between this load and the limit.
@@ -18,10 +18,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchhydra.load_emulation import Crossing, LimitEmulation, Rows, Values
+from benchhydra.emulation.load_emulation import Crossing, LimitEmulation, Rows, Values
+from benchhydra.emulation.server_model import Floats, Latencies
 from benchhydra.metrics import limit_family
 from benchhydra.metrics.slo import limit_figures, steady_rows
-from benchhydra.queue_model import Floats, Latencies
 from benchhydra.records import Phase
 from benchhydra.result import Better
 from benchhydra.slo import SHARE, SloLimit
@@ -120,7 +120,7 @@ def adjusted_samples(window: Window, limit: SloLimit) -> float | None:
     "slo_slope_",
     unit="ratio",
     better=Better.OBSERVATION,
-    doc="change of the logit of what is beyond slo.{}, by the logarithm of the rate, in an emulated queue",
+    doc="change of the logit of what is beyond slo.{}, by the logarithm of the rate, in a model of the server",
 )
 def slope(window: Window, limit: SloLimit) -> float | None:
     crossing = _crossing(window, limit)
@@ -131,7 +131,7 @@ def slope(window: Window, limit: SloLimit) -> float | None:
     "slo_model_rate_",
     unit="requests/s",
     better=Better.OBSERVATION,
-    doc="rate at which an emulated queue meets slo.{}",
+    doc="rate at which a model of the server meets slo.{}",
 )
 def model_rate(window: Window, limit: SloLimit) -> float | None:
     crossing = _crossing(window, limit)

@@ -22,7 +22,7 @@ BELOW_SATURATION = 0.8
 UP, DOWN = (1.3, 2.0), (0.75, 0.4)
 #: Near the limit, a probe on the side that was not seen yet is at least so much higher, or lower, than all before.
 OTHER_SIDE = 1.02
-#: With a half width above this, relative to the estimate, an emulated queue tells better where the limit is.
+#: With a half width above this, relative to the estimate, a model of the server tells better where the limit is.
 UNSURE = 0.25
 #: Fewest requests of a probe near the limit: in shorter ones most requests still see the empty server of the start.
 NEAR_REQUESTS = 1000
@@ -108,8 +108,8 @@ class Capacity(ProbingSearch):
     def _next_load(self, evidence: Evidence) -> tuple[float, bool]:
         """The load of the next probe, and whether it is thought to be near the limit.
 
-        It is the estimate, or the rate at which an emulated queue meets the limits as long as the estimate is unsure.
-        As long as all probes were on one side, it is on the other side.
+        It is the estimate, or, as long as that is unsure, the rate at which a model of the server meets the limits. As
+        long as all probes were on one side, it is on the other side.
         """
         place, met, missed = evidence.place, evidence.met, evidence.missed
         assert place is not None

@@ -29,7 +29,7 @@ FEW_SAMPLES = 200.0
 #: Quantile of the normal distribution of a 95 % interval.
 NORMAL = 1.96
 RATIO = "slo_ratio_"
-#: Prefixes of what an emulated queue says about a limit (``metrics/slo_emulation.py``).
+#: Prefixes of what a model of the server says about a limit (``metrics/slo_emulation.py``).
 ADJUSTED_RATIO, ADJUSTED_SAMPLES, SLOPE = "slo_adjusted_ratio_", "slo_adjusted_samples_", "slo_slope_"
 MODEL_RATE = "slo_model_rate_"
 
@@ -68,7 +68,7 @@ class MeasuredProbe:
 class Evidence:
     """What all outcomes of a study say. saturation: throughput of a burst, in requests/s; unusable: INVALID points.
 
-    model_rate: the rate in requests/s at which an emulated queue, fitted to the latest point, meets all limits.
+    model_rate: the rate in requests/s at which a model of the server, fitted to the latest point, meets all limits.
     """
 
     key: str
@@ -193,7 +193,7 @@ def _reliable(samples: float) -> float:
 
 
 def _model_rate(outcome: Outcome) -> float | None:
-    """The lowest of the rates at which an emulated queue meets a limit: fitted to an overloaded server, too."""
+    """The lowest of the rates at which a model of the server meets a limit: one of an overloaded server, too."""
     rates = [value for key, value in outcome.metrics.items() if key.startswith(MODEL_RATE)]
     return min(rates) if rates and (outcome.status == "ok" or is_beyond_limit(outcome)) else None
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from benchhydra import load_emulation
-from benchhydra.load_emulation import LimitEmulation, LoadEmulation
-from benchhydra.queue_model import Arrivals, Floats, Latencies, QueueModel
+from benchhydra.emulation import load_emulation
+from benchhydra.emulation.load_emulation import LimitEmulation, LoadEmulation
+from benchhydra.emulation.queue_model import QueueModel
+from benchhydra.emulation.server_model import Arrivals, Floats, Latencies
 
 SLOTS, SERVICE_S, LIMIT_MS, ALLOWED = 4, 0.5, 900.0, 0.1
 RATE, COUNT = 6.6, 1500

@@ -1,12 +1,12 @@
-"""What a fitted queue makes of the arrivals and lengths of a load, and of many more like them.
+"""What a fitted model of the server makes of the arrivals and lengths of a load, and of many more like them.
 
 Arrivals and lengths are a control variate (S. S. Lavenberg and P. D. Welch, "A perspective on the use of control
 variables to increase the efficiency of Monte Carlo simulations", Management Science 27, 1981). Let q be the measured
-fraction of requests beyond a limit, e that of the same requests in the fitted queue, and E that of very many requests
+fraction of requests beyond a limit, e that of the same requests in the fitted model, and E that of very many requests
 of the same rate and lengths. Arrivals, lengths and random factors of e and E are drawn alike, so that the mean of E - e
-is 0 whatever the queue, but for one difference: a load begins with an empty queue, and E has none of that start. So q +
-(E - e) has the mean of q without the start, and less variance the more alike the queue is to the server. Lengths in an
-order (short prompts first) are not drawn alike: nothing is adjusted then.
+is 0 whatever the model, but for one difference: a load begins with an empty server, and E has none of that start. So
+q + (E - e) has the mean of q without the start, and less variance the more alike the model is to the server. Lengths in
+an order (short prompts first) are not drawn alike: nothing is adjusted then.
 
 The variance of what is left has three parts: the server's own randomness, which is the variance between computations of
 e with other random factors, or between parts of the measured load, whichever is larger; that of E; and that of the mean
@@ -17,13 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from benchhydra.queue_model import Arrivals, Floats, Latencies, QueueModel
+from benchhydra.emulation.queue_model import QueueModel
+from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, ServerModel
+from benchhydra.emulation.step_model import StepModel
 
 #: Values of requests whose mean is looked at: for each, whether it is beyond a limit, or its latency / the limit.
 Values = Callable[[Latencies], Floats]
@@ -41,7 +44,7 @@ START_FRACTION = 0.02
 PARTS, LONG_RUN_PARTS = 20, 40
 #: The variance is taken to be this much larger, because it is estimated from few parts and replicas.
 DOUBT = 1.25
-#: If the queue explains less than this fraction of the variance between parts, it is not used.
+#: If the model explains less than this fraction of the variance between parts, it is not used.
 LEAST_EXPLAINED = 0.1
 #: Lengths are in an order, and not drawn one by one, if the variance between parts is so many times that of such draws.
 LENGTHS_IN_ORDER = 3.0
@@ -82,6 +85,34 @@ class LimitEmulation(NamedTuple):
     requests: int
 
 
+def fit_server(requests: Arrivals, latencies: Latencies, rng: np.random.Generator) -> ServerModel:
+    """The model whose latencies are most like the measured ones."""
+    models: list[ServerModel] = [QueueModel.fit(requests, latencies)]
+    stepped = StepModel.fit(requests, latencies)
+    if stepped is not None:
+        models.append(stepped)
+    return min(models, key=lambda model: _unlike(model.latencies(requests, rng), latencies))
+
+
+def fit_server_to_burst(requests: Arrivals, latencies: Latencies, rng: np.random.Generator) -> ServerModel:
+    """The model of requests that were sent all at once: connections race each other, and are accepted one by one.
+
+    So the server takes the requests in the order of their answers, and a delay of all of them is that of the burst.
+    """
+    order = np.argsort(requests.sent_s + latencies.ttft_ms / 1e3, kind="stable")
+    requests = requests._replace(sent_s=np.zeros(len(order)))
+    model = fit_server(
+        Arrivals(*(column[order] for column in requests)), Latencies(*(column[order] for column in latencies)), rng
+    )
+    return replace(model, offset_s=0.0) if isinstance(model, StepModel) else model
+
+
+def _unlike(emulated: Latencies, measured: Latencies) -> float:
+    """How unlike latencies are: the product of mean differences of TTFT and of E2E latency."""
+    ttft, e2el = (np.abs(getattr(emulated, name) - getattr(measured, name)).mean() for name in ("ttft_ms", "e2el_ms"))
+    return float(ttft * e2el)
+
+
 class LoadEmulation:
     """The emulation of one load, with a model that is fitted to it.
 
@@ -93,7 +124,8 @@ class LoadEmulation:
         self, requests: Arrivals, latencies: Latencies, *, rate: float | None, gap_variation: float, seed: int
     ) -> None:
         self.requests, self.latencies, self.rate = requests, latencies, rate
-        self.model = QueueModel.fit(requests, latencies)
+        fit = fit_server if rate is not None else fit_server_to_burst
+        self.model = fit(requests, latencies, np.random.default_rng([seed, 0]))
         self._gap_variation, self._seed = gap_variation, seed
         self._limits: dict[str, LimitEmulation] = {}
 
@@ -101,7 +133,7 @@ class LoadEmulation:
     def replicas(self) -> list[Latencies]:
         """Latencies of the measured requests, several times."""
         rng = np.random.default_rng([self._seed, 1])
-        most = MOST_SHARED_REPLICATED if self.model.shares_decoding else MOST_REPLICATED
+        most = MOST_SHARED_REPLICATED if self.model.is_slow else MOST_REPLICATED
         count = max(2, min(REPLICAS, most // len(self.requests.sent_s)))
         return [self.model.latencies(self.requests, rng) for _ in range(count)]
 
@@ -109,17 +141,12 @@ class LoadEmulation:
     def long_run(self) -> Latencies:
         """Latencies of many requests at the load's rate, in a steady state."""
         assert self.rate is not None
-        return self._many(self.rate, SHARED_LONG_RUN if self.model.shares_decoding else LONG_RUN)
+        return self._many(self.rate, SHARED_LONG_RUN if self.model.is_slow else LONG_RUN)
 
     @cached_property
     def saturation(self) -> float:
         """The rate in requests/s that keeps all slots of the model busy; infinite without a limit."""
-        model, steps = self.model, float(np.maximum(self.requests.output_tokens - 1, 0).mean())
-        base_s, each_s = model.decode_s
-        if model.slots is None:
-            return 1 / (each_s * steps) if each_s * steps > 0 else math.inf
-        first_s = model.first_s[0] + model.first_s[1] * float(self.requests.prompt_tokens.mean())
-        return model.slots / (first_s + (base_s + each_s * (model.slots - 1)) * steps)
+        return self.model.saturation(self.requests)
 
     def limit(self, name: str, allowed: float | None, rows: Rows, values: Values) -> LimitEmulation:
         """What the emulation says about a limit on the mean of values, computed once for each name. rows: the requests
@@ -143,7 +170,7 @@ class LoadEmulation:
     def _adjusted(
         self, measured: Floats, rows: Rows, values: Values, allowed: float | None, slope: float
     ) -> Adjusted | None:
-        """The mean of measured values without the luck of arrivals and lengths; None if the queue does not explain it.
+        """The mean of measured values without the luck of arrivals and lengths; None if the model does not explain it.
 
         measured: values of the requests ``rows``, shape (rows,), in the order of sending.
         """
@@ -210,7 +237,7 @@ class LoadEmulation:
 
     def _mean_at(self, x: float, values: Values) -> float:
         """The mean of values in a steady state at the rate exp(x), always with the same draws."""
-        count = SHARED_RATE_RUN if self.model.shares_decoding else RATE_RUN
+        count = SHARED_RATE_RUN if self.model.is_slow else RATE_RUN
         return float(np.nanmean(values(self._many(math.exp(x), count))))
 
     def _many(self, rate: float, count: int) -> Latencies:

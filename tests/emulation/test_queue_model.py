@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchhydra.queue_model import Arrivals, Latencies, QueueModel
+from benchhydra.emulation.queue_model import QueueModel
+from benchhydra.emulation.server_model import Arrivals, Latencies
 
 COUNT = 3000
 

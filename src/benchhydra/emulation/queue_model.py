@@ -1,16 +1,10 @@
-"""A model of a server as a queue, fitted to the requests of one load, which computes latencies for any other arrivals.
-
-Most of the difference between two loads of the same rate is that of their arrivals and lengths, which the client knows.
-The model shows how much of a measured figure is due to them: see ``load_emulation``. It needs to be right only in so
-far as its latencies go up and down with the measured ones.
+"""A model of a server as a queue, fitted to the requests of one load.
 
 Requests wait for one of ``slots``, first come, first served. The first token takes a time that is linear in the tokens
 of the prompt, each other token one that is linear in the number of other running requests; both times a random factor.
 All of it is fitted to records:
 
-- Request i starts when fewer than ``slots`` of those before it are unfinished: at the (i - slots)th end in order (J.
-  Kiefer and J. Wolfowitz, "On the theory of queues with many servers", 1955). ``slots`` is the number for
-  which the times from this start to the first token are most alike.
+- ``slots`` is the number for which the times from a request's start to its first token are most alike.
 - Times are fitted by least squares. The random factors are drawn from the measured times / the fitted ones.
 """
 
@@ -20,38 +14,16 @@ import heapq
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, fit_slots
 
-#: Numbers of slots that are tried: all up to the first, then this many up to the most requests in flight.
-FIRST_SLOTS, MORE_SLOTS = 64, 60
-#: How much a time before the request's start, which cannot be, counts against a number of slots.
-IMPOSSIBLE_WEIGHT = 10.0
 #: Decoding slows down with the running requests if this many standard errors, and this fraction of it, say so.
 SLOPE_ERRORS, SLOPE_FRACTION = 5.0, 0.01
 #: A token takes at least this fraction of its mean time on an idle server.
 LEAST_BASE = 0.02
 LEAST_TIME_S = 1e-6
-
-
-class Arrivals(NamedTuple):
-    """Requests in the order of sending: sent in s, tokens of the prompt and of the answer. Arrays of shape (n,)."""
-
-    sent_s: Floats
-    prompt_tokens: Floats
-    output_tokens: Floats
-
-
-class Latencies(NamedTuple):
-    """Latencies of requests in ms, arrays of shape (n,), named as in ``Window``. TPOT is NaN for one token."""
-
-    ttft_ms: Floats
-    tpot_ms: Floats
-    e2el_ms: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +45,7 @@ class QueueModel:
         """Fit a model to measured requests, all of which were completed."""
         first_s = requests.sent_s + latencies.ttft_ms / 1e3
         end_s = requests.sent_s + latencies.e2el_ms / 1e3
-        slots, start_s = _fit_slots(requests.sent_s, first_s, end_s)
+        slots, start_s = fit_slots(requests.sent_s, first_s, end_s)
         to_first_s = np.maximum(first_s - start_s, LEAST_TIME_S)
         first = _line(requests.prompt_tokens, to_first_s)
         decode, decode_factors = _fit_decoding(start_s, first_s, end_s, requests.output_tokens - 1)
@@ -90,13 +62,23 @@ class QueueModel:
         """Whether decoding slows down with the number of running requests, which takes longer to compute."""
         return self.decode_s[1] > 0
 
+    @property
+    def is_slow(self) -> bool:
+        return self.shares_decoding
+
+    def saturation(self, requests: Arrivals) -> float:
+        steps = float(np.maximum(requests.output_tokens - 1, 0).mean())
+        base_s, each_s = self.decode_s
+        if self.slots is None:
+            return 1 / (each_s * steps) if each_s * steps > 0 else math.inf
+        first_s = self.first_s[0] + self.first_s[1] * float(requests.prompt_tokens.mean())
+        return self.slots / (first_s + (base_s + each_s * (self.slots - 1)) * steps)
+
     def expected_s(self, requests: Arrivals) -> Floats:
-        """The time that a server needs for each request, alone, shape (n,)."""
         first_s = self.first_s[0] + self.first_s[1] * requests.prompt_tokens
         return np.asarray(first_s + self.decode_s[0] * np.maximum(requests.output_tokens - 1, 0))
 
     def latencies(self, requests: Arrivals, rng: np.random.Generator) -> Latencies:
-        """Compute latencies of requests to a server that is empty at first, with random factors of their own."""
         count = len(requests.sent_s)
         steps = np.maximum(requests.output_tokens - 1, 0)
         first_s = self.first_s[0] + self.first_s[1] * requests.prompt_tokens
@@ -165,24 +147,6 @@ def _starts(sent_s: Floats, service_s: Floats, slots: int | None) -> Floats:
         starts[row] = start
         heapq.heapreplace(free, start + service)
     return np.array(starts)
-
-
-def _fit_slots(sent_s: Floats, first_s: Floats, end_s: Floats) -> tuple[int | None, Floats]:
-    """Return the number of slots, None if no request waited for one, and when each request started."""
-    ends = np.sort(end_s)
-    in_flight = int((np.arange(1, len(sent_s) + 1) - np.searchsorted(ends, sent_s, side="right")).max())
-    more = np.geomspace(1, in_flight, MORE_SLOTS).round().astype(int)
-    numbers = sorted({*range(1, min(in_flight, FIRST_SLOTS) + 1), *more.tolist()})
-    best, fewest, starts = math.inf, numbers[-1], sent_s
-    for slots in numbers:
-        start_s = sent_s.copy()
-        start_s[slots:] = np.maximum(sent_s[slots:], ends[: len(ends) - slots])
-        to_first_s = first_s - start_s
-        spread = float(np.abs(to_first_s - np.median(to_first_s)).mean())
-        score = spread * (1 + IMPOSSIBLE_WEIGHT * float((to_first_s < 0).mean()))
-        if score < best * (1 - 1e-3):
-            best, fewest, starts = score, slots, start_s
-    return (None if fewest >= in_flight else fewest), starts
 
 
 def _fit_decoding(start_s: Floats, first_s: Floats, end_s: Floats, steps: Floats) -> tuple[tuple[float, float], Floats]:

@@ -1,0 +1,81 @@
+"""What every model of a server has in common: loads and latencies, and the slots in which requests run.
+
+Most of the difference between two loads of the same rate is that of their arrivals and lengths, which the client knows.
+A model that is fitted to one load computes latencies for any other arrivals, and so shows how much of a measured figure
+is due to them: see ``load_emulation``. It needs to be right only in so far as its latencies go up and down with the
+measured ones.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+#: Numbers of slots that are tried: all up to the first, then this many up to the most requests in flight.
+FIRST_SLOTS, MORE_SLOTS = 64, 60
+#: How much a time before the request's start, which cannot be, counts against a number of slots.
+IMPOSSIBLE_WEIGHT = 10.0
+
+
+class Arrivals(NamedTuple):
+    """Requests in the order of sending: sent in s, tokens of the prompt and of the answer. Arrays of shape (n,)."""
+
+    sent_s: Floats
+    prompt_tokens: Floats
+    output_tokens: Floats
+
+
+class Latencies(NamedTuple):
+    """Latencies of requests in ms, arrays of shape (n,), named as in ``Window``. TPOT is NaN for one token."""
+
+    ttft_ms: Floats
+    tpot_ms: Floats
+    e2el_ms: Floats
+
+
+class ServerModel(Protocol):
+    """A server whose latencies can be computed."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it takes long to compute, so that fewer requests are."""
+        ...
+
+    def latencies(self, requests: Arrivals, rng: np.random.Generator) -> Latencies:
+        """Compute latencies of requests to a server that is empty at first, with random factors of their own."""
+        ...
+
+    def expected_s(self, requests: Arrivals) -> Floats:
+        """How much of the server's time each request needs, in s but for a constant factor, shape (n,)."""
+        ...
+
+    def saturation(self, requests: Arrivals) -> float:
+        """The rate of such requests, in requests/s, that keeps the server busy all the time; infinite if none does."""
+        ...
+
+
+def fit_slots(sent_s: Floats, first_s: Floats, end_s: Floats) -> tuple[int | None, Floats]:
+    """Return the number of slots, None if no request waited for one, and when each request started.
+
+    Request i starts when fewer than ``slots`` of those before it are unfinished: at the (i - slots)th end in order
+    (J. Kiefer and J. Wolfowitz, "On the theory of queues with many servers", 1955). ``slots`` is the number for which
+    the times from this start to the first token are most alike. All times in s, shape (n,), in the order of sending.
+    """
+    ends = np.sort(end_s)
+    in_flight = int((np.arange(1, len(sent_s) + 1) - np.searchsorted(ends, sent_s, side="right")).max())
+    more = np.geomspace(1, in_flight, MORE_SLOTS).round().astype(int)
+    numbers = sorted({*range(1, min(in_flight, FIRST_SLOTS) + 1), *more.tolist()})
+    best, fewest, starts = np.inf, numbers[-1], sent_s
+    for slots in numbers:
+        start_s = sent_s.copy()
+        start_s[slots:] = np.maximum(sent_s[slots:], ends[: len(ends) - slots])
+        to_first_s = first_s - start_s
+        spread = float(np.abs(to_first_s - np.median(to_first_s)).mean())
+        score = spread * (1 + IMPOSSIBLE_WEIGHT * float((to_first_s < 0).mean()))
+        if score < best * (1 - 1e-3):
+            best, fewest, starts = score, slots, start_s
+    return (None if fewest >= in_flight else fewest), starts
