@@ -1,6 +1,6 @@
 """Whether the answer of search=capacity repeats on real vLLM (CPU), and whether it tells two configurations apart.
 
-``python benchmarks/search_on_vllm.py`` (about 30 minutes on two idle cores) runs ``--searches`` searches of one
+``python benchmarks/search_on_vllm.py`` (about 20 minutes on two idle cores) runs ``--searches`` searches of one
 configuration, each on a server of its own and without a history, then one of each other one of ``--seqs``. It prints
 the answers, whether they lie within each other's intervals, and whether the intervals of the configurations are apart.
 It exits with 1 if not. ``--loose`` switches the checks of the client off, for a machine that other programs use.

@@ -1,6 +1,6 @@
 """Whether ``search=capacity`` finds a capacity that is known, on simulated servers.
 
-``python benchmarks/search_trials.py`` (some 10 minutes on two cores) prints the table of docs/search.md: for each kind
+``python benchmarks/search_trials.py`` (some 15 minutes on two cores) prints the table of docs/search.md: for each kind
 of server and limit, how often the 95 % interval holds the truth, the median error, the half width, and the number of
 probes and requests. Each search begins at another place, and its probes have arrivals and services of their own.
 
@@ -448,7 +448,7 @@ def table(found: Mapping[str, Sequence[Found]]) -> str:
 def main() -> None:
     """Run the searches and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--trials", type=int, default=300, help="number of searches")
+    parser.add_argument("--trials", type=int, default=312, help="number of searches")
     parser.add_argument("--precision", type=float, default=0.05, help="search.precision")
     parser.add_argument("--seed", type=int, default=1, help="of the first search")
     parser.add_argument("--truths", type=Path, help="file that keeps the true capacities")

@@ -34,10 +34,10 @@ Rows = npt.NDArray[np.intp]
 
 #: Computations of the measured requests, each with random factors of its own. If they are more requests in all than
 #: this, there are fewer of them, but at least two.
-REPLICAS, MOST_REPLICATED, MOST_SHARED_REPLICATED = 8, 800_000, 160_000
-#: Requests of a long run: for the mean at the load's rate, and at other rates; fewer if decoding is shared.
-LONG_RUN, SHARED_LONG_RUN = 400_000, 120_000
-RATE_RUN, SHARED_RATE_RUN = 60_000, 40_000
+REPLICAS, MOST_REPLICATED, MOST_SLOWLY_REPLICATED = 8, 800_000, 160_000
+#: Requests of a long run: for the mean at the load's rate, and at other rates; fewer of a model that takes long.
+LONG_RUN, SLOW_LONG_RUN = 400_000, 120_000
+RATE_RUN, SLOW_RATE_RUN = 60_000, 40_000
 #: The first part of a long run is left out: this fraction.
 START_FRACTION = 0.02
 #: Parts into which a load, and a long run, are divided to estimate variances.
@@ -133,7 +133,7 @@ class LoadEmulation:
     def replicas(self) -> list[Latencies]:
         """Latencies of the measured requests, several times."""
         rng = np.random.default_rng([self._seed, 1])
-        most = MOST_SHARED_REPLICATED if self.model.is_slow else MOST_REPLICATED
+        most = MOST_SLOWLY_REPLICATED if self.model.is_slow else MOST_REPLICATED
         count = max(2, min(REPLICAS, most // len(self.requests.sent_s)))
         return [self.model.latencies(self.requests, rng) for _ in range(count)]
 
@@ -141,7 +141,7 @@ class LoadEmulation:
     def long_run(self) -> Latencies:
         """Latencies of many requests at the load's rate, in a steady state."""
         assert self.rate is not None
-        return self._many(self.rate, SHARED_LONG_RUN if self.model.is_slow else LONG_RUN)
+        return self._many(self.rate, SLOW_LONG_RUN if self.model.is_slow else LONG_RUN)
 
     @cached_property
     def saturation(self) -> float:
@@ -237,7 +237,7 @@ class LoadEmulation:
 
     def _mean_at(self, x: float, values: Values) -> float:
         """The mean of values in a steady state at the rate exp(x), always with the same draws."""
-        count = SHARED_RATE_RUN if self.model.is_slow else RATE_RUN
+        count = SLOW_RATE_RUN if self.model.is_slow else RATE_RUN
         return float(np.nanmean(values(self._many(math.exp(x), count))))
 
     def _many(self, rate: float, count: int) -> Latencies:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, fit_slots
+from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, fit_slots, latencies_of
 
 #: Decoding slows down with the running requests if this many standard errors, and this fraction of it, say so.
 SLOPE_ERRORS, SLOPE_FRACTION = 5.0, 0.01
@@ -90,9 +90,7 @@ class QueueModel:
             service_s = first_s + work * self.decode_s[0]
             start_s = _starts(requests.sent_s, service_s, self.slots)
             first_at, end_at = start_s + first_s, start_s + service_s
-        with np.errstate(invalid="ignore", divide="ignore"):
-            tpot_ms = (end_at - first_at) * 1e3 / np.where(steps > 0, steps, np.nan)
-        return Latencies((first_at - requests.sent_s) * 1e3, tpot_ms, (end_at - requests.sent_s) * 1e3)
+        return latencies_of(requests, first_at, end_at)
 
     def _shared(self, sent_s: Floats, first_s: Floats, work: Floats) -> tuple[Floats, Floats]:
         """Return when first and last tokens come, if all running requests generate at one speed.

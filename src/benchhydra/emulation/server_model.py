@@ -58,6 +58,14 @@ class ServerModel(Protocol):
         ...
 
 
+def latencies_of(requests: Arrivals, first_s: Floats, end_s: Floats) -> Latencies:
+    """Return the latencies of requests whose first and last tokens came at these times, shape (n,)."""
+    steps = np.maximum(requests.output_tokens - 1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tpot_ms = (end_s - first_s) * 1e3 / np.where(steps > 0, steps, np.nan)
+    return Latencies((first_s - requests.sent_s) * 1e3, tpot_ms, (end_s - requests.sent_s) * 1e3)
+
+
 def fit_slots(sent_s: Floats, first_s: Floats, end_s: Floats) -> tuple[int | None, Floats]:
     """Return the number of slots, None if no request waited for one, and when each request started.
 

@@ -23,7 +23,7 @@ from itertools import product
 import numpy as np
 from scipy.optimize import minimize, nnls
 
-from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, fit_slots
+from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, fit_slots, latencies_of
 
 #: Budgets in tokens that are tried; the largest stands for all above. A mean prompt is read in at most so many pieces.
 BUDGETS, MOST_PIECES = (16384, 8192, 4096, 2048, 1024, 512, 256, 128), 32
@@ -92,11 +92,7 @@ class StepModel:
 
     def latencies(self, requests: Arrivals, rng: np.random.Generator) -> Latencies:
         first_s, end_s = self._run(requests, rng)
-        steps = np.maximum(requests.output_tokens - 1, 0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            tpot_ms = (end_s - first_s) * 1e3 / np.where(steps > 0, steps, np.nan)
-        since_s = requests.sent_s - self.offset_s
-        return Latencies((first_s - since_s) * 1e3, tpot_ms, (end_s - since_s) * 1e3)
+        return latencies_of(requests, first_s + self.offset_s, end_s + self.offset_s)
 
     def _run(self, requests: Arrivals, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return at which times in s the first and the last token of each request are there.
