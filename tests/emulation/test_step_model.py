@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from benchhydra.emulation.load_emulation import LoadEmulation, fit_server, fit_server_to_burst
 from benchhydra.emulation.queue_model import QueueModel
-from benchhydra.emulation.server_model import Arrivals, Floats, Latencies
+from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, ServerModel
 from benchhydra.emulation.step_model import StepModel
 
+Fit = Callable[[Arrivals, Latencies, np.random.Generator], ServerModel]
 COUNT = 2000
 ENGINE = StepModel(slots=8, step_s=(0.02, 0.001, 0.0001), token_budget=512)
 
@@ -132,15 +134,25 @@ def test_answers_of_one_token_tell_nothing_of_the_steps() -> None:
     assert StepModel.fit(requests, latencies(ENGINE, requests)) is None
 
 
-def test_an_engine_with_steps_and_a_queue_are_told_apart() -> None:
-    requests = load(rate=8.5)
-    factors = np.exp(0.3 * np.random.default_rng(1).standard_normal(1000))
+@pytest.mark.parametrize(("fit", "rate", "count"), [(fit_server, 8.5, COUNT), (fit_server_to_burst, 1e6, 100)])
+def test_an_engine_with_steps_is_one(fit: Fit, rate: float, count: int) -> None:
+    requests = load(rate, count)
+    assert isinstance(fit(requests, latencies(ENGINE, requests), np.random.default_rng(2)), StepModel)
+
+
+@pytest.mark.parametrize(("fit", "utilization", "count"), [(fit_server, 0.6, 300), (fit_server_to_burst, 1e6, 100)])
+@pytest.mark.parametrize("token_s", [0.001, 0.02])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_queue_is_one(fit: Fit, utilization: float, count: int, token_s: float, seed: int) -> None:
+    """Its noise is its own: a model without any is nearer to it in the mean, and gives no slow requests."""
+    factors = np.exp(0.5 * np.random.default_rng(1).standard_normal(1000))
     queue = QueueModel(
-        slots=8, first_s=(0.1, 0.0), decode_s=(0.035, 0.0), first_factors=factors, decode_factors=factors
+        slots=4, first_s=(0.03, 0.0), decode_s=(token_s, 0.0), first_factors=factors, decode_factors=factors
     )
-    rng = np.random.default_rng(2)
-    assert isinstance(fit_server(requests, latencies(ENGINE, requests), rng), StepModel)
-    assert isinstance(fit_server(requests, queue.latencies(requests, rng), rng), QueueModel)
+    rng = np.random.default_rng([seed, 2])
+    requests = load(1.0, count, seed)
+    requests = requests._replace(sent_s=requests.sent_s / utilization / queue.saturation(requests))
+    assert isinstance(fit(requests, queue.latencies(requests, rng), rng), QueueModel)
 
 
 def test_a_burst_tells_the_engine_although_its_connections_raced_and_were_accepted_late() -> None:
