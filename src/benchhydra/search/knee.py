@@ -12,8 +12,8 @@ from benchhydra.points import Outcome, PlannedPoint
 from benchhydra.registry import knob, option
 from benchhydra.search import Answer, Overrides
 from benchhydra.search.knee_answer import UNIT, knee_answer
-from benchhydra.search.knee_evidence import IN_FLIGHT, NORMAL, RATE, KneeEvidence
-from benchhydra.search.limit_fit import RUN_TO_RUN
+from benchhydra.search.knee_evidence import IN_FLIGHT, RATE, KneeEvidence
+from benchhydra.search.limit_fit import NORMAL, START_TO_START
 from benchhydra.search.probing import ProbingSearch, next_seed
 from benchhydra.search.saturation import next_burst
 
@@ -127,7 +127,7 @@ class Knee(ProbingSearch):
         if not met:
             rate = max(min(knee, DOWN[0] * min(missed)), DOWN[1] * min(missed))
             return self._probe(evidence, rate, self.min_requests)
-        variance = self._error**2 - place.base_error**2 - RUN_TO_RUN**2
+        variance = self._error**2 - place.base_error**2 - START_TO_START**2
         error = math.sqrt(max(variance, self._error**2 / 4))
         longest = max(probe.requests for probe in evidence.probes)
         requests = min(evidence.requests_for(error), GROWTH * max(longest, self.min_requests))

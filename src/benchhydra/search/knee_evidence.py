@@ -20,13 +20,20 @@ from functools import cached_property
 import numpy as np
 
 from benchhydra.points import Outcome
-from benchhydra.search.limit_fit import CONFIDENCE, RUN_TO_RUN, LimitEvidence, LimitFit, Side, fit_limit, grid_over
+from benchhydra.search.limit_fit import (
+    CONFIDENCE,
+    NORMAL,
+    START_TO_START,
+    LimitEvidence,
+    LimitFit,
+    Side,
+    fit_limit,
+    grid_over,
+)
 from benchhydra.search.probe_faults import is_beyond_limit
 from benchhydra.search.saturation import BurstRun, burst_of
 
 RATE, IN_FLIGHT = "qps", "load.max_in_flight"
-#: Quantile of the normal distribution of a 95 % interval.
-NORMAL = 1.96
 #: Fewest probes behind a precise answer, and fewest of them that are near the knee and measured a steady state.
 LEAST_PROBES, LEAST_NEAR = 3, 2
 #: An excess below or above these multiples of that at the knee says only a side: the curve is not a line so far away.
@@ -146,7 +153,7 @@ class KneeEvidence:
             return None
         x, low, high = (self.fit.quantile(each) for each in (0.5, (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
         base_error = self.factor / (self.factor - 1) / self.fit.slope * math.sqrt(self.base[1])
-        below, above = (math.hypot(each, NORMAL * base_error, NORMAL * RUN_TO_RUN) for each in (x - low, high - x))
+        below, above = (math.hypot(each, NORMAL * base_error, NORMAL * START_TO_START) for each in (x - low, high - x))
         return KneePlace(x=x, low=x - below, high=x + above, base_error=base_error)
 
     @property

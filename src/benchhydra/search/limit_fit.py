@@ -20,6 +20,7 @@ side of the limit it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -48,9 +49,13 @@ MOST_BEYOND = 8.0
 MOST_LOG_RATIO = 1.5
 #: From one run to the next a server's speed differs by this; it keeps one very long probe from deciding alone.
 RUN_TO_RUN = 0.01
+#: So it does from one start of a server to the next, which no number of probes of one server takes out of an interval.
+START_TO_START = 0.01
 #: How sharply a probe that only says a side excludes the other: log odds per unit of x.
 SIDE_SHARPNESS = 100.0
 CONFIDENCE = 0.95
+#: Quantile of the normal distribution of a 95 % interval.
+NORMAL = 1.96
 
 
 class LimitEvidence(NamedTuple):
@@ -129,14 +134,18 @@ def fit_limit(evidence: Sequence[LimitEvidence], allowed: float | None, grid: Fl
 
 
 def first_limit(fits: Sequence[LimitFit]) -> Place:
-    """The place where the first of the limits is reached, as if they were independent of one another."""
+    """The place where the first of the limits is reached, as if they were independent of one another.
+
+    Its interval holds for another start of the server too.
+    """
     grid, within = fits[0].x, np.ones(len(fits[0].x))
     for fit in fits:
         within = within * (1 - fit.below)
     x, low, high = (
         float(np.interp(each, 1 - within, grid)) for each in (0.5, (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
     )
-    return Place(x, low, high, int(np.argmin([fit.quantile(0.5) for fit in fits])))
+    below, above = (math.hypot(each, NORMAL * START_TO_START) for each in (x - low, high - x))
+    return Place(x, x - below, x + above, int(np.argmin([fit.quantile(0.5) for fit in fits])))
 
 
 def _fit(evidence: Sequence[LimitEvidence], allowed: float | None, grid: Floats, center: float | None) -> LimitFit:

@@ -10,7 +10,17 @@ from functools import cached_property
 import numpy as np
 
 from benchhydra.points import Outcome
-from benchhydra.search.limit_fit import LimitEvidence, LimitFit, Place, Side, first_limit, fit_limit, grid_over
+from benchhydra.search.limit_fit import (
+    NORMAL,
+    START_TO_START,
+    LimitEvidence,
+    LimitFit,
+    Place,
+    Side,
+    first_limit,
+    fit_limit,
+    grid_over,
+)
 from benchhydra.search.probe_faults import is_beyond_limit
 
 RATE, IN_FLIGHT = "qps", "load.max_in_flight"
@@ -26,8 +36,6 @@ NEAR = 0.3
 USUAL_CORRELATION = 20.0
 #: With so many independent requests, half of them count: short runs underestimate how long latencies are correlated.
 FEW_SAMPLES = 200.0
-#: Quantile of the normal distribution of a 95 % interval.
-NORMAL = 1.96
 RATIO = "slo_ratio_"
 #: Prefixes of what a model of the server says about a limit (``metrics/slo_emulation.py``).
 ADJUSTED_RATIO, ADJUSTED_SAMPLES, SLOPE = "slo_adjusted_ratio_", "slo_adjusted_samples_", "slo_slope_"
@@ -174,8 +182,9 @@ class Evidence:
         per_sample = [probe.requests / probe.limits[name].samples for probe in near]
         requests_per_sample = float(np.median(per_sample)) if per_sample else USUAL_CORRELATION
         information = slope**2 / requests_per_sample * (1 if allowed is None else allowed / (1 - allowed))
-        error = (self.place.high - self.place.low) / 2 / NORMAL
-        wanted = (NORMAL / (precision * MARGIN)) ** 2 - 1 / error**2
+        variance = ((self.place.high - self.place.low) / 2 / NORMAL) ** 2 - START_TO_START**2
+        allowed_variance = (precision * MARGIN / NORMAL) ** 2
+        wanted = 1 / max(allowed_variance - START_TO_START**2, allowed_variance / 4) - 1 / max(variance, 1e-9)
         return math.ceil(max(0.0, wanted) / information)
 
 
