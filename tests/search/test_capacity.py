@@ -14,6 +14,7 @@ from benchhydra.errors import ConfigError
 from benchhydra.points import Outcome, PlannedPoint
 from benchhydra.search import Answer
 from benchhydra.search.capacity import Capacity
+from benchhydra.search.limit_fit import NORMAL, START_TO_START
 from benchhydra.search.load_evidence import IN_FLIGHT
 
 registry.discover()
@@ -103,6 +104,13 @@ def test_a_probe_near_the_limit_has_at_least_a_thousand_requests() -> None:
     outcomes = run(Capacity(precision=0.5), exact())
     near = [outcome for outcome in outcomes[1:] if abs(float(outcome.override("qps") or 0) / TRUTH - 1) < 0.05]
     assert near and all(int(outcome.override("num_prompts") or 0) >= 1000 for outcome in near[1:])
+
+
+def test_an_interval_holds_for_another_start_of_the_server() -> None:
+    """No number of requests to one server tells how fast the next one is."""
+    found = answer_of(Capacity(), run(Capacity(precision=0.001, max_probes=10), exact()))
+    assert found.low is not None and found.high is not None
+    assert (found.high - found.low) / 2 / found.value >= NORMAL * START_TO_START
 
 
 def test_each_probe_has_arrivals_of_its_own() -> None:
