@@ -147,6 +147,21 @@ def test_an_overloaded_probe_says_where_an_emulated_queue_meets_the_limit() -> N
     assert first[0] == "qps=20.5"
 
 
+def test_a_rate_that_a_model_gave_and_a_probe_tried_is_not_tried_again() -> None:
+    """A search went on at a rate far beyond the limit, because the probes there had no model of their own."""
+
+    def measure(point: PlannedPoint) -> Outcome:
+        outcome = exact()(point)
+        first = outcome.override("num_prompts") == "300"
+        few = {"slo_samples_p99_ttft_ms": 10.0} | ({"slo_model_rate_p99_ttft_ms": 1.5 * TRUTH} if first else {})
+        return replace(outcome, metrics=dict(outcome.metrics) | few)
+
+    outcomes = run(Capacity(max_probes=8), measure, (f"qps={0.9 * TRUTH}", "num_prompts=300"))
+    rates = [float(outcome.override("qps") or 0) for outcome in outcomes]
+    assert sum(rate > 1.3 * TRUTH for rate in rates) == 1
+    assert sum(rate < 1.2 * TRUTH for rate in rates) >= 4
+
+
 def test_figures_without_the_luck_of_arrivals_are_preferred() -> None:
     """The measured ratios say 16, the adjusted ones 20."""
 

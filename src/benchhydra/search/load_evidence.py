@@ -32,6 +32,8 @@ REACHED = 0.5
 MARGIN = 0.9
 #: Probes this near to the limit, in log(load), tell how strongly requests resemble their neighbours there.
 NEAR = 0.3
+#: A load this near to the rate at which a model meets the limits, in log(load), has tried it.
+TRIED = 0.05
 #: One request in so many is independent, where no probe near the limit has told.
 USUAL_CORRELATION = 20.0
 #: With so many independent requests, half of them count: short runs underestimate how long latencies are correlated.
@@ -93,8 +95,8 @@ class Evidence:
         saturation: float | None = None
         model_rate: float | None = None
         for outcome in outcomes:
-            model_rate = _model_rate(outcome) or model_rate
             load = float(outcome.override(key) or "nan")
+            model_rate = _model_rate(outcome) or _untried(model_rate, load)
             if outcome.status == "ok" and math.isinf(load):
                 saturation = outcome.metrics.get("request_throughput", saturation)
                 continue
@@ -199,6 +201,12 @@ def _limit_evidence(figures: Mapping[str, float], name: str, x: float, side: Sid
 def _reliable(samples: float) -> float:
     """The number of independent requests, less where a short run shows too little of how long they are correlated."""
     return samples**2 / (samples + FEW_SAMPLES)
+
+
+def _untried(model_rate: float | None, load: float) -> float | None:
+    """The rate of an earlier model, unless this load tried it and gave no better one."""
+    was_tried = model_rate is not None and 0 < load < math.inf and abs(math.log(load / model_rate)) < TRIED
+    return None if was_tried else model_rate
 
 
 def _model_rate(outcome: Outcome) -> float | None:
