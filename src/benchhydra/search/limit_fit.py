@@ -49,7 +49,7 @@ MOST_BEYOND = 8.0
 MOST_LOG_RATIO = 1.5
 #: From one run to the next a server's speed differs by this; it keeps one very long probe from deciding alone.
 RUN_TO_RUN = 0.01
-#: So it does from one start of a server to the next, which no number of probes of one server takes out of an interval.
+#: Its speed differs by this, too, from one start to the next: no number of probes of one server takes it out.
 START_TO_START = 0.01
 #: How sharply a probe that only says a side excludes the other: log odds per unit of x.
 SIDE_SHARPNESS = 100.0

@@ -78,7 +78,8 @@ class MeasuredProbe:
 class Evidence:
     """What all outcomes of a study say. saturation: throughput of a burst, in requests/s; unusable: INVALID points.
 
-    model_rate: the rate in requests/s at which a model of the server, fitted to the latest point, meets all limits.
+    model_rate: the rate in requests/s at which a model of the server, fitted to the latest point that has one, meets
+    all limits; None if a later point tried it.
     """
 
     key: str
