@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
-from scipy.optimize import minimize, nnls
 
 from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, fit_slots, latencies_of
 
@@ -166,6 +165,8 @@ def _difference(model: StepModel, requests: Arrivals, measured: Latencies) -> fl
 
 def _improved(model: StepModel, requests: Arrivals, measured: Latencies) -> StepModel:
     """The model with the times of steps that make it most like the measured latencies."""
+    from scipy.optimize import minimize  # start-up time: only points with limits need it
+
     step_s = np.array(model.step_s)
     free = np.flatnonzero(step_s)
 
@@ -196,6 +197,8 @@ def _with_noise(model: StepModel, requests: Arrivals, measured: Latencies) -> St
 
 def _regress(requests: Arrivals, first_s: Floats, end_s: Floats) -> tuple[float, float, float] | None:
     """Return the seconds of a step: constant, for each answer, for each token of a prompt."""
+    from scipy.optimize import nnls  # start-up time, as above
+
     steps = requests.output_tokens - 1
     rows = (steps > 0) & (end_s > first_s)
     if rows.sum() < LEAST_ANSWERS:
