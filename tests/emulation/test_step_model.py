@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchhydra.emulation.load_emulation import LoadEmulation, fit_server, fit_server_to_burst
+from benchhydra.emulation.load_emulation import LoadEmulation
+from benchhydra.emulation.model_choice import fit_server, fit_server_to_burst
 from benchhydra.emulation.queue_model import QueueModel
 from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, ServerModel
 from benchhydra.emulation.step_model import StepModel
@@ -28,6 +29,10 @@ def load(rate: float, count: int = COUNT, seed: int = 1, prompt_tokens: tuple[in
 
 def latencies(model: StepModel, requests: Arrivals, seed: int = 3) -> Latencies:
     return model.latencies(requests, np.random.default_rng(seed))
+
+
+def fitted_to(requests: Arrivals, measured: Latencies) -> StepModel | None:
+    return StepModel.fit(requests, measured, QueueModel.fit(requests, measured).slots)
 
 
 def arrivals(sent_s: list[float], prompt_tokens: list[int], output_tokens: list[int]) -> Arrivals:
@@ -100,7 +105,7 @@ def test_steps_taken_together_are_those_taken_one_by_one(
 def test_the_times_of_steps_are_those_of_the_engine(slots: int | None, offset_s: float) -> None:
     engine = StepModel(slots=slots, step_s=(0.02, 0.001, 0.0001), token_budget=512, noise=0.05, offset_s=offset_s)
     requests = load(rate=8.5 if slots else 14.0)
-    fitted = StepModel.fit(requests, latencies(engine, requests))
+    fitted = fitted_to(requests, latencies(engine, requests))
     assert fitted is not None
     assert fitted.slots == slots
     assert fitted.token_budget == 512
@@ -111,7 +116,7 @@ def test_the_times_of_steps_are_those_of_the_engine(slots: int | None, offset_s:
 
 def test_a_budget_that_no_step_used_up_does_not_matter() -> None:
     requests = load(rate=8.5, prompt_tokens=(5, 20))
-    fitted = StepModel.fit(requests, latencies(ENGINE, requests))
+    fitted = fitted_to(requests, latencies(ENGINE, requests))
     assert fitted is not None
     difference_ms = np.abs(latencies(fitted, requests).ttft_ms - latencies(ENGINE, requests).ttft_ms)
     assert np.median(difference_ms) < 2
@@ -131,7 +136,14 @@ def test_saturation_is_the_throughput_of_an_engine_that_is_never_idle(slots: int
 
 def test_answers_of_one_token_tell_nothing_of_the_steps() -> None:
     requests = load(rate=8.5)._replace(output_tokens=np.ones(COUNT))
-    assert StepModel.fit(requests, latencies(ENGINE, requests)) is None
+    assert fitted_to(requests, latencies(ENGINE, requests)) is None
+
+
+def test_the_requests_that_are_computed_have_answers_of_several_tokens() -> None:
+    """Without them the noise of the steps is unknown, whatever comes later."""
+    requests = load(rate=8.5, count=COUNT + 200)
+    requests = requests._replace(output_tokens=np.where(np.arange(COUNT + 200) < COUNT, 1.0, requests.output_tokens))
+    assert fitted_to(requests, latencies(ENGINE, requests)) is None
 
 
 @pytest.mark.parametrize(("fit", "rate", "count"), [(fit_server, 8.5, COUNT), (fit_server_to_burst, 1e6, 100)])

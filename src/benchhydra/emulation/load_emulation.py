@@ -17,16 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from benchhydra.emulation.queue_model import QueueModel
-from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, ServerModel
-from benchhydra.emulation.step_model import StepModel
+from benchhydra.emulation.model_choice import fit_server, fit_server_to_burst
+from benchhydra.emulation.server_model import Arrivals, Floats, Latencies
 
 #: Values of requests whose mean is looked at: for each, whether it is beyond a limit, or its latency / the limit.
 Values = Callable[[Latencies], Floats]
@@ -35,8 +33,6 @@ Rows = npt.NDArray[np.intp]
 #: Computations of the measured requests, each with random factors of its own. If they are more requests in all than
 #: this, there are fewer of them, but at least two.
 REPLICAS, MOST_REPLICATED, MOST_SLOWLY_REPLICATED = 8, 800_000, 160_000
-#: Models are compared by so many computations of so many requests.
-COMPARED_REPLICAS, COMPARED_REQUESTS = 8, 2000
 #: Requests of a long run: for the mean at the load's rate, and at other rates; fewer of a model that takes long.
 LONG_RUN, SLOW_LONG_RUN = 400_000, 120_000
 RATE_RUN, SLOW_RATE_RUN = 60_000, 40_000
@@ -85,58 +81,6 @@ class LimitEmulation(NamedTuple):
     adjusted: Adjusted | None
     crossing: Crossing | None
     requests: int
-
-
-def fit_server(requests: Arrivals, latencies: Latencies, rng: np.random.Generator) -> ServerModel:
-    """The model whose latencies are most like the measured ones. requests: in the order of sending."""
-    few = Arrivals(*(column[:COMPARED_REQUESTS] for column in requests))
-    measured = Latencies(*(column[:COMPARED_REQUESTS] for column in latencies))
-    return min(
-        _models(requests, latencies),
-        key=lambda model: _unlike([model.latencies(few, rng) for _ in range(COMPARED_REPLICAS)], measured),
-    )
-
-
-def fit_server_to_burst(requests: Arrivals, latencies: Latencies, rng: np.random.Generator) -> ServerModel:
-    """The model of requests that were sent all at once: connections race each other, and are accepted one by one.
-
-    So the server may take the requests in the order of their answers, and a delay of all of them is that of the burst.
-    """
-    requests = requests._replace(sent_s=np.zeros(len(requests.sent_s)))
-    order = np.argsort(latencies.ttft_ms, kind="stable")
-    ordered, measured = Arrivals(*(column[order] for column in requests)), _by_answer(latencies)
-    model = min(
-        [QueueModel.fit(requests, latencies), *_models(ordered, measured)],
-        key=lambda model: _unlike(
-            [_by_answer(model.latencies(ordered, rng)) for _ in range(COMPARED_REPLICAS)], measured
-        ),
-    )
-    return replace(model, offset_s=0.0) if isinstance(model, StepModel) else model
-
-
-def _models(requests: Arrivals, latencies: Latencies) -> list[ServerModel]:
-    stepped = StepModel.fit(requests, latencies)
-    return [QueueModel.fit(requests, latencies), *([] if stepped is None else [stepped])]
-
-
-def _by_answer(latencies: Latencies) -> Latencies:
-    order = np.argsort(latencies.ttft_ms, kind="stable")
-    return Latencies(*(column[order] for column in latencies))
-
-
-def _unlike(replicas: Sequence[Latencies], measured: Latencies) -> float:
-    """How unlike computed and measured latencies are: a product of scores of TTFT and of E2E latency.
-
-    It is the continuous ranked probability score, which is least for the model that gives the right mean and the right
-    scatter (T. Gneiting and A. E. Raftery, "Strictly proper scoring rules, prediction, and estimation", 2007).
-    """
-    score, count = 1.0, len(replicas)
-    for name in ("ttft_ms", "e2el_ms"):
-        computed = np.sort([getattr(replica, name) for replica in replicas], axis=0)
-        ranks = 2 * np.arange(count) + 1 - count
-        apart = 2 * (ranks[:, None] * computed).sum(axis=0) / (count * (count - 1))  # mean difference of two replicas
-        score *= max(float((np.abs(computed - getattr(measured, name)).mean(axis=0) - apart / 2).mean()), 0.0)
-    return score
 
 
 class LoadEmulation:

@@ -17,8 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, fit_slots, latencies_of
+from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, latencies_of
 
+#: Numbers of slots that are tried: all up to the first, then this many up to the most requests in flight.
+FIRST_SLOTS, MORE_SLOTS = 64, 60
+#: How much a time before the request's start, which cannot be, counts against a number of slots.
+IMPOSSIBLE_WEIGHT = 10.0
 #: Decoding slows down with the running requests if this many standard errors, and this fraction of it, say so.
 SLOPE_ERRORS, SLOPE_FRACTION = 5.0, 0.01
 #: A token takes at least this fraction of its mean time on an idle server.
@@ -45,7 +49,7 @@ class QueueModel:
         """Fit a model to measured requests, all of which were completed."""
         first_s = requests.sent_s + latencies.ttft_ms / 1e3
         end_s = requests.sent_s + latencies.e2el_ms / 1e3
-        slots, start_s = fit_slots(requests.sent_s, first_s, end_s)
+        slots, start_s = _fit_slots(requests.sent_s, first_s, end_s)
         to_first_s = np.maximum(first_s - start_s, LEAST_TIME_S)
         first = _line(requests.prompt_tokens, to_first_s)
         decode, decode_factors = _fit_decoding(start_s, first_s, end_s, requests.output_tokens - 1)
@@ -145,6 +149,29 @@ def _starts(sent_s: Floats, service_s: Floats, slots: int | None) -> Floats:
         starts[row] = start
         heapq.heapreplace(free, start + service)
     return np.array(starts)
+
+
+def _fit_slots(sent_s: Floats, first_s: Floats, end_s: Floats) -> tuple[int | None, Floats]:
+    """Return the number of slots, None if no request waited for one, and when each request started.
+
+    Request i starts when fewer than ``slots`` of those before it are unfinished: at the (i - slots)th end in order
+    (J. Kiefer and J. Wolfowitz, "On the theory of queues with many servers", 1955). ``slots`` is the number for which
+    the times from this start to the first token are most alike. All times in s, shape (n,), in the order of sending.
+    """
+    ends = np.sort(end_s)
+    in_flight = int((np.arange(1, len(sent_s) + 1) - np.searchsorted(ends, sent_s, side="right")).max())
+    more = np.geomspace(1, in_flight, MORE_SLOTS).round().astype(int)
+    numbers = sorted({*range(1, min(in_flight, FIRST_SLOTS) + 1), *more.tolist()})
+    best, fewest, starts = math.inf, numbers[-1], sent_s
+    for slots in numbers:
+        start_s = sent_s.copy()
+        start_s[slots:] = np.maximum(sent_s[slots:], ends[: len(ends) - slots])
+        to_first_s = first_s - start_s
+        spread = float(np.abs(to_first_s - np.median(to_first_s)).mean())
+        score = spread * (1 + IMPOSSIBLE_WEIGHT * float((to_first_s < 0).mean()))
+        if score < best * (1 - 1e-3):
+            best, fewest, starts = score, slots, start_s
+    return (None if fewest >= in_flight else fewest), starts
 
 
 def _fit_decoding(start_s: Floats, first_s: Floats, end_s: Floats, steps: Floats) -> tuple[tuple[float, float], Floats]:

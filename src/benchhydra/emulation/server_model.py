@@ -1,4 +1,4 @@
-"""What every model of a server has in common: loads and latencies, and the slots in which requests run.
+"""What every model of a server has in common: loads, and latencies that it computes for them.
 
 Most of the difference between two loads of the same rate is that of their arrivals and lengths, which the client knows.
 A model that is fitted to one load computes latencies for any other arrivals, and so shows how much of a measured figure
@@ -14,11 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-
-#: Numbers of slots that are tried: all up to the first, then this many up to the most requests in flight.
-FIRST_SLOTS, MORE_SLOTS = 64, 60
-#: How much a time before the request's start, which cannot be, counts against a number of slots.
-IMPOSSIBLE_WEIGHT = 10.0
 
 
 class Arrivals(NamedTuple):
@@ -64,26 +59,3 @@ def latencies_of(requests: Arrivals, first_s: Floats, end_s: Floats) -> Latencie
     with np.errstate(invalid="ignore", divide="ignore"):
         tpot_ms = (end_s - first_s) * 1e3 / np.where(steps > 0, steps, np.nan)
     return Latencies((first_s - requests.sent_s) * 1e3, tpot_ms, (end_s - requests.sent_s) * 1e3)
-
-
-def fit_slots(sent_s: Floats, first_s: Floats, end_s: Floats) -> tuple[int | None, Floats]:
-    """Return the number of slots, None if no request waited for one, and when each request started.
-
-    Request i starts when fewer than ``slots`` of those before it are unfinished: at the (i - slots)th end in order
-    (J. Kiefer and J. Wolfowitz, "On the theory of queues with many servers", 1955). ``slots`` is the number for which
-    the times from this start to the first token are most alike. All times in s, shape (n,), in the order of sending.
-    """
-    ends = np.sort(end_s)
-    in_flight = int((np.arange(1, len(sent_s) + 1) - np.searchsorted(ends, sent_s, side="right")).max())
-    more = np.geomspace(1, in_flight, MORE_SLOTS).round().astype(int)
-    numbers = sorted({*range(1, min(in_flight, FIRST_SLOTS) + 1), *more.tolist()})
-    best, fewest, starts = np.inf, numbers[-1], sent_s
-    for slots in numbers:
-        start_s = sent_s.copy()
-        start_s[slots:] = np.maximum(sent_s[slots:], ends[: len(ends) - slots])
-        to_first_s = first_s - start_s
-        spread = float(np.abs(to_first_s - np.median(to_first_s)).mean())
-        score = spread * (1 + IMPOSSIBLE_WEIGHT * float((to_first_s < 0).mean()))
-        if score < best * (1 - 1e-3):
-            best, fewest, starts = score, slots, start_s
-    return (None if fewest >= in_flight else fewest), starts

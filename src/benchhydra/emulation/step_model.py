@@ -22,7 +22,7 @@ from itertools import product
 
 import numpy as np
 
-from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, fit_slots, latencies_of
+from benchhydra.emulation.server_model import Arrivals, Floats, Latencies, latencies_of
 
 #: Budgets in tokens that are tried; the largest stands for all above. A mean prompt is read in at most so many pieces.
 BUDGETS, MOST_PIECES = (16384, 8192, 4096, 2048, 1024, 512, 256, 128), 32
@@ -31,7 +31,8 @@ CLEARLY = 0.98
 #: The budget is chosen, and the times are improved, with so many requests, so many computations, and first steps of
 #: this size.
 FITTED_REQUESTS, COMPUTATIONS, FIRST_CHANGE = 2000, 60, 0.04
-#: Fewest answers of more than one token; what is less than this part of a step's time counts as nothing.
+#: Fewest answers of more than one token, among the requests that are computed. What is less than this part of a step's
+#: time counts as nothing.
 LEAST_ANSWERS, LEAST_PART = 30, 1e-6
 #: Median of the absolute value of a standard normal number.
 NORMAL_MEDIAN = 0.6745
@@ -53,16 +54,18 @@ class StepModel:
     offset_s: float = 0.0
 
     @classmethod
-    def fit(cls, requests: Arrivals, latencies: Latencies) -> StepModel | None:
-        """Fit a model to measured requests, all of which were completed; None if too few have several tokens."""
-        first_s = requests.sent_s + latencies.ttft_ms / 1e3
-        end_s = requests.sent_s + latencies.e2el_ms / 1e3
-        step_s = _regress(requests, first_s, end_s)
-        if step_s is None:
-            return None
-        slots, _ = fit_slots(requests.sent_s, first_s, end_s)
+    def fit(cls, requests: Arrivals, latencies: Latencies, slots: int | None) -> StepModel | None:
+        """Fit a model to measured requests, all of which were completed; None if too few have several tokens.
+
+        slots: their number, if there are any.
+        """
         few = Arrivals(*(column[:FITTED_REQUESTS] for column in requests))
         measured = Latencies(*(column[:FITTED_REQUESTS] for column in latencies))
+        if ((few.output_tokens > 1) & (measured.e2el_ms > measured.ttft_ms)).sum() < LEAST_ANSWERS:
+            return None
+        step_s = _regress(requests, latencies)
+        if step_s is None:
+            return None
         best, least = None, math.inf
         budgets = [each for each in BUDGETS if requests.prompt_tokens.mean() <= MOST_PIECES * each] or BUDGETS[:1]
         for budget, each in product(budgets, dict.fromkeys((None, slots))):
@@ -195,14 +198,17 @@ def _with_noise(model: StepModel, requests: Arrivals, measured: Latencies) -> St
     return replace(model, noise=noise, offset_s=float(np.median(measured.ttft_ms - computed.ttft_ms)) / 1e3)
 
 
-def _regress(requests: Arrivals, first_s: Floats, end_s: Floats) -> tuple[float, float, float] | None:
-    """Return the seconds of a step: constant, for each answer, for each token of a prompt."""
+def _regress(requests: Arrivals, latencies: Latencies) -> tuple[float, float, float] | None:
+    """Return the seconds of a step: constant, for each answer, for each token of a prompt.
+
+    None if answers take no time.
+    """
     from scipy.optimize import nnls  # start-up time, as above
 
+    first_s = requests.sent_s + latencies.ttft_ms / 1e3
+    end_s = requests.sent_s + latencies.e2el_ms / 1e3
     steps = requests.output_tokens - 1
     rows = (steps > 0) & (end_s > first_s)
-    if rows.sum() < LEAST_ANSWERS:
-        return None
     steps, took_s = steps[rows], (end_s - first_s)[rows]
     tokens = _generated(first_s[rows], end_s[rows], steps)
     # half a step earlier, so that prompts of the step that ends with a first token are not read after it
