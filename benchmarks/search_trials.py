@@ -1,6 +1,6 @@
 """Whether ``search=capacity`` finds a capacity that is known, on simulated servers.
 
-``python benchmarks/search_trials.py`` (some 15 minutes on two cores) prints the table of docs/search.md: for each kind
+``python benchmarks/search_trials.py`` (some 10 minutes on two cores) prints the table of docs/search.md: for each kind
 of server and limit, how often the 95 % interval holds the truth, the median error, the half width, and the number of
 probes and requests. Each search begins at another place, and its probes have arrivals and services of their own.
 

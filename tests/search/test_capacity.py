@@ -108,9 +108,9 @@ def test_a_probe_near_the_limit_has_at_least_a_thousand_requests() -> None:
 
 def test_an_interval_holds_for_another_start_of_the_server() -> None:
     """No number of requests to one server tells how fast the next one is."""
-    found = answer_of(Capacity(), run(Capacity(precision=0.001, max_probes=10), exact()))
+    found = answer_of(Capacity(), run(Capacity(precision=0.03), exact()))
     assert found.low is not None and found.high is not None
-    assert (found.high - found.low) / 2 / found.value >= NORMAL * START_TO_START
+    assert NORMAL * START_TO_START <= (found.high - found.low) / 2 / found.value <= 0.03
 
 
 def test_each_probe_has_arrivals_of_its_own() -> None:
@@ -127,7 +127,7 @@ def test_history_is_where_it_begins() -> None:
     assert "qps=21" in first
 
 
-def test_after_a_burst_it_begins_where_an_emulated_queue_meets_the_limit() -> None:
+def test_after_a_burst_it_begins_where_a_model_of_the_server_meets_the_limit() -> None:
     points = [planned("qps=inf", "num_prompts=100")]
     rates = {"slo_model_rate_p99_ttft_ms": 19.5, "slo_model_rate_p99_tpot_ms": 23.0}
     burst = measured(points[0], request_throughput=40.0, **rates)
@@ -135,7 +135,7 @@ def test_after_a_burst_it_begins_where_an_emulated_queue_meets_the_limit() -> No
     assert (rate, requests) == ("qps=19.5", "num_prompts=1500")
 
 
-def test_an_overloaded_probe_says_where_an_emulated_queue_meets_the_limit() -> None:
+def test_an_overloaded_probe_says_where_a_model_of_the_server_meets_the_limit() -> None:
     """Its status is ``invalid`` unless script.fail_on=never."""
     point = planned("qps=60", "num_prompts=300")
     overloaded = invalid(point, "overloaded", **figures("p99_ttft_ms", 50.0, 20), slo_model_rate_p99_ttft_ms=20.5)
@@ -341,6 +341,7 @@ def test_a_limit_on_all_points_of_a_search_holds_too() -> None:
     "wrong",
     [
         {"precision": 0.0},
+        {"precision": 0.02},  # no interval is that narrow
         {"max_probes": 1},
         {"over": "seed"},
         {"min_requests": 5},

@@ -24,7 +24,7 @@ from benchhydra.sweep.plan.resume import result_identity
 
 #: Two requests at once, 20 ms each, so about 100 requests/s; probes last half a second.
 SERVER = ("engine.ttft_ms=20", "engine.itl_ms=0", "engine.ttft_sigma=0.3", "engine.max_concurrency=2")
-SETTINGS: dict[str, Any] = {"precision": 0.02, "max_probes": 6, "min_requests": 50, "max_requests": 60}
+SETTINGS: dict[str, Any] = {"precision": 0.03, "max_probes": 6, "min_requests": 50, "max_requests": 60}
 SEARCH = ("search=capacity", "slo.p90_ttft_ms=60", *(f"search.{key}={value}" for key, value in SETTINGS.items()))
 KILLS = 3
 

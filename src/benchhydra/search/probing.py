@@ -10,6 +10,10 @@ from benchhydra.errors import ConfigError
 from benchhydra.points import Outcome, PlannedPoint, override_key
 from benchhydra.registry import check_choices, knob
 from benchhydra.search import Search
+from benchhydra.search.limit_fit import NORMAL, START_TO_START
+
+#: No interval is narrower than what starts of a server differ by. This is reached with the usual number of probes.
+LEAST_PRECISION = 0.03
 
 
 @dataclass(kw_only=True)
@@ -34,9 +38,12 @@ class ProbingSearch(Search):
             value = getattr(self, name)
             if isinstance(value, int) and value < least:
                 raise ConfigError(f"search.{name}={value} must be at least {least}")
-        if isinstance(self.precision, float) and not 0.001 <= self.precision < 1:
+        if isinstance(self.precision, float) and not LEAST_PRECISION <= self.precision < 1:
+            least = f"{NORMAL * START_TO_START:.0%}"
             raise ConfigError(
-                f"search.precision={self.precision:g} must be between 0.001 and 1", hint="search.precision=0.05"
+                f"search.precision={self.precision:g} must be between {LEAST_PRECISION:g} and 1: no interval is "
+                f"narrower than {least}, because that is how much starts of a server may differ",
+                hint="search.precision=0.05",
             )
         most, fewest = self.max_requests, self.min_requests
         if isinstance(most, int) and isinstance(fewest, int) and most < fewest:
