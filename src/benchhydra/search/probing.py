@@ -39,10 +39,10 @@ class ProbingSearch(Search):
             if isinstance(value, int) and value < least:
                 raise ConfigError(f"search.{name}={value} must be at least {least}")
         if isinstance(self.precision, float) and not LEAST_PRECISION <= self.precision < 1:
-            least = f"{NORMAL * START_TO_START:.0%}"
+            narrowest = f"{NORMAL * START_TO_START:.0%}"
             raise ConfigError(
                 f"search.precision={self.precision:g} must be between {LEAST_PRECISION:g} and 1: no interval is "
-                f"narrower than {least}, because that is how much starts of a server may differ",
+                f"narrower than {narrowest}, because that is how much starts of a server may differ",
                 hint="search.precision=0.05",
             )
         most, fewest = self.max_requests, self.min_requests
